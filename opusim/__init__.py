@@ -1,0 +1,55 @@
+"""opusim: an optical processing unit, simulated from wave optics and sensor physics.
+
+Light goes one way: laser, digital micromirror device, scattering medium, camera. The
+driver in front of it answers to the calls that programs for the real device make::
+
+    import numpy as np
+    from opusim import OPU
+
+    bits = np.random.default_rng(0).integers(0, 2, (100, 784), dtype=np.uint8)
+    with OPU(n_components=1000) as opu:
+        counts = opu.fit_transform1d(bits)  # uint8 camera counts, shape (100, 1000)
+
+Names of this package are loaded when they are first asked for, so that
+``import opusim`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from opusim.bench import OpticalBench as OpticalBench
+    from opusim.camera import Camera as Camera
+    from opusim.config import Device as Device
+    from opusim.drivers import OPU as OPU
+
+__version__ = "0.1.0"
+
+# name -> module it comes from; `None` for the name means the module itself.
+_LAZY = {
+    "OPU": "opusim.drivers",
+    "Device": "opusim.config",
+    "OpticalBench": "opusim.bench",
+    "Camera": "opusim.camera",
+}
+_MODULES = ("calibration", "datasets", "drivers", "plotting")
+
+__all__ = ["Camera", "Device", "OPU", "OpticalBench", "__version__", "calibration", "datasets", "drivers", "plotting"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on first use (PEP 562)."""
+    if name in _LAZY:
+        value = getattr(importlib.import_module(_LAZY[name]), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"opusim.{name}")
+    else:
+        raise AttributeError(f"module 'opusim' has no attribute {name!r}; it has {', '.join(__all__)}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

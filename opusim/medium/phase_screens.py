@@ -1,0 +1,291 @@
+"""Wave optics of a scattering layer: random phase screens with free space between them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import scipy.fft
+
+from opusim import propagation, rng, validation
+from opusim.medium.base import Drift, ModeGrid
+
+
+@dataclass(frozen=True)
+class PhaseScreenMedium:
+    """A scattering layer between two lenses: lens, K random screens with free space between them, lens.
+
+    The mirrors lie in the front focal plane of the first lens, the camera in the back focal plane of the
+    second, so each mirror lights the layer at its own angle and each pixel sees the layer at its own angle.
+    The layer is periodic: a random model of the statistics of multiple scattering, which makes no claim of
+    absolute scattering strength. With K >= 3 and K sigma^2 >= 10 its transmission matrix cannot be told from
+    an i.i.d. complex Gaussian one by the tests of physics.md section 3.
+
+    Parameters
+    ----------
+    n_screens : int
+        K, number of screens.
+    phase_std_rad : float
+        sigma, standard deviation of each screen's phase in radians.
+    correlation_length_m : float
+        l_c: the screen's phase has the correlation exp(-(r / l_c)^2).
+    thickness_m : float
+        Distance from the first to the last screen. It sets the memory effect: the larger, the smaller the
+        tilt under which the speckle still moves as a whole.
+    step_m : float
+        Grid step in the layer. With step_m >= wavelength / sqrt 2 no wave is evanescent and energy is kept.
+    ballistic_fraction : float
+        Share of the light that passes unscattered (a controlled zero order: random screens alone kill it as
+        exp(-K sigma^2), unrealistically fast, 2001.06767).
+    transmission : float
+        Share of the light that leaves the mirrors (all on) which reaches one pixel on average.
+    decorrelation_time_s : float
+        Time after which the field correlation has fallen to 1/e; `inf` for none.
+    """
+
+    kind: ClassVar[str] = "phase_screens"
+    has_waves: ClassVar[bool] = True
+
+    n_screens: int = 3
+    phase_std_rad: float = 3.0
+    correlation_length_m: float = 0.8e-6
+    thickness_m: float = 2e-3
+    step_m: float = 0.4e-6
+    ballistic_fraction: float = 0.0
+    transmission: float = 1e-10
+    decorrelation_time_s: float = math.inf
+
+    def __post_init__(self) -> None:
+        """Check every parameter."""
+        validation.integer("medium.n_screens", self.n_screens, low=1, high=100)
+        validation.number("medium.phase_std_rad", self.phase_std_rad, low=0.0, high=100.0)
+        validation.number("medium.correlation_length_m", self.correlation_length_m, low=0.0, high=1e-3)
+        validation.number("medium.thickness_m", self.thickness_m, low=0.0, high=1.0)
+        validation.number("medium.step_m", self.step_m, low=1e-9, high=1e-3)
+        validation.number("medium.ballistic_fraction", self.ballistic_fraction, low=0.0, high=1.0)
+        validation.number("medium.transmission", self.transmission, low=0.0, high=1.0)
+        validation.number(
+            "medium.decorrelation_time_s", self.decorrelation_time_s, low=0.0, high=math.inf, low_open=True,
+            allow_inf=True,
+        )  # fmt: skip
+
+    @property
+    def n_transforms(self) -> int:
+        """Number of two-dimensional Fourier transforms of one pass: lens, two a gap between screens, lens."""
+        return 2 * self.n_screens
+
+    @property
+    def gap_m(self) -> float:
+        """Distance between neighbouring screens in metres."""
+        return self.thickness_m / (self.n_screens - 1) if self.n_screens > 1 else 0.0
+
+    def screen_phase(self, screen: int, side: int, *, seed: int, state: int = 0, channel: int = 0) -> np.ndarray:
+        """Phase of one screen.
+
+        Parameters
+        ----------
+        screen : int
+            Which screen, from 0.
+        side : int
+            Grid points along each axis.
+        seed : int
+            Seed of the device.
+        state : int
+            State of the drift (`Drift`); 0 at the start.
+        channel : int
+            Polarisation channel: the two see independent screens.
+
+        Returns
+        -------
+        ndarray of float32, shape (side, side)
+            Phase in radians: Gaussian, standard deviation `phase_std_rad`, correlation exp(-(r / l_c)^2).
+
+        Notes
+        -----
+        The drift turns between two independent screens, phi(t) = cos(w t) phi_a + sin(w t) phi_b, with
+        w = sqrt(2 / (K sigma^2)) / tau_d: the field correlation of K screens, exp(-K sigma^2 (1 - cos w t)),
+        is then exp(-(t/tau_d)^2) for all times that matter, and every state keeps the energy.
+        """
+        phase = self._noise(screen, side, seed, channel, "a")
+        strength = self.n_screens * self.phase_std_rad**2
+        if state and strength:
+            angle = math.sqrt(2 / strength) * state * Drift(self.decorrelation_time_s).step_s
+            angle /= self.decorrelation_time_s
+            other = self._noise(screen, side, seed, channel, "b")
+            phase = math.cos(angle) * phase + math.sin(angle) * other
+        return phase.astype(np.float32)
+
+    def _noise(self, screen: int, side: int, seed: int, channel: int, half: str) -> np.ndarray:
+        key = rng.stream_key(seed, f"phase screen {half}", screen, channel)
+        white = rng.normals(key, side * side).reshape(side, side)
+        if self.correlation_length_m == 0:
+            return white * np.float32(self.phase_std_rad)
+        fy = scipy.fft.fftfreq(side, self.step_m)
+        fx = scipy.fft.rfftfreq(side, self.step_m)
+        # Half the exponent of the power spectrum, which is the transform of exp(-(r / l_c)^2).
+        y = np.exp(-0.5 * (np.pi * self.correlation_length_m * fy) ** 2)
+        x = np.exp(-0.5 * (np.pi * self.correlation_length_m * fx) ** 2)
+        full_x = np.exp(-0.5 * (np.pi * self.correlation_length_m * scipy.fft.fftfreq(side, self.step_m)) ** 2)
+        scale = self.phase_std_rad / math.sqrt(float(np.mean(y**2) * np.mean(full_x**2)))
+        spectrum = scipy.fft.rfft2(white, overwrite_x=True)
+        spectrum *= (scale * y).astype(np.float32)[:, None]
+        spectrum *= x.astype(np.float32)[None, :]
+        return scipy.fft.irfft2(spectrum, s=(side, side), overwrite_x=True)
+
+    def operator(
+        self,
+        grid: ModeGrid,
+        *,
+        wavelength_m: float,
+        seed: int,
+        state: int = 0,
+        channel: int = 0,
+        workers: int | None = None,
+    ) -> PhaseScreenOperator:
+        """Prepare the layer for a grid: compute its screens and transfer functions once.
+
+        Parameters
+        ----------
+        grid : ModeGrid
+            Grid of modes.
+        wavelength_m : float
+            Wavelength in metres.
+        seed, state, channel : int
+            Which realisation, which state of its drift, which polarisation.
+        workers : int, optional
+            Threads of the FFT; they do not change the result.
+        """
+        return PhaseScreenOperator(self, grid, wavelength_m, seed, state, channel, workers)
+
+
+class PhaseScreenOperator:
+    """A scattering layer on a grid: fields of input cells in, fields of output cells out.
+
+    Entries of the linear map have the mean square 1 over the grid. Made by `PhaseScreenMedium.operator`.
+
+    Attributes
+    ----------
+    medium : PhaseScreenMedium
+    grid : ModeGrid
+    screens : list of ndarray of complex64, shape (side, side)
+        Transmittance of each screen. The first and the last carry the sign pattern that puts the origin of
+        the lenses' transforms on the optical axis; the last carries the stop.
+    """
+
+    def __init__(
+        self,
+        medium: PhaseScreenMedium,
+        grid: ModeGrid,
+        wavelength_m: float,
+        seed: int,
+        state: int,
+        channel: int,
+        workers: int | None,
+    ) -> None:
+        self.medium = medium
+        self.grid = grid
+        self.workers = workers
+        side = grid.side
+        scattered = math.sqrt(1 - medium.ballistic_fraction)
+        self.screens = []
+        for k in range(medium.n_screens):
+            phase = medium.screen_phase(k, side, seed=seed, state=state, channel=channel)
+            screen = np.empty((side, side), dtype=np.complex64)
+            np.cos(phase, out=screen.real)
+            np.sin(phase, out=screen.imag)
+            self.screens.append(screen)
+        signs = propagation.axis_signs(side)
+        for end in (0, -1):
+            self.screens[end] *= signs[:, None]
+            self.screens[end] *= signs[None, :]
+        # `side` turns the unitary map, whose entries have the mean square 1 / side^2, into unit variance.
+        self.screens[-1] *= np.float32(side * scattered)
+        self._ballistic: np.ndarray | None = None
+        self._stop = _round_stop(side, grid.aperture) if grid.aperture else None
+        if self._stop is not None:
+            self.screens[-1] *= self._stop
+        self.transfer: np.ndarray | None = None
+        if medium.n_screens > 1:
+            self.transfer = propagation.transfer_function(
+                (side, side), step_m=medium.step_m, wavelength_m=wavelength_m, distance_m=medium.gap_m
+            )
+        # The unscattered light is fully polarised: it stays in the first channel.
+        if medium.ballistic_fraction and channel == 0:
+            self._ballistic = propagation.transfer_function(
+                (side, side), step_m=medium.step_m, wavelength_m=wavelength_m, distance_m=medium.thickness_m
+            )
+            self._ballistic *= np.float32(side * math.sqrt(medium.ballistic_fraction))
+
+    @property
+    def reciprocal(self) -> bool:
+        """Whether `backward` is the transpose of `forward`."""
+        return self._ballistic is None or self._stop is None
+
+    def forward(self, cells: np.ndarray) -> np.ndarray:
+        """Field of the output cells for fields of the input cells.
+
+        Parameters
+        ----------
+        cells : ndarray of complex64, shape (n, *grid.input_shape)
+            Fields that leave the mirrors.
+
+        Returns
+        -------
+        ndarray of complex64, shape (n, *grid.output_shape)
+            Fields at the camera.
+        """
+        return self._pass(cells, self.grid, self.screens)
+
+    def backward(self, cells: np.ndarray) -> np.ndarray:
+        """Apply the transposed map (reciprocity): fields (n, *output_shape) in, (n, *input_shape) out.
+
+        Not defined for ballistic light behind a stop, which `reciprocal` tells.
+        """
+        return self._pass(cells, self.grid.transposed(), self.screens[::-1])
+
+    def _pass(self, cells: np.ndarray, grid: ModeGrid, screens: list[np.ndarray]) -> np.ndarray:
+        side = grid.side
+        rows, columns = grid.input_block
+        field = np.zeros((len(cells), side, side), dtype=np.complex64)
+        field[:, rows, columns] = cells
+        field = propagation.lens_from_rows(field, rows, workers=self.workers)
+        multiply(field, screens[0])
+        for screen in screens[1:]:
+            field = propagation.fourier(field, workers=self.workers)
+            multiply(field, self.transfer)
+            field = propagation.inverse_fourier(field, workers=self.workers)
+            multiply(field, screen)
+        rows_out, columns_out = grid.output_block
+        field = propagation.lens_to_rows(field, rows_out, workers=self.workers)[..., columns_out]
+        if self._ballistic is not None:
+            field = field + self._unscattered(cells, grid)
+        return field
+
+    def _unscattered(self, cells: np.ndarray, grid: ModeGrid) -> np.ndarray:
+        """Light that met no screen: the mirrors' image upside down, defocused by the layer's thickness."""
+        side = grid.side
+        image = np.zeros((len(cells), side, side), dtype=np.complex64)
+        rows, columns = grid.input_block
+        image[:, rows, columns] = cells
+        # Point m of the image is point -m of the object, m counted from the axis at side / 2, modulo the side.
+        image = np.roll(image[:, ::-1, ::-1], 1, axis=(1, 2))
+        image *= scipy.fft.fftshift(self._ballistic)
+        if self._stop is not None:  # the stop acts in the exit face, one lens before the camera
+            pupil = propagation.inverse_fourier(image, workers=self.workers)
+            image = propagation.fourier(pupil * self._stop, workers=self.workers)
+        rows, columns = grid.output_block
+        return image[:, rows, columns]
+
+
+def multiply(field: np.ndarray, factor: np.ndarray) -> None:
+    """Multiply a stack of fields by one array in place."""
+    np.multiply(field, factor, out=field)
+
+
+def _round_stop(side: int, diameter: float) -> np.ndarray:
+    """Amplitude of a centred round stop in the FFT's order, scaled to pass the mean square 1."""
+    axis = scipy.fft.fftfreq(side)  # -0.5 .. 0.5, in units of the side
+    inside = axis[:, None] ** 2 + axis[None, :] ** 2 <= (diameter / 2) ** 2
+    return (inside / math.sqrt(float(np.mean(inside)))).astype(np.float32)

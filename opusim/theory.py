@@ -1,0 +1,121 @@
+"""Closed forms of what the simulation must show: speckle, random matrices, kernels, beams."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import integrate, special
+
+
+def marchenko_pastur_edges(ratio: float) -> tuple[float, float]:
+    """Smallest and largest singular value of a large random matrix, 1 -+ sqrt(ratio).
+
+    Parameters
+    ----------
+    ratio : float
+        Inputs over outputs, 0 < ratio <= 1, for entries of variance 1 / outputs.
+    """
+    root = float(np.sqrt(ratio))
+    return 1 - root, 1 + root
+
+
+def marchenko_pastur_pdf(s: np.ndarray, ratio: float) -> np.ndarray:
+    """Density of the singular values s: sqrt((s+^2 - s^2)(s^2 - s-^2)) / (pi ratio s) (Marchenko and Pastur 1967).
+
+    Parameters
+    ----------
+    s : ndarray
+        Singular values.
+    ratio : float
+        As in `marchenko_pastur_edges`.
+    """
+    low, high = marchenko_pastur_edges(ratio)
+    s = np.asarray(s, dtype=np.float64)
+    inside = np.maximum((high**2 - s**2) * (s**2 - low**2), 0.0)
+    return np.sqrt(inside) / (np.pi * ratio * np.maximum(s, 1e-300))
+
+
+def marchenko_pastur_cdf(s: np.ndarray, ratio: float) -> np.ndarray:
+    """Distribution function that belongs to `marchenko_pastur_pdf`, by the trapezoidal rule on 20 000 steps."""
+    low, high = marchenko_pastur_edges(ratio)
+    # The substitution s = mid - half cos(a) takes away the square-root ends.
+    angle = np.linspace(0, np.pi, 20_001)
+    half = (high - low) / 2
+    nodes = (high + low) / 2 - half * np.cos(angle)
+    density = marchenko_pastur_pdf(nodes, ratio) * half * np.sin(angle)
+    cdf = integrate.cumulative_trapezoid(density, angle, initial=0.0)
+    return np.interp(s, nodes, cdf / cdf[-1], left=0.0, right=1.0)
+
+
+def pixel_modes(pixel_over_grain: float) -> float:
+    """Number M of speckle modes that a square pixel adds up, for the speckle of a round aperture.
+
+    Parameters
+    ----------
+    pixel_over_grain : float
+        Pixel pitch over the grain g = wavelength x distance / diameter of the aperture.
+
+    Returns
+    -------
+    float
+        M = 1 / integral of the triangle-weighted squared coherence |2 J1(pi r)/(pi r)|^2 over the pixel
+        (Goodman, Speckle Phenomena in Optics, 2nd ed., eq. 4-133). The contrast is 1/sqrt(M).
+    """
+    if pixel_over_grain == 0:
+        return 1.0
+    p = float(pixel_over_grain)
+    nodes, weights = np.polynomial.legendre.leggauss(max(40, int(20 * p)))
+    u = (nodes + 1) / 2
+    w = weights / 2
+    r = p * np.hypot(u[:, None], u[None, :])
+    coherence = np.square(2 * special.j1(np.pi * r) / (np.pi * r))
+    share = np.sum(w[:, None] * w[None, :] * (1 - u[:, None]) * (1 - u[None, :]) * coherence)
+    return float(1 / (4 * share))
+
+
+def speckle_contrast(pixel_over_grain: float = 0.0, polarised: bool = True) -> float:
+    """Contrast (standard deviation over mean) of the intensity that pixels read: 1/sqrt(M).
+
+    Unpolarised light through a depolarising medium adds two independent patterns (Goodman 1976).
+    """
+    return float(1 / np.sqrt(pixel_modes(pixel_over_grain) * (1 if polarised else 2)))
+
+
+def optical_kernel(x: np.ndarray, y: np.ndarray, modes: float = 1.0) -> np.ndarray:
+    """Kernel of |Rx|^2 features: ||x||^2 ||y||^2 + (x . y)^2 / modes (Saade et al. 2016, 1510.06664).
+
+    Parameters
+    ----------
+    x, y : ndarray, shapes (n, d) and (m, d)
+        Real inputs.
+    modes : float
+        Speckle modes that a pixel adds up.
+
+    Returns
+    -------
+    ndarray, shape (n, m)
+        Mean over outputs of |Rx|^2 |Ry|^2 for entries of unit variance.
+    """
+    norms = np.sum(np.square(x), axis=1)[:, None] * np.sum(np.square(y), axis=1)[None, :]
+    return norms + np.square(x @ y.T) / modes
+
+
+def gaussian_beam_radius(waist_m: float, distance_m: float, wavelength_m: float) -> float:
+    """1/e^2 intensity radius of a Gaussian beam: w0 sqrt(1 + (z wavelength / (pi w0^2))^2) (Siegman, Lasers, ch. 17)."""
+    rayleigh = np.pi * waist_m**2 / wavelength_m
+    return float(waist_m * np.sqrt(1 + (distance_m / rayleigh) ** 2))
+
+
+def memory_effect(tilt: np.ndarray, length: float) -> np.ndarray:
+    """Correlation of the speckle with itself after a tilt: (q L / sinh q L)^2 for a diffusive slab.
+
+    Parameters
+    ----------
+    tilt : ndarray
+        q, change of the transverse wave number, in 1/m.
+    length : float
+        Effective thickness in metres (Feng, Kane, Lee and Stone 1988; for screens .4 to .55 of the distance
+        from the first to the last one, physics.md section 3).
+    """
+    x = np.asarray(tilt, dtype=np.float64) * length
+    safe = np.where(np.abs(x) < 1e-6, 1.0, x)
+    return np.where(np.abs(x) < 1e-6, 1.0, np.square(safe / np.sinh(np.minimum(np.abs(safe), 300.0)) * np.sign(safe)))

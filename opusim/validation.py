@@ -1,0 +1,81 @@
+"""Checks of parameters: each failure is a sentence that names the argument, its value and what it may be."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+from typing import Any
+
+
+def number(name: str, value: Any, *, low: float, high: float, low_open: bool = False, allow_inf: bool = False) -> float:
+    """Return `value` as a float after checking that it lies between `low` and `high`.
+
+    Parameters
+    ----------
+    name : str
+        Name of the parameter as the user knows it, for the message.
+    value : object
+        What was given.
+    low, high : float
+        The range that is allowed, ends included.
+    low_open : bool, optional
+        Whether `low` itself is excluded.
+    allow_inf : bool, optional
+        Whether positive infinity is allowed.
+
+    Raises
+    ------
+    TypeError
+        If `value` is not a real number.
+    ValueError
+        If it lies outside the range or is not a number (NaN).
+    """
+    bracket = "(" if low_open else "["
+    allowed = f"a number in {bracket}{low:g}, {high:g}{']' if math.isfinite(high) or allow_inf else ')'}"
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} is {value!r} ({type(value).__name__}), but it must be {allowed}.")
+    result = float(value)
+    below = result <= low if low_open else result < low
+    if math.isnan(result) or below or result > high or (math.isinf(result) and not allow_inf):
+        raise ValueError(f"{name} is {value!r}, but it must be {allowed}.")
+    return result
+
+
+def integer(name: str, value: Any, *, low: int, high: int | None = None) -> int:
+    """Return `value` as an int after checking that it is whole and within [`low`, `high`].
+
+    Raises
+    ------
+    TypeError
+        If `value` is not an integer.
+    ValueError
+        If it lies outside the range.
+    """
+    allowed = f"a whole number of at least {low}" if high is None else f"a whole number from {low} to {high}"
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} is {value!r} ({type(value).__name__}), but it must be {allowed}.")
+    result = int(value)
+    if result < low or (high is not None and result > high):
+        raise ValueError(f"{name} is {value!r}, but it must be {allowed}.")
+    return result
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return `value` if it is True or False; raise a TypeError that names it otherwise."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} is {value!r} ({type(value).__name__}), but it must be True or False.")
+    return value
+
+
+def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
+    """Return `value` if it is one of `allowed`; raise a ValueError that lists them otherwise."""
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}, but it must be one of {', '.join(map(repr, allowed))}.")
+    return str(value)
+
+
+def shape2(name: str, value: Any) -> tuple[int, int]:
+    """Return `value` as a tuple of two whole numbers of at least 1 (rows, columns)."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"{name} is {value!r}, but it must be two whole numbers (rows, columns).")
+    return integer(f"{name}[0]", value[0], low=1), integer(f"{name}[1]", value[1], low=1)
