@@ -1,0 +1,514 @@
+"""The bench: the stages of a device and everything about it that changes with time."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from opusim import dmd as dmd_module
+from opusim import parallel, validation
+from opusim.config import RESOLUTIONS, Device
+from opusim.layout import MirrorLayout, MirrorPatterns
+from opusim.medium.base import Drift
+from opusim.projector import EXECUTIONS, Projector, Region, memory_budget_bytes
+
+#: Time that the electronics need between frames, from lightonml's timing rule.
+FRAME_OVERHEAD_S = 50e-6
+_KEPT_PROJECTORS = 4
+
+
+@dataclass
+class BenchClock:
+    """What the real device would have needed.
+
+    Attributes
+    ----------
+    elapsed_s : float
+        Device time since the bench was made, in seconds.
+    frames : int
+        Frames taken; the number of the next frame, which addresses its noise.
+    power_w : float
+        Electrical power of the device in watts.
+    """
+
+    elapsed_s: float = 0.0
+    frames: int = 0
+    power_w: float = 30.0
+
+    @property
+    def energy_j(self) -> float:
+        """Energy used since the bench was made, in joules."""
+        return self.elapsed_s * self.power_w
+
+
+@dataclass(frozen=True)
+class Planes:
+    """Every plane of one exposure, from `OpticalBench.inspect`.
+
+    Attributes
+    ----------
+    mirrors : ndarray of uint8, shape (rows, columns)
+        Mirrors as shown (1 on), stuck ones as commanded.
+    dmd_field : ndarray of complex64
+        Field that leaves the mirrors (rows, columns), or the macro-pixels for a formatted pattern under the
+        resolution "auto".
+    medium_field : ndarray of complex64, shape (n_rows, n_columns, samples)
+        Field at the camera; more than one sample for unpolarised light or integration over the pixel.
+    photons : ndarray of float32, shape (n_rows, n_columns)
+        Mean photons on each pixel in the exposure.
+    electrons : ndarray of float32, shape (n_rows, n_columns)
+        Electrons in each pixel: shot noise and full well in, read noise not.
+    counts : ndarray, shape (n_rows, n_columns)
+        What the camera returns.
+    """
+
+    mirrors: np.ndarray
+    dmd_field: np.ndarray
+    medium_field: np.ndarray
+    photons: np.ndarray
+    electrons: np.ndarray
+    counts: np.ndarray
+
+
+class OpticalBench:
+    """A device on the table: shows patterns, returns frames, keeps time.
+
+    Parameters
+    ----------
+    device : Device, str or Path
+        The device, a preset's name, or the path of a TOML file.
+    seed : int
+        Seed of everything random: medium, sensor, noise. The same seed gives the same counts.
+    resolution : {"auto", "mirrors"}, optional
+        In place of the device's own.
+    execution : {"auto", "matrix", "waves"}
+        How patterns from a formatter are computed: the cheaper way, or one of the two. Same device, same
+        fields to 1e-4.
+    memory_budget : int, optional
+        Bytes that a stored matrix may take; a quarter of the machine's memory by default.
+    threads : int, optional
+        Threads to use; all processors by default. They do not change the result.
+
+    Attributes
+    ----------
+    device : Device
+    seed : int
+    clock : BenchClock
+        Device time, frames and energy.
+    mirror_shape, sensor_shape : tuple of int
+        (rows, columns) of the mirrors and of the sensor.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not what it may be.
+    """
+
+    def __init__(
+        self,
+        device: Device | str | Path,
+        seed: int = 0,
+        *,
+        resolution: str | None = None,
+        execution: str = "auto",
+        memory_budget: int | None = None,
+        threads: int | None = None,
+    ) -> None:
+        device = Device.load(device)
+        if resolution is not None:
+            device = device.evolve(resolution=validation.choice("resolution", resolution, RESOLUTIONS))
+        self.device = device
+        self.seed = validation.integer("seed", seed, low=0)
+        self.execution = validation.choice("execution", execution, EXECUTIONS)
+        if memory_budget is None:
+            self.memory_budget = memory_budget_bytes()
+        else:
+            self.memory_budget = validation.integer("memory_budget", memory_budget, low=1)
+        if threads is None:
+            self.threads = parallel.default_threads()
+        else:
+            self.threads = validation.integer("threads", threads, low=1)
+        self.clock = BenchClock(power_w=device.operation.power_w)
+        self._fresh()
+
+    def _fresh(self) -> None:
+        self._lock = threading.RLock()
+        self._projectors: OrderedDict[Any, Projector] = OrderedDict()
+        self._maps: OrderedDict[Region, Any] = OrderedDict()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what can be computed again."""
+        return {k: v for k, v in self.__dict__.items() if k not in ("_lock", "_projectors", "_maps")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the bench; matrices are computed again when needed."""
+        self.__dict__.update(state)
+        self._fresh()
+
+    # ------------------------------------------------------------------ shapes and timing
+
+    @property
+    def mirror_shape(self) -> tuple[int, int]:
+        """Mirrors as (rows, columns)."""
+        return self.device.dmd.shape
+
+    @property
+    def sensor_shape(self) -> tuple[int, int]:
+        """Pixels as (rows, columns)."""
+        return self.device.camera.shape
+
+    def readout_s(self, n_rows: int) -> float:
+        """Time to read `n_rows` rows of the sensor, in seconds."""
+        return self.device.camera.readout_s(n_rows)
+
+    def minimum_frametime_s(self, n_rows: int, exposure_s: float) -> float:
+        """Shortest time between frames: max(readout, exposure) + 50 us (lightonml), and what the mirrors allow."""
+        camera = max(self.readout_s(n_rows), exposure_s) + FRAME_OVERHEAD_S
+        return max(camera, 1.0 / self.device.dmd.frame_rate_hz)
+
+    def photons_per_intensity(self, exposure_s: float) -> float:
+        """Photons on a pixel for a field of intensity 1, the light of one average mirror, at the mean power."""
+        device = self.device
+        light = device.laser.photons(exposure_s) * device.dmd.efficiency * device.medium.transmission
+        return light / device.dmd.n_mirrors
+
+    def expected_level_dn(self, n_on: float, exposure_s: float) -> float:
+        """Mean grey level for `n_on` mirrors on, spread evenly over the beam, without clipping.
+
+        Parameters
+        ----------
+        n_on : float
+            Number of mirrors that are on.
+        exposure_s : float
+            Exposure in seconds.
+        """
+        camera, dmd = self.device.camera, self.device.dmd
+        intensity = n_on + dmd.off_amplitude**2 * (dmd.n_mirrors - n_on)
+        electrons = camera.quantum_efficiency * intensity * self.photons_per_intensity(exposure_s)
+        return camera.black_level_dn + camera.gain_dn_per_e * (electrons + camera.dark_current_e_per_s * exposure_s)
+
+    # ------------------------------------------------------------------ exposures
+
+    def expose(
+        self,
+        mirrors: np.ndarray | MirrorPatterns | None,
+        *,
+        exposure_s: float,
+        reference_phase_rad: float | None = None,
+        roi: tuple[int, int, int, int] | None = None,
+        frametime_s: float | None = None,
+        n_frames: int = 1,
+    ) -> np.ndarray:
+        """Show patterns one after the other and return a frame for each.
+
+        Parameters
+        ----------
+        mirrors : ndarray, MirrorPatterns or None
+            0/1 mirrors as bool or uint8 of shape (rows, columns) or (n, rows, columns); or packed bits, uint8
+            of shape (n, rows * columns / 8), little-endian; or patterns from the formatter, which take the
+            fast way. None shuts the laser: dark frames.
+        exposure_s : float
+            Exposure in seconds.
+        reference_phase_rad : float, optional
+            Phase of the reference arm; None blocks it.
+        roi : tuple of int, optional
+            (row, column, n_rows, n_columns) on the sensor; the whole sensor by default.
+        frametime_s : float, optional
+            Time between frames; as short as possible, but not below the device's own, by default.
+        n_frames : int, optional
+            How many dark frames, if `mirrors` is None.
+
+        Returns
+        -------
+        ndarray, shape (n, n_rows, n_columns)
+            Frames in the camera's type (uint8 up to 8 bits, else uint16).
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not what it may be; the bench stays as it was.
+        """
+        if reference_phase_rad is not None:
+            raise ValueError(
+                f"reference_phase_rad is {reference_phase_rad!r}, but this device has no reference arm: it must be None."
+            )
+        exposure_s = self._check_exposure(exposure_s)
+        rectangle = self._check_roi(roi)
+        region = self._region(rectangle)
+        shape = (rectangle[2], rectangle[3])
+        if mirrors is None:
+            n = validation.integer("n_frames", n_frames, low=0)
+            frametime = self._frametime(frametime_s, shape[0], exposure_s)
+            return self._light_evenly(0.0, n, region, exposure_s, frametime).reshape(n, *shape)
+        layout, bits = self._check_mirrors(mirrors)
+        frametime = self._frametime(frametime_s, shape[0], exposure_s)
+        return self._run(layout, bits, region, exposure_s, frametime, None).reshape(len(bits), *shape)
+
+    def transform(
+        self,
+        patterns: MirrorPatterns,
+        *,
+        exposure_s: float,
+        roi: tuple[int, int, int, int],
+        n_pixels: int,
+        frametime_s: float | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> np.ndarray:
+        """Show formatted patterns and return the first pixels of the region of interest, flat.
+
+        Parameters
+        ----------
+        patterns : MirrorPatterns
+            Patterns from the formatter.
+        exposure_s, frametime_s : float
+            As in `expose`.
+        roi : tuple of int
+            (row, column, n_rows, n_columns) on the sensor.
+        n_pixels : int
+            How many of its pixels, in raster order, are wanted; the others are not computed.
+        progress : callable, optional
+            Told the number of vectors that are done.
+
+        Returns
+        -------
+        ndarray, shape (n, n_pixels)
+            Counts.
+        """
+        exposure_s = self._check_exposure(exposure_s)
+        rectangle = self._check_roi(roi)
+        n_pixels = validation.integer("n_pixels", n_pixels, low=1, high=rectangle[2] * rectangle[3])
+        layout, bits = self._check_mirrors(patterns)
+        frametime = self._frametime(frametime_s, rectangle[2], exposure_s)
+        return self._run(layout, bits, self._region(rectangle, n_pixels), exposure_s, frametime, progress)
+
+    def flat_field(
+        self,
+        photons_per_pixel: float,
+        *,
+        exposure_s: float,
+        n_frames: int = 1,
+        roi: tuple[int, int, int, int] | None = None,
+        frametime_s: float | None = None,
+    ) -> np.ndarray:
+        """Light the sensor evenly (a lamp in place of the medium) and return frames (n_frames, n_rows, n_columns).
+
+        Parameters
+        ----------
+        photons_per_pixel : float
+            Mean photons on each pixel in the exposure.
+        exposure_s, n_frames, roi, frametime_s
+            As in `expose`.
+        """
+        photons = validation.number("photons_per_pixel", photons_per_pixel, low=0.0, high=1e9)
+        exposure_s = self._check_exposure(exposure_s)
+        n = validation.integer("n_frames", n_frames, low=0)
+        rectangle = self._check_roi(roi)
+        frametime = self._frametime(frametime_s, rectangle[2], exposure_s)
+        counts = self._light_evenly(photons, n, self._region(rectangle), exposure_s, frametime)
+        return counts.reshape(n, rectangle[2], rectangle[3])
+
+    def inspect(
+        self,
+        mirrors: np.ndarray | MirrorPatterns,
+        *,
+        exposure_s: float | None = None,
+        roi: tuple[int, int, int, int] | None = None,
+    ) -> Planes:
+        """Return every plane of the exposure that `expose` would make next, without making it.
+
+        Parameters
+        ----------
+        mirrors : ndarray or MirrorPatterns
+            One pattern, as in `expose`.
+        exposure_s : float, optional
+            Exposure in seconds; the device's own by default.
+        roi : tuple of int, optional
+            As in `expose`.
+        """
+        exposure_s = self._check_exposure(self.device.operation.exposure_s if exposure_s is None else exposure_s)
+        layout, bits = self._check_mirrors(mirrors)
+        if len(bits) != 1:
+            raise ValueError(f"mirrors holds {len(bits)} patterns, but inspect takes exactly one.")
+        rectangle = self._check_roi(roi)
+        region = self._region(rectangle)
+        shape = (rectangle[2], rectangle[3])
+        projector, maps = self._projector(layout, region), self._sensor(region)
+        with self._lock:
+            frame, time_s = self.clock.frames, self.clock.elapsed_s
+        state = int(Drift(self.device.medium.decorrelation_time_s).state(np.array(time_s)))
+        power = self.device.laser.relative_power(np.array([frame]), np.array([time_s]), seed=self.seed)
+        scale = power * self.photons_per_intensity(exposure_s)
+        fields = projector.fields(bits, state)[0]
+        intensity = np.mean(np.square(fields.real) + np.square(fields.imag), axis=-1)
+        photons = (intensity * np.float32(scale[0])).astype(np.float32)
+        camera = self.device.camera
+        electrons = camera.electrons(photons, exposure_s=exposure_s, seed=self.seed, frame0=frame, maps=maps)
+        counts = np.empty((1, region.n_pixels), dtype=camera.dtype)
+        projector.counts(
+            bits, state=state, frames=np.array([frame], dtype=np.uint64), photons_per_intensity=scale,
+            exposure_s=exposure_s, maps=maps, out=counts,
+        )  # fmt: skip
+        shown = bits.reshape(self.mirror_shape) if layout is None else layout.mirrors(bits)[0]
+        return Planes(
+            mirrors=np.asarray(shown, dtype=np.uint8),
+            dmd_field=projector.source.cells(bits)[0],
+            medium_field=fields.reshape(*shape, -1),
+            photons=photons.reshape(shape),
+            electrons=electrons.reshape(shape),
+            counts=counts.reshape(shape),
+        )
+
+    # ------------------------------------------------------------------ inside
+
+    def _run(
+        self,
+        layout: MirrorLayout | None,
+        bits: np.ndarray,
+        region: Region,
+        exposure_s: float,
+        frametime_s: float,
+        progress: Callable[[int], None] | None,
+    ) -> np.ndarray:
+        projector, maps = self._projector(layout, region), self._sensor(region)
+        n = len(bits)
+        out = np.empty((n, region.n_pixels), dtype=self.device.camera.dtype)
+        first, start_s = self._reserve(n, frametime_s)
+        frames = first + np.arange(n, dtype=np.int64)
+        times = start_s + frametime_s * np.arange(n)
+        scale = self.device.laser.relative_power(frames, times, seed=self.seed) * self.photons_per_intensity(exposure_s)
+        states = Drift(self.device.medium.decorrelation_time_s).state(times)
+        edges = [0, *(np.flatnonzero(np.diff(states)) + 1).tolist(), n] if n else [0]
+        for a, b in zip(edges, edges[1:], strict=False):
+            part = slice(a, b)
+            done: Callable[[int], None] | None = None
+            if progress is not None:
+
+                def done(k: int, a: int = a) -> None:
+                    progress(a + k)
+
+            with self._lock if projector.plan.stored else _no_lock:  # one thread makes the matrix, the others wait
+                if projector.plan.way == "matrix" and projector.plan.stored:
+                    projector.matrix(int(states[a]))
+            projector.counts(
+                bits[part], state=int(states[a]), frames=frames[part].astype(np.uint64),
+                photons_per_intensity=scale[part], exposure_s=exposure_s, maps=maps, out=out[part], progress=done,
+            )  # fmt: skip
+        return out
+
+    def _light_evenly(
+        self, photons: float, n: int, region: Region, exposure_s: float, frametime_s: float
+    ) -> np.ndarray:
+        maps = self._sensor(region)
+        first, _ = self._reserve(n, frametime_s)
+        out = np.empty((n, region.n_pixels), dtype=self.device.camera.dtype)
+        even = np.full((1, region.n_pixels), photons, dtype=np.float32)
+        for i in range(n):
+            out[i] = self.device.camera.expose(
+                even, exposure_s=exposure_s, seed=self.seed, frame0=first + i, maps=maps, threads=self.threads
+            )[0]
+        return out
+
+    def _reserve(self, n: int, frametime_s: float) -> tuple[int, float]:
+        """Take `n` frame numbers and their time; no two calls ever share noise."""
+        with self._lock:
+            first, start = self.clock.frames, self.clock.elapsed_s
+            self.clock.frames += n
+            self.clock.elapsed_s += n * frametime_s
+        return first, start
+
+    def _projector(self, layout: MirrorLayout | None, region: Region) -> Projector:
+        key = (layout, region)
+        with self._lock:
+            if key not in self._projectors:
+                self._projectors[key] = Projector(
+                    self.device, self.seed, layout, region, resolution=self.device.resolution,
+                    execution=self.execution if layout is not None else "auto",
+                    memory_budget=self.memory_budget, threads=self.threads,
+                )  # fmt: skip
+            self._projectors.move_to_end(key)
+            # The stored matrices together must keep to the budget; the newest always stays.
+            stored = sum(p.plan.matrix_bytes for p in self._projectors.values() if p.plan.way == "matrix")
+            while len(self._projectors) > 1 and (stored > self.memory_budget or len(self._projectors) > _KEPT_PROJECTORS):
+                _, old = self._projectors.popitem(last=False)
+                stored -= old.plan.matrix_bytes if old.plan.way == "matrix" else 0
+            return self._projectors[key]
+
+    def _sensor(self, region: Region) -> Any:
+        with self._lock:
+            if region not in self._maps:
+                self._maps[region] = self.device.camera.maps(self.seed, region.pixels())
+                while len(self._maps) > _KEPT_PROJECTORS:
+                    self._maps.popitem(last=False)
+            return self._maps[region]
+
+    def _region(self, rectangle: tuple[int, int, int, int], n_pixels: int | None = None) -> Region:
+        n = rectangle[2] * rectangle[3] if n_pixels is None else n_pixels
+        return Region(*rectangle, n, self.sensor_shape[1])
+
+    def _frametime(self, frametime_s: float | None, n_rows: int, exposure_s: float) -> float:
+        least = self.minimum_frametime_s(n_rows, exposure_s)
+        if frametime_s is None:
+            return max(least, self.device.operation.frametime_s)
+        value = validation.number("frametime_s", frametime_s, low=0.0, high=3600.0, low_open=True)
+        if value < least * (1 - 1e-9):
+            raise ValueError(
+                f"frametime_s is {value!r}, but with this exposure and region of interest it must be at least {least:.6g}."
+            )
+        return value
+
+    @staticmethod
+    def _check_exposure(exposure_s: float) -> float:
+        return validation.number("exposure_s", exposure_s, low=0.0, high=3600.0, low_open=True)
+
+    def _check_roi(self, roi: tuple[int, int, int, int] | None) -> tuple[int, int, int, int]:
+        rows, columns = self.sensor_shape
+        if roi is None:
+            return (0, 0, rows, columns)
+        if not isinstance(roi, (tuple, list)) or len(roi) != 4:
+            raise TypeError(f"roi is {roi!r}, but it must be (row, column, n_rows, n_columns).")
+        row = validation.integer("roi row", roi[0], low=0, high=rows - 1)
+        column = validation.integer("roi column", roi[1], low=0, high=columns - 1)
+        n_rows = validation.integer("roi n_rows", roi[2], low=1, high=rows - row)
+        n_columns = validation.integer("roi n_columns", roi[3], low=1, high=columns - column)
+        return (row, column, n_rows, n_columns)
+
+    def _check_mirrors(self, mirrors: np.ndarray | MirrorPatterns) -> tuple[MirrorLayout | None, np.ndarray]:
+        """Return (layout or None, 0/1 bits (n, n_inputs))."""
+        rows, columns = self.mirror_shape
+        if isinstance(mirrors, MirrorPatterns):
+            if tuple(mirrors.layout.dmd_shape) != (rows, columns):
+                raise ValueError(
+                    f"mirrors are laid out for {tuple(mirrors.layout.dmd_shape)}, but this device has {(rows, columns)}."
+                )
+            return mirrors.layout, mirrors.bits
+        array = np.asarray(mirrors)
+        if array.dtype not in (np.bool_, np.uint8):
+            raise TypeError(f"mirrors has type {array.dtype}, but it must be bool or uint8.")
+        packed_bytes = -(-rows * columns // 8)
+        if array.ndim == 2 and array.shape[1] == packed_bytes and array.dtype == np.uint8:
+            return None, dmd_module.unpack_mirrors(array, (rows, columns)).reshape(len(array), -1)
+        if array.shape == (rows, columns):
+            array = array[None]
+        if array.ndim != 3 or array.shape[1:] != (rows, columns):
+            raise ValueError(
+                f"mirrors has shape {array.shape}, but it must be ({rows}, {columns}), (n, {rows}, {columns}), "
+                f"or packed bits (n, {packed_bytes})."
+            )
+        if array.size and array.dtype == np.uint8 and array.max() > 1:
+            raise ValueError(f"mirrors holds the value {array.max()}, but it must hold only 0 and 1.")
+        return None, np.ascontiguousarray(array).view(np.uint8).reshape(len(array), -1)
+
+
+class _NoLock:
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *args: object) -> None: ...
+
+
+_no_lock = _NoLock()

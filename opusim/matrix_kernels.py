@@ -1,0 +1,173 @@
+"""The matrix way: binary features times a complex matrix, straight into the camera.
+
+The features are 0 or 1, so the product is a sum of matrix rows. They are taken four at a time: for each
+group of four, the sixteen possible sums are put in a table once, and each vector adds one entry a group
+("method of four Russians"). Every output is summed in the same order whatever the batch, the tile or the
+thread, so the same row gives the same bits wherever it stands; a BLAS promises that only for one fixed shape.
+Groups without a feature on cost nothing. The field of a tile goes straight into the camera's kernel, so no
+array of fields is ever made.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._jit import kernel
+from .sensor_kernels import BLOCK, develop_block, make_scratch
+
+GROUP = 4  # features in a group
+TILE = 64  # complex outputs of a tile: its tables stay in the second-level cache
+CHUNK = 128  # groups whose tables exist at a time
+VECTORS = 1024  # vectors whose sums are kept at a time
+DIRECT = 6  # up to this many vectors, sums are made directly rather than by table
+
+_ENTRIES = 1 << GROUP
+
+
+@kernel()
+def _fill_tables(matrix, group0, group1, column0, width, table):
+    """Sixteen partial sums for each group: entry m is the sum of the rows whose bits are set in m."""
+    n_features = matrix.shape[0]
+    span = np.uint64(2 * TILE)
+    for group in range(group0, group1):
+        base = np.uint64(group - group0) * np.uint64(_ENTRIES) * span
+        for j in range(2 * TILE):
+            table[base + np.uint64(j)] = np.float32(0)
+        for bit in range(GROUP):
+            feature = group * GROUP + bit
+            low = 1 << bit
+            for m in range(low):
+                source = base + np.uint64(m) * span
+                target = base + np.uint64(low + m) * span
+                if feature < n_features:
+                    for j in range(width):
+                        table[target + np.uint64(j)] = table[source + np.uint64(j)] + matrix[feature, column0 + j]
+                else:
+                    for j in range(width):
+                        table[target + np.uint64(j)] = table[source + np.uint64(j)]
+
+
+@kernel()
+def _add_from_tables(codes, vector, group0, group1, table, rows, sums, offset):
+    """Add the table rows of one vector's groups to its sums."""
+    span = np.uint64(2 * TILE)
+    n = 0
+    for group in range(group0, group1):
+        code = codes[vector, group]
+        if code != 0:
+            rows[n] = (np.uint64(group - group0) * np.uint64(_ENTRIES) + np.uint64(code)) * span
+            n += 1
+    i = 0
+    while i + 8 <= n:
+        a, b, c, d = rows[i], rows[i + 1], rows[i + 2], rows[i + 3]
+        e, f, g, h = rows[i + 4], rows[i + 5], rows[i + 6], rows[i + 7]
+        for k in range(2 * TILE):
+            j = np.uint64(k)
+            s = sums[offset + j]
+            s = (((s + table[a + j]) + table[b + j]) + table[c + j]) + table[d + j]
+            sums[offset + j] = (((s + table[e + j]) + table[f + j]) + table[g + j]) + table[h + j]
+        i += 8
+    while i < n:
+        a = rows[i]
+        for k in range(2 * TILE):
+            j = np.uint64(k)
+            sums[offset + j] += table[a + j]
+        i += 1
+
+
+@kernel()
+def _add_directly(codes, vector, matrix, column0, width, partial, sums, offset):
+    """Add one vector's groups in the same order without tables."""
+    for group in range(codes.shape[1]):
+        code = codes[vector, group]
+        if code == 0:
+            continue
+        first = True
+        for bit in range(GROUP):
+            if (code >> np.uint8(bit)) & np.uint8(1):
+                feature = group * GROUP + bit
+                if first:
+                    for j in range(width):
+                        partial[j] = matrix[feature, column0 + j]
+                    first = False
+                else:
+                    for j in range(width):
+                        partial[j] += matrix[feature, column0 + j]
+        for j in range(width):
+            sums[offset + np.uint64(j)] += partial[j]
+
+
+@kernel()
+def develop_matrix(
+    codes, matrix, constant, samples, scale, gain, dark_e, offset_e, pixels, frames, key0, key1, params, out,
+    tile_start, tile_stop,
+):  # fmt: skip
+    """Counts of binary vectors through a complex matrix, for a range of tiles of outputs.
+
+    Parameters
+    ----------
+    codes : ndarray of uint8, shape (n, n_groups)
+        Four features a byte, the first one in the lowest bit.
+    matrix : ndarray of float32, shape (n_features, 2 * n_pixels * samples)
+        Real and imaginary parts by turns; the `samples` of a pixel stand next to each other.
+    constant : ndarray of float32, shape (2 * n_pixels * samples,)
+        Field with every feature off.
+    samples : int
+        Fields whose intensities one pixel adds up.
+    scale : ndarray of float32, shape (n,)
+        Photons for an intensity of 1, for each frame, divided by `samples`.
+    gain, dark_e, offset_e, pixels, key0, key1, params
+        As in `sensor_kernels.develop_block`.
+    frames : ndarray of uint64, shape (n,)
+        Frame numbers.
+    out : ndarray, shape (n, n_pixels)
+        Filled in place.
+    tile_start, tile_stop : int
+        Range of tiles, of max(1, TILE // samples) pixels each.
+    """
+    n = codes.shape[0]
+    n_groups = codes.shape[1]
+    n_pixels = out.shape[1]
+    tile_pixels = max(1, TILE // samples)
+    table = np.empty(CHUNK * _ENTRIES * 2 * TILE, dtype=np.float32)
+    rows = np.empty(CHUNK, dtype=np.uint64)
+    partial = np.empty(2 * TILE, dtype=np.float32)
+    photons = np.empty(BLOCK, dtype=np.float32)
+    block = min(n, VECTORS)
+    sums = np.empty(block * 2 * TILE, dtype=np.float32)
+    scratch = make_scratch()
+    span = np.uint64(2 * TILE)
+    for tile in range(tile_start, tile_stop):
+        pixel0 = tile * tile_pixels
+        count = min(tile_pixels, n_pixels - pixel0)
+        column0 = 2 * pixel0 * samples
+        width = 2 * count * samples
+        for v0 in range(0, n, VECTORS):
+            v1 = min(n, v0 + VECTORS)
+            for v in range(v1 - v0):
+                base = np.uint64(v) * span
+                for j in range(width):
+                    sums[base + np.uint64(j)] = constant[column0 + j]
+                for j in range(width, 2 * TILE):
+                    sums[base + np.uint64(j)] = np.float32(0)
+            if v1 - v0 <= DIRECT:
+                for v in range(v1 - v0):
+                    _add_directly(codes, v0 + v, matrix, column0, width, partial, sums, np.uint64(v) * span)
+            else:
+                for group0 in range(0, n_groups, CHUNK):
+                    group1 = min(n_groups, group0 + CHUNK)
+                    _fill_tables(matrix, group0, group1, column0, width, table)
+                    for v in range(v1 - v0):
+                        _add_from_tables(codes, v0 + v, group0, group1, table, rows, sums, np.uint64(v) * span)
+            for v in range(v1 - v0):
+                base = np.uint64(v) * span
+                for p in range(count):
+                    intensity = np.float32(0)
+                    for s in range(samples):
+                        j = base + np.uint64(2 * (p * samples + s))
+                        intensity += sums[j] * sums[j] + sums[j + np.uint64(1)] * sums[j + np.uint64(1)]
+                    photons[p] = intensity * scale[v0 + v]
+                develop_block(
+                    photons, 0, count, gain, dark_e, offset_e, pixels, pixel0, frames[v0 + v], key0, key1, params,
+                    scratch, out[v0 + v], pixel0,
+                )  # fmt: skip

@@ -1,0 +1,530 @@
+"""How a batch of binary patterns becomes counts: by matrix or by waves, the same device, the cheaper way chosen."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from opusim import parallel, propagation
+from opusim.config import Device
+from opusim.layout import MirrorLayout
+from opusim.medium.base import ModeGrid, pixel_sampling
+from opusim.sources import MacroSource, MirrorSource
+
+# Grid modes for each mode in use, so that the modes in use are a small part of a unitary map; above
+# `_LARGE` modes, where a grid costs seconds, twice as many must do, as for the whole mirror array.
+_SPARE_MODES, _SPARE_MODES_LARGE, _LARGE = 4, 2, 1 << 18
+# The planner weighs the two ways for one pass of the real driver, whatever the size of the batch at hand:
+# the choice, and with it the last bits, must not depend on the batch.
+_PASS = 3000
+# Rates of a core that the planner reckons with. They need be right only within a factor of two or so.
+_FFT_FLOPS, _SUM_FLOPS = 4e9, 4e10
+_MAX_BUILD_S = 60.0
+_CHUNK_BYTES = 32 << 20
+EXECUTIONS = ("auto", "matrix", "waves")
+
+
+@dataclass(frozen=True)
+class Region:
+    """Pixels that are read: the first `n_pixels`, in raster order, of a rectangle on the sensor.
+
+    Parameters
+    ----------
+    row, column : int
+        First row and column of the rectangle.
+    n_rows, n_columns : int
+        Its size.
+    n_pixels : int
+        How many of its pixels are read.
+    sensor_columns : int
+        Columns of the whole sensor.
+    """
+
+    row: int
+    column: int
+    n_rows: int
+    n_columns: int
+    n_pixels: int
+    sensor_columns: int
+
+    def pixels(self) -> np.ndarray:
+        """Raster index on the sensor of each pixel that is read, uint32 (n_pixels,)."""
+        p = np.arange(self.n_pixels, dtype=np.int64)
+        index = (self.row + p // self.n_columns) * self.sensor_columns + self.column + p % self.n_columns
+        return index.astype(np.uint32)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the projector chose and why.
+
+    Attributes
+    ----------
+    way : str
+        "matrix" or "waves".
+    side : int
+        Side of the grid of modes; 0 for a medium without waves.
+    samples : int
+        Fields whose intensities one pixel adds up (polarisations times samples of the pixel's area).
+    matrix_bytes : int
+        Size of the matrix, stored or not.
+    stored : bool
+        Whether the matrix is kept; otherwise it is made tile by tile.
+    build_s, matrix_vector_s, wave_vector_s : float
+        Expected cost of making the matrix, and of one vector either way, in seconds.
+    """
+
+    way: str
+    side: int
+    samples: int
+    matrix_bytes: int
+    stored: bool
+    build_s: float
+    matrix_vector_s: float
+    wave_vector_s: float
+
+
+def memory_budget_bytes() -> int:
+    """Return a quarter of the machine's memory: what a stored matrix may take by default."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+    except (AttributeError, ValueError, OSError):
+        return 2 << 30
+
+
+class Projector:
+    """Binary inputs to camera counts, for one device, one arrangement of inputs and one region of pixels.
+
+    Parameters
+    ----------
+    device : Device
+        The device.
+    seed : int
+        Its seed: which medium, which sensor, which noise.
+    layout : MirrorLayout or None
+        How features lie on the mirrors; None if the inputs are mirrors in raster order.
+    region : Region
+        Pixels that are read.
+    resolution : str
+        "auto": a mode a feature; "mirrors": a mode a mirror and a pixel. Without a layout always "mirrors".
+    execution : str
+        "auto", "matrix" or "waves".
+    memory_budget : int, optional
+        Bytes that a stored matrix may take; a quarter of the machine by default.
+    threads : int, optional
+        Threads to use; they do not change the result.
+
+    Raises
+    ------
+    ValueError
+        If the execution asked for is not possible for this medium, or the problem is too large for it.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        seed: int,
+        layout: MirrorLayout | None,
+        region: Region,
+        *,
+        resolution: str = "auto",
+        execution: str = "auto",
+        memory_budget: int | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self.device = device
+        self.seed = seed
+        self.layout = layout
+        self.region = region
+        self.by_mirror = layout is None or resolution == "mirrors"
+        self.threads = threads or parallel.default_threads()
+        self.memory_budget = memory_budget_bytes() if memory_budget is None else memory_budget
+        self.medium: Any = device.medium
+        self.source: Any = (
+            MirrorSource(layout, device.dmd, seed)
+            if self.by_mirror or layout is None
+            else MacroSource(layout, device.dmd, seed)
+        )
+        camera = device.camera
+        self.channels = 1 if camera.polarised else 2
+        ratio = camera.pixel_over_grain
+        self.fine, aperture = pixel_sampling(ratio)
+        self.samples = self.channels * self.fine**2
+        if ratio and not self.medium.has_waves:
+            raise ValueError(
+                f"camera.pixel_over_grain is {ratio!r}, but a medium of kind {self.medium.kind!r} has no geometry to "
+                "integrate over: it must be 0, or the medium must be of kind 'phase_screens'."
+            )
+        self.grid = self._make_grid(aperture) if self.medium.has_waves else None
+        self.plan = self._make_plan(execution)
+        self._operators: tuple[int, list[Any]] | None = None
+        self._matrix: tuple[int, np.ndarray, np.ndarray] | None = None
+
+    # ---------------------------------------------------------------- geometry and plan
+
+    def _make_grid(self, aperture: float) -> ModeGrid:
+        region, fine = self.region, self.fine
+        shape_in = self.source.input_shape
+        corner = None
+        if self.by_mirror:
+            rows, columns = region.n_rows * fine, region.n_columns * fine
+            sensor = self.device.camera.shape
+            side = propagation.good_side(max(*shape_in, fine * sensor[0], fine * sensor[1]))
+            # The sensor is centred on the axis, whichever part of it is read.
+            corner = (
+                side // 2 - fine * sensor[0] // 2 + fine * region.row,
+                side // 2 - fine * sensor[1] // 2 + fine * region.column,
+            )
+        else:
+            n_out = region.n_rows * region.n_columns
+            columns = math.ceil(math.sqrt(n_out))
+            rows = math.ceil(n_out / columns)
+            rows, columns = rows * fine, columns * fine
+            n_modes = max(rows * columns, math.prod(shape_in))
+            spare = _SPARE_MODES if n_modes <= _LARGE else _SPARE_MODES_LARGE
+            side = propagation.good_side(max(math.ceil(math.sqrt(spare * n_modes)), rows, columns, *shape_in))
+        return ModeGrid(side, shape_in, (rows, columns), aperture, output_corner=corner)
+
+    def _make_plan(self, execution: str) -> Plan:
+        n, m = self.source.n_features, self.region.n_pixels * self.samples
+        matrix_bytes = 8 * (n + 1) * m
+        matrix_vector_s = 2 * n * m / _SUM_FLOPS
+        side, wave_s, build_s = 0, math.inf, n * m / 2e8
+        if self.grid is not None:
+            side = self.grid.side
+            transforms = self.medium.n_transforms * self.channels
+            wave_s = transforms * 5 * side**2 * math.log2(side**2) / _FFT_FLOPS
+            build_s = min(n + 1, m if self.layout is not None else n + 1) * wave_s
+        fits = matrix_bytes <= self.memory_budget
+        can_store = fits and self.layout is not None
+        if self.grid is None:
+            modes = self.source.modes().shape[1] if self.layout is not None else n
+            limit = getattr(self.medium, "max_entries", None)
+            if limit is not None and modes * m > limit:
+                raise ValueError(
+                    f"{modes} modes and {m} outputs make a matrix of {modes * m:.3g} entries, but a medium of kind "
+                    f"{self.medium.kind!r} computes at most {limit:.3g}: use fewer, or a medium of kind "
+                    "'phase_screens'."
+                )
+            if execution == "waves":
+                raise ValueError(
+                    f"execution is 'waves', but a medium of kind {self.medium.kind!r} has only the way 'matrix'."
+                )
+            way = "matrix"
+        else:
+            possible = can_store and self.samples <= _max_samples()
+            if execution == "matrix" and not possible:
+                raise ValueError(
+                    f"execution is 'matrix', but a matrix of {n} features and {m} outputs takes "
+                    f"{matrix_bytes / 2**20:.0f} MiB and may take {self.memory_budget / 2**20:.0f} MiB; "
+                    "it needs features (not bare mirrors) and at most 64 samples a pixel. Use 'waves' or 'auto'."
+                )
+            cheaper = build_s + _PASS * matrix_vector_s < _PASS * wave_s and build_s < _MAX_BUILD_S
+            way = execution if execution != "auto" else ("matrix" if possible and cheaper else "waves")
+        return Plan(way, side, self.samples, matrix_bytes, can_store, build_s, matrix_vector_s, wave_s)
+
+    # ---------------------------------------------------------------- fields
+
+    def operators(self, state: int) -> list[Any]:
+        """Prepared layers, one a polarisation, in a state of the drift (kept until the state changes)."""
+        if self._operators is None or self._operators[0] != state:
+            self._operators = None  # frees the old screens before the new ones are made
+            self._operators = (
+                state,
+                [
+                    self.medium.operator(
+                        self.grid, wavelength_m=self.device.laser.wavelength_m, seed=self.seed, state=state,
+                        channel=channel, workers=self.threads,
+                    )
+                    for channel in range(self.channels)
+                ],
+            )  # fmt: skip
+        return self._operators[1]
+
+    def _read(self, block: np.ndarray) -> np.ndarray:
+        """Output cells (n, rows, columns) as (n, n_pixels, fine^2), pixels in the region's raster order."""
+        n, fine = len(block), self.fine
+        rows, columns = block.shape[1] // fine, block.shape[2] // fine
+        if fine > 1:
+            block = block.reshape(n, rows, fine, columns, fine).transpose(0, 1, 3, 2, 4)
+        return block.reshape(n, rows * columns, fine**2)[:, : self.region.n_pixels]
+
+    def fields(self, bits: np.ndarray, state: int = 0) -> np.ndarray:
+        """Fields at the camera.
+
+        Parameters
+        ----------
+        bits : ndarray of uint8, shape (n, n_features)
+            0 or 1.
+        state : int
+            State of the medium's drift.
+
+        Returns
+        -------
+        ndarray of complex64, shape (n, n_pixels, samples)
+            The mean intensity of an ideal device is the number of mirrors that are on.
+        """
+        if self.plan.way == "matrix":
+            return self._fields_by_matrix(bits, state)
+        result = np.empty((len(bits), self.region.n_pixels, self.samples), dtype=np.complex64)
+        step = self._stack()
+        for start in range(0, len(bits), step):
+            cells = self.source.cells(bits[start : start + step])
+            for channel, operator in enumerate(self.operators(state)):
+                part = slice(channel * self.fine**2, (channel + 1) * self.fine**2)
+                result[start : start + step, :, part] = self._read(operator.forward(cells))
+        return result
+
+    def _fields_by_matrix(self, bits: np.ndarray, state: int) -> np.ndarray:
+        """Plain reference of the kernel's sums, tile by tile."""
+        result = np.empty((len(bits), self.region.n_pixels, self.samples), dtype=np.complex64)
+        for pixels, matrix, constant in self._matrix_tiles(state):
+            tile = np.asarray(bits, dtype=np.float32) @ matrix + constant
+            result[:, pixels] = tile.view(np.complex64).reshape(len(bits), len(pixels), self.samples)
+        return result
+
+    def _stack(self) -> int:
+        """How many grids go through the layer at a time."""
+        assert self.grid is not None
+        return max(1, min(64, (_CHUNK_BYTES // 4) // (8 * self.grid.side**2)))
+
+    # ---------------------------------------------------------------- the matrix
+
+    def matrix(self, state: int = 0, progress: Callable[[int, int], None] | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Return the matrix of the features in use.
+
+        Returns
+        -------
+        matrix : ndarray of float32, shape (n_features, 2 * n_pixels * samples)
+            Change of the fields by each feature: real and imaginary parts by turns.
+        constant : ndarray of float32, shape (2 * n_pixels * samples,)
+            Field with every feature off.
+        """
+        if self._matrix is None or self._matrix[0] != state:
+            self._matrix = None
+            if self.grid is None:
+                matrix, constant = self._matrix_from_entries(range(self.region.n_pixels), state)
+            else:
+                matrix, constant = self._matrix_from_waves(state, progress)
+            self._matrix = (state, matrix, constant)
+        return self._matrix[1], self._matrix[2]
+
+    def _matrix_tiles(self, state: int):
+        """Yield (range of pixels, matrix, constant): all at once if the matrix may be stored."""
+        m = self.region.n_pixels
+        if self.plan.stored:
+            yield (range(m), *self.matrix(state))
+            return
+        n = self.source.n_features
+        step = max(64, int(min(self.memory_budget, 1 << 30) // (16 * (n + 1) * self.samples)))
+        for start in range(0, m, step):
+            pixels = range(start, min(m, start + step))
+            yield (pixels, *self._matrix_from_entries(pixels, state))
+
+    def _matrix_from_waves(self, state: int, progress: Callable[[int, int], None] | None) -> tuple[np.ndarray, np.ndarray]:
+        n, m, fine = self.source.n_features, self.region.n_pixels, self.fine
+        matrix = np.empty((n, m, self.samples), dtype=np.complex64)
+        constant = np.empty((m, self.samples), dtype=np.complex64)
+        off = self.source.cells(np.zeros((1, n), dtype=np.uint8))
+        step = self._stack()
+        for channel, operator in enumerate(self.operators(state)):
+            part = slice(channel * fine**2, (channel + 1) * fine**2)
+            constant[:, part] = self._read(operator.forward(off))[0]
+            if m * fine**2 < n and operator.reciprocal:
+                self._rows_backward(operator, matrix[:, :, part])
+                continue
+            for start in range(0, n, step):
+                stop = min(n, start + step)
+                matrix[start:stop, :, part] = self._read(operator.forward(self.source.basis(start, stop)))
+                if progress is not None:
+                    progress(channel * n + stop, self.channels * n)
+        self._operators = None  # the matrix holds all that they know
+        return matrix.reshape(n, -1).view(np.float32), constant.reshape(-1).view(np.float32)
+
+    def _rows_backward(self, operator: Any, matrix: np.ndarray) -> None:
+        """Fill the matrix output by output (reciprocity): cheaper where outputs are fewer than features."""
+        n = self.source.n_features
+        modes = self.source.modes()[:n]
+        shape = self.grid.output_shape  # type: ignore[union-attr]
+        columns = shape[1] // self.fine
+        step = self._stack()
+        outputs = [(p, s) for p in range(self.region.n_pixels) for s in range(self.fine**2)]
+        for start in range(0, len(outputs), step):
+            batch = outputs[start : start + step]
+            cells = np.zeros((len(batch), *shape), dtype=np.complex64)
+            for i, (p, s) in enumerate(batch):
+                row = (p // columns) * self.fine + s // self.fine
+                cells[i, row, (p % columns) * self.fine + s % self.fine] = 1
+            back = operator.backward(cells).reshape(len(batch), -1)[:, : modes.shape[1]]
+            rows = modes @ back.T
+            for i, (p, s) in enumerate(batch):
+                matrix[:, p, s] = rows[:, i]
+
+    def _matrix_from_entries(self, pixels: range, state: int) -> tuple[np.ndarray, np.ndarray]:
+        n, m = self.source.n_features, len(pixels)
+        result = np.zeros((n + 1, m, self.channels), dtype=np.complex64)
+        modes = self._entry_modes()
+        outputs = self._output_modes(pixels)
+        step = max(1, (_CHUNK_BYTES // 8) // max(1, m))
+        for channel in range(self.channels):
+            for start in range(0, modes.shape[1], step):
+                inputs = range(start, min(modes.shape[1], start + step))
+                part = modes[:, inputs.start : inputs.stop]
+                result[:, :, channel] += part @ self._entries(inputs, outputs, state, channel)
+        background = getattr(self.medium, "background_field", None)
+        if background is not None:
+            field = background(range(pixels.start, pixels.stop))
+            if field is not None:
+                result[n, :, 0] = field * self._measured_amplitude()
+        flat = result.reshape(n + 1, -1).view(np.float32)
+        return flat[:n], flat[n]
+
+    def _entry_modes(self):
+        if self.medium.kind != "measured":
+            return self.source.modes()
+        import scipy.sparse
+
+        # A measured matrix belongs to its features: they all weigh the same, and nothing else is lit.
+        n = self.source.n_features
+        weights = scipy.sparse.diags_array(np.full(n, self._measured_amplitude(), dtype=np.float32))
+        return scipy.sparse.csr_array(scipy.sparse.vstack([weights, scipy.sparse.csr_array((1, n), dtype=np.float32)]))
+
+    def _measured_amplitude(self) -> np.float32:
+        return np.float32(math.sqrt(self.device.dmd.n_mirrors / self.source.n_features))
+
+    def _output_modes(self, pixels: range) -> list[range]:
+        """Output modes of the pixels as runs of consecutive numbers."""
+        if self.medium.kind == "measured":
+            return [pixels]
+        index = self.region.pixels()[pixels.start : pixels.stop].astype(np.int64)
+        cuts = np.flatnonzero(np.diff(index) != 1) + 1
+        return [range(int(run[0]), int(run[-1]) + 1) for run in np.split(index, cuts)]
+
+    def _entries(self, inputs: range, outputs: list[range], state: int, channel: int) -> np.ndarray:
+        tiles = [self.medium.entries(inputs, run, seed=self.seed, state=state, channel=channel) for run in outputs]
+        return tiles[0] if len(tiles) == 1 else np.concatenate(tiles, axis=1)
+
+    # ---------------------------------------------------------------- counts
+
+    def counts(
+        self,
+        bits: np.ndarray,
+        *,
+        state: int,
+        frames: np.ndarray,
+        photons_per_intensity: np.ndarray,
+        exposure_s: float,
+        maps: Any,
+        out: np.ndarray,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        """Fill `out` with the counts of a batch.
+
+        Parameters
+        ----------
+        bits : ndarray of uint8, shape (n, n_features)
+            0 or 1.
+        state : int
+            State of the medium's drift.
+        frames : ndarray of uint64, shape (n,)
+            Frame numbers.
+        photons_per_intensity : ndarray of float64, shape (n,)
+            Photons on a pixel for an intensity of 1, for each frame.
+        exposure_s : float
+            Exposure in seconds.
+        maps : SensorMaps
+            Fixed patterns of the pixels that are read.
+        out : ndarray, shape (n, n_pixels)
+            Filled in place.
+        progress : callable, optional
+            Told how many vectors are done.
+        """
+        camera = self.device.camera
+        if self.plan.way == "matrix" and self.layout is not None and self.samples <= _max_samples():
+            self._counts_by_matrix(bits, state, frames, photons_per_intensity, exposure_s, maps, out, progress)
+            return
+        scale = (photons_per_intensity / self.samples).astype(np.float32)
+        step = self._stack() if self.plan.way == "waves" else 1
+        for start in range(0, len(bits), step):
+            part = slice(start, min(len(bits), start + step))
+            photons = self._photons(bits[part], scale[part], state)
+            for i in range(part.start, part.stop):
+                out[i] = camera.expose(
+                    photons[i - part.start], exposure_s=exposure_s, seed=self.seed, frame0=int(frames[i]), maps=maps,
+                    threads=self.threads,
+                ).reshape(-1)  # fmt: skip
+            if progress is not None:
+                progress(part.stop)
+
+    def _photons(self, bits: np.ndarray, scale: np.ndarray, state: int) -> np.ndarray:
+        if self.layout is None and self.grid is None:
+            fields = self._fields_of_mirrors(bits, state)
+        else:
+            fields = self.fields(bits, state)
+        intensity = np.square(fields.real)
+        intensity += np.square(fields.imag)
+        photons = intensity[..., 0] if self.samples == 1 else intensity.sum(axis=-1)
+        photons *= scale[:, None]
+        return photons
+
+    def _fields_of_mirrors(self, bits: np.ndarray, state: int) -> np.ndarray:
+        """Fields of bare mirror patterns through a medium that has entries only: vector by vector."""
+        cells = self.source.cells(bits).reshape(len(bits), -1)
+        pixels = range(self.region.n_pixels)
+        outputs = self._output_modes(pixels)
+        result = np.zeros((len(bits), len(pixels), self.samples), dtype=np.complex64)
+        step = max(1, (_CHUNK_BYTES // 8) // len(pixels))
+        for channel in range(self.channels):
+            for start in range(0, cells.shape[1], step):
+                inputs = range(start, min(cells.shape[1], start + step))
+                entries = self._entries(inputs, outputs, state, channel)
+                for i in range(len(bits)):
+                    result[i, :, channel] += cells[i, inputs.start : inputs.stop] @ entries
+        return result
+
+    def _counts_by_matrix(self, bits, state, frames, photons_per_intensity, exposure_s, maps, out, progress) -> None:
+        from opusim import matrix_kernels
+
+        camera = self.device.camera
+        key = camera.noise_key(self.seed)
+        codes = pack_codes(bits)
+        scale = (photons_per_intensity / self.samples).astype(np.float32)
+        frames = np.asarray(frames, dtype=np.uint64)
+        dark = maps.dark_e(exposure_s)
+        tile_pixels = max(1, matrix_kernels.TILE // self.samples)
+        for pixels, matrix, constant in self._matrix_tiles(state):
+            part = slice(pixels.start, pixels.stop)
+            target = out if len(pixels) == out.shape[1] else np.empty((len(bits), len(pixels)), dtype=out.dtype)
+            gain, dark_e, offset, index = maps.gain[part], dark[part], maps.offset_e[part], maps.pixels[part]
+            for v0 in range(0, len(bits), matrix_kernels.VECTORS):
+                v = slice(v0, min(len(bits), v0 + matrix_kernels.VECTORS))
+
+                def work(a: int, b: int, v: slice = v) -> None:
+                    matrix_kernels.develop_matrix(
+                        codes[v], matrix, constant, self.samples, scale[v], gain, dark_e, offset, index, frames[v],
+                        key[0], key[1], camera.params(), target[v], a, b,
+                    )  # fmt: skip
+
+                parallel.over_ranges(work, math.ceil(len(pixels) / tile_pixels), self.threads)
+                if progress is not None and pixels.stop == out.shape[1]:
+                    progress(v.stop)
+            if target is not out:
+                out[:, part] = target
+
+
+def pack_codes(bits: np.ndarray) -> np.ndarray:
+    """Four 0/1 features a byte, the first in the lowest bit: uint8 (n, 2 ceil(n_features / 8))."""
+    packed = np.packbits(bits, axis=1, bitorder="little")
+    codes = np.empty((len(packed), 2 * packed.shape[1]), dtype=np.uint8)
+    np.bitwise_and(packed, 15, out=codes[:, ::2])
+    np.right_shift(packed, 4, out=codes[:, 1::2])
+    return codes
+
+
+def _max_samples() -> int:
+    return 64  # matrix_kernels.TILE, known without importing numba
