@@ -16,8 +16,8 @@ from ._jit import kernel
 from .sensor_kernels import BLOCK, develop_block, make_scratch
 
 GROUP = 4  # features in a group
-TILE = 64  # complex outputs of a tile: its tables stay in the second-level cache
-CHUNK = 128  # groups whose tables exist at a time
+TILE = 64  # complex outputs of a tile
+CHUNK = 32  # groups whose tables exist at a time: 64 pages of memory, few enough for the first-level TLB
 VECTORS = 1024  # vectors whose sums are kept at a time
 DIRECT = 6  # up to this many vectors, sums are made directly rather than by table
 

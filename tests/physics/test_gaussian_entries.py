@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
+
 from opusim import rng
 from opusim.medium.gaussian_entries import fill_gaussian, gaussian_entries
-from scipy import stats
 
 KEY = rng.stream_key(5, "test medium")
 COLUMNS, ROWS = 401, 1503
@@ -68,7 +69,10 @@ def test_singular_values_follow_marchenko_and_pastur():
 
 @settings(max_examples=60, deadline=None)
 @given(
-    column=st.integers(0, COLUMNS - 1), row=st.integers(0, ROWS - 1), width=st.integers(0, 40), height=st.integers(0, 700)
+    column=st.integers(0, COLUMNS - 1),
+    row=st.integers(0, ROWS - 1),
+    width=st.integers(0, 40),
+    height=st.integers(0, 700),
 )
 def test_a_tile_is_a_window_of_the_matrix(parts, column, row, width, height):
     width, height = min(width, COLUMNS - column), min(height, ROWS - row)
