@@ -62,6 +62,6 @@ def _stamp(dispatcher: Any) -> None:
 
     numba looks only at the file of the function itself, yet the code of its callees is inlined.
     """
-    store = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
+    store: Any = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
     if hasattr(store, "_source_stamp"):
         store._source_stamp = (store._source_stamp, _kernel_sources())

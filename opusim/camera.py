@@ -353,7 +353,7 @@ class Camera:
         exposure_s = validation.number("exposure_s", exposure_s, low=0.0, high=1e6)
         frame0 = validation.integer("frame0", frame0, low=0, high=_MAX_FRAME)
         threads = validation.integer("threads", threads, low=1)
-        stack = light.reshape(-1, maps.pixels.size)
+        stack = np.atleast_2d(light)
         out = np.empty(stack.shape, dtype=dtype)
         key0, key1 = self.noise_key(seed)
         n_blocks = -(-maps.pixels.size // sensor_kernels.BLOCK)
@@ -441,7 +441,7 @@ def _checked_photons(photons: ArrayLike, maps: SensorMaps) -> NDArray[np.float32
     n = maps.pixels.size
     if array.ndim not in (1, 2) or array.shape[-1] != n:
         raise ValueError(
-            f"photons has shape {array.shape}, but it must be ({n},) or (frames, {n}): one value for each pixel of maps."
+            f"photons has shape {array.shape}, but it must be ({n},) or (frames, {n}): one for each pixel of maps."
         )
     with np.errstate(over="ignore"):  # what overflows single precision is refused below, with its sentence
         # Aligned and writeable, so that the kernel is compiled for one kind of array only.
@@ -449,5 +449,5 @@ def _checked_photons(photons: ArrayLike, maps: SensorMaps) -> NDArray[np.float32
     if array.size:
         low, high = array.min(), array.max()
         if not (low >= 0 and high < np.inf):
-            raise ValueError(f"photons reaches from {low} to {high}, but each value must be finite and at least 0.")
+            raise ValueError(f"photons reaches from {low:g} to {high:g}, but each value must be finite and at least 0.")
     return array

@@ -1,7 +1,8 @@
 """How features lie on the mirrors: which feature drives which mirror.
 
 A layout is a rule with a handful of numbers, not an array. Rows and columns are those of the micromirror array
-(912 x 1140 for the DLP4500); mirrors are counted in raster order, so that mirror ``k`` is ``(k // columns, k % columns)``.
+(912 x 1140 for the DLP4500); mirrors are counted in raster order, so that mirror ``k`` is
+``(k // columns, k % columns)``.
 """
 
 from __future__ import annotations
@@ -183,13 +184,19 @@ class MirrorLayout:
         """Bytes of a packed pattern."""
         return -(-self.n_mirrors // 8)
 
+    @property
+    def _transposed(self) -> bool:
+        """Whether a plain layout takes (columns, rows)."""
+        return self.n_features == self.dmd_shape[::-1] != self.dmd_shape
+
     @cached_property
     def _feature_map(self) -> np.ndarray:
         rows, columns = self.dmd_shape
         index = np.arange(self.n_features_total, dtype=np.int32)
         if self.kind == "plain":
-            transposed = self.n_features == (columns, rows) != (rows, columns)
-            result = np.ascontiguousarray(index.reshape(columns, rows).T) if transposed else index.reshape(rows, columns)
+            result = index.reshape(rows, columns)
+            if self._transposed:
+                result = np.ascontiguousarray(index.reshape(columns, rows).T)
         else:
             if self.kind == "lined":
                 region = np.full(math.prod(self.roi_size), ALWAYS_OFF, dtype=np.int32)
@@ -293,9 +300,8 @@ class MirrorLayout:
 
     def _pack_plain(self, values: np.ndarray, out: np.ndarray, start: int, stop: int) -> None:
         rows, columns = self.dmd_shape
-        transposed = self.n_features == (columns, rows) != (rows, columns)
         for k in range(start, stop):  # a vector is a megabyte here: the loop costs nothing
-            row = values[k].reshape(columns, rows).T.ravel() if transposed else values[k]
+            row = values[k].reshape(columns, rows).T.ravel() if self._transposed else values[k]
             out[k] = np.packbits(row, bitorder="little")
 
     @cached_property
@@ -308,14 +314,14 @@ class MirrorLayout:
         """
         flat = np.full(self.n_bytes * 8, ALWAYS_OFF, dtype=np.int32)
         flat[: self.n_mirrors] = self._feature_map.ravel()
-        octets = flat.reshape(-1, 8)
+        octets: np.ndarray = flat.reshape(-1, 8)
         template = np.packbits(octets == ALWAYS_ON, axis=1, bitorder="little").ravel()
-        driven = (octets >= 0).any(axis=1)
+        driven = np.asarray((octets >= 0).any(axis=1))
         columns = self.dmd_shape[1]
         back = columns // math.gcd(columns, 8)  # bytes between mirrors of one column in rows that share alignment
         copied = np.zeros(self.n_bytes, dtype=bool)
         if self.kind == "macro_2d" and back < self.n_bytes:
-            copied[back:] = driven[back:] & (octets[back:] == octets[:-back]).all(axis=1)
+            copied[back:] = driven[back:] & np.equal(octets[back:], octets[:-back]).all(axis=1)
         first = octets[:, 0]
         whole = (octets == first[:, None]).all(axis=1) & (first >= 0) & ~copied
         # A run ends where the feature changes or a byte is not whole.
@@ -377,6 +383,7 @@ class MirrorLayout:
         return {name: self.__dict__[name] for name in self.__dataclass_fields__}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the rule."""
         self.__dict__.update(state)
 
 

@@ -16,9 +16,10 @@ from ._jit import kernel
 from .sensor_kernels import BLOCK, develop_block, make_scratch
 
 GROUP = 4  # features in a group
-TILE = 64  # complex outputs of a tile
-CHUNK = 32  # groups whose tables exist at a time: 64 pages of memory, few enough for the first-level TLB
+TILE = 128  # complex outputs of a tile: half a block of the camera's kernel
+CHUNK = 32  # groups whose tables exist at a time: few enough pages for the TLB
 VECTORS = 1024  # vectors whose sums are kept at a time
+STRIDE = 4  # table entries added at a time; CHUNK is a multiple of it
 DIRECT = 6  # up to this many vectors, sums are made directly rather than by table
 
 _ENTRIES = 1 << GROUP
@@ -48,31 +49,48 @@ def _fill_tables(matrix, group0, group1, column0, width, table):
 
 
 @kernel()
-def _add_from_tables(codes, vector, group0, group1, table, rows, sums, offset):
-    """Add the table rows of one vector's groups to its sums."""
+def list_rows(codes, lists, counts):
+    """List, for each chunk of groups and each vector, the table entries to add.
+
+    Parameters
+    ----------
+    codes : ndarray of uint8, shape (n, n_groups)
+        Four features a byte.
+    lists : ndarray of uint16, shape (n_chunks, n, CHUNK)
+        Filled with the numbers of the entries in the chunk's table: groups without a feature on are left out,
+        and the list is filled up to a multiple of `STRIDE` with entry 0, which is zero.
+    counts : ndarray of int64, shape (n_chunks, n)
+        Filled with the lengths of the lists.
+    """
+    n, n_groups = codes.shape
+    for chunk in range(lists.shape[0]):
+        group0 = chunk * CHUNK
+        group1 = min(n_groups, group0 + CHUNK)
+        for v in range(n):
+            length = 0
+            for group in range(group0, group1):
+                code = codes[v, group]
+                if code != 0:
+                    lists[chunk, v, length] = np.uint16((group - group0) * _ENTRIES + code)
+                    length += 1
+            while length % STRIDE != 0:
+                lists[chunk, v, length] = np.uint16(0)
+                length += 1
+            counts[chunk, v] = length
+
+
+@kernel()
+def _add_from_tables(row_list, length, table, sums, offset):
+    """Add the listed table entries to a vector's sums, in order."""
     span = np.uint64(2 * TILE)
-    n = 0
-    for group in range(group0, group1):
-        code = codes[vector, group]
-        if code != 0:
-            rows[n] = (np.uint64(group - group0) * np.uint64(_ENTRIES) + np.uint64(code)) * span
-            n += 1
-    i = 0
-    while i + 8 <= n:
-        a, b, c, d = rows[i], rows[i + 1], rows[i + 2], rows[i + 3]
-        e, f, g, h = rows[i + 4], rows[i + 5], rows[i + 6], rows[i + 7]
+    for i in range(0, length, STRIDE):
+        a = np.uint64(row_list[i]) * span
+        b = np.uint64(row_list[i + 1]) * span
+        c = np.uint64(row_list[i + 2]) * span
+        d = np.uint64(row_list[i + 3]) * span
         for k in range(2 * TILE):
             j = np.uint64(k)
-            s = sums[offset + j]
-            s = (((s + table[a + j]) + table[b + j]) + table[c + j]) + table[d + j]
-            sums[offset + j] = (((s + table[e + j]) + table[f + j]) + table[g + j]) + table[h + j]
-        i += 8
-    while i < n:
-        a = rows[i]
-        for k in range(2 * TILE):
-            j = np.uint64(k)
-            sums[offset + j] += table[a + j]
-        i += 1
+            sums[offset + j] = (((sums[offset + j] + table[a + j]) + table[b + j]) + table[c + j]) + table[d + j]
 
 
 @kernel()
@@ -99,7 +117,7 @@ def _add_directly(codes, vector, matrix, column0, width, partial, sums, offset):
 
 @kernel()
 def develop_matrix(
-    codes, matrix, constant, samples, scale, gain, dark_e, offset_e, pixels, frames, key0, key1, params, out,
+    codes, lists, counts, matrix, constant, samples, scale, gain, dark_e, offset_e, pixels, frames, key0, key1, params, out,
     tile_start, tile_stop,
 ):  # fmt: skip
     """Counts of binary vectors through a complex matrix, for a range of tiles of outputs.
@@ -108,6 +126,8 @@ def develop_matrix(
     ----------
     codes : ndarray of uint8, shape (n, n_groups)
         Four features a byte, the first one in the lowest bit.
+    lists, counts : ndarray
+        From `list_rows` for the same codes; not read for `DIRECT` vectors or fewer.
     matrix : ndarray of float32, shape (n_features, 2 * n_pixels * samples)
         Real and imaginary parts by turns; the `samples` of a pixel stand next to each other.
     constant : ndarray of float32, shape (2 * n_pixels * samples,)
@@ -130,7 +150,6 @@ def develop_matrix(
     n_pixels = out.shape[1]
     tile_pixels = max(1, TILE // samples)
     table = np.empty(CHUNK * _ENTRIES * 2 * TILE, dtype=np.float32)
-    rows = np.empty(CHUNK, dtype=np.uint64)
     partial = np.empty(2 * TILE, dtype=np.float32)
     photons = np.empty(BLOCK, dtype=np.float32)
     block = min(n, VECTORS)
@@ -154,11 +173,13 @@ def develop_matrix(
                 for v in range(v1 - v0):
                     _add_directly(codes, v0 + v, matrix, column0, width, partial, sums, np.uint64(v) * span)
             else:
-                for group0 in range(0, n_groups, CHUNK):
-                    group1 = min(n_groups, group0 + CHUNK)
-                    _fill_tables(matrix, group0, group1, column0, width, table)
+                for chunk in range(lists.shape[0]):
+                    group0 = chunk * CHUNK
+                    _fill_tables(matrix, group0, min(n_groups, group0 + CHUNK), column0, width, table)
                     for v in range(v1 - v0):
-                        _add_from_tables(codes, v0 + v, group0, group1, table, rows, sums, np.uint64(v) * span)
+                        _add_from_tables(
+                            lists[chunk, v0 + v], counts[chunk, v0 + v], table, sums, np.uint64(v) * span
+                        )
             for v in range(v1 - v0):
                 base = np.uint64(v) * span
                 for p in range(count):

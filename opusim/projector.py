@@ -493,6 +493,10 @@ class Projector:
         camera = self.device.camera
         key = camera.noise_key(self.seed)
         codes = pack_codes(bits)
+        n_chunks = -(-codes.shape[1] // matrix_kernels.CHUNK) if len(bits) > matrix_kernels.DIRECT else 0
+        lists = np.empty((n_chunks, len(bits), matrix_kernels.CHUNK), dtype=np.uint16)
+        lengths = np.empty((n_chunks, len(bits)), dtype=np.int64)
+        matrix_kernels.list_rows(codes, lists, lengths)
         scale = (photons_per_intensity / self.samples).astype(np.float32)
         frames = np.asarray(frames, dtype=np.uint64)
         dark = maps.dark_e(exposure_s)
@@ -506,7 +510,7 @@ class Projector:
 
                 def work(a: int, b: int, v: slice = v) -> None:
                     matrix_kernels.develop_matrix(
-                        codes[v], matrix, constant, self.samples, scale[v], gain, dark_e, offset, index, frames[v],
+                        codes[v], lists[:, v], lengths[:, v], matrix, constant, self.samples, scale[v], gain, dark_e, offset, index, frames[v],
                         key[0], key[1], camera.params(), target[v], a, b,
                     )  # fmt: skip
 
@@ -527,4 +531,4 @@ def pack_codes(bits: np.ndarray) -> np.ndarray:
 
 
 def _max_samples() -> int:
-    return 64  # matrix_kernels.TILE, known without importing numba
+    return 64  # at most matrix_kernels.TILE; known here without importing numba

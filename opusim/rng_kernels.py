@@ -45,8 +45,7 @@ _EXPONENT_MASK = np.int32(-0x800000)  # sign and exponent bits
 _EVEN_MASK = np.int32(-2)
 
 
-@intrinsic
-def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
+def _fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     """Return ``a * b + c`` in float32 with one rounding (a fused multiply-add instruction)."""
     signature = types.float32(types.float32, types.float32, types.float32)
 
@@ -56,8 +55,7 @@ def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     return signature, generate
 
 
-@intrinsic
-def bits_of(typingctx: Any, value: Any) -> Any:
+def _bits_of(typingctx: Any, value: Any) -> Any:
     """Return the bits of a float32 as an int32."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -66,14 +64,19 @@ def bits_of(typingctx: Any, value: Any) -> Any:
     return types.int32(types.float32), generate
 
 
-@intrinsic
-def float_of(typingctx: Any, bits: Any) -> Any:
+def _float_of(typingctx: Any, bits: Any) -> Any:
     """Return the float32 whose bits are an int32."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], context.get_value_type(types.float32))
 
     return types.float32(types.int32), generate
+
+
+# As plain names: a type checker takes an intrinsic for the Python function behind it, typing context and all.
+fma: Any = intrinsic(_fma)
+bits_of: Any = intrinsic(_bits_of)
+float_of: Any = intrinsic(_float_of)
 
 
 @kernel(inline="always")
@@ -83,7 +86,7 @@ def philox_words(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
     Arguments are uint64 below 2**32. The high halves of the results are not cleared: every use
     takes the low 32 bits, and leaving them saves instructions in the vectorised loop.
     """
-    for i in range(10):
+    for _ in range(10):
         product0 = _M0 * (c0 & _LOW)
         product1 = _M1 * (c2 & _LOW)
         c0 = (product1 >> _SHIFT) ^ c1 ^ k0

@@ -8,6 +8,8 @@ normals of shot and read noise, words 2 and 3 the exact Poisson law of dim pixel
 
 from __future__ import annotations
 
+from decimal import Context, Decimal, localcontext
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,29 +38,36 @@ def _alias_rows() -> NDArray[np.uint32]:
     -------
     ndarray of uint32, shape (nodes * 64,)
         The high 26 bits are the chance of keeping the column, in units of 2^-26; the low 6 the alias.
+
+    Notes
+    -----
+    Decimal and whole numbers give the same table on every machine; a last bit of `exp` could change it.
     """
     table = np.zeros((_N_NODES, _N_COLUMNS), dtype=np.uint32)
-    counts = np.arange(_N_COLUMNS)
-    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(counts[1:]))])
-    for node in range(_N_NODES):
-        mean = node / _NODES_PER_ELECTRON
-        law = np.exp(counts * np.log(mean) - mean - log_factorial) if node else (counts == 0).astype(np.float64)
-        share = law / law.sum() * _N_COLUMNS
-        alias = counts.copy()
-        small = [int(i) for i in counts if share[i] < 1]
-        large = [int(i) for i in counts if share[i] >= 1]
-        while small and large:
-            low, high = small.pop(), large[-1]
-            alias[low] = high
-            share[high] -= 1 - share[low]
-            if share[high] < 1:
-                small.append(large.pop())
-        for i in small + large:  # what is left is 1 but for rounding
-            share[i], alias[i] = 1.0, i
-        chance = np.minimum(np.rint(share * 2**_CHANCE_BITS), 2**_CHANCE_BITS - 1).astype(np.uint32)
-        # A column that would lose its last 2^-26 to the cap must be its own alias.
-        alias = np.where(share >= 1, counts, alias)
-        table[node] = (chance << np.uint32(_COLUMN_BITS)) | alias.astype(np.uint32)
+    column_full = 1 << _CHANCE_BITS
+    with localcontext(Context(prec=30)):
+        for node in range(_N_NODES):
+            mean = Decimal(node) / _NODES_PER_ELECTRON
+            law = [(-mean).exp()]
+            for count in range(1, _N_COLUMNS):
+                law.append(law[-1] * mean / count)
+            # In units of 2^-32; what rounding leaves over goes to the likeliest count.
+            share = [int((p * 2**32).to_integral_value()) for p in law]
+            share[node // _NODES_PER_ELECTRON] += 2**32 - sum(share)
+            alias = list(range(_N_COLUMNS))
+            small = [i for i in alias if share[i] < column_full]
+            large = [i for i in alias if share[i] > column_full]
+            while small:  # as long as one is below the mean there is one above it
+                low, high = small.pop(), large[-1]
+                alias[low] = high
+                share[high] -= column_full - share[low]
+                if share[high] <= column_full:
+                    large.pop()
+                    if share[high] < column_full:
+                        small.append(high)
+            # A full column does not fit 26 bits, but being its own alias it does not need to.
+            for i in range(_N_COLUMNS):
+                table[node, i] = min(share[i], column_full - 1) << _COLUMN_BITS | alias[i]
     return table.reshape(-1)
 
 
@@ -215,9 +224,7 @@ def develop_block(  # type: ignore[no-untyped-def]
     electrons_only = params[7] != _ZERO
 
     for i in range(n):
-        r0, r1, r2, r3 = philox_words(
-            np.uint64(pixels[first_pixel + i]), np.uint64(0), frame_low, frame_high, k0, k1
-        )
+        r0, r1, r2, r3 = philox_words(np.uint64(pixels[first_pixel + i]), np.uint64(0), frame_low, frame_high, k0, k1)
         words[i] = np.uint32(r0)
         words[_B1 + i] = np.uint32(r1)
         words[_B2 + i] = np.uint32(r2)
@@ -296,6 +303,19 @@ def develop_frames(  # type: ignore[no-untyped-def]
         frame = np.uint64(frame0) + np.uint64(i)
         place = i * n_pixels + p0
         develop_block(
-            flat_photons, place, m, gain, dark_e, offset_e, pixels, p0, frame, key0, key1, params, scratch, flat_out, place
+            flat_photons,
+            place,
+            m,
+            gain,
+            dark_e,
+            offset_e,
+            pixels,
+            p0,
+            frame,
+            key0,
+            key1,
+            params,
+            scratch,
+            flat_out,
+            place,
         )
-

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opusim import _jit, rng, rng_kernels
 from scipy import stats
+
+from opusim import _jit, rng, rng_kernels
 
 KEY = rng.stream_key(1234, "test")
 LONG = 2_000_000
@@ -121,7 +122,8 @@ def test_keys_are_what_they_were():
 
 
 def test_no_two_arguments_give_one_key():
-    keys = {rng.stream_key(seed, purpose, *rest) for seed in range(50) for purpose in "ab" for rest in ((), (1,), (1, 1))}
+    tails = ((), (1,), (1, 1))
+    keys = {rng.stream_key(seed, purpose, *tail) for seed in range(50) for purpose in "ab" for tail in tails}
     assert len(keys) == 300
     assert rng.stream_key(2**200, "a") != rng.stream_key(2**200 + 1, "a")
     assert rng.stream_key(np.int64(3), "a", np.uint8(1)) == rng.stream_key(3, "a", 1)
