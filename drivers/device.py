@@ -1,0 +1,512 @@
+"""The low-level device: what stands between the driver and the bench.
+
+Lengths and places are cartesian, as in the closed driver that lightonml spoke to: the mirrors are (912, 1140), the
+sensor is (width, height), a region is ((x, y), (width, height)). Times are whole microseconds.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from opusim import validation
+from opusim.layout import MirrorPatterns
+
+from .acquisition import Acquisition, Exposure
+from .errors import NotReadyError
+from .output_roi import check_roi
+from .settings import OPU_TYPES, microseconds
+from .types import AcqState, OutputRoiStrategy, Roi, Tuple2D
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from opusim.bench import OpticalBench
+    from opusim.config import Device
+
+# Mirror patterns that go to the bench at a time: unpacked, each takes a megabyte.
+_PATTERNS_PER_STEP = 64
+# Read the middle rows of a sensor at full width, or a rectangle of its proportions, in steps of so many pixels.
+_ROI_RULES = {
+    "type1": (OutputRoiStrategy.mid_square, 8),
+    "type2": (OutputRoiStrategy.mid_width, 1),
+    "type3": (OutputRoiStrategy.mid_width, 1),
+}
+
+
+class OpuDevice:
+    """Low-level interface of a simulated optical processing unit.
+
+    Parameters
+    ----------
+    opu_type : {"type1", "type2", "type3"}, optional
+        Which rule the region of interest on the camera follows; the device's own by default.
+    frametime_us, exposure_us : int, optional
+        Times to start with; the device's own by default.
+    sequence_nb_prelim : int, optional
+        Preliminary frames of a sequence: kept, without effect.
+    output_roi : tuple, optional
+        Region to start with, ((x, y), (width, height)); the whole sensor by default.
+    verbose : int, optional
+        Kept, without effect.
+    name : str, optional
+        Name of this unit; the device's own by default.
+    device : str, Path or opusim.config.Device
+        What is simulated: a preset's name, the path of a TOML file, or a device.
+    seed : int
+        Seed of the medium, the sensor and the noise.
+    resolution : {"auto", "mirrors"}, optional
+        What is simulated as a mode of its own; the device's choice by default.
+    execution : {"auto", "matrix", "waves"}
+        How; same numbers within rounding.
+    memory_budget : int, optional
+        Most bytes that a stored matrix may take.
+    bench : opusim.bench.OpticalBench, optional
+        A bench to drive, in place of one made from `device` and the arguments after it.
+
+    Notes
+    -----
+    Settings may be read and written while the device is closed, and are kept over `close`. The bench is made when it
+    is first needed. Any number of devices may be open at once, and one may be used from several threads: every
+    sequence reserves frame numbers of its own, so that no two frames share noise. A copy made by `copy.deepcopy` is
+    the device itself. A pickle holds the settings; unpickled, the device is open if it was, and starts counting
+    frames from zero.
+    """
+
+    def __init__(
+        self,
+        opu_type: str | None = None,
+        frametime_us: float | None = None,
+        exposure_us: float | None = None,
+        sequence_nb_prelim: int = 0,
+        output_roi: Roi | None = None,
+        verbose: int = 0,
+        name: str | None = None,
+        *,
+        device: str | Path | Device = "aurora",
+        seed: int = 0,
+        resolution: str | None = None,
+        execution: str = "auto",
+        memory_budget: int | None = None,
+        bench: OpticalBench | None = None,
+    ) -> None:
+        self._bench = bench
+        if bench is not None:
+            self.device_model: Any = bench.device
+            self._bench_arguments: dict[str, Any] = {"seed": bench.seed}
+            for argument in ("execution", "memory_budget"):
+                if hasattr(bench, argument):
+                    self._bench_arguments[argument] = getattr(bench, argument)
+        else:
+            from opusim.config import Device
+
+            self.device_model = Device.load(device)
+            self._bench_arguments = {
+                "seed": validation.integer("seed", seed, low=0),
+                "execution": validation.choice("execution", execution, ("auto", "matrix", "waves")),
+            }
+            if resolution is not None:
+                self._bench_arguments["resolution"] = validation.choice("resolution", resolution, ("auto", "mirrors"))
+            if memory_budget is not None:
+                self._bench_arguments["memory_budget"] = validation.integer("memory_budget", memory_budget, low=1)
+        operation = self.device_model.operation
+        self.opu_type = validation.choice("opu_type", operation.opu_type if opu_type is None else opu_type, OPU_TYPES)
+        self.name = self.device_model.name if name is None else str(name)
+        self.verbose = verbose
+        # Programs reach for this private name to work round a fault of the real electronics.
+        self.__opu = SimpleNamespace(nb_prelim=validation.integer("sequence_nb_prelim", sequence_nb_prelim, low=0))
+        self._fresh()
+        self.frametime_us = max(1, round(operation.frametime_s * 1e6)) if frametime_us is None else frametime_us
+        self.exposure_us = max(1, round(operation.exposure_s * 1e6)) if exposure_us is None else exposure_us
+        self._gain_dB = 0.0
+        self._output_roi: Roi = ((0, 0), self.output_shape_max)
+        if output_roi is not None:
+            self.output_roi = output_roi
+
+    def _fresh(self) -> None:
+        self.lock = threading.RLock()
+        self._active = False
+        self._acquisitions: list[AcqState] = []
+        # Whose region and times are set: a fit on a device that it shares sets them again if they are another's.
+        self.settings_owner: object | None = None
+
+    # ------------------------------------------------------------------ what it is
+
+    @property
+    def bench(self) -> OpticalBench:
+        """The bench behind it; made when first asked for."""
+        with self.lock:
+            if self._bench is None:
+                from opusim.bench import OpticalBench
+
+                self._bench = OpticalBench(self.device_model, **self._bench_arguments)
+            return self._bench
+
+    @property
+    def seed(self) -> int:
+        """Seed of the medium, the sensor and the noise."""
+        return self._bench_arguments["seed"]
+
+    @property
+    def input_shape(self) -> Tuple2D:
+        """Mirrors, cartesian: (912, 1140) for the real device."""
+        rows, columns = self.device_model.dmd.shape
+        return int(rows), int(columns)
+
+    @property
+    def nb_features(self) -> int:
+        """Number of mirrors."""
+        return math.prod(self.input_shape)
+
+    @property
+    def input_size(self) -> int:
+        """Bytes of a packed pattern."""
+        return -(-self.nb_features // 8)
+
+    @property
+    def output_shape_max(self) -> Tuple2D:
+        """Sensor as (width, height)."""
+        rows, columns = self.device_model.camera.shape
+        return int(columns), int(rows)
+
+    @property
+    def output_roi_strategy(self) -> OutputRoiStrategy:
+        """Where regions of interest lie."""
+        return _ROI_RULES[self.opu_type][0]
+
+    @property
+    def output_roi_increment(self) -> int:
+        """Step of a region's size, in pixels, on the real camera; any size is taken here."""
+        return _ROI_RULES[self.opu_type][1]
+
+    @property
+    def output_dtype(self) -> np.dtype:
+        """Type of the counts: uint8 up to 8 bits, uint16 above, float32 if they are not rounded."""
+        return np.dtype(self.device_model.camera.dtype)
+
+    def versions(self) -> str:
+        """Return name and version of what is simulated, over several lines."""
+        model = self.device_model
+        return "\n".join(
+            [
+                f"simulated device {model.name} version {model.version}, seed {self.seed}",
+                f"mirrors {model.dmd.name} {self.input_shape}",
+                f"camera {model.camera.name} {self.output_shape_max}",
+            ]
+        )
+
+    # ------------------------------------------------------------------ settings
+
+    @property
+    def output_roi(self) -> Roi:
+        """Region of interest on the camera, ((x, y), (width, height))."""
+        return self._output_roi
+
+    @output_roi.setter
+    def output_roi(self, value: Roi) -> None:
+        roi = check_roi("output_roi", value, self.output_shape_max)
+        if self.output_roi_strategy is OutputRoiStrategy.mid_width and roi[1][0] != self.output_shape_max[0]:
+            raise ValueError(
+                f"output_roi is {value!r}, but this camera reads full width: it must be ((0, y), "
+                f"({self.output_shape_max[0]}, height))."
+            )
+        self._output_roi = roi
+
+    @property
+    def output_shape(self) -> Tuple2D:
+        """Size of the region of interest, (width, height)."""
+        return self._output_roi[1]
+
+    @property
+    def frametime_us(self) -> int:
+        """Time between frames in microseconds; cut to an integer when set.
+
+        What is set below the time that the exposure and the readout need is kept, and lengthened when frames are
+        taken: a camera that is not ready cannot be triggered.
+        """
+        return self._frametime_us
+
+    @frametime_us.setter
+    def frametime_us(self, value: float) -> None:
+        self._frametime_us = microseconds("frametime_us", value)
+
+    @property
+    def exposure_us(self) -> int:
+        """Exposure in microseconds; cut to an integer when set."""
+        return self._exposure_us
+
+    @exposure_us.setter
+    def exposure_us(self, value: float) -> None:
+        self._exposure_us = microseconds("exposure_us", value)
+
+    @property
+    def gain_dB(self) -> float:
+        """Analogue gain relative to the device's own, in dB: 0.
+
+        The gain of the camera belongs to the simulated device (`gain_dn_per_e`), so that nothing else may be set.
+        """
+        return self._gain_dB
+
+    @gain_dB.setter
+    def gain_dB(self, value: float) -> None:
+        self._gain_dB = validation.number("gain_dB", value, low=0.0, high=0.0)
+
+    @property
+    def output_readout_us(self) -> int:
+        """Time to read the region of interest, in microseconds, rounded up; NotReadyError if closed."""
+        self.check_open()
+        return self.readout_us(self.output_shape[1])
+
+    def readout_us(self, n_rows: int) -> int:
+        """Return the time to read `n_rows` rows, in microseconds, rounded up."""
+        # Less a part in a billion: a readout of 8.000000000001 us is one of 8.
+        return math.ceil(self.device_model.camera.readout_s(n_rows) * 1e6 * (1 - 1e-9))
+
+    def exposure(self) -> Exposure:
+        """Return the present settings as one record that no other thread can change."""
+        with self.lock:
+            roi, exposure_us, frametime_us = self._output_roi, self._exposure_us, self._frametime_us
+        least_s = self.bench.minimum_frametime_s(roi[1][1], exposure_us / 1e6)
+        return Exposure(roi, exposure_us, max(frametime_us, math.ceil(least_s * 1e6 * (1 - 1e-9))), self._gain_dB)
+
+    # ------------------------------------------------------------------ open and closed
+
+    @property
+    def active(self) -> bool:
+        """Whether the device is open."""
+        return self._active
+
+    def open(self) -> None:
+        """Open the device; nothing happens if it is open."""
+        with self.lock:
+            self._active = True
+
+    def close(self) -> None:
+        """Close the device and end its acquisitions; settings are kept. Nothing happens if it is closed."""
+        with self.lock:
+            self._acquisitions.clear()
+            self._active = False
+
+    def __enter__(self) -> OpuDevice:
+        """Open the device."""
+        self.open()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Close the device."""
+        self.close()
+
+    def check_open(self) -> None:
+        """Raise a NotReadyError (a RuntimeError and an AssertionError) if the device is closed."""
+        if not self._active:
+            raise NotReadyError(
+                f"The OPU device {self.name!r} isn't active, but it must be open for this: call open(), or use it in a "
+                "with block."
+            )
+
+    def reserve(self, n_images: int) -> None:
+        """Prepare for `n_images` frames; the real device needs it, here it only checks the number."""
+        validation.integer("n_images", n_images, low=0)
+
+    @property
+    def acq_state(self) -> AcqState | None:
+        """What the camera is doing; None if the device is closed."""
+        with self.lock:
+            if not self._active:
+                return None
+            return self._acquisitions[-1] if self._acquisitions else AcqState.stopped
+
+    def acquiring(self, triggered: bool = True, online: bool = False, n_images: int = 0) -> Acquisition:
+        """Return a context manager during which the camera acquires.
+
+        Parameters
+        ----------
+        triggered : bool
+            Without effect: each pattern triggers its frame.
+        online : bool
+            Single vectors, one by one, instead of batches.
+        n_images : int
+            Frames to prepare for.
+
+        Raises
+        ------
+        NotReadyError
+            On entering, if the device is closed.
+        RuntimeError
+            On entering, if it is acquiring in the other mode.
+        """
+        self.reserve(n_images)
+        return Acquisition(self, AcqState.online if online else AcqState.batch)
+
+    def start_acquisition(self, state: AcqState) -> None:
+        """Begin to acquire; `acquiring` does so."""
+        with self.lock:
+            self.check_open()
+            if self._acquisitions and self._acquisitions[-1] is not state:
+                raise RuntimeError(
+                    f"The device acquires in {self._acquisitions[-1].name} mode, but {state.name} mode was asked for: "
+                    "end the first one before."
+                )
+            self._acquisitions.append(state)
+
+    def stop_acquisition(self, state: AcqState) -> None:
+        """End what `start_acquisition` began; nothing happens if the device was closed since."""
+        with self.lock:
+            if state in self._acquisitions:
+                self._acquisitions.remove(state)
+
+    # ------------------------------------------------------------------ frames
+
+    def project(
+        self,
+        patterns: MirrorPatterns | np.ndarray,
+        n_pixels: int,
+        *,
+        settings: Exposure | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> np.ndarray:
+        """Show patterns and return the first pixels of the region of interest.
+
+        Parameters
+        ----------
+        patterns : MirrorPatterns or numpy.ndarray
+            Feature vectors with their layout, or packed mirrors, uint8 (n, input_size), little-endian.
+        n_pixels : int
+            How many pixels, in raster order; the others are not computed.
+        settings : Exposure, optional
+            Region and times; the device's present ones by default.
+        progress : callable, optional
+            Told the number of vectors that are done.
+
+        Returns
+        -------
+        numpy.ndarray
+            Counts, (n, n_pixels).
+        """
+        self.check_open()
+        settings = self.exposure() if settings is None else settings
+        return self.bench.transform(
+            patterns,  # type: ignore[arg-type]
+            exposure_s=settings.exposure_us / 1e6,
+            roi=settings.bench_roi,
+            n_pixels=n_pixels,
+            frametime_s=settings.frametime_us / 1e6,
+            progress=progress,
+        )
+
+    def transform1(self, ins: np.ndarray, batch_index: int = -1, nb_acq_output: int | None = None) -> np.ndarray:
+        """Return the whole region of interest for each packed pattern.
+
+        Parameters
+        ----------
+        ins : numpy.ndarray
+            uint8 (k, input_size), little-endian bits.
+        batch_index : int
+            Without effect.
+        nb_acq_output : int, optional
+            How many frames to take; k by default.
+
+        Returns
+        -------
+        numpy.ndarray
+            Counts, (k or nb_acq_output, pixels of the region).
+        """
+        ins = self._check_ins(ins)
+        n = len(ins)
+        if nb_acq_output is not None:
+            n = validation.integer("nb_acq_output", nb_acq_output, low=0, high=n)
+        out = np.empty((n, math.prod(self.output_shape)), dtype=self.output_dtype)
+        self._fill(ins, out)
+        return out
+
+    def transform2(
+        self, ins: np.ndarray, out: np.ndarray, batch_index: int = -1, nb_acq_output: int | None = None
+    ) -> None:
+        """Fill `out` with the first pixels of the region of interest for each packed pattern.
+
+        Parameters
+        ----------
+        ins : numpy.ndarray
+            uint8 (k, input_size), little-endian bits.
+        out : numpy.ndarray
+            (m, w) of `output_dtype`, m at most k and w at most the region's pixels; filled in place. Patterns
+            without a row in it are not shown.
+        batch_index : int
+            Without effect.
+        nb_acq_output : int, optional
+            How many rows to fill; all by default.
+        """
+        ins = self._check_ins(ins)
+        pixels = math.prod(self.output_shape)
+        if not isinstance(out, np.ndarray) or out.dtype != self.output_dtype or out.ndim != 2:
+            raise ValueError(f"out is {_describe(out)}, but it must be an array (m, w) of {self.output_dtype}.")
+        if len(out) > len(ins) or out.shape[1] > pixels:
+            raise ValueError(
+                f"out has shape {out.shape}, but with {len(ins)} patterns and {pixels} pixels it may be at most "
+                f"{(len(ins), pixels)}."
+            )
+        if nb_acq_output is not None:
+            out = out[: validation.integer("nb_acq_output", nb_acq_output, low=0, high=len(ins))]
+        self._fill(ins, out)
+
+    def transform_single(self, v: np.ndarray) -> np.ndarray:
+        """Return the whole region of interest, flat, for one packed pattern, uint8 (input_size,)."""
+        return self.transform1(self._check_ins(np.asarray(v)[None], name="v"))[0]
+
+    def transform_online(self, v: np.ndarray) -> np.ndarray:
+        """Return what `transform_single` does; the device must acquire in online mode."""
+        if self.acq_state is not AcqState.online:
+            self.check_open()
+            raise RuntimeError(
+                "transform_online was called, but the device isn't acquiring online: use acquiring(online=True)."
+            )
+        return self.transform_single(v)
+
+    def _check_ins(self, ins: Any, name: str = "ins") -> np.ndarray:
+        array = np.asarray(ins)
+        if array.dtype != np.uint8 or array.ndim != 2 or array.shape[1] != self.input_size:
+            shape = array.shape[1:] if name == "v" else array.shape
+            needed = f"({self.input_size},)" if name == "v" else f"(k, {self.input_size})"
+            raise ValueError(
+                f"{name} has shape {shape} and dtype {array.dtype}, but it must be {needed} of uint8: packed mirrors."
+            )
+        self.check_open()
+        return array
+
+    def _fill(self, ins: np.ndarray, out: np.ndarray) -> None:
+        settings = self.exposure()
+        for start in range(0, len(out), _PATTERNS_PER_STEP):
+            stop = min(len(out), start + _PATTERNS_PER_STEP)
+            out[start:stop] = self.project(ins[start:stop], out.shape[1], settings=settings)
+
+    # ------------------------------------------------------------------ copies
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> OpuDevice:
+        """Return the device itself: there is one of it."""
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the settings; the bench and what it has computed stay behind."""
+        state = self.__dict__.copy()
+        for name in ("lock", "_acquisitions", "_bench", "settings_owner"):
+            state.pop(name)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the settings, and open the device if it was open."""
+        active = state["_active"]
+        self._fresh()
+        self.__dict__.update(state)
+        self._bench = None
+        self._active = False
+        if active:
+            self.open()
+
+
+def _describe(value: Any) -> str:
+    return f"{value.shape} of {value.dtype}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"

@@ -1,0 +1,311 @@
+"""A fit, and a transform made with it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from opusim import validation
+from opusim.layout import MirrorLayout, MirrorPatterns
+
+from .context import Context, ContextArray
+from .device import Exposure, OpuDevice
+from .errors import NotReadyError, TooManyComponentsError
+from .formatting import InputRoi, format_of, make_layout
+from .output_roi import check_roi
+from .settings import Settings, microseconds
+from .types import AcqState, InputRoiStrategy, Roi, Tuple2D, as_member
+from .user_input import InputTraits, UserInput
+
+# Bytes of bits, and of counts, that one pass may take beside the result.
+_PASS_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What a fit may be told in place of the driver's own choices.
+
+    Parameters
+    ----------
+    exposure_us, frametime_us : int
+        Times in microseconds; 0 leaves the choice to the driver.
+    input_roi : tuple, optional
+        ((x, y), (width, height)) of the mirrors to use.
+    raw_output_size : bool
+        Return every pixel of the region of interest, not just the first `n_components`.
+    n_components : int, optional
+        How many components to return; no more than the region has pixels.
+    input_roi_strategy : InputRoiStrategy, optional
+        For this fit.
+    """
+
+    exposure_us: int = 0
+    frametime_us: int = 0
+    input_roi: Roi | None = None
+    raw_output_size: bool = False
+    n_components: int | None = None
+    input_roi_strategy: InputRoiStrategy | None = None
+
+    def __post_init__(self) -> None:
+        """Check each value."""
+        put = object.__setattr__
+        for name in ("exposure_us", "frametime_us"):
+            value = getattr(self, name)
+            put(self, name, microseconds(name, value) if value != 0 else 0)
+        validation.flag("raw_output_size", self.raw_output_size)
+        if self.n_components is not None:
+            put(self, "n_components", validation.integer("n_components", self.n_components, low=1))
+        if self.input_roi_strategy is not None:
+            strategy = as_member("input_roi_strategy", self.input_roi_strategy, InputRoiStrategy)
+            put(self, "input_roi_strategy", strategy)
+
+    @classmethod
+    def from_keywords(cls, keywords: Mapping[str, Any]) -> Overrides:
+        """Return the overrides; a TypeError names an unknown one."""
+        known = [f.name for f in fields(cls)]
+        for name in keywords:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"near is {near[0]!r}; " if near else ""
+                raise TypeError(f"{name!r} is no setting of a fit; {hint}known are {', '.join(known)}.")
+        return cls(**keywords)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How vectors of one kind are shown.
+
+    Attributes
+    ----------
+    traits : InputTraits
+        Features of a vector.
+    layout : MirrorLayout
+        Where they go.
+    n_ones : int or None
+        Mirrors on, mean over the data of the fit; None without data.
+    exposure_us : int
+        Exposure for this much light.
+    overrides : Overrides
+        What was asked for.
+    """
+
+    traits: InputTraits
+    layout: MirrorLayout
+    n_ones: int | None
+    exposure_us: int
+    overrides: Overrides
+
+    @property
+    def bitorder(self) -> str:
+        """Order of bits in packed input: whole mirror patterns come as the mirrors' electronics takes them."""
+        return "little" if self.layout.kind == "plain" else "big"
+
+    def describe(self, context: Context) -> None:
+        """Write into `context` how the features are shown."""
+        context.input_roi_upper, context.input_roi_shape = self.layout.roi_offset, self.layout.roi_size
+        context.fmt_type, context.fmt_factor = format_of(self.layout)
+        context.n_ones = self.n_ones
+
+
+def make_fit(
+    traits: InputTraits,
+    data: UserInput | None,
+    *,
+    input_shape: Tuple2D,
+    settings: Settings,
+    strategy: InputRoiStrategy,
+    overrides: Overrides,
+) -> Fit:
+    """Choose region, layout and exposure.
+
+    Parameters
+    ----------
+    traits : InputTraits
+        Features of a vector.
+    data : UserInput or None
+        Vectors whose ones are counted, all of them; None if only the shape is known.
+    input_shape : tuple of int
+        Mirrors.
+    settings : Settings
+        Base times, range of ones.
+    strategy : InputRoiStrategy
+        The driver's; without data, auto becomes full.
+    overrides : Overrides
+        What was asked for.
+
+    Raises
+    ------
+    ValueError
+        If the features do not fit.
+
+    Warns
+    -----
+    UserWarning
+        If too few mirrors are on, or too many for an exposure that was asked for.
+    """
+    n, n_mirrors = traits.n_features_s, math.prod(input_shape)
+    if n > n_mirrors:
+        raise ValueError(
+            f"n_features is {traits.n_features}, but there are only {n_mirrors} mirrors: it can't be more."
+        )
+    if data is not None and not data.n_samples:
+        data = None
+    if data is not None:
+        data.check_binary()
+    ones = data.count_ones() if data is not None else None
+    if overrides.input_roi_strategy is not None:
+        strategy = overrides.input_roi_strategy
+    elif ones is None and strategy is InputRoiStrategy.auto:
+        strategy = InputRoiStrategy.full
+    roi: Roi | None = None
+    if overrides.input_roi is not None:
+        roi = check_roi("input_roi", overrides.input_roi, input_shape)
+    elif n < n_mirrors:
+        roi = InputRoi(input_shape, settings.ones_range).compute_roi(strategy, traits.n_features, ones)
+    layout = make_layout(input_shape, traits.n_features, roi)
+    n_ones, excess = None, 0.0
+    if ones is not None:
+        n_ones = layout.n_always_on + int(ones * layout.mirrors_per_feature)
+        excess = n_ones / settings.ones_range[1]
+        if n_ones < settings.ones_range[0]:
+            warnings.warn(
+                f"X turns {n_ones} mirrors on, on average, but it takes {settings.ones_range[0]} for a good signal: "
+                "the input is too sparse. Another input_roi_strategy may help.",
+                stacklevel=4,
+            )
+    exposure_us = overrides.exposure_us
+    if not exposure_us:
+        exposure_us = max(1, int(settings.exposure_us / max(1.0, excess)))
+    elif excess > 1:
+        warnings.warn(
+            f"exposure_us is overridden with {exposure_us}, while {n_ones} mirrors on would need it to be reduced by a "
+            f"factor {excess:.3g}: pixels may saturate.",
+            stacklevel=4,
+        )
+    return Fit(traits, layout, n_ones, exposure_us, overrides)
+
+
+def frametime_us(fit: Fit, settings: Settings, readout_us: int, exposure_us: int) -> int:
+    """Return the time between frames: as asked for, or at least max(readout, exposure) + 50 us."""
+    return fit.overrides.frametime_us or max(settings.frametime_us, max(readout_us, exposure_us) + 50)
+
+
+def output_size(fit: Fit, n_components: int, exposure: Exposure) -> int:
+    """Return how many pixels a transform gives back; a sentence if the region has fewer."""
+    width, height = exposure.output_roi[1]
+    if fit.overrides.raw_output_size:
+        return width * height
+    n = fit.overrides.n_components or n_components
+    if n > width * height:
+        raise TooManyComponentsError(
+            f"n_components is {n}, but the region of interest on the camera, {exposure.output_roi}, has only "
+            f"{width * height} pixels: set n_components of the OPU itself, which chooses the region."
+        )
+    return n
+
+
+def run(
+    fit: Fit,
+    data: UserInput,
+    device: OpuDevice,
+    exposure: Exposure,
+    n_out: int,
+    *,
+    n_samples_by_pass: int,
+    progress: bool,
+) -> ContextArray:
+    """Show vectors and return their counts, in the shape that belongs to the input.
+
+    Parameters
+    ----------
+    fit : Fit
+        How they are shown.
+    data : UserInput
+        The vectors.
+    device : OpuDevice
+        Shows them.
+    exposure : Exposure
+        Region and times.
+    n_out : int
+        Pixels to return.
+    n_samples_by_pass : int
+        Most vectors that go to the device at a time.
+    progress : bool
+        Whether a batch shows a progress bar.
+
+    Returns
+    -------
+    ContextArray
+        (*batch_shape, n_out).
+    """
+    device.check_open()
+    data.check_binary()
+    if data.is_batch and device.acq_state is AcqState.online:
+        raise NotReadyError(
+            f"X holds {data.n_samples} vectors, but in online mode only single vectors are transformed: fit with "
+            "online=False for batches."
+        )
+    start = dt.datetime.now()
+    n = data.n_samples
+    largest = max(data.traits.n_features_s, n_out * device.output_dtype.itemsize)
+    step = max(1, min(n_samples_by_pass, _PASS_BYTES // largest))
+    result: np.ndarray | None = None
+    if n <= step:
+        # One pass: the bench's array is the result.
+        with device.acquiring(n_images=step) if data.is_batch else nullcontext(), _Bar(n, progress) as bar:
+            result = _pass(fit, data, 0, n, device, exposure, n_out, bar)
+    else:
+        result = np.empty((n, n_out), dtype=device.output_dtype)
+        with device.acquiring(n_images=step), _Bar(n, progress) as bar:
+            for first in range(0, n, step):
+                last = min(n, first + step)
+                result[first:last] = _pass(fit, data, first, last, device, exposure, n_out, bar)
+    context = Context(
+        exposure.frametime_us, exposure.exposure_us, exposure.output_roi, start, dt.datetime.now(), exposure.gain_dB
+    )
+    fit.describe(context)
+    return ContextArray(data.shape_output(result), context)
+
+
+def _pass(
+    fit: Fit, data: UserInput, first: int, last: int, device: OpuDevice, exposure: Exposure, n_out: int, bar: _Bar
+) -> np.ndarray:
+    if first == last:
+        return np.empty((0, n_out), dtype=device.output_dtype)
+    patterns = MirrorPatterns(data.bits(first, last, fit.bitorder), fit.layout)
+    return device.project(patterns, n_out, settings=exposure, progress=bar.from_start(first))
+
+
+class _Bar:
+    """A progress bar, or nothing."""
+
+    def __init__(self, total: int, shown: bool) -> None:
+        self._bar: Any = None
+        if shown and total > 1:
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(total=total, desc="OPU: transform")
+
+    def from_start(self, first: int) -> Callable[[int], None] | None:
+        """Return what the bench tells how many vectors of a pass are done, or None."""
+        if self._bar is None:
+            return None
+        bar = self._bar
+        return lambda done: bar.update(first + done - bar.n)
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, kind: object, *exception: object) -> None:
+        if self._bar is not None:
+            if kind is None:
+                self._bar.update(self._bar.total - self._bar.n)
+            self._bar.close()

@@ -1,0 +1,191 @@
+"""The device's configuration as the driver sees it: a dict shaped as the JSON file of a real device."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from opusim import validation
+
+from .output_roi import check_roi
+from .types import Roi, Tuple2D
+
+OPU_TYPES = ("type1", "type2", "type3")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the driver takes from the configuration.
+
+    Parameters
+    ----------
+    frametime_us, exposure_us : int
+        Frame time and exposure that a fit starts from, in microseconds.
+    ones_range : tuple of int
+        Fewest and most mirrors on that give a good signal.
+    n_samples_by_pass : int
+        Vectors that go to the device at a time.
+    minimum_output_size : int
+        Fewest pixels that are read.
+    allowed_roi : tuple or None
+        ((x, y), (width, height)) of the pixels that may be read.
+    no_single_transform : bool
+        Whether the device has no online mode.
+    stdev : float
+        Standard deviation that the linear transform divides by.
+    """
+
+    frametime_us: int
+    exposure_us: int
+    ones_range: tuple[int, int]
+    n_samples_by_pass: int = 3000
+    minimum_output_size: int = 0
+    allowed_roi: Roi | None = None
+    no_single_transform: bool = False
+    stdev: float = 1.0
+
+
+def default_config(device: Any) -> dict[str, Any]:
+    """Return the configuration of a simulated device.
+
+    Parameters
+    ----------
+    device : opusim.config.Device
+        The device.
+
+    Returns
+    -------
+    dict
+        Shaped as lightonml's JSON files.
+
+    Notes
+    -----
+    `minimum_batch_size`, `n_transform_tries`, `sequence_nb_prelim` and `detect_trigger_issue` are there because
+    programs read them. They change nothing: no trigger gets lost here, and nothing fails that a second try would mend.
+    """
+    operation = device.operation
+    return {
+        "type": operation.opu_type,
+        "name": device.name,
+        "version": str(device.version),
+        "location": "simulated",
+        "core_type": getattr(device.medium, "kind", "NA"),
+        "core_version": "NA",
+        "input": {"frametime_us": max(1, round(operation.frametime_s * 1e6)), "minimum_batch_size": 0},
+        "output": {
+            "exposure_us": max(1, round(operation.exposure_s * 1e6)),
+            "allowed_roi": None,
+            "minimum_output_size": operation.minimum_output_size,
+            "stdev": 1.0,
+        },
+        "ones_range": list(operation.ones_range),
+        "n_samples_by_pass": 3000,
+        "n_transform_tries": 5,
+        "sequence_nb_prelim": 0,
+        "detect_trigger_issue": False,
+        "no_single_transform": False,
+    }
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Read a configuration from a JSON file.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read or holds something else.
+    """
+    if not isinstance(path, (str, Path)):
+        raise TypeError(f"config_file is {path!r} ({type(path).__name__}), but it must be the path of a JSON file.")
+    try:
+        content = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"config_file is {str(path)!r}, but it cannot be read as JSON ({error}).") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"config_file is {str(path)!r}, but it must hold a JSON object, not {type(content).__name__}.")
+    return content
+
+
+def update_config(config: dict[str, Any], change: Any, *, name: str, strict: bool, prefix: str = "") -> None:
+    """Change a configuration in place, table by table.
+
+    Parameters
+    ----------
+    config : dict
+        What is changed.
+    change : mapping
+        What it is changed to.
+    name : str
+        Where the change comes from, for messages.
+    strict : bool
+        Whether unknown keys are an error. Files of real devices hold keys that only their own driver reads:
+        those are kept and do nothing.
+    prefix : str
+        Path of the table, for messages.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the change is no mapping, or names a key that does not exist.
+    """
+    if not isinstance(change, Mapping):
+        raise TypeError(f"{name}{' ' + prefix if prefix else ''} is {change!r}, but it must be a dict.")
+    for key, value in change.items():
+        if strict and key not in config:
+            near = difflib.get_close_matches(str(key), list(config), n=3, cutoff=0.5)
+            hint = f"near matches are {', '.join(map(repr, near))}; " if near else ""
+            known = ", ".join(map(repr, config))
+            raise ValueError(f"{name} has an unknown key {prefix + str(key)!r}; {hint}known are {known}.")
+        if isinstance(config.get(key), dict):
+            update_config(config[key], value, name=name, strict=strict, prefix=f"{prefix}{key}.")
+        else:
+            config[key] = value
+
+
+def check_config(config: Mapping[str, Any], input_size: int, output_shape: Tuple2D) -> Settings:
+    """Return the settings of a configuration after checking each value.
+
+    Parameters
+    ----------
+    config : mapping
+        The configuration.
+    input_size : int
+        Number of mirrors.
+    output_shape : tuple of int
+        Sensor as (width, height).
+    """
+    table_in, table_out = config["input"], config["output"]
+    validation.choice("type", config["type"], OPU_TYPES)
+    ones = config["ones_range"]
+    if not isinstance(ones, (list, tuple)) or len(ones) != 2:
+        raise ValueError(f"ones_range is {ones!r}, but it must be two whole numbers [fewest, most].")
+    fewest = validation.integer("ones_range[0]", ones[0], low=0, high=input_size - 1)
+    most = validation.integer("ones_range[1]", ones[1], low=fewest + 1, high=input_size)
+    roi = table_out.get("allowed_roi")
+    return Settings(
+        frametime_us=microseconds("input.frametime_us", table_in["frametime_us"]),
+        exposure_us=microseconds("output.exposure_us", table_out["exposure_us"]),
+        ones_range=(fewest, most),
+        n_samples_by_pass=validation.integer("n_samples_by_pass", config.get("n_samples_by_pass", 3000), low=1),
+        minimum_output_size=validation.integer(
+            "output.minimum_output_size", table_out.get("minimum_output_size", 0), low=0
+        ),
+        allowed_roi=check_roi("output.allowed_roi", roi, output_shape) if roi else None,
+        no_single_transform=validation.flag("no_single_transform", config.get("no_single_transform", False)),
+        stdev=validation.number("output.stdev", table_out.get("stdev", 1.0), low=0.0, high=1e12, low_open=True),
+    )
+
+
+def microseconds(name: str, value: Any) -> int:
+    """Return a time in whole microseconds, cut to an integer as the real driver does.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no number, below 1 or above an hour.
+    """
+    return int(validation.number(name, value, low=1.0, high=3.6e9))

@@ -1,0 +1,265 @@
+"""What users pass in: arrays or tensors, single vectors or batches, packed or not."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from opusim import validation
+
+from .errors import InputTypeError
+
+# Bytes of temporaries when values are checked.
+_STEP_BYTES = 16 << 20
+_BATCH_DIMS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class InputTraits:
+    """What a fit remembers of its input.
+
+    Parameters
+    ----------
+    n_features : int or tuple of int
+        Features of a vector; two numbers for features in two dimensions. Kept as a tuple.
+    packed : bool
+        Whether eight features share a byte.
+    """
+
+    n_features: tuple[int, ...]
+    packed: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        given = self.n_features
+        items = tuple(given) if isinstance(given, (tuple, list, np.ndarray)) else (given,)
+        if len(items) not in (1, 2):
+            raise ValueError(f"n_features is {given!r}, but it must be one whole number or two.")
+        checked = tuple(validation.integer("n_features", item, low=1) for item in items)
+        object.__setattr__(self, "n_features", checked)
+        validation.flag("packed", self.packed)
+
+    @property
+    def n_features_s(self) -> int:
+        """Features of a vector, as one number."""
+        return math.prod(self.n_features)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of a packed vector."""
+        return -(-self.n_features_s // 8)
+
+    @property
+    def vector_shape(self) -> tuple[int, ...]:
+        """Shape of one vector as the user passes it."""
+        return (self.n_bytes,) if self.packed else self.n_features
+
+
+def as_numpy(X: Any) -> tuple[np.ndarray, Any]:
+    """Return the array behind `X` and, if it is a tensor, its torch device (else None). Nothing is copied on a CPU."""
+    torch = sys.modules.get("torch")  # a tensor can exist only if torch was imported
+    if torch is not None and isinstance(X, torch.Tensor):
+        place = X.device
+        X = X.detach().cpu()
+        if X.dtype is torch.bfloat16:  # numpy has no such type; every bfloat16 is a float32
+            X = X.float()
+        return X.numpy(), place
+    try:
+        return np.asarray(X), None
+    except ValueError as error:
+        raise InputTypeError(
+            f"X is a {type(X).__name__} that is no array ({error}); it must be an array of 0 and 1."
+        ) from None
+
+
+class UserInput:
+    """A batch of vectors of one kind.
+
+    Parameters
+    ----------
+    array : numpy.ndarray
+        As the user gave it, any layout in memory.
+    traits : InputTraits
+        Features of a vector, packed or not.
+    torch_device : torch.device, optional
+        Where the tensor was, if it was one.
+
+    Attributes
+    ----------
+    batch_shape : tuple of int
+        Dimensions in front of a vector's: none, one or two.
+
+    Raises
+    ------
+    InputTypeError
+        If the array cannot hold bits; it is a TypeError and a ValueError.
+    ValueError
+        If the shape does not fit.
+    """
+
+    def __init__(self, array: np.ndarray, traits: InputTraits, torch_device: Any = None) -> None:
+        _check_dtype(array, traits.packed)
+        shape = traits.vector_shape
+        n_batch = array.ndim - len(shape)
+        if n_batch not in _BATCH_DIMS or array.shape[n_batch:] != shape:
+            raise ValueError(
+                f"X has shape {array.shape}, but vectors of {traits.n_features} features"
+                f"{' packed in bytes' if traits.packed else ''} need the shape {_shapes(shape)}."
+            )
+        self.array = array
+        self.traits = traits
+        self.torch_device = torch_device
+        self.batch_shape = array.shape[:n_batch]
+
+    @classmethod
+    def from_traits(cls, X: Any, traits: InputTraits) -> UserInput:
+        """Return the input that must look like the one of a fit."""
+        array, place = as_numpy(X)
+        return cls(array, traits, place)
+
+    @classmethod
+    def from_input(cls, X: Any, packed: bool = False, is_2d: bool = False, n_2d_features: Any = None) -> UserInput:
+        """Return the input, its number of features read from its shape.
+
+        Parameters
+        ----------
+        X : array_like or torch.Tensor
+            (..., n), (..., a, b), or packed (..., bytes).
+        packed : bool
+            Whether eight features share a byte.
+        is_2d : bool
+            Whether features have two dimensions.
+        n_2d_features : tuple of int, optional
+            (a, b) of packed features in two dimensions.
+        """
+        validation.flag("packed", packed)
+        array, place = as_numpy(X)
+        _check_dtype(array, packed)
+        if is_2d and packed:
+            if n_2d_features is None:
+                raise ValueError("n_features is None, but packed features in two dimensions need it: give (a, b).")
+            n_features = n_2d_features
+        elif is_2d:
+            if array.ndim < 2:
+                raise ValueError(
+                    f"X has shape {array.shape}, but features in two dimensions need {_shapes(('a', 'b'))}."
+                )
+            n_features = array.shape[-2:]
+        else:
+            if array.ndim < 1:
+                raise ValueError(f"X has shape {array.shape}, but it must be {_shapes(('n',))}.")
+            n_features = (array.shape[-1] * 8,) if packed else array.shape[-1:]
+        if not packed and math.prod(n_features) == 0:
+            raise ValueError(f"X has shape {array.shape}, but a vector must have at least one feature.")
+        return cls(array, InputTraits(n_features, packed), place)
+
+    @property
+    def n_samples(self) -> int:
+        """Vectors in all."""
+        return math.prod(self.batch_shape)
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether there is more than one vector."""
+        return self.n_samples > 1
+
+    def _rows(self) -> np.ndarray:
+        """Vectors one after the other, (n_samples, *vector_shape); a view wherever there is one."""
+        return self.array.reshape(self.n_samples, *self.traits.vector_shape)
+
+    def check_binary(self) -> None:
+        """Raise a ValueError that names the first value that is neither 0 nor 1. All of the input is looked at."""
+        array = self.array
+        if self.traits.packed or array.dtype.kind == "b" or not array.size:
+            return
+        if array.dtype.kind in "ui":
+            if array.max() <= 1 and (array.dtype.kind == "u" or array.min() >= 0):
+                return
+        rows = self._rows()
+        step = max(1, _STEP_BYTES // max(1, rows[0].size))
+        for start in range(0, len(rows), step):
+            part = rows[start : start + step]
+            good = (part == 0) | (part == 1)
+            if not good.all():
+                where = np.unravel_index(start * rows[0].size + int(good.argmin()), array.shape)
+                index = ", ".join(str(int(i)) for i in where)
+                raise ValueError(
+                    f"X should be binary, but X[{index}] is {array[where]}: it may contain only 0 and 1 "
+                    "(an encoder makes bits of other data)."
+                )
+
+    def count_ones(self) -> float:
+        """Return the mean number of ones of a vector."""
+        if not self.traits.packed:
+            array = self.array
+            if array.dtype == np.uint8:
+                array = array.view(np.bool_)  # counted four times faster; the values were checked
+            return float(np.count_nonzero(array)) / self.n_samples
+        rows = self._rows()
+        ones = 0
+        for start in range(0, len(rows), max(1, _STEP_BYTES // self.traits.n_bytes)):
+            part = rows[start : start + max(1, _STEP_BYTES // self.traits.n_bytes)]
+            ones += int(np.bincount(part.ravel(), minlength=256) @ _POPCOUNT)
+        spare = self.traits.n_bytes * 8 - self.traits.n_features_s
+        if spare:  # bits behind the last feature do not count
+            ones -= int(_POPCOUNT[rows[:, -1] & ((1 << spare) - 1)].sum())
+        return ones / self.n_samples
+
+    def bits(self, start: int, stop: int, bitorder: str = "big") -> np.ndarray:
+        """Return some of the vectors as bits.
+
+        Parameters
+        ----------
+        start, stop : int
+            Which vectors.
+        bitorder : {"big", "little"}
+            Order of packed bits.
+
+        Returns
+        -------
+        numpy.ndarray
+            uint8 0/1, (stop - start, n_features_s), contiguous: a view of the user's array where that is possible.
+        """
+        part = self._rows()[start:stop]
+        if self.traits.packed:
+            order: Any = bitorder
+            return np.unpackbits(part, axis=1, count=self.traits.n_features_s, bitorder=order)
+        flat = part.reshape(len(part), self.traits.n_features_s)
+        if flat.dtype.itemsize == 1:
+            return np.ascontiguousarray(flat).view(np.uint8)
+        return flat.astype(np.uint8)
+
+    def shape_output(self, Y: np.ndarray) -> np.ndarray:
+        """Return counts (n_samples, m) in the shape that belongs to the input: (*batch_shape, m)."""
+        return Y.reshape(*self.batch_shape, Y.shape[-1])
+
+    def like_input(self, Y: Any) -> Any:
+        """Return the result as what the input was: an array, or a tensor on the same device."""
+        if self.torch_device is None:
+            return Y
+        import torch
+
+        tensor = Y if isinstance(Y, torch.Tensor) else torch.from_numpy(np.asarray(Y))
+        return tensor.to(self.torch_device)
+
+
+_POPCOUNT = np.array([bin(k).count("1") for k in range(256)], dtype=np.int64)
+
+
+def _check_dtype(array: np.ndarray, packed: bool) -> None:
+    if packed and array.dtype != np.uint8:
+        raise InputTypeError(f"X has dtype {array.dtype}, but packed input must be uint8.")
+    if array.dtype.kind not in "buif":
+        raise InputTypeError(
+            f"X has dtype {array.dtype}, but it must be bool, integer or float, with only 0 and 1 in it."
+        )
+
+
+def _shapes(vector: tuple[Any, ...]) -> str:
+    inner = ", ".join(str(v) for v in vector)
+    single = f"({inner},)" if len(vector) == 1 else f"({inner})"
+    return f"{single}, (batch, {inner}) or (batch1, batch2, {inner})"
