@@ -16,7 +16,8 @@ from opusim import parallel, validation
 from opusim.config import RESOLUTIONS, Device
 from opusim.layout import MirrorLayout, MirrorPatterns
 from opusim.medium.base import Drift
-from opusim.projector import EXECUTIONS, Projector, Region, memory_budget_bytes
+from opusim.plan import EXECUTIONS, Region, memory_budget_bytes
+from opusim.projector import Projector
 
 #: Time that the electronics need between frames, from lightonml's timing rule.
 FRAME_OVERHEAD_S = 50e-6
@@ -236,7 +237,8 @@ class OpticalBench:
         """
         if reference_phase_rad is not None:
             raise ValueError(
-                f"reference_phase_rad is {reference_phase_rad!r}, but this device has no reference arm: it must be None."
+                f"reference_phase_rad is {reference_phase_rad!r}, but this device has no reference arm: it must be "
+                "None."
             )
         exposure_s = self._check_exposure(exposure_s)
         rectangle = self._check_roi(roi)
@@ -434,7 +436,9 @@ class OpticalBench:
             self._projectors.move_to_end(key)
             # The stored matrices together must keep to the budget; the newest always stays.
             stored = sum(p.plan.matrix_bytes for p in self._projectors.values() if p.plan.way == "matrix")
-            while len(self._projectors) > 1 and (stored > self.memory_budget or len(self._projectors) > _KEPT_PROJECTORS):
+            while len(self._projectors) > 1 and (
+                stored > self.memory_budget or len(self._projectors) > _KEPT_PROJECTORS
+            ):
                 _, old = self._projectors.popitem(last=False)
                 stored -= old.plan.matrix_bytes if old.plan.way == "matrix" else 0
             return self._projectors[key]
@@ -458,7 +462,8 @@ class OpticalBench:
         value = validation.number("frametime_s", frametime_s, low=0.0, high=3600.0, low_open=True)
         if value < least * (1 - 1e-9):
             raise ValueError(
-                f"frametime_s is {value!r}, but with this exposure and region of interest it must be at least {least:.6g}."
+                f"frametime_s is {value!r}, but with this exposure and region of interest it must be at least "
+                f"{least:.6g}."
             )
         return value
 
@@ -484,7 +489,8 @@ class OpticalBench:
         if isinstance(mirrors, MirrorPatterns):
             if tuple(mirrors.layout.dmd_shape) != (rows, columns):
                 raise ValueError(
-                    f"mirrors are laid out for {tuple(mirrors.layout.dmd_shape)}, but this device has {(rows, columns)}."
+                    f"mirrors are laid out for {tuple(mirrors.layout.dmd_shape)}, but this device has "
+                    f"{(rows, columns)}."
                 )
             return mirrors.layout, mirrors.bits
         array = np.asarray(mirrors)

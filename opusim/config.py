@@ -111,8 +111,8 @@ class Device:
             raise TypeError(f"medium is {self.medium!r}, but it must be one of the media {', '.join(MEDIA)}.")
         if self.operation.ones_range[1] > self.dmd.n_mirrors:
             raise ValueError(
-                f"operation.ones_range is {list(self.operation.ones_range)}, but there are {self.dmd.n_mirrors} mirrors: "
-                "the most that may be on must not be above that."
+                f"operation.ones_range is {list(self.operation.ones_range)}, but there are {self.dmd.n_mirrors} "
+                "mirrors: the most that may be on must not be above that."
             )
 
     # ------------------------------------------------------------------ reading
@@ -201,7 +201,7 @@ class Device:
             if dataclasses.is_dataclass(value) and not isinstance(value, type):
                 stage = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(value).items()}
                 if f.name == "medium":
-                    stage = {"kind": value.kind, **stage}
+                    stage = {"kind": self.medium.kind, **stage}
                 result[f.name] = stage
             else:
                 result[f.name] = value

@@ -60,7 +60,9 @@ class Dmd:
         validation.number("dmd.contrast_ratio", self.contrast_ratio, low=1.0, high=math.inf, allow_inf=True)
         validation.number("dmd.efficiency", self.efficiency, low=0.0, high=1.0, low_open=True)
         validation.number("dmd.frame_rate_hz", self.frame_rate_hz, low=0.0, high=1e7, low_open=True)
-        validation.number("dmd.beam_radius_m", self.beam_radius_m, low=0.0, high=math.inf, low_open=True, allow_inf=True)
+        validation.number(
+            "dmd.beam_radius_m", self.beam_radius_m, low=0.0, high=math.inf, low_open=True, allow_inf=True
+        )
         validation.number("dmd.aberration_rms_rad", self.aberration_rms_rad, low=0.0, high=100.0)
         validation.number("dmd.stuck_on_fraction", self.stuck_on_fraction, low=0.0, high=1.0)
         validation.number("dmd.stuck_off_fraction", self.stuck_off_fraction, low=0.0, high=1.0)
@@ -92,7 +94,7 @@ class Dmd:
         return _amplitude(self.shape, self.pitch_m, self.beam_radius_m)
 
     def phase_rad(self, seed: int) -> np.ndarray:
-        """Static wavefront error of every mirror in radians.
+        """Return the static wavefront error of every mirror in radians.
 
         Parameters
         ----------

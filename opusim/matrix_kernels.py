@@ -117,10 +117,10 @@ def _add_directly(codes, vector, matrix, column0, width, partial, sums, offset):
 
 @kernel()
 def develop_matrix(
-    codes, lists, counts, matrix, constant, samples, scale, gain, dark_e, offset_e, pixels, frames, key0, key1, params, out,
-    tile_start, tile_stop,
+    codes, lists, counts, matrix, constant, samples, scale, gain, dark_e, offset_e, pixels, frames, key0, key1, params,
+    out, tile_start, tile_stop,
 ):  # fmt: skip
-    """Counts of binary vectors through a complex matrix, for a range of tiles of outputs.
+    """Compute the counts of binary vectors through a complex matrix, for a range of tiles of outputs.
 
     Parameters
     ----------
@@ -177,17 +177,22 @@ def develop_matrix(
                     group0 = chunk * CHUNK
                     _fill_tables(matrix, group0, min(n_groups, group0 + CHUNK), column0, width, table)
                     for v in range(v1 - v0):
-                        _add_from_tables(
-                            lists[chunk, v0 + v], counts[chunk, v0 + v], table, sums, np.uint64(v) * span
-                        )
+                        _add_from_tables(lists[chunk, v0 + v], counts[chunk, v0 + v], table, sums, np.uint64(v) * span)
             for v in range(v1 - v0):
-                base = np.uint64(v) * span
-                for p in range(count):
-                    intensity = np.float32(0)
-                    for s in range(samples):
-                        j = base + np.uint64(2 * (p * samples + s))
-                        intensity += sums[j] * sums[j] + sums[j + np.uint64(1)] * sums[j + np.uint64(1)]
-                    photons[p] = intensity * scale[v0 + v]
+                start = np.uint64(v) * span
+                if samples == 1:  # on its own, so that it vectorises
+                    for p in range(count):
+                        re = start + np.uint64(2) * np.uint64(p)
+                        im = re + np.uint64(1)
+                        photons[p] = (sums[re] * sums[re] + sums[im] * sums[im]) * scale[v0 + v]
+                else:
+                    for p in range(count):
+                        intensity = np.float32(0)
+                        for i in range(samples):
+                            re = start + np.uint64(2 * (p * samples + i))
+                            im = re + np.uint64(1)
+                            intensity += sums[re] * sums[re] + sums[im] * sums[im]
+                        photons[p] = intensity * scale[v0 + v]
                 develop_block(
                     photons, 0, count, gain, dark_e, offset_e, pixels, pixel0, frames[v0 + v], key0, key1, params,
                     scratch, out[v0 + v], pixel0,

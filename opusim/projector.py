@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,87 +12,13 @@ from opusim import parallel, propagation
 from opusim.config import Device
 from opusim.layout import MirrorLayout
 from opusim.medium.base import ModeGrid, pixel_sampling
+from opusim.plan import MAX_SAMPLES, Region, make_plan, memory_budget_bytes
 from opusim.sources import MacroSource, MirrorSource
 
 # Grid modes for each mode in use, so that the modes in use are a small part of a unitary map; above
 # `_LARGE` modes, where a grid costs seconds, twice as many must do, as for the whole mirror array.
 _SPARE_MODES, _SPARE_MODES_LARGE, _LARGE = 4, 2, 1 << 18
-# The planner weighs the two ways for one pass of the real driver, whatever the size of the batch at hand:
-# the choice, and with it the last bits, must not depend on the batch.
-_PASS = 3000
-# Rates of a core that the planner reckons with. They need be right only within a factor of two or so.
-_FFT_FLOPS, _SUM_FLOPS = 4e9, 4e10
-_MAX_BUILD_S = 60.0
 _CHUNK_BYTES = 32 << 20
-EXECUTIONS = ("auto", "matrix", "waves")
-
-
-@dataclass(frozen=True)
-class Region:
-    """Pixels that are read: the first `n_pixels`, in raster order, of a rectangle on the sensor.
-
-    Parameters
-    ----------
-    row, column : int
-        First row and column of the rectangle.
-    n_rows, n_columns : int
-        Its size.
-    n_pixels : int
-        How many of its pixels are read.
-    sensor_columns : int
-        Columns of the whole sensor.
-    """
-
-    row: int
-    column: int
-    n_rows: int
-    n_columns: int
-    n_pixels: int
-    sensor_columns: int
-
-    def pixels(self) -> np.ndarray:
-        """Raster index on the sensor of each pixel that is read, uint32 (n_pixels,)."""
-        p = np.arange(self.n_pixels, dtype=np.int64)
-        index = (self.row + p // self.n_columns) * self.sensor_columns + self.column + p % self.n_columns
-        return index.astype(np.uint32)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What the projector chose and why.
-
-    Attributes
-    ----------
-    way : str
-        "matrix" or "waves".
-    side : int
-        Side of the grid of modes; 0 for a medium without waves.
-    samples : int
-        Fields whose intensities one pixel adds up (polarisations times samples of the pixel's area).
-    matrix_bytes : int
-        Size of the matrix, stored or not.
-    stored : bool
-        Whether the matrix is kept; otherwise it is made tile by tile.
-    build_s, matrix_vector_s, wave_vector_s : float
-        Expected cost of making the matrix, and of one vector either way, in seconds.
-    """
-
-    way: str
-    side: int
-    samples: int
-    matrix_bytes: int
-    stored: bool
-    build_s: float
-    matrix_vector_s: float
-    wave_vector_s: float
-
-
-def memory_budget_bytes() -> int:
-    """Return a quarter of the machine's memory: what a stored matrix may take by default."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
-    except (AttributeError, ValueError, OSError):
-        return 2 << 30
 
 
 class Projector:
@@ -161,7 +85,18 @@ class Projector:
                 "integrate over: it must be 0, or the medium must be of kind 'phase_screens'."
             )
         self.grid = self._make_grid(aperture) if self.medium.has_waves else None
-        self.plan = self._make_plan(execution)
+        self.plan = make_plan(
+            self.medium,
+            self.grid,
+            n_features=self.source.n_features,
+            n_modes=self._n_modes(),
+            n_outputs=region.n_pixels * self.samples,
+            samples=self.samples,
+            channels=self.channels,
+            has_layout=layout is not None,
+            execution=execution,
+            memory_budget=self.memory_budget,
+        )
         self._operators: tuple[int, list[Any]] | None = None
         self._matrix: tuple[int, np.ndarray, np.ndarray] | None = None
 
@@ -190,48 +125,15 @@ class Projector:
             side = propagation.good_side(max(math.ceil(math.sqrt(spare * n_modes)), rows, columns, *shape_in))
         return ModeGrid(side, shape_in, (rows, columns), aperture, output_corner=corner)
 
-    def _make_plan(self, execution: str) -> Plan:
-        n, m = self.source.n_features, self.region.n_pixels * self.samples
-        matrix_bytes = 8 * (n + 1) * m
-        matrix_vector_s = 2 * n * m / _SUM_FLOPS
-        side, wave_s, build_s = 0, math.inf, n * m / 2e8
-        if self.grid is not None:
-            side = self.grid.side
-            transforms = self.medium.n_transforms * self.channels
-            wave_s = transforms * 5 * side**2 * math.log2(side**2) / _FFT_FLOPS
-            build_s = min(n + 1, m if self.layout is not None else n + 1) * wave_s
-        fits = matrix_bytes <= self.memory_budget
-        can_store = fits and self.layout is not None
-        if self.grid is None:
-            modes = self.source.modes().shape[1] if self.layout is not None else n
-            limit = getattr(self.medium, "max_entries", None)
-            if limit is not None and modes * m > limit:
-                raise ValueError(
-                    f"{modes} modes and {m} outputs make a matrix of {modes * m:.3g} entries, but a medium of kind "
-                    f"{self.medium.kind!r} computes at most {limit:.3g}: use fewer, or a medium of kind "
-                    "'phase_screens'."
-                )
-            if execution == "waves":
-                raise ValueError(
-                    f"execution is 'waves', but a medium of kind {self.medium.kind!r} has only the way 'matrix'."
-                )
-            way = "matrix"
-        else:
-            possible = can_store and self.samples <= _max_samples()
-            if execution == "matrix" and not possible:
-                raise ValueError(
-                    f"execution is 'matrix', but a matrix of {n} features and {m} outputs takes "
-                    f"{matrix_bytes / 2**20:.0f} MiB and may take {self.memory_budget / 2**20:.0f} MiB; "
-                    "it needs features (not bare mirrors) and at most 64 samples a pixel. Use 'waves' or 'auto'."
-                )
-            cheaper = build_s + _PASS * matrix_vector_s < _PASS * wave_s and build_s < _MAX_BUILD_S
-            way = execution if execution != "auto" else ("matrix" if possible and cheaper else "waves")
-        return Plan(way, side, self.samples, matrix_bytes, can_store, build_s, matrix_vector_s, wave_s)
+    def _n_modes(self) -> int:
+        if self.by_mirror:
+            return self.device.dmd.n_mirrors
+        return self.source.n_features + (0 if self.medium.kind == "measured" else 1)
 
     # ---------------------------------------------------------------- fields
 
     def operators(self, state: int) -> list[Any]:
-        """Prepared layers, one a polarisation, in a state of the drift (kept until the state changes)."""
+        """Return the prepared layers, one a polarisation, in a state of the drift; kept until the state changes."""
         if self._operators is None or self._operators[0] != state:
             self._operators = None  # frees the old screens before the new ones are made
             self._operators = (
@@ -295,7 +197,7 @@ class Projector:
 
     # ---------------------------------------------------------------- the matrix
 
-    def matrix(self, state: int = 0, progress: Callable[[int, int], None] | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def matrix(self, state: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Return the matrix of the features in use.
 
         Returns
@@ -310,11 +212,11 @@ class Projector:
             if self.grid is None:
                 matrix, constant = self._matrix_from_entries(range(self.region.n_pixels), state)
             else:
-                matrix, constant = self._matrix_from_waves(state, progress)
+                matrix, constant = self._matrix_from_waves(state)
             self._matrix = (state, matrix, constant)
         return self._matrix[1], self._matrix[2]
 
-    def _matrix_tiles(self, state: int):
+    def _matrix_tiles(self, state: int) -> Iterator[tuple[range, np.ndarray, np.ndarray]]:
         """Yield (range of pixels, matrix, constant): all at once if the matrix may be stored."""
         m = self.region.n_pixels
         if self.plan.stored:
@@ -326,7 +228,7 @@ class Projector:
             pixels = range(start, min(m, start + step))
             yield (pixels, *self._matrix_from_entries(pixels, state))
 
-    def _matrix_from_waves(self, state: int, progress: Callable[[int, int], None] | None) -> tuple[np.ndarray, np.ndarray]:
+    def _matrix_from_waves(self, state: int) -> tuple[np.ndarray, np.ndarray]:
         n, m, fine = self.source.n_features, self.region.n_pixels, self.fine
         matrix = np.empty((n, m, self.samples), dtype=np.complex64)
         constant = np.empty((m, self.samples), dtype=np.complex64)
@@ -341,8 +243,6 @@ class Projector:
             for start in range(0, n, step):
                 stop = min(n, start + step)
                 matrix[start:stop, :, part] = self._read(operator.forward(self.source.basis(start, stop)))
-                if progress is not None:
-                    progress(channel * n + stop, self.channels * n)
         self._operators = None  # the matrix holds all that they know
         return matrix.reshape(n, -1).view(np.float32), constant.reshape(-1).view(np.float32)
 
@@ -445,7 +345,7 @@ class Projector:
             Told how many vectors are done.
         """
         camera = self.device.camera
-        if self.plan.way == "matrix" and self.layout is not None and self.samples <= _max_samples():
+        if self.plan.way == "matrix" and self.layout is not None and self.samples <= MAX_SAMPLES:
             self._counts_by_matrix(bits, state, frames, photons_per_intensity, exposure_s, maps, out, progress)
             return
         scale = (photons_per_intensity / self.samples).astype(np.float32)
@@ -487,7 +387,17 @@ class Projector:
                     result[i, :, channel] += cells[i, inputs.start : inputs.stop] @ entries
         return result
 
-    def _counts_by_matrix(self, bits, state, frames, photons_per_intensity, exposure_s, maps, out, progress) -> None:
+    def _counts_by_matrix(
+        self,
+        bits: np.ndarray,
+        state: int,
+        frames: np.ndarray,
+        photons_per_intensity: np.ndarray,
+        exposure_s: float,
+        maps: Any,
+        out: np.ndarray,
+        progress: Callable[[int], None] | None,
+    ) -> None:
         from opusim import matrix_kernels
 
         camera = self.device.camera
@@ -500,25 +410,29 @@ class Projector:
         scale = (photons_per_intensity / self.samples).astype(np.float32)
         frames = np.asarray(frames, dtype=np.uint64)
         dark = maps.dark_e(exposure_s)
-        tile_pixels = max(1, matrix_kernels.TILE // self.samples)
+
+        def develop(v: slice, pixels: range, matrix: np.ndarray, constant: np.ndarray, target: np.ndarray) -> None:
+            p = slice(pixels.start, pixels.stop)
+
+            def work(a: int, b: int) -> None:
+                matrix_kernels.develop_matrix(
+                    codes[v], lists[:, v], lengths[:, v], matrix, constant, self.samples, scale[v], maps.gain[p],
+                    dark[p], maps.offset_e[p], maps.pixels[p], frames[v], key[0], key[1], camera.params(), target, a, b,
+                )  # fmt: skip
+
+            tile_pixels = max(1, matrix_kernels.TILE // self.samples)
+            parallel.over_ranges(work, math.ceil(len(pixels) / tile_pixels), self.threads)
+
         for pixels, matrix, constant in self._matrix_tiles(state):
-            part = slice(pixels.start, pixels.stop)
-            target = out if len(pixels) == out.shape[1] else np.empty((len(bits), len(pixels)), dtype=out.dtype)
-            gain, dark_e, offset, index = maps.gain[part], dark[part], maps.offset_e[part], maps.pixels[part]
+            whole = len(pixels) == out.shape[1]
+            target = out if whole else np.empty((len(bits), len(pixels)), dtype=out.dtype)
             for v0 in range(0, len(bits), matrix_kernels.VECTORS):
                 v = slice(v0, min(len(bits), v0 + matrix_kernels.VECTORS))
-
-                def work(a: int, b: int, v: slice = v) -> None:
-                    matrix_kernels.develop_matrix(
-                        codes[v], lists[:, v], lengths[:, v], matrix, constant, self.samples, scale[v], gain, dark_e, offset, index, frames[v],
-                        key[0], key[1], camera.params(), target[v], a, b,
-                    )  # fmt: skip
-
-                parallel.over_ranges(work, math.ceil(len(pixels) / tile_pixels), self.threads)
+                develop(v, pixels, matrix, constant, target[v])
                 if progress is not None and pixels.stop == out.shape[1]:
                     progress(v.stop)
-            if target is not out:
-                out[:, part] = target
+            if not whole:
+                out[:, pixels.start : pixels.stop] = target
 
 
 def pack_codes(bits: np.ndarray) -> np.ndarray:
@@ -528,7 +442,3 @@ def pack_codes(bits: np.ndarray) -> np.ndarray:
     np.bitwise_and(packed, 15, out=codes[:, ::2])
     np.right_shift(packed, 4, out=codes[:, 1::2])
     return codes
-
-
-def _max_samples() -> int:
-    return 64  # at most matrix_kernels.TILE; known here without importing numba

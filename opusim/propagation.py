@@ -29,9 +29,7 @@ def axis_signs(side: int) -> np.ndarray:
     return signs
 
 
-def transfer_function(
-    shape: tuple[int, int], *, step_m: float, wavelength_m: float, distance_m: float
-) -> np.ndarray:
+def transfer_function(shape: tuple[int, int], *, step_m: float, wavelength_m: float, distance_m: float) -> np.ndarray:
     """Transfer function of free space for the angular spectrum method.
 
     Parameters

@@ -47,7 +47,7 @@ def marchenko_pastur_cdf(s: np.ndarray, ratio: float) -> np.ndarray:
 
 
 def pixel_modes(pixel_over_grain: float) -> float:
-    """Number M of speckle modes that a square pixel adds up, for the speckle of a round aperture.
+    """Return the number M of speckle modes that a square pixel adds up, for the speckle of a round aperture.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def optical_kernel(x: np.ndarray, y: np.ndarray, modes: float = 1.0) -> np.ndarr
 
 
 def gaussian_beam_radius(waist_m: float, distance_m: float, wavelength_m: float) -> float:
-    """1/e^2 intensity radius of a Gaussian beam: w0 sqrt(1 + (z wavelength / (pi w0^2))^2) (Siegman, Lasers, ch. 17)."""
+    """1/e^2 radius of a Gaussian beam: w0 sqrt(1 + (z wavelength / (pi w0^2))^2) (Siegman, Lasers, ch. 17)."""
     rayleigh = np.pi * waist_m**2 / wavelength_m
     return float(waist_m * np.sqrt(1 + (distance_m / rayleigh) ** 2))
 

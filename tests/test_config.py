@@ -89,7 +89,8 @@ def test_fingerprint_sees_physics_and_not_names():
 
 def test_a_file_may_start_from_a_preset(tmp_path):
     path = tmp_path / "mine.toml"
-    path.write_text('preset = "aurora"\nname = "mine"\n[camera]\nbits = 12\n[dmd]\npreset = "DLP7000"\n[operation]\nones_range=[0, 9]')
+    parts = ["[camera]", "bits = 12", "[dmd]", 'preset = "DLP7000"', "[operation]", "ones_range = [0, 9]"]
+    path.write_text("\n".join(['preset = "aurora"', 'name = "mine"', *parts]))
     device = Device.load(str(path))
     assert device.name == "mine"
     assert device.camera.bits == 12

@@ -43,9 +43,7 @@ class GaussianMedium:
             allow_inf=True,
         )  # fmt: skip
 
-    def entries(
-        self, inputs: range, outputs: range, *, seed: int, state: int = 0, channel: int = 0
-    ) -> np.ndarray:
+    def entries(self, inputs: range, outputs: range, *, seed: int, state: int = 0, channel: int = 0) -> np.ndarray:
         """Tile of the transmission matrix.
 
         Parameters

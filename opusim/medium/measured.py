@@ -79,9 +79,7 @@ class MeasuredMedium:
         except OSError as error:
             raise ValueError(f"medium.path is {self.path!r}, but that file cannot be read ({error}).") from error
 
-    def entries(
-        self, inputs: range, outputs: range, *, seed: int, state: int = 0, channel: int = 0
-    ) -> np.ndarray:
+    def entries(self, inputs: range, outputs: range, *, seed: int, state: int = 0, channel: int = 0) -> np.ndarray:
         """Tile of the matrix, complex64 (len(inputs), len(outputs)), unit mean square; see `GaussianMedium.entries`.
 
         Raises

@@ -254,6 +254,7 @@ class PhaseScreenOperator:
         multiply(field, screens[0])
         for screen in screens[1:]:
             field = propagation.fourier(field, workers=self.workers)
+            assert self.transfer is not None  # there are gaps, so there is a transfer function
             multiply(field, self.transfer)
             field = propagation.inverse_fourier(field, workers=self.workers)
             multiply(field, screen)

@@ -148,7 +148,9 @@ def test_every_mirror_counts_the_same_as_macro_pixels():
     bits = np.random.default_rng(0).integers(0, 2, size=(6, 80), dtype=np.uint8)
     means, contrasts = [], []
     for resolution in ("auto", "mirrors"):
-        frames = OpticalBench(small, 0, resolution=resolution).expose(MirrorPatterns(bits, layout), exposure_s=EXPOSURE_S)
+        frames = OpticalBench(small, 0, resolution=resolution).expose(
+            MirrorPatterns(bits, layout), exposure_s=EXPOSURE_S
+        )
         x = frames / frames.mean(axis=(1, 2), keepdims=True)
         means.append(frames.mean(axis=(1, 2)))
         contrasts.append(x.std())

@@ -1,0 +1,158 @@
+"""What is read of the sensor, and which way a batch is computed: by matrix or by waves."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from opusim.medium.base import ModeGrid
+
+# The planner weighs the two ways for one pass of the real driver, whatever the size of the batch at hand:
+# the choice, and with it the last bits, must not depend on the batch.
+_PASS = 3000
+# Rates of a core that the planner reckons with. They need be right only within a factor of two or so.
+_FFT_FLOPS, _SUM_FLOPS = 4e9, 4e10
+_ENTRIES_PER_S = 2e8
+_MAX_BUILD_S = 60.0
+#: Most samples of a pixel in the matrix way; at most `matrix_kernels.TILE`.
+MAX_SAMPLES = 64
+EXECUTIONS = ("auto", "matrix", "waves")
+
+
+@dataclass(frozen=True)
+class Region:
+    """Pixels that are read: the first `n_pixels`, in raster order, of a rectangle on the sensor.
+
+    Parameters
+    ----------
+    row, column : int
+        First row and column of the rectangle.
+    n_rows, n_columns : int
+        Its size.
+    n_pixels : int
+        How many of its pixels are read.
+    sensor_columns : int
+        Columns of the whole sensor.
+    """
+
+    row: int
+    column: int
+    n_rows: int
+    n_columns: int
+    n_pixels: int
+    sensor_columns: int
+
+    def pixels(self) -> np.ndarray:
+        """Raster index on the sensor of each pixel that is read, uint32 (n_pixels,)."""
+        p = np.arange(self.n_pixels, dtype=np.int64)
+        index = (self.row + p // self.n_columns) * self.sensor_columns + self.column + p % self.n_columns
+        return index.astype(np.uint32)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the projector chose and why.
+
+    Attributes
+    ----------
+    way : str
+        "matrix" or "waves".
+    side : int
+        Side of the grid of modes; 0 for a medium without waves.
+    samples : int
+        Fields whose intensities one pixel adds up (polarisations times samples of the pixel's area).
+    matrix_bytes : int
+        Size of the matrix, stored or not.
+    stored : bool
+        Whether the matrix is kept; otherwise it is made tile by tile.
+    build_s, matrix_vector_s, wave_vector_s : float
+        Expected cost of making the matrix, and of one vector either way, in seconds.
+    """
+
+    way: str
+    side: int
+    samples: int
+    matrix_bytes: int
+    stored: bool
+    build_s: float
+    matrix_vector_s: float
+    wave_vector_s: float
+
+
+def memory_budget_bytes() -> int:
+    """Return a quarter of the machine's memory: what a stored matrix may take by default."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+    except (AttributeError, ValueError, OSError):
+        return 2 << 30
+
+
+def make_plan(
+    medium: Any,
+    grid: ModeGrid | None,
+    *,
+    n_features: int,
+    n_modes: int,
+    n_outputs: int,
+    samples: int,
+    channels: int,
+    has_layout: bool,
+    execution: str,
+    memory_budget: int,
+) -> Plan:
+    """Choose the way: the cheaper one for a pass of the real driver, within memory.
+
+    Parameters
+    ----------
+    medium : PhaseScreenMedium, GaussianMedium or MeasuredMedium
+        The medium.
+    grid : ModeGrid or None
+        Grid of modes of a medium that has waves.
+    n_features, n_modes, n_outputs : int
+        Features, input modes of the medium, and fields that are read.
+    samples, channels : int
+        Fields that a pixel adds up, and polarisations among them.
+    has_layout : bool
+        Whether the inputs are features; bare mirrors have no matrix of features.
+    execution : {"auto", "matrix", "waves"}
+        What was asked for.
+    memory_budget : int
+        Bytes that a stored matrix may take.
+
+    Raises
+    ------
+    ValueError
+        If what was asked for is not possible.
+    """
+    matrix_bytes = 8 * (n_features + 1) * n_outputs
+    stored = has_layout and matrix_bytes <= memory_budget
+    matrix_vector_s = 2 * n_features * n_outputs / _SUM_FLOPS
+    if grid is None:
+        limit = getattr(medium, "max_entries", None)
+        if limit is not None and n_modes * n_outputs > limit:
+            raise ValueError(
+                f"{n_modes} modes and {n_outputs} outputs make a matrix of {n_modes * n_outputs:.3g} entries, but a "
+                f"medium of kind {medium.kind!r} computes at most {limit:.3g}: use fewer, or a medium of kind "
+                "'phase_screens'."
+            )
+        if execution == "waves":
+            raise ValueError(f"execution is 'waves', but a medium of kind {medium.kind!r} has only the way 'matrix'.")
+        build_s = n_modes * n_outputs / _ENTRIES_PER_S
+        return Plan("matrix", 0, samples, matrix_bytes, stored, build_s, matrix_vector_s, math.inf)
+    points = grid.side**2
+    wave_s = medium.n_transforms * channels * 5 * points * math.log2(points) / _FFT_FLOPS
+    build_s = min(n_features + 1, n_outputs) * wave_s
+    possible = stored and samples <= MAX_SAMPLES
+    if execution == "matrix" and not possible:
+        raise ValueError(
+            f"execution is 'matrix', but a matrix of {n_features} features and {n_outputs} outputs takes "
+            f"{matrix_bytes / 2**20:.0f} MiB and may take {memory_budget / 2**20:.0f} MiB; it needs features (not bare "
+            f"mirrors) and at most {MAX_SAMPLES} samples a pixel. Use 'waves' or 'auto'."
+        )
+    cheaper = build_s + _PASS * matrix_vector_s < _PASS * wave_s and build_s < _MAX_BUILD_S
+    way = execution if execution != "auto" else ("matrix" if possible and cheaper else "waves")
+    return Plan(way, grid.side, samples, matrix_bytes, stored, build_s, matrix_vector_s, wave_s)
