@@ -1,0 +1,267 @@
+"""What limits an output: the variance that each source of noise adds to a grey level, in closed form.
+
+All variances are in DN² (squares of a grey level) at the camera's output. The sensor's terms are those of
+EMVA 1288 release 4, section 2: with K the gain (DN per electron) and mu_e the mean number of electrons that
+light made, sigma_y² = K² sigma_d² + sigma_q² + K² mu_e, where sigma_q² = 1/12 DN².
+
+Two kinds are kept apart. *Temporal* noise is new in every frame. A *fixed pattern* (PRNU, DSNU, hot pixels)
+stays the same from frame to frame: it makes another matrix rather than a noisy one, and a linear fit on the
+outputs learns most of it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from scipy import special
+
+from .theory import speckle_contrast
+
+if TYPE_CHECKING:
+    from opusim.camera import Camera
+    from opusim.config import Device
+
+__all__ = ["NoiseBudget", "NoiseTerm", "dark_level_dn", "level_distribution", "noise_at_level", "noise_terms"]
+
+Kind = Literal["temporal", "fixed"]
+
+
+@dataclass(frozen=True)
+class NoiseTerm:
+    """One source of noise.
+
+    Parameters
+    ----------
+    name : str
+        What it is.
+    kind : "temporal" or "fixed"
+        Whether it is new in every frame or the same in all.
+    variance_dn2 : float
+        Variance that it adds to a grey level, in DN².
+    """
+
+    name: str
+    kind: Kind
+    variance_dn2: float
+
+    @property
+    def rms_dn(self) -> float:
+        """Standard deviation in grey levels."""
+        return math.sqrt(self.variance_dn2)
+
+
+@dataclass(frozen=True)
+class NoiseBudget:
+    """The sources of noise of a device at one mean grey level.
+
+    Parameters
+    ----------
+    level_dn : float
+        Mean grey level, black level and dark signal included.
+    speckle : bool
+        Whether that is the mean over a speckle pattern (True) or the level of one pixel (False).
+    contrast : float
+        Standard deviation of the speckle divided by its mean; 0 for one pixel.
+    full_scale_dn : float
+        Level at which an output saturates: the digital full scale or the full well, what comes first.
+    saturation_probability : float
+        Share of outputs beyond it.
+    terms : tuple of NoiseTerm
+        The sources.
+    """
+
+    level_dn: float
+    speckle: bool
+    contrast: float
+    full_scale_dn: float
+    saturation_probability: float
+    terms: tuple[NoiseTerm, ...]
+
+    def variance_dn2(self, kind: Kind | None = None) -> float:
+        """Sum of the variances in DN² of all sources, or of those of one kind."""
+        return math.fsum(term.variance_dn2 for term in self.terms if kind is None or term.kind == kind)
+
+    def rms_dn(self, kind: Kind | None = None) -> float:
+        """Root of `variance_dn2`, in grey levels."""
+        return math.sqrt(self.variance_dn2(kind))
+
+    def share(self, name: str) -> float:
+        """Share of the source `name` in the whole variance, between 0 and 1 (0 if there is no noise)."""
+        for term in self.terms:
+            if term.name == name:
+                total = self.variance_dn2()
+                return term.variance_dn2 / total if total else 0.0
+        raise ValueError(f"name is {name!r}, but it must be one of {', '.join(term.name for term in self.terms)}.")
+
+
+def dark_level_dn(device: Device, exposure_s: float) -> float:
+    """Mean grey level without light: the black level and the dark current of ordinary and hot pixels.
+
+    Parameters
+    ----------
+    device : Device
+        The device.
+    exposure_s : float
+        Exposure in seconds.
+    """
+    return device.camera.black_level_dn + device.camera.gain_dn_per_e * _dark_e(device.camera, exposure_s)
+
+
+def noise_at_level(device: Device, level_dn: float, exposure_s: float, *, speckle: bool = False) -> NoiseBudget:
+    """Noise of an output whose mean grey level is known.
+
+    Parameters
+    ----------
+    device : Device
+        The device; its camera and its laser are read.
+    level_dn : float
+        Mean grey level, black level and dark signal included; at least the level of a dark frame.
+    exposure_s : float
+        Exposure in seconds (> 0), for the dark current.
+    speckle : bool, optional
+        False: one pixel whose expected level is `level_dn`. True: the average over the pixels of a speckle
+        pattern with that mean, whose intensities follow a gamma law of the camera's contrast C (exponential
+        for C = 1). Terms that grow as the square of the signal then carry the factor 1 + C².
+
+    Returns
+    -------
+    NoiseBudget
+
+    Raises
+    ------
+    ValueError
+        If the level is below the dark level or the exposure is not positive.
+
+    Notes
+    -----
+    Clipping is left out of the variances: below a level of about one standard deviation the output of a camera
+    without a black level is cut off at zero, and its noise is smaller than stated here.
+    """
+    camera, laser = device.camera, device.laser
+    if not (math.isfinite(exposure_s) and exposure_s > 0):
+        raise ValueError(f"exposure_s is {exposure_s!r}, but it must be a time in seconds above 0.")
+    gain = camera.gain_dn_per_e
+    dark_e = _dark_e(camera, exposure_s)
+    dark_dn = dark_level_dn(device, exposure_s)
+    # A little slack: a level that was computed in other ways may fall short of the dark level by rounding.
+    if not (math.isfinite(level_dn) and level_dn >= dark_dn - 1e-6 * (1 + dark_dn)):
+        raise ValueError(f"level_dn is {level_dn!r}, but it must be at least the dark level, {dark_dn:.3g} DN.")
+    signal_dn = max(level_dn - dark_dn, 0.0)
+    contrast = speckle_contrast(camera.pixel_over_grain, camera.polarised) if speckle else 0.0
+    square_dn2 = signal_dn**2 * (1 + contrast**2)
+
+    # Two kinds of pixels, with shares h and 1 - h: the variance of a rate over them is h (1 - h) times the
+    # square of the difference.
+    hot = camera.hot_pixel_fraction
+    hot_excess_e = (camera.hot_pixel_dark_e_per_s - camera.dark_current_e_per_s) * exposure_s
+    hot_variance_e2 = hot * (1 - hot) * hot_excess_e**2
+    terms = (
+        NoiseTerm("shot noise", "temporal", gain * signal_dn if camera.shot_noise else 0.0),
+        NoiseTerm("read noise", "temporal", (gain * camera.read_noise_e) ** 2),
+        NoiseTerm("quantisation", "temporal", 1 / 12 if camera.quantise else 0.0),
+        NoiseTerm("dark current", "temporal", gain**2 * dark_e if camera.shot_noise else 0.0),
+        NoiseTerm("laser power", "temporal", laser.power_noise**2 * square_dn2),
+        NoiseTerm("PRNU", "fixed", camera.prnu**2 * square_dn2),
+        NoiseTerm("DSNU", "fixed", (gain * camera.dsnu_e) ** 2),
+        NoiseTerm("hot pixels", "fixed", gain**2 * hot_variance_e2),
+    )
+    full_scale_dn = camera.black_level_dn + gain * camera.full_well_e
+    if camera.quantise:
+        full_scale_dn = min(full_scale_dn, float(2**camera.bits - 1))
+    saturated = _saturation(signal_dn, full_scale_dn - dark_dn, contrast)
+    return NoiseBudget(float(level_dn), speckle, contrast, full_scale_dn, saturated, terms)
+
+
+def noise_terms(device: Device, n_on: int, exposure_s: float) -> NoiseBudget:
+    """Noise of a device's outputs, averaged over the speckle of `n_on` mirrors that are on.
+
+    Parameters
+    ----------
+    device : Device
+        The device.
+    n_on : int
+        Number of mirrors that are on.
+    exposure_s : float
+        Exposure in seconds.
+
+    Returns
+    -------
+    NoiseBudget
+        At the mean grey level that `OpticalBench.expected_level_dn` gives.
+    """
+    from opusim.bench import OpticalBench
+
+    level_dn = OpticalBench(device).expected_level_dn(n_on, exposure_s)
+    return noise_at_level(device, float(level_dn), exposure_s, speckle=True)
+
+
+def level_distribution(device: Device, mean_dn: float, exposure_s: float, edges: np.ndarray) -> np.ndarray:
+    """Distribution of grey levels over a speckle pattern, with the noise of the camera.
+
+    Parameters
+    ----------
+    device : Device
+        The device.
+    mean_dn : float
+        Mean grey level of the pattern.
+    exposure_s : float
+        Exposure in seconds.
+    edges : ndarray of float, shape (n + 1,)
+        Edges of the bins in grey levels, rising. The first and the last bin also take what lies below and
+        above them, as the ends of a camera's scale do.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        Probability of each bin; the sum is 1. The gamma law of `noise_at_level`, at each level widened by a
+        normal law of that level's noise (all kinds).
+
+    Raises
+    ------
+    ValueError
+        As `noise_at_level`.
+    """
+    budget = noise_at_level(device, mean_dn, exposure_s, speckle=True)
+    dark_dn = dark_level_dn(device, exposure_s)
+    signal_dn = max(mean_dn - dark_dn, 0.0)
+    # Slices of the gamma law with their exact weights, fine near zero and reaching 60 means; a pattern without
+    # light is one slice of no width.
+    shape = budget.contrast**-2
+    slices = 60 * np.linspace(0, 1, 4001 if signal_dn > 0 else 2) ** 2
+    weights = -np.diff(special.gammaincc(shape, shape * slices))
+    levels = dark_dn + signal_dn * (slices[1:] + slices[:-1]) / 2
+    low = noise_at_level(device, dark_dn, exposure_s).variance_dn2()
+    mid = noise_at_level(device, dark_dn + 1.0, exposure_s).variance_dn2() - low
+    high = noise_at_level(device, dark_dn + 2.0, exposure_s).variance_dn2() - low
+    # Every term is constant, linear or quadratic in the signal: three points give the polynomial.
+    square = (high - 2 * mid) / 2
+    over = levels - dark_dn
+    # Rounding is in the edges of the bins already, so it is taken out of the width.
+    rounding = 1 / 12 if device.camera.quantise else 0.0
+    sigma = np.sqrt(np.maximum(low - rounding + (mid - square) * over + square * over**2, 1e-12))
+    # Two halves of the axis, each from its own end, so that the faint tail does not drown in rounding.
+    score = (np.asarray(edges, dtype=np.float64)[:, None] - levels) / sigma
+    below, above = special.ndtr(score) @ weights, special.ndtr(-score) @ weights
+    below[0], below[-1], above[0], above[-1] = 0.0, 1.0, 1.0, 0.0
+    return np.where(below[1:] < 0.5, np.diff(below), -np.diff(above))
+
+
+def _dark_e(camera: Camera, exposure_s: float) -> float:
+    """Electrons that a pixel gathers in the dark, averaged over ordinary and hot pixels."""
+    hot = camera.hot_pixel_fraction
+    return (camera.dark_current_e_per_s * (1 - hot) + camera.hot_pixel_dark_e_per_s * hot) * exposure_s
+
+
+def _saturation(mean: float, limit: float, contrast: float) -> float:
+    """Probability that a gamma-distributed intensity of that mean and contrast exceeds `limit`."""
+    if limit <= 0:
+        return 1.0
+    if mean <= 0 or math.isinf(limit):
+        return 0.0
+    if contrast == 0:
+        return float(mean > limit)
+    shape = contrast**-2
+    return float(special.gammaincc(shape, shape * limit / mean))

@@ -1,0 +1,142 @@
+"""The noise budget against its formulas and against the simulated camera."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from opusim.config import Device
+from opusim.noise_budget import level_distribution, noise_at_level, noise_terms
+
+AURORA = Device.load("aurora")
+EXPOSURE_S = 400e-6
+
+
+def frames_at(device: Device, level_dn: float, n_frames: int, n_pixels: int) -> np.ndarray:
+    """Frames of an evenly lit sensor, float64 (n_frames, n_pixels), at a mean level."""
+    camera = device.camera
+    dark_dn = camera.black_level_dn + camera.gain_dn_per_e * camera.dark_current_e_per_s * EXPOSURE_S
+    photons = (level_dn - dark_dn) / camera.gain_dn_per_e / camera.quantum_efficiency
+    maps = camera.maps(3, np.arange(n_pixels, dtype=np.uint32))
+    light = np.full((n_frames, n_pixels), photons, np.float32)
+    return camera.expose(light, exposure_s=EXPOSURE_S, seed=3, frame0=0, maps=maps).astype(np.float64)
+
+
+def test_default_device_has_the_noise_of_the_real_one():
+    # Outputs of the real device: 1.0 to 1.2 grey levels rms at a mean of 21.6.
+    assert 1.0 <= noise_at_level(AURORA, 21.6, EXPOSURE_S).rms_dn("temporal") <= 1.2
+
+
+@pytest.mark.parametrize("level_dn", [9.0, 21.6, 100.0, 200.0])
+def test_temporal_and_fixed_variance_are_those_of_the_camera(level_dn):
+    device = AURORA.evolve(**{"laser.power_noise": 0.0, "camera.hot_pixel_fraction": 0.0})
+    n_frames = 200
+    frames = frames_at(device, level_dn, n_frames, 20_000)
+    budget = noise_at_level(device, level_dn, EXPOSURE_S)
+    assert frames.mean() == pytest.approx(level_dn, rel=0.005)
+    temporal = frames.var(axis=0, ddof=1).mean()
+    assert temporal == pytest.approx(budget.variance_dn2("temporal"), rel=0.03)
+    fixed = frames.mean(axis=0).var(ddof=1) - temporal / n_frames
+    assert fixed == pytest.approx(budget.variance_dn2("fixed"), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "switch"),
+    [
+        ("shot noise", {"camera.shot_noise": False}),
+        ("read noise", {"camera.read_noise_e": 0.0}),
+        ("quantisation", {"camera.quantise": False}),
+        ("PRNU", {"camera.prnu": 0.0}),
+        ("DSNU", {"camera.dsnu_e": 0.0}),
+        ("laser power", {"laser.power_noise": 0.0}),
+    ],
+)
+def test_each_source_has_one_switch(name, switch):
+    whole, without = (noise_at_level(d, 30.0, EXPOSURE_S) for d in (AURORA, AURORA.evolve(**switch)))
+    assert whole.share(name) > 0 and without.share(name) == 0
+    dark = whole.share("dark current") * whole.variance_dn2() if name == "shot noise" else 0.0
+    difference = whole.variance_dn2() - without.variance_dn2()
+    assert difference == pytest.approx(whole.share(name) * whole.variance_dn2() + dark)
+
+
+def test_ideal_device_has_no_noise_and_never_saturates():
+    budget = noise_terms(AURORA.ideal(), 500_000, EXPOSURE_S)
+    assert budget.variance_dn2() == 0 and budget.saturation_probability == 0 and budget.share("shot noise") == 0
+
+
+def test_hot_pixels_by_the_variance_of_a_mixture():
+    device = AURORA.evolve(**{"camera.hot_pixel_fraction": 0.1, "camera.hot_pixel_dark_e_per_s": 1e5})
+    rates = np.where(np.arange(1000) < 100, 1e5, AURORA.camera.dark_current_e_per_s)
+    expected = (AURORA.camera.gain_dn_per_e * EXPOSURE_S) ** 2 * rates.var()
+    budget = noise_at_level(device, 30.0, EXPOSURE_S)
+    assert budget.share("hot pixels") * budget.variance_dn2() == pytest.approx(expected)
+
+
+def test_speckle_saturation_follows_the_exponential_law():
+    camera = AURORA.camera
+    dark_dn = camera.black_level_dn + camera.gain_dn_per_e * camera.dark_current_e_per_s * EXPOSURE_S
+    device = AURORA.evolve(**{"camera.hot_pixel_fraction": 0.0})
+    for times, share in ((3, 0.05), (5, 0.007), (8, 0.0003)):
+        mean = dark_dn + (255 - dark_dn) / times
+        budget = noise_at_level(device, mean, EXPOSURE_S, speckle=True)
+        assert budget.saturation_probability == pytest.approx(math.exp(-times), rel=1e-6)
+        assert budget.saturation_probability == pytest.approx(share, rel=0.15)
+
+
+def test_full_well_limits_where_it_comes_first():
+    device = AURORA.evolve(**{"camera.full_well_e": 1000.0})
+    expected = device.camera.black_level_dn + 1000.0 * device.camera.gain_dn_per_e
+    assert noise_at_level(device, 21.6, EXPOSURE_S).full_scale_dn == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("changes", [{}, {"camera.bits": 12, "camera.gain_dn_per_e": 0.6}, {"camera.polarised": False}])
+def test_distribution_of_levels_is_that_of_noisy_speckle(changes):
+    device = AURORA.evolve(**changes)
+    camera = device.camera
+    mean_dn = float(noise_terms(device, 520_000, EXPOSURE_S).level_dn)
+    hot = camera.hot_pixel_fraction * camera.hot_pixel_dark_e_per_s
+    dark_e = ((1 - camera.hot_pixel_fraction) * camera.dark_current_e_per_s + hot) * EXPOSURE_S
+    signal_e = (mean_dn - camera.black_level_dn) / camera.gain_dn_per_e - dark_e
+    n, patterns = 400_000, 1 if camera.polarised else 2
+    rng = np.random.default_rng(1)
+    light = rng.gamma(patterns, signal_e / patterns / camera.quantum_efficiency, n).astype(np.float32)
+    maps = camera.maps(5, np.arange(n, dtype=np.uint32))
+    counts = camera.expose(light[None], exposure_s=EXPOSURE_S, seed=5, frame0=0, maps=maps)[0]
+    width = 1 if camera.bits == 8 else 8
+    edges = np.arange(0, 2**camera.bits + width, width) - 0.5
+    expected = level_distribution(device, mean_dn, EXPOSURE_S, edges)
+    assert expected.sum() == pytest.approx(1) and (expected >= 0).all()
+    seen = np.histogram(counts, edges)[0] / n
+    # Within six standard errors of the count and a hundredth of the bin (the noise is not exactly normal).
+    tolerance = 6 * np.sqrt(expected / n) + 0.01 * expected + 2e-4
+    assert (np.abs(seen - expected) < tolerance).all()
+
+
+def test_dark_pattern_is_one_peak_at_the_dark_level():
+    camera = AURORA.camera
+    dark_dn = camera.black_level_dn + camera.gain_dn_per_e * EXPOSURE_S * (
+        camera.dark_current_e_per_s * (1 - camera.hot_pixel_fraction)
+        + camera.hot_pixel_dark_e_per_s * camera.hot_pixel_fraction
+    )
+    edges = np.arange(257) - 0.5
+    law = level_distribution(AURORA, dark_dn, EXPOSURE_S, edges)
+    assert law.argmax() == round(dark_dn) and law.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("exposure_s", [0.0, -1.0, math.nan, math.inf])
+def test_exposure_must_be_a_time(exposure_s):
+    with pytest.raises(ValueError, match="exposure_s is .*must be a time in seconds above 0"):
+        noise_at_level(AURORA, 21.6, exposure_s)
+
+
+@pytest.mark.parametrize("level_dn", [-1.0, 0.5, math.nan, math.inf])
+def test_level_must_not_be_below_the_dark(level_dn):
+    with pytest.raises(ValueError, match="level_dn is .*must be at least the dark level"):
+        noise_at_level(AURORA, level_dn, EXPOSURE_S)
+
+
+def test_unknown_source_is_named():
+    with pytest.raises(ValueError, match="name is 'thermal'.*must be one of shot noise, "):
+        noise_at_level(AURORA, 21.6, EXPOSURE_S).share("thermal")
