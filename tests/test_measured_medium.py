@@ -1,0 +1,120 @@
+"""A device around a matrix that somebody measured."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+import pytest
+
+from opusim.bench import OpticalBench
+from opusim.config import Device
+from opusim.layout import MirrorLayout, MirrorPatterns
+from opusim.medium import MeasuredMedium
+
+AURORA = Device.load("aurora")
+EXPOSURE_S = 400e-6
+ROI = (540, 0, 1, 2040)
+LAYOUT = MirrorLayout(
+    dmd_shape=(912, 1140), n_features=(30,), kind="lined", factor=912 * 1140 // 30, roi_offset=(0, 0),
+    roi_size=(912, 1140),
+)  # fmt: skip
+
+
+def matrix(outputs=200, inputs=30, seed=0):
+    rng = np.random.default_rng(seed)
+    return 3.0 * (rng.standard_normal((outputs, inputs)) + 1j * rng.standard_normal((outputs, inputs)))
+
+
+def device(path, **medium):
+    return AURORA.ideal().evolve(
+        medium=MeasuredMedium(path=str(path), transmission=AURORA.medium.transmission, **medium)
+    )
+
+
+@pytest.fixture
+def stored(tmp_path):
+    path = tmp_path / "tm.h5"
+    with h5py.File(path, "w") as file:
+        file["tm"] = matrix()
+        file["real"] = np.ones((3, 4))
+        file["nan"] = np.full((3, 4), np.nan + 0j)
+        file["zero"] = np.zeros((3, 4), complex)
+    return path
+
+
+def bits(n=5):
+    return np.random.default_rng(1).integers(0, 2, size=(n, 30), dtype=np.uint8)
+
+
+def test_outputs_are_the_measured_matrix_times_the_features(stored):
+    """y = |Hx|^2 with H scaled to the mean square 1 and the light shared out over the features; float32."""
+    bench = OpticalBench(device(stored), 0)
+    y = bench.transform(MirrorPatterns(bits(), LAYOUT), exposure_s=EXPOSURE_S, roi=ROI, n_pixels=200)
+    h = matrix() / np.sqrt(np.mean(np.abs(matrix()) ** 2))
+    intensity = np.abs(bits() @ h.T) ** 2 * AURORA.dmd.n_mirrors / 30
+    expected = 0.04 * 0.6 * intensity * bench.photons_per_intensity(EXPOSURE_S)
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_background_is_added(stored):
+    with h5py.File(stored, "a") as file:
+        file["background"] = 2 * matrix(200, 1, seed=5)[:, 0]
+    bench = OpticalBench(device(stored), 0)
+    zero = MirrorPatterns(np.zeros((1, 30), np.uint8), LAYOUT)
+    y = bench.transform(zero, exposure_s=EXPOSURE_S, roi=ROI, n_pixels=200)[0]
+    scale = np.sqrt(np.mean(np.abs(matrix()) ** 2))
+    background = np.abs(2 * matrix(200, 1, seed=5)[:, 0] / scale) ** 2 * AURORA.dmd.n_mirrors / 30
+    np.testing.assert_allclose(y, 0.04 * 0.6 * background * bench.photons_per_intensity(EXPOSURE_S), rtol=1e-4)
+
+
+def test_fingerprint_follows_the_contents_not_the_path(stored, tmp_path):
+    other = tmp_path / "other.h5"
+    other.write_bytes(stored.read_bytes())
+    assert device(stored).fingerprint() == device(other).fingerprint()
+    with h5py.File(other, "a") as file:
+        file["tm"][0, 0] = 1
+    assert device(stored).fingerprint() != device(other).fingerprint()
+
+
+def test_toml_round_trip(stored):
+    there = device(stored, decorrelation_time_s=100.0)
+    assert Device.from_toml(there.to_toml()) == there
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"dataset": "nothing"}, "nothing.*'tm'"),
+        ({"dataset": "real"}, "complex"),
+        ({"dataset": "nan"}, "not finite"),
+        ({"dataset": "zero"}, "zero"),
+        ({"background": "real"}, "real"),
+        ({"path": "missing.h5"}, "missing.h5.*cannot be read"),
+        ({"path": __file__}, "not a readable HDF5 file"),
+    ],
+)
+def test_bad_files_are_refused_on_use_with_the_reason(stored, changes, words):
+    bad = device(stored).evolve(**{f"medium.{k}": v for k, v in changes.items()})
+    bench = OpticalBench(bad, 0)
+    with pytest.raises(ValueError, match=words):
+        bench.transform(MirrorPatterns(bits(), LAYOUT), exposure_s=EXPOSURE_S, roi=ROI, n_pixels=3)
+
+
+def test_more_pixels_or_features_than_the_file_holds(stored):
+    bench = OpticalBench(device(stored), 0)
+    with pytest.raises(ValueError, match="200 pixels, but 201"):
+        bench.transform(MirrorPatterns(bits(), LAYOUT), exposure_s=EXPOSURE_S, roi=ROI, n_pixels=201)
+    wide = MirrorLayout(
+        dmd_shape=(912, 1140), n_features=(31,), kind="lined", factor=912 * 1140 // 31, roi_offset=(0, 0),
+        roi_size=(912, 1140),
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="30 features, but 31"):
+        bench.transform(MirrorPatterns(np.ones((1, 31), np.uint8), wide), exposure_s=EXPOSURE_S, roi=ROI, n_pixels=3)
+    y = bench.transform(MirrorPatterns(bits(), LAYOUT), exposure_s=EXPOSURE_S, roi=ROI, n_pixels=20)
+    assert y.shape == (5, 20)
+
+
+def test_unpolarised_light_needs_a_second_matrix(stored):
+    bench = OpticalBench(device(stored).evolve(**{"camera.polarised": False}), 0)
+    with pytest.raises(ValueError, match="polarised"):
+        bench.transform(MirrorPatterns(bits(), LAYOUT), exposure_s=EXPOSURE_S, roi=ROI, n_pixels=3)
