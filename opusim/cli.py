@@ -12,6 +12,7 @@ import functools
 import re
 import shutil
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -58,7 +59,11 @@ def command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         @functools.wraps(function)
         def guarded(*args: Any, **kwargs: Any) -> None:
             try:
-                function(*args, **kwargs)
+                with warnings.catch_warnings():
+                    warnings.showwarning = lambda message, *_: _say(f"opusim {name}: {message}")
+                    function(*args, **kwargs)
+            except typer.Exit:  # which is a RuntimeError
+                raise
             except KeyboardInterrupt:
                 _end("Interrupted; no unfinished file was left behind.", EXIT_INTERRUPTED)
             except (OSError, TypeError, ValueError, RuntimeError, MemoryError) as error:
@@ -72,8 +77,12 @@ def command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return register
 
 
-def _end(text: str, status: int) -> NoReturn:
+def _say(text: str) -> None:
     err.print(text, markup=False, soft_wrap=True)
+
+
+def _end(text: str, status: int) -> NoReturn:
+    _say(text)
     raise typer.Exit(status)
 
 
@@ -125,9 +134,10 @@ def demo(
     """Project handwritten digits, train a classifier on the camera's counts, draw a figure. Needs no network."""
     _folder_of(target)
     with err.status("Loading the simulation") as status:
+        from opusim.drivers import OPU
+
         from . import demo as demonstration
         from . import plotting
-        from .drivers import OPU
 
         with OPU(n_components=components, device=device, seed=seed, disable_pbar=True) as opu:
             result = demonstration.run(opu, say=lambda text: status.update(f"{text} …"))
@@ -177,7 +187,7 @@ def transform(
         raise FileExistsError(f"{target} is there already; --force replaces it.")
 
     with err.status("Loading the simulation …"):
-        from .drivers import OPU
+        from opusim.drivers import OPU
 
         opu = OPU(n_components=components, device=device, seed=seed, disable_pbar=True)
     with opu:

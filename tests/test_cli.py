@@ -176,6 +176,14 @@ def test_transform_with_a_device_of_ones_own(folder, bits):
     assert np.load("out.npy").dtype == np.uint16 and np.load("out.npy").max() > 255
 
 
+def test_warnings_are_one_line(folder):
+    np.save("in.npy", np.eye(20, dtype=np.uint8))
+    result = invoke("transform", "in.npy", "out.npy", "-n", 10)
+    assert result.exit_code == 0, result.output
+    (line,) = [line for line in result.stderr.splitlines() if "sparse" in line]
+    assert re.match(r"opusim transform: X turns \d+ mirrors on", line) and "UserWarning" not in line
+
+
 def test_transform_keeps_an_existing_file_unless_forced(folder, bits):
     Path("out.npy").write_text("mine")
     line = assert_one_sentence(invoke("transform", "in.npy", "out.npy", "-n", 10), "transform")
