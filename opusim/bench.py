@@ -152,6 +152,10 @@ class OpticalBench:
         self.__dict__.update(state)
         self._fresh()
 
+    def __repr__(self) -> str:
+        """Say which device it is, and where its clock stands."""
+        return f"OpticalBench(device={self.device.name!r}, seed={self.seed}, frames={self.clock.frames})"
+
     # ------------------------------------------------------------------ shapes and timing
 
     @property
@@ -174,9 +178,14 @@ class OpticalBench:
         return max(camera, 1.0 / self.device.dmd.frame_rate_hz)
 
     def photons_per_intensity(self, exposure_s: float) -> float:
-        """Photons on a pixel for a field of intensity 1, the light of one average mirror, at the mean power."""
+        """Photons on a pixel for a field of intensity 1, the light of one average mirror, at the mean power.
+
+        Without the polariser both polarisations reach the camera: twice the light.
+        """
         device = self.device
         light = device.laser.photons(exposure_s) * device.dmd.efficiency * device.medium.transmission
+        if not device.camera.polarised:
+            light *= 2
         return light / device.dmd.n_mirrors
 
     def expected_level_dn(self, n_on: float, exposure_s: float) -> float:
@@ -248,6 +257,8 @@ class OpticalBench:
             n = validation.integer("n_frames", n_frames, low=0)
             frametime = self._frametime(frametime_s, shape[0], exposure_s)
             return self._light_evenly(0.0, n, region, exposure_s, frametime).reshape(n, *shape)
+        if n_frames != 1:
+            raise ValueError(f"n_frames is {n_frames!r}, but it counts dark frames only: with mirrors it must be 1.")
         layout, bits = self._check_mirrors(mirrors)
         frametime = self._frametime(frametime_s, shape[0], exposure_s)
         return self._run(layout, bits, region, exposure_s, frametime, None).reshape(len(bits), *shape)
@@ -334,6 +345,8 @@ class OpticalBench:
             As in `expose`.
         """
         exposure_s = self._check_exposure(self.device.operation.exposure_s if exposure_s is None else exposure_s)
+        if mirrors is None:
+            raise ValueError("mirrors is None, but inspect needs one pattern.")
         layout, bits = self._check_mirrors(mirrors)
         if len(bits) != 1:
             raise ValueError(f"mirrors holds {len(bits)} patterns, but inspect takes exactly one.")
@@ -378,13 +391,17 @@ class OpticalBench:
         progress: Callable[[int], None] | None,
     ) -> np.ndarray:
         projector, maps = self._projector(layout, region), self._sensor(region)
+        drift = Drift(self.device.medium.decorrelation_time_s)
+        if projector.plan.keeps_matrix:
+            # Before frames are taken, so that a matrix that cannot be made costs none.
+            projector.matrix(int(drift.state(np.array(self.clock.elapsed_s))))
         n = len(bits)
         out = np.empty((n, region.n_pixels), dtype=self.device.camera.dtype)
         first, start_s = self._reserve(n, frametime_s)
         frames = first + np.arange(n, dtype=np.int64)
         times = start_s + frametime_s * np.arange(n)
         scale = self.device.laser.relative_power(frames, times, seed=self.seed) * self.photons_per_intensity(exposure_s)
-        states = Drift(self.device.medium.decorrelation_time_s).state(times)
+        states = drift.state(times)
         edges = [0, *(np.flatnonzero(np.diff(states)) + 1).tolist(), n] if n else [0]
         for a, b in zip(edges, edges[1:], strict=False):
             part = slice(a, b)
@@ -394,9 +411,6 @@ class OpticalBench:
                 def done(k: int, a: int = a) -> None:
                     progress(a + k)
 
-            with self._lock if projector.plan.stored else _no_lock:  # one thread makes the matrix, the others wait
-                if projector.plan.way == "matrix" and projector.plan.stored:
-                    projector.matrix(int(states[a]))
             projector.counts(
                 bits[part], state=int(states[a]), frames=frames[part].astype(np.uint64),
                 photons_per_intensity=scale[part], exposure_s=exposure_s, maps=maps, out=out[part], progress=done,
@@ -415,6 +429,24 @@ class OpticalBench:
                 even, exposure_s=exposure_s, seed=self.seed, frame0=first + i, maps=maps, threads=self.threads
             )[0]
         return out
+
+    def skip_frames(self, n_frames: int, *, frametime_s: float | None = None) -> None:
+        """Let frames pass unread, and their time.
+
+        A copy of a bench in another process goes on with the same frame numbers, hence with the same noise; workers
+        that must not share noise each skip to a range of their own.
+
+        Parameters
+        ----------
+        n_frames : int
+            How many.
+        frametime_s : float, optional
+            Time of each; the device's own by default.
+        """
+        n = validation.integer("n_frames", n_frames, low=0)
+        default = self.device.operation.frametime_s
+        time_s = validation.number("frametime_s", default if frametime_s is None else frametime_s, low=0.0, high=3600.0)
+        self._reserve(n, time_s)
 
     def _reserve(self, n: int, frametime_s: float) -> tuple[int, float]:
         """Take `n` frame numbers and their time; no two calls ever share noise."""
@@ -435,12 +467,12 @@ class OpticalBench:
                 )  # fmt: skip
             self._projectors.move_to_end(key)
             # The stored matrices together must keep to the budget; the newest always stays.
-            stored = sum(p.plan.matrix_bytes for p in self._projectors.values() if p.plan.way == "matrix")
+            stored = sum(p.plan.matrix_bytes for p in self._projectors.values() if p.plan.keeps_matrix)
             while len(self._projectors) > 1 and (
                 stored > self.memory_budget or len(self._projectors) > _KEPT_PROJECTORS
             ):
                 _, old = self._projectors.popitem(last=False)
-                stored -= old.plan.matrix_bytes if old.plan.way == "matrix" else 0
+                stored -= old.plan.matrix_bytes if old.plan.keeps_matrix else 0
             return self._projectors[key]
 
     def _sensor(self, region: Region) -> Any:
@@ -498,7 +530,7 @@ class OpticalBench:
             raise TypeError(f"mirrors has type {array.dtype}, but it must be bool or uint8.")
         packed_bytes = -(-rows * columns // 8)
         if array.ndim == 2 and array.shape[1] == packed_bytes and array.dtype == np.uint8:
-            return None, dmd_module.unpack_mirrors(array, (rows, columns)).reshape(len(array), -1)
+            return None, dmd_module.unpack_mirrors(array, (rows, columns)).reshape(len(array), rows * columns)
         if array.shape == (rows, columns):
             array = array[None]
         if array.ndim != 3 or array.shape[1:] != (rows, columns):
@@ -508,13 +540,4 @@ class OpticalBench:
             )
         if array.size and array.dtype == np.uint8 and array.max() > 1:
             raise ValueError(f"mirrors holds the value {array.max()}, but it must hold only 0 and 1.")
-        return None, np.ascontiguousarray(array).view(np.uint8).reshape(len(array), -1)
-
-
-class _NoLock:
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *args: object) -> None: ...
-
-
-_no_lock = _NoLock()
+        return None, np.ascontiguousarray(array).view(np.uint8).reshape(len(array), rows * columns)

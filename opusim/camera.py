@@ -127,6 +127,11 @@ class Camera:
         number("camera.hot_pixel_fraction", self.hot_pixel_fraction, low=0.0, high=1.0)
         number("camera.hot_pixel_dark_e_per_s", self.hot_pixel_dark_e_per_s, low=0.0, high=1e9)
         number("camera.black_level_dn", self.black_level_dn, low=0.0, high=65535.0)
+        if self.black_level_dn >= self.full_scale_dn:
+            raise ValueError(
+                f"camera.black_level_dn is {self.black_level_dn!r}, but it must be below the full scale of "
+                f"{self.full_scale_dn} that camera.bits = {self.bits} gives."
+            )
         validation.flag("camera.quantise", self.quantise)
         validation.flag("camera.shot_noise", self.shot_noise)
         validation.flag("camera.polarised", self.polarised)

@@ -57,18 +57,16 @@ class Operation:
         """Check every parameter."""
         validation.number("operation.frametime_s", self.frametime_s, low=0.0, high=60.0, low_open=True)
         validation.number("operation.exposure_s", self.exposure_s, low=0.0, high=60.0, low_open=True)
-        object.__setattr__(self, "ones_range", tuple(self.ones_range) if _is_pair(self.ones_range) else ())
-        if not self.ones_range or self.ones_range[0] >= self.ones_range[1]:
-            raise ValueError("operation.ones_range must be two whole numbers [fewest, most] with fewest below most.")
-        validation.integer("operation.ones_range[0]", self.ones_range[0], low=0)
-        validation.integer("operation.ones_range[1]", self.ones_range[1], low=1)
+        if not isinstance(self.ones_range, (list, tuple)) or len(self.ones_range) != 2:
+            raise TypeError(f"operation.ones_range is {self.ones_range!r}, but it must be two whole numbers.")
+        fewest = validation.integer("operation.ones_range[0]", self.ones_range[0], low=0)
+        most = validation.integer("operation.ones_range[1]", self.ones_range[1], low=1)
+        if fewest >= most:
+            raise ValueError(f"operation.ones_range is {list(self.ones_range)}, but the fewest must be below the most.")
+        object.__setattr__(self, "ones_range", (fewest, most))
         validation.choice("operation.opu_type", self.opu_type, ("type1", "type2", "type3"))
         validation.integer("operation.minimum_output_size", self.minimum_output_size, low=0)
         validation.number("operation.power_w", self.power_w, low=0.0, high=1e6)
-
-
-def _is_pair(value: Any) -> bool:
-    return isinstance(value, (list, tuple)) and len(value) == 2
 
 
 @dataclass(frozen=True)
@@ -107,12 +105,44 @@ class Device:
         """Check what the stages do not check themselves."""
         validation.choice("resolution", self.resolution, RESOLUTIONS)
         validation.integer("version", self.version, low=1)
-        if not isinstance(self.medium, tuple(MEDIA.values())):
-            raise TypeError(f"medium is {self.medium!r}, but it must be one of the media {', '.join(MEDIA)}.")
+        for name in ("name", "description"):
+            if not isinstance(getattr(self, name), str):
+                raise TypeError(f"{name} is {getattr(self, name)!r}, but it must be a text.")
+        kinds: dict[str, Any] = {"laser": Laser, "dmd": Dmd, "camera": Camera, "operation": Operation}
+        kinds["medium"] = tuple(MEDIA.values())
+        for name, kind in kinds.items():
+            if not isinstance(getattr(self, name), kind):
+                allowed = kind if isinstance(kind, tuple) else (kind,)
+                raise TypeError(
+                    f"{name} is {getattr(self, name)!r}, but it must be of type "
+                    f"{' or '.join(c.__name__ for c in allowed)}."
+                )
+        self._check_medium()
         if self.operation.ones_range[1] > self.dmd.n_mirrors:
             raise ValueError(
                 f"operation.ones_range is {list(self.operation.ones_range)}, but there are {self.dmd.n_mirrors} "
                 "mirrors: the most that may be on must not be above that."
+            )
+
+    def _check_medium(self) -> None:
+        """Refuse what the medium cannot do."""
+        medium, camera = self.medium, self.camera
+        if isinstance(medium, PhaseScreenMedium):
+            least = self.laser.wavelength_m / math.sqrt(2)
+            if medium.step_m < least:
+                raise ValueError(
+                    f"medium.step_m is {medium.step_m!r}, but at a wavelength of {self.laser.wavelength_m!r} it must "
+                    f"be at least {least:.4g} (wavelength / sqrt 2): finer grids hold waves that do not propagate. "
+                    "Set medium.correlation_length_m to two steps as well."
+                )
+        elif camera.pixel_over_grain:
+            raise ValueError(
+                f"camera.pixel_over_grain is {camera.pixel_over_grain!r}, but a medium of kind {medium.kind!r} has no "
+                "geometry to integrate over: it must be 0, or the medium must be of kind 'phase_screens'."
+            )
+        if isinstance(medium, MeasuredMedium) and not camera.polarised:
+            raise ValueError(
+                "camera.polarised is False, but a measured medium holds one polarisation: it must be True."
             )
 
     # ------------------------------------------------------------------ reading
@@ -169,17 +199,19 @@ class Device:
     def from_dict(cls, table: Mapping[str, Any], *, origin: str = "the table") -> Device:
         """Build a device from nested tables as in a TOML file."""
         table = dict(table)
-        base = table.pop("preset", None)
-        if base is not None:
+        while (base := table.pop("preset", None)) is not None:  # a preset may start from another one
             table = _merge(_read_preset("", base), table)
         known = {f.name for f in dataclasses.fields(cls)}
         _refuse_unknown(table, known, origin, "")
         missing = [name for name in ("name", "laser", "dmd", "medium", "camera") if name not in table]
         if missing:
-            raise ValueError(f"{origin} lacks {', '.join(map(repr, missing))}.")
+            raise ValueError(
+                f'{origin} lacks {", ".join(map(repr, missing))}; preset = "aurora" at the top would start from aurora.'
+            )
         for name in ("laser", "dmd", "medium", "camera", "operation"):
             if name in table and not isinstance(table[name], Mapping):
-                raise ValueError(f"{origin}: {name} is {table[name]!r}, but it must be a table.")
+                hint = f' such as [{name}] with preset = "NAME"' if name in _SHELVES else ""
+                raise ValueError(f"{origin}: {name} is {table[name]!r}, but it must be a table{hint}.")
         stages: dict[str, Any] = {
             "laser": _build(Laser, table["laser"], origin, "laser"),
             "dmd": _build(Dmd, _with_preset(table["dmd"], "dmd"), origin, "dmd"),
@@ -400,7 +432,8 @@ def _build_medium(table: Mapping[str, Any], origin: str) -> Any:
 def _refuse_unknown(table: Mapping[str, Any], known: set[str], origin: str, prefix: str) -> None:
     for key in table:
         if key not in known:
-            allowed = ", ".join(sorted(prefix + k for k in known))
+            more = {"": ["preset"], "dmd.": ["preset"], "camera.": ["preset"], "medium.": ["kind"]}.get(prefix, [])
+            allowed = ", ".join(sorted(prefix + k for k in [*known, *more]))
             raise ValueError(
                 f"{origin} has an unknown key {prefix + key!r}{_near(key, sorted(known))} Allowed are {allowed}."
             )

@@ -55,6 +55,8 @@ class Dmd:
 
     def __post_init__(self) -> None:
         """Check every parameter."""
+        if not isinstance(self.name, str) or not self.name:
+            raise TypeError(f"dmd.name is {self.name!r}, but it must be a text.")
         object.__setattr__(self, "shape", validation.shape2("dmd.shape", self.shape))
         validation.number("dmd.pitch_m", self.pitch_m, low=0.1e-6, high=1e-3)
         validation.number("dmd.contrast_ratio", self.contrast_ratio, low=1.0, high=math.inf, allow_inf=True)

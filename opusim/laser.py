@@ -11,8 +11,8 @@ from opusim import rng, validation
 PLANCK_J_S = 6.62607015e-34
 LIGHT_SPEED_M_PER_S = 299_792_458.0
 
-# Periods of the drift's Fourier series: from a mains-cycle air conditioner to a working day.
-_DRIFT_PERIODS_S = np.geomspace(600.0, 8 * 3600.0, 12)
+# Periods of the drift's Fourier series: from ten minutes (air conditioning) to four days.
+_DRIFT_PERIODS_S = np.geomspace(600.0, 4 * 86400.0, 16)
 
 
 @dataclass(frozen=True)
@@ -72,17 +72,19 @@ class Laser:
 
         Notes
         -----
-        The drift is sum_m a (cos(w_m t + p_m) - cos p_m), zero at t = 0, with random phases p_m and one
-        amplitude a, chosen so that the root mean square change over an hour is `power_drift_per_hour`:
-        E[(x(t + T) - x(t))^2] = a^2 sum_m (1 - cos w_m T).
+        The drift is sum_m a_m (cos(w_m t + p_m) - cos p_m), zero at t = 0, with random phases p_m. The
+        amplitudes grow as the square root of the period, as in a random walk, so that the drift goes on for days:
+        E[(x(t + T) - x(t))^2] = sum_m a_m^2 (1 - cos w_m T) is about proportional to T between ten minutes and a
+        day. They are scaled so that it is `power_drift_per_hour`^2 for an hour.
         """
         power = np.ones(len(times_s))
         if self.power_drift_per_hour:
             omega = 2 * np.pi / _DRIFT_PERIODS_S
-            amplitude = self.power_drift_per_hour / np.sqrt(np.sum(1 - np.cos(omega * 3600.0)))
+            amplitude = np.sqrt(_DRIFT_PERIODS_S)
+            amplitude *= self.power_drift_per_hour / np.sqrt(np.sum(amplitude**2 * (1 - np.cos(omega * 3600.0))))
             phase = 2 * np.pi * rng.uniforms(rng.stream_key(seed, "laser drift"), len(omega))
             arguments = np.asarray(times_s, dtype=np.float64)[:, None] * omega + phase
-            power += amplitude * (np.cos(arguments) - np.cos(phase)).sum(axis=1)
+            power += ((np.cos(arguments) - np.cos(phase)) * amplitude).sum(axis=1)
         if self.power_noise and len(power):
             frames = np.asarray(frames, dtype=np.int64)
             key = rng.stream_key(seed, "laser noise")

@@ -82,6 +82,11 @@ class Plan:
     matrix_vector_s: float
     wave_vector_s: float
 
+    @property
+    def keeps_matrix(self) -> bool:
+        """Whether a matrix is made once and kept."""
+        return self.way == "matrix" and self.stored
+
 
 def memory_budget_bytes() -> int:
     """Return a quarter of the machine's memory: what a stored matrix may take by default."""

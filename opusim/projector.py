@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 
 from opusim import parallel, propagation
 from opusim.config import Device
@@ -19,6 +21,8 @@ from opusim.sources import MacroSource, MirrorSource
 # `_LARGE` modes, where a grid costs seconds, twice as many must do, as for the whole mirror array.
 _SPARE_MODES, _SPARE_MODES_LARGE, _LARGE = 4, 2, 1 << 18
 _CHUNK_BYTES = 32 << 20
+_MODES = 2048  # modes, and outputs, of a tile of entries
+_MIN_SIDE = 64  # smaller grids are no crowd of modes
 
 
 class Projector:
@@ -76,14 +80,10 @@ class Projector:
         )
         camera = device.camera
         self.channels = 1 if camera.polarised else 2
-        ratio = camera.pixel_over_grain
-        self.fine, aperture = pixel_sampling(ratio)
+        self.fine, aperture = pixel_sampling(camera.pixel_over_grain)
         self.samples = self.channels * self.fine**2
-        if ratio and not self.medium.has_waves:
-            raise ValueError(
-                f"camera.pixel_over_grain is {ratio!r}, but a medium of kind {self.medium.kind!r} has no geometry to "
-                "integrate over: it must be 0, or the medium must be of kind 'phase_screens'."
-            )
+        if self.medium.kind == "measured":
+            self.medium.check_size(self.source.n_features, region.n_pixels)
         self.grid = self._make_grid(aperture) if self.medium.has_waves else None
         self.plan = make_plan(
             self.medium,
@@ -97,6 +97,7 @@ class Projector:
             execution=execution,
             memory_budget=self.memory_budget,
         )
+        self._lock = threading.RLock()
         self._operators: tuple[int, list[Any]] | None = None
         self._matrix: tuple[int, np.ndarray, np.ndarray] | None = None
 
@@ -122,7 +123,9 @@ class Projector:
             rows, columns = rows * fine, columns * fine
             n_modes = max(rows * columns, math.prod(shape_in))
             spare = _SPARE_MODES if n_modes <= _LARGE else _SPARE_MODES_LARGE
-            side = propagation.good_side(max(math.ceil(math.sqrt(spare * n_modes)), rows, columns, *shape_in))
+            side = propagation.good_side(
+                max(math.ceil(math.sqrt(spare * n_modes)), rows, columns, *shape_in, _MIN_SIDE)
+            )
         return ModeGrid(side, shape_in, (rows, columns), aperture, output_corner=corner)
 
     def _n_modes(self) -> int:
@@ -134,19 +137,26 @@ class Projector:
 
     def operators(self, state: int) -> list[Any]:
         """Return the prepared layers, one a polarisation, in a state of the drift; kept until the state changes."""
-        if self._operators is None or self._operators[0] != state:
-            self._operators = None  # frees the old screens before the new ones are made
-            self._operators = (
-                state,
-                [
-                    self.medium.operator(
-                        self.grid, wavelength_m=self.device.laser.wavelength_m, seed=self.seed, state=state,
-                        channel=channel, workers=self.threads,
-                    )
-                    for channel in range(self.channels)
-                ],
-            )  # fmt: skip
-        return self._operators[1]
+        with self._lock:
+            kept = self._operators
+            if kept is None or kept[0] != state:
+                self._operators = kept = None  # frees the old screens before the new ones are made
+                kept = (
+                    state,
+                    [
+                        self.medium.operator(
+                            self.grid,
+                            wavelength_m=self.device.laser.wavelength_m,
+                            seed=self.seed,
+                            state=state,
+                            channel=channel,
+                            workers=self.threads,
+                        )
+                        for channel in range(self.channels)
+                    ],
+                )
+                self._operators = kept
+            return kept[1]
 
     def _read(self, block: np.ndarray) -> np.ndarray:
         """Output cells (n, rows, columns) as (n, n_pixels, fine^2), pixels in the region's raster order."""
@@ -207,14 +217,16 @@ class Projector:
         constant : ndarray of float32, shape (2 * n_pixels * samples,)
             Field with every feature off.
         """
-        if self._matrix is None or self._matrix[0] != state:
-            self._matrix = None
-            if self.grid is None:
-                matrix, constant = self._matrix_from_entries(range(self.region.n_pixels), state)
-            else:
-                matrix, constant = self._matrix_from_waves(state)
-            self._matrix = (state, matrix, constant)
-        return self._matrix[1], self._matrix[2]
+        with self._lock:  # one thread makes the matrix, the others wait for it
+            kept = self._matrix
+            if kept is None or kept[0] != state:
+                self._matrix = kept = None
+                if self.grid is None:
+                    kept = (state, *self._matrix_from_entries(range(self.region.n_pixels), state))
+                else:
+                    kept = (state, *self._matrix_from_waves(state))
+                self._matrix = kept
+            return kept[1], kept[2]
 
     def _matrix_tiles(self, state: int) -> Iterator[tuple[range, np.ndarray, np.ndarray]]:
         """Yield (range of pixels, matrix, constant): all at once if the matrix may be stored."""
@@ -266,16 +278,8 @@ class Projector:
                 matrix[:, p, s] = rows[:, i]
 
     def _matrix_from_entries(self, pixels: range, state: int) -> tuple[np.ndarray, np.ndarray]:
-        n, m = self.source.n_features, len(pixels)
-        result = np.zeros((n + 1, m, self.channels), dtype=np.complex64)
-        modes = self._entry_modes()
-        outputs = self._output_modes(pixels)
-        step = max(1, (_CHUNK_BYTES // 8) // max(1, m))
-        for channel in range(self.channels):
-            for start in range(0, modes.shape[1], step):
-                inputs = range(start, min(modes.shape[1], start + step))
-                part = modes[:, inputs.start : inputs.stop]
-                result[:, :, channel] += part @ self._entries(inputs, outputs, state, channel)
+        n = self.source.n_features
+        result = self._through_entries(self._entry_modes(), pixels, state)
         background = getattr(self.medium, "background_field", None)
         if background is not None:
             field = background(range(pixels.start, pixels.stop))
@@ -284,11 +288,25 @@ class Projector:
         flat = result.reshape(n + 1, -1).view(np.float32)
         return flat[:n], flat[n]
 
+    def _through_entries(self, modes: Any, pixels: range, state: int) -> np.ndarray:
+        """Fields (n, len(pixels), channels) of sparse mode amplitudes (n, n_modes), entry by entry.
+
+        Modes are taken in chunks of one size, so that sums have one order whatever the region of pixels.
+        """
+        result = np.zeros((modes.shape[0], len(pixels), self.channels), dtype=np.complex64)
+        for start in range(0, modes.shape[1], _MODES):
+            inputs = range(start, min(modes.shape[1], start + _MODES))
+            part = modes[:, inputs.start : inputs.stop]
+            for first in range(0, len(pixels), _MODES):
+                columns = slice(first, min(len(pixels), first + _MODES))
+                outputs = self._output_modes(pixels[columns])
+                for channel in range(self.channels):
+                    result[:, columns, channel] += part @ self._entries(inputs, outputs, state, channel)
+        return result
+
     def _entry_modes(self):
         if self.medium.kind != "measured":
             return self.source.modes()
-        import scipy.sparse
-
         # A measured matrix belongs to its features: they all weigh the same, and nothing else is lit.
         n = self.source.n_features
         weights = scipy.sparse.diags_array(np.full(n, self._measured_amplitude(), dtype=np.float32))
@@ -374,18 +392,8 @@ class Projector:
 
     def _fields_of_mirrors(self, bits: np.ndarray, state: int) -> np.ndarray:
         """Fields of bare mirror patterns through a medium that has entries only: vector by vector."""
-        cells = self.source.cells(bits).reshape(len(bits), -1)
-        pixels = range(self.region.n_pixels)
-        outputs = self._output_modes(pixels)
-        result = np.zeros((len(bits), len(pixels), self.samples), dtype=np.complex64)
-        step = max(1, (_CHUNK_BYTES // 8) // len(pixels))
-        for channel in range(self.channels):
-            for start in range(0, cells.shape[1], step):
-                inputs = range(start, min(cells.shape[1], start + step))
-                entries = self._entries(inputs, outputs, state, channel)
-                for i in range(len(bits)):
-                    result[i, :, channel] += cells[i, inputs.start : inputs.stop] @ entries
-        return result
+        cells = scipy.sparse.csr_array(self.source.cells(bits).reshape(len(bits), -1))
+        return self._through_entries(cells, range(self.region.n_pixels), state)
 
     def _counts_by_matrix(
         self,

@@ -146,6 +146,7 @@ def test_gaussian_medium_stored_or_tile_by_tile_is_the_same():
     a = run(20, device=device)
     b = run(20, device=device, memory_budget=1_000_000)
     np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(a[:, :100], run(20, device=device, pixels=100))
 
 
 def test_gaussian_medium_mirror_by_mirror():
@@ -257,7 +258,33 @@ def test_empty_batch():
     bench = OpticalBench(AURORA, 0)
     counts = bench.transform(patterns(0, lined(64)), exposure_s=EXPOSURE_S, roi=ROI, n_pixels=50)
     assert counts.shape == (0, 50)
+    assert bench.expose(np.zeros((0, 912, 1140), np.uint8), exposure_s=EXPOSURE_S, roi=ROI).shape == (0, 1, 2040)
     assert bench.clock.frames == 0
+
+
+def test_inspect_needs_one_pattern():
+    bench = OpticalBench(SMALL, 0)
+    for mirrors in (None, np.zeros((2, 48, 64), np.uint8)):
+        with pytest.raises(ValueError, match="one pattern|exactly one"):
+            bench.inspect(mirrors)
+
+
+def test_skipped_frames_give_workers_noise_of_their_own():
+    whole = run(8, features=64, pixels=50)
+    bench = OpticalBench(AURORA, 1)
+    bench.skip_frames(4)
+    assert bench.clock.elapsed_s == pytest.approx(4 * 500e-6)
+    rest = bench.transform(patterns(8, lined(64))[4:], exposure_s=EXPOSURE_S, roi=ROI, n_pixels=50)
+    np.testing.assert_array_equal(rest, whole[4:])
+
+
+def test_light_doubles_without_the_polariser():
+    """Both polarisations instead of one; the contrast falls to 1/sqrt 2 (its law is tested with the device)."""
+    levels = []
+    for polarised in (True, False):
+        device = SMALL.ideal().evolve(**{"camera.polarised": polarised})
+        levels.append(float(run(20, features=40, pixels=900, device=device, roi=(3, 2, 20, 50)).mean()))
+    assert levels[1] / levels[0] == pytest.approx(2, rel=0.1)
 
 
 BAD_CALLS = [
@@ -271,6 +298,7 @@ BAD_CALLS = [
     (dict(mirrors=None, roi=(0, 0)), "roi"),
     (dict(mirrors=None, frametime_s=1e-4), "frametime_s"),
     (dict(mirrors=None, n_frames=-1), "n_frames"),
+    (dict(mirrors=np.zeros((48, 64), np.uint8), n_frames=3), "n_frames"),
     (dict(mirrors=None, reference_phase_rad=0.0), "reference"),
 ]
 
@@ -308,7 +336,7 @@ def test_what_a_medium_cannot_do_is_said():
     with pytest.raises(ValueError, match="waves"):
         run(1, device=gaussian, execution="waves")
     with pytest.raises(ValueError, match="pixel_over_grain"):
-        run(1, device=gaussian.evolve(**{"camera.pixel_over_grain": 1.0}))
+        gaussian.evolve(**{"camera.pixel_over_grain": 1.0})
     with pytest.raises(ValueError, match="entries"):
         OpticalBench(gaussian, 0).expose(np.zeros(AURORA.dmd.shape, np.uint8), exposure_s=EXPOSURE_S)
 

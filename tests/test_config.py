@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from opusim.bench import OpticalBench
 from opusim.camera import Camera
 from opusim.config import Device, Operation, presets
 from opusim.dmd import Dmd
 from opusim.laser import Laser
+from opusim.layout import MirrorLayout, MirrorPatterns
 from opusim.medium import GaussianMedium, MeasuredMedium, PhaseScreenMedium
 
 AURORA = Device.load("aurora")
@@ -113,6 +116,13 @@ def test_a_file_may_start_from_a_preset(tmp_path):
         ('preset = "aurora"\n[dmd]\nshape = [3]', ["dmd.shape", "[3]"]),
         ('preset = "aurora"\n[operation]\nones_range = [9, 3]', ["ones_range"]),
         ('preset = "aurora"\n[operation]\nones_range = [9, 3000000]', ["ones_range", "1039680"]),
+        ('preset = "aurora"\n[operation]\nones_range = ["a", 3]', ["ones_range[0]", "'a'"]),
+        ('preset = "aurora"\nname = 5', ["name", "5", "text"]),
+        ('preset = "aurora"\n[dmd]\nname = 3', ["dmd.name", "text"]),
+        ('preset = "aurora"\n[camera]\nblack_level_dn = 300.0', ["black_level_dn", "300", "255"]),
+        ('preset = "aurora"\n[laser]\nwavelength_m = 1064e-9', ["medium.step_m", "7.524e-07"]),
+        ('preset = "aurora"\ncamera = "IMX174"', ["camera", "table", "preset"]),
+        ('preset = "aurora"\n[camra]\nbits = 8', ["camra", "'camera'", "preset"]),
         ('preset = "aurora"\nresolution = "pixels"', ["resolution", "pixels", "mirrors"]),
     ],
 )
@@ -160,6 +170,26 @@ def test_a_stage_takes_a_value_or_says_in_a_sentence_why_not(cls, data):
     else:
         kept = getattr(stage, name)
         assert not (isinstance(kept, float) and math.isnan(kept))
+
+
+@pytest.mark.parametrize("changes", [{"laser": None}, {"medium": 3}, {"camera": "IMX174"}, {"description": 3}])
+def test_a_stage_of_the_wrong_type_is_refused(changes):
+    with pytest.raises(TypeError, match=next(iter(changes))):
+        AURORA.evolve(**changes)
+
+
+def test_a_device_for_the_near_infrared():
+    """The DLP650LNIR at 1 064 nm, with the grid step that the wavelength asks for, and its expected light level."""
+    device = Device.from_toml(
+        'preset = "ideal"\n[laser]\nwavelength_m = 1064e-9\n[dmd]\npreset = "DLP650LNIR"\ncontrast_ratio = inf\n'
+        "[medium]\nstep_m = 0.8e-6\ncorrelation_length_m = 1.6e-6\n[operation]\nones_range = [0, 1024000]"
+    )
+    bench = OpticalBench(device, 0)
+    layout = MirrorLayout(dmd_shape=(800, 1280), n_features=(50,), kind="lined", factor=20480, roi_offset=(0, 0),
+                          roi_size=(800, 1280))  # fmt: skip
+    patterns = MirrorPatterns(np.tile([[0, 1]], (4, 25)).astype(np.uint8), layout)
+    level = bench.expose(patterns, exposure_s=400e-6, roi=(0, 0, 50, 200)).mean()
+    assert level == pytest.approx(bench.expected_level_dn(512_000, 400e-6), rel=0.05)
 
 
 def test_camera_field_is_a_camera():

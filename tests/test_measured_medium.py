@@ -115,6 +115,14 @@ def test_more_pixels_or_features_than_the_file_holds(stored):
 
 
 def test_unpolarised_light_needs_a_second_matrix(stored):
-    bench = OpticalBench(device(stored).evolve(**{"camera.polarised": False}), 0)
     with pytest.raises(ValueError, match="polarised"):
-        bench.transform(MirrorPatterns(bits(), LAYOUT), exposure_s=EXPOSURE_S, roi=ROI, n_pixels=3)
+        device(stored).evolve(**{"camera.polarised": False})
+
+
+def test_a_refused_call_takes_no_frames(stored):
+    bench = OpticalBench(device(stored), 0)
+    with pytest.raises(ValueError, match="201"):
+        bench.transform(MirrorPatterns(bits(), LAYOUT), exposure_s=EXPOSURE_S, roi=ROI, n_pixels=201)
+    with pytest.raises(ValueError, match="30 features, but 1039680"):
+        bench.expose(np.zeros((912, 1140), np.uint8), exposure_s=EXPOSURE_S, roi=(0, 0, 1, 100))
+    assert (bench.clock.frames, bench.clock.elapsed_s) == (0, 0.0)

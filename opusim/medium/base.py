@@ -15,8 +15,6 @@ from opusim import theory
 # by this much: an intensity error of sqrt(2 x 2e-5), well under one percent of the mean, below a grey level.
 STATE_DECORRELATION = 1e-5
 
-_N_DRIFT_TERMS = 8
-
 
 @dataclass(frozen=True)
 class ModeGrid:
@@ -154,31 +152,51 @@ class Drift:
             return np.zeros(times.shape, dtype=np.int64)
         return np.floor(times / self.step_s).astype(np.int64)
 
+    def time(self, state: int) -> float:
+        """Time that a state stands for, in seconds: its start."""
+        return state * self.step_s if state else 0.0
+
     def correlation(self, time_s: float) -> float:
         """Field correlation with the start after `time_s`: exp(-(time_s / decorrelation_time_s)^2)."""
         return math.exp(-((time_s / self.decorrelation_time_s) ** 2))
 
-    def mixture(self, state: int) -> tuple[complex, list[complex]]:
-        """Weights of independent matrices whose sum is a medium in `state`.
+    def mixture(self, time_s: float) -> tuple[float, list[tuple[int, float]]]:
+        """Weights of independent matrices whose sum is the medium at a time.
+
+        Parameters
+        ----------
+        time_s : float
+            Time since the start, in seconds.
 
         Returns
         -------
-        first : complex
+        first : float
             Weight of the matrix at t = 0.
-        others : list of complex
-            Weights of further independent matrices of the same statistics; empty at t = 0.
+        others : list of (int, float)
+            Numbers (from 1) and weights of further independent matrices of the same statistics; empty at t = 0.
 
         Notes
         -----
-        A stationary Gaussian process with the correlation C(tau) = exp(-(tau/tau_d)^2) is the random Fourier
-        series sum_m sqrt(w_m) exp(i omega_m t) G_m, with nodes omega_m and weights w_m of a Gauss-Hermite
-        rule. Conditioned on its value T_0 at t = 0 it reads
-        C(t) T_0 + sum_m sqrt(w_m) (exp(i omega_m t) - C(t)) G_m, where C(t) = sum_m w_m exp(i omega_m t).
+        Z(t) = sum_n w(t - n d) G_n with independent G_n and w(u) = exp(-2 (u/tau_d)^2), a moving average, is a
+        stationary Gaussian process with the correlation C(t) = exp(-(t/tau_d)^2). It never comes back: far
+        times share no G_n. (A Fourier series in t with a handful of frequencies does come back after a few
+        tau_d.) Conditioned on the value T_0 at t = 0 the process is T(t) = C(t) T_0 + Z(t) - C(t) Z(0).
         """
-        if state == 0 or math.isinf(self.decorrelation_time_s):
-            return 1.0 + 0j, []
-        nodes, weights = np.polynomial.hermite.hermgauss(_N_DRIFT_TERMS)
-        weights = weights / math.sqrt(math.pi)
-        turn = np.exp(2j * nodes * state * math.sqrt(STATE_DECORRELATION))
-        correlation = complex(np.sum(weights * turn))
-        return correlation, [complex(v) for v in np.sqrt(weights) * (turn - correlation)]
+        if time_s == 0 or math.isinf(self.decorrelation_time_s):
+            return 1.0, []
+        now, start = self._window(time_s), self._window(0.0)
+        correlation = sum(weight * start.get(n, 0.0) for n, weight in now.items())
+        others = []
+        for n in sorted(set(now) | set(start)):
+            weight = now.get(n, 0.0) - correlation * start.get(n, 0.0)
+            others.append((2 * n + 1 if n >= 0 else -2 * n, weight))
+        return correlation, others
+
+    def _window(self, time_s: float) -> dict[int, float]:
+        """Weights w(t - n d) of the moving average, d = tau_d / 2, out to 4 standard deviations, of norm 1."""
+        spacing = self.decorrelation_time_s / 2
+        middle = round(time_s / spacing)
+        numbers = range(middle - 4, middle + 5)
+        weights = [math.exp(-2 * ((time_s - n * spacing) / self.decorrelation_time_s) ** 2) for n in numbers]
+        norm = math.sqrt(sum(w * w for w in weights))
+        return {n: w / norm for n, w in zip(numbers, weights, strict=True)}

@@ -58,13 +58,14 @@ class GaussianMedium:
         ndarray of complex64, shape (len(inputs), len(outputs))
             Entries of unit variance, input first: the transpose of tm[output, input].
         """
-        first, others = Drift(self.decorrelation_time_s).mixture(state)
+        drift = Drift(self.decorrelation_time_s)
+        first, others = drift.mixture(drift.time(state))
         tile = self._tile(inputs, outputs, seed, channel, 0)
         if not others:
             return tile
         tile *= np.complex64(first)
-        for m, weight in enumerate(others):
-            tile += np.complex64(weight) * self._tile(inputs, outputs, seed, channel, m + 1)
+        for m, weight in others:
+            tile += np.complex64(weight) * self._tile(inputs, outputs, seed, channel, m)
         return tile
 
     @staticmethod

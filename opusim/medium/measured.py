@@ -71,6 +71,16 @@ class MeasuredMedium:
         matrix, _ = self._load()
         return matrix.shape[1], matrix.shape[0]
 
+    def check_size(self, n_features: int, n_pixels: int) -> None:
+        """Raise a ValueError that says so if the file's matrix is too small."""
+        outputs, inputs = self.shape
+        for what, asked, stored in (("features", n_features, inputs), ("pixels", n_pixels, outputs)):
+            if asked > stored:
+                raise ValueError(
+                    f"The matrix in {self.path!r} has {stored} {what}, but {asked} were asked for: "
+                    f"the number of {what} must be at most {stored}."
+                )
+
     def content_hash(self) -> str:
         """sha256 of the file, part of the device's fingerprint."""
         try:
@@ -82,32 +92,19 @@ class MeasuredMedium:
     def entries(self, inputs: range, outputs: range, *, seed: int, state: int = 0, channel: int = 0) -> np.ndarray:
         """Tile of the matrix, complex64 (len(inputs), len(outputs)), unit mean square; see `GaussianMedium.entries`.
 
-        Raises
-        ------
-        ValueError
-            If the tile reaches beyond the stored matrix, or a second polarisation is asked for.
+        `channel` is there for the protocol alone: a measured matrix holds one polarisation.
         """
-        if channel:
-            raise ValueError(
-                "camera.polarised is False, but a measured medium holds one polarisation: camera.polarised must be "
-                "True."
-            )
         matrix, _ = self._load()
-        for what, asked, stored in (("features", inputs, matrix.shape[0]), ("pixels", outputs, matrix.shape[1])):
-            if asked.stop > stored:
-                raise ValueError(
-                    f"The matrix in {self.path!r} has {stored} {what}, but {asked.stop} were asked for: "
-                    f"the number of {what} must be at most {stored}."
-                )
         tile = matrix[inputs.start : inputs.stop, outputs.start : outputs.stop]
-        first, others = Drift(self.decorrelation_time_s).mixture(state)
+        drift = Drift(self.decorrelation_time_s)
+        first, others = drift.mixture(drift.time(state))
         if not others:
             return np.ascontiguousarray(tile)
         from opusim.medium.gaussian_entries import gaussian_entries
 
         result = tile * np.complex64(first)
         noise = np.empty((len(inputs), 2 * len(outputs)), dtype=np.float32)
-        for m, weight in enumerate(others):
+        for m, weight in others:
             key = rng.stream_key(seed, "measured medium drift", m)
             gaussian_entries(key, noise, inputs.start, outputs.start, threads=parallel.default_threads())
             result += np.complex64(weight) * noise.view(np.complex64)

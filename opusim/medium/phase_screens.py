@@ -39,8 +39,15 @@ class PhaseScreenMedium:
     ballistic_fraction : float
         Share of the light that passes unscattered (a controlled zero order: random screens alone kill it as
         exp(-K sigma^2), unrealistically fast, 2001.06767).
+    depolarising : bool
+        Whether the layer turns the polarisation at random, as multiple scattering does: at each point of the exit
+        face a random share of the light is in the polarisation that is read (a circular complex Gaussian element
+        of the local Jones matrix). What the camera sees is then not a block of a lossless, unitary map. A block of
+        a unitary map has less spread singular values than an i.i.d. matrix, the more so the larger a part of the
+        modes is read: a spread of |amplitude|^2 equal to its mean is what makes up for that, for any part.
+        Without it energy is kept, for tests of that.
     transmission : float
-        Share of the light that leaves the mirrors (all on) which reaches one pixel on average.
+        Share of the light that leaves the mirrors (all on) which reaches one pixel on average, in one polarisation.
     decorrelation_time_s : float
         Time after which the field correlation has fallen to 1/e; `inf` for none.
     """
@@ -54,6 +61,7 @@ class PhaseScreenMedium:
     thickness_m: float = 2e-3
     step_m: float = 0.4e-6
     ballistic_fraction: float = 0.0
+    depolarising: bool = True
     transmission: float = 1e-10
     decorrelation_time_s: float = math.inf
 
@@ -65,6 +73,7 @@ class PhaseScreenMedium:
         validation.number("medium.thickness_m", self.thickness_m, low=0.0, high=1.0)
         validation.number("medium.step_m", self.step_m, low=1e-9, high=1e-3)
         validation.number("medium.ballistic_fraction", self.ballistic_fraction, low=0.0, high=1.0)
+        validation.flag("medium.depolarising", self.depolarising)
         validation.number("medium.transmission", self.transmission, low=0.0, high=1.0)
         validation.number(
             "medium.decorrelation_time_s", self.decorrelation_time_s, low=0.0, high=math.inf, low_open=True,
@@ -104,22 +113,21 @@ class PhaseScreenMedium:
 
         Notes
         -----
-        The drift turns between two independent screens, phi(t) = cos(w t) phi_a + sin(w t) phi_b, with
-        w = sqrt(2 / (K sigma^2)) / tau_d: the field correlation of K screens, exp(-K sigma^2 (1 - cos w t)),
-        is then exp(-(t/tau_d)^2) for all times that matter, and every state keeps the energy.
+        The drift moves the phase as a Gaussian process with the correlation rho(t) = exp(-(t/tau)^2) (`Drift`),
+        tau = sqrt(K sigma^2) tau_d: the field correlation of K screens, exp(-K sigma^2 (1 - rho)), is then
+        exp(-(t/tau_d)^2) until it is lost, and every state keeps the energy.
         """
-        phase = self._noise(screen, side, seed, channel, "a")
+        drift = Drift(self.decorrelation_time_s)
         strength = self.n_screens * self.phase_std_rad**2
-        if state and strength:
-            angle = math.sqrt(2 / strength) * state * Drift(self.decorrelation_time_s).step_s
-            angle /= self.decorrelation_time_s
-            other = self._noise(screen, side, seed, channel, "b")
-            phase = math.cos(angle) * phase + math.sin(angle) * other
-        return phase.astype(np.float32)
-
-    def _noise(self, screen: int, side: int, seed: int, channel: int, half: str) -> np.ndarray:
-        key = rng.stream_key(seed, f"phase screen {half}", screen, channel)
-        white = rng.normals(key, side * side).reshape(side, side)
+        slow = Drift(self.decorrelation_time_s * math.sqrt(strength) if strength else math.inf)
+        first, others = slow.mixture(drift.time(state))
+        white = rng.normals(rng.stream_key(seed, "phase screen", screen, channel), side * side)
+        if others:
+            white *= np.float32(first)
+            for n, weight in others:
+                key = rng.stream_key(seed, "phase screen drift", screen, channel, n)
+                white += np.float32(weight) * rng.normals(key, side * side)
+        white = white.reshape(side, side)
         if self.correlation_length_m == 0:
             return white * np.float32(self.phase_std_rad)
         fy = scipy.fft.fftfreq(side, self.step_m)
@@ -132,7 +140,20 @@ class PhaseScreenMedium:
         spectrum = scipy.fft.rfft2(white, overwrite_x=True)
         spectrum *= (scale * y).astype(np.float32)[:, None]
         spectrum *= x.astype(np.float32)[None, :]
-        return scipy.fft.irfft2(spectrum, s=(side, side), overwrite_x=True)
+        return scipy.fft.irfft2(spectrum, s=(side, side), overwrite_x=True).astype(np.float32, copy=False)
+
+    def exit_amplitude(self, side: int, *, seed: int, channel: int = 0) -> np.ndarray:
+        """Amplitude that passes the polariser at each point of the exit face.
+
+        Returns
+        -------
+        ndarray of float32, shape (side, side)
+            Rayleigh distributed with the mean square 1; ones if the layer does not depolarise.
+        """
+        if not self.depolarising:
+            return np.ones((side, side), dtype=np.float32)
+        u = rng.uniforms(rng.stream_key(seed, "exit face", channel), side * side)
+        return np.sqrt(-np.log(u)).astype(np.float32).reshape(side, side)
 
     def operator(
         self,
@@ -200,12 +221,16 @@ class PhaseScreenOperator:
         for end in (0, -1):
             self.screens[end] *= signs[:, None]
             self.screens[end] *= signs[None, :]
-        # `side` turns the unitary map, whose entries have the mean square 1 / side^2, into unit variance.
-        self.screens[-1] *= np.float32(side * scattered)
         self._ballistic: np.ndarray | None = None
         self._stop = _round_stop(side, grid.aperture) if grid.aperture else None
-        if self._stop is not None:
-            self.screens[-1] *= self._stop
+        # `side` turns the unitary map, whose entries have the mean square 1 / side^2, into unit variance.
+        self.screens[-1] *= np.float32(side * scattered)
+        if medium.depolarising or self._stop is not None:
+            passing = medium.exit_amplitude(side, seed=seed, channel=channel)
+            if self._stop is not None:
+                passing *= self._stop
+            passing /= np.sqrt(np.mean(np.square(passing, dtype=np.float64))).astype(np.float32)
+            self.screens[-1] *= passing
         self.transfer: np.ndarray | None = None
         if medium.n_screens > 1:
             self.transfer = propagation.transfer_function(

@@ -9,6 +9,8 @@ from opusim import theory
 from opusim.bench import OpticalBench
 from opusim.config import Device
 from opusim.layout import MirrorLayout, MirrorPatterns
+from opusim.plan import Region
+from opusim.projector import Projector
 
 AURORA = Device.load("aurora")
 EXPOSURE_S = AURORA.operation.exposure_s
@@ -110,6 +112,22 @@ def test_inner_products_of_outputs_are_the_optical_kernel(changes):
     ratio = (y @ y.T / y.shape[1] / expected)[np.triu_indices(6, 1)]
     assert np.abs(ratio - 1).max() < 0.08
     assert ratio.mean() == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("n_features, n_pixels", [(256, 2040), (1000, 2000)])
+def test_the_devices_own_matrix_follows_marchenko_pastur(n_features, n_pixels):
+    """KS < .02 (physics.md) for the matrix as the default device makes it, its grid and its region as they are."""
+    region = Region(540, 0, 1, 2040, n_pixels, 2040)
+    projector = Projector(AURORA, 1, lined(n_features), region, execution="matrix")
+    t = projector.matrix()[0].view(np.complex64).T.astype(np.complex128)
+    t /= np.sqrt(np.mean(np.abs(t) ** 2, axis=1, keepdims=True))
+    t /= np.sqrt(np.mean(np.abs(t) ** 2, axis=0, keepdims=True))
+    s = np.sort(np.linalg.svd(t / np.sqrt(n_pixels), compute_uv=False))
+    cdf = theory.marchenko_pastur_cdf(s, n_features / n_pixels)
+    steps = np.arange(n_features + 1) / n_features
+    assert max(np.abs(cdf - steps[:-1]).max(), np.abs(cdf - steps[1:]).max()) < 0.02
+    low, high = theory.marchenko_pastur_edges(n_features / n_pixels)
+    assert (s[0], s[-1]) == pytest.approx((low, high), abs=0.03)
 
 
 def test_off_mirrors_leak_by_the_contrast_ratio(half_on):
