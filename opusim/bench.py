@@ -142,10 +142,11 @@ class OpticalBench:
         self._lock = threading.RLock()
         self._projectors: OrderedDict[Any, Projector] = OrderedDict()
         self._maps: OrderedDict[Region, Any] = OrderedDict()
+        self._layers: dict[Any, list[Any]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what can be computed again."""
-        return {k: v for k, v in self.__dict__.items() if k not in ("_lock", "_projectors", "_maps")}
+        return {k: v for k, v in self.__dict__.items() if k not in ("_lock", "_projectors", "_maps", "_layers")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the bench; matrices are computed again when needed."""
@@ -463,7 +464,7 @@ class OpticalBench:
                 self._projectors[key] = Projector(
                     self.device, self.seed, layout, region, resolution=self.device.resolution,
                     execution=self.execution if layout is not None else "auto",
-                    memory_budget=self.memory_budget, threads=self.threads,
+                    memory_budget=self.memory_budget, threads=self.threads, layers=self._layers,
                 )  # fmt: skip
             self._projectors.move_to_end(key)
             # The stored matrices together must keep to the budget; the newest always stays.

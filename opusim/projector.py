@@ -19,7 +19,7 @@ from opusim.sources import MacroSource, MirrorSource
 
 # Grid modes for each mode in use, so that the modes in use are a small part of a unitary map; above
 # `_LARGE` modes, where a grid costs seconds, twice as many must do, as for the whole mirror array.
-_SPARE_MODES, _SPARE_MODES_LARGE, _LARGE = 4, 2, 1 << 18
+_SPARE_MODES, _SPARE_MODES_LARGE, _LARGE = 4, 2, 1 << 16
 _CHUNK_BYTES = 32 << 20
 _MODES = 2048  # modes, and outputs, of a tile of entries
 _MIN_SIDE = 64  # smaller grids are no crowd of modes
@@ -46,6 +46,8 @@ class Projector:
         Bytes that a stored matrix may take; a quarter of the machine by default.
     threads : int, optional
         Threads to use; they do not change the result.
+    layers : dict, optional
+        Where projectors of one bench share the layer on the grid of all mirrors: it takes a second to prepare.
 
     Raises
     ------
@@ -64,7 +66,9 @@ class Projector:
         execution: str = "auto",
         memory_budget: int | None = None,
         threads: int | None = None,
+        layers: dict[Any, list[Any]] | None = None,
     ) -> None:
+        self._layers: dict[Any, list[Any]] = {} if layers is None else layers
         self.device = device
         self.seed = seed
         self.layout = layout
@@ -141,22 +145,31 @@ class Projector:
             kept = self._operators
             if kept is None or kept[0] != state:
                 self._operators = kept = None  # frees the old screens before the new ones are made
-                kept = (
-                    state,
-                    [
-                        self.medium.operator(
-                            self.grid,
-                            wavelength_m=self.device.laser.wavelength_m,
-                            seed=self.seed,
-                            state=state,
-                            channel=channel,
-                            workers=self.threads,
-                        )
-                        for channel in range(self.channels)
-                    ],
-                )
+                kept = (state, self._prepare(state))
                 self._operators = kept
             return kept[1]
+
+    def _prepare(self, state: int) -> list[Any]:
+        assert self.grid is not None
+        key = (self.grid.side, self.grid.aperture, state)
+        shared = self._layers.get(key) if self.by_mirror else None
+        if shared is not None:
+            return [operator.on(self.grid) for operator in shared]
+        made = [
+            self.medium.operator(
+                self.grid,
+                wavelength_m=self.device.laser.wavelength_m,
+                seed=self.seed,
+                state=state,
+                channel=channel,
+                workers=self.threads,
+            )
+            for channel in range(self.channels)
+        ]
+        if self.by_mirror:
+            self._layers.clear()  # one state at a time: the arrays are large
+            self._layers[key] = made
+        return made
 
     def _read(self, block: np.ndarray) -> np.ndarray:
         """Output cells (n, rows, columns) as (n, n_pixels, fine^2), pixels in the region's raster order."""

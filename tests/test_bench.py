@@ -350,3 +350,14 @@ def test_any_wrong_array_is_refused(shape, dtype):
     bench = OpticalBench(SMALL, 0)
     with pytest.raises((ValueError, TypeError), match="mirrors"):
         bench.expose(np.zeros(shape, dtype=dtype), exposure_s=EXPOSURE_S)
+
+
+def test_regions_share_the_layer_under_the_resolution_mirrors():
+    """A second region of interest prepares no second layer; its frames are those of the whole frame's part."""
+    bench = OpticalBench(SMALL.evolve(resolution="mirrors"), 0)
+    mirrors = np.random.default_rng(0).integers(0, 2, size=(48, 64), dtype=np.uint8)
+    for roi in ((0, 0, 10, 60), (5, 7, 11, 13)):
+        bench.expose(mirrors, exposure_s=EXPOSURE_S, roi=roi)
+    first, second = (p.operators(0)[0] for p in bench._projectors.values())
+    assert first.screens is second.screens
+    assert first.grid != second.grid

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
 from typing import ClassVar
@@ -242,6 +243,13 @@ class PhaseScreenOperator:
                 (side, side), step_m=medium.step_m, wavelength_m=wavelength_m, distance_m=medium.thickness_m
             )
             self._ballistic *= np.float32(side * math.sqrt(medium.ballistic_fraction))
+
+    def on(self, grid: ModeGrid) -> PhaseScreenOperator:
+        """Return the same layer, its arrays shared, with other blocks of cells on a grid of the same side and stop."""
+        assert (grid.side, grid.aperture) == (self.grid.side, self.grid.aperture), "another grid needs another layer"
+        other = copy.copy(self)
+        other.grid = grid
+        return other
 
     @property
     def reciprocal(self) -> bool:
