@@ -74,8 +74,8 @@ class OpuDevice:
     Settings may be read and written while the device is closed, and are kept over `close`. The bench is made when it
     is first needed. Any number of devices may be open at once, and one may be used from several threads: every
     sequence reserves frame numbers of its own, so that no two frames share noise. A copy made by `copy.deepcopy` is
-    the device itself. A pickle holds the settings; unpickled, the device is open if it was, and starts counting
-    frames from zero.
+    the device itself. A pickle holds the settings and how far the bench has counted; unpickled, the device is open if
+    it was, and goes on with the next frame.
     """
 
     def __init__(
@@ -96,10 +96,12 @@ class OpuDevice:
         bench: OpticalBench | None = None,
     ) -> None:
         self._bench = bench
+        # Frames and seconds that a bench starts from: those of the bench that was left behind by a pickle.
+        self._start = (0, 0.0)
         if bench is not None:
             self.device_model: Any = bench.device
             self._bench_arguments: dict[str, Any] = {"seed": bench.seed}
-            for argument in ("execution", "memory_budget"):
+            for argument in ("execution", "memory_budget", "threads"):
                 if hasattr(bench, argument):
                     self._bench_arguments[argument] = getattr(bench, argument)
         else:
@@ -145,6 +147,7 @@ class OpuDevice:
                 from opusim.bench import OpticalBench
 
                 self._bench = OpticalBench(self.device_model, **self._bench_arguments)
+                self._bench.clock.frames, self._bench.clock.elapsed_s = self._start
             return self._bench
 
     @property
@@ -491,8 +494,10 @@ class OpuDevice:
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the settings; the bench and what it has computed stay behind."""
+        """Return the settings and the clock; the bench and what it has computed stay behind."""
         state = self.__dict__.copy()
+        if self._bench is not None:
+            state["_start"] = self._bench.clock.frames, self._bench.clock.elapsed_s
         for name in ("lock", "_acquisitions", "_bench", "settings_owner"):
             state.pop(name)
         return state

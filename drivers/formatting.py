@@ -70,9 +70,9 @@ class InputRoi:
             if self.input_size - math.prod(roi[1]) + int(n_ones * factor) >= self.ones_range[0]:
                 return self._checked(n_features, roi)
         raise ValueError(
-            f"X has {n_ones:.4g} ones in a vector of {n_features} on average, but at least {self.ones_range[0]} "
-            "mirrors must be on and no region of interest reaches that: the input is too sparse for the "
-            "input_roi_strategy auto."
+            f"X has {n_ones:.4g} ones in a vector of {_shown(n_features)} on average, but at least "
+            f"{self.ones_range[0]} mirrors must be on and no region of interest reaches that: the input is too sparse "
+            "for the input_roi_strategy auto."
         )
 
     def _largest_factor(self, n_features: tuple[int, ...]) -> int:
@@ -119,7 +119,7 @@ class InputRoi:
 
     def _too_large(self, n_features: tuple[int, ...]) -> ValueError:
         return ValueError(
-            f"n_features is {n_features}, but the features must fit on the {self.input_shape[0]} x "
+            f"n_features is {_shown(n_features)}, but the features must fit on the {self.input_shape[0]} x "
             f"{self.input_shape[1]} mirrors ({self.input_size} in all)."
         )
 
@@ -149,11 +149,15 @@ def make_layout(input_shape: Tuple2D, n_features: tuple[int, ...], roi: Roi | No
     )  # fmt: skip
     if not fits:
         raise ValueError(
-            f"input_roi is {roi!r}, but {n_features} features do not fit on its {size[0]} x {size[1]} mirrors."
+            f"input_roi is {roi!r}, but {_shown(n_features)} features do not fit on its {size[0]} x {size[1]} mirrors."
         )
     if len(n_features) == 2:
         return MirrorLayout.macro_2d(input_shape, (n_features[0], n_features[1]), offset, size)
     return MirrorLayout.lined(input_shape, n_features[0], offset, size)
+
+
+def _shown(n_features: tuple[int, ...]) -> int | tuple[int, ...]:
+    return n_features[0] if len(n_features) == 1 else n_features
 
 
 def format_of(layout: MirrorLayout) -> tuple[FeaturesFormat, int]:

@@ -16,7 +16,7 @@ from .errors import InputTypeError
 from .output_roi import OutputRoi
 from .runner import Fit, Overrides
 from .types import AcqState, InputRoiStrategy, OutputRescaling, as_member
-from .user_input import InputTraits, UserInput
+from .user_input import InputTraits, UserInput, check_coder
 
 if TYPE_CHECKING:
     from opusim.config import Device
@@ -70,6 +70,8 @@ class OPU:
     ----------
     device : OpuDevice
         The low-level device; its `exposure_us` and others may be read and set.
+    config_file : str or Path
+        As given.
     disable_pbar : bool
     verbose_level : int
 
@@ -84,7 +86,10 @@ class OPU:
 
     One OPU may be used from several threads, and any number may be open. `copy.deepcopy` gives an OPU with settings of
     its own on the same low-level device, as with the real one. A pickle holds settings and the fit, no
-    matrix; it opens the device again if it was open.
+    matrix; it opens the device again if it was open. A copy in another process, pickled or forked, is the same device
+    and goes on counting frames from where it was copied: it meets the same noise as the other copies from there on.
+    Workers that need noise of their own each call ``opu.device.bench.skip_frames(n)`` with another `n`, far enough
+    apart.
 
     The exposure follows the mirrors that are on in the data of the fit, counted over all of it: above the range of
     ones, it is divided by the excess. This is exact for features in two dimensions too, for whole mirror patterns, and
@@ -129,6 +134,7 @@ class OPU:
         self.disable_pbar = bool(disable_pbar)
         self._simulated = bool(simulated)
         self._fit: Fit | None = None
+        self.config_file = config_file
         self._fresh()
 
         self.device = self._make_device(
@@ -172,6 +178,13 @@ class OPU:
             if value is not defaults[name].default and value != defaults[name].default:
                 raise ValueError(f"{name} is {value!r}, but with opu_device it cannot be given: that has its own.")
         return given
+
+    def __repr__(self) -> str:
+        """Say which device it is, whether it is open, and what it was fitted to."""
+        state = "open" if self.device.active else "closed"
+        fit = "no fit" if self._fit is None else f"n_features={self._fit.traits.shown}"
+        device = f"device={self.device.name!r}, seed={self.device.seed}"
+        return f"OPU(n_components={self.n_components}, {device}, {state}, {fit})"
 
     def _fresh(self) -> None:
         self._online: Any = None
@@ -319,7 +332,7 @@ class OPU:
         NotReadyError
             If the device is closed. A RuntimeError and an AssertionError.
         TypeError, ValueError
-            If an argument is not what it may be. The fit before stays in force.
+            If an argument is not what it may be, or `X` holds no vector. The fit before stays in force.
         """
         self._make_fit(X, n_features, packed, online, False, override)
 
@@ -354,7 +367,7 @@ class OPU:
             traits = data.traits
             if n_features is not None and InputTraits(n_features, packed).n_features != traits.n_features:
                 raise ValueError(
-                    f"n_features is {n_features!r}, but X has {traits.n_features} features: leave out one of the two."
+                    f"n_features is {n_features!r}, but X has {traits.shown} features: leave out one of the two."
                 )
         else:
             if n_features is None:
@@ -431,9 +444,12 @@ class OPU:
         NotReadyError
             If the device is closed, or a batch comes in online mode. A RuntimeError and an AssertionError.
         TypeError, ValueError
-            If `X` is not what it may be. The OPU can be used on.
+            If `X` is not what it may be, or holds no vector. The OPU can be used on.
         """
         self.device.check_open()
+        for name, coder in (("encoder_cls", encoder_cls), ("decoder_cls", decoder_cls)):
+            if coder is not None:
+                check_coder(name, coder)
         encoder: Any = encoder_cls() if inspect.isclass(encoder_cls) else encoder_cls
         bits = X if encoder is None else encoder.transform(X)
         fit = self._fit

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import difflib
 import math
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -149,15 +150,11 @@ def make_fit(
     Warns
     -----
     UserWarning
-        If too few mirrors are on, or too many for an exposure that was asked for.
+        If there are no ones, if too few mirrors are on, or too many for an exposure that was asked for.
     """
     n, n_mirrors = traits.n_features_s, math.prod(input_shape)
     if n > n_mirrors:
-        raise ValueError(
-            f"n_features is {traits.n_features}, but there are only {n_mirrors} mirrors: it can't be more."
-        )
-    if data is not None and not data.n_samples:
-        data = None
+        raise ValueError(f"n_features is {traits.shown}, but there are only {n_mirrors} mirrors: it can't be more.")
     if data is not None:
         data.check_binary()
     ones = data.count_ones() if data is not None else None
@@ -175,22 +172,30 @@ def make_fit(
     if ones is not None:
         n_ones = layout.n_always_on + int(ones * layout.mirrors_per_feature)
         excess = n_ones / settings.ones_range[1]
-        if n_ones < settings.ones_range[0]:
-            warnings.warn(
+        if not ones:
+            _warn("X holds only zeros: no mirror that shows a feature is on, so the outputs tell nothing of X.")
+        elif n_ones < settings.ones_range[0]:
+            _warn(
                 f"X turns {n_ones} mirrors on, on average, but it takes {settings.ones_range[0]} for a good signal: "
-                "the input is too sparse. Another input_roi_strategy may help.",
-                stacklevel=4,
+                "the input is too sparse. Another input_roi_strategy may help."
             )
     exposure_us = overrides.exposure_us
     if not exposure_us:
         exposure_us = max(1, int(settings.exposure_us / max(1.0, excess)))
     elif excess > 1:
-        warnings.warn(
+        _warn(
             f"exposure_us is overridden with {exposure_us}, while {n_ones} mirrors on would need it to be reduced by a "
-            f"factor {excess:.3g}: pixels may saturate.",
-            stacklevel=4,
+            f"factor {excess:.3g}: pixels may saturate."
         )
     return Fit(traits, layout, n_ones, exposure_us, overrides)
+
+
+def _warn(text: str) -> None:
+    """Warn at the line outside the drivers that led here."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(__package__):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, stacklevel=level)
 
 
 def frametime_us(fit: Fit, settings: Settings, readout_us: int, exposure_us: int) -> int:
@@ -278,8 +283,6 @@ def run(
 def _pass(
     fit: Fit, data: UserInput, first: int, last: int, device: OpuDevice, exposure: Exposure, n_out: int, bar: _Bar
 ) -> np.ndarray:
-    if first == last:
-        return np.empty((0, n_out), dtype=device.output_dtype)
     patterns = MirrorPatterns(data.bits(first, last, fit.bitorder), fit.layout)
     return device.project(patterns, n_out, settings=exposure, progress=bar.from_start(first))
 

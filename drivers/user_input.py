@@ -49,6 +49,11 @@ class InputTraits:
         return math.prod(self.n_features)
 
     @property
+    def shown(self) -> int | tuple[int, ...]:
+        """Features of a vector as a user writes them: 100, or (28, 28)."""
+        return self.n_features[0] if len(self.n_features) == 1 else self.n_features
+
+    @property
     def n_bytes(self) -> int:
         """Bytes of a packed vector."""
         return -(-self.n_features_s // 8)
@@ -61,6 +66,11 @@ class InputTraits:
 
 def as_numpy(X: Any) -> tuple[np.ndarray, Any]:
     """Return the array behind `X` and, if it is a tensor, its torch device (else None). Nothing is copied on a CPU."""
+    if X is None:
+        raise InputTypeError("X is None, but it must be an array of 0 and 1.")
+    sparse = sys.modules.get("scipy.sparse")
+    if sparse is not None and sparse.issparse(X):
+        raise InputTypeError(f"X is a sparse {type(X).__name__}, but it must be an ordinary array: use .toarray().")
     torch = sys.modules.get("torch")  # a tensor can exist only if torch was imported
     if torch is not None and isinstance(X, torch.Tensor):
         place = X.device
@@ -98,7 +108,7 @@ class UserInput:
     InputTypeError
         If the array cannot hold bits; it is a TypeError and a ValueError.
     ValueError
-        If the shape does not fit.
+        If the shape does not fit, or there is no vector in it.
     """
 
     def __init__(self, array: np.ndarray, traits: InputTraits, torch_device: Any = None) -> None:
@@ -107,9 +117,11 @@ class UserInput:
         n_batch = array.ndim - len(shape)
         if n_batch not in _BATCH_DIMS or array.shape[n_batch:] != shape:
             raise ValueError(
-                f"X has shape {array.shape}, but vectors of {traits.n_features} features"
+                f"X has shape {array.shape}, but vectors of {traits.shown} features"
                 f"{' packed in bytes' if traits.packed else ''} need the shape {_shapes(shape)}."
             )
+        if 0 in array.shape[:n_batch]:
+            raise ValueError(f"X has shape {array.shape}, but it must hold at least one vector.")
         self.array = array
         self.traits = traits
         self.torch_device = torch_device
@@ -248,6 +260,12 @@ class UserInput:
 
 
 _POPCOUNT = np.array([bin(k).count("1") for k in range(256)], dtype=np.int64)
+
+
+def check_coder(name: str, value: Any) -> None:
+    """Raise a TypeError unless `value`, a class or an object, has a method `transform`."""
+    if not callable(getattr(value, "transform", None)):
+        raise TypeError(f"{name} is {value!r}, but it must be a class or an object with a method transform, or None.")
 
 
 def _check_dtype(array: np.ndarray, packed: bool) -> None:

@@ -7,10 +7,14 @@ exit status 2, and Ctrl-C into one line and 130. What takes time to import is im
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import functools
+import io
+import math
 import re
 import shutil
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -44,6 +48,23 @@ app = typer.Typer(
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 _show_traceback = False
+# What a terminal without the character shows in its place; for any other one, a question mark.
+_PLAIN = {"µ": "u", "…": "...", "±": "+/-", "²": "^2", "–": "-", "“": '"', "”": '"'}
+_PLAIN_HANDLER = "opusim_plain"
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_PLAIN.get(c, "?") for c in error.object[error.start : error.end]), error.end
+
+
+def _print_on_any_terminal() -> None:
+    """Let the standard streams replace the characters that they cannot encode, rather than fail on them."""
+    codecs.register_error(_PLAIN_HANDLER, _plain)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors != _PLAIN_HANDLER:
+            stream.reconfigure(errors=_PLAIN_HANDLER)
 
 
 def command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -113,6 +134,7 @@ def _options(
 ) -> None:
     global _show_traceback
     _show_traceback = traceback
+    _print_on_any_terminal()
 
 
 DeviceOption = Annotated[
@@ -132,8 +154,10 @@ def demo(
     seed: SeedOption = 0,
 ) -> None:
     """Project handwritten digits, train a classifier on the camera's counts, draw a figure. Needs no network."""
+    _check_components(components)
     _folder_of(target)
-    with err.status("Loading the simulation") as status:
+    start = time.perf_counter()
+    with err.status("Loading the simulation …") as status:
         from opusim.drivers import OPU
 
         from . import demo as demonstration
@@ -145,6 +169,7 @@ def demo(
         plotting.save(plotting.demo_figure(result), target)
 
     table = _table("Ridge classifier on 8x8 handwritten digits", "features", "number", "test accuracy")
+    table.caption = "penalty by cross-validation"
     table.add_row("binary pixels", f"{result.n_features}", f"{100 * result.accuracy_pixels:.1f} %")
     table.add_row("camera counts", f"{result.n_components}", f"[bold]{100 * result.accuracy_counts:.1f} %[/bold]")
     out.print(table)
@@ -153,8 +178,9 @@ def demo(
     facts.add_row("mirrors on", f"{result.n_on:,.0f} of {result.device.dmd.n_mirrors:,} on average")
     facts.add_row("exposure", f"{1e6 * result.exposure_s:.0f} µs")
     facts.add_row("mean grey level", _level(result.mean_level_dn, result.device))
-    facts.add_row("device clock", f"{result.device_s:.2f} s and {result.device_j:.0f} J for {result.frames} frames")
-    facts.add_row("simulated in", f"{result.wall_s:.2f} s")
+    facts.add_row("device clock", f"{result.device_s:.2f} s and {_joules(result.device_j)} for {result.frames} frames")
+    facts.add_row("images simulated in", f"{result.wall_s:.2f} s")
+    facts.add_row("whole run", f"{time.perf_counter() - start:.2f} s")
     out.print(facts)
     out.print(f"Figure: {target}", markup=False, soft_wrap=True)
 
@@ -178,11 +204,14 @@ def transform(
     """Project the vectors of a .npy file and write the camera's counts to another."""
     from .files import NpyWriter, open_npy, replacing
 
+    _check_components(components)
     data = open_npy(source)
     shape = _check_vectors(source, data, two_d, packed, features)
     _folder_of(target)
     if target.suffix != ".npy":
         raise ValueError(f"The output is {str(target)!r}, but its name must end in .npy.")
+    if target.exists() and target.samefile(source):
+        raise ValueError(f"{target} is the input itself: the output needs a name of its own, with --force too.")
     if target.exists() and not force:
         raise FileExistsError(f"{target} is there already; --force replaces it.")
 
@@ -213,7 +242,7 @@ def transform(
         clock = opu.device.bench.clock
     out.print(
         f"{target}: {dtype} {len(data)} x {components}, in {wall_s:.1f} s. The device itself would have "
-        f"needed {clock.elapsed_s:.2f} s and {clock.energy_j:.0f} J.",
+        f"needed {clock.elapsed_s:.2f} s and {_joules(clock.energy_j)}.",
         markup=False,
         soft_wrap=True,
     )
@@ -244,18 +273,22 @@ def info(
     from .config import Device
     from .noise_budget import dark_level_dn, noise_at_level, noise_terms
 
-    model = Device.load(device)
+    model = _load_device(Device, device)
     exposure_s = model.operation.exposure_s
     n_on = model.dmd.n_mirrors // 2
     out.print(_description(model))
 
     budget = noise_terms(model, n_on, exposure_s)
     facts = _table(f"Working point: half the mirrors on, {1e6 * exposure_s:.0f} µs", "quantity", "value")
-    facts.add_row("mean grey level", _level(budget.level_dn, model))
+    saturated = budget.level_dn > budget.full_scale_dn
+    if saturated:
+        facts.add_row("mean grey level", f"capped at the full scale, {budget.full_scale_dn:.0f} DN: saturated")
+    else:
+        facts.add_row("mean grey level", _level(budget.level_dn, model))
     facts.add_row("speckle contrast", f"{budget.contrast:.3f}")
-    facts.add_row(
-        "saturated outputs", f"{100 * budget.saturation_probability:.2g} % (beyond {budget.full_scale_dn:.0f} DN)"
-    )
+    if math.isfinite(budget.full_scale_dn):
+        share = _percent(budget.saturation_probability)
+        facts.add_row("saturated outputs", f"{share} (beyond {budget.full_scale_dn:.0f} DN)")
     rows = model.operation.minimum_output_size / model.camera.shape[1]
     bench = OpticalBench(model)
     least_s = bench.minimum_frametime_s(max(1, round(rows)), exposure_s)
@@ -265,7 +298,17 @@ def info(
     )
     facts.add_row("power", f"{model.operation.power_w:g} W")
     out.print(facts)
-    out.print(_budget_table("Noise there, averaged over the speckle", budget))
+    if not saturated and budget.variance_dn2():
+        out.print(_budget_table("Noise there, averaged over the speckle", budget))
+    out.print("DN (digital number) is one grey level of the camera.")
+    if saturated:
+        out.print(
+            "The sensor is saturated: the light at this exposure is above its full scale. A shorter exposure "
+            "(operation.exposure_s) or less light (laser.power_w) brings it into range."
+        )
+        return
+    if not budget.variance_dn2():
+        out.print("There is no noise.")
     # The level at which the real device's output noise was printed, if this camera reaches it.
     reference_dn = 21.6
     if budget.variance_dn2() and dark_level_dn(model, exposure_s) < reference_dn < budget.full_scale_dn:
@@ -295,10 +338,12 @@ def _description(device: Device) -> Table:
     table.add_row(
         "camera",
         f"{camera.name}: {camera.shape[0]} x {camera.shape[1]}, pitch {1e6 * camera.pixel_pitch_m:g} µm, "
-        f"{camera.bits} bits, {camera.gain_dn_per_e:g} DN per electron, quantum efficiency "
+        f"{f'{camera.bits} bits' if camera.quantise else 'float32, not rounded'}, "
+        f"{camera.gain_dn_per_e:g} DN per electron, quantum efficiency "
         f"{camera.quantum_efficiency:g}, full well {camera.full_well_e:g} e, read noise {camera.read_noise_e:g} e",
     )
-    table.add_row("region read", f"{operation.opu_type}, at least {operation.minimum_output_size:,} pixels")
+    least = operation.minimum_output_size
+    table.add_row("region read", operation.opu_type + (f", at least {least:,} pixels" if least else ""))
     table.add_row("resolution", device.resolution)
     table.add_row("fingerprint", device.fingerprint()[:16])
     return table
@@ -310,7 +355,7 @@ def _budget_table(title: str, budget: NoiseBudget) -> Table:
         column.justify = "right"
     for term in sorted(budget.terms, key=lambda t: -t.variance_dn2):
         kind = "new" if term.kind == "temporal" else "the same"
-        table.add_row(term.name, kind, f"{term.rms_dn:.3f}", f"{100 * budget.share(term.name):.1f} %")
+        table.add_row(term.name, kind, f"{term.rms_dn:.3f}", _percent(budget.share(term.name)))
     table.add_section()
     table.add_row("together", "new", f"{budget.rms_dn('temporal'):.3f}", "")
     table.add_row("together", "the same", f"{budget.rms_dn('fixed'):.3f}", "")
@@ -319,8 +364,41 @@ def _budget_table(title: str, budget: NoiseBudget) -> Table:
 
 def _level(level_dn: float, device: Device) -> str:
     if not device.camera.quantise:
-        return f"{level_dn:.2f} DN, neither rounded nor limited"
+        return f"{level_dn:.2f} DN, float32, not rounded"
     return f"{level_dn:.2f} DN of {2**device.camera.bits - 1}"
+
+
+def _percent(share: float) -> str:
+    percent = 100 * share
+    if 0 < percent < 0.001:
+        return "< 0.001 %"
+    return f"{percent:.1f} %" if percent >= 0.1 or not percent else f"{percent:.1g} %"
+
+
+def _joules(energy_j: float) -> str:
+    """Two significant digits, without an exponent: 27 J, 0.30 J."""
+    if energy_j <= 0:
+        return "0 J"
+    places = 1 - math.floor(math.log10(energy_j))
+    return f"{round(energy_j, places):.{max(0, places)}f} J"
+
+
+def _load_device(kind: type[Device], spec: str) -> Device:
+    """Load a device; for the name of a part, say where it belongs."""
+    from .config import presets as known
+
+    name = spec.partition("@")[0].lower().replace(" ", "-")
+    for shelf, table, what in (("cameras", "camera", "a camera"), ("dmds", "dmd", "a mirror array (DMD)")):
+        if name in {other.partition("@")[0].lower() for other in known(shelf)}:
+            raise ValueError(
+                f'{spec} is no device: it is {what}. Use it in a TOML file as [{table}] preset = "{spec}".'
+            )
+    return kind.load(spec)
+
+
+def _check_components(n: int) -> None:
+    if n < 1:
+        raise ValueError(f"--components is {n}, but it must be at least 1.")
 
 
 def _check_vectors(source: Path, data: Any, two_d: bool, packed: bool, features: str) -> tuple[int, int] | None:
@@ -332,8 +410,8 @@ def _check_vectors(source: Path, data: Any, two_d: bool, packed: bool, features:
         raise ValueError(f"{source} has the shape {data.shape}, but it must have {axes} axes, {form}.{other}")
     if not len(data):
         raise ValueError(f"{source} has the shape {data.shape}: it holds no vectors.")
-    if data.dtype.kind not in "bui":
-        raise TypeError(f"{source} holds {data.dtype}, but it must hold booleans, or integers that are 0 or 1.")
+    if data.dtype.kind not in "buif":
+        raise TypeError(f"{source} holds {data.dtype}, but it must hold booleans, or numbers that are 0 or 1.")
     if not (packed and two_d):
         if features:
             raise ValueError(f"--features is {features!r}, but it is only for --packed --2d: the file itself tells.")

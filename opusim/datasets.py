@@ -28,6 +28,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -172,7 +173,7 @@ def load(name: str, *, progress: bool = False) -> Dataset:
     Parameters
     ----------
     name : str
-        "mnist", "fashion-mnist", "cora", "citeseer", "pubmed" or "digits".
+        "mnist", "fashion-mnist", "cora", "citeseer", "pubmed" or "digits", in any case.
     progress : bool, optional
         Whether to show a progress bar (on stderr) while something is downloaded.
 
@@ -195,10 +196,11 @@ def load(name: str, *, progress: bool = False) -> Dataset:
     """
     if not isinstance(name, str):
         raise TypeError(f"name is {name!r} ({type(name).__name__}), but it must be one of {', '.join(NAMES)}.")
+    given, name = name, name.lower()
     if name == "digits":
         return _digits()
     if name not in _SOURCES:
-        raise ValueError(f"name is {name!r}, but it must be one of {', '.join(NAMES)}.")
+        raise ValueError(f"name is {given!r}, but it must be one of {', '.join(NAMES)}.")
     source = _SOURCES[name]
 
     folder = os.environ.get("OPUSIM_DATA")
@@ -218,8 +220,9 @@ def load(name: str, *, progress: bool = False) -> Dataset:
         return _from_network(name, source.remote, progress)
     except OSError as error:
         raise FileNotFoundError(
-            f"The data set {name!r} was not found: {local}, and the download from {source.remote.base_url} failed "
-            f"({_first_line(error)}). Connect to a network, or set OPUSIM_DATA to a folder that holds {source.file}."
+            f"The data set {name!r} was not found: {local}, and the download from "
+            f"{urlsplit(source.remote.base_url).netloc} failed ({_what_failed(error)}). "
+            f"Connect to a network, or set OPUSIM_DATA to a folder that holds {source.file}."
         ) from error
 
 
@@ -314,6 +317,7 @@ def _quiet(logger: logging.Logger) -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__
+def _what_failed(error: BaseException) -> str:
+    """Name the kind of an error, and the server's answer if there was one; the whole text is in the cause."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return type(error).__name__ if status is None else f"{type(error).__name__}, status {status}"

@@ -60,10 +60,14 @@ def open_npy(path: str | os.PathLike[str]) -> np.ndarray:
     ------
     FileNotFoundError
         If there is no such file.
+    IsADirectoryError
+        If it is a folder.
     ValueError
         If it is no .npy file of numbers, is cut short, or holds Python objects.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, but it must be a .npy file.")
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
     magic = np.lib.format.MAGIC_PREFIX

@@ -67,7 +67,7 @@ def demo_figure(result: DemoResult) -> Figure:
         _accuracies(axes[1, 1], result)
         figure.suptitle(
             f"{result.n_train + result.n_test} handwritten digits through the device “{result.device.name}”, "
-            f"{result.n_features} pixels to {result.n_components} outputs",
+            f"{result.n_features} pixels to {counted(result.n_components, 'output')}",
             fontsize=12,
         )
         # Drawn here, so that the style holds for the layout too.
@@ -110,7 +110,7 @@ def _mirrors(axes: Axes, result: DemoResult) -> None:
     axes.imshow(result.mirrors, cmap="gray", vmin=0, vmax=1, extent=(0, columns * pitch_mm, rows * pitch_mm, 0))
     axes.set(
         title=f"Mirrors: a “{result.label}”, white is on",
-        xlabel=f"{columns} mirrors wide (mm)",
+        xlabel=f"{columns} mirrors wide (mm); the margins are always on",
         ylabel=f"{rows} high (mm)",
     )
     _frame(axes)
@@ -119,9 +119,11 @@ def _mirrors(axes: Axes, result: DemoResult) -> None:
 def _speckle(axes: Axes, result: DemoResult) -> None:
     rows, columns = result.window.shape
     pitch_um = result.device.camera.pixel_pitch_m * 1e6
-    top = float(np.quantile(result.window, 0.998))
+    # From the level of darkness on, so that all of the colours tell of light.
+    dark = dark_level_dn(result.device, result.exposure_s)
+    top = max(float(np.quantile(result.window, 0.998)), dark + 1)
     image = axes.imshow(
-        result.window, cmap="inferno", vmin=0, vmax=max(top, 1), extent=(0, columns * pitch_um, rows * pitch_um, 0)
+        result.window, cmap="inferno", vmin=dark, vmax=top, extent=(0, columns * pitch_um, rows * pitch_um, 0)
     )
     axes.set(
         title="Speckle: a part of the sensor",
@@ -129,7 +131,7 @@ def _speckle(axes: Axes, result: DemoResult) -> None:
         ylabel=f"{rows} pixels high (µm)",
     )
     _frame(axes)
-    bar = axes.figure.colorbar(image, ax=axes, shrink=0.75, extend="max")
+    bar = axes.figure.colorbar(image, ax=axes, shrink=0.75, extend="both")
     bar.set_label("counts (grey levels)")
     bar.outline.set_visible(False)
 
@@ -159,8 +161,9 @@ def _histogram(axes: Axes, result: DemoResult) -> None:
         line = np.exp(-(x - dark) / (mean - dark)) / (mean - dark)
         axes.plot(x, line, color=ACCENT, lw=1.4, ls=(0, (5, 3)), label="exponential law alone")
     axes.set_yscale("log")
+    # Limits from what is seen: far below the black level the law falls to 1e-300 and would stretch the axis.
     smallest = 0.5 / counts.size / width
-    axes.set_ylim(smallest, None)
+    axes.set_ylim(smallest, 2 * max(float(seen.max()), float(law.max())))
     axes.set_xlim(edges[0], edges[-1])
     axes.axvline(mean, color=INK, lw=0.8, ls=":")
     axes.annotate(f"mean {mean:.1f}", (mean, 1), xycoords=("data", "axes fraction"), xytext=(4, -10), **_POINTS)
@@ -169,7 +172,7 @@ def _histogram(axes: Axes, result: DemoResult) -> None:
 
 
 def _accuracies(axes: Axes, result: DemoResult) -> None:
-    names = [f"{result.n_features} binary pixels", f"{result.n_components} camera counts"]
+    names = [counted(result.n_features, "binary pixel"), counted(result.n_components, "camera count")]
     values = np.array([result.accuracy_pixels, result.accuracy_counts])
     error = np.sqrt(values * (1 - values) / result.n_test)
     bars = axes.bar(names, 100 * values, width=0.55, color=[SOFT, INK], edgecolor=INK)
@@ -184,11 +187,16 @@ def _accuracies(axes: Axes, result: DemoResult) -> None:
     axes.set(
         title="Ridge classifier on the same images",
         ylabel=f"right among {result.n_test} test images (%)",
-        xlabel="orange: ± one standard error",
+        xlabel="orange: ± one standard error; penalty by cross-validation",
     )
 
 
 _POINTS: dict[str, Any] = {"textcoords": "offset points"}
+
+
+def counted(n: int, thing: str) -> str:
+    """Return "1 output" or "2 outputs"."""
+    return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
 
 
 def _scale_end(camera: Camera) -> float:

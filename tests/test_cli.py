@@ -81,6 +81,7 @@ def test_demo_prints_both_accuracies_and_saves_the_figure(folder):
     text = words(result.stdout)
     pixels, counts = (float(text.split(f"{name} ")[1].split()[1]) for name in ("binary pixels", "camera counts"))
     assert 80 < pixels < 92 < counts < 100
+    assert "penalty by cross-validation" in text and "images simulated in" in text and "whole run" in text
     assert "0.90 s and 27 J for 1797 frames" in text and "400 µs" in text and "mean grey level 8." in text
     assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
     assert os.listdir(folder) == ["figure.png"]
@@ -89,7 +90,7 @@ def test_demo_prints_both_accuracies_and_saves_the_figure(folder):
 def test_demo_is_reproducible(folder):
     def table() -> str:
         text = words(invoke("demo", "--out", "a.svg", "--components", 300, "--seed", 7).stdout)
-        return text.split("simulated in")[0]
+        return text.split("images simulated in")[0]
 
     assert table() == table()
 
@@ -116,12 +117,32 @@ def test_figure_has_labels_with_units(folder):
     assert scales.count("log") == 1
 
 
+def test_figure_of_a_camera_of_twelve_bits_keeps_its_limits():
+    from opusim import demo, plotting
+
+    # A black level many widths of the noise above zero: the law is about 1e-300 in the first bins.
+    changes = {"camera.bits": 12, "camera.gain_dn_per_e": 0.6, "camera.black_level_dn": 400.0}
+    with OPU(n_components=1, disable_pbar=True, device=Device.load("aurora").evolve(**changes)) as opu:
+        figure = plotting.demo_figure(demo.run(opu))
+    mirrors, speckle, histogram, accuracies = figure.axes[:4]
+    low, high = histogram.get_ylim()
+    seen = max(bar.get_height() for bar in histogram.patches)
+    assert 0 < low < seen < high <= 1 and high < 4 * seen
+    assert speckle.images[0].norm.vmin == pytest.approx(400, abs=1)
+    assert (
+        mirrors.get_title(loc="left").startswith("Mirrors: a “0”") and "margins are always on" in mirrors.get_xlabel()
+    )
+    assert "penalty by cross-validation" in accuracies.get_xlabel()
+    assert [t.get_text() for t in accuracies.get_xticklabels()] == ["64 binary pixels", "1 camera count"]
+    assert "64 pixels to 1 output" == figure.get_suptitle().split(", ")[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--out", "no/a.png"], "There is no folder no"),
         (["--out", "."], "is a folder"),
-        (["--components", "0"], "n_components is 0"),
+        (["--components", "0"], "--components is 0, but it must be at least 1"),
         (["--seed", "-1"], "seed is -1"),
         (["--device", "borealis"], "no device preset 'borealis'.*aurora"),
         (["--device", "no.toml"], "'no.toml'.*cannot be read"),
@@ -146,6 +167,23 @@ def test_transform_is_what_the_driver_gives(folder, bits):
     found = np.load("out.npy", allow_pickle=False)
     assert found.dtype == np.uint8 and np.array_equal(found, expected)
     assert sorted(os.listdir(folder)) == ["in.npy", "out.npy"]
+
+
+def test_transform_takes_floats_that_are_bits(folder, bits):
+    np.save("floats.npy", bits.astype(np.float32))
+    for name in ("in.npy", "floats.npy"):
+        result = invoke("transform", name, f"out-{name}", "-n", 50)
+        assert result.exit_code == 0, result.output
+    assert np.array_equal(np.load("out-in.npy"), np.load("out-floats.npy"))
+
+
+def test_transform_never_replaces_its_input(folder, bits):
+    before = Path("in.npy").read_bytes()
+    os.link("in.npy", "same.npy")
+    for name in ("in.npy", "./in.npy", "same.npy"):
+        line = assert_one_sentence(invoke("transform", "in.npy", name, "-n", 10, "--force"), "transform")
+        assert f"{Path(name)} is the input itself" in line
+    assert Path("in.npy").read_bytes() == before
 
 
 def test_transform_of_packed_bits_is_the_same(folder, bits):
@@ -202,13 +240,15 @@ def save(name: str, array: np.ndarray) -> None:
         (None, [], "There is no file x.npy"),
         (lambda: Path("x.npy").write_bytes(pickle.dumps([1])), [], "is not a .npy file"),
         (lambda: save("x.npy", np.array([{}], object)), [], "holds Python objects, which are never read"),
-        (lambda: save("x.npy", np.zeros((2, 3))), [], "holds float64, but it must hold booleans, or integers"),
+        (lambda: Path("x.npy").mkdir(), [], "x.npy is a folder, but it must be a .npy file"),
+        (lambda: save("x.npy", np.zeros((2, 3), complex)), [], "holds complex128, but it must hold booleans, or num"),
+        (lambda: save("x.npy", np.full((2, 3), 0.5)), [], r"X\[0, 0\] is 0.5"),
         (lambda: save("x.npy", np.full((2, 3), 2)), [], r"X\[0, 0\] is 2"),
         (lambda: save("x.npy", np.zeros(3, bool)), [], r"shape \(3,\), but it must have 2 axes"),
         (lambda: save("x.npy", np.zeros((2, 3, 3), bool)), [], "Images of two dimensions need --2d"),
         (lambda: save("x.npy", np.zeros((2, 3), bool)), ["--2d"], "must have 3 axes"),
         (lambda: save("x.npy", np.zeros((0, 3), bool)), [], "holds no vectors"),
-        (lambda: save("x.npy", np.ones((2, 3), bool)), ["-n", "0"], "n_components is 0"),
+        (lambda: save("x.npy", np.ones((2, 3), bool)), ["-n", "0"], "--components is 0"),
         (lambda: save("x.npy", np.ones((2, 3), bool)), ["-n", "9999999"], "n_components is 9999999.*2219520"),
         (lambda: save("x.npy", np.ones((2, 3), bool)), ["-s", "-1"], "seed is -1"),
         (lambda: save("x.npy", np.ones((2, 3), bool)), ["-d", "none"], "no device preset 'none'"),
@@ -301,14 +341,55 @@ def test_info_tells_what_a_device_is(name):
     for part in (device.dmd.name, device.camera.name, device.medium.kind, device.fingerprint()[:16], "Working point"):
         assert part in text
     for source in ("shot noise", "read noise", "quantisation", "dark current", "PRNU", "DSNU", "laser power"):
-        assert source in text
+        assert (f"{source} new" in text or f"{source} the same" in text) == (name != "ideal")
+    assert ("float32, not rounded" in text) == (name == "ideal") == ("There is no noise." in text)
+    assert "DN (digital number) is one grey level" in text and "at least 0" not in text
 
 
 def test_info_gives_the_working_point_of_the_default_device():
     text = words(invoke("info").stdout)
+    assert "saturated outputs < 0.001 % (beyond 255 DN)" in text and "saturated: the" not in text
     assert "mean grey level 9.00 DN of 255" in text and "speckle contrast 1.000" in text
     rms = float(text.split("a mean of 21.6 DN varies by ")[1].split()[0])
     assert 1.0 <= rms <= 1.2
+
+
+def test_info_of_a_device_with_too_much_light(folder):
+    Path("bright.toml").write_text('preset = "aurora"\nname = "bright"\n[laser]\npower_w = 1.0\n')
+    result = invoke("info", "bright.toml")
+    assert result.exit_code == 0, result.output
+    text = words(result.stdout)
+    assert "capped at the full scale, 255 DN" in text and "The sensor is saturated" in text
+    assert "shot noise" not in text
+
+
+@pytest.mark.parametrize(("name", "table"), [("cmv2000", "camera"), ("IMX174", "camera"), ("DLP4500@1", "dmd")])
+def test_info_of_a_part_says_where_it_belongs(name, table):
+    line = assert_one_sentence(invoke("info", name), "info")
+    assert f'Use it in a TOML file as [{table}] preset = "{name}".' in line
+
+
+@pytest.mark.parametrize("arguments", [["info"], ["presets"], ["--help"], ["info", "µ…é"]])
+def test_terminals_without_unicode(arguments):
+    done = subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, timeout=120, env={**os.environ, "PYTHONIOENCODING": "ascii"}
+    )
+    assert done.returncode == (2 if len(arguments) > 1 else 0), done.stderr
+    assert b"Traceback" not in done.stderr
+    if arguments == ["info"]:
+        assert b"400 us" in done.stdout
+
+
+@pytest.mark.parametrize(("energy_j", "text"), [(26.96, "27 J"), (0.3, "0.30 J"), (1234.0, "1200 J"), (0.0, "0 J")])
+def test_joules_have_two_digits(energy_j, text):
+    assert cli._joules(energy_j) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0.0, "0.0 %"), (1e-6, "< 0.001 %"), (0.0004, "0.04 %"), (0.359, "35.9 %"), (1.0, "100.0 %")]
+)
+def test_small_shares_are_not_rounded_to_nothing(share, text):
+    assert cli._percent(share) == text
 
 
 def test_info_errors():

@@ -86,6 +86,8 @@ def test_open_npy_says_what_is_wrong(tmp_path):
     (tmp_path / "header.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:20])
     with pytest.raises(FileNotFoundError, match="There is no file"):
         open_npy(tmp_path / "none.npy")
+    with pytest.raises(IsADirectoryError, match="is a folder, but it must be a .npy file"):
+        open_npy(tmp_path)
     with pytest.raises(ValueError, match="is not a .npy file"):
         open_npy(tmp_path / "a.npz")
     for name in ("cut.npy", "header.npy"):

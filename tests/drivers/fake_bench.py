@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 
-from opusim.bench import OpticalBench
+from opusim.bench import BenchClock, OpticalBench
 from opusim.config import Device
 from opusim.layout import ALWAYS_ON, MirrorPatterns
 
@@ -18,7 +18,7 @@ class FakeBench:
         self.device = Device.load(device)
         self.seed = seed
         self.calls = []
-        self.frames = 0
+        self.clock = BenchClock()
         self.interrupt_at = None
         self._weights = {}
         self._lock = threading.Lock()
@@ -66,7 +66,7 @@ class FakeBench:
             if self.interrupt_at is not None and len(self.calls) >= self.interrupt_at:
                 self.interrupt_at = None
                 raise KeyboardInterrupt
-            self.frames += len(patterns)
+            self.clock.frames += len(patterns)
         p = np.arange(n_pixels)
         pixel = (row + p // n_columns) * self.sensor_shape[1] + column + p % n_columns
         counts = (self._signature(patterns)[:, None] // 8 * (2 * pixel + 1) % 251).astype(self.device.camera.dtype)

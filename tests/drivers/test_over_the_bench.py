@@ -60,12 +60,22 @@ def test_counts_are_those_of_the_bench():
     assert np.array_equal(frames.reshape(4, -1)[:, :3000], y)
 
 
-def test_pickle_starts_again_with_the_same_device():
+def test_a_pickle_goes_on_where_the_device_was():
     x = bits(4, 300)
     opu = OPU(500, seed=7)
     opu.fit1d(x)
-    other = pickle.loads(pickle.dumps(opu))
-    assert np.array_equal(other.transform(x), opu.transform(x))
+    assert np.array_equal(pickle.loads(pickle.dumps(opu)).transform(x), first := opu.transform(x))
+    other = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(opu))))  # twice, without a bench in between
+    assert other.device.bench.clock == opu.device.bench.clock and opu.device.bench.clock.frames == 4
+    second = opu.transform(x)
+    assert np.array_equal(other.transform(x), second) and not np.array_equal(second, first)
+    other.device.bench.skip_frames(1000)
+    assert not np.array_equal(other.transform(x), opu.transform(x))
+
+
+def test_a_pickle_keeps_the_threads_of_a_bench():
+    device = OpuDevice(bench=OpticalBench("aurora", threads=1))
+    assert pickle.loads(pickle.dumps(device)).bench.threads == 1
 
 
 def test_threads_never_share_noise():
