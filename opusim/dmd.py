@@ -137,15 +137,8 @@ class Dmd:
             g [b + eps (1 - b)] exp(i phi) (physics.md section 3), in units in which one mirror that is on
             has the mean intensity 1.
         """
-        transmission = np.where(mirrors, np.float32(1.0), np.float32(self.off_amplitude))
-        if self.stuck_on_fraction or self.stuck_off_fraction:
-            stuck = self.stuck(seed)
-            transmission = np.where(stuck > 0, np.float32(1.0), transmission)
-            transmission = np.where(stuck < 0, np.float32(self.off_amplitude), transmission)
-        transmission = transmission * self.amplitude()
-        if not self.aberration_rms_rad:
-            return transmission.astype(np.complex64)
-        return transmission * _phasor(self.shape, self.aberration_rms_rad, seed)
+        on, off = _states(self, seed)
+        return np.where(np.asarray(mirrors, dtype=bool), on, off)
 
 
 def unpack_mirrors(packed: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -198,15 +191,22 @@ def _aberration(shape: tuple[int, int], rms_rad: float, seed: int) -> np.ndarray
     surface = np.zeros(shape)
     for weight, term in zip(weights, terms, strict=True):
         surface += weight * (term - np.mean(term)) / np.std(term)
-    surface *= rms_rad / np.std(surface)
+    surface *= rms_rad / np.std(surface) if rms_rad else 0.0
     result = surface.astype(np.float32)
     result.setflags(write=False)
     return result
 
 
 @lru_cache(maxsize=4)
-def _phasor(shape: tuple[int, int], rms_rad: float, seed: int) -> np.ndarray:
-    return np.exp(1j * _aberration(shape, rms_rad, seed)).astype(np.complex64)
+def _states(dmd: Dmd, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Field of every mirror commanded on, and commanded off; a stuck mirror gives the same field either way."""
+    on = dmd.amplitude() * np.exp(1j * dmd.phase_rad(seed)).astype(np.complex64)
+    off = np.float32(dmd.off_amplitude) * on
+    stuck = dmd.stuck(seed)
+    result = np.where(stuck < 0, off, on), np.where(stuck > 0, on, off)
+    for array in result:
+        array.setflags(write=False)
+    return result
 
 
 @lru_cache(maxsize=4)

@@ -10,8 +10,11 @@ from typing import ClassVar
 import numpy as np
 import scipy.fft
 
-from opusim import propagation, rng, validation
+from opusim import parallel, propagation, rng, validation
 from opusim.medium.base import Drift, ModeGrid
+
+# From this side on, threads gain more than they cost in a product of two grids.
+_LARGE_SIDE = 1024
 
 
 @dataclass(frozen=True)
@@ -284,18 +287,27 @@ class PhaseScreenOperator:
         field = np.zeros((len(cells), side, side), dtype=np.complex64)
         field[:, rows, columns] = cells
         field = propagation.lens_from_rows(field, rows, workers=self.workers)
-        multiply(field, screens[0])
+        self._multiply(field, screens[0])
         for screen in screens[1:]:
             field = propagation.fourier(field, workers=self.workers)
             assert self.transfer is not None  # there are gaps, so there is a transfer function
-            multiply(field, self.transfer)
+            self._multiply(field, self.transfer)
             field = propagation.inverse_fourier(field, workers=self.workers)
-            multiply(field, screen)
+            self._multiply(field, screen)
         rows_out, columns_out = grid.output_block
         field = propagation.lens_to_rows(field, rows_out, workers=self.workers)[..., columns_out]
         if self._ballistic is not None:
             field = field + self._unscattered(cells, grid)
         return field
+
+    def _multiply(self, field: np.ndarray, factor: np.ndarray) -> None:
+        """Multiply a stack of fields by one array in place, rows shared out over the threads."""
+
+        def work(start: int, stop: int) -> None:
+            rows = slice(start, stop)
+            np.multiply(field[:, rows], factor[rows], out=field[:, rows])
+
+        parallel.over_ranges(work, self.grid.side, self.workers or 1 if self.grid.side >= _LARGE_SIDE else 1)
 
     def _unscattered(self, cells: np.ndarray, grid: ModeGrid) -> np.ndarray:
         """Light that met no screen: the mirrors' image upside down, defocused by the layer's thickness."""
@@ -311,11 +323,6 @@ class PhaseScreenOperator:
             image = propagation.fourier(pupil * self._stop, workers=self.workers)
         rows, columns = grid.output_block
         return image[:, rows, columns]
-
-
-def multiply(field: np.ndarray, factor: np.ndarray) -> None:
-    """Multiply a stack of fields by one array in place."""
-    np.multiply(field, factor, out=field)
 
 
 def _round_stop(side: int, diameter: float) -> np.ndarray:
