@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from opusim import dmd as dmd_module
 from opusim import parallel, validation
+from opusim.bench_input import checked_exposure, checked_mirrors, checked_roi
 from opusim.config import RESOLUTIONS, Device
 from opusim.layout import MirrorLayout, MirrorPatterns
 from opusim.medium.base import Drift
-from opusim.plan import EXECUTIONS, Region, memory_budget_bytes
+from opusim.plan import EXECUTIONS, Region, Shots, memory_budget_bytes
 from opusim.projector import Projector
 
 #: Time that the electronics need between frames, from lightonml's timing rule.
@@ -250,8 +250,8 @@ class OpticalBench:
                 f"reference_phase_rad is {reference_phase_rad!r}, but this device has no reference arm: it must be "
                 "None."
             )
-        exposure_s = self._check_exposure(exposure_s)
-        rectangle = self._check_roi(roi)
+        exposure_s = checked_exposure(exposure_s)
+        rectangle = checked_roi(roi, self.sensor_shape)
         region = self._region(rectangle)
         shape = (rectangle[2], rectangle[3])
         if mirrors is None:
@@ -260,7 +260,7 @@ class OpticalBench:
             return self._light_evenly(0.0, n, region, exposure_s, frametime).reshape(n, *shape)
         if n_frames != 1:
             raise ValueError(f"n_frames is {n_frames!r}, but it counts dark frames only: with mirrors it must be 1.")
-        layout, bits = self._check_mirrors(mirrors)
+        layout, bits = checked_mirrors(mirrors, self.mirror_shape)
         frametime = self._frametime(frametime_s, shape[0], exposure_s)
         return self._run(layout, bits, region, exposure_s, frametime, None).reshape(len(bits), *shape)
 
@@ -294,10 +294,10 @@ class OpticalBench:
         ndarray, shape (n, n_pixels)
             Counts.
         """
-        exposure_s = self._check_exposure(exposure_s)
-        rectangle = self._check_roi(roi)
+        exposure_s = checked_exposure(exposure_s)
+        rectangle = checked_roi(roi, self.sensor_shape)
         n_pixels = validation.integer("n_pixels", n_pixels, low=1, high=rectangle[2] * rectangle[3])
-        layout, bits = self._check_mirrors(patterns)
+        layout, bits = checked_mirrors(patterns, self.mirror_shape)
         frametime = self._frametime(frametime_s, rectangle[2], exposure_s)
         return self._run(layout, bits, self._region(rectangle, n_pixels), exposure_s, frametime, progress)
 
@@ -320,9 +320,9 @@ class OpticalBench:
             As in `expose`.
         """
         photons = validation.number("photons_per_pixel", photons_per_pixel, low=0.0, high=1e9)
-        exposure_s = self._check_exposure(exposure_s)
+        exposure_s = checked_exposure(exposure_s)
         n = validation.integer("n_frames", n_frames, low=0)
-        rectangle = self._check_roi(roi)
+        rectangle = checked_roi(roi, self.sensor_shape)
         frametime = self._frametime(frametime_s, rectangle[2], exposure_s)
         counts = self._light_evenly(photons, n, self._region(rectangle), exposure_s, frametime)
         return counts.reshape(n, rectangle[2], rectangle[3])
@@ -345,13 +345,13 @@ class OpticalBench:
         roi : tuple of int, optional
             As in `expose`.
         """
-        exposure_s = self._check_exposure(self.device.operation.exposure_s if exposure_s is None else exposure_s)
+        exposure_s = checked_exposure(self.device.operation.exposure_s if exposure_s is None else exposure_s)
         if mirrors is None:
             raise ValueError("mirrors is None, but inspect needs one pattern.")
-        layout, bits = self._check_mirrors(mirrors)
+        layout, bits = checked_mirrors(mirrors, self.mirror_shape)
         if len(bits) != 1:
             raise ValueError(f"mirrors holds {len(bits)} patterns, but inspect takes exactly one.")
-        rectangle = self._check_roi(roi)
+        rectangle = checked_roi(roi, self.sensor_shape)
         region = self._region(rectangle)
         shape = (rectangle[2], rectangle[3])
         projector, maps = self._projector(layout, region), self._sensor(region)
@@ -366,10 +366,7 @@ class OpticalBench:
         camera = self.device.camera
         electrons = camera.electrons(photons, exposure_s=exposure_s, seed=self.seed, frame0=frame, maps=maps)
         counts = np.empty((1, region.n_pixels), dtype=camera.dtype)
-        projector.counts(
-            bits, state=state, frames=np.array([frame], dtype=np.uint64), photons_per_intensity=scale,
-            exposure_s=exposure_s, maps=maps, out=counts,
-        )  # fmt: skip
+        projector.counts(bits, Shots(state, np.array([frame]), scale, exposure_s, maps), counts)
         shown = bits.reshape(self.mirror_shape) if layout is None else layout.mirrors(bits)[0]
         return Planes(
             mirrors=np.asarray(shown, dtype=np.uint8),
@@ -412,10 +409,8 @@ class OpticalBench:
                 def done(k: int, a: int = a) -> None:
                     progress(a + k)
 
-            projector.counts(
-                bits[part], state=int(states[a]), frames=frames[part].astype(np.uint64),
-                photons_per_intensity=scale[part], exposure_s=exposure_s, maps=maps, out=out[part], progress=done,
-            )  # fmt: skip
+            shots = Shots(int(states[a]), frames[part], scale[part], exposure_s, maps)
+            projector.counts(bits[part], shots, out[part], done)
         return out
 
     def _light_evenly(
@@ -499,46 +494,3 @@ class OpticalBench:
                 f"{least:.6g}."
             )
         return value
-
-    @staticmethod
-    def _check_exposure(exposure_s: float) -> float:
-        return validation.number("exposure_s", exposure_s, low=0.0, high=3600.0, low_open=True)
-
-    def _check_roi(self, roi: tuple[int, int, int, int] | None) -> tuple[int, int, int, int]:
-        rows, columns = self.sensor_shape
-        if roi is None:
-            return (0, 0, rows, columns)
-        if not isinstance(roi, (tuple, list)) or len(roi) != 4:
-            raise TypeError(f"roi is {roi!r}, but it must be (row, column, n_rows, n_columns).")
-        row = validation.integer("roi row", roi[0], low=0, high=rows - 1)
-        column = validation.integer("roi column", roi[1], low=0, high=columns - 1)
-        n_rows = validation.integer("roi n_rows", roi[2], low=1, high=rows - row)
-        n_columns = validation.integer("roi n_columns", roi[3], low=1, high=columns - column)
-        return (row, column, n_rows, n_columns)
-
-    def _check_mirrors(self, mirrors: np.ndarray | MirrorPatterns) -> tuple[MirrorLayout | None, np.ndarray]:
-        """Return (layout or None, 0/1 bits (n, n_inputs))."""
-        rows, columns = self.mirror_shape
-        if isinstance(mirrors, MirrorPatterns):
-            if tuple(mirrors.layout.dmd_shape) != (rows, columns):
-                raise ValueError(
-                    f"mirrors are laid out for {tuple(mirrors.layout.dmd_shape)}, but this device has "
-                    f"{(rows, columns)}."
-                )
-            return mirrors.layout, mirrors.bits
-        array = np.asarray(mirrors)
-        if array.dtype not in (np.bool_, np.uint8):
-            raise TypeError(f"mirrors has type {array.dtype}, but it must be bool or uint8.")
-        packed_bytes = -(-rows * columns // 8)
-        if array.ndim == 2 and array.shape[1] == packed_bytes and array.dtype == np.uint8:
-            return None, dmd_module.unpack_mirrors(array, (rows, columns)).reshape(len(array), rows * columns)
-        if array.shape == (rows, columns):
-            array = array[None]
-        if array.ndim != 3 or array.shape[1:] != (rows, columns):
-            raise ValueError(
-                f"mirrors has shape {array.shape}, but it must be ({rows}, {columns}), (n, {rows}, {columns}), "
-                f"or packed bits (n, {packed_bytes})."
-            )
-        if array.size and array.dtype == np.uint8 and array.max() > 1:
-            raise ValueError(f"mirrors holds the value {array.max()}, but it must hold only 0 and 1.")
-        return None, np.ascontiguousarray(array).view(np.uint8).reshape(len(array), rows * columns)

@@ -54,6 +54,31 @@ class Region:
 
 
 @dataclass(frozen=True)
+class Shots:
+    """Circumstances of a run of frames, apart from the patterns.
+
+    Attributes
+    ----------
+    state : int
+        State of the medium's drift; one for all.
+    frames : ndarray of int64, shape (n,)
+        Frame numbers.
+    photons_per_intensity : ndarray of float64, shape (n,)
+        Photons on a pixel for an intensity of 1, for each frame.
+    exposure_s : float
+        Exposure in seconds.
+    maps : SensorMaps
+        Fixed patterns of the pixels that are read.
+    """
+
+    state: int
+    frames: np.ndarray
+    photons_per_intensity: np.ndarray
+    exposure_s: float
+    maps: Any
+
+
+@dataclass(frozen=True)
 class Plan:
     """What the projector chose and why.
 

@@ -14,7 +14,7 @@ from opusim import parallel, propagation
 from opusim.config import Device
 from opusim.layout import MirrorLayout
 from opusim.medium.base import ModeGrid, pixel_sampling
-from opusim.plan import MAX_SAMPLES, Region, make_plan, memory_budget_bytes
+from opusim.plan import MAX_SAMPLES, Region, Shots, make_plan, memory_budget_bytes
 from opusim.sources import MacroSource, MirrorSource
 
 # Grid modes for each mode in use, so that the modes in use are a small part of a unitary map; above
@@ -343,16 +343,7 @@ class Projector:
     # ---------------------------------------------------------------- counts
 
     def counts(
-        self,
-        bits: np.ndarray,
-        *,
-        state: int,
-        frames: np.ndarray,
-        photons_per_intensity: np.ndarray,
-        exposure_s: float,
-        maps: Any,
-        out: np.ndarray,
-        progress: Callable[[int], None] | None = None,
+        self, bits: np.ndarray, shots: Shots, out: np.ndarray, progress: Callable[[int], None] | None = None
     ) -> None:
         """Fill `out` with the counts of a batch.
 
@@ -360,16 +351,8 @@ class Projector:
         ----------
         bits : ndarray of uint8, shape (n, n_features)
             0 or 1.
-        state : int
-            State of the medium's drift.
-        frames : ndarray of uint64, shape (n,)
-            Frame numbers.
-        photons_per_intensity : ndarray of float64, shape (n,)
-            Photons on a pixel for an intensity of 1, for each frame.
-        exposure_s : float
-            Exposure in seconds.
-        maps : SensorMaps
-            Fixed patterns of the pixels that are read.
+        shots : Shots
+            Circumstances of the n frames.
         out : ndarray, shape (n, n_pixels)
             Filled in place.
         progress : callable, optional
@@ -377,17 +360,17 @@ class Projector:
         """
         camera = self.device.camera
         if self.plan.way == "matrix" and self.layout is not None and self.samples <= MAX_SAMPLES:
-            self._counts_by_matrix(bits, state, frames, photons_per_intensity, exposure_s, maps, out, progress)
+            self._counts_by_matrix(bits, shots, out, progress)
             return
-        scale = (photons_per_intensity / self.samples).astype(np.float32)
+        scale = (shots.photons_per_intensity / self.samples).astype(np.float32)
         step = self._stack() if self.plan.way == "waves" else 1
         for start in range(0, len(bits), step):
             part = slice(start, min(len(bits), start + step))
-            photons = self._photons(bits[part], scale[part], state)
+            photons = self._photons(bits[part], scale[part], shots.state)
             for i in range(part.start, part.stop):
                 out[i] = camera.expose(
-                    photons[i - part.start], exposure_s=exposure_s, seed=self.seed, frame0=int(frames[i]), maps=maps,
-                    threads=self.threads,
+                    photons[i - part.start], exposure_s=shots.exposure_s, seed=self.seed,
+                    frame0=int(shots.frames[i]), maps=shots.maps, threads=self.threads,
                 ).reshape(-1)  # fmt: skip
             if progress is not None:
                 progress(part.stop)
@@ -409,15 +392,7 @@ class Projector:
         return self._through_entries(cells, range(self.region.n_pixels), state)
 
     def _counts_by_matrix(
-        self,
-        bits: np.ndarray,
-        state: int,
-        frames: np.ndarray,
-        photons_per_intensity: np.ndarray,
-        exposure_s: float,
-        maps: Any,
-        out: np.ndarray,
-        progress: Callable[[int], None] | None,
+        self, bits: np.ndarray, shots: Shots, out: np.ndarray, progress: Callable[[int], None] | None
     ) -> None:
         from opusim import matrix_kernels
 
@@ -428,9 +403,10 @@ class Projector:
         lists = np.empty((n_chunks, len(bits), matrix_kernels.CHUNK), dtype=np.uint16)
         lengths = np.empty((n_chunks, len(bits)), dtype=np.int64)
         matrix_kernels.list_rows(codes, lists, lengths)
-        scale = (photons_per_intensity / self.samples).astype(np.float32)
-        frames = np.asarray(frames, dtype=np.uint64)
-        dark = maps.dark_e(exposure_s)
+        scale = (shots.photons_per_intensity / self.samples).astype(np.float32)
+        frames = shots.frames.astype(np.uint64)
+        maps = shots.maps
+        dark = maps.dark_e(shots.exposure_s)
 
         def develop(v: slice, pixels: range, matrix: np.ndarray, constant: np.ndarray, target: np.ndarray) -> None:
             p = slice(pixels.start, pixels.stop)
@@ -444,7 +420,7 @@ class Projector:
             tile_pixels = max(1, matrix_kernels.TILE // self.samples)
             parallel.over_ranges(work, math.ceil(len(pixels) / tile_pixels), self.threads)
 
-        for pixels, matrix, constant in self._matrix_tiles(state):
+        for pixels, matrix, constant in self._matrix_tiles(shots.state):
             whole = len(pixels) == out.shape[1]
             target = out if whole else np.empty((len(bits), len(pixels)), dtype=out.dtype)
             for v0 in range(0, len(bits), matrix_kernels.VECTORS):
