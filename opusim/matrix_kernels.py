@@ -16,7 +16,7 @@ from ._jit import kernel
 from .sensor_kernels import BLOCK, develop_block, make_scratch
 
 GROUP = 4  # features in a group
-TILE = 128  # complex outputs of a tile: half a block of the camera's kernel
+TILE = 256  # complex outputs of a tile: a block of the camera's kernel
 CHUNK = 32  # groups whose tables exist at a time: few enough pages for the TLB
 VECTORS = 1024  # vectors whose sums are kept at a time
 STRIDE = 4  # table entries added at a time; CHUNK is a multiple of it
