@@ -374,6 +374,12 @@ def _read_preset(shelf: str, spec: Any) -> dict[str, Any]:
             if not version or str(table.get("version", 1)) == version:
                 return table
     names = sorted(presets(shelf))
+    for stage, other in _SHELVES.items():
+        if other != shelf and f"{name}@{version or 1}" in presets(other):
+            raise ValueError(
+                f"There is no {what} preset {spec!r}: that is a {stage}. Use it in a TOML file, as "
+                f"preset = {spec!r} in the table [{stage}]."
+            )
     raise ValueError(
         f"There is no {what} preset {spec!r}{_near(spec, [n.partition('@')[0] for n in names])} "
         f"The {what} presets are {', '.join(names)}."

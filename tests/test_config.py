@@ -140,6 +140,12 @@ def test_unknown_devices_are_refused(spec):
         Device.load(spec)
 
 
+@pytest.mark.parametrize("name, stage", [("cmv2000", "camera"), ("DLP7000", "dmd")])
+def test_a_part_is_no_device_and_the_error_says_where_it_belongs(name, stage):
+    with pytest.raises(ValueError, match=rf"{name}.*is a {stage}.*\[{stage}\]"):
+        Device.load(name)
+
+
 def test_evolve_names_near_matches():
     with pytest.raises(ValueError, match="camera.bits"):
         AURORA.evolve(**{"camera.bitss": 3})

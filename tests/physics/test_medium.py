@@ -112,8 +112,8 @@ def test_neighbours_are_independent(screens):
 def test_memory_effect_follows_the_thickness(thickness_m):
     """Speckle of tilted light, shifted back, correlates as (qL/sinh qL)^2 with L = .4 to .55 of the thickness.
 
-    Tilt by one mode is q = 2 pi / (side x step). L is fitted over the tilts; the range is that of physics.md, widened
-    by the statistical error of about 5 %.
+    Tilt by one mode is q = 2 pi / (side x step). L is fitted over the tilts; the range is that of physics.md for five
+    screens, widened by the statistical error of about 5 %.
     """
     side, step = 256, 0.4e-6
     medium = PhaseScreenMedium(n_screens=5, thickness_m=thickness_m)
