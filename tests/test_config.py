@@ -65,6 +65,7 @@ def test_ideal_preset_is_aurora_with_every_imperfection_off():
     ideal = Device.load("ideal")
     other = AURORA.ideal()
     assert ideal.fingerprint() == other.fingerprint()
+    assert other.camera == AURORA.camera.ideal()  # a camera alone and one in a device lose the same imperfections
 
 
 def test_each_imperfection_can_be_switched_off_alone():

@@ -173,6 +173,7 @@ def test_copies(device):
 
 def test_private_name_that_programs_write(device):
     device._OpuDevice__opu.nb_prelim = 1
+    assert device._OpuDevice__opu.nb_prelim == 1
 
 
 def test_versions_and_reserve(device):
