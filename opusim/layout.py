@@ -271,7 +271,7 @@ class MirrorLayout:
             np.take(padded, where, axis=1, out=out[start : start + step], mode="clip")
         return out.reshape(-1, *self.dmd_shape)
 
-    def packed(self, bits: np.ndarray, *, threads: int | None = None) -> np.ndarray:
+    def packed(self, bits: np.ndarray, *, threads: int | None = None, out: np.ndarray | None = None) -> np.ndarray:
         """Return the state of every mirror as packed bits, which is what the device's electronics takes.
 
         Parameters
@@ -280,6 +280,8 @@ class MirrorLayout:
             uint8 or bool 0/1, (n, n_features_total).
         threads : int, optional
             Threads to use; all by default. The result does not depend on it.
+        out : numpy.ndarray, optional
+            uint8, (n, ceil(mirrors / 8)), C-contiguous: written, every byte of it, and returned.
 
         Returns
         -------
@@ -287,7 +289,13 @@ class MirrorLayout:
             uint8, (n, ceil(mirrors / 8)), little-endian: mirror ``k`` is bit ``k % 8`` of byte ``k // 8``.
         """
         values = self.check_bits(bits)
-        out = np.empty((len(values), self.n_bytes), dtype=np.uint8)
+        shape = (len(values), self.n_bytes)
+        if out is None:
+            out = np.empty(shape, dtype=np.uint8)
+        elif out.shape != shape or out.dtype != np.uint8 or not out.flags.c_contiguous:
+            raise ValueError(
+                f"out has shape {out.shape} and dtype {out.dtype}, but it must be {shape} of uint8, in C order."
+            )
         threads = default_threads() if threads is None else validation.integer("threads", threads, low=1)
         if self.kind == "plain":
             over_ranges(lambda a, b: self._pack_plain(values, out, a, b), len(values), threads)
