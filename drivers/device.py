@@ -19,7 +19,9 @@ from opusim.layout import MirrorPatterns
 
 from .acquisition import Acquisition, Exposure
 from .errors import NotReadyError
+from .exclusive import ExclusiveUse
 from .output_roi import check_roi
+from .recognition import FORMATTED
 from .settings import OPU_TYPES, microseconds
 from .types import AcqState, OutputRoiStrategy, Roi, Tuple2D
 
@@ -68,6 +70,9 @@ class OpuDevice:
         Most bytes that a stored matrix may take.
     bench : opusim.bench.OpticalBench, optional
         A bench to drive, in place of one made from `device` and the arguments after it.
+    exclusive : bool
+        Whether only one process at a time may have a device of this name open; `open` then raises an
+        OpuAlreadyUsedException in a second one. Set before `open`.
 
     Notes
     -----
@@ -94,6 +99,7 @@ class OpuDevice:
         execution: str = "auto",
         memory_budget: int | None = None,
         bench: OpticalBench | None = None,
+        exclusive: bool = False,
     ) -> None:
         self._bench = bench
         # Frames and seconds that a bench starts from: those of the bench that was left behind by a pickle.
@@ -120,6 +126,7 @@ class OpuDevice:
         self.opu_type = validation.choice("opu_type", operation.opu_type if opu_type is None else opu_type, OPU_TYPES)
         self.name = self.device_model.name if name is None else str(name)
         self.verbose = verbose
+        self.exclusive = validation.flag("exclusive", exclusive)
         # Programs reach for this private name to work round a fault of the real electronics.
         self.__opu = SimpleNamespace(nb_prelim=validation.integer("sequence_nb_prelim", sequence_nb_prelim, low=0))
         self._fresh()
@@ -134,6 +141,7 @@ class OpuDevice:
         self.lock = threading.RLock()
         self._active = False
         self._acquisitions: list[AcqState] = []
+        self._use: ExclusiveUse | None = None
         # Whose region and times are set: a fit on a device that it shares sets them again if they are another's.
         self.settings_owner: object | None = None
 
@@ -191,6 +199,11 @@ class OpuDevice:
     def output_dtype(self) -> np.dtype:
         """Type of the counts: uint8 up to 8 bits, uint16 above, float32 if they are not rounded."""
         return np.dtype(self.device_model.camera.dtype)
+
+    @property
+    def black_level_dn(self) -> float:
+        """What the camera gives in the dark, in grey levels."""
+        return float(self.device_model.camera.black_level_dn)
 
     def versions(self) -> str:
         """Return name and version of what is simulated, over several lines."""
@@ -285,8 +298,16 @@ class OpuDevice:
         return self._active
 
     def open(self) -> None:
-        """Open the device; nothing happens if it is open."""
+        """Open the device; nothing happens if it is open.
+
+        Raises
+        ------
+        OpuAlreadyUsedException
+            If the device is exclusive and another process has it open.
+        """
         with self.lock:
+            if self.exclusive and self._use is None:
+                self._use = ExclusiveUse(self.name)
             self._active = True
 
     def close(self) -> None:
@@ -294,6 +315,9 @@ class OpuDevice:
         with self.lock:
             self._acquisitions.clear()
             self._active = False
+            if self._use is not None:
+                self._use.release()
+                self._use = None
 
     def __enter__(self) -> OpuDevice:
         """Open the device."""
@@ -483,9 +507,13 @@ class OpuDevice:
 
     def _fill(self, ins: np.ndarray, out: np.ndarray) -> None:
         settings = self.exposure()
-        for start in range(0, len(out), _PATTERNS_PER_STEP):
-            stop = min(len(out), start + _PATTERNS_PER_STEP)
-            out[start:stop] = self.project(ins[start:stop], out.shape[1], settings=settings)
+        for rows, patterns in FORMATTED.split(ins[: len(out)], self.input_shape):
+            if patterns is not None:
+                out[rows] = self.project(patterns, out.shape[1], settings=settings)
+                continue
+            for start in range(rows.start, rows.stop, _PATTERNS_PER_STEP):
+                stop = min(rows.stop, start + _PATTERNS_PER_STEP)
+                out[start:stop] = self.project(ins[start:stop], out.shape[1], settings=settings)
 
     # ------------------------------------------------------------------ copies
 
@@ -498,7 +526,7 @@ class OpuDevice:
         state = self.__dict__.copy()
         if self._bench is not None:
             state["_start"] = self._bench.clock.frames, self._bench.clock.elapsed_s
-        for name in ("lock", "_acquisitions", "_bench", "settings_owner"):
+        for name in ("lock", "_acquisitions", "_use", "_bench", "settings_owner"):
             state.pop(name)
         return state
 

@@ -13,3 +13,7 @@ class InputTypeError(TypeError, ValueError):
 
 class TooManyComponentsError(ValueError, IndexError):
     """More components than the sensor has pixels."""
+
+
+class OpuAlreadyUsedException(RuntimeError):  # noqa: N818 - the name that programs catch
+    """Another process holds a device that only one may hold."""

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import math
+from typing import Any
+
+import numpy as np
 
 from opusim import validation
 
 from . import runner, settings
 from .context import ContextArray
-from .device import Exposure, OpuDevice
+from .device import Exposure
 from .errors import InputTypeError
-from .output_roi import OutputRoi
+from .opu_base import OpuBase
 from .runner import Fit, Overrides
-from .types import AcqState, InputRoiStrategy, OutputRescaling, as_member
+from .types import AcqState, OutputRescaling
 from .user_input import InputTraits, UserInput, check_coder
 
-if TYPE_CHECKING:
-    from opusim.config import Device
 
-
-class OPU:
+class OPU(OpuBase):
     """Interface to a simulated optical processing unit: y = camera counts of |R x|^2.
 
     Parameters and methods are those of `lightonml.OPU` 1.4.3, and of the one-call interface before it. Those of our
@@ -105,205 +103,6 @@ class OPU:
     >>> y.shape, y.dtype.name
     ((5, 1000), 'uint8')
     """
-
-    def __init__(
-        self,
-        n_components: int = 200000,
-        opu_device: OpuDevice | None = None,
-        max_n_features: int = 1000,
-        config_file: str | Path = "",
-        config_override: dict[str, Any] | None = None,
-        verbose_level: int = -1,
-        input_roi_strategy: InputRoiStrategy | str = InputRoiStrategy.full,
-        open_at_init: bool | None = None,
-        disable_pbar: bool = False,
-        simulated: bool = False,
-        rescale: OutputRescaling | str = OutputRescaling.variance,
-        *,
-        features_fmt: Any = None,
-        dmd_strategy: Any = None,
-        device: str | Path | Device = "aurora",
-        seed: int = 0,
-        resolution: str | None = None,
-        execution: str = "auto",
-        memory_budget: int | None = None,
-    ) -> None:
-        self.rescale = rescale
-        self.input_roi_strategy = input_roi_strategy
-        self.verbose_level = validation.integer("verbose_level", verbose_level, low=-1)
-        self.disable_pbar = bool(disable_pbar)
-        self._simulated = bool(simulated)
-        self._fit: Fit | None = None
-        self.config_file = config_file
-        self._fresh()
-
-        self.device = self._make_device(
-            opu_device,
-            device=device,
-            seed=seed,
-            resolution=resolution,
-            execution=execution,
-            memory_budget=memory_budget,
-        )
-        config = settings.default_config(self.device.device_model)
-        config["type"], config["name"] = self.device.opu_type, self.device.name
-        config["input"]["frametime_us"] = self.device.frametime_us
-        config["output"]["exposure_us"] = self.device.exposure_us
-        if config_file:
-            settings.update_config(config, settings.read_config(config_file), name="config_file", strict=False)
-        if config_override is not None:
-            settings.update_config(config, copy.deepcopy(config_override), name="config_override", strict=True)
-        self._config = config
-        base = self._settings()
-        if opu_device is None:
-            self.device.opu_type, self.device.name = config["type"], str(config["name"])
-            self.device.frametime_us, self.device.exposure_us = base.frametime_us, base.exposure_us
-        self.n_components = n_components
-        if simulated:
-            self.max_n_features = max_n_features
-        if open_at_init is None or open_at_init:
-            self.open()
-
-    @staticmethod
-    def _make_device(given: OpuDevice | None, **arguments: Any) -> OpuDevice:
-        if given is None:
-            return OpuDevice(**arguments)
-        if not isinstance(given, OpuDevice):
-            raise TypeError(
-                f"opu_device is {given!r} ({type(given).__name__}), but it must be an opusim.drivers.OpuDevice or "
-                "None. To choose what is simulated, use device=."
-            )
-        defaults = inspect.signature(OPU.__init__).parameters
-        for name, value in arguments.items():
-            if value is not defaults[name].default and value != defaults[name].default:
-                raise ValueError(f"{name} is {value!r}, but with opu_device it cannot be given: that has its own.")
-        return given
-
-    def __repr__(self) -> str:
-        """Say which device it is, whether it is open, and what it was fitted to."""
-        state = "open" if self.device.active else "closed"
-        fit = "no fit" if self._fit is None else f"n_features={self._fit.traits.shown}"
-        device = f"device={self.device.name!r}, seed={self.device.seed}"
-        return f"OPU(n_components={self.n_components}, {device}, {state}, {fit})"
-
-    def _fresh(self) -> None:
-        self._online: Any = None
-        self._was_active: list[bool] = []
-
-    # ------------------------------------------------------------------ configuration
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The configuration, a dict shaped as the JSON file of a real device; the next fit reads it."""
-        return self._config
-
-    def _settings(self) -> settings.Settings:
-        return settings.check_config(self._config, self.device.nb_features, self.device.output_shape_max)
-
-    def _output_roi(self) -> OutputRoi:
-        s = self._settings()
-        return OutputRoi(
-            self.device.output_shape_max, self.device.output_roi_strategy, s.allowed_roi, s.minimum_output_size
-        )
-
-    @property
-    def n_components(self) -> int:
-        """Components of an output vector. Setting it chooses the region of interest on the camera, at once."""
-        return self._n_components
-
-    @n_components.setter
-    def n_components(self, value: int) -> None:
-        regions = self._output_roi()
-        n = validation.integer("n_components", value, low=1)
-        roi = regions.compute_roi(n)
-        with self.device.lock:
-            self._n_components = n
-            self.device.output_roi = roi
-            if self._fit is not None and self.device.settings_owner is self._fit:
-                self._set_frametime(self._fit)
-            else:
-                # Another OPU may be using this device: it must see that its region is gone.
-                self.device.settings_owner = None
-
-    @property
-    def max_n_components(self) -> int:
-        """Most components: the pixels of the camera that may be read."""
-        return self._output_roi().max_components
-
-    @property
-    def max_n_features(self) -> int:
-        """Most features of a vector: the number of mirrors."""
-        return self.device.nb_features
-
-    @max_n_features.setter
-    def max_n_features(self, value: int) -> None:
-        if not self._simulated:
-            raise AttributeError(
-                f"max_n_features can't be set to {value!r}: it is the number of mirrors, {self.device.nb_features}. "
-                "Programs made for lightonml's simulator may set it with simulated=True."
-            )
-        # Nothing has to be resized: the medium has all of its inputs. Only the number is checked.
-        validation.integer("max_n_features", value, low=1, high=self.device.nb_features)
-
-    @property
-    def input_roi_strategy(self) -> InputRoiStrategy:
-        """Which part of the mirrors shows the features, from the next fit on."""
-        return self._input_roi_strategy
-
-    @input_roi_strategy.setter
-    def input_roi_strategy(self, value: InputRoiStrategy | str) -> None:
-        self._input_roi_strategy = as_member("input_roi_strategy", value, InputRoiStrategy)
-
-    @property
-    def rescale(self) -> OutputRescaling:
-        """Scale of the linear transform."""
-        return self._rescale
-
-    @rescale.setter
-    def rescale(self, value: OutputRescaling | str) -> None:
-        self._rescale = as_member("rescale", value, OutputRescaling)
-
-    def version(self, devices: bool = False) -> str:
-        """Return name and version of the device and of the software, over several lines.
-
-        Parameters
-        ----------
-        devices : bool
-            Whether to add what the low-level device says about itself.
-        """
-        import opusim
-
-        c = self._config
-        device = f"OPU {c['name']}-{c['version']}-{c['location']}"
-        lines = [f"{device}; core type {c['core_type']}, core version {c['core_version']}"]
-        lines.append(f"opusim version {opusim.__version__}")
-        if devices:
-            lines.append(self.device.versions())
-        return "\n".join(lines)
-
-    # ------------------------------------------------------------------ open and closed
-
-    def open(self) -> None:
-        """Open the device; nothing happens if it is open."""
-        if not self.device.active:
-            self.device.open()
-            self.device.reserve(self._settings().n_samples_by_pass)
-
-    def close(self) -> None:
-        """Close the device and end the online mode; settings and fit are kept."""
-        self._end_online()
-        self.device.close()
-
-    def __enter__(self) -> OPU:
-        """Open the device for the length of a with block."""
-        self._was_active.append(self.device.active)
-        self.open()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        """Close the device, unless it was open before the with block."""
-        if not self._was_active.pop():
-            self.close()
 
     # ------------------------------------------------------------------ fit
 
@@ -398,26 +197,6 @@ class OPU:
             self._begin_online()
         return data
 
-    def _apply(self, fit: Fit) -> None:
-        """Set region and times of the low-level device."""
-        self.device.output_roi = self._output_roi().compute_roi(self._n_components)
-        self.device.exposure_us = fit.exposure_us
-        self._set_frametime(fit)
-        self.device.settings_owner = fit
-
-    def _set_frametime(self, fit: Fit) -> None:
-        readout_us = self.device.readout_us(self.device.output_shape[1])
-        self.device.frametime_us = runner.frametime_us(fit, self._settings(), readout_us, self.device.exposure_us)
-
-    def _begin_online(self) -> None:
-        self._online = self.device.acquiring(online=True)
-        self._online.__enter__()
-
-    def _end_online(self) -> None:
-        if self._online is not None:
-            self._online.__exit__(None, None, None)
-            self._online = None
-
     # ------------------------------------------------------------------ transform
 
     def transform(self, X: Any, encoder_cls: Any = None, decoder_cls: Any = None) -> Any:
@@ -446,12 +225,7 @@ class OPU:
         TypeError, ValueError
             If `X` is not what it may be, or holds no vector. The OPU can be used on.
         """
-        self.device.check_open()
-        for name, coder in (("encoder_cls", encoder_cls), ("decoder_cls", decoder_cls)):
-            if coder is not None:
-                check_coder(name, coder)
-        encoder: Any = encoder_cls() if inspect.isclass(encoder_cls) else encoder_cls
-        bits = X if encoder is None else encoder.transform(X)
+        encoder, bits = self._encode(X, encoder_cls, decoder_cls)
         fit = self._fit
         if fit is None:
             data = self._make_fit(bits, None, False, False, False, {})
@@ -459,13 +233,25 @@ class OPU:
             assert fit is not None and data is not None
         else:
             data = UserInput.from_traits(bits, fit.traits)
-        counts: Any = self._run(fit, data)
-        if decoder_cls is not None:
-            decoder = decoder_cls
-            if inspect.isclass(decoder_cls):
-                decoder = decoder_cls(**encoder.get_params()) if hasattr(encoder, "get_params") else decoder_cls()
-            counts = decoder.transform(counts)
-        return data.like_input(counts)
+        return data.like_input(self._decode(self._run(fit, data), encoder, decoder_cls))
+
+    def _encode(self, X: Any, encoder_cls: Any, decoder_cls: Any) -> tuple[Any, Any]:
+        """Return the encoder, if any, and what it makes of `X`."""
+        self.device.check_open()
+        for name, coder in (("encoder_cls", encoder_cls), ("decoder_cls", decoder_cls)):
+            if coder is not None:
+                check_coder(name, coder)
+        encoder: Any = encoder_cls() if inspect.isclass(encoder_cls) else encoder_cls
+        return encoder, X if encoder is None else encoder.transform(X)
+
+    @staticmethod
+    def _decode(values: Any, encoder: Any, decoder_cls: Any) -> Any:
+        if decoder_cls is None:
+            return values
+        decoder = decoder_cls
+        if inspect.isclass(decoder_cls):
+            decoder = decoder_cls(**encoder.get_params()) if hasattr(encoder, "get_params") else decoder_cls()
+        return decoder.transform(values)
 
     def _run(self, fit: Fit, data: UserInput) -> ContextArray:
         exposure, n_components, base = self._claim(fit)
@@ -476,7 +262,7 @@ class OPU:
             exposure,
             runner.output_size(fit, n_components, exposure),
             n_samples_by_pass=base.n_samples_by_pass,
-            progress=self.verbose_level >= 1 and not self.disable_pbar,
+            progress=self._shows_progress,
         )
 
     def _claim(self, fit: Fit) -> tuple[Exposure, int, settings.Settings]:
@@ -488,16 +274,63 @@ class OPU:
             return self.device.exposure(), self._n_components, base
 
     def linear_transform(self, X: Any, encoder_cls: Any = None, decoder_cls: Any = None) -> Any:
-        """Return R x itself, not its intensity. It needs a calibration, which this version does not have.
+        """Show vectors and return R x itself, not its intensity.
+
+        It is put together from the counts of several frames for each vector, without a reference arm: two frames a
+        vector, and three for each 64 vectors begun (`opusim.drivers.linear_reconstruction`).
+
+        Parameters
+        ----------
+        X, encoder_cls, decoder_cls : object
+            As for `transform`.
+
+        Returns
+        -------
+        ContextArray or torch.Tensor
+            float32, (*batch dimensions, n_components), scaled by `rescale`: "variance" divides R x by
+            sqrt(n_features), "norm" by sqrt(n_components), "none" by nothing; the entries of R are i.i.d. N(0, 1).
 
         Raises
         ------
+        NotReadyError
+            If the device is closed, in online mode, or the features do not use all the mirrors that the strategy full
+            gives them. A RuntimeError and an AssertionError.
         RuntimeError
-            Always.
+            If the input is packed.
+        TypeError, ValueError
+            If `X` is not what it may be.
+
+        Notes
+        -----
+        The matrix is that of `transform`, but for a fixed sign of each column and a phase of each row. Features in one
+        dimension fill the array. Those in two dimensions leave mirrors that are always on beside them: R x is linear
+        then too, but the entries of R are not i.i.d.
         """
-        raise RuntimeError(
-            "linear_transform needs a calibration of the device, which it does not have; transform gives intensities."
+        encoder, bits = self._encode(X, encoder_cls, decoder_cls)
+        fit = self._fit
+        if fit is None:
+            data = self._make_fit(bits, None, False, False, False, {})
+            fit = self._fit
+            assert fit is not None and data is not None
+        else:
+            data = UserInput.from_traits(bits, fit.traits)
+        exposure, n_components, base = self._claim(fit)
+        raw = runner.run_linear(
+            fit,
+            data,
+            self.device,
+            exposure,
+            runner.output_size(fit, n_components, exposure),
+            n_samples_by_pass=base.n_samples_by_pass,
+            progress=self._shows_progress,
         )
+        result = self._decode(raw, encoder, decoder_cls)
+        # After the decoder, as the real driver does it.
+        if self.rescale is OutputRescaling.variance:
+            result = result / np.float32(base.stdev * math.sqrt(fit.traits.n_features_s))
+        elif self.rescale is OutputRescaling.norm:
+            result = result / np.float32(base.stdev * math.sqrt(n_components))
+        return data.like_input(result)
 
     def fit_transform1d(self, X: Any, packed: bool = False, **override: Any) -> Any:
         """Fit on `X` with `fit1d`, then `transform` it."""

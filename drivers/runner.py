@@ -17,6 +17,7 @@ import numpy as np
 from opusim import validation
 from opusim.layout import MirrorLayout, MirrorPatterns
 
+from . import linear_reconstruction
 from .context import Context, ContextArray
 from .device import Exposure, OpuDevice
 from .errors import NotReadyError, TooManyComponentsError
@@ -96,6 +97,8 @@ class Fit:
         Exposure for this much light.
     overrides : Overrides
         What was asked for.
+    strategy : InputRoiStrategy
+        By which the input region was chosen.
     """
 
     traits: InputTraits
@@ -103,6 +106,13 @@ class Fit:
     n_ones: int | None
     exposure_us: int
     overrides: Overrides
+    strategy: InputRoiStrategy
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the features use all the mirrors that they can."""
+        strategy, roi = self.strategy, self.overrides.input_roi
+        return self.layout.kind == "plain" or (strategy is InputRoiStrategy.full and roi is None)
 
     @property
     def bitorder(self) -> str:
@@ -187,7 +197,7 @@ def make_fit(
             f"exposure_us is overridden with {exposure_us}, while {n_ones} mirrors on would need it to be reduced by a "
             f"factor {excess:.3g}: pixels may saturate."
         )
-    return Fit(traits, layout, n_ones, exposure_us, overrides)
+    return Fit(traits, layout, n_ones, exposure_us, overrides, strategy)
 
 
 def _warn(text: str) -> None:
@@ -278,6 +288,63 @@ def run(
     )
     fit.describe(context)
     return ContextArray(data.shape_output(result), context)
+
+
+def run_linear(
+    fit: Fit,
+    data: UserInput,
+    device: OpuDevice,
+    exposure: Exposure,
+    n_out: int,
+    *,
+    n_samples_by_pass: int,
+    progress: bool,
+) -> ContextArray:
+    """Show the frames of the linear transform by intensities and put R x together; parameters as for `run`.
+
+    Returns
+    -------
+    ContextArray
+        float32, (*batch_shape, n_out), entries of R of variance 1 (`linear_reconstruction`).
+
+    Raises
+    ------
+    NotReadyError
+        If the device is closed or in online mode, or the features do not fill the mirrors.
+    RuntimeError
+        If the input is packed.
+    """
+    device.check_open()
+    data.check_binary()
+    if device.acq_state is AcqState.online:
+        raise NotReadyError("The device is in online mode, but the linear transform takes several frames a vector.")
+    if data.traits.packed:
+        raise RuntimeError("X is packed, but the linear transform takes bits that are not: use numpy.unpackbits.")
+    if not fit.is_full:
+        raise NotReadyError(
+            f"The input region is {fit.layout.roi_size} mirrors, but linear_transform needs all that the strategy full "
+            "gives: fit with input_roi_strategy full and without input_roi."
+        )
+    start = dt.datetime.now()
+    n, n_features = data.n_samples, data.traits.n_features_s
+    decoder = linear_reconstruction.Decoder(n, n_out, n_features, device.black_level_dn)
+    # Whole blocks at a time: their frames hold the anchors that they need.
+    frame_bytes = max(n_features, n_out * device.output_dtype.itemsize)
+    per_block = linear_reconstruction.frames_needed(linear_reconstruction.BLOCK)
+    blocks = max(1, min(n_samples_by_pass, _PASS_BYTES // frame_bytes) // per_block)
+    step = blocks * linear_reconstruction.BLOCK
+    total = linear_reconstruction.frames_needed(n)
+    with device.acquiring(n_images=min(total, step)), _Bar(total, progress) as bar:
+        for first in range(0, n, step):
+            bits = linear_reconstruction.encode(data.bits(first, min(n, first + step), fit.bitorder))
+            shown = bar.from_start(linear_reconstruction.frames_needed(first))
+            patterns = MirrorPatterns(bits, fit.layout)
+            decoder.add(device.project(patterns, n_out, settings=exposure, progress=shown))
+    context = Context(
+        exposure.frametime_us, exposure.exposure_us, exposure.output_roi, start, dt.datetime.now(), exposure.gain_dB
+    )
+    fit.describe(context)
+    return ContextArray(data.shape_output(decoder.finish()), context)
 
 
 def _pass(

@@ -37,6 +37,8 @@ class Settings:
         Whether the device has no online mode.
     stdev : float
         Standard deviation that the linear transform divides by.
+    exclusive : bool
+        Whether only one process at a time may open the device.
     """
 
     frametime_us: int
@@ -47,6 +49,7 @@ class Settings:
     allowed_roi: Roi | None = None
     no_single_transform: bool = False
     stdev: float = 1.0
+    exclusive: bool = False
 
 
 def default_config(device: Any) -> dict[str, Any]:
@@ -88,6 +91,7 @@ def default_config(device: Any) -> dict[str, Any]:
         "sequence_nb_prelim": 0,
         "detect_trigger_issue": False,
         "no_single_transform": False,
+        "exclusive": False,
     }
 
 
@@ -177,6 +181,7 @@ def check_config(config: Mapping[str, Any], input_size: int, output_shape: Tuple
         allowed_roi=check_roi("output.allowed_roi", roi, output_shape) if roi else None,
         no_single_transform=validation.flag("no_single_transform", config.get("no_single_transform", False)),
         stdev=validation.number("output.stdev", table_out.get("stdev", 1.0), low=0.0, high=1e12, low_open=True),
+        exclusive=validation.flag("exclusive", config.get("exclusive", False)),
     )
 
 

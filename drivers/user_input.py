@@ -251,12 +251,17 @@ class UserInput:
 
     def like_input(self, Y: Any) -> Any:
         """Return the result as what the input was: an array, or a tensor on the same device."""
-        if self.torch_device is None:
-            return Y
-        import torch
+        return like(Y, self.torch_device)
 
-        tensor = Y if isinstance(Y, torch.Tensor) else torch.from_numpy(np.asarray(Y))
-        return tensor.to(self.torch_device)
+
+def like(Y: Any, torch_device: Any) -> Any:
+    """Return `Y`, or a tensor of it on `torch_device` if that is not None."""
+    if torch_device is None:
+        return Y
+    import torch
+
+    tensor = Y if isinstance(Y, torch.Tensor) else torch.from_numpy(np.asarray(Y))
+    return tensor.to(torch_device)
 
 
 _POPCOUNT = np.array([bin(k).count("1") for k in range(256)], dtype=np.int64)

@@ -397,11 +397,6 @@ def test_encoders_and_decoders(opu):
     assert isinstance(opu.transform(torch.from_numpy(x), Doubling, Cutting), torch.Tensor)
 
 
-def test_linear_transform_needs_a_calibration(opu):
-    with pytest.raises(RuntimeError, match="calibration"):
-        opu.linear_transform(bits(3, 100))
-
-
 # ---------------------------------------------------------------- open, closed, online
 
 

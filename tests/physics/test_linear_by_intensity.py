@@ -1,0 +1,110 @@
+"""The linear transform by intensities: its algebra, and the statistics of its matrix (physics.md section 2)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from opusim import OPU
+from opusim.drivers import linear_reconstruction as method
+from opusim.theory import marchenko_pastur_cdf
+
+N_FEATURES, N_PIXELS = 400, 4000
+
+
+@pytest.fixture(scope="module")
+def matrix() -> np.ndarray:
+    """The matrix of a noise-free device, entry by entry, float64 (pixels, features)."""
+    with OPU(N_PIXELS, device="ideal", rescale="none") as opu:
+        opu.fit1d(n_features=N_FEATURES)
+        return np.asarray(opu.linear_transform(np.eye(N_FEATURES, dtype=np.uint8)), dtype=np.float64).T
+
+
+def test_exact_for_any_padding_field():
+    """y is the closed form, times a number for each pixel, for a field p of any size.
+
+    An algebraic identity; the result is float32, and differences of numbers 100 times larger: 1e-5 of its rms.
+    """
+    rng = np.random.default_rng(1)
+    n, m, k = 50, 30, 100
+    M = rng.normal(size=(m, n)) + 1j * rng.normal(size=(m, n))
+    p = 20 * (rng.normal(size=m) + 1j * rng.normal(size=m))
+    x = rng.integers(0, 2, (k, n), dtype=np.uint8)
+    frames = method.encode(x)
+    assert set(np.unique(frames)) == {0, 1} and frames.shape == (method.frames_needed(k), n)
+    intensities = np.abs(frames @ M.T + p) ** 2
+    decoder = method.Decoder(k, m, n, 0.0)
+    decoder.add(intensities)
+    raw = decoder.finish()
+    reference = M.sum(axis=1) + 2 * p
+    closed = 2 * np.real(np.conj(reference) * (x @ ((1 - 2.0 * method.anchor(n)) * M).T))
+    scale = (raw * closed).sum(axis=0) / np.square(closed).sum(axis=0)
+    assert np.all(scale > 0)
+    assert np.max(np.abs(raw - scale * closed)) < 1e-5 * np.sqrt(np.mean(np.square(raw)))
+
+
+def test_linear_on_the_noise_free_device(matrix):
+    """y is linear in x to 1e-4 of its rms (float32 fields)."""
+    rng = np.random.default_rng(2)
+    x = rng.integers(0, 2, (200, N_FEATURES), dtype=np.uint8)
+    with OPU(N_PIXELS, device="ideal", rescale="none") as opu:
+        opu.fit1d(x)
+        y = np.asarray(opu.linear_transform(x))
+        first, second = x.copy(), x.copy()
+        first[:, 200:], second[:, :200] = 0, 0
+        halves = np.asarray(opu.linear_transform(first)) + np.asarray(opu.linear_transform(second))
+    rms = np.sqrt(np.mean(np.square(y)))
+    assert np.sqrt(np.mean(np.square(y - x @ matrix.T))) < 1e-4 * rms
+    assert np.sqrt(np.mean(np.square(y - halves))) < 1e-4 * rms
+
+
+def test_entries_are_normal_but_in_one_direction(matrix):
+    """Off the direction 1 - 2 r: mean 0, variance 1, normal. Along it: sqrt(2) Rayleigh (closed forms of the module).
+
+    1.6 million entries, 4 sigma each: the mean to .0032, the excess kurtosis to 4 sqrt(24 / 1.6e6) = .016 and the .02
+    that the two per cent of pixels with a limited reference add; the variance to 4 * .6 / sqrt(4000) = .038, as the
+    scale comes from the mean level of 4 000 pixels. The Rayleigh test: mean sqrt(pi / 2) to 4 * .66 / sqrt(4000).
+    """
+    d = (1 - 2.0 * method.anchor(N_FEATURES)) / np.sqrt(N_FEATURES)
+    along = matrix @ d
+    rest = matrix - along[:, None] * d
+    freedom = 1 - 1 / N_FEATURES
+    assert abs(rest.mean()) < 0.0032
+    assert abs(rest.var() / freedom - 1) < 0.038
+    assert abs(stats.kurtosis(rest, axis=None)) < 0.036
+    assert along.min() > 0
+    assert abs(along.mean() - np.sqrt(np.pi / 2)) < 0.042
+    # Kolmogorov-Smirnov against sqrt(2) Rayleigh(1/sqrt 2) = Rayleigh(1): false alarm 1e-4, and .02 for the limit.
+    assert stats.kstest(along / np.sqrt(rest.var()), stats.rayleigh.cdf).statistic < 2.23 / np.sqrt(N_PIXELS) + 0.02
+
+
+def test_entries_are_independent(matrix):
+    """Singular values off the special direction follow Marchenko and Pastur: KS < .02, as for the medium."""
+    d = (1 - 2.0 * method.anchor(N_FEATURES)) / np.sqrt(N_FEATURES)
+    rest = matrix - (matrix @ d)[:, None] * d
+    singular = np.linalg.svd(rest / np.sqrt(N_PIXELS * rest.var()), compute_uv=False)[:-1]
+    assert stats.kstest(singular, lambda s: marchenko_pastur_cdf(s, N_FEATURES / N_PIXELS)).statistic < 0.02
+
+
+def test_noise_of_the_default_device():
+    """Two transforms of one batch differ by what the camera's noise gives through the closed form.
+
+    With s^2 the noise variance of a count at half the mean level, frames a and b give var 2 s^2, the anchors little
+    (averaged over 8 blocks), so that y repeats to 2 s scale: checked per pixel in the median, within 10 % (512
+    vectors: the estimate itself is good to 3 %, the rest is the spread of levels over the vectors).
+    """
+    rng = np.random.default_rng(3)
+    x = rng.integers(0, 2, (512, 200), dtype=np.uint8)
+    with OPU(500, rescale="none") as opu:
+        opu.fit1d(x)
+        a, b = np.asarray(opu.linear_transform(x)), np.asarray(opu.linear_transform(x))
+        level = np.asarray(opu.transform(x)).mean(axis=0, dtype=np.float64)
+        ones = np.asarray(opu.transform(np.ones((300, 200), dtype=np.uint8))).mean(axis=0, dtype=np.float64)
+        camera = opu.device.device_model.camera
+    black, gain = camera.black_level_dn, camera.gain_dn_per_e
+    mean_ones = np.mean(ones) - black
+    noise = np.sqrt(gain * (level - black) + (gain * camera.read_noise_e) ** 2 + 1 / 12)  # EMVA 1288, eq. 7 ff.
+    scale = np.sqrt(2 * 200 / mean_ones) / (2 * np.sqrt(np.maximum(ones - black, 0.02 * mean_ones)))
+    expected = 2 * noise * scale
+    assert abs(np.median((a - b).std(axis=0) / expected) - 1) < 0.1
