@@ -1,0 +1,117 @@
+"""The OPU under lightonml's names: what programs for the product get, of either generation.
+
+It differs from `opusim.OPU` in three things: `linear_transform` is always put together from intensities, as the
+product did it; the device comes from the environment or a device's json, as there are no arguments for it
+(`opusim.drivers.environment`); and ``simulated=True`` gives lightonml's own noise-free simulator.
+"""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+from opusim import validation
+
+from . import environment
+from .device import OpuDevice
+from .opu import OPU as _OPU
+from .settings import read_config
+from .simulated_device import SimulatedOpuDevice
+from .types import InputRoiStrategy, OutputRescaling
+
+_verbose_level = 0
+
+
+def get_verbose_level() -> int:
+    """Return the level that `set_verbose_level` was given; 0 at first."""
+    return _verbose_level
+
+
+def set_verbose_level(verbose_level: int) -> None:
+    """Set how much is told: from 1 on, batches show a progress bar. For OPUs that have no level of their own."""
+    global _verbose_level
+    _verbose_level = validation.integer("verbose_level", verbose_level, low=-1)
+
+
+class OPU(_OPU):
+    """Interface to a simulated optical processing unit, under lightonml's names.
+
+    Parameters
+    ----------
+    n_components, opu_device, max_n_features, config_file, config_override, verbose_level, input_roi_strategy,
+    open_at_init, disable_pbar, simulated, rescale, features_fmt, dmd_strategy : object
+        As for `opusim.OPU`; `verbose_level` -1 follows `set_verbose_level`. With ``simulated=True``, or an
+        `opu_device` that is a `SimulatedOpuDevice`, the OPU is lightonml's simulator: |X R|^2 in float32, no noise, a
+        stored matrix of `max_n_features` rows.
+
+    Raises
+    ------
+    ValueError
+        If `simulated` comes with an `opu_device`.
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> OPU:
+        """Make the simulator where one is asked for."""
+        if cls is OPU and _wants_simulator(args, kwargs):
+            from .simulated_opu import SimulatorOPU
+
+            return object.__new__(SimulatorOPU)
+        return object.__new__(cls)
+
+    def __init__(
+        self,
+        n_components: int = 200000,
+        opu_device: OpuDevice | SimulatedOpuDevice | None = None,
+        max_n_features: int = 1000,
+        config_file: str | Path = "",
+        config_override: dict[str, Any] | None = None,
+        verbose_level: int = -1,
+        input_roi_strategy: InputRoiStrategy | str = InputRoiStrategy.full,
+        open_at_init: bool | None = None,
+        disable_pbar: bool = False,
+        simulated: bool = False,
+        rescale: OutputRescaling | str = OutputRescaling.variance,
+        *,
+        features_fmt: Any = None,
+        dmd_strategy: Any = None,
+    ) -> None:
+        super().__init__(
+            n_components,
+            opu_device,  # type: ignore[arg-type]
+            max_n_features,
+            config_file or environment.selected().config_path or "",
+            config_override,
+            verbose_level,
+            input_roi_strategy,
+            open_at_init,
+            disable_pbar,
+            False,
+            rescale,
+        )
+
+    def _make_device(self, given: OpuDevice | None, **arguments: Any) -> OpuDevice:
+        if given is not None:
+            return super()._make_device(given)
+        kind = read_config(self.config_file).get("type") if self.config_file else None
+        choice = environment.selected(kind)
+        return OpuDevice(
+            choice.config["type"], device=choice.device, seed=choice.seed, name=str(choice.config["name"]),
+            exclusive=choice.exclusive,
+        )  # fmt: skip
+
+    @property
+    def _shows_progress(self) -> bool:
+        level = self.verbose_level if self.verbose_level >= 0 else get_verbose_level()
+        return level >= 1 and not self.disable_pbar
+
+
+_POSITION = {name: i for i, name in enumerate(list(inspect.signature(OPU.__init__).parameters)[1:])}
+
+
+def _wants_simulator(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    def given(name: str) -> Any:
+        place = _POSITION[name]
+        return args[place] if len(args) > place else kwargs.get(name)
+
+    return bool(given("simulated")) or isinstance(given("opu_device"), SimulatedOpuDevice)

@@ -1,0 +1,198 @@
+"""lightonml's simulator behind the calls of an OPU."""
+
+from __future__ import annotations
+
+import datetime as dt
+import inspect
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from opusim import validation
+
+from .compat import OPU
+from .context import Context, ContextArray
+from .errors import InputTypeError, NotReadyError
+from .simulated_device import SimulatedOpuDevice
+from .types import FeaturesFormat, InputRoiStrategy, OutputRescaling
+from .user_input import InputTraits, as_numpy, check_coder, like
+
+
+class SimulatorOPU(OPU):
+    """lightonml's simulator behind the same calls: |X R|^2, or X R, without mirrors, noise or camera.
+
+    Made by ``OPU(simulated=True)``. Inputs may be any numbers. `linear_transform` gives the real part of X R, divided
+    as `rescale` says; lightonml does so too, on top of the 1 / sqrt(n_features) that R has.
+    """
+
+    device: Any
+
+    def __init__(
+        self,
+        n_components: int = 200000,
+        opu_device: SimulatedOpuDevice | None = None,
+        max_n_features: int = 1000,
+        config_file: str | Path = "",
+        config_override: dict[str, Any] | None = None,
+        verbose_level: int = -1,
+        input_roi_strategy: InputRoiStrategy | str = InputRoiStrategy.full,
+        open_at_init: bool | None = None,
+        disable_pbar: bool = False,
+        simulated: bool = False,
+        rescale: OutputRescaling | str = OutputRescaling.variance,
+        *,
+        features_fmt: Any = None,
+        dmd_strategy: Any = None,
+    ) -> None:
+        if simulated and opu_device is not None:
+            raise ValueError("simulated is True and opu_device is given, but only one of them may be.")
+        self.device = SimulatedOpuDevice() if opu_device is None else opu_device
+        self.rescale = rescale
+        self.input_roi_strategy = input_roi_strategy
+        self.verbose_level = validation.integer("verbose_level", verbose_level, low=-1)
+        self.disable_pbar = bool(disable_pbar)
+        self.config_file = config_file
+        self._config = {}
+        self._traits: InputTraits | None = None
+        self._was_active = []
+        self._n_features = validation.integer("max_n_features", max_n_features, low=1)
+        self.n_components = n_components
+        if open_at_init is None or open_at_init:
+            self.open()
+
+    def __repr__(self) -> str:
+        """Say what it is."""
+        return f"OPU(n_components={self.n_components}, max_n_features={self._n_features}, simulated=True)"
+
+    @property
+    def n_components(self) -> int:
+        """Components of an output vector: columns of the matrix, which is drawn again when this is set."""
+        return self._n_components
+
+    @n_components.setter
+    def n_components(self, value: int) -> None:
+        self._n_components = validation.integer("n_components", value, low=1)
+        self._draw()
+
+    @property
+    def max_n_components(self) -> int:
+        """No limit but memory: pixels of the largest camera of a real device."""
+        return 2048 * 1088
+
+    @property
+    def max_n_features(self) -> int:
+        """Rows of the matrix, which is drawn again when this is set."""
+        return self._n_features
+
+    @max_n_features.setter
+    def max_n_features(self, value: int) -> None:
+        self._n_features = validation.integer("max_n_features", value, low=1)
+        self._draw()
+
+    def _draw(self) -> None:
+        matrix = self.device.random_matrix
+        if matrix is None or matrix.shape != (self._n_features, self._n_components):
+            self.device.build_random_matrix(self._n_features, self._n_components)
+
+    def version(self, devices: bool = False) -> str:
+        """Return the version of the software, and with `devices` what the device says."""
+        import opusim
+
+        lines = [f"opusim version {opusim.__version__}"]
+        return "\n".join(lines + ([self.device.versions()] if devices else []))
+
+    def open(self) -> None:
+        """Open it."""
+        self.device.open()
+
+    def close(self) -> None:
+        """Close it; the fit is kept."""
+        self.device.close()
+
+    def _make_fit(
+        self, X: Any, n_features: Any, packed: bool, online: bool, is_2d: bool, override: dict[str, Any]
+    ) -> None:
+        if X is not None:
+            array, _ = as_numpy(X)
+            if is_2d and packed:
+                shape: Any = n_features
+            else:
+                shape = array.shape[-2:] if is_2d else array.shape[-1:]
+                shape = tuple(8 * s for s in shape) if packed else shape
+        else:
+            shape = n_features
+        if shape is None:
+            raise NotReadyError("X and n_features are None, but one of them must be given.")
+        traits = InputTraits(shape, packed)
+        if len(traits.n_features) != (2 if is_2d else 1):
+            raise ValueError(
+                f"n_features is {shape!r}, but {'fit2d takes two numbers' if is_2d else 'fit1d takes one'}."
+            )
+        if traits.n_features_s > self._n_features:
+            raise ValueError(
+                f"n_features is {traits.shown}, but the matrix has {self._n_features} rows: set max_n_features."
+            )
+        self._traits = traits
+
+    def _products(self, X: Any, encoder_cls: Any, decoder_cls: Any) -> tuple[Any, np.ndarray, tuple[int, ...], Any]:
+        for name, coder in (("encoder_cls", encoder_cls), ("decoder_cls", decoder_cls)):
+            if coder is not None:
+                check_coder(name, coder)
+        encoder: Any = encoder_cls() if inspect.isclass(encoder_cls) else encoder_cls
+        bits = X if encoder is None else encoder.transform(X)
+        if not self.device.active:
+            raise NotReadyError("The OPU isn't active, but it must be open for this: call open().")
+        if self._traits is None:
+            self._make_fit(bits, None, False, False, False, {})
+        traits = self._traits
+        assert traits is not None
+        array, place = as_numpy(bits)
+        if array.dtype.kind not in "buif":
+            raise InputTypeError(f"X has dtype {array.dtype}, but it must hold numbers.")
+        n_dims = len(traits.vector_shape)
+        if array.shape[array.ndim - n_dims :] != traits.vector_shape or array.ndim < n_dims:
+            raise ValueError(f"X has shape {array.shape}, but the fit was for vectors of {traits.vector_shape}.")
+        batch = array.shape[: array.ndim - n_dims]
+        rows = array.reshape(-1, *traits.vector_shape)
+        if traits.packed:
+            rows = np.unpackbits(rows, axis=1, count=traits.n_features_s)
+        rows = rows.reshape(len(rows), -1)
+        if rows.dtype.kind == "f":
+            rows = rows.astype(np.float32, copy=False)
+        return encoder, self.device.fields(rows), batch, place
+
+    def _finish(self, values: np.ndarray, batch: tuple[int, ...], encoder: Any, decoder_cls: Any) -> Any:
+        context = Context(fmt_type=FeaturesFormat.none, fmt_factor=0)
+        context.from_opu(self.device, dt.datetime.now())
+        return self._decode(ContextArray(values.reshape(*batch, -1), context), encoder, decoder_cls)
+
+    def transform(self, X: Any, encoder_cls: Any = None, decoder_cls: Any = None) -> Any:
+        """Return |X R|^2, float32 (*batch dimensions, n_components)."""
+        encoder, field, batch, place = self._products(X, encoder_cls, decoder_cls)
+        return like(self._finish(np.abs(field) ** 2, batch, encoder, decoder_cls), place)
+
+    def linear_transform(self, X: Any, encoder_cls: Any = None, decoder_cls: Any = None) -> Any:
+        """Return the real part of X R, divided as `rescale` says."""
+        encoder, field, batch, place = self._products(X, encoder_cls, decoder_cls)
+        result = self._finish(np.ascontiguousarray(field.real), batch, encoder, decoder_cls)
+        assert self._traits is not None
+        if self.rescale is OutputRescaling.variance:
+            result = result / np.float32(np.sqrt(self._traits.n_features_s))
+        elif self.rescale is OutputRescaling.norm:
+            result = result / np.float32(np.sqrt(self._n_components))
+        return like(result, place)
+
+    def _fit_and_run(self, X: Any, n_features: Any, packed: bool, is_2d: bool, override: dict[str, Any]) -> Any:
+        if X is None:
+            raise InputTypeError("X is None, but it must be an array.")
+        self._make_fit(X, n_features, packed, False, is_2d, override)
+        return self.transform(X)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return settings and fit."""
+        return {**self.__dict__, "_was_active": []}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore settings and fit."""
+        self.__dict__.update(state)

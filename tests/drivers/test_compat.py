@@ -1,0 +1,148 @@
+"""The OPU under lightonml's names, and lightonml's simulator behind it."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+
+from opusim import OPU as OWN
+from opusim.drivers import ContextArray, OpuDevice, compat
+from opusim.drivers.compat import OPU
+from opusim.drivers.simulated_device import SimulatedOpuDevice
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch):
+    for name in ("OPUSIM_DEVICE", "OPUSIM_SEED", "OPUSIM_EXCLUSIVE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def bits(*shape):
+    return np.random.default_rng(0).integers(0, 2, shape, dtype=np.uint8)
+
+
+def reference_matrix(n_features, n_components, seed=0):
+    """lightonml's formula (its documentation: N(0, 1) + i N(0, 1), over sqrt(n_features)), as drawn by numpy."""
+    draw = np.random.RandomState(seed)
+    real = (draw.standard_normal((n_features, n_components)) / np.sqrt(n_features)).astype(np.float32)
+    return real + 1j * (draw.standard_normal((n_features, n_components)) / np.sqrt(n_features)).astype(np.float32)
+
+
+def test_same_counts_as_our_own():
+    x = bits(5, 100)
+    with OPU(200) as opu, OWN(200) as own:
+        assert type(opu) is OPU and isinstance(opu, OWN)
+        assert np.array_equal(opu.fit_transform1d(x), own.fit_transform1d(x))
+
+
+def test_device_and_seed_from_the_environment(monkeypatch):
+    monkeypatch.setenv("OPUSIM_DEVICE", "ideal")
+    monkeypatch.setenv("OPUSIM_SEED", "4")
+    with OPU(50) as opu, OWN(50, device="ideal", seed=4) as own:
+        assert opu.device.name == "ideal" and opu.device.seed == 4
+        assert np.array_equal(opu.fit_transform1d(bits(3, 30)), own.fit_transform1d(bits(3, 30)))
+
+
+def test_json_gives_the_settings(monkeypatch, tmp_path):
+    path = tmp_path / "opu.json"
+    path.write_text(
+        '{"type": "type1", "name": "saturn", "output": {"exposure_us": 250}, "input": {"frametime_us": 900}}'
+    )
+    monkeypatch.setenv("OPUSIM_DEVICE", str(path))
+    with OPU(1000) as opu:
+        assert (opu.device.exposure_us, opu.device.frametime_us, opu.device.name) == (250, 900, "saturn")
+        assert opu.device.output_shape_max == (1920, 1080)
+    monkeypatch.delenv("OPUSIM_DEVICE")
+    with OPU(1000, config_file=path) as opu:
+        assert (opu.device.exposure_us, opu.device.output_shape_max) == (250, (1920, 1080))
+
+
+def test_verbose_level_shows_progress(capfd):
+    x = bits(4, 60)
+    try:
+        compat.set_verbose_level(1)
+        with OPU(10) as opu:
+            opu.fit_transform1d(x)
+        assert "OPU: transform" in capfd.readouterr().err
+        with OPU(10, verbose_level=0) as opu:
+            opu.fit_transform1d(x)
+        assert capfd.readouterr().err == ""
+    finally:
+        compat.set_verbose_level(0)
+
+
+# ---------------------------------------------------------------- simulated=True
+
+
+def test_simulator_has_lightonmls_numbers():
+    x = bits(6, 40)
+    with OPU(n_components=30, max_n_features=40, simulated=True) as opu:
+        y = opu.fit_transform1d(x)
+        field = x @ reference_matrix(40, 30)
+        assert isinstance(y, ContextArray) and y.dtype == np.float32
+        assert np.allclose(y, np.abs(field) ** 2, rtol=1e-5, atol=1e-6)
+        assert np.allclose(opu.linear_transform(x), field.real / np.sqrt(40), rtol=1e-5, atol=1e-6)
+
+
+def test_simulator_by_its_device_and_by_position():
+    device = SimulatedOpuDevice()
+    opu = OPU(20, device, 30)
+    assert isinstance(opu, OPU) and opu.device is device and opu.max_n_features == 30
+    opu.max_n_features = 50
+    assert device.random_matrix.shape == (50, 20)
+    opu.n_components = 10
+    assert device.random_matrix.shape == (50, 10)
+    opu.fit1d(n_features=50)
+    assert opu.transform(bits(50)).shape == (10,)
+
+
+def test_simulator_takes_any_numbers_and_shapes():
+    with OPU(n_components=20, max_n_features=12, simulated=True) as opu:
+        opu.fit2d(n_features=(3, 4))
+        x = np.linspace(-1, 2, 5 * 12).reshape(5, 3, 4)
+        assert np.allclose(opu.transform(x), np.abs(x.reshape(5, 12) @ reference_matrix(12, 20)) ** 2, rtol=1e-4)
+        opu.fit1d(bits(2, 3, 12))
+        assert opu.transform(bits(2, 3, 12)).shape == (2, 3, 20)
+        opu.fit1d(np.packbits(bits(4, 8), axis=1), packed=True)
+        with pytest.warns(UserWarning, match="8 features and the random matrix 12"):
+            packed = opu.transform(np.packbits(bits(4, 8), axis=1))
+        assert np.allclose(packed, np.abs(bits(4, 8) @ reference_matrix(12, 20)[:8]) ** 2, rtol=1e-4)
+
+
+def test_simulator_copies_and_pickles():
+    with OPU(n_components=20, max_n_features=12, simulated=True) as opu:
+        y = opu.fit_transform1d(bits(4, 12))
+        for other in (pickle.loads(pickle.dumps(opu)), copy.deepcopy(opu)):
+            assert np.array_equal(other.transform(bits(4, 12)), y)
+
+
+def test_simulator_and_torch():
+    torch = pytest.importorskip("torch")
+    with OPU(n_components=20, max_n_features=12, simulated=True) as opu:
+        y = opu.fit_transform1d(torch.from_numpy(bits(4, 12)))
+        assert isinstance(y, torch.Tensor) and y.dtype == torch.float32
+
+
+def test_simulator_errors():
+    with pytest.raises(ValueError, match="simulated is True and opu_device is given"):
+        OPU(10, opu_device=SimulatedOpuDevice(), simulated=True)
+    opu = OPU(n_components=10, max_n_features=12, simulated=True)
+    with pytest.raises(ValueError, match="set max_n_features"):
+        opu.fit1d(n_features=13)
+    with pytest.raises(AssertionError, match="one of them must be given"):
+        opu.fit1d()
+    opu.fit1d(n_features=12)
+    with pytest.raises(ValueError, match="but the fit was for vectors of"):
+        opu.transform(bits(3, 11))
+    opu.close()
+    with pytest.raises(AssertionError, match="isn't active"):
+        opu.transform(bits(3, 12))
+
+
+def test_a_device_of_another_kind_is_refused():
+    with pytest.raises(TypeError, match="opu_device"):
+        OPU(10, opu_device=object())
+    assert OPU(10, opu_device=OpuDevice(), open_at_init=False).device.name == "aurora"
