@@ -6,6 +6,7 @@ from .context import Context, ContextArray
 from .device import OpuDevice
 from .errors import InputTypeError, NotReadyError, TooManyComponentsError
 from .opu import OPU
+from .standin import install
 from .types import AcqState, FeaturesFormat, InputRoiStrategy, OutputRescaling, OutputRoiStrategy
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "OutputRescaling",
     "OutputRoiStrategy",
     "TooManyComponentsError",
+    "install",
 ]

@@ -29,7 +29,18 @@ def get_verbose_level() -> int:
 
 
 def set_verbose_level(verbose_level: int) -> None:
-    """Set how much is told: from 1 on, batches show a progress bar. For OPUs that have no level of their own."""
+    """Set how much is told, for OPUs that have no level of their own.
+
+    Parameters
+    ----------
+    verbose_level : int
+        0 nothing, 1 progress bars; under lightonml's names 2 and 3 log messages of more and more detail.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no whole number, or below -1.
+    """
     global _verbose_level
     _verbose_level = validation.integer("verbose_level", verbose_level, low=-1)
 
@@ -43,7 +54,9 @@ class OPU(_OPU):
     open_at_init, disable_pbar, simulated, rescale, features_fmt, dmd_strategy : object
         As for `opusim.OPU`; `verbose_level` -1 follows `set_verbose_level`. With ``simulated=True``, or an
         `opu_device` that is a `SimulatedOpuDevice`, the OPU is lightonml's simulator: |X R|^2 in float32, no noise, a
-        stored matrix of `max_n_features` rows.
+        stored matrix of `max_n_features` rows. The oldest programs pass two times in microseconds by position,
+        ``OPU(frametime_us, exposure_us)``, and no number of components: a whole number in the place of `opu_device` is
+        read so.
 
     Raises
     ------
@@ -62,7 +75,7 @@ class OPU(_OPU):
     def __init__(
         self,
         n_components: int = 200000,
-        opu_device: OpuDevice | SimulatedOpuDevice | None = None,
+        opu_device: OpuDevice | SimulatedOpuDevice | int | None = None,
         max_n_features: int = 1000,
         config_file: str | Path = "",
         config_override: dict[str, Any] | None = None,
@@ -76,6 +89,9 @@ class OPU(_OPU):
         features_fmt: Any = None,
         dmd_strategy: Any = None,
     ) -> None:
+        if isinstance(opu_device, int) and not isinstance(opu_device, bool):
+            times = {"input": {"frametime_us": n_components}, "output": {"exposure_us": opu_device}}
+            n_components, opu_device, config_override = 200000, None, config_override or times
         super().__init__(
             n_components,
             opu_device,  # type: ignore[arg-type]

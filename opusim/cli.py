@@ -67,13 +67,15 @@ def _print_on_any_terminal() -> None:
             stream.reconfigure(errors=_PLAIN_HANDLER)
 
 
-def command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def command(name: str, **settings: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a function as a command whose errors end in a sentence.
 
     Parameters
     ----------
     name : str
         Name of the command.
+    **settings
+        How its line is read, for click's context.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
@@ -92,7 +94,7 @@ def command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
                     raise
                 _end(f"opusim {name}: {_sentence(error)}", EXIT_ERROR)
 
-        app.command(name)(guarded)
+        app.command(name, context_settings=settings)(guarded)
         return function
 
     return register
@@ -460,3 +462,7 @@ class _progress:
 
     def __exit__(self, *exception: object) -> None:
         self._bar.stop()
+
+
+# Commands of other files, which need the decorator above.
+from . import cli_run  # noqa: E402, F401

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import sysconfig
+import tomllib
+from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
 # Threads of BLAS and numba follow the machine; a test that needs a number of threads sets it itself.
 ROOT = Path(__file__).resolve().parents[1]
+Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def _data_folder() -> Path | None:
@@ -32,3 +40,108 @@ def data_folder(monkeypatch: pytest.MonkeyPatch) -> Path:
         pytest.skip("no data sets here: OPUSIM_DATA names no folder")
     monkeypatch.setenv("OPUSIM_DATA", str(folder))
     return folder
+
+
+# ---------------------------------------------------------------- the package as it is shipped
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without what could help an installed package: nothing of the source tree may."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "OPUSIM", "COV_"))}
+
+
+def run_command(*command: object, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(part) for part in command],
+        cwd=folder,
+        env={**clean_environment(), **environment},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+@pytest.fixture(scope="session")
+def run() -> Command:
+    """Run a command in a folder, in an environment in which nothing of the source tree helps."""
+    return run_command
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel from a copy of the files, so that the source tree stays clean."""
+    # Asked of the metadata: importing setuptools would replace parts of the standard library.
+    for tool, least in (("pip", 23), ("setuptools", 77)):
+        try:
+            version = metadata.version(tool)
+        except metadata.PackageNotFoundError:
+            pytest.skip(f"this environment has no {tool} to build a wheel with")
+        if int(version.partition(".")[0]) < least:
+            pytest.skip(f"{tool} here is {version}, and building a wheel needs {least}")
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    source.mkdir()
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    mapping = pyproject["tool"]["setuptools"]["package-dir"]
+    for name in ("pyproject.toml", "README.md", "LICENSE", *mapping.values()):
+        (source / name).symlink_to(ROOT / name)
+    options = ["--no-deps", "--no-build-isolation", "--quiet", "--wheel-dir", folder]
+    built = run_command(sys.executable, "-m", "pip", "wheel", *options, source, folder=folder)
+    assert built.returncode == 0, built.stderr
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the wheel in a fresh environment; return the folder of its programs."""
+    folder = tmp_path_factory.mktemp("environment")
+    made = run_command(sys.executable, "-m", "venv", "--without-pip", folder / "venv", folder=folder)
+    if made.returncode:
+        pytest.skip(f"no virtual environment can be made here: {made.stderr.strip()[-200:]}")
+    programs = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
+    purelib = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder / "venv")}))
+    done = run_command(
+        sys.executable, "-m", "pip", "--python", programs / "python", "install", "--no-deps", "--no-index", "--quiet",
+        wheel, folder=folder,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    # The dependencies come from this environment, after its own packages; this environment's own .pth files,
+    # which may lead to the source tree, are not followed from there.
+    others = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    others |= {str(path) for path in map(Path, sys.path) if path.name == "site-packages"}
+    (purelib / "dependencies.pth").write_text("\n".join(sorted(others)) + "\n")
+    return programs
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty folder with a home of its own, so that nothing is kept in the user's."""
+    (tmp_path / "work").mkdir()
+    return tmp_path / "work"
+
+
+@pytest.fixture
+def go(
+    run: Callable[..., subprocess.CompletedProcess[str]], folder: Path
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Write a program, and run it with `opusim run`."""
+
+    def going(
+        source: str, *arguments: object, before: tuple[object, ...] = (), **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        (folder / "program.py").write_text(dedent(source), encoding="utf-8")
+        home = {"XDG_CONFIG_HOME": str(folder.parent / "config")}
+        return run(
+            sys.executable,
+            "-m",
+            "opusim",
+            "run",
+            *before,
+            "program.py",
+            *arguments,
+            folder=folder,
+            **{**home, **environment},
+        )
+
+    return going

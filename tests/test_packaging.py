@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import sysconfig
 import tomllib
 import zipfile
-from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -18,6 +13,8 @@ import opusim
 ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 MAPPING = PYPROJECT["tool"]["setuptools"]["package-dir"]
+# Folders of modules under other packages' names: data until they are asked for.
+STAND_INS = ("lightonopu", "lightonml", "lightonml_hook")
 
 
 def package_folders() -> dict[str, Path]:
@@ -26,6 +23,8 @@ def package_folders() -> dict[str, Path]:
     for package, folder in MAPPING.items():
         for init in (ROOT / folder).rglob("__init__.py"):
             parts = init.parent.relative_to(ROOT / folder).parts
+            if folder == "drivers" and parts and parts[0] in STAND_INS:
+                continue
             found[".".join([package, *parts])] = init.parent
     return found
 
@@ -59,64 +58,6 @@ def test_readme_picture_is_there_and_small():
     assert 10_000 < (ROOT / "docs" / "demo.png").stat().st_size < 300_000
 
 
-def run(*command: object, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    # Nothing of the source tree may help: neither the working folder nor what an outer environment names.
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "OPUSIM", "COV_"))}
-    return subprocess.run(
-        [str(part) for part in command],
-        cwd=folder,
-        env={**clean, **environment},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-
-
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel from a copy of the files, so that the source tree stays clean."""
-    # Asked of the metadata: importing setuptools would replace parts of the standard library.
-    for tool, least in (("pip", 23), ("setuptools", 77)):
-        try:
-            version = metadata.version(tool)
-        except metadata.PackageNotFoundError:
-            pytest.skip(f"this environment has no {tool} to build a wheel with")
-        if int(version.partition(".")[0]) < least:
-            pytest.skip(f"{tool} here is {version}, and building a wheel needs {least}")
-    folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
-    source.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE", *MAPPING.values()):
-        (source / name).symlink_to(ROOT / name)
-    options = ["--no-deps", "--no-build-isolation", "--quiet", "--wheel-dir", folder]
-    built = run(sys.executable, "-m", "pip", "wheel", *options, source, folder=folder)
-    assert built.returncode == 0, built.stderr
-    (path,) = folder.glob("*.whl")
-    return path
-
-
-@pytest.fixture(scope="session")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install the wheel in a fresh environment; return the folder of its programs."""
-    folder = tmp_path_factory.mktemp("environment")
-    made = run(sys.executable, "-m", "venv", "--without-pip", folder / "venv", folder=folder)
-    if made.returncode:
-        pytest.skip(f"no virtual environment can be made here: {made.stderr.strip()[-200:]}")
-    programs = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
-    purelib = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder / "venv")}))
-    done = run(
-        sys.executable, "-m", "pip", "--python", programs / "python", "install", "--no-deps", "--no-index", "--quiet",
-        wheel, folder=folder,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    # The dependencies come from this environment, after its own packages; this environment's own .pth files,
-    # which may lead to the source tree, are not followed from there.
-    others = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
-    others |= {str(path) for path in map(Path, sys.path) if path.name == "site-packages"}
-    (purelib / "dependencies.pth").write_text("\n".join(sorted(others)) + "\n")
-    return programs
-
-
 def test_wheel_holds_every_module_and_preset(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
@@ -129,8 +70,34 @@ def test_wheel_holds_every_module_and_preset(wheel):
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
+def test_wheel_carries_the_stand_ins_as_data(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    expected = set()
+    for folder in STAND_INS:
+        assert not (ROOT / "drivers" / folder / "__init__.py").exists()
+        for path in (ROOT / "drivers" / folder).rglob("*"):
+            local = path.relative_to(ROOT / "drivers").as_posix()
+            is_built = any(part.endswith(".egg-info") or part in ("build", "__pycache__") for part in path.parts)
+            if path.is_file() and not is_built:
+                expected.add(f"opusim/drivers/{local}")
+    carried = {name for name in names if name.startswith(tuple(f"opusim/drivers/{folder}/" for folder in STAND_INS))}
+    assert carried == expected
+    for name in ("lightonopu", "lightonml"):
+        assert f"opusim/drivers/{name}/{name}/__init__.py" in carried
+        assert f"opusim/drivers/{name}/{name}-1.4.3+opusim.dist-info/METADATA" in carried
+
+
+@pytest.mark.parametrize("name", ["lightonopu", "lightonml"])
+def test_stand_ins_say_their_version_alike(name):
+    folder = ROOT / "drivers" / name
+    metadata = (folder / f"{name}-1.4.3+opusim.dist-info" / "METADATA").read_text(encoding="utf-8")
+    assert f"\nName: {name}\nVersion: 1.4.3+opusim\n" in metadata
+    assert '__version__ = "1.4.3+opusim"' in (folder / name / "__init__.py").read_text(encoding="utf-8")
+
+
 @pytest.mark.slow
-def test_installed_wheel_runs_the_demo(installed, tmp_path):
+def test_installed_wheel_runs_the_demo(installed, run, tmp_path):
     python = installed / "python"
     where = run(python, "-c", "import opusim, opusim.drivers; print(opusim.drivers.__file__)", folder=tmp_path)
     assert where.returncode == 0, where.stderr
@@ -145,7 +112,7 @@ def test_installed_wheel_runs_the_demo(installed, tmp_path):
 
 
 @pytest.mark.slow
-def test_installed_wheel_works_without_a_cache_folder(installed, tmp_path):
+def test_installed_wheel_works_without_a_cache_folder(installed, run, tmp_path):
     """Kernels are compiled again each time where nothing can be kept, and the counts are the same."""
     code = "import numpy as np; from opusim import OPU; x = np.tri(30, dtype=np.uint8)[5:]; "
     code += "opu = OPU(n_components=20, disable_pbar=True); opu.open(); print(opu.fit_transform1d(x).sum())"

@@ -60,6 +60,11 @@ def test_json_gives_the_settings(monkeypatch, tmp_path):
         assert (opu.device.exposure_us, opu.device.output_shape_max) == (250, (1920, 1080))
 
 
+def test_the_oldest_constructor_takes_two_times():
+    with OPU(500, 100) as opu:
+        assert (opu.device.frametime_us, opu.device.exposure_us, opu.n_components) == (500, 100, 200000)
+
+
 def test_verbose_level_shows_progress(capfd):
     x = bits(4, 60)
     try:

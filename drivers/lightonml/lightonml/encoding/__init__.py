@@ -1,0 +1,1 @@
+"""Encoders, which make bits of data, and decoders of the outputs."""

@@ -1,0 +1,1 @@
+"""What lightonml keeps to itself, as far as programs use it."""

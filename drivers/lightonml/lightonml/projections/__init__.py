@@ -1,0 +1,1 @@
+"""The OPU as a part of scikit-learn and PyTorch programs."""

@@ -1,0 +1,1 @@
+"""What lightonml 1.4.2 and later load."""

@@ -1,0 +1,67 @@
+"""The linear transform from intensities, as lightonml calls it; the method is opusim's.
+
+lightonml passes neither the number of features nor the camera's black level from one call to the next. They are kept
+here for each thread: `encode_batch` notes the first, the device that shows the frames the second.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+
+from opusim.drivers import linear_reconstruction as method
+
+__all__ = ["decode_batch", "encode_batch", "init"]
+
+_noted = threading.local()
+
+
+def init(n_pixels: int) -> None:
+    """Do nothing: the number of mirrors is not needed."""
+
+
+def note_black_level(level_dn: float) -> None:
+    """Keep what the camera of the frames gives in the dark, in grey levels."""
+    _noted.black_level_dn = level_dn
+
+
+def encode_batch(X: Any) -> np.ndarray:
+    """Return the patterns to show.
+
+    Parameters
+    ----------
+    X : array_like
+        0/1, (n, n_features).
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8, (2 n + 3 for each 64 begun, n_features).
+    """
+    x = np.atleast_2d(np.asarray(X))
+    if x.dtype != np.bool_ and x.size and (x.min() < 0 or x.max() > 1):
+        raise ValueError("The input array should be binary: it may hold only 0 and 1.")
+    _noted.n_features = x.shape[1]
+    _noted.black_level_dn = 0.0
+    return method.encode(x.astype(np.uint8, copy=False))
+
+
+def decode_batch(Y: Any) -> np.ndarray:
+    """Return y = R x for the counts that the patterns of the last `encode_batch` of this thread gave.
+
+    Parameters
+    ----------
+    Y : array_like
+        Counts, (number of patterns, n_components).
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, (n, n_components).
+    """
+    n_features = getattr(_noted, "n_features", None)
+    if n_features is None:
+        raise RuntimeError("decode_batch was called, but this thread has called no encode_batch before it.")
+    return method.decode(np.atleast_2d(np.asarray(Y)), n_features, _noted.black_level_dn)
