@@ -116,6 +116,11 @@ class OPU(_OPU):
             exclusive=choice.exclusive,
         )  # fmt: skip
 
+    def linear_transform(self, X: Any, encoder_cls: Any = None, decoder_cls: Any = None) -> Any:
+        """Return R x as `opusim.OPU.linear_transform` does by intensity; (1, n_components) for a single vector."""
+        result = super().linear_transform(X, encoder_cls, decoder_cls)
+        return result[None] if result.ndim == 1 else result
+
     @property
     def _shows_progress(self) -> bool:
         level = self.verbose_level if self.verbose_level >= 0 else get_verbose_level()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opusim import validation
-from opusim.layout import MirrorPatterns
+from opusim.layout import MirrorLayout, MirrorPatterns
 
 from .acquisition import Acquisition, Exposure
 from .errors import NotReadyError
@@ -204,6 +204,12 @@ class OpuDevice:
     def black_level_dn(self) -> float:
         """What the camera gives in the dark, in grey levels."""
         return float(self.device_model.camera.black_level_dn)
+
+    def features_level_dn(self, layout: MirrorLayout, exposure_us: float) -> float:
+        """Return the mean level, above the dark, that all features of a layout give together, in grey levels."""
+        bench, exposure_s = self.bench, exposure_us / 1e6
+        n_mirrors = layout.n_features_total * layout.mirrors_per_feature
+        return bench.expected_level_dn(n_mirrors, exposure_s) - bench.expected_level_dn(0, exposure_s)
 
     def versions(self) -> str:
         """Return name and version of what is simulated, over several lines."""

@@ -11,6 +11,22 @@ class InputTypeError(TypeError, ValueError):
     """An input of a kind that cannot be shown on mirrors."""
 
 
+class CallError(ValueError, AssertionError):
+    """A call whose arguments do not go together: shapes and numbers of features."""
+
+
+class UnknownNameError(ValueError, KeyError):
+    """The name of a choice that does not exist."""
+
+    def __str__(self) -> str:
+        """Return the sentence; a KeyError alone would show it in quotation marks."""
+        return str(self.args[0])
+
+
+class CoderError(TypeError, AttributeError):
+    """An encoder or decoder that has no method `transform`."""
+
+
 class TooManyComponentsError(ValueError, IndexError):
     """More components than the sensor has pixels."""
 

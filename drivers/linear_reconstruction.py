@@ -112,19 +112,25 @@ class Decoder:
         Features of a vector.
     black_level_dn : float
         What the camera gives in the dark.
+    level_dn : float, optional
+        Mean level above the dark that the device gives with every feature on. Without it, the mean over the anchors
+        and pixels at hand is taken, which for few pixels is itself a random number (relative error about
+        .6 / sqrt(n_pixels), and half of that in y).
 
     Notes
     -----
     The entries of the matrix have variance 1: the division by the reference is followed by one by their mean
-    modulus, taken from the mean level of the anchors over all pixels. With few pixels this mean is itself a random
-    number (relative error about .6 / sqrt(n_pixels)).
+    modulus, which follows from the mean level.
     """
 
-    def __init__(self, n_vectors: int, n_pixels: int, n_features: int, black_level_dn: float) -> None:
+    def __init__(
+        self, n_vectors: int, n_pixels: int, n_features: int, black_level_dn: float, level_dn: float | None = None
+    ) -> None:
         self.result = np.empty((n_vectors, n_pixels), dtype=np.float32)
         self._anchors = np.zeros((ANCHORS, n_pixels))
         self._n_features = n_features
         self._black = black_level_dn
+        self._level = level_dn
         self._n_blocks = 0
         self._done = 0
 
@@ -142,8 +148,10 @@ class Decoder:
     def finish(self) -> np.ndarray:
         """Return y, float32 (n_vectors, n_pixels)."""
         ones, with_r, without_r = self._anchors / self._n_blocks
-        # Expected: I, I / 2 and I / 2 above the black level, three speckles that are nearly independent.
-        mean = float(np.mean(ones + with_r + without_r) - 3 * self._black) / 2
+        mean = self._level
+        if mean is None:
+            # Expected: I, I / 2 and I / 2 above the black level, three speckles that are nearly independent.
+            mean = float(np.mean(ones + with_r + without_r) - 3 * self._black) / 2
         if mean <= 0:  # no light at all
             mean = 1.0
         reference = np.maximum(ones - self._black, _DARKEST * mean)
@@ -154,7 +162,9 @@ class Decoder:
         return self.result
 
 
-def decode(frames: np.ndarray, n_features: int, black_level_dn: float = 0.0) -> np.ndarray:
+def decode(
+    frames: np.ndarray, n_features: int, black_level_dn: float = 0.0, level_dn: float | None = None
+) -> np.ndarray:
     """Return y for the frames that the patterns of `encode` gave.
 
     Parameters
@@ -163,8 +173,8 @@ def decode(frames: np.ndarray, n_features: int, black_level_dn: float = 0.0) -> 
         Counts, (frames_needed(n), n_pixels), of any real type.
     n_features : int
         Features of a vector.
-    black_level_dn : float
-        What the camera gives in the dark.
+    black_level_dn, level_dn : float
+        As for `Decoder`.
 
     Returns
     -------
@@ -176,6 +186,6 @@ def decode(frames: np.ndarray, n_features: int, black_level_dn: float = 0.0) -> 
     ValueError
         If the number of frames is none that `encode` makes.
     """
-    decoder = Decoder(vectors_in(len(frames)), frames.shape[1], n_features, black_level_dn)
+    decoder = Decoder(vectors_in(len(frames)), frames.shape[1], n_features, black_level_dn, level_dn)
     decoder.add(frames)
     return decoder.finish()

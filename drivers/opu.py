@@ -17,7 +17,7 @@ from .errors import InputTypeError
 from .opu_base import OpuBase
 from .runner import Fit, Overrides
 from .types import AcqState, OutputRescaling
-from .user_input import InputTraits, UserInput, check_coder
+from .user_input import UserInput, check_coder, describe_fit
 
 
 class OPU(OpuBase):
@@ -161,21 +161,7 @@ class OPU(OpuBase):
     ) -> UserInput | None:
         overrides = Overrides.from_keywords(override)
         validation.flag("online", online)
-        if X is not None:
-            data = UserInput.from_input(X, packed, is_2d, n_features if packed and is_2d else None)
-            traits = data.traits
-            if n_features is not None and InputTraits(n_features, packed).n_features != traits.n_features:
-                raise ValueError(
-                    f"n_features is {n_features!r}, but X has {traits.shown} features: leave out one of the two."
-                )
-        else:
-            if n_features is None:
-                raise ValueError("X and n_features are None, but one of them must be given.")
-            data, traits = None, InputTraits(n_features, packed)
-        if is_2d != (len(traits.n_features) == 2):
-            raise ValueError(
-                f"n_features is {n_features!r}, but {'fit2d takes two whole numbers' if is_2d else 'fit1d takes one'}."
-            )
+        traits, data = describe_fit(X, n_features, packed, is_2d)
         base = self._settings()
         if online and base.no_single_transform:
             raise RuntimeError("online is True, but this device has no online mode (no_single_transform is set).")

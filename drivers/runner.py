@@ -327,7 +327,8 @@ def run_linear(
         )
     start = dt.datetime.now()
     n, n_features = data.n_samples, data.traits.n_features_s
-    decoder = linear_reconstruction.Decoder(n, n_out, n_features, device.black_level_dn)
+    level_dn = device.features_level_dn(fit.layout, exposure.exposure_us)
+    decoder = linear_reconstruction.Decoder(n, n_out, n_features, device.black_level_dn, level_dn)
     # Whole blocks at a time: their frames hold the anchors that they need.
     frame_bytes = max(n_features, n_out * device.output_dtype.itemsize)
     per_block = linear_reconstruction.frames_needed(linear_reconstruction.BLOCK)

@@ -12,6 +12,7 @@ import numpy as np
 
 from opusim import validation
 
+from .errors import NotReadyError
 from .types import Roi, Tuple2D
 
 
@@ -107,6 +108,11 @@ class SimulatedOpuDevice:
     def transform_single(self, X: np.ndarray) -> np.ndarray:
         """Return one row for one vector, (n,) or (1, n)."""
         return self.transform1(np.atleast_2d(X))[0]
+
+    def check_open(self) -> None:
+        """Raise a NotReadyError (a RuntimeError and an AssertionError) if it is closed."""
+        if not self.active:
+            raise NotReadyError("The OPU device isn't active, but it must be open for this: call open().")
 
     def open(self) -> None:
         """Open it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import inspect
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,10 @@ from opusim import validation
 
 from .compat import OPU
 from .context import Context, ContextArray
-from .errors import InputTypeError, NotReadyError
+from .errors import InputTypeError
 from .simulated_device import SimulatedOpuDevice
 from .types import FeaturesFormat, InputRoiStrategy, OutputRescaling
-from .user_input import InputTraits, as_numpy, check_coder, like
+from .user_input import InputTraits, UserInput, describe_fit
 
 
 class SimulatorOPU(OPU):
@@ -113,75 +112,45 @@ class SimulatorOPU(OPU):
     def _make_fit(
         self, X: Any, n_features: Any, packed: bool, online: bool, is_2d: bool, override: dict[str, Any]
     ) -> None:
-        if X is not None:
-            array, _ = as_numpy(X)
-            if is_2d and packed:
-                shape: Any = n_features
-            else:
-                shape = array.shape[-2:] if is_2d else array.shape[-1:]
-                shape = tuple(8 * s for s in shape) if packed else shape
-        else:
-            shape = n_features
-        if shape is None:
-            raise NotReadyError("X and n_features are None, but one of them must be given.")
-        traits = InputTraits(shape, packed)
-        if len(traits.n_features) != (2 if is_2d else 1):
-            raise ValueError(
-                f"n_features is {shape!r}, but {'fit2d takes two numbers' if is_2d else 'fit1d takes one'}."
-            )
+        traits, _ = describe_fit(X, n_features, packed, is_2d)
         if traits.n_features_s > self._n_features:
             raise ValueError(
                 f"n_features is {traits.shown}, but the matrix has {self._n_features} rows: set max_n_features."
             )
         self._traits = traits
 
-    def _products(self, X: Any, encoder_cls: Any, decoder_cls: Any) -> tuple[Any, np.ndarray, tuple[int, ...], Any]:
-        for name, coder in (("encoder_cls", encoder_cls), ("decoder_cls", decoder_cls)):
-            if coder is not None:
-                check_coder(name, coder)
-        encoder: Any = encoder_cls() if inspect.isclass(encoder_cls) else encoder_cls
-        bits = X if encoder is None else encoder.transform(X)
-        if not self.device.active:
-            raise NotReadyError("The OPU isn't active, but it must be open for this: call open().")
+    def _fields(self, X: Any, encoder_cls: Any, decoder_cls: Any) -> tuple[Any, np.ndarray, UserInput, dt.datetime]:
+        """Return the encoder, X R for its output, that output, and when this began."""
+        encoder, numbers = self._encode(X, encoder_cls, decoder_cls)
         if self._traits is None:
-            self._make_fit(bits, None, False, False, False, {})
-        traits = self._traits
-        assert traits is not None
-        array, place = as_numpy(bits)
-        if array.dtype.kind not in "buif":
-            raise InputTypeError(f"X has dtype {array.dtype}, but it must hold numbers.")
-        n_dims = len(traits.vector_shape)
-        if array.shape[array.ndim - n_dims :] != traits.vector_shape or array.ndim < n_dims:
-            raise ValueError(f"X has shape {array.shape}, but the fit was for vectors of {traits.vector_shape}.")
-        batch = array.shape[: array.ndim - n_dims]
-        rows = array.reshape(-1, *traits.vector_shape)
-        if traits.packed:
-            rows = np.unpackbits(rows, axis=1, count=traits.n_features_s)
-        rows = rows.reshape(len(rows), -1)
-        if rows.dtype.kind == "f":
-            rows = rows.astype(np.float32, copy=False)
-        return encoder, self.device.fields(rows), batch, place
+            self._make_fit(numbers, None, False, False, False, {})
+        assert self._traits is not None
+        start = dt.datetime.now()
+        data = UserInput.from_traits(numbers, self._traits)
+        rows = data.array.reshape(data.n_samples, -1)
+        if self._traits.packed:
+            rows = np.unpackbits(rows, axis=1, count=self._traits.n_features_s)
+        return encoder, self.device.fields(rows.astype(np.float32)), data, start
 
-    def _finish(self, values: np.ndarray, batch: tuple[int, ...], encoder: Any, decoder_cls: Any) -> Any:
+    def _finish(self, values: np.ndarray, data: UserInput, start: dt.datetime, encoder: Any, decoder_cls: Any) -> Any:
         context = Context(fmt_type=FeaturesFormat.none, fmt_factor=0)
-        context.from_opu(self.device, dt.datetime.now())
-        return self._decode(ContextArray(values.reshape(*batch, -1), context), encoder, decoder_cls)
+        context.from_opu(self.device, start, dt.datetime.now())
+        return self._decode(ContextArray(data.shape_output(values), context), encoder, decoder_cls)
 
     def transform(self, X: Any, encoder_cls: Any = None, decoder_cls: Any = None) -> Any:
         """Return |X R|^2, float32 (*batch dimensions, n_components)."""
-        encoder, field, batch, place = self._products(X, encoder_cls, decoder_cls)
-        return like(self._finish(np.abs(field) ** 2, batch, encoder, decoder_cls), place)
+        encoder, field, data, start = self._fields(X, encoder_cls, decoder_cls)
+        return data.like_input(self._finish(np.abs(field) ** 2, data, start, encoder, decoder_cls))
 
     def linear_transform(self, X: Any, encoder_cls: Any = None, decoder_cls: Any = None) -> Any:
         """Return the real part of X R, divided as `rescale` says."""
-        encoder, field, batch, place = self._products(X, encoder_cls, decoder_cls)
-        result = self._finish(np.ascontiguousarray(field.real), batch, encoder, decoder_cls)
-        assert self._traits is not None
+        encoder, field, data, start = self._fields(X, encoder_cls, decoder_cls)
+        result = self._finish(np.ascontiguousarray(field.real), data, start, encoder, decoder_cls)
         if self.rescale is OutputRescaling.variance:
-            result = result / np.float32(np.sqrt(self._traits.n_features_s))
+            result = result / np.float32(np.sqrt(data.traits.n_features_s))
         elif self.rescale is OutputRescaling.norm:
             result = result / np.float32(np.sqrt(self._n_components))
-        return like(result, place)
+        return data.like_input(result)
 
     def _fit_and_run(self, X: Any, n_features: Any, packed: bool, is_2d: bool, override: dict[str, Any]) -> Any:
         if X is None:

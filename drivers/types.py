@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, TypeVar
 
+from .errors import UnknownNameError
+
 Tuple2D = tuple[int, int]
 Roi = tuple[Tuple2D, Tuple2D]
 """Offset and size in the driver's cartesian coordinates: ((x, y), (width, height))."""
@@ -70,8 +72,8 @@ def as_member(name: str, value: Any, kind: type[E]) -> E:
 
     Raises
     ------
-    ValueError
-        If there is none.
+    UnknownNameError
+        If there is none; it is a ValueError and a KeyError.
     """
     if isinstance(value, kind):
         return value
@@ -81,4 +83,4 @@ def as_member(name: str, value: Any, kind: type[E]) -> E:
             if member.name == label.lower():
                 return member
     allowed = ", ".join(f"{kind.__name__}.{member.name}" for member in kind)
-    raise ValueError(f"{name} is {value!r}, but it must be one of {allowed} (or its name as a string).")
+    raise UnknownNameError(f"{name} is {value!r}, but it must be one of {allowed} (or its name as a string).")

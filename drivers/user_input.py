@@ -11,7 +11,7 @@ import numpy as np
 
 from opusim import validation
 
-from .errors import InputTypeError
+from .errors import CallError, CoderError, InputTypeError
 
 # Bytes of temporaries when values are checked.
 _STEP_BYTES = 16 << 20
@@ -107,8 +107,8 @@ class UserInput:
     ------
     InputTypeError
         If the array cannot hold bits; it is a TypeError and a ValueError.
-    ValueError
-        If the shape does not fit, or there is no vector in it.
+    CallError, ValueError
+        If the shape does not fit (a ValueError and an AssertionError), or there is no vector in it.
     """
 
     def __init__(self, array: np.ndarray, traits: InputTraits, torch_device: Any = None) -> None:
@@ -116,7 +116,7 @@ class UserInput:
         shape = traits.vector_shape
         n_batch = array.ndim - len(shape)
         if n_batch not in _BATCH_DIMS or array.shape[n_batch:] != shape:
-            raise ValueError(
+            raise CallError(
                 f"X has shape {array.shape}, but vectors of {traits.shown} features"
                 f"{' packed in bytes' if traits.packed else ''} need the shape {_shapes(shape)}."
             )
@@ -157,7 +157,7 @@ class UserInput:
             n_features = n_2d_features
         elif is_2d:
             if array.ndim < 2:
-                raise ValueError(
+                raise CallError(
                     f"X has shape {array.shape}, but features in two dimensions need {_shapes(('a', 'b'))}."
                 )
             n_features = array.shape[-2:]
@@ -254,6 +254,42 @@ class UserInput:
         return like(Y, self.torch_device)
 
 
+def describe_fit(X: Any, n_features: Any, packed: bool, is_2d: bool) -> tuple[InputTraits, UserInput | None]:
+    """Return what a fit is for, and its data if there are any.
+
+    Parameters
+    ----------
+    X : array_like, torch.Tensor or None
+        Data of the fit.
+    n_features : int, tuple of int or None
+        Features of a vector, if the data do not say it.
+    packed, is_2d : bool
+        Whether eight features share a byte; whether features have two dimensions.
+
+    Raises
+    ------
+    CallError
+        If neither is given, or they contradict each other; it is a ValueError and an AssertionError.
+    """
+    data: UserInput | None = None
+    if X is not None:
+        data = UserInput.from_input(X, packed, is_2d, n_features if packed and is_2d else None)
+        traits = data.traits
+        if n_features is not None and InputTraits(n_features, packed).n_features != traits.n_features:
+            raise CallError(
+                f"n_features is {n_features!r}, but X has {traits.shown} features: leave out one of the two."
+            )
+    elif n_features is None:
+        raise CallError("X and n_features are None, but one of them must be given.")
+    else:
+        traits = InputTraits(n_features, packed)
+    if is_2d != (len(traits.n_features) == 2):
+        raise CallError(
+            f"n_features is {n_features!r}, but {'fit2d takes two whole numbers' if is_2d else 'fit1d takes one'}."
+        )
+    return traits, data
+
+
 def like(Y: Any, torch_device: Any) -> Any:
     """Return `Y`, or a tensor of it on `torch_device` if that is not None."""
     if torch_device is None:
@@ -268,9 +304,9 @@ _POPCOUNT = np.array([bin(k).count("1") for k in range(256)], dtype=np.int64)
 
 
 def check_coder(name: str, value: Any) -> None:
-    """Raise a TypeError unless `value`, a class or an object, has a method `transform`."""
+    """Raise a CoderError (a TypeError) unless `value`, a class or an object, has a method `transform`."""
     if not callable(getattr(value, "transform", None)):
-        raise TypeError(f"{name} is {value!r}, but it must be a class or an object with a method transform, or None.")
+        raise CoderError(f"{name} is {value!r}, but it must be a class or an object with a method transform, or None.")
 
 
 def _check_dtype(array: np.ndarray, packed: bool) -> None:

@@ -35,23 +35,26 @@ def pack_rows(
     copy_start, copy_length : int64, (copies,): bytes that equal those `copy_back` before, in rising order
     out : uint8, (n, bytes)
     """
+    # One-dimensional views and unsigned places: the loops are then vectorised.
     n_bytes = template.size
     for k in range(start, stop):
+        row = out[k]
+        own = bits[k]
         for b in range(n_bytes):
-            out[k, b] = template[b]
+            row[b] = template[b]
         for r in range(run_start.size):
-            value = np.uint8(255) * bits[k, run_feature[r]]
-            first = run_start[r]
-            for b in range(first, first + run_length[r]):
-                out[k, b] = value
+            value = np.uint8(255 * own[run_feature[r]])
+            first = np.uint64(run_start[r])
+            for b in range(np.uint64(run_length[r])):
+                row[first + np.uint64(b)] = value
         for p in range(part_byte.size):
             # No branch: random bits would be mispredicted half of the time.
-            out[k, part_byte[p]] |= part_mask[p] * bits[k, part_feature[p]]
+            row[np.uint64(part_byte[p])] |= part_mask[p] * own[np.uint64(part_feature[p])]
         for c in range(copy_start.size):
-            target = copy_start[c]
-            source = target - copy_back
-            for b in range(copy_length[c]):
-                out[k, target + b] = out[k, source + b]
+            target = np.uint64(copy_start[c])
+            source = target - np.uint64(copy_back)
+            for b in range(np.uint64(copy_length[c])):
+                row[target + np.uint64(b)] = row[source + np.uint64(b)]
 
 
 @kernel()
@@ -86,29 +89,36 @@ def read_rows(
     recognised : bool, (n,), written
     """
     for k in range(start, stop):
+        row = packed[k]
+        own = bits[k]
         wrong = np.uint8(0)
         for j in range(first_mirror.size):
-            mirror = first_mirror[j]
-            bits[k, j] = (packed[k, mirror >> 3] >> np.uint8(mirror & 7)) & np.uint8(1)
+            mirror = np.uint64(first_mirror[j])
+            own[j] = (row[mirror >> np.uint64(3)] >> np.uint8(mirror & np.uint64(7))) & np.uint8(1)
         for r in range(run_start.size):
-            value = np.uint8(255) * bits[k, run_feature[r]]
-            first = run_start[r]
+            value = np.uint8(255 * own[run_feature[r]])
+            first = np.uint64(run_start[r])
+            differs = np.uint8(0)
             # No early exit: a loop without a branch is vectorised, and most patterns are right to the end.
-            for b in range(first, first + run_length[r]):
-                wrong |= packed[k, b] ^ value
+            for b in range(np.uint64(run_length[r])):
+                differs |= row[first + np.uint64(b)] ^ value
+            wrong |= differs
         p = 0
         while p < part_byte.size:
             byte = part_byte[p]
             value = template[byte]
             while p < part_byte.size and part_byte[p] == byte:
-                value |= part_mask[p] * bits[k, part_feature[p]]
+                value |= part_mask[p] * own[np.uint64(part_feature[p])]
                 p += 1
-            wrong |= packed[k, byte] ^ value
+            wrong |= row[np.uint64(byte)] ^ value
         for c in range(copy_start.size):
-            target = copy_start[c]
-            source = target - copy_back
-            for b in range(copy_length[c]):
-                wrong |= packed[k, target + b] ^ packed[k, source + b]
+            target = np.uint64(copy_start[c])
+            source = target - np.uint64(copy_back)
+            differs = np.uint8(0)
+            for b in range(np.uint64(copy_length[c])):
+                differs |= row[target + np.uint64(b)] ^ row[source + np.uint64(b)]
+            wrong |= differs
         for f in range(free_byte.size):
-            wrong |= packed[k, free_byte[f]] ^ template[free_byte[f]]
+            place = np.uint64(free_byte[f])
+            wrong |= row[place] ^ template[place]
         recognised[k] = wrong == 0

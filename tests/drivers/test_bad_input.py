@@ -81,7 +81,7 @@ def test_negative_integers(opu):
         "0101",
         {"a": 1},
         [[0, 1], [1]],
-        object(),
+        pytest.param(object(), id="an object"),
         None,
     ],
     ids=str,

@@ -140,7 +140,7 @@ def test_simulator_errors():
     with pytest.raises(AssertionError, match="one of them must be given"):
         opu.fit1d()
     opu.fit1d(n_features=12)
-    with pytest.raises(ValueError, match="but the fit was for vectors of"):
+    with pytest.raises(ValueError, match="vectors of 12 features need the shape"):
         opu.transform(bits(3, 11))
     opu.close()
     with pytest.raises(AssertionError, match="isn't active"):

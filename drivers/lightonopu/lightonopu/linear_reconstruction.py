@@ -1,7 +1,7 @@
 """The linear transform from intensities, as lightonml calls it; the method is opusim's.
 
-lightonml passes neither the number of features nor the camera's black level from one call to the next. They are kept
-here for each thread: `encode_batch` notes the first, the device that shows the frames the second.
+lightonml passes neither the number of features nor the levels of light from one call to the next. They are kept here
+for each thread: `encode_batch` notes the first, the device that shows the frames the others.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ def init(n_pixels: int) -> None:
     """Do nothing: the number of mirrors is not needed."""
 
 
-def note_black_level(level_dn: float) -> None:
-    """Keep what the camera of the frames gives in the dark, in grey levels."""
-    _noted.black_level_dn = level_dn
+def note_levels(black_level_dn: float, level_dn: float | None) -> None:
+    """Keep what the camera gives in the dark, and with every feature on above that, in grey levels."""
+    _noted.levels = black_level_dn, level_dn
 
 
 def encode_batch(X: Any) -> np.ndarray:
@@ -44,7 +44,7 @@ def encode_batch(X: Any) -> np.ndarray:
     if x.dtype != np.bool_ and x.size and (x.min() < 0 or x.max() > 1):
         raise ValueError("The input array should be binary: it may hold only 0 and 1.")
     _noted.n_features = x.shape[1]
-    _noted.black_level_dn = 0.0
+    _noted.levels = 0.0, None
     return method.encode(x.astype(np.uint8, copy=False))
 
 
@@ -64,4 +64,4 @@ def decode_batch(Y: Any) -> np.ndarray:
     n_features = getattr(_noted, "n_features", None)
     if n_features is None:
         raise RuntimeError("decode_batch was called, but this thread has called no encode_batch before it.")
-    return method.decode(np.atleast_2d(np.asarray(Y)), n_features, _noted.black_level_dn)
+    return method.decode(np.atleast_2d(np.asarray(Y)), n_features, *_noted.levels)

@@ -61,12 +61,15 @@ class OpuDevice(device.OpuDevice):
         if nb_acq_output is not None:
             out[nb_acq_output:] = 0
 
-    def project(self, *args: Any, **kwargs: Any) -> Any:
-        """Show patterns; the black level of this camera is noted for `linear_reconstruction`."""
+    def project(self, patterns: Any, n_pixels: int, *, settings: Any = None, **rest: Any) -> Any:
+        """Show patterns; what `linear_reconstruction` needs to know of the camera and the light is noted for it."""
         from .. import linear_reconstruction
 
-        linear_reconstruction.note_black_level(self.black_level_dn)
-        return super().project(*args, **kwargs)
+        settings = self.exposure() if settings is None else settings
+        layout = getattr(patterns, "layout", None)
+        level_dn = None if layout is None else self.features_level_dn(layout, settings.exposure_us)
+        linear_reconstruction.note_levels(self.black_level_dn, level_dn)
+        return super().project(patterns, n_pixels, settings=settings, **rest)
 
 
 _OpuDevice = OpuDevice
