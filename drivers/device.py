@@ -205,6 +205,12 @@ class OpuDevice:
         """What the camera gives in the dark, in grey levels."""
         return float(self.device_model.camera.black_level_dn)
 
+    @property
+    def full_scale_dn(self) -> float:
+        """Highest count of the camera; inf for one that does not clip."""
+        camera = self.device_model.camera
+        return float(camera.full_scale_dn) if camera.quantise else math.inf
+
     def features_level_dn(self, layout: MirrorLayout, exposure_us: float) -> float:
         """Return the mean level, above the dark, that all features of a layout give together, in grey levels."""
         bench, exposure_s = self.bench, exposure_us / 1e6
@@ -300,8 +306,8 @@ class OpuDevice:
 
     @property
     def active(self) -> bool:
-        """Whether the device is open."""
-        return self._active
+        """Whether the device is open; an exclusive one that was inherited in a fork is not."""
+        return self._active and (self._use is None or self._use.is_ours)
 
     def open(self) -> None:
         """Open the device; nothing happens if it is open.
@@ -312,7 +318,7 @@ class OpuDevice:
             If the device is exclusive and another process has it open.
         """
         with self.lock:
-            if self.exclusive and self._use is None:
+            if self.exclusive and (self._use is None or not self._use.is_ours):
                 self._use = ExclusiveUse(self.name)
             self._active = True
 
@@ -336,7 +342,7 @@ class OpuDevice:
 
     def check_open(self) -> None:
         """Raise a NotReadyError (a RuntimeError and an AssertionError) if the device is closed."""
-        if not self._active:
+        if not self.active:
             raise NotReadyError(
                 f"The OPU device {self.name!r} isn't active, but it must be open for this: call open(), or use it in a "
                 "with block."
@@ -350,7 +356,7 @@ class OpuDevice:
     def acq_state(self) -> AcqState | None:
         """What the camera is doing; None if the device is closed."""
         with self.lock:
-            if not self._active:
+            if not self.active:
                 return None
             return self._acquisitions[-1] if self._acquisitions else AcqState.stopped
 

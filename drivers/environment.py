@@ -73,16 +73,17 @@ def selected(opu_type: str | None = None) -> Selection:
     from opusim.config import Device
 
     given = os.environ.get("OPUSIM_DEVICE", "").strip()
-    path = Path(given).expanduser() if given.endswith(".json") else (None if given else _machine_config())
+    path = Path(given).expanduser() if given.lower().endswith(".json") else (None if given else _machine_config())
     content: dict[str, Any] = {}
     if path is not None:
-        content = read_config(path)
+        content = read_config(path, name="OPUSIM_DEVICE" if given else str(MACHINE_HOST_FILE))
         opu_type = content.get("type", opu_type)
     try:
         if opu_type is not None:
             validation.choice("type", opu_type, OPU_TYPES)
         device = Device.load(
-            content.get("simulated_device") or (given if path is None and given else _OF_TYPE[opu_type or "type2"])
+            _beside(path, content.get("simulated_device"))
+            or (given if path is None and given else _OF_TYPE[opu_type or "type2"])
         )
     except (TypeError, ValueError) as error:
         source = str(path) if path is not None else "OPUSIM_DEVICE"
@@ -96,6 +97,13 @@ def selected(opu_type: str | None = None) -> Selection:
     return Selection(device, _seed(), config, exclusive, path)
 
 
+def _beside(path: Path | None, spec: Any) -> Any:
+    """Return what a json names as its device; a file's path is taken from the json's own folder."""
+    if path is not None and isinstance(spec, str) and (spec.endswith(".toml") or "/" in spec):
+        return path.parent / Path(spec).expanduser()
+    return spec
+
+
 def _machine_config() -> Path | None:
     if not MACHINE_HOST_FILE.exists():
         return None
@@ -106,7 +114,7 @@ def _machine_config() -> Path | None:
 
 def _seed() -> int:
     text = os.environ.get("OPUSIM_SEED", "0").strip() or "0"
-    if not text.isdecimal():
+    if not (text.isascii() and text.isdecimal()):
         raise ValueError(f"OPUSIM_SEED is {text!r}, but it must be a whole number, 0 or more.")
     return int(text)
 

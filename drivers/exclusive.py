@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from .environment import config_folder
@@ -11,8 +12,8 @@ from .errors import OpuAlreadyUsedException
 class ExclusiveUse:
     """Holds a device by its name, for this process, until `release` or the end of the process.
 
-    Any number of devices of one name may be open within one process. The operating system lets go of the lock when
-    the process ends in whatever way, so that no stale file keeps a device taken.
+    Any number of devices of one name may be open within one process; a forked process is another one. The operating
+    system lets go of the lock when the process ends in whatever way, so that no stale file keeps a device taken.
 
     Parameters
     ----------
@@ -31,7 +32,14 @@ class ExclusiveUse:
         from filelock import FileLock, Timeout
 
         folder = config_folder() / "locks"
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"The lock of the exclusive device {name!r} cannot be kept in {folder} ({error.strerror}): let the "
+                "environment variable XDG_CONFIG_HOME name a folder that can be written",
+            ) from error
         path = folder / (re.sub(r"[^A-Za-z0-9.-]", "_", name) + ".lock")
         # One lock object for a path in this process, which counts how often it is taken.
         self._lock = FileLock(path, thread_local=False, is_singleton=True)
@@ -43,6 +51,14 @@ class ExclusiveUse:
                 "end that process. Without exclusive in its configuration, any number of processes may open it."
             ) from None
 
+        self._process = os.getpid()
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this process holds the device, not one that it was forked from."""
+        return self._process == os.getpid()
+
     def release(self) -> None:
-        """Let the device go."""
-        self._lock.release()
+        """Let the device go, if this process holds it."""
+        if self.is_ours:
+            self._lock.release()

@@ -173,6 +173,7 @@ class OPU(OpuBase):
             settings=base,
             strategy=self.input_roi_strategy,
             overrides=overrides,
+            online=online,
         )
         # Nothing can fail from here on, so that an error leaves the fit before in force.
         self._end_online()
@@ -224,6 +225,8 @@ class OPU(OpuBase):
     def _encode(self, X: Any, encoder_cls: Any, decoder_cls: Any) -> tuple[Any, Any]:
         """Return the encoder, if any, and what it makes of `X`."""
         self.device.check_open()
+        if X is None:
+            raise InputTypeError("X is None, but it must be an array of 0 and 1.")
         for name, coder in (("encoder_cls", encoder_cls), ("decoder_cls", decoder_cls)):
             if coder is not None:
                 check_coder(name, coder)
@@ -274,7 +277,9 @@ class OPU(OpuBase):
         -------
         ContextArray or torch.Tensor
             float32, (*batch dimensions, n_components), scaled by `rescale`: "variance" divides R x by
-            sqrt(n_features), "norm" by sqrt(n_components), "none" by nothing; the entries of R are i.i.d. N(0, 1).
+            sqrt(n_features), "norm" by sqrt(n_components), "none" by nothing. The entries of R are N(0, 1) and
+            independent but in one direction: entries of one column have a mean of +-sqrt(pi / (2 n_features)), with a
+            fixed random sign for each column.
 
         Raises
         ------

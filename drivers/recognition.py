@@ -1,15 +1,17 @@
 """Recognises mirrors that one of our formatters made, so that they take the fast way through the bench.
 
-The formatter and the device of the real driver share nothing but arrays of bits. A formatter therefore leaves word of
-its layout here, and a device asks whether the mirrors it gets are a pattern of such a layout. Each mirror is
-compared, so that a pattern that was changed or made by hand is never taken for something else. A pattern that two
-layouts can make, as all mirrors on, is read as one of the formatter that was used last.
+The formatter and the device of the real driver share nothing but arrays of bits. A formatter therefore leaves word here
+of what it formats: its layout, and a hash of each vector. A device that gets mirrors asks which of them were made so:
+the features are read back, each mirror is compared with what the layout would give, and the vector must be one that was
+formatted. Mirrors that were changed or made by hand are never taken for formatted ones, even where a layout could have
+made them, so that they all meet one matrix, the one of single mirrors.
 """
 
 from __future__ import annotations
 
+import itertools
 import threading
-import weakref
+from collections import OrderedDict
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,25 +19,49 @@ import numpy as np
 from opusim.layout import MirrorLayout, MirrorPatterns
 from opusim.layout_reading import read_packed
 
+# What is kept: more than any program formats before it shows it.
+_LAYOUTS, _VECTORS = 16, 1 << 18
+
 
 class LayoutMemory:
-    """The layouts of the formatters that are alive, the one used last in front."""
+    """What was formatted in this process, the layout used last in front."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._layouts: weakref.WeakKeyDictionary[object, MirrorLayout] = weakref.WeakKeyDictionary()
+        # For each layout, the hashes of the vectors that were formatted with it, the last ones at the end.
+        self._formatted: OrderedDict[MirrorLayout, dict[int, None]] = OrderedDict()
 
-    def used(self, owner: object, layout: MirrorLayout) -> None:
-        """Note that `owner`, a formatter, has just used `layout`; it is forgotten with its owner."""
+    def formatted(self, layout: MirrorLayout, packed_features: np.ndarray) -> None:
+        """Note vectors that were laid on mirrors.
+
+        Parameters
+        ----------
+        layout : MirrorLayout
+            How.
+        packed_features : numpy.ndarray
+            uint8, (n, ceil(n_features / 8)), the first feature in the highest bit, spare bits 0.
+        """
+        keys = dict.fromkeys(hash(row.tobytes()) for row in packed_features[-_VECTORS:])
         with self._lock:
-            self._layouts.pop(owner, None)
-            self._layouts[owner] = layout
+            known = self._formatted.setdefault(layout, {})
+            self._formatted.move_to_end(layout)
+            known.update(keys)
+            for old in list(itertools.islice(known, max(0, len(known) - _VECTORS))):
+                del known[old]
+            while len(self._formatted) > _LAYOUTS:
+                self._formatted.popitem(last=False)
+
+    def _known(self, layout: MirrorLayout, bits: np.ndarray) -> np.ndarray:
+        """Whether each vector was formatted with a layout, bool (n,)."""
+        rows = np.packbits(bits, axis=1)
+        with self._lock:
+            known = self._formatted.get(layout, {})
+            return np.fromiter((hash(row.tobytes()) in known for row in rows), dtype=bool, count=len(rows))
 
     def layouts(self, shape: tuple[int, int]) -> list[MirrorLayout]:
         """Return the layouts for mirrors of this shape, the one used last first."""
         with self._lock:
-            newest_first = list(self._layouts.values())[::-1]
-        return [layout for layout in dict.fromkeys(newest_first) if layout.dmd_shape == shape]
+            return [layout for layout in reversed(self._formatted) if layout.dmd_shape == shape]
 
     def split(self, packed: np.ndarray, shape: tuple[int, int]) -> Iterator[tuple[slice, MirrorPatterns | None]]:
         """Cut a batch into runs of rows of one kind.
@@ -59,6 +85,8 @@ class LayoutMemory:
         for index, layout in enumerate(layouts):
             bits, recognised = read_packed(layout, packed)
             read.append(bits)
+            if recognised.any():
+                recognised &= self._known(layout, bits)
             kind[recognised & (kind < 0)] = index
             if (kind >= 0).all():
                 break

@@ -99,6 +99,8 @@ class Fit:
         What was asked for.
     strategy : InputRoiStrategy
         By which the input region was chosen.
+    online : bool
+        Whether it is for single vectors, one by one.
     """
 
     traits: InputTraits
@@ -107,6 +109,7 @@ class Fit:
     exposure_us: int
     overrides: Overrides
     strategy: InputRoiStrategy
+    online: bool = False
 
     @property
     def is_full(self) -> bool:
@@ -134,6 +137,7 @@ def make_fit(
     settings: Settings,
     strategy: InputRoiStrategy,
     overrides: Overrides,
+    online: bool = False,
 ) -> Fit:
     """Choose region, layout and exposure.
 
@@ -151,6 +155,8 @@ def make_fit(
         The driver's; without data, auto becomes full.
     overrides : Overrides
         What was asked for.
+    online : bool
+        Whether it is for single vectors.
 
     Raises
     ------
@@ -197,7 +203,7 @@ def make_fit(
             f"exposure_us is overridden with {exposure_us}, while {n_ones} mirrors on would need it to be reduced by a "
             f"factor {excess:.3g}: pixels may saturate."
         )
-    return Fit(traits, layout, n_ones, exposure_us, overrides, strategy)
+    return Fit(traits, layout, n_ones, exposure_us, overrides, strategy, online)
 
 
 def _warn(text: str) -> None:
@@ -263,7 +269,7 @@ def run(
     """
     device.check_open()
     data.check_binary()
-    if data.is_batch and device.acq_state is AcqState.online:
+    if data.is_batch and fit.online:
         raise NotReadyError(
             f"X holds {data.n_samples} vectors, but in online mode only single vectors are transformed: fit with "
             "online=False for batches."
@@ -275,11 +281,11 @@ def run(
     result: np.ndarray | None = None
     if n <= step:
         # One pass: the bench's array is the result.
-        with device.acquiring(n_images=step) if data.is_batch else nullcontext(), _Bar(n, progress) as bar:
+        with _acquiring(device, step) if data.is_batch else nullcontext(), _Bar(n, progress) as bar:
             result = _pass(fit, data, 0, n, device, exposure, n_out, bar)
     else:
         result = np.empty((n, n_out), dtype=device.output_dtype)
-        with device.acquiring(n_images=step), _Bar(n, progress) as bar:
+        with _acquiring(device, step), _Bar(n, progress) as bar:
             for first in range(0, n, step):
                 last = min(n, first + step)
                 result[first:last] = _pass(fit, data, first, last, device, exposure, n_out, bar)
@@ -316,7 +322,7 @@ def run_linear(
     """
     device.check_open()
     data.check_binary()
-    if device.acq_state is AcqState.online:
+    if fit.online:
         raise NotReadyError("The device is in online mode, but the linear transform takes several frames a vector.")
     if data.traits.packed:
         raise RuntimeError("X is packed, but the linear transform takes bits that are not: use numpy.unpackbits.")
@@ -328,6 +334,12 @@ def run_linear(
     start = dt.datetime.now()
     n, n_features = data.n_samples, data.traits.n_features_s
     level_dn = device.features_level_dn(fit.layout, exposure.exposure_us)
+    # Speckle of a mean level I goes beyond full scale with the probability exp(-full scale / I): 5 % at a third.
+    if device.black_level_dn + 3 * level_dn > device.full_scale_dn:
+        _warn(
+            f"exposure_us is {exposure.exposure_us}, at which all features together give a mean of {level_dn:.0f} grey "
+            "levels: many pixels saturate in the frames that the linear transform needs, and its result is wrong there."
+        )
     decoder = linear_reconstruction.Decoder(n, n_out, n_features, device.black_level_dn, level_dn)
     # Whole blocks at a time: their frames hold the anchors that they need.
     frame_bytes = max(n_features, n_out * device.output_dtype.itemsize)
@@ -335,7 +347,7 @@ def run_linear(
     blocks = max(1, min(n_samples_by_pass, _PASS_BYTES // frame_bytes) // per_block)
     step = blocks * linear_reconstruction.BLOCK
     total = linear_reconstruction.frames_needed(n)
-    with device.acquiring(n_images=min(total, step)), _Bar(total, progress) as bar:
+    with _acquiring(device, min(total, step)), _Bar(total, progress) as bar:
         for first in range(0, n, step):
             bits = linear_reconstruction.encode(data.bits(first, min(n, first + step), fit.bitorder))
             shown = bar.from_start(linear_reconstruction.frames_needed(first))
@@ -346,6 +358,11 @@ def run_linear(
     )
     fit.describe(context)
     return ContextArray(data.shape_output(decoder.finish()), context)
+
+
+def _acquiring(device: OpuDevice, n_images: int) -> Any:
+    """Acquire a batch. Where another OPU on this device is online, its mode stays: frames do not depend on it."""
+    return nullcontext() if device.acq_state is AcqState.online else device.acquiring(n_images=n_images)
 
 
 def _pass(

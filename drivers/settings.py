@@ -95,8 +95,15 @@ def default_config(device: Any) -> dict[str, Any]:
     }
 
 
-def read_config(path: str | Path) -> dict[str, Any]:
+def read_config(path: str | Path, *, name: str = "config_file") -> dict[str, Any]:
     """Read a configuration from a JSON file.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    name : str
+        What the path was given as, for messages.
 
     Raises
     ------
@@ -104,13 +111,13 @@ def read_config(path: str | Path) -> dict[str, Any]:
         If the file cannot be read or holds something else.
     """
     if not isinstance(path, (str, Path)):
-        raise TypeError(f"config_file is {path!r} ({type(path).__name__}), but it must be the path of a JSON file.")
+        raise TypeError(f"{name} is {path!r} ({type(path).__name__}), but it must be the path of a JSON file.")
     try:
         content = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"config_file is {str(path)!r}, but it cannot be read as JSON ({error}).") from error
+        raise ValueError(f"{name} is {str(path)!r}, but it cannot be read as JSON ({error}).") from error
     if not isinstance(content, dict):
-        raise ValueError(f"config_file is {str(path)!r}, but it must hold a JSON object, not {type(content).__name__}.")
+        raise ValueError(f"{name} is {str(path)!r}, but it must hold a JSON object, not {type(content).__name__}.")
     return content
 
 

@@ -186,8 +186,12 @@ def environment_for(
     result = dict(environment)
     others = [entry for entry in _path_of(environment) if entry not in _OURS]
     result["PYTHONPATH"] = os.pathsep.join([*folders, *others])
+    given = result.get("OPUSIM_DEVICE", "")
     if device is not None:
         result["OPUSIM_DEVICE"] = device
+    elif given.lower().endswith((".toml", ".json")):
+        # The program may change its working folder before it makes an OPU.
+        result["OPUSIM_DEVICE"] = str(Path(given).expanduser().absolute())
     if seed is not None:
         result["OPUSIM_SEED"] = str(seed)
     return result

@@ -71,6 +71,8 @@ def as_numpy(X: Any) -> tuple[np.ndarray, Any]:
     sparse = sys.modules.get("scipy.sparse")
     if sparse is not None and sparse.issparse(X):
         raise InputTypeError(f"X is a sparse {type(X).__name__}, but it must be an ordinary array: use .toarray().")
+    if isinstance(X, np.ma.MaskedArray):
+        raise InputTypeError("X is a masked array, but mirrors cannot leave out a value: use .filled(0) or .data.")
     torch = sys.modules.get("torch")  # a tensor can exist only if torch was imported
     if torch is not None and isinstance(X, torch.Tensor):
         place = X.device

@@ -316,3 +316,9 @@ def test_bad_config_is_found_when_it_is_used(opu):
     refused(lambda: opu.fit1d(GOOD), "n_samples_by_pass is -1")
     opu.config["n_samples_by_pass"] = 3000
     assert_usable(opu)
+
+
+def test_masked_arrays_are_refused(opu):
+    refused(lambda: opu.fit_transform1d(np.ma.masked_array(GOOD, mask=GOOD == 1)), "masked array", kind=TypeError)
+    opu.fit1d(GOOD)
+    refused(lambda: opu.transform(None), "X is None", kind=TypeError)

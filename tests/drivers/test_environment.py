@@ -55,6 +55,10 @@ def test_json_of_a_device(monkeypatch, tmp_path):
     }  # fmt: skip
     path.write_text(json.dumps({"simulated_device": "ideal"}))
     assert environment.selected().device.name == "ideal"
+    # A file is looked for beside the json, not in the working folder.
+    (tmp_path / "mine.toml").write_text('preset = "aurora"\nname = "mine"\n')
+    path.write_text(json.dumps({"simulated_device": "mine.toml"}))
+    assert environment.selected().device.name == "mine"
 
 
 def test_the_machines_own_json_is_read(tmp_path):
@@ -71,7 +75,7 @@ def test_the_machines_own_json_is_read(tmp_path):
     [
         ("OPUSIM_DEVICE", "arora", "OPUSIM_DEVICE.*arora"),
         ("OPUSIM_DEVICE", "nowhere.toml", "OPUSIM_DEVICE.*nowhere.toml"),
-        ("OPUSIM_DEVICE", "nowhere.json", "nowhere.json"),
+        ("OPUSIM_DEVICE", "nowhere.json", "OPUSIM_DEVICE is 'nowhere.json', but it cannot be read"),
         ("OPUSIM_SEED", "-1", "OPUSIM_SEED is '-1', but it must be a whole number"),
         ("OPUSIM_EXCLUSIVE", "perhaps", "OPUSIM_EXCLUSIVE is 'perhaps', but it must be 0 or 1"),
     ],
@@ -159,6 +163,29 @@ def test_one_process_may_open_it_twice(own_folder, monkeypatch):
     monkeypatch.setattr("opusim.drivers.exclusive.config_folder", lambda: own_folder / "config" / "opusim")
     with OpuDevice(name="hera", exclusive=True) as first, OpuDevice(name="hera", exclusive=True) as second:
         assert first.active and second.active
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_process_is_another_one(own_folder, monkeypatch):
+    """It inherits the open device, but does not hold it; what it does leaves the parent's hold as it is."""
+    monkeypatch.setattr("opusim.drivers.exclusive.config_folder", lambda: own_folder / "config" / "opusim")
+    with OpuDevice(name="leto", exclusive=True) as device:
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                if not device.active:
+                    try:
+                        device.open()
+                    except OpuAlreadyUsedException:
+                        device.close()
+                        status = 0
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        program = HOLD.replace("device.open()", "device.open(); raise SystemExit(0)")
+        other = subprocess.run([sys.executable, "-c", program, "leto"], capture_output=True, text=True)
+        assert other.returncode == 1 and "OpuAlreadyUsedException" in other.stderr and device.active
 
 
 def test_opu_says_exclusive_in_its_configuration(make_opu):

@@ -132,3 +132,11 @@ def test_what_is_refused(opu):
             other.linear_transform(bits(60))
     with pytest.raises(NotReadyError):
         other.linear_transform(bits(60))
+
+
+def test_saturated_anchors_are_told():
+    """Five milliseconds give a mean of some 170 grey levels with all features on: a quarter of the pixels clip."""
+    with OPU(20) as opu:
+        opu.fit1d(n_features=60, exposure_us=5000)
+        with pytest.warns(UserWarning, match="many pixels saturate"):
+            opu.linear_transform(bits(2, 60))

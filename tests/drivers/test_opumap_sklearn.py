@@ -478,3 +478,17 @@ def test_lightonml_simulator():
         LightonOPUMap(100, ndims=3)
     with pytest.warns(UserWarning, match="simulated is False"):
         LightonOPUMap(100, opu=mapping.opu)
+
+
+def test_an_online_map_and_a_batch_map_share_an_opu():
+    """Each keeps its own mode: the batch map takes batches, the online map refuses them, whichever was fitted last."""
+    x = bits(12, 60)
+    opu = OPU(50, device="ideal")
+    batch, online = OPUMap(50, opu=opu).fit(x), OPUMap(50, opu=opu)
+    online.fit(n_features=60, online=True)
+    y = batch.transform(x)
+    assert y.shape == (12, 50) and np.array_equal(online.transform(x[3]), y[3])
+    batch.fit(x)
+    with pytest.raises(NotReadyError, match="only single vectors"):
+        online.transform(x)
+    assert np.array_equal(online.transform(x[3]), y[3])

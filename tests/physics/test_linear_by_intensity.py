@@ -74,6 +74,10 @@ def test_entries_are_normal_but_in_one_direction(matrix):
     assert abs(rest.var() / freedom - 1) < 0.038
     assert abs(stats.kurtosis(rest, axis=None)) < 0.036
     assert along.min() > 0
+    # What that means for single columns: a mean of sqrt(pi / 2n), with the sign of 1 - 2 r. 4 000 pixels, 400 columns:
+    # 4.5 sigma each, and the scale is known to .038.
+    means = matrix.mean(axis=0) * np.sign(d)
+    assert np.abs(means - np.sqrt(np.pi / (2 * N_FEATURES))).max() < 4.5 / np.sqrt(N_PIXELS) + 0.004
     assert abs(along.mean() - np.sqrt(np.pi / 2)) < 0.042
     # Kolmogorov-Smirnov against sqrt(2) Rayleigh(1/sqrt 2) = Rayleigh(1): false alarm 1e-4, and .02 for the limit.
     assert stats.kstest(along / np.sqrt(rest.var()), stats.rayleigh.cdf).statistic < 2.23 / np.sqrt(N_PIXELS) + 0.02

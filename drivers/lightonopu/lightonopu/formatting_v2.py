@@ -89,8 +89,10 @@ class Formatter:
             raise ValueError(
                 f"target has shape {np.shape(target)}, but {len(source)} vectors need {layout.n_bytes} bytes each."
             )
-        layout.packed(np.unpackbits(source, axis=1, count=total), out=out)
+        bits = np.unpackbits(source, axis=1, count=total)
+        layout.packed(bits, out=out)
         if reverse_bits_order:
-            FORMATTED.used(self, layout)
+            # Spare bits of the last byte may be set in the source: they are no features.
+            FORMATTED.formatted(layout, source if total % 8 == 0 else np.packbits(bits, axis=1))
         else:
             out[:] = np.packbits(np.unpackbits(out, axis=1, bitorder="little"), axis=1)
