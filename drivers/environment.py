@@ -32,6 +32,12 @@ MACHINE_HOST_FILE = Path("/etc/lighton/host.json")
 _OF_TYPE = {"type1": "aurora-type1", "type2": "aurora", "type3": "aurora-type3"}
 
 
+_KNOWN = {
+    "type", "name", "input", "output", "ones_range", "n_samples_by_pass", "version", "location", "simulated_device",
+    "exclusive",
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Selection:
     """What is to be simulated.
@@ -77,6 +83,10 @@ def selected(opu_type: str | None = None) -> Selection:
     content: dict[str, Any] = {}
     if path is not None:
         content = read_config(path, name="OPUSIM_DEVICE" if given else str(MACHINE_HOST_FILE))
+        if not set(content) & _KNOWN:
+            raise ValueError(
+                f"{path} holds none of the keys of a device's json; some are needed of {', '.join(sorted(_KNOWN))}."
+            )
         opu_type = content.get("type", opu_type)
     try:
         if opu_type is not None:
@@ -87,7 +97,7 @@ def selected(opu_type: str | None = None) -> Selection:
         )
     except (TypeError, ValueError) as error:
         source = str(path) if path is not None else "OPUSIM_DEVICE"
-        raise ValueError(f"{source}: {error}") from error
+        raise ValueError(f"{source}: {error}") from None
     config = default_config(device)
     if path is not None:
         from .settings import update_config

@@ -1,6 +1,12 @@
-"""Errors of the driver. Each is also of the type that lightonml raises in its place, so that programs catch it."""
+"""Errors of the driver, and where its warnings point.
+
+Each error is also of the type that lightonml raises in its place, so that programs catch it.
+"""
 
 from __future__ import annotations
+
+import sys
+import warnings
 
 
 class NotReadyError(RuntimeError, AssertionError):
@@ -33,3 +39,11 @@ class TooManyComponentsError(ValueError, IndexError):
 
 class OpuAlreadyUsedException(RuntimeError):  # noqa: N818 - the name that programs catch
     """Another process holds a device that only one may hold."""
+
+
+def warn_outside(text: str) -> None:
+    """Warn at the line outside the drivers that led here."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(__package__):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, stacklevel=level)

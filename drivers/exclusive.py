@@ -48,7 +48,7 @@ class ExclusiveUse:
         except Timeout:
             raise OpuAlreadyUsedException(
                 f"The OPU device {name!r} is in use by another process, and it is an exclusive one: close it there, or "
-                "end that process. Without exclusive in its configuration, any number of processes may open it."
+                "end that process. Without OPUSIM_EXCLUSIVE or exclusive in its json, any number may open it."
             ) from None
 
         self._process = os.getpid()

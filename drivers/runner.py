@@ -5,8 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import difflib
 import math
-import sys
-import warnings
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
@@ -20,7 +18,7 @@ from opusim.layout import MirrorLayout, MirrorPatterns
 from . import linear_reconstruction
 from .context import Context, ContextArray
 from .device import Exposure, OpuDevice
-from .errors import NotReadyError, TooManyComponentsError
+from .errors import NotReadyError, TooManyComponentsError, warn_outside
 from .formatting import InputRoi, format_of, make_layout
 from .output_roi import check_roi
 from .settings import Settings, microseconds
@@ -189,9 +187,9 @@ def make_fit(
         n_ones = layout.n_always_on + int(ones * layout.mirrors_per_feature)
         excess = n_ones / settings.ones_range[1]
         if not ones:
-            _warn("X holds only zeros: no mirror that shows a feature is on, so the outputs tell nothing of X.")
+            warn_outside("X holds only zeros: no mirror that shows a feature is on, so the outputs tell nothing of X.")
         elif n_ones < settings.ones_range[0]:
-            _warn(
+            warn_outside(
                 f"X turns {n_ones} mirrors on, on average, but it takes {settings.ones_range[0]} for a good signal: "
                 "the input is too sparse. Another input_roi_strategy may help."
             )
@@ -199,19 +197,11 @@ def make_fit(
     if not exposure_us:
         exposure_us = max(1, int(settings.exposure_us / max(1.0, excess)))
     elif excess > 1:
-        _warn(
+        warn_outside(
             f"exposure_us is overridden with {exposure_us}, while {n_ones} mirrors on would need it to be reduced by a "
             f"factor {excess:.3g}: pixels may saturate."
         )
     return Fit(traits, layout, n_ones, exposure_us, overrides, strategy, online)
-
-
-def _warn(text: str) -> None:
-    """Warn at the line outside the drivers that led here."""
-    level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(__package__):
-        level, frame = level + 1, frame.f_back
-    warnings.warn(text, stacklevel=level)
 
 
 def frametime_us(fit: Fit, settings: Settings, readout_us: int, exposure_us: int) -> int:
@@ -336,7 +326,7 @@ def run_linear(
     level_dn = device.features_level_dn(fit.layout, exposure.exposure_us)
     # Speckle of a mean level I goes beyond full scale with the probability exp(-full scale / I): 5 % at a third.
     if device.black_level_dn + 3 * level_dn > device.full_scale_dn:
-        _warn(
+        warn_outside(
             f"exposure_us is {exposure.exposure_us}, at which all features together give a mean of {level_dn:.0f} grey "
             "levels: many pixels saturate in the frames that the linear transform needs, and its result is wrong there."
         )

@@ -115,7 +115,7 @@ def read_config(path: str | Path, *, name: str = "config_file") -> dict[str, Any
     try:
         content = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{name} is {str(path)!r}, but it cannot be read as JSON ({error}).") from error
+        raise ValueError(f"{name} is {str(path)!r}, but it cannot be read as JSON ({error}).") from None
     if not isinstance(content, dict):
         raise ValueError(f"{name} is {str(path)!r}, but it must hold a JSON object, not {type(content).__name__}.")
     return content

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 
 from opusim import validation
 
-from .errors import NotReadyError
+from .errors import NotReadyError, warn_outside
 from .types import Roi, Tuple2D
 
 
@@ -89,10 +88,9 @@ class SimulatedOpuDevice:
         if x.ndim != 2 or x.shape[1] > len(matrix):
             raise ValueError(f"X has shape {x.shape}, but it must have at most {len(matrix)} columns.")
         if x.shape[1] < len(matrix):
-            warnings.warn(
+            warn_outside(
                 f"X has {x.shape[1]} features and the random matrix {len(matrix)} rows: the others are not used. Set "
-                "max_n_features to save their memory.",
-                stacklevel=3,
+                "max_n_features to save their memory."
             )
         return np.dot(x, matrix[: x.shape[1]])
 

@@ -51,7 +51,7 @@ def run(
     if device is not None:
         device = _check_device(device)
 
-    from opusim.drivers import standin
+    from opusim.drivers import environment, standin
 
     # Python puts a program's own folder first on its path, or for a module the working folder.
     path = Path(first).resolve()
@@ -59,6 +59,9 @@ def run(
     used = standin.stand_in_folders(folder)
     if used.problem:
         warnings.warn(used.problem, stacklevel=2)
+    # What the variables say is told now, not when the program has run for an hour.
+    if device is None:
+        environment.selected()
     standin.start_program(arguments, standin.environment_for(used, os.environ, device=device, seed=seed))
 
 
