@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from opusim import parallel, validation
-from opusim.bench_input import checked_exposure, checked_mirrors, checked_roi
+from opusim.bench_input import checked_exposure, checked_mirrors, checked_phases, checked_roi
 from opusim.config import RESOLUTIONS, Device
 from opusim.layout import MirrorLayout, MirrorPatterns
-from opusim.medium.base import Drift
+from opusim.medium.base import Drift, pixel_sampling
 from opusim.plan import EXECUTIONS, Region, Shots, memory_budget_bytes
-from opusim.projector import Projector
+from opusim.projector import Projector, intensity
 
 #: Time that the electronics need between frames, from lightonml's timing rule.
 FRAME_OVERHEAD_S = 50e-6
@@ -142,11 +142,14 @@ class OpticalBench:
         self._lock = threading.RLock()
         self._projectors: OrderedDict[Any, Projector] = OrderedDict()
         self._maps: OrderedDict[Region, Any] = OrderedDict()
+        self._waves: OrderedDict[Region, np.ndarray] = OrderedDict()
         self._layers: dict[Any, list[Any]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what can be computed again."""
-        return {k: v for k, v in self.__dict__.items() if k not in ("_lock", "_projectors", "_maps", "_layers")}
+        return {
+            k: v for k, v in self.__dict__.items() if k not in ("_lock", "_projectors", "_maps", "_waves", "_layers")
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the bench; matrices are computed again when needed."""
@@ -211,7 +214,7 @@ class OpticalBench:
         mirrors: np.ndarray | MirrorPatterns | None,
         *,
         exposure_s: float,
-        reference_phase_rad: float | None = None,
+        reference_phase_rad: float | np.ndarray | None = None,
         roi: tuple[int, int, int, int] | None = None,
         frametime_s: float | None = None,
         n_frames: int = 1,
@@ -226,8 +229,9 @@ class OpticalBench:
             fast way. None shuts the laser: dark frames.
         exposure_s : float
             Exposure in seconds.
-        reference_phase_rad : float, optional
-            Phase of the reference arm; None blocks it.
+        reference_phase_rad : float or array_like of float, optional
+            Phase of the reference arm in radians; None blocks it. Several phases: each pattern is shown once for each
+            of them, one after the other.
         roi : tuple of int, optional
             (row, column, n_rows, n_columns) on the sensor; the whole sensor by default.
         frametime_s : float, optional
@@ -237,7 +241,7 @@ class OpticalBench:
 
         Returns
         -------
-        ndarray, shape (n, n_rows, n_columns)
+        ndarray, shape (n * number of phases, n_rows, n_columns)
             Frames in the camera's type (uint8 up to 8 bits, else uint16).
 
         Raises
@@ -245,16 +249,14 @@ class OpticalBench:
         TypeError, ValueError
             If an argument is not what it may be; the bench stays as it was.
         """
-        if reference_phase_rad is not None:
-            raise ValueError(
-                f"reference_phase_rad is {reference_phase_rad!r}, but this device has no reference arm: it must be "
-                "None."
-            )
+        phases = checked_phases(reference_phase_rad, self.device.reference.present)
         exposure_s = checked_exposure(exposure_s)
         rectangle = checked_roi(roi, self.sensor_shape)
         region = self._region(rectangle)
         shape = (rectangle[2], rectangle[3])
         if mirrors is None:
+            if phases is not None:
+                raise ValueError("mirrors is None, which shuts the laser, but the reference arm needs its light.")
             n = validation.integer("n_frames", n_frames, low=0)
             frametime = self._frametime(frametime_s, shape[0], exposure_s)
             return self._light_evenly(0.0, n, region, exposure_s, frametime).reshape(n, *shape)
@@ -262,7 +264,7 @@ class OpticalBench:
             raise ValueError(f"n_frames is {n_frames!r}, but it counts dark frames only: with mirrors it must be 1.")
         layout, bits = checked_mirrors(mirrors, self.mirror_shape)
         frametime = self._frametime(frametime_s, shape[0], exposure_s)
-        return self._run(layout, bits, region, exposure_s, frametime, None).reshape(len(bits), *shape)
+        return self._run(layout, bits, region, exposure_s, frametime, None, phases).reshape(-1, *shape)
 
     def transform(
         self,
@@ -271,6 +273,7 @@ class OpticalBench:
         exposure_s: float,
         roi: tuple[int, int, int, int],
         n_pixels: int,
+        reference_phase_rad: float | np.ndarray | None = None,
         frametime_s: float | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> np.ndarray:
@@ -280,7 +283,7 @@ class OpticalBench:
         ----------
         patterns : MirrorPatterns
             Patterns from the formatter.
-        exposure_s, frametime_s : float
+        exposure_s, reference_phase_rad, frametime_s : float
             As in `expose`.
         roi : tuple of int
             (row, column, n_rows, n_columns) on the sensor.
@@ -291,15 +294,16 @@ class OpticalBench:
 
         Returns
         -------
-        ndarray, shape (n, n_pixels)
+        ndarray, shape (n * number of phases, n_pixels)
             Counts.
         """
+        phases = checked_phases(reference_phase_rad, self.device.reference.present)
         exposure_s = checked_exposure(exposure_s)
         rectangle = checked_roi(roi, self.sensor_shape)
         n_pixels = validation.integer("n_pixels", n_pixels, low=1, high=rectangle[2] * rectangle[3])
         layout, bits = checked_mirrors(patterns, self.mirror_shape)
         frametime = self._frametime(frametime_s, rectangle[2], exposure_s)
-        return self._run(layout, bits, self._region(rectangle, n_pixels), exposure_s, frametime, progress)
+        return self._run(layout, bits, self._region(rectangle, n_pixels), exposure_s, frametime, progress, phases)
 
     def flat_field(
         self,
@@ -332,6 +336,7 @@ class OpticalBench:
         mirrors: np.ndarray | MirrorPatterns,
         *,
         exposure_s: float | None = None,
+        reference_phase_rad: float | None = None,
         roi: tuple[int, int, int, int] | None = None,
     ) -> Planes:
         """Return every plane of the exposure that `expose` would make next, without making it.
@@ -342,9 +347,14 @@ class OpticalBench:
             One pattern, as in `expose`.
         exposure_s : float, optional
             Exposure in seconds; the device's own by default.
+        reference_phase_rad : float, optional
+            One phase, as in `expose`.
         roi : tuple of int, optional
             As in `expose`.
         """
+        phases = checked_phases(reference_phase_rad, self.device.reference.present)
+        if phases is not None and len(phases) != 1:
+            raise ValueError(f"reference_phase_rad holds {len(phases)} phases, but inspect takes exactly one.")
         exposure_s = checked_exposure(self.device.operation.exposure_s if exposure_s is None else exposure_s)
         if mirrors is None:
             raise ValueError("mirrors is None, but inspect needs one pattern.")
@@ -361,12 +371,17 @@ class OpticalBench:
         power = self.device.laser.relative_power(np.array([frame]), np.array([time_s]), seed=self.seed)
         scale = power * self.photons_per_intensity(exposure_s)
         fields = projector.fields(bits, state)[0]
-        intensity = np.mean(np.square(fields.real) + np.square(fields.imag), axis=-1)
-        photons = (intensity * np.float32(scale[0])).astype(np.float32)
+        shots = Shots(
+            state, np.array([frame]), scale, exposure_s, maps, 1,
+            *self._reference(region, phases, 1, np.array([frame]), np.array([time_s])),
+        )  # fmt: skip
+        turn = shots.turns().view(np.complex64)[0, 0]
+        level = intensity(fields, shots.reference, turn, shots.coherence)
+        photons = (level * np.float32(scale[0] / projector.samples)).astype(np.float32)
         camera = self.device.camera
         electrons = camera.electrons(photons, exposure_s=exposure_s, seed=self.seed, frame0=frame, maps=maps)
         counts = np.empty((1, region.n_pixels), dtype=camera.dtype)
-        projector.counts(bits, Shots(state, np.array([frame]), scale, exposure_s, maps), counts)
+        projector.counts(bits, shots, counts)
         shown = bits.reshape(self.mirror_shape) if layout is None else layout.mirrors(bits)[0]
         return Planes(
             mirrors=np.asarray(shown, dtype=np.uint8),
@@ -387,31 +402,62 @@ class OpticalBench:
         exposure_s: float,
         frametime_s: float,
         progress: Callable[[int], None] | None,
+        phases: np.ndarray | None = None,
     ) -> np.ndarray:
         projector, maps = self._projector(layout, region), self._sensor(region)
         drift = Drift(self.device.medium.decorrelation_time_s)
         if projector.plan.keeps_matrix:
             # Before frames are taken, so that a matrix that cannot be made costs none.
             projector.matrix(int(drift.state(np.array(self.clock.elapsed_s))))
-        n = len(bits)
-        out = np.empty((n, region.n_pixels), dtype=self.device.camera.dtype)
-        first, start_s = self._reserve(n, frametime_s)
-        frames = first + np.arange(n, dtype=np.int64)
-        times = start_s + frametime_s * np.arange(n)
+        n, steps = len(bits), 1 if phases is None else len(phases)
+        out = np.empty((n * steps, region.n_pixels), dtype=self.device.camera.dtype)
+        first, start_s = self._reserve(n * steps, frametime_s)
+        frames = first + np.arange(n * steps, dtype=np.int64)
+        times = start_s + frametime_s * np.arange(n * steps)
         scale = self.device.laser.relative_power(frames, times, seed=self.seed) * self.photons_per_intensity(exposure_s)
-        states = drift.state(times)
+        wave, turned, coherence = self._reference(region, phases, n, frames, times)
+        states = drift.state(times[::steps])
         edges = [0, *(np.flatnonzero(np.diff(states)) + 1).tolist(), n] if n else [0]
         for a, b in zip(edges, edges[1:], strict=False):
-            part = slice(a, b)
             done: Callable[[int], None] | None = None
             if progress is not None:
 
                 def done(k: int, a: int = a) -> None:
                     progress(a + k)
 
-            shots = Shots(int(states[a]), frames[part], scale[part], exposure_s, maps)
-            projector.counts(bits[part], shots, out[part], done)
+            part = slice(a * steps, b * steps)
+            shots = Shots(
+                int(states[a]), frames[part], scale[part], exposure_s, maps, steps, wave,
+                None if turned is None else turned[part], coherence,
+            )  # fmt: skip
+            projector.counts(bits[a:b], shots, out[part], done)
         return out
+
+    def _reference(
+        self, region: Region, phases: np.ndarray | None, n: int, frames: np.ndarray, times_s: np.ndarray
+    ) -> tuple[np.ndarray | None, np.ndarray | None, float]:
+        """Field of the reference on a region, its phase in each frame, and the coherence; Nones if it is blocked."""
+        arm = self.device.reference
+        if phases is None:
+            return None, None, 1.0
+        with self._lock:
+            wave = self._waves.get(region)
+            if wave is None:
+                camera = self.device.camera
+                field = arm.field(
+                    region.pixels(), sensor_shape=camera.shape, pixel_pitch_m=camera.pixel_pitch_m,
+                    n_mirrors=self.device.dmd.n_mirrors, seed=self.seed,
+                )  # fmt: skip
+                fine, _ = pixel_sampling(camera.pixel_over_grain)
+                channels = 1 if camera.polarised else 2
+                # Polarised light: it meets the signal in one polarisation only.
+                wave = np.zeros((len(field), channels, fine**2), dtype=np.complex64)
+                wave[:, 0] = field[:, None]
+                wave = wave.reshape(len(field), -1)
+                while len(self._waves) >= _KEPT_PROJECTORS:
+                    self._waves.popitem(last=False)
+                self._waves[region] = wave
+        return wave, arm.phases_rad(np.tile(phases, n), frames, times_s, seed=self.seed), arm.coherence
 
     def _light_evenly(
         self, photons: float, n: int, region: Region, exposure_s: float, frametime_s: float

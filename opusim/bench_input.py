@@ -28,6 +28,24 @@ def checked_roi(roi: tuple[int, int, int, int] | None, sensor_shape: tuple[int, 
     return (row, column, n_rows, n_columns)
 
 
+def checked_phases(value: float | np.ndarray | None, has_reference: bool) -> np.ndarray | None:
+    """Return the phases of the reference arm in radians, float64 (at least one,), or None if it is blocked."""
+    if value is None:
+        return None
+    if not has_reference:
+        raise ValueError(
+            f"reference_phase_rad is {value!r}, but this device has no reference arm: it must be None. An arm comes "
+            "with reference.relative_amplitude above 0."
+        )
+    try:
+        phases = np.atleast_1d(np.asarray(value, dtype=np.float64))
+    except (TypeError, ValueError):
+        phases = np.empty(0)
+    if phases.ndim != 1 or not len(phases) or not np.isfinite(phases).all():
+        raise ValueError(f"reference_phase_rad is {value!r}, but it must be a number in radians, or some of them.")
+    return phases
+
+
 def checked_mirrors(
     mirrors: np.ndarray | MirrorPatterns, mirror_shape: tuple[int, int]
 ) -> tuple[MirrorLayout | None, np.ndarray]:

@@ -19,6 +19,7 @@ from opusim.camera import Camera
 from opusim.dmd import Dmd
 from opusim.laser import Laser
 from opusim.medium import GaussianMedium, MeasuredMedium, PhaseScreenMedium
+from opusim.reference import Reference
 
 MEDIA: dict[str, type] = {cls.kind: cls for cls in (PhaseScreenMedium, GaussianMedium, MeasuredMedium)}
 RESOLUTIONS = ("auto", "mirrors")
@@ -71,7 +72,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class Device:
-    """An optical processing unit: laser, mirrors, medium, camera, and how they are run.
+    """An optical processing unit: laser, mirrors, medium, camera, reference arm, and how they are run.
 
     Parameters
     ----------
@@ -84,6 +85,8 @@ class Device:
     medium : PhaseScreenMedium, GaussianMedium or MeasuredMedium
     camera : Camera
     operation : Operation
+    reference : Reference
+        The reference arm; without one by default.
     resolution : {"auto", "mirrors"}
         "auto": one mode for each macro-pixel that the formatter makes; "mirrors": one for each mirror and each
         pixel. Statistically the same device, another realisation; part of the fingerprint.
@@ -97,6 +100,7 @@ class Device:
     medium: Any
     camera: Camera
     operation: Operation = field(default_factory=Operation)
+    reference: Reference = field(default_factory=Reference)
     resolution: str = "auto"
     version: int = 1
     description: str = ""
@@ -109,6 +113,7 @@ class Device:
             if not isinstance(getattr(self, name), str):
                 raise TypeError(f"{name} is {getattr(self, name)!r}, but it must be a text.")
         kinds: dict[str, Any] = {"laser": Laser, "dmd": Dmd, "camera": Camera, "operation": Operation}
+        kinds["reference"] = Reference
         kinds["medium"] = tuple(MEDIA.values())
         for name, kind in kinds.items():
             if not isinstance(getattr(self, name), kind):
@@ -208,7 +213,7 @@ class Device:
             raise ValueError(
                 f'{origin} lacks {", ".join(map(repr, missing))}; preset = "aurora" at the top would start from aurora.'
             )
-        for name in ("laser", "dmd", "medium", "camera", "operation"):
+        for name in ("laser", "dmd", "medium", "camera", "operation", "reference"):
             if name in table and not isinstance(table[name], Mapping):
                 hint = f' such as [{name}] with preset = "NAME"' if name in _SHELVES else ""
                 raise ValueError(f"{origin}: {name} is {table[name]!r}, but it must be a table{hint}.")
@@ -220,6 +225,8 @@ class Device:
         }
         if "operation" in table:
             stages["operation"] = _build(Operation, table["operation"], origin, "operation")
+        if "reference" in table:
+            stages["reference"] = _build(Reference, table["reference"], origin, "reference")
         rest = {k: v for k, v in table.items() if k in ("name", "version", "resolution", "description")}
         return cls(**rest, **stages)
 
@@ -321,6 +328,12 @@ class Device:
             "quantisation": {"camera.quantise": False},
             "pixel integration": {"camera.pixel_over_grain": 0.0},
             "unpolarised light": {"camera.polarised": True},
+            "uneven reference": {"reference.beam_radius_m": math.inf, "reference.wavefront_rms_rad": 0.0},
+            "phase shifter's error": {"reference.scale_error": 0.0, "reference.nonlinearity": 0.0},
+            "phase jitter": {"reference.jitter_rad": 0.0},
+            "reference drift": {"reference.drift_rad_per_minute": 0.0},
+            "vibration": {"reference.vibration_rad": 0.0},
+            "partial coherence": {"reference.coherence": 1.0},
         }
         if hasattr(self.medium, "ballistic_fraction"):
             switches["ballistic light"] = {"medium.ballistic_fraction": 0.0}

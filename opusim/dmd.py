@@ -109,7 +109,7 @@ class Dmd:
             Zernike terms 4 to 12 (Noll) over the array's circumscribed circle with random weights, scaled
             to `aberration_rms_rad`.
         """
-        return _aberration(self.shape, self.aberration_rms_rad, seed)
+        return low_order_wavefront(self.shape, self.aberration_rms_rad, seed, "dmd aberration")
 
     def stuck(self, seed: int) -> np.ndarray:
         """Which mirrors are stuck.
@@ -170,7 +170,23 @@ def _amplitude(shape: tuple[int, int], pitch_m: float, beam_radius_m: float) -> 
 
 
 @lru_cache(maxsize=4)
-def _aberration(shape: tuple[int, int], rms_rad: float, seed: int) -> np.ndarray:
+def low_order_wavefront(shape: tuple[int, int], rms_rad: float, seed: int, purpose: str) -> np.ndarray:
+    """Return a smooth random phase over an array of points.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (rows, columns).
+    rms_rad : float
+        Its standard deviation in radians.
+    seed, purpose : int, str
+        Which one.
+
+    Returns
+    -------
+    ndarray of float32, shape `shape`, read-only
+        Zernike terms 4 to 12 (Noll) over the circumscribed circle with random weights.
+    """
     rows, columns = shape
     radius = math.hypot(rows, columns) / 2
     y = ((np.arange(rows) - (rows - 1) / 2) / radius)[:, None]
@@ -187,7 +203,7 @@ def _aberration(shape: tuple[int, int], rms_rad: float, seed: int) -> np.ndarray
         6 * r2**2 - 6 * r2 + 1,
         (4 * r2 - 3) * (x**2 - y**2),
     )
-    weights = rng.normals(rng.stream_key(seed, "dmd aberration"), _N_ABERRATION_TERMS).astype(np.float64)
+    weights = rng.normals(rng.stream_key(seed, purpose), _N_ABERRATION_TERMS).astype(np.float64)
     surface = np.zeros(shape)
     for weight, term in zip(weights, terms, strict=True):
         surface += weight * (term - np.mean(term)) / np.std(term)

@@ -116,9 +116,26 @@ def _add_directly(codes, vector, matrix, column0, width, partial, sums, offset):
 
 
 @kernel()
+def _with_reference(
+    sums, start, reference, column0, cosine, sine, incoherent, count, samples, scale, photons
+):  # fmt: skip
+    """Mean photons of a tile: |S + c R exp(i d)|^2 + (1 - c^2) |R|^2, summed over the samples of each pixel."""
+    for p in range(count):
+        intensity = np.float32(0)
+        for i in range(samples):
+            k = np.uint64(2 * (p * samples + i))
+            r_re = reference[np.uint64(column0) + k]
+            r_im = reference[np.uint64(column0) + k + np.uint64(1)]
+            re = sums[start + k] + cosine * r_re - sine * r_im
+            im = sums[start + k + np.uint64(1)] + sine * r_re + cosine * r_im
+            intensity += re * re + im * im + incoherent * (r_re * r_re + r_im * r_im)
+        photons[p] = intensity * scale
+
+
+@kernel()
 def develop_matrix(
-    codes, lists, counts, matrix, constant, samples, scale, gain, dark_e, offset_e, pixels, frames, key0, key1, params,
-    out, tile_start, tile_stop,
+    codes, lists, counts, matrix, constant, samples, steps, reference, turns, incoherent, scale, gain, dark_e,
+    offset_e, pixels, frames, key0, key1, params, out, tile_start, tile_stop,
 ):  # fmt: skip
     """Compute the counts of binary vectors through a complex matrix, for a range of tiles of outputs.
 
@@ -134,13 +151,21 @@ def develop_matrix(
         Field with every feature off.
     samples : int
         Fields whose intensities one pixel adds up.
-    scale : ndarray of float32, shape (n,)
+    steps : int
+        Frames of each vector, one after the other.
+    reference : ndarray of float32, shape (2 * n_pixels * samples,) or (0,)
+        Field that is added, turned anew in each frame; empty: none.
+    turns : ndarray of float32, shape (n * steps, 2)
+        Cosine and sine of its phase, times the coherence.
+    incoherent : float
+        Part of the reference's intensity that does not interfere, 1 - coherence^2.
+    scale : ndarray of float32, shape (n * steps,)
         Photons for an intensity of 1, for each frame, divided by `samples`.
     gain, dark_e, offset_e, pixels, key0, key1, params
         As in `sensor_kernels.develop_block`.
-    frames : ndarray of uint64, shape (n,)
+    frames : ndarray of uint64, shape (n * steps,)
         Frame numbers.
-    out : ndarray, shape (n, n_pixels)
+    out : ndarray, shape (n * steps, n_pixels)
         Filled in place.
     tile_start, tile_stop : int
         Range of tiles, of max(1, TILE // samples) pixels each.
@@ -180,20 +205,26 @@ def develop_matrix(
                         _add_from_tables(lists[chunk, v0 + v], counts[chunk, v0 + v], table, sums, np.uint64(v) * span)
             for v in range(v1 - v0):
                 start = np.uint64(v) * span
-                if samples == 1:  # on its own, so that it vectorises
-                    for p in range(count):
-                        re = start + np.uint64(2) * np.uint64(p)
-                        im = re + np.uint64(1)
-                        photons[p] = (sums[re] * sums[re] + sums[im] * sums[im]) * scale[v0 + v]
-                else:
-                    for p in range(count):
-                        intensity = np.float32(0)
-                        for i in range(samples):
-                            re = start + np.uint64(2 * (p * samples + i))
+                for f in range((v0 + v) * steps, (v0 + v + 1) * steps):
+                    if reference.size:
+                        _with_reference(
+                            sums, start, reference, column0, turns[f, 0], turns[f, 1], incoherent, count, samples,
+                            scale[f], photons,
+                        )  # fmt: skip
+                    elif samples == 1:  # on its own, so that it vectorises
+                        for p in range(count):
+                            re = start + np.uint64(2) * np.uint64(p)
                             im = re + np.uint64(1)
-                            intensity += sums[re] * sums[re] + sums[im] * sums[im]
-                        photons[p] = intensity * scale[v0 + v]
-                develop_block(
-                    photons, 0, count, gain, dark_e, offset_e, pixels, pixel0, frames[v0 + v], key0, key1, params,
-                    scratch, out[v0 + v], pixel0,
-                )  # fmt: skip
+                            photons[p] = (sums[re] * sums[re] + sums[im] * sums[im]) * scale[f]
+                    else:
+                        for p in range(count):
+                            intensity = np.float32(0)
+                            for i in range(samples):
+                                re = start + np.uint64(2 * (p * samples + i))
+                                im = re + np.uint64(1)
+                                intensity += sums[re] * sums[re] + sums[im] * sums[im]
+                            photons[p] = intensity * scale[f]
+                    develop_block(
+                        photons, 0, count, gain, dark_e, offset_e, pixels, pixel0, frames[f], key0, key1, params,
+                        scratch, out[f], pixel0,
+                    )  # fmt: skip

@@ -69,6 +69,14 @@ class Shots:
         Exposure in seconds.
     maps : SensorMaps
         Fixed patterns of the pixels that are read.
+    steps : int
+        Frames of each pattern, one after the other: n is the number of patterns times this.
+    reference : ndarray of complex64, shape (n_pixels, samples), optional
+        Field of the reference arm at the phase 0; None if it is blocked.
+    phases_rad : ndarray of float64, shape (n,), optional
+        Phase of the reference in each frame.
+    coherence : float
+        Contrast of the fringes.
     """
 
     state: int
@@ -76,6 +84,18 @@ class Shots:
     photons_per_intensity: np.ndarray
     exposure_s: float
     maps: Any
+    steps: int = 1
+    reference: np.ndarray | None = None
+    phases_rad: np.ndarray | None = None
+    coherence: float = 1.0
+
+    def turns(self) -> np.ndarray:
+        """Return what turns the reference in each frame, coherence included: float32 (n, 2), cosine and sine."""
+        if self.phases_rad is None:
+            return np.zeros((len(self.frames), 2), dtype=np.float32)
+        return (self.coherence * np.stack([np.cos(self.phases_rad), np.sin(self.phases_rad)], axis=1)).astype(
+            np.float32
+        )
 
 
 @dataclass(frozen=True)

@@ -352,8 +352,8 @@ class Projector:
         bits : ndarray of uint8, shape (n, n_features)
             0 or 1.
         shots : Shots
-            Circumstances of the n frames.
-        out : ndarray, shape (n, n_pixels)
+            Circumstances of the n * steps frames.
+        out : ndarray, shape (n * steps, n_pixels)
             Filled in place.
         progress : callable, optional
             Told how many vectors are done.
@@ -363,28 +363,23 @@ class Projector:
             self._counts_by_matrix(bits, shots, out, progress)
             return
         scale = (shots.photons_per_intensity / self.samples).astype(np.float32)
+        turns = shots.turns().view(np.complex64)[:, 0]
         step = self._stack() if self.plan.way == "waves" else 1
         for start in range(0, len(bits), step):
             part = slice(start, min(len(bits), start + step))
-            photons = self._photons(bits[part], scale[part], shots.state)
-            for i in range(part.start, part.stop):
-                out[i] = camera.expose(
-                    photons[i - part.start], exposure_s=shots.exposure_s, seed=self.seed,
-                    frame0=int(shots.frames[i]), maps=shots.maps, threads=self.threads,
-                ).reshape(-1)  # fmt: skip
+            if self.layout is None and self.grid is None:
+                fields = self._fields_of_mirrors(bits[part], shots.state)
+            else:
+                fields = self.fields(bits[part], shots.state)
+            for i, field in enumerate(fields, start):
+                for f in range(i * shots.steps, (i + 1) * shots.steps):
+                    out[f] = camera.expose(
+                        intensity(field, shots.reference, turns[f], shots.coherence) * scale[f],
+                        exposure_s=shots.exposure_s, seed=self.seed, frame0=int(shots.frames[f]), maps=shots.maps,
+                        threads=self.threads,
+                    ).reshape(-1)  # fmt: skip
             if progress is not None:
                 progress(part.stop)
-
-    def _photons(self, bits: np.ndarray, scale: np.ndarray, state: int) -> np.ndarray:
-        if self.layout is None and self.grid is None:
-            fields = self._fields_of_mirrors(bits, state)
-        else:
-            fields = self.fields(bits, state)
-        intensity = np.square(fields.real)
-        intensity += np.square(fields.imag)
-        photons = intensity[..., 0] if self.samples == 1 else intensity.sum(axis=-1)
-        photons *= scale[:, None]
-        return photons
 
     def _fields_of_mirrors(self, bits: np.ndarray, state: int) -> np.ndarray:
         """Fields of bare mirror patterns through a medium that has entries only: vector by vector."""
@@ -405,16 +400,24 @@ class Projector:
         matrix_kernels.list_rows(codes, lists, lengths)
         scale = (shots.photons_per_intensity / self.samples).astype(np.float32)
         frames = shots.frames.astype(np.uint64)
-        maps = shots.maps
+        maps, steps, turns = shots.maps, shots.steps, shots.turns()
         dark = maps.dark_e(shots.exposure_s)
+        incoherent = np.float32(1 - shots.coherence**2)
+        if shots.reference is None:
+            reference = np.empty(0, dtype=np.float32)
+        else:
+            reference = shots.reference.reshape(-1).view(np.float32)
 
         def develop(v: slice, pixels: range, matrix: np.ndarray, constant: np.ndarray, target: np.ndarray) -> None:
             p = slice(pixels.start, pixels.stop)
+            f = slice(v.start * steps, v.stop * steps)
+            wave = reference[2 * self.samples * p.start : 2 * self.samples * p.stop]
 
             def work(a: int, b: int) -> None:
                 matrix_kernels.develop_matrix(
-                    codes[v], lists[:, v], lengths[:, v], matrix, constant, self.samples, scale[v], maps.gain[p],
-                    dark[p], maps.offset_e[p], maps.pixels[p], frames[v], key[0], key[1], camera.params(), target, a, b,
+                    codes[v], lists[:, v], lengths[:, v], matrix, constant, self.samples, steps, wave, turns[f],
+                    incoherent, scale[f], maps.gain[p], dark[p], maps.offset_e[p], maps.pixels[p], frames[f], key[0],
+                    key[1], camera.params(), target, a, b,
                 )  # fmt: skip
 
             tile_pixels = max(1, matrix_kernels.TILE // self.samples)
@@ -422,14 +425,41 @@ class Projector:
 
         for pixels, matrix, constant in self._matrix_tiles(shots.state):
             whole = len(pixels) == out.shape[1]
-            target = out if whole else np.empty((len(bits), len(pixels)), dtype=out.dtype)
+            target = out if whole else np.empty((len(out), len(pixels)), dtype=out.dtype)
             for v0 in range(0, len(bits), matrix_kernels.VECTORS):
                 v = slice(v0, min(len(bits), v0 + matrix_kernels.VECTORS))
-                develop(v, pixels, matrix, constant, target[v])
+                develop(v, pixels, matrix, constant, target[v.start * steps : v.stop * steps])
                 if progress is not None and pixels.stop == out.shape[1]:
                     progress(v.stop)
             if not whole:
                 out[:, pixels.start : pixels.stop] = target
+
+
+def intensity(
+    field: np.ndarray, reference: np.ndarray | None = None, turn: complex = 0.0, coherence: float = 1.0
+) -> np.ndarray:
+    """Return |S + c R exp(i d)|^2 + (1 - c^2) |R|^2 of each pixel, summed over its samples.
+
+    Parameters
+    ----------
+    field : ndarray of complex64, shape (n_pixels, samples)
+        S.
+    reference : ndarray of complex64, shape (n_pixels, samples), optional
+        R; None if it is blocked.
+    turn : complex
+        c exp(i d).
+    coherence : float
+        c.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_pixels,)
+    """
+    total = field if reference is None else field + reference * np.complex64(turn)
+    result = np.square(total.real) + np.square(total.imag)
+    if reference is not None and coherence < 1:
+        result += np.float32(1 - coherence**2) * (np.square(reference.real) + np.square(reference.imag))
+    return result[..., 0] if result.shape[-1] == 1 else result.sum(axis=-1)
 
 
 def pack_codes(bits: np.ndarray) -> np.ndarray:
