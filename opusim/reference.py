@@ -121,7 +121,7 @@ class Reference:
             y, x = (row - (rows - 1) / 2) * pixel_pitch_m, (column - (columns - 1) / 2) * pixel_pitch_m
             amplitude *= np.exp(-(x**2 + y**2) / self.beam_radius_m**2)
         down, across = self.carrier_cycles_per_pixel
-        phase = 2 * np.pi * (down * row + across * column)
+        phase: np.ndarray = 2 * np.pi * (down * row + across * column)
         if self.wavefront_rms_rad:
             surface = low_order_wavefront(sensor_shape, self.wavefront_rms_rad, seed, "reference wavefront")
             phase = phase + surface[row, column]
@@ -148,7 +148,7 @@ class Reference:
         """
         asked = np.asarray(asked_rad, dtype=np.float64)
         times = np.asarray(times_s, dtype=np.float64)
-        phases = asked * (1 + self.scale_error + self.nonlinearity * asked / np.pi)
+        phases: np.ndarray = asked * (1 + self.scale_error + self.nonlinearity * asked / np.pi)
         if self.drift_rad_per_minute:
             omega = 2 * np.pi / _DRIFT_PERIODS_S
             amplitude = np.sqrt(_DRIFT_PERIODS_S)
@@ -156,8 +156,8 @@ class Reference:
             start = 2 * np.pi * rng.uniforms(rng.stream_key(seed, "reference drift"), len(omega))
             phases = phases + ((np.cos(times[:, None] * omega + start) - np.cos(start)) * amplitude).sum(axis=1)
         if self.vibration_rad:
-            start = 2 * np.pi * float(rng.uniforms(rng.stream_key(seed, "reference vibration"), 1)[0])
-            phases = phases + self.vibration_rad * np.sin(2 * np.pi * self.vibration_hz * times + start)
+            origin = 2 * np.pi * float(rng.uniforms(rng.stream_key(seed, "reference vibration"), 1)[0])
+            phases = phases + self.vibration_rad * np.sin(2 * np.pi * self.vibration_hz * times + origin)
         if self.jitter_rad and len(asked):
             numbers = np.asarray(frames, dtype=np.int64)
             first = int(numbers.min())
