@@ -104,6 +104,7 @@ class OPU(_OPU):
             disable_pbar,
             False,
             rescale,
+            linear_mode="intensity",
         )
 
     def _make_device(self, given: OpuDevice | None, **arguments: Any) -> OpuDevice:

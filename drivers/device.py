@@ -142,6 +142,8 @@ class OpuDevice:
         self._active = False
         self._acquisitions: list[AcqState] = []
         self._use: ExclusiveUse | None = None
+        # Calibrations of the linear transform, by region of the camera; shared by all who use this device.
+        self.linear_records: dict[tuple[int, int, int, int], Any] = {}
         # Whose region and times are set: a fit on a device that it shares sets them again if they are another's.
         self.settings_owner: object | None = None
 
@@ -199,6 +201,12 @@ class OpuDevice:
     def output_dtype(self) -> np.dtype:
         """Type of the counts: uint8 up to 8 bits, uint16 above, float32 if they are not rounded."""
         return np.dtype(self.device_model.camera.dtype)
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether the device has a reference arm."""
+        arm = getattr(self.device_model, "reference", None)
+        return arm is not None and arm.present
 
     @property
     def black_level_dn(self) -> float:
@@ -407,6 +415,7 @@ class OpuDevice:
         n_pixels: int,
         *,
         settings: Exposure | None = None,
+        reference_phase_rad: np.ndarray | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> np.ndarray:
         """Show patterns and return the first pixels of the region of interest.
@@ -419,13 +428,15 @@ class OpuDevice:
             How many pixels, in raster order; the others are not computed.
         settings : Exposure, optional
             Region and times; the device's present ones by default.
+        reference_phase_rad : ndarray of float, optional
+            Phases of the reference arm: each pattern is shown once for each of them. None blocks the arm.
         progress : callable, optional
             Told the number of vectors that are done.
 
         Returns
         -------
         numpy.ndarray
-            Counts, (n, n_pixels).
+            Counts, (n * number of phases, n_pixels).
         """
         self.check_open()
         settings = self.exposure() if settings is None else settings
@@ -436,6 +447,7 @@ class OpuDevice:
             n_pixels=n_pixels,
             frametime_s=settings.frametime_us / 1e6,
             progress=progress,
+            **({} if reference_phase_rad is None else {"reference_phase_rad": reference_phase_rad}),
         )
 
     def transform1(self, ins: np.ndarray, batch_index: int = -1, nb_acq_output: int | None = None) -> np.ndarray:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import math
 from typing import Any
-
-import numpy as np
 
 from opusim import validation
 
@@ -14,13 +11,14 @@ from . import runner, settings
 from .context import ContextArray
 from .device import Exposure
 from .errors import InputTypeError
+from .linear_modes import LinearTransforms
 from .opu_base import OpuBase
 from .runner import Fit, Overrides
-from .types import AcqState, OutputRescaling
+from .types import AcqState
 from .user_input import UserInput, check_coder, describe_fit
 
 
-class OPU(OpuBase):
+class OPU(LinearTransforms, OpuBase):
     """Interface to a simulated optical processing unit: y = camera counts of |R x|^2.
 
     Parameters and methods are those of `lightonml.OPU` 1.4.3, and of the one-call interface before it. Those of our
@@ -63,6 +61,9 @@ class OPU(OpuBase):
         How the light is computed; "auto" takes the cheaper way.
     memory_budget : int, optional
         Most bytes that a stored matrix may take.
+    linear_mode : {"auto", "holographic", "intensity"}
+        How `linear_transform` is made: against the reference arm, or from intensities alone. "auto" takes the first
+        on a device that has a reference arm.
 
     Attributes
     ----------
@@ -213,14 +214,17 @@ class OPU(OpuBase):
             If `X` is not what it may be, or holds no vector. The OPU can be used on.
         """
         encoder, bits = self._encode(X, encoder_cls, decoder_cls)
-        fit = self._fit
-        if fit is None:
-            data = self._make_fit(bits, None, False, False, False, {})
-            fit = self._fit
-            assert fit is not None and data is not None
-        else:
-            data = UserInput.from_traits(bits, fit.traits)
-        return data.like_input(self._decode(self._run(fit, data), encoder, decoder_cls))
+        data = self._data_for(bits)
+        assert self._fit is not None
+        return data.like_input(self._decode(self._run(self._fit, data), encoder, decoder_cls))
+
+    def _data_for(self, bits: Any) -> UserInput:
+        """Return the vectors as the fit takes them; without a fit, one is made on them."""
+        if self._fit is not None:
+            return UserInput.from_traits(bits, self._fit.traits)
+        data = self._make_fit(bits, None, False, False, False, {})
+        assert data is not None
+        return data
 
     def _encode(self, X: Any, encoder_cls: Any, decoder_cls: Any) -> tuple[Any, Any]:
         """Return the encoder, if any, and what it makes of `X`."""
@@ -262,67 +266,6 @@ class OPU(OpuBase):
                 self._apply(fit)
             return self.device.exposure(), self._n_components, base
 
-    def linear_transform(self, X: Any, encoder_cls: Any = None, decoder_cls: Any = None) -> Any:
-        """Show vectors and return R x itself, not its intensity.
-
-        It is put together from the counts of several frames for each vector, without a reference arm: two frames a
-        vector, and three for each 64 vectors begun (`opusim.drivers.linear_reconstruction`).
-
-        Parameters
-        ----------
-        X, encoder_cls, decoder_cls : object
-            As for `transform`.
-
-        Returns
-        -------
-        ContextArray or torch.Tensor
-            float32, (*batch dimensions, n_components), scaled by `rescale`: "variance" divides R x by
-            sqrt(n_features), "norm" by sqrt(n_components), "none" by nothing. The entries of R are N(0, 1) and
-            independent but in one direction: entries of one column have a mean of +-sqrt(pi / (2 n_features)), with a
-            fixed random sign for each column.
-
-        Raises
-        ------
-        NotReadyError
-            If the device is closed, in online mode, or the features do not use all the mirrors that the strategy full
-            gives them. A RuntimeError and an AssertionError.
-        RuntimeError
-            If the input is packed.
-        TypeError, ValueError
-            If `X` is not what it may be.
-
-        Notes
-        -----
-        The matrix is that of `transform`, but for a fixed sign of each column and a phase of each row. Features in one
-        dimension fill the array. Those in two dimensions leave mirrors that are always on beside them: R x is linear
-        then too, but the entries of R are not i.i.d.
-        """
-        encoder, bits = self._encode(X, encoder_cls, decoder_cls)
-        fit = self._fit
-        if fit is None:
-            data = self._make_fit(bits, None, False, False, False, {})
-            fit = self._fit
-            assert fit is not None and data is not None
-        else:
-            data = UserInput.from_traits(bits, fit.traits)
-        exposure, n_components, base = self._claim(fit)
-        raw = runner.run_linear(
-            fit,
-            data,
-            self.device,
-            exposure,
-            runner.output_size(fit, n_components, exposure),
-            n_samples_by_pass=base.n_samples_by_pass,
-            progress=self._shows_progress,
-        )
-        result = self._decode(raw, encoder, decoder_cls)
-        # After the decoder, as the real driver does it.
-        if self.rescale is OutputRescaling.variance:
-            result = result / np.float32(base.stdev * math.sqrt(fit.traits.n_features_s))
-        elif self.rescale is OutputRescaling.norm:
-            result = result / np.float32(base.stdev * math.sqrt(n_components))
-        return data.like_input(result)
-
     def fit_transform1d(self, X: Any, packed: bool = False, **override: Any) -> Any:
         """Fit on `X` with `fit1d`, then `transform` it."""
         return self._fit_and_run(X, None, packed, False, override)
@@ -353,6 +296,7 @@ class OPU(OpuBase):
         state = self.__dict__.copy()
         for name in ("_online", "_was_active"):
             state.pop(name)
+        state.pop("_fields", None)
         state["_is_online"] = self._online is not None and self.device.acq_state is AcqState.online
         return state
 

@@ -11,6 +11,7 @@ from opusim import validation
 
 from . import runner, settings
 from .device import OpuDevice
+from .linear_modes import LINEAR_MODES
 from .output_roi import OutputRoi
 from .runner import Fit
 from .types import InputRoiStrategy, OutputRescaling, as_member
@@ -43,7 +44,9 @@ class OpuBase:
         resolution: str | None = None,
         execution: str = "auto",
         memory_budget: int | None = None,
+        linear_mode: str = "auto",
     ) -> None:
+        self.linear_mode = validation.choice("linear_mode", linear_mode, LINEAR_MODES)
         self.rescale = rescale
         self.input_roi_strategy = input_roi_strategy
         self.verbose_level = validation.integer("verbose_level", verbose_level, low=-1)

@@ -271,11 +271,11 @@ def run(
     result: np.ndarray | None = None
     if n <= step:
         # One pass: the bench's array is the result.
-        with _acquiring(device, step) if data.is_batch else nullcontext(), _Bar(n, progress) as bar:
+        with acquiring_batch(device, step) if data.is_batch else nullcontext(), ProgressBar(n, progress) as bar:
             result = _pass(fit, data, 0, n, device, exposure, n_out, bar)
     else:
         result = np.empty((n, n_out), dtype=device.output_dtype)
-        with _acquiring(device, step), _Bar(n, progress) as bar:
+        with acquiring_batch(device, step), ProgressBar(n, progress) as bar:
             for first in range(0, n, step):
                 last = min(n, first + step)
                 result[first:last] = _pass(fit, data, first, last, device, exposure, n_out, bar)
@@ -337,7 +337,7 @@ def run_linear(
     blocks = max(1, min(n_samples_by_pass, _PASS_BYTES // frame_bytes) // per_block)
     step = blocks * linear_reconstruction.BLOCK
     total = linear_reconstruction.frames_needed(n)
-    with _acquiring(device, min(total, step)), _Bar(total, progress) as bar:
+    with acquiring_batch(device, min(total, step)), ProgressBar(total, progress) as bar:
         for first in range(0, n, step):
             bits = linear_reconstruction.encode(data.bits(first, min(n, first + step), fit.bitorder))
             shown = bar.from_start(linear_reconstruction.frames_needed(first))
@@ -350,19 +350,26 @@ def run_linear(
     return ContextArray(data.shape_output(decoder.finish()), context)
 
 
-def _acquiring(device: OpuDevice, n_images: int) -> Any:
+def acquiring_batch(device: OpuDevice, n_images: int) -> Any:
     """Acquire a batch. Where another OPU on this device is online, its mode stays: frames do not depend on it."""
     return nullcontext() if device.acq_state is AcqState.online else device.acquiring(n_images=n_images)
 
 
 def _pass(
-    fit: Fit, data: UserInput, first: int, last: int, device: OpuDevice, exposure: Exposure, n_out: int, bar: _Bar
+    fit: Fit,
+    data: UserInput,
+    first: int,
+    last: int,
+    device: OpuDevice,
+    exposure: Exposure,
+    n_out: int,
+    bar: ProgressBar,
 ) -> np.ndarray:
     patterns = MirrorPatterns(data.bits(first, last, fit.bitorder), fit.layout)
     return device.project(patterns, n_out, settings=exposure, progress=bar.from_start(first))
 
 
-class _Bar:
+class ProgressBar:
     """A progress bar, or nothing."""
 
     def __init__(self, total: int, shown: bool) -> None:
@@ -379,10 +386,17 @@ class _Bar:
         bar = self._bar
         return lambda done: bar.update(first + done - bar.n)
 
-    def __enter__(self) -> _Bar:
+    def reach(self, done: int) -> None:
+        """Show that so many vectors are done."""
+        if self._bar is not None:
+            self._bar.update(done - self._bar.n)
+
+    def __enter__(self) -> ProgressBar:
+        """Begin."""
         return self
 
     def __exit__(self, kind: object, *exception: object) -> None:
+        """Fill the bar, unless something went wrong."""
         if self._bar is not None:
             if kind is None:
                 self._bar.update(self._bar.total - self._bar.n)

@@ -1,0 +1,408 @@
+"""What a calibration found, in one HDF5 file: one group for each procedure.
+
+A file is made whole in memory, written under a temporary name and renamed, so a reader finds the old file or the whole
+new one. It says which device it belongs to. Nothing in it is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+import opusim
+from opusim.files import replacing
+
+from .bench_protocol import Identity, elapsed_s, identity_of
+
+if TYPE_CHECKING:
+    import h5py
+
+__all__ = ["FORMAT", "FORMAT_VERSION", "RecordInfo", "read_info", "read_record", "record_names", "write_record"]
+
+FORMAT = "opusim calibration"
+FORMAT_VERSION = 1
+
+Record = TypeVar("Record")
+_SCALARS = (bool, int, float, complex, str)
+# An HDF5 object header holds attributes of up to 64 KiB.
+_LONGEST_TEXT = 60_000
+
+
+@dataclass(frozen=True)
+class RecordInfo:
+    """Where a record comes from.
+
+    Parameters
+    ----------
+    name : str
+        Name of its group.
+    kind : str
+        Name of its class.
+    created : str
+        Date and time of writing, ISO 8601, UTC.
+    epoch_s : float
+        The same in seconds since 1970.
+    elapsed_s : float
+        Time on the device's own clock, in seconds.
+    opusim_version : str
+        What wrote it.
+    device : Identity
+        Whose it is.
+    """
+
+    name: str
+    kind: str
+    created: str
+    epoch_s: float
+    elapsed_s: float
+    opusim_version: str
+    device: Identity
+
+
+# -------------------------------------------------------------------------------------------------- writing
+
+
+def write_record(path: str | os.PathLike[str], name: str, record: Any, *, bench: Any = None) -> None:
+    """Write a record into a calibration file, in place of an older one of that name; other groups stay.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file; it is made if it is not there.
+    name : str
+        Name of the group, such as "camera".
+    record : dataclass instance
+        Of numpy arrays (numbers), numbers, texts, flags, None, and tuples of numbers or texts.
+    bench : Bench, optional
+        Whose record it is.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `name` or a field cannot be written, or the file there is none of ours, damaged, of another version, or of
+        another device; it stays as it was.
+    OSError
+        If the disk is full or the folder cannot be written; the old file stays.
+
+    Notes
+    -----
+    Of two processes that write at the same time the last one wins, whole: what the other one wrote is lost if both
+    had read the file before.
+    """
+    import h5py
+
+    target = Path(path)
+    checked_name(name)
+    content = _content(record)
+    identity = identity_of(bench)
+    now, clock = time.time(), elapsed_s(bench)
+    # In memory: a full disk then shows in a plain write, not inside the HDF5 library. Written afresh, so that the
+    # space of a replaced group is not carried along.
+    # The name is told apart by HDF5, so two threads must not share it.
+    with h5py.File(f"in memory {secrets.token_hex(8)}", "w", driver="core", backing_store=False, libver="v108") as file:
+        if target.exists():
+            with open_calibration(target) as old:
+                check_device(old, target, identity.fingerprint, identity.seed)
+                for key, value in old.attrs.items():
+                    file.attrs[key] = value
+                for key in old:
+                    if key != name:
+                        old.copy(key, file)
+        else:
+            stamp_file(file, identity, now, clock)
+        group = file.create_group(name)
+        stamp_group(group, type(record).__name__, now, clock)
+        for field_name, value in content.items():
+            if isinstance(value, np.ndarray) and value.dtype.kind != "O":
+                # The check sum finds a damaged disk; HDF5 wants chunks for it, which an empty array has not.
+                group.create_dataset(field_name, data=value, fletcher32=True if value.size and value.ndim else None)
+            else:
+                group.attrs[field_name] = value
+        file.flush()
+        image = file.id.get_file_image()
+    with replacing(target) as temporary, temporary.open("wb") as out:
+        out.write(image)
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def checked_name(name: str) -> str:
+    """Return the name of a group if it may be one."""
+    if not isinstance(name, str) or not name.isidentifier():
+        raise ValueError(f"name is {name!r}, but it must be a word such as 'camera'.")
+    return name
+
+
+def stamp_file(file: h5py.File, identity: Identity, now_s: float, clock_s: float) -> None:
+    """Write what a calibration file says about itself."""
+    file.attrs["format"] = FORMAT
+    file.attrs["format_version"] = FORMAT_VERSION
+    file.attrs["opusim_version"] = opusim.__version__
+    file.attrs["device_fingerprint"] = identity.fingerprint
+    file.attrs["device_name"] = identity.name
+    file.attrs["seed"] = identity.seed
+    file.attrs["created"] = _iso(now_s)
+    file.attrs["epoch_s"] = now_s
+    file.attrs["elapsed_s"] = clock_s
+
+
+def stamp_group(group: h5py.Group, kind: str, now_s: float, clock_s: float) -> None:
+    """Write what a group says about itself."""
+    group.attrs["_kind"] = kind
+    group.attrs["_created"] = _iso(now_s)
+    group.attrs["_epoch_s"] = now_s
+    group.attrs["_elapsed_s"] = clock_s
+    group.attrs["_opusim_version"] = opusim.__version__
+
+
+def _iso(now_s: float) -> str:
+    return datetime.fromtimestamp(now_s, UTC).isoformat(timespec="seconds")
+
+
+def _content(record: Any) -> dict[str, Any]:
+    """Return what goes into a group, checked before anything is written."""
+    import h5py
+
+    if not is_dataclass(record) or isinstance(record, type):
+        raise TypeError(f"record is {record!r} ({type(record).__name__}), but it must be an instance of a dataclass.")
+    result: dict[str, Any] = {}
+    for field in fields(record):
+        value = getattr(record, field.name)
+        where = f"{type(record).__name__}.{field.name}"
+        if isinstance(value, np.generic):
+            value = value.item()
+        if isinstance(value, np.ndarray):
+            if value.dtype.kind not in "biufc":
+                raise TypeError(f"{where} is an array of {value.dtype}, but an array in a record must hold numbers.")
+            result[field.name] = value
+        elif value is None:
+            result[field.name] = h5py.Empty("f")
+        elif isinstance(value, (list, tuple)):
+            result[field.name] = _checked_tuple(where, value)
+        elif isinstance(value, _SCALARS):
+            result[field.name] = _checked_scalar(where, value)
+        else:
+            raise TypeError(
+                f"{where} is {value!r} ({type(value).__name__}), but a record holds arrays, numbers, texts, flags, "
+                "None, and tuples of numbers or texts."
+            )
+    return result
+
+
+def _checked_scalar(where: str, value: Any) -> Any:
+    """Return a text, number or flag that fits in an attribute."""
+    if isinstance(value, str):
+        if "\0" in value or len(value.encode("utf-8", "surrogatepass")) > _LONGEST_TEXT or not _is_unicode(value):
+            raise ValueError(
+                f"{where} is a text of {len(value)} characters, but it must be valid Unicode without zero characters "
+                f"and of at most {_LONGEST_TEXT} bytes."
+            )
+    elif isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
+        raise ValueError(f"{where} is {value}, but it must fit in 64 bits.")
+    return value
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _checked_tuple(where: str, value: Any) -> Any:
+    import h5py
+
+    items = [item.item() if isinstance(item, np.generic) else item for item in value]
+    kinds = {type(item) for item in items}
+    if not items or not (len(kinds) == 1 or kinds <= {int, float}) or not kinds <= set(_SCALARS):
+        raise TypeError(f"{where} is {value!r}, but a tuple in a record must hold numbers or texts, of one kind.")
+    items = [_checked_scalar(where, item) for item in items]
+    if kinds == {str}:
+        return np.array(items, dtype=h5py.string_dtype())  # of objects, which no array of a record is
+    return items
+
+
+# -------------------------------------------------------------------------------------------------- reading
+
+
+def read_record(
+    path: str | os.PathLike[str],
+    name: str,
+    kind: Callable[..., Record],
+    *,
+    bench: Any = None,
+    fingerprint: str | None = None,
+    seed: int | None = None,
+) -> Record:
+    """Read a record back.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    name : str
+        Name of the group.
+    kind : type
+        The dataclass of the record.
+    bench : Bench, optional
+        The bench for which it is wanted: a file of another device is refused.
+    fingerprint : str, optional
+        The device's fingerprint, in place of a bench.
+    seed : int, optional
+        The device's seed, in place of a bench.
+
+    Returns
+    -------
+    instance of `kind`
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError
+        If there is no such file, or it is a folder.
+    ValueError
+        If it is not a calibration file, is cut short, of another format version, of another device or seed, or lacks
+        the record.
+    """
+    if bench is not None:
+        identity = identity_of(bench)
+        fingerprint = identity.fingerprint if fingerprint is None else fingerprint
+        seed = identity.seed if seed is None else seed
+    wanted = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    label = getattr(kind, "__name__", str(kind))
+    with open_calibration(path) as file:
+        check_device(file, path, fingerprint, seed)
+        group = _group(file, path, name)
+        stored = group.attrs.get("_kind", "")
+        if stored != label:
+            raise ValueError(f"{path}: the group {name!r} holds a {stored or 'thing'}, but a {label} is wanted.")
+        lacking = sorted(wanted - set(group.attrs) - set(group))
+        if lacking:
+            raise ValueError(f"{path}: the group {name!r} lacks {', '.join(lacking)}; calibrate again.")
+        values = {key: _value(group, key) for key in wanted}
+    try:
+        return kind(**values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: the group {name!r} does not hold a valid {label} ({error})") from error
+
+
+def record_names(path: str | os.PathLike[str]) -> list[str]:
+    """Return the names of the groups of a calibration file, sorted; errors as for `read_record`."""
+    with open_calibration(path) as file:
+        return sorted(file)
+
+
+def read_info(path: str | os.PathLike[str], name: str) -> RecordInfo:
+    """Return where a record comes from; errors as for `read_record`."""
+    with open_calibration(path) as file:
+        group = _group(file, path, name)
+        attrs = group.attrs
+        return RecordInfo(
+            name=name,
+            kind=str(attrs.get("_kind", "")),
+            created=str(attrs.get("_created", "")),
+            epoch_s=float(attrs.get("_epoch_s", np.nan)),
+            elapsed_s=float(attrs.get("_elapsed_s", np.nan)),
+            opusim_version=str(attrs.get("_opusim_version", "")),
+            device=_identity(file),
+        )
+
+
+@contextmanager
+def open_calibration(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
+    """Open a calibration file for reading; whatever HDF5 says against it becomes a sentence.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+
+    Yields
+    ------
+    h5py.File
+    """
+    import h5py
+
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, but it must be a calibration file (HDF5).")
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no calibration file {path}.")
+    damaged = f"{path} is damaged or cut short; calibrate again, or take a copy of it."
+    with path.open("rb") as raw:
+        begin = raw.read(8)
+    if begin != b"\x89HDF\r\n\x1a\n":
+        if b"\x89HDF\r\n\x1a\n".startswith(begin):
+            raise ValueError(damaged)
+        raise ValueError(f"{path} is not an HDF5 file, but a calibration file must be one.")
+    try:
+        # Files are replaced whole and never changed in place, so a reader needs no lock.
+        file = h5py.File(path, "r", locking=False)
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise ValueError(damaged) from error
+    with file:
+        try:
+            form, version = file.attrs.get("format"), file.attrs.get("format_version")
+        except (OSError, RuntimeError, KeyError) as error:
+            raise ValueError(damaged) from error
+        if form != FORMAT:
+            raise ValueError(f"{path} is an HDF5 file, but not a calibration file: its format is {form!r}.")
+        if version != FORMAT_VERSION:
+            raise ValueError(
+                f"{path} has the format version {version!r}, but this opusim ({opusim.__version__}) reads "
+                f"{FORMAT_VERSION}; calibrate again."
+            )
+        try:
+            yield file
+        except (OSError, RuntimeError, KeyError) as error:
+            raise ValueError(damaged) from error
+
+
+def check_device(
+    file: h5py.File, path: str | os.PathLike[str], fingerprint: str | None, seed: int | None = None
+) -> None:
+    """Refuse a file of another device; None is not compared."""
+    identity = _identity(file)
+    if fingerprint is not None and identity.fingerprint != fingerprint:
+        raise ValueError(
+            f"{path} belongs to another device: {identity.name or 'one without a name'} with the fingerprint "
+            f"{identity.fingerprint[:12] or 'none'}, but this one has {fingerprint[:12] or 'none'}."
+        )
+    if seed is not None and identity.seed != seed:
+        raise ValueError(
+            f"{path} belongs to the device {identity.name!r} of seed {identity.seed}, but this one has the seed {seed}."
+        )
+
+
+def _identity(file: h5py.File) -> Identity:
+    attrs = file.attrs
+    return Identity(str(attrs["device_fingerprint"]), str(attrs["device_name"]), int(attrs["seed"]))
+
+
+def _group(file: h5py.File, path: str | os.PathLike[str], name: str) -> h5py.Group:
+    if name not in file:
+        there = ", ".join(sorted(file)) or "nothing"
+        raise ValueError(f"{path} has no record {name!r}; it has {there}.")
+    return file[name]
+
+
+def _value(group: h5py.Group, key: str) -> Any:
+    import h5py
+
+    if key in group:
+        return np.asarray(group[key][()], dtype=group[key].dtype)
+    value = group.attrs[key]
+    if isinstance(value, h5py.Empty):
+        return None
+    if isinstance(value, np.ndarray):
+        return tuple(value.tolist())
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,342 @@
+"""All that the holographic linear transform needs of a device: exposure, phase steps, reference, and how good it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from opusim import validation
+from opusim.layout import MirrorLayout, MirrorPatterns
+
+from .bench_protocol import Bench, Roi, dark_frames, elapsed_s, saturation_dn
+from .exposure import find_exposure
+from .masks import dark_pixels, saturated_pixels
+from .phase_shifting import equal_steps, least_squares
+from .phase_steps import measure_phases
+
+__all__ = ["LinearRecord", "demodulate", "measure_linear", "track_phase"]
+
+# Frames of the reference alone, and of the dark: their noise is below that of one measurement by the root of it.
+_REFERENCE_FRAMES, _DARK_FRAMES = 64, 32
+# Patterns that are measured twice, and pixels from which the phase steps are found.
+_PATTERNS = 24
+_PHASE_PIXELS = 8000
+# Share of bursts with a saturated frame: their fields are saved by the other frames and the known reference.
+_CLIPPED_SHARE = 0.05
+# Below this share of the mean reference a pixel is left out.
+_DARK_REFERENCE = 0.05
+_NEWTON_STEPS = 8
+
+
+@dataclass(frozen=True)
+class LinearRecord:
+    """Calibration of the holographic linear transform on one region of the sensor.
+
+    Parameters
+    ----------
+    exposure_s : float
+        Exposure of every frame, in seconds.
+    asked_rad : ndarray of float64, shape (steps,)
+        Phases to ask of the shifter, in radians.
+    actual_rad : ndarray of float64, shape (steps,)
+        Phases that it makes, against their mean.
+    jitter_rad : float
+        Standard deviation of a step from burst to burst, in radians.
+    roi : ndarray of int64, shape (4,)
+        Region: row, column, n_rows, n_columns.
+    dark_dn : ndarray of float32, shape (n_pixels,)
+        Level without light.
+    reference_dn : ndarray of float32, shape (n_pixels,)
+        |R|^2, the reference alone, dark level taken off.
+    valid : ndarray of bool, shape (n_pixels,)
+        Pixels with enough reference, whose fringes were not saturated.
+    full_scale_dn : float
+        Count from which a pixel is saturated.
+    clipped_share : float
+        Share of the pixels with at least one saturated frame, for the test patterns.
+    modulation : float
+        Median fringe modulation, 0 to 1.
+    coherence : float
+        Contrast of the fringes against that of two beams that interfere fully.
+    relative_error : float
+        Noise of one measured field over its rms: from patterns that were measured twice.
+    drift_rad_per_minute : float
+        Change of the reference's phase during the calibration.
+    elapsed_s : float
+        Device time at its end, in seconds.
+    """
+
+    exposure_s: float
+    asked_rad: np.ndarray
+    actual_rad: np.ndarray
+    jitter_rad: float
+    roi: np.ndarray
+    dark_dn: np.ndarray
+    reference_dn: np.ndarray
+    valid: np.ndarray
+    full_scale_dn: float
+    clipped_share: float
+    modulation: float
+    coherence: float
+    relative_error: float
+    drift_rad_per_minute: float
+    elapsed_s: float
+
+    @property
+    def n_steps(self) -> int:
+        """Frames of one measurement."""
+        return len(self.asked_rad)
+
+    @property
+    def rectangle(self) -> Roi:
+        """The region as (row, column, n_rows, n_columns)."""
+        row, column, n_rows, n_columns = (int(v) for v in self.roi)
+        return row, column, n_rows, n_columns
+
+
+def demodulate(record: LinearRecord, frames: np.ndarray) -> np.ndarray:
+    """Return fields in the reference's phase, S conj(R) / |R|, for bursts of frames.
+
+    Parameters
+    ----------
+    record : LinearRecord
+        The calibration.
+    frames : ndarray, shape (n * steps, n_pixels)
+        Counts of the first `n_pixels` pixels of the region, each pattern under every phase in turn.
+
+    Returns
+    -------
+    ndarray of complex64, shape (n, n_pixels)
+        In roots of grey levels. Where frames are saturated, the others and the known reference give the field.
+    """
+    n_pixels = frames.shape[-1]
+    bursts = frames.reshape(-1, record.n_steps, n_pixels)
+    field = least_squares(bursts, record.actual_rad, axis=1).q
+    reference = record.reference_dn[:n_pixels]
+    floor = np.float32(_DARK_REFERENCE * max(float(reference.mean()), 1e-30))
+    amplitude = np.sqrt(np.maximum(reference, floor))
+    field /= amplitude
+    vector, pixel = np.nonzero(saturated_pixels(bursts, record.full_scale_dn, axis=1))
+    if len(vector):
+        counts = bursts[vector, :, pixel].astype(np.float64)
+        field[vector, pixel] = _field_of_clipped(
+            counts - record.dark_dn[pixel, None], counts >= record.full_scale_dn, amplitude[pixel],
+            record.actual_rad, record.coherence, field[vector, pixel],
+        )  # fmt: skip
+    return field.astype(np.complex64, copy=False)
+
+
+def _field_of_clipped(
+    light: np.ndarray,
+    clipped: np.ndarray,
+    amplitude: np.ndarray,
+    phases: np.ndarray,
+    coherence: float,
+    start: np.ndarray,
+) -> np.ndarray:
+    """Fields (n,) of bursts with saturated frames, from the others and the known reference.
+
+    With |R| and the coherence c known, I_k = |S|^2 / c^2 + |R|^2 + 2 |R| Re(S exp(-i d_k)) for the field S that the
+    fringes show has two unknowns a burst, so that two frames are enough; a saturated one only says that I_k is not
+    below full scale. Least squares by Gauss and Newton, damped.
+    """
+    cosine, sine = np.cos(phases), np.sin(phases)
+    r = amplitude.astype(np.float64)[:, None]
+    own = 1 / coherence**2
+    x, y = start.real.astype(np.float64), start.imag.astype(np.float64)
+    for _ in range(_NEWTON_STEPS):
+        model = own * (x[:, None] ** 2 + y[:, None] ** 2) + r**2 + 2 * r * (x[:, None] * cosine + y[:, None] * sine)
+        rest = light - model
+        # A saturated frame counts only while the model is below what it shows at least.
+        rest[clipped & (rest < 0)] = 0
+        used = ~clipped | (rest > 0)
+        along_x = (2 * own * x[:, None] + 2 * r * cosine) * used
+        along_y = (2 * own * y[:, None] + 2 * r * sine) * used
+        xx, yy, xy = (along_x**2).sum(axis=1), (along_y**2).sum(axis=1), (along_x * along_y).sum(axis=1)
+        damping = 1e-3 * (xx + yy) + 1e-12
+        xx, yy = xx + damping, yy + damping
+        gx, gy = (along_x * rest).sum(axis=1), (along_y * rest).sum(axis=1)
+        determinant = xx * yy - xy**2
+        x, y = x + (yy * gx - xy * gy) / determinant, y + (xx * gy - xy * gx) / determinant
+    return x + 1j * y
+
+
+def track_phase(fields: np.ndarray, anchor: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
+    """Return by how much the phase of an anchor pattern's field has moved, in radians.
+
+    Parameters
+    ----------
+    fields : ndarray of complex, shape (n, n_pixels)
+        The anchor, measured again.
+    anchor : ndarray of complex, shape (n_pixels,)
+        The anchor as it was.
+    valid : ndarray of bool, shape (n_pixels,), optional
+        Pixels to use.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+    """
+    use = slice(None) if valid is None else valid
+    products = (fields[:, use] * np.conj(anchor[use])).sum(axis=1, dtype=np.complex128)
+    return np.angle(products)
+
+
+def measure_linear(
+    bench: Bench,
+    mirrors: np.ndarray | MirrorPatterns | None = None,
+    *,
+    steps: int = 4,
+    roi: Roi | None = None,
+    exposure_s: float | None = None,
+    clipped_share: float = _CLIPPED_SHARE,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> LinearRecord:
+    """Measure what the holographic linear transform needs.
+
+    Parameters
+    ----------
+    bench : Bench
+        With a reference arm.
+    mirrors : ndarray or MirrorPatterns, optional
+        Test patterns, 16 or more, as bright as those to come; by default random ones with half of the mirrors on.
+    steps : int
+        Phase steps, 3 or more.
+    roi : tuple of int, optional
+        (row, column, n_rows, n_columns); the whole sensor by default.
+    exposure_s : float, optional
+        Exposure in seconds; found by default.
+    clipped_share : float
+        Share of the pixels that may have a saturated frame when the exposure is sought.
+    seed : int
+        Of the test patterns.
+    progress : callable, optional
+        Told (done, total) parts.
+
+    Returns
+    -------
+    LinearRecord
+
+    Raises
+    ------
+    ValueError
+        If there is no reference arm, no light, no fringe, or no exposure that fits.
+    """
+    asked = equal_steps(steps)
+    shown = _test_patterns(bench, seed) if mirrors is None else mirrors
+    if len(shown) < 16:
+        raise ValueError(f"mirrors holds {len(shown)} patterns, but at least 16 are needed to tell how good it is.")
+    rectangle = (0, 0, *bench.sensor_shape) if roi is None else roi
+    report = progress if progress is not None else _silent
+    total = 5
+    if exposure_s is None:
+        found = find_exposure(
+            bench, shown[:2], clipped_share=clipped_share, reference_phase_rad=asked, roi=roi
+        )  # fmt: skip
+        exposure_s = found.exposure_s
+    else:
+        exposure_s = validation.number("exposure_s", exposure_s, low=0.0, high=3600.0, low_open=True)
+    report(1, total)
+    dark = dark_frames(bench, exposure_s, _DARK_FRAMES, roi)
+    dark_dn = dark.reshape(len(dark), -1).mean(axis=0, dtype=np.float64).astype(np.float32)
+    off = np.zeros((1, *bench.mirror_shape), dtype=np.uint8)
+    alone = bench.expose(off, exposure_s=exposure_s, reference_phase_rad=np.zeros(_REFERENCE_FRAMES), roi=roi)
+    alone = alone.reshape(_REFERENCE_FRAMES, -1)
+    full_scale = saturation_dn(bench, exposure_s, roi)
+    reference_dn = alone.mean(axis=0, dtype=np.float64).astype(np.float32) - dark_dn
+    if float(reference_dn.mean()) <= 0:
+        raise ValueError("The reference alone gives no light on this region, so there is nothing to interfere with.")
+    if float(np.mean(alone >= full_scale)) > 0.5:
+        raise ValueError(
+            f"The reference alone saturates most of the region in {exposure_s:.4g} s: the exposure must be shorter."
+        )
+    report(2, total)
+
+    # At half the exposure few frames are saturated.
+    steps_found = measure_phases(
+        bench, asked, mirrors=shown[:1], exposure_s=exposure_s / 2, roi=_part(rectangle), full_scale_dn=full_scale
+    )
+    actual, jitter = np.asarray(steps_found.phases_rad), float(steps_found.repeatability_rad)
+    report(3, total)
+    started = elapsed_s(bench)
+    first = _bursts(bench, shown, exposure_s, asked, roi)
+    second = _bursts(bench, shown, exposure_s, asked, roi)
+    ended = elapsed_s(bench)
+    report(4, total)
+    clipped: np.ndarray = np.asarray(first >= full_scale).any(axis=1)
+    usable = ~dark_pixels(reference_dn, least_share=_DARK_REFERENCE)
+    record = LinearRecord(
+        exposure_s=exposure_s, asked_rad=asked, actual_rad=actual, jitter_rad=jitter,
+        roi=np.array(rectangle, dtype=np.int64), dark_dn=dark_dn, reference_dn=reference_dn,
+        valid=usable & (clipped.mean(axis=0) < 0.5), full_scale_dn=full_scale, clipped_share=float(clipped.mean()),
+        modulation=_modulation(first, actual, dark_dn, usable), coherence=1.0, relative_error=np.inf,
+        drift_rad_per_minute=0.0, elapsed_s=ended,
+    )  # fmt: skip
+    return _with_quality(record, first, second, ended - started)
+
+
+def _test_patterns(bench: Bench, seed: int) -> MirrorPatterns:
+    """Random patterns of macro-pixels that fill the mirrors, half of them on."""
+    layout = MirrorLayout.lined(bench.mirror_shape, min(1024, bench.mirror_shape[0] * bench.mirror_shape[1]))
+    bits = np.random.default_rng(seed).integers(0, 2, (_PATTERNS, layout.n_features_total), dtype=np.uint8)
+    return MirrorPatterns(bits, layout)
+
+
+def _bursts(bench: Bench, shown: Any, exposure_s: float, asked: np.ndarray, roi: Roi | None) -> np.ndarray:
+    """Frames (n, steps, n_pixels) of each pattern under each phase."""
+    frames = bench.expose(shown, exposure_s=exposure_s, reference_phase_rad=asked, roi=roi)
+    return frames.reshape(len(shown), len(asked), -1)
+
+
+def _part(roi: Roi) -> Roi:
+    """Rows in the middle of a region that hold enough pixels to find phases from."""
+    row, column, n_rows, n_columns = roi
+    rows = min(n_rows, max(1, -(-_PHASE_PIXELS // n_columns)))
+    return row + (n_rows - rows) // 2, column, rows, n_columns
+
+
+def _modulation(bursts: np.ndarray, actual: np.ndarray, dark_dn: np.ndarray, usable: np.ndarray) -> float:
+    fit = least_squares(bursts, actual, axis=1)
+    level = fit.offset - dark_dn
+    return float(np.median(2 * np.abs(fit.q[:, usable]) / np.maximum(level[:, usable], 1e-6)))
+
+
+def _with_quality(record: LinearRecord, first: np.ndarray, second: np.ndarray, lasted_s: float) -> LinearRecord:
+    """Add what two measurements of the same patterns tell: noise, and drift of the reference."""
+    # The contrast of the fringes: field against intensity, over bursts that are not clipped.
+    whole = ~(
+        saturated_pixels(first, record.full_scale_dn, axis=1) | saturated_pixels(second, record.full_scale_dn, axis=1)
+    )
+    whole &= record.valid
+    a, b, moved = _aligned(record, first, second)
+    offset = least_squares(first, record.actual_rad, axis=1).offset - record.dark_dn - record.reference_dn
+    noise = float(np.mean(np.abs(a - b)[whole] ** 2)) / 2
+    own = float(np.mean(np.abs(a)[whole] ** 2)) - noise
+    light = float(np.mean(offset[whole]))
+    if light > 0 and own > 0:
+        record = replace(record, coherence=min(1.0, float(np.sqrt(own / light))))
+    a, b, moved = _aligned(record, first, second)
+    a, b = a[:, record.valid], b[:, record.valid]
+    power = float(np.mean(np.abs(a) ** 2 + np.abs(b) ** 2)) / 2
+    noise = float(np.mean(np.abs(a - b) ** 2)) / 2
+    # The two rounds follow each other: the same pattern comes half of the time later.
+    minutes = lasted_s / 2 / 60
+    drift = abs(float(np.mean(moved))) / minutes if minutes > 0 else 0.0
+    error = float(np.sqrt(noise / max(power - noise, 1e-30)))
+    return replace(record, relative_error=error, drift_rad_per_minute=drift)
+
+
+def _aligned(record: LinearRecord, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Fields of two rounds, the second turned by one phase onto the first, and the phases between them."""
+    a, b = (demodulate(record, bursts.reshape(-1, bursts.shape[-1])) for bursts in (first, second))
+    products = (b[:, record.valid] * np.conj(a[:, record.valid])).sum(axis=1, dtype=np.complex128)
+    common = np.angle(products.sum())
+    return a, b * np.complex64(np.exp(-1j * common)), np.angle(products)
+
+
+def _silent(done: int, total: int) -> None:
+    """Do nothing with the progress."""

@@ -1,0 +1,177 @@
+"""The linear transform by phase-shifting holography: the field itself, against the device's reference arm.
+
+Each vector is shown once under each phase step, and its field S follows from the frames (`opusim.calibration.linear`).
+The mirrors that are always on, and the light of those that are off, add a background S(0), which is measured once for
+a fit and taken off. The phase of the reference drifts: every block begins with an anchor pattern of the fit, and its
+field says by how much the whole block is turned.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from opusim.calibration import linear
+from opusim.layout import MirrorPatterns
+
+from .context import Context, ContextArray
+from .errors import NotReadyError
+from .linear_reconstruction import anchor as anchor_bits
+from .runner import Fit, ProgressBar, acquiring_batch
+
+if TYPE_CHECKING:
+    from .acquisition import Exposure
+    from .device import OpuDevice
+    from .user_input import UserInput
+
+_BLOCK = 64
+_BLOCK_BYTES = 256 << 20
+# Bursts from which the fields of a fit are averaged: their noise is below that of a vector by the root of it.
+_REPEATS = 32
+# Pixels that are read at least, where the region has them: the anchor's phase and the scale are means over pixels.
+_PIXELS = 4000
+# Correlation of the anchor's field with what it was: below the first the phase means little, below the second nothing.
+_DOUBTFUL, _LOST = 0.8, 0.3
+
+
+@dataclass(frozen=True)
+class FitFields:
+    """Fields of the patterns that belong to a fit.
+
+    Attributes
+    ----------
+    anchor : ndarray of complex64, shape (n_pixels,)
+        Field of the anchor pattern, in roots of grey levels; its phase is the origin.
+    background : ndarray of complex64, shape (n_pixels,)
+        Field with every feature off.
+    scale : float
+        Root mean square of an entry of the matrix, in the same unit.
+    """
+
+    anchor: np.ndarray
+    background: np.ndarray
+    scale: float
+
+
+def n_measured(n_out: int, exposure: Exposure) -> int:
+    """Return how many pixels to read for `n_out` outputs."""
+    width, height = exposure.output_roi[1]
+    return max(n_out, min(width * height, _PIXELS))
+
+
+def measure_fit(fit: Fit, device: OpuDevice, exposure: Exposure, record: linear.LinearRecord, n_out: int) -> FitFields:
+    """Measure the fields of a fit's own patterns."""
+    n_features = fit.traits.n_features_s
+    r = anchor_bits(n_features)
+    n_pixels = n_measured(n_out, exposure)
+    repeats = max(4, min(_REPEATS, _BLOCK_BYTES // (12 * record.n_steps * n_pixels)))
+    means = []
+    for pattern in (np.zeros_like(r), r, 1 - r):
+        patterns = MirrorPatterns(np.tile(pattern, (repeats, 1)), fit.layout)
+        means.append(_fields(device, exposure, record, patterns, n_pixels).mean(axis=0))
+    background, first, second = means
+    use = record.valid[:n_pixels]
+    lit = np.mean(np.abs(first - background)[use] ** 2 + np.abs(second - background)[use] ** 2)
+    if not lit > 0:
+        raise NotReadyError("The features of this fit send no light to the camera: there is nothing to scale by.")
+    # r and its complement have each feature on once: together n entries.
+    return FitFields(first, background, float(np.sqrt(lit / n_features)))
+
+
+def _fields(
+    device: OpuDevice, exposure: Exposure, record: linear.LinearRecord, patterns: MirrorPatterns, n_pixels: int
+) -> np.ndarray:
+    frames = device.project(patterns, n_pixels, settings=exposure, reference_phase_rad=record.asked_rad)
+    return linear.demodulate(record, frames)
+
+
+def run(
+    fit: Fit,
+    data: UserInput,
+    device: OpuDevice,
+    exposure: Exposure,
+    n_out: int,
+    *,
+    record: linear.LinearRecord,
+    fields: FitFields,
+    complex_output: bool,
+    progress: bool,
+) -> ContextArray:
+    """Show vectors under each phase step and return R x.
+
+    Parameters
+    ----------
+    fit, data, device, n_out, progress : object
+        As for `runner.run`.
+    exposure : Exposure
+        Region, and the calibration's times.
+    record : LinearRecord
+        The calibration of the region.
+    fields : FitFields
+        Of this fit.
+    complex_output : bool
+        Whether to return the field, entries of variance 1, or sqrt(2) times its real part.
+
+    Returns
+    -------
+    ContextArray
+        complex64 or float32, (*batch_shape, n_out).
+
+    Raises
+    ------
+    NotReadyError
+        If the device is closed or in online mode.
+    RuntimeError
+        If the input is packed, or the phase of the reference was lost.
+    """
+    device.check_open()
+    data.check_binary()
+    if fit.online:
+        raise NotReadyError("The device is in online mode, but the linear transform takes several frames a vector.")
+    if data.traits.packed:
+        raise RuntimeError("X is packed, but the linear transform takes bits that are not: use numpy.unpackbits.")
+    start = dt.datetime.now()
+    n, n_pixels = data.n_samples, n_measured(n_out, exposure)
+    step = max(1, min(_BLOCK, _BLOCK_BYTES // (12 * record.n_steps * n_pixels)))
+    result = np.empty((n, n_out), dtype=np.complex64 if complex_output else np.float32)
+    anchor = anchor_bits(fit.traits.n_features_s)[None]
+    use = record.valid[:n_pixels]
+    origin, background = fields.anchor[:n_pixels], fields.background[:n_out]
+    factor = np.float32(1 / fields.scale)
+    with acquiring_batch(device, (min(n, step) + 1) * record.n_steps), ProgressBar(n, progress) as bar:
+        for first in range(0, n, step):
+            bits = np.concatenate([anchor, data.bits(first, min(n, first + step), fit.bitorder)])
+            measured = _fields(device, exposure, record, MirrorPatterns(bits, fit.layout), n_pixels)
+            turn = np.exp(-1j * _checked_turn(measured[:1], origin, use)).astype(np.complex64)
+            block = (measured[1:, :n_out] * turn - background) * factor
+            result[first : first + len(block)] = block if complex_output else np.float32(np.sqrt(2)) * block.real
+            bar.reach(first + len(block))
+    context = Context(
+        exposure.frametime_us, exposure.exposure_us, exposure.output_roi, start, dt.datetime.now(), exposure.gain_dB
+    )
+    fit.describe(context)
+    return ContextArray(data.shape_output(result), context)
+
+
+def _checked_turn(measured: np.ndarray, origin: np.ndarray, use: np.ndarray) -> float:
+    """Return the phase by which the anchor has turned; an error if it is not the anchor any more."""
+    a, b = measured[0, use], origin[use]
+    overlap = complex(np.vdot(b, a))
+    likeness = abs(overlap) / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-30)
+    if likeness < _LOST:
+        raise RuntimeError(
+            f"The field of the anchor pattern has a correlation of {likeness:.2f} with what it was at the calibration: "
+            "the reference is lost, or the medium is another. Call calibrate() and fit again."
+        )
+    if likeness < _DOUBTFUL:
+        import warnings
+
+        warnings.warn(
+            f"The field of the anchor pattern has a correlation of only {likeness:.2f} with what it was: the result of "
+            "linear_transform is in doubt. Call calibrate() and fit again.",
+            stacklevel=4,
+        )
+    return float(np.angle(overlap))

@@ -1,0 +1,287 @@
+"""Linear transforms of an OPU: which mode, and the calibration that the holographic one needs."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from opusim import validation
+
+from . import environment, holography, runner
+from .types import OutputRescaling
+from .user_input import UserInput
+
+if TYPE_CHECKING:
+    from opusim.calibration.linear import LinearRecord
+
+    from .acquisition import Exposure
+    from .device import OpuDevice
+    from .runner import Fit
+
+LINEAR_MODES = ("auto", "holographic", "intensity")
+# Measured noise of one field over its rms: from the first on a calibration is told to be poor, from the second refused.
+_POOR, _USELESS = 0.25, 0.7
+# Age in device time after which a stored calibration is measured again: beam and shifter stay, the dust does not.
+_OLDEST_S = 86400.0
+
+
+class CalibrationWarning(UserWarning):
+    """The device was calibrated, or its calibration is poor."""
+
+
+def chosen_mode(mode: str, device: OpuDevice) -> str:
+    """Return "holographic" or "intensity" for what was asked; a ValueError if there is no reference arm for it."""
+    if mode == "auto":
+        return "holographic" if device.has_reference else "intensity"
+    if mode == "holographic" and not device.has_reference:
+        raise ValueError(
+            "linear_mode is 'holographic', but this device has no reference arm: use 'intensity', or a device whose "
+            "reference.relative_amplitude is above 0."
+        )
+    return mode
+
+
+def times_of(record: LinearRecord, exposure: Exposure, device: OpuDevice) -> Exposure:
+    """Return the region with the calibration's exposure, and frames as fast as that allows."""
+    exposure_us = max(1, round(record.exposure_s * 1e6))
+    least_s = device.bench.minimum_frametime_s(exposure.output_roi[1][1], exposure_us / 1e6)
+    return replace(exposure, exposure_us=exposure_us, frametime_us=math.ceil(least_s * 1e6 * (1 - 1e-9)))
+
+
+def stored_path(device: OpuDevice) -> Path:
+    """Return the file that keeps the calibrations of a device: one for each fingerprint and seed."""
+    name = f"{device.device_model.name}-{device.device_model.fingerprint()[:16]}-seed{device.seed}.h5"
+    return environment.config_folder() / "calibrations" / name
+
+
+def _group(roi: tuple[int, int, int, int], steps: int) -> str:
+    return "linear_" + "_".join(map(str, roi)) + f"_{steps}_steps"
+
+
+def find_record(device: OpuDevice, exposure: Exposure, steps: int = 4) -> LinearRecord:
+    """Return the calibration for a region: the device's own, a stored one, or a new one, which is told and stored.
+
+    Raises
+    ------
+    RuntimeError
+        If the calibration is useless.
+    """
+    roi = exposure.bench_roi
+    record = device.linear_records.get(roi)
+    if record is None:
+        record = _load(device, roi, steps)
+    if record is None:
+        warnings.warn(
+            f"linear_transform: the reference arm of {device.name!r} is calibrated on the region {roi} now. "
+            "calibrate() does it in advance.",
+            CalibrationWarning,
+            stacklevel=5,
+        )
+        record = measure(device, exposure, steps=steps)
+    check_quality(record)
+    device.linear_records[roi] = record
+    return record
+
+
+def check_quality(record: LinearRecord) -> None:
+    """Warn of a poor calibration, refuse a useless one."""
+    error = record.relative_error
+    if not error < _USELESS:
+        raise RuntimeError(
+            f"The calibration of the linear transform is useless: a field repeats to {100 * error:.0f} % only. The "
+            "reference arm or the exposure is not right."
+        )
+    if error > _POOR:
+        warnings.warn(
+            f"The calibration of the linear transform is poor: a field repeats to {100 * error:.0f} %.",
+            CalibrationWarning,
+            stacklevel=5,
+        )
+
+
+def measure(
+    device: OpuDevice, exposure: Exposure, *, steps: int = 4, exposure_s: float | None = None, store: bool = True
+) -> LinearRecord:
+    """Calibrate a region, and keep the result in the user's folder if that can be written."""
+    from opusim.calibration.files import write_record
+    from opusim.calibration.linear import measure_linear
+
+    device.check_open()
+    roi = exposure.bench_roi
+    record = measure_linear(device.bench, steps=steps, roi=roi, exposure_s=exposure_s)
+    check_quality(record)
+    device.linear_records[roi] = record
+    if store:
+        path = stored_path(device)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_record(path, _group(roi, steps), record, bench=device.bench)
+        except (OSError, ValueError):
+            # A folder that cannot be written, or a damaged file, costs no more than the next calibration.
+            pass
+    return record
+
+
+def _load(device: OpuDevice, roi: tuple[int, int, int, int], steps: int) -> LinearRecord | None:
+    from opusim.calibration.files import read_record
+    from opusim.calibration.linear import LinearRecord
+
+    path = stored_path(device)
+    if not path.exists():
+        return None
+    try:
+        record = read_record(path, _group(roi, steps), LinearRecord, bench=device.bench)
+    except (OSError, ValueError):
+        return None
+    age_s = abs(device.bench.clock.elapsed_s - record.elapsed_s)
+    return record if age_s < _OLDEST_S else None
+
+
+class LinearTransforms:
+    """The linear transforms of `OPU`; see there."""
+
+    device: Any
+    rescale: Any
+    linear_mode: str
+    _fit: Any
+
+    @property
+    def calibration(self) -> LinearRecord | None:
+        """Calibration of the holographic linear transform for the present region; None before there is one."""
+        return self.device.linear_records.get(self.device.exposure().bench_roi)
+
+    def calibrate(self, *, steps: int = 4, exposure_s: float | None = None, store: bool = True) -> LinearRecord:
+        """Calibrate the holographic linear transform for the present region, anew.
+
+        Parameters
+        ----------
+        steps : int
+            Phase steps, 3 or more: frames of each vector.
+        exposure_s : float, optional
+            Exposure in seconds; by default the one with the best signal that does not saturate.
+        store : bool
+            Whether to keep it for other processes that use the same device, in the user's configuration folder.
+
+        Returns
+        -------
+        LinearRecord
+
+        Raises
+        ------
+        NotReadyError
+            If the device is closed.
+        ValueError
+            If there is no reference arm, or no exposure that fits.
+        RuntimeError
+            If the result is useless.
+        """
+        chosen_mode("holographic", self.device)
+        validation.integer("steps", steps, low=3, high=63)
+        self._fields: dict[Any, Any] = {}
+        return measure(self.device, self.device.exposure(), steps=steps, exposure_s=exposure_s, store=store)
+
+    def field_transform(self, X: Any, encoder_cls: Any = None, decoder_cls: Any = None) -> Any:
+        """Show vectors and return the field at the camera, R x with a complex R.
+
+        Parameters
+        ----------
+        X, encoder_cls, decoder_cls : object
+            As for `transform`.
+
+        Returns
+        -------
+        ContextArray or torch.Tensor
+            complex64, (*batch dimensions, n_components), scaled by `rescale` as `linear_transform` is; the entries of R
+            are i.i.d. complex normal numbers with mean square 1.
+
+        Raises
+        ------
+        ValueError
+            If the device has no reference arm.
+        """
+        chosen_mode("holographic", self.device)
+        return self._linear(X, encoder_cls, decoder_cls, "holographic", True)
+
+    def linear_transform(self, X: Any, encoder_cls: Any = None, decoder_cls: Any = None) -> Any:
+        """Show vectors and return R x itself, not its intensity.
+
+        "holographic": the real part of the field, from frames under several phases of the reference arm (four by
+        default), times sqrt(2). The first call calibrates the device for its region of the camera, with a warning
+        that says so, unless `calibrate` was called or a calibration of the same device is stored.
+
+        "intensity": put together from counts without the reference arm, two frames a vector and three for each 64
+        vectors begun (`opusim.drivers.linear_reconstruction`).
+
+        Parameters
+        ----------
+        X, encoder_cls, decoder_cls : object
+            As for `transform`. Inputs that are not bits go through bit planes (`opusim.drivers.encoding`).
+
+        Returns
+        -------
+        ContextArray or torch.Tensor
+            float32, (*batch dimensions, n_components), scaled by `rescale`: "variance" divides R x by
+            sqrt(n_features), "norm" by sqrt(n_components), "none" by nothing. By holography the entries of R are i.i.d.
+            N(0, 1). By intensity they are so but in one direction: entries of one column have a mean of
+            +-sqrt(pi / (2 n_features)), with a fixed random sign for each column.
+
+        Raises
+        ------
+        NotReadyError
+            If the device is closed, in online mode, or, by intensity, the features do not use all the mirrors that
+            the strategy full gives them. A RuntimeError and an AssertionError.
+        RuntimeError
+            If the input is packed, or the calibration is useless or lost.
+        TypeError, ValueError
+            If `X` is not what it may be, or the device lacks what the mode needs.
+
+        Notes
+        -----
+        By intensity, the matrix is that of `transform` but for a fixed sign of each column and a phase of each row.
+        Features in one dimension fill the array. Those in two dimensions leave mirrors that are always on beside them:
+        R x is linear then too, but by intensity the entries of R are not i.i.d.; by holography their light is
+        measured and taken off.
+        """
+        return self._linear(X, encoder_cls, decoder_cls, chosen_mode(self.linear_mode, self.device), False)
+
+    def _linear(self, X: Any, encoder_cls: Any, decoder_cls: Any, mode: str, complex_output: bool) -> Any:
+        encoder, bits = self._encode(X, encoder_cls, decoder_cls)  # type: ignore[attr-defined]
+        data = self._data_for(bits)  # type: ignore[attr-defined]
+        fit: Fit = self._fit
+        exposure, n_components, base = self._claim(fit)  # type: ignore[attr-defined]
+        n_out = runner.output_size(fit, n_components, exposure)
+        shows = self._shows_progress  # type: ignore[attr-defined]
+        if mode == "intensity":
+            raw = runner.run_linear(
+                fit, data, self.device, exposure, n_out, n_samples_by_pass=base.n_samples_by_pass, progress=shows
+            )
+        else:
+            raw = self._holographic(fit, data, exposure, n_out, complex_output, shows)
+        result = self._decode(raw, encoder, decoder_cls)  # type: ignore[attr-defined]
+        # After the decoder, as the real driver does it.
+        if self.rescale is OutputRescaling.variance:
+            result = result / np.float32(base.stdev * math.sqrt(fit.traits.n_features_s))
+        elif self.rescale is OutputRescaling.norm:
+            result = result / np.float32(base.stdev * math.sqrt(n_components))
+        return data.like_input(result)
+
+    def _holographic(
+        self, fit: Fit, data: UserInput, exposure: Exposure, n_out: int, complex_output: bool, progress: bool
+    ) -> Any:
+        record = find_record(self.device, exposure)
+        timed = times_of(record, exposure, self.device)
+        key = (id(fit), id(record), n_out)
+        kept = self.__dict__.setdefault("_fields", {})
+        if key not in kept:
+            kept.clear()
+            # The fit and the calibration are kept too, so that nothing else takes their identity.
+            kept[key] = holography.measure_fit(fit, self.device, timed, record, n_out), fit, record
+        return holography.run(
+            fit, data, self.device, timed, n_out, record=record, fields=kept[key][0], complex_output=complex_output,
+            progress=progress,
+        )  # fmt: skip
