@@ -182,7 +182,7 @@ class LinearTransforms:
         """
         chosen_mode("holographic", self.device)
         validation.integer("steps", steps, low=3, high=63)
-        self._fields: dict[Any, Any] = {}
+        self._fit_fields: dict[Any, Any] = {}
         return measure(self.device, self.device.exposure(), steps=steps, exposure_s=exposure_s, store=store)
 
     def field_transform(self, X: Any, encoder_cls: Any = None, decoder_cls: Any = None) -> Any:
@@ -276,7 +276,7 @@ class LinearTransforms:
         record = find_record(self.device, exposure)
         timed = times_of(record, exposure, self.device)
         key = (id(fit), id(record), n_out)
-        kept = self.__dict__.setdefault("_fields", {})
+        kept = self.__dict__.setdefault("_fit_fields", {})
         if key not in kept:
             kept.clear()
             # The fit and the calibration are kept too, so that nothing else takes their identity.

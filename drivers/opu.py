@@ -296,7 +296,7 @@ class OPU(LinearTransforms, OpuBase):
         state = self.__dict__.copy()
         for name in ("_online", "_was_active"):
             state.pop(name)
-        state.pop("_fields", None)
+        state.pop("_fit_fields", None)
         state["_is_online"] = self._online is not None and self.device.acq_state is AcqState.online
         return state
 

@@ -160,7 +160,7 @@ def make_opu(monkeypatch: pytest.MonkeyPatch) -> Any:
         if backend.simulator:
             kw.update(simulated=True, max_n_features=n_features)
         elif backend.name == "opusim":
-            kw.update(device=device, seed=seed)
+            kw.update(device=device, seed=seed, linear_mode="intensity")
         else:
             monkeypatch.setenv("OPUSIM_DEVICE", device)
             monkeypatch.setenv("OPUSIM_SEED", str(seed))

@@ -14,7 +14,7 @@ from opusim.drivers import linear_reconstruction as method
 
 @pytest.fixture(scope="module")
 def opu():
-    with OPU(300, device="ideal", rescale="none") as opu:
+    with OPU(300, device="ideal", rescale="none", linear_mode="intensity") as opu:
         opu.fit1d(n_features=60)
         yield opu
 
@@ -89,7 +89,7 @@ def test_rescaling(opu):
 
 
 def test_two_dimensions_and_without_a_fit():
-    with OPU(50, device="ideal") as opu:
+    with OPU(50, device="ideal", linear_mode="intensity") as opu:
         x = bits(70, 40)
         assert opu.linear_transform(x).shape == (70, 50)
         opu.fit2d(bits(3, 8, 8))
@@ -120,7 +120,7 @@ def test_tensors(opu):
 def test_what_is_refused(opu):
     with pytest.raises(ValueError, match="binary|0 and 1"):
         opu.linear_transform(np.full((2, 60), 0.5))
-    with OPU(20) as other:
+    with OPU(20, linear_mode="intensity") as other:
         other.fit1d(bits(2, 8), packed=True)
         with pytest.raises(RuntimeError, match="packed"):
             other.linear_transform(bits(2, 8))
@@ -136,7 +136,7 @@ def test_what_is_refused(opu):
 
 def test_saturated_anchors_are_told():
     """Five milliseconds give a mean of some 170 grey levels with all features on: a quarter of the pixels clip."""
-    with OPU(20) as opu:
+    with OPU(20, linear_mode="intensity") as opu:
         opu.fit1d(n_features=60, exposure_us=5000)
         with pytest.warns(UserWarning, match="many pixels saturate"):
             opu.linear_transform(bits(2, 60))

@@ -16,7 +16,7 @@ N_FEATURES, N_PIXELS = 400, 4000
 @pytest.fixture(scope="module")
 def matrix() -> np.ndarray:
     """The matrix of a noise-free device, entry by entry, float64 (pixels, features)."""
-    with OPU(N_PIXELS, device="ideal", rescale="none") as opu:
+    with OPU(N_PIXELS, device="ideal", rescale="none", linear_mode="intensity") as opu:
         opu.fit1d(n_features=N_FEATURES)
         return np.asarray(opu.linear_transform(np.eye(N_FEATURES, dtype=np.uint8)), dtype=np.float64).T
 
@@ -48,7 +48,7 @@ def test_linear_on_the_noise_free_device(matrix):
     """y is linear in x to 1e-4 of its rms (float32 fields)."""
     rng = np.random.default_rng(2)
     x = rng.integers(0, 2, (200, N_FEATURES), dtype=np.uint8)
-    with OPU(N_PIXELS, device="ideal", rescale="none") as opu:
+    with OPU(N_PIXELS, device="ideal", rescale="none", linear_mode="intensity") as opu:
         opu.fit1d(x)
         y = np.asarray(opu.linear_transform(x))
         first, second = x.copy(), x.copy()
@@ -100,7 +100,7 @@ def test_noise_of_the_default_device():
     """
     rng = np.random.default_rng(3)
     x = rng.integers(0, 2, (512, 200), dtype=np.uint8)
-    with OPU(500, rescale="none") as opu:
+    with OPU(500, rescale="none", linear_mode="intensity") as opu:
         opu.fit1d(x)
         a, b = np.asarray(opu.linear_transform(x)), np.asarray(opu.linear_transform(x))
         level = np.asarray(opu.transform(x)).mean(axis=0, dtype=np.float64)

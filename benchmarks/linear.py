@@ -1,0 +1,139 @@
+"""What the linear transform costs in accuracy: `python benchmarks/linear.py [--vectors 200] [--outputs 10000]`.
+
+Default device, 784 half-on features. The error is the rms of R x - (R x) without noise, over the rms of R x, after one
+gain a pixel was fitted (its response and the level of the reference there belong to the matrix). Without noise means
+the same mirrors, beam, medium and reference, with shot noise, read noise, rounding, jitter, drift and vibration off.
+
+- Holographic: steps 3, 4, 8 at the exposure that its calibration chooses, and at mean signals of 50, 500 and 5 000
+  electrons. Where the default camera would clip, its gain is lowered and its full well opened: such rows are marked.
+- By intensity: the same mean signals.
+- Both at one photon budget a vector.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+
+import numpy as np
+
+from opusim import OPU
+from opusim.config import Device
+
+N_FEATURES = 784
+AURORA = Device.load("aurora")
+QUIET = {
+    "camera.shot_noise": False, "camera.read_noise_e": 0.0, "camera.quantise": False, "camera.prnu": 0.0,
+    "camera.dsnu_e": 0.0, "camera.dark_current_e_per_s": 0.0, "camera.hot_pixel_fraction": 0.0,
+    "camera.full_well_e": float("inf"), "laser.power_noise": 0.0, "laser.power_drift_per_hour": 0.0,
+    "reference.jitter_rad": 0.0, "reference.drift_rad_per_minute": 0.0, "reference.vibration_rad": 0.0,
+}  # fmt: skip
+
+
+def electrons_per_s() -> float:
+    """Mean signal of half of the mirrors, in electrons a second."""
+    with OPU(10, device=AURORA) as opu:
+        bench, camera = opu.device.bench, AURORA.camera
+        level = bench.expected_level_dn(AURORA.dmd.n_mirrors / 2, 1e-3) - bench.expected_level_dn(0, 1e-3)
+    return level / camera.gain_dn_per_e / 1e-3
+
+
+def error(seen: np.ndarray, true: np.ndarray) -> float:
+    """Relative rms error after one gain a pixel."""
+    gain = (seen * true.conj()).mean(axis=0) / (np.abs(true) ** 2).mean(axis=0)
+    return float(np.sqrt(np.mean(np.abs(seen - gain * true) ** 2) / np.mean(np.abs(seen) ** 2)))
+
+
+def holographic(device: Device, x: np.ndarray, n_outputs: int, steps: int, exposure_s: float | None):
+    """Fields of the vectors, and the calibration."""
+    with OPU(n_outputs, device=device, rescale="none") as opu:
+        opu.fit1d(x)
+        opu.calibrate(steps=steps, exposure_s=exposure_s, store=False)
+        opu.field_transform(x[:2])  # the fit's own fields
+        frames = opu.device.bench.clock.frames
+        start = time.perf_counter()
+        field = np.asarray(opu.field_transform(x))
+        lasted = time.perf_counter() - start
+        return field, opu.calibration, (opu.device.bench.clock.frames - frames) / len(x), lasted
+
+
+def by_intensity(device: Device, x: np.ndarray, n_outputs: int, exposure_s: float):
+    """R x by intensity, and frames a vector."""
+    with OPU(n_outputs, device=device, rescale="none", linear_mode="intensity") as opu:
+        opu.fit1d(x, exposure_us=exposure_s * 1e6)
+        frames = opu.device.bench.clock.frames
+        y = np.asarray(opu.linear_transform(x))
+        return y, (opu.device.bench.clock.frames - frames) / len(x)
+
+
+def roomy(device: Device, share: float) -> Device:
+    """The device with a camera that takes `1 / share` times the light before it clips; itself if it needs no room."""
+    if share >= 1:
+        return device
+    return device.evolve(
+        **{"camera.gain_dn_per_e": device.camera.gain_dn_per_e * share, "camera.full_well_e": float("inf")}
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--vectors", type=int, default=200)
+    parser.add_argument("--outputs", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    x = np.random.default_rng(options.seed).integers(0, 2, (options.vectors, N_FEATURES), dtype=np.uint8)
+    rate = electrons_per_s()
+    quiet = AURORA.evolve(**QUIET)
+    true, *_ = holographic(quiet, x, options.outputs, 4, 1e-3)
+    ratio = AURORA.reference.relative_amplitude
+    print(f"{N_FEATURES} -> {options.outputs}, {options.vectors} vectors, data seed {options.seed}, device seed 0")
+    print(f"reference over signal {ratio}; signal {rate * 1e-3:.0f} electrons a millisecond\n")
+    print("holographic, calibrated exposure")
+    print("steps  exposure  electrons  frames/vector  error   own estimate  shot-noise floor  ms/vector")
+    chosen = {}
+    for steps in (3, 4, 8):
+        field, record, frames, lasted = holographic(AURORA, x, options.outputs, steps, None)
+        electrons = rate * record.exposure_s
+        floor = np.sqrt((1 + 1 / ratio**2) / steps / electrons)
+        chosen[steps] = electrons, error(field, true)
+        print(
+            f"{steps:5d}  {record.exposure_s * 1e6:6.0f} us  {electrons:9.0f}  {frames:13.2f}  "
+            f"{chosen[steps][1]:.4f}  {record.relative_error:12.4f}  {floor:16.4f}  {lasted / len(x) * 1e3:9.2f}"
+        )
+    print("\nholographic, given mean signal (* camera with room for it)")
+    print("electrons  steps 3  steps 4  steps 8  floor 4")
+    for electrons in (50, 500, 5000):
+        share = chosen[4][0] / electrons
+        device = roomy(AURORA, share)
+        errors = [
+            error(holographic(device, x, options.outputs, steps, electrons / rate)[0], true) for steps in (3, 4, 8)
+        ]
+        floor = np.sqrt((1 + 1 / ratio**2) / 4 / electrons)
+        mark = "*" if device is not AURORA else " "
+        print(f"{electrons:8d}{mark}  " + "  ".join(f"{e:7.4f}" for e in errors) + f"  {floor:7.4f}")
+    print("\nby intensity, given mean signal (* camera with room for it)")
+    print("electrons  frames/vector  rms error  median over pixels")
+    y_true, _ = by_intensity(quiet, x, options.outputs, 1e-3)
+
+    def intensity_row(electrons: float, label: str) -> None:
+        # All features on give twice the signal; a full scale of eight times that hardly clips (physics reference).
+        scale = AURORA.camera.full_scale_dn / AURORA.camera.gain_dn_per_e / (8 * 2 * electrons)
+        device = roomy(AURORA, scale)
+        y, frames = by_intensity(device, x, options.outputs, electrons / rate)
+        gain = (y * y_true).mean(axis=0) / (y_true**2).mean(axis=0)
+        per_pixel = np.sqrt(np.mean((y - gain * y_true) ** 2, axis=0) / np.mean((gain * y_true) ** 2, axis=0))
+        mark = "*" if device is not AURORA else " "
+        print(f"{label:>8s}{mark}  {frames:13.2f}  {error(y, y_true):9.4f}  {np.median(per_pixel):18.4f}")
+
+    for electrons in (50, 500, 5000):
+        intensity_row(electrons, str(electrons))
+    electrons, best = chosen[4]
+    budget = 4 * (1 + ratio**2) * electrons
+    print(f"\none budget of {budget:.0f} electrons a vector and pixel: holographic, 4 steps, {best:.4f}; by intensity:")
+    intensity_row(budget / 2, f"{budget / 2:.0f}")
+
+
+if __name__ == "__main__":
+    main()
