@@ -14,7 +14,7 @@ from opusim import validation
 from opusim.layout import MirrorPatterns
 
 __all__ = [
-    "Bench", "Identity", "Roi", "dark_frames", "elapsed_s", "fingerprint_of", "identity_of", "random_mirrors",
+    "Bench", "Identity", "Roi", "dark_frames", "elapsed_s", "identity_of", "random_mirrors",
     "saturation_dn", "wait",
 ]  # fmt: skip
 
@@ -94,10 +94,10 @@ def identity_of(bench: Any) -> Identity:
     """Return which device `bench` is, as far as it says."""
     seed = getattr(bench, "seed", None)
     name = getattr(getattr(bench, "device", None), "name", None)
-    return Identity(fingerprint_of(bench), str(name or ""), -1 if seed is None else int(seed))
+    return Identity(_fingerprint_of(bench), str(name or ""), -1 if seed is None else int(seed))
 
 
-def fingerprint_of(bench: Any) -> str:
+def _fingerprint_of(bench: Any) -> str:
     """Return the fingerprint of the bench's device, or "" if it has none."""
     ask = getattr(getattr(bench, "device", None), "fingerprint", None)
     return str(ask()) if callable(ask) else ""

@@ -26,7 +26,7 @@ from .bench_protocol import Identity, elapsed_s, identity_of
 if TYPE_CHECKING:
     import h5py
 
-__all__ = ["FORMAT", "FORMAT_VERSION", "RecordInfo", "read_info", "read_record", "record_names", "write_record"]
+__all__ = ["RecordInfo", "read_info", "read_record", "record_names", "write_record"]
 
 FORMAT = "opusim calibration"
 FORMAT_VERSION = 1
@@ -358,7 +358,7 @@ def open_calibration(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
             raise ValueError(f"{path} is an HDF5 file, but not a calibration file: its format is {form!r}.")
         if version != FORMAT_VERSION:
             raise ValueError(
-                f"{path} has the format version {version!r}, but this opusim ({opusim.__version__}) reads "
+                f"{path} has the format version {version}, but this opusim ({opusim.__version__}) reads "
                 f"{FORMAT_VERSION}; calibrate again."
             )
         try:

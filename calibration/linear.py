@@ -17,7 +17,7 @@ from .masks import dark_pixels, saturated_pixels
 from .phase_shifting import equal_steps, least_squares
 from .phase_steps import measure_phases
 
-__all__ = ["LinearRecord", "demodulate", "measure_linear", "track_phase"]
+__all__ = ["LinearRecord", "demodulate", "measure_linear"]
 
 # Frames of the reference alone, and of the dark: their noise is below that of one measurement by the root of it.
 _REFERENCE_FRAMES, _DARK_FRAMES = 64, 32
@@ -25,7 +25,7 @@ _REFERENCE_FRAMES, _DARK_FRAMES = 64, 32
 _PATTERNS = 24
 _PHASE_PIXELS = 8000
 # Share of bursts with a saturated frame: their fields are saved by the other frames and the known reference.
-_CLIPPED_SHARE = 0.05
+_CLIPPED_SHARE = 0.07
 # Below this share of the mean reference a pixel is left out.
 _DARK_REFERENCE = 0.05
 _NEWTON_STEPS = 8
@@ -59,6 +59,8 @@ class LinearRecord:
         Share of the pixels with at least one saturated frame, for the test patterns.
     modulation : float
         Median fringe modulation, 0 to 1.
+    modulation_map : ndarray of float32, shape (n_pixels,)
+        Fringe modulation of each pixel, mean over the test patterns; 0 where the reference is too dark.
     coherence : float
         Contrast of the fringes against that of two beams that interfere fully.
     relative_error : float
@@ -80,6 +82,7 @@ class LinearRecord:
     full_scale_dn: float
     clipped_share: float
     modulation: float
+    modulation_map: np.ndarray
     coherence: float
     relative_error: float
     drift_rad_per_minute: float
@@ -164,27 +167,6 @@ def _field_of_clipped(
     return x + 1j * y
 
 
-def track_phase(fields: np.ndarray, anchor: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
-    """Return by how much the phase of an anchor pattern's field has moved, in radians.
-
-    Parameters
-    ----------
-    fields : ndarray of complex, shape (n, n_pixels)
-        The anchor, measured again.
-    anchor : ndarray of complex, shape (n_pixels,)
-        The anchor as it was.
-    valid : ndarray of bool, shape (n_pixels,), optional
-        Pixels to use.
-
-    Returns
-    -------
-    ndarray of float64, shape (n,)
-    """
-    use = slice(None) if valid is None else valid
-    products = (fields[:, use] * np.conj(anchor[use])).sum(axis=1, dtype=np.complex128)
-    return np.angle(products)
-
-
 def measure_linear(
     bench: Bench,
     mirrors: np.ndarray | MirrorPatterns | None = None,
@@ -232,7 +214,7 @@ def measure_linear(
         raise ValueError(f"mirrors holds {len(shown)} patterns, but at least 16 are needed to tell how good it is.")
     rectangle = (0, 0, *bench.sensor_shape) if roi is None else roi
     report = progress if progress is not None else _silent
-    total = 5
+    total = 4
     if exposure_s is None:
         found = find_exposure(
             bench, shown[:2], clipped_share=clipped_share, reference_phase_rad=asked, roi=roi
@@ -267,13 +249,14 @@ def measure_linear(
     second = _bursts(bench, shown, exposure_s, asked, roi)
     ended = elapsed_s(bench)
     report(4, total)
-    clipped: np.ndarray = np.asarray(first >= full_scale).any(axis=1)
+    clipped = (np.asarray(first) >= full_scale).any(axis=1)
     usable = ~dark_pixels(reference_dn, least_share=_DARK_REFERENCE)
+    modulation, modulation_map = _modulation(first, actual, dark_dn, usable)
     record = LinearRecord(
         exposure_s=exposure_s, asked_rad=asked, actual_rad=actual, jitter_rad=jitter,
         roi=np.array(rectangle, dtype=np.int64), dark_dn=dark_dn, reference_dn=reference_dn,
         valid=usable & (clipped.mean(axis=0) < 0.5), full_scale_dn=full_scale, clipped_share=float(clipped.mean()),
-        modulation=_modulation(first, actual, dark_dn, usable), coherence=1.0, relative_error=np.inf,
+        modulation=modulation, modulation_map=modulation_map, coherence=1.0, relative_error=np.inf,
         drift_rad_per_minute=0.0, elapsed_s=ended,
     )  # fmt: skip
     return _with_quality(record, first, second, ended - started)
@@ -299,10 +282,16 @@ def _part(roi: Roi) -> Roi:
     return row + (n_rows - rows) // 2, column, rows, n_columns
 
 
-def _modulation(bursts: np.ndarray, actual: np.ndarray, dark_dn: np.ndarray, usable: np.ndarray) -> float:
+def _modulation(
+    bursts: np.ndarray, actual: np.ndarray, dark_dn: np.ndarray, usable: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """Median fringe modulation, and the mean over the patterns of each pixel."""
     fit = least_squares(bursts, actual, axis=1)
-    level = fit.offset - dark_dn
-    return float(np.median(2 * np.abs(fit.q[:, usable]) / np.maximum(level[:, usable], 1e-6)))
+    level = np.maximum((fit.offset - dark_dn)[:, usable], 1e-6)
+    each = 2 * np.abs(fit.q[:, usable]) / level
+    by_pixel = np.zeros(usable.shape, dtype=np.float32)
+    by_pixel[usable] = each.mean(axis=0)
+    return float(np.median(each)), by_pixel
 
 
 def _with_quality(record: LinearRecord, first: np.ndarray, second: np.ndarray, lasted_s: float) -> LinearRecord:

@@ -18,13 +18,27 @@ import numpy as np
 
 from opusim.files import open_npy, replacing
 
-__all__ = ["Journal", "clock_of", "resume_clock"]
+__all__ = ["Journal", "clock_of", "interrupted_header", "resume_clock"]
 
 _HEADER, _START = "header.json", "start.npz"
 
 
 def _folder(out: Path) -> Path:
     return out.with_name(f".{out.name}.parts")
+
+
+def interrupted_header(out: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Return the header of an interrupted measurement of `out`, or None if there is none to go on with.
+
+    Raises
+    ------
+    ValueError
+        If the header is damaged.
+    """
+    folder = _folder(Path(out))
+    if not (folder / _START).exists() or not (folder / _HEADER).exists():
+        return None
+    return _read_header(folder / _HEADER)
 
 
 def clock_of(bench: Any) -> tuple[int, float]:
@@ -112,12 +126,8 @@ class Journal:
         return (_folder(Path(out)) / _HEADER).exists()
 
     def _check_header(self, path: Path) -> None:
-        try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ValueError(f"{path} is damaged ({error}): delete {self.folder} and measure again.") from error
-        names = sorted({*stored, *self.header}) if isinstance(stored, dict) else []
-        for name in names:
+        stored = _read_header(path)
+        for name in sorted({*stored, *self.header}):
             if stored.get(name) != self.header.get(name):
                 raise ValueError(
                     f"{self.folder} holds a measurement with {name} = {stored.get(name)!r}, but now {name} is "
@@ -180,6 +190,16 @@ class Journal:
             np.savez(temporary, **arrays)
             _to_disk(temporary)
         _to_disk(self.folder)
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(stored, dict):
+            raise ValueError("not an object")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is damaged ({error}): delete {path.parent} and measure again.") from error
+    return stored
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:

@@ -447,7 +447,7 @@ class _progress:
     Until it first moves the bar says `first`, then `then`.
     """
 
-    def __init__(self, first: str, then: str, total: int) -> None:
+    def __init__(self, first: str, then: str, total: int | None) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._bar = Progress(
@@ -456,7 +456,7 @@ class _progress:
         self._task = self._bar.add_task(first, total=total)
         self._then = then
 
-    def __enter__(self) -> Callable[[int], None]:
+    def __enter__(self) -> Callable[..., None]:
         self._bar.start()
         return lambda n: self._bar.update(self._task, advance=n, description=self._then)
 
@@ -465,4 +465,4 @@ class _progress:
 
 
 # Commands of other files, which need the decorator above.
-from . import cli_run  # noqa: E402, F401
+from . import cli_calibrate, cli_run  # noqa: E402, F401

@@ -23,7 +23,7 @@ __all__ = ["demo_figure", "save"]
 INK = "#14213d"
 SOFT = "#9fb3c8"
 ACCENT = "#b5541c"
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.size": 10,
     "font.family": "sans-serif",
     "axes.titlesize": 11,
@@ -57,7 +57,7 @@ def demo_figure(result: DemoResult) -> Figure:
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(10.0, 8.0))
         figure.set_layout_engine("constrained", h_pad=0.08, w_pad=0.08)
         axes = figure.subplots(2, 2)

@@ -37,7 +37,7 @@ FORBIDDEN = {
     "drivers": (),
 }
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-ABOVE = {ROOT / "opusim" / name for name in ("__init__.py", "__main__.py", "cli.py", "cli_run.py")}
+ABOVE = {ROOT / "opusim" / name for name in ("__init__.py", "__main__.py", "cli.py", "cli_calibrate.py", "cli_run.py")}
 
 
 def ids(paths: list[Path]) -> list[str]:
