@@ -57,7 +57,8 @@ def test_amplitude_relative_to_half_of_the_mirrors():
     blocked = bench.expose(
         MirrorPatterns(np.tile([0, 1], 50)[None].astype(np.uint8), LAYOUT), exposure_s=EXPOSURE_S, roi=ROI
     )
-    assert abs(alone.mean() / blocked.mean() / 9 - 1) < 4 / np.sqrt(4080)
+    ratio = IDEAL.reference.relative_amplitude**2
+    assert abs(alone.mean() / blocked.mean() / ratio - 1) < 4 / np.sqrt(4080)
     assert signal.mean() > alone.mean()
 
 
