@@ -2,8 +2,8 @@
 
 Each vector is shown once under each phase step, and its field S follows from the frames (`opusim.calibration.linear`).
 The mirrors that are always on, and the light of those that are off, add a background S(0), which is measured once for
-a fit and taken off. The phase of the reference drifts: every block begins with an anchor pattern of the fit, and its
-field says by how much the whole block is turned.
+a fit and taken off. The phase of the reference drifts: every block begins and ends with an anchor pattern of the fit,
+whose fields say by how much the vectors between are turned, and whether the anchor is still what it was.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from opusim.calibration import linear
 from opusim.layout import MirrorPatterns
 
 from .context import Context, ContextArray
-from .errors import NotReadyError
+from .errors import NotReadyError, warn_outside
 from .linear_reconstruction import anchor as anchor_bits
 from .runner import Fit, ProgressBar, acquiring_batch
 
@@ -33,8 +33,10 @@ _BLOCK_BYTES = 256 << 20
 _REPEATS = 32
 # Pixels that are read at least, where the region has them: the anchor's phase and the scale are means over pixels.
 _PIXELS = 4000
-# Correlation of the anchor's field with what it was: below the first the phase means little, below the second nothing.
-_DOUBTFUL, _LOST = 0.8, 0.3
+# Change of the anchor's field, over its rms, from which the result is in doubt, and from which it means nothing.
+_DOUBTFUL, _LOST = 0.1, 0.7
+# Turn of the reference within a block, in radians, up to which it may be taken as even.
+_MOST_TURN = 0.3
 
 
 @dataclass(frozen=True)
@@ -141,12 +143,20 @@ def run(
     use = record.valid[:n_pixels]
     origin, background = fields.anchor[:n_pixels], fields.background[:n_out]
     factor = np.float32(1 / fields.scale)
-    with acquiring_batch(device, (min(n, step) + 1) * record.n_steps), ProgressBar(n, progress) as bar:
+    with acquiring_batch(device, (min(n, step) + 2) * record.n_steps), ProgressBar(n, progress) as bar:
         for first in range(0, n, step):
-            bits = np.concatenate([anchor, data.bits(first, min(n, first + step), fit.bitorder)])
+            bits = np.concatenate([anchor, data.bits(first, min(n, first + step), fit.bitorder), anchor])
             measured = _fields(device, exposure, record, MirrorPatterns(bits, fit.layout), n_pixels)
-            turn = np.exp(-1j * _checked_turn(measured[:1], origin, use)).astype(np.complex64)
-            block = (measured[1:, :n_out] * turn - background) * factor
+            before, after = (_checked_turn(measured[i], origin, use, record.relative_error) for i in (0, -1))
+            moved = (after - before + np.pi) % (2 * np.pi) - np.pi
+            if abs(moved) > _MOST_TURN:
+                raise RuntimeError(
+                    f"The reference turned by {moved:.2f} rad while {len(bits) - 2} vectors were shown: it drifts "
+                    "faster than they can be measured."
+                )
+            turns = before + moved * np.arange(1, len(bits) - 1) / (len(bits) - 1)
+            turned = measured[1:-1, :n_out] * np.exp(-1j * turns)[:, None].astype(np.complex64)
+            block = (turned - background) * factor
             result[first : first + len(block)] = block if complex_output else np.float32(np.sqrt(2)) * block.real
             bar.reach(first + len(block))
     context = Context(
@@ -156,22 +166,23 @@ def run(
     return ContextArray(data.shape_output(result), context)
 
 
-def _checked_turn(measured: np.ndarray, origin: np.ndarray, use: np.ndarray) -> float:
-    """Return the phase by which the anchor has turned; an error if it is not the anchor any more."""
-    a, b = measured[0, use], origin[use]
+def _checked_turn(measured: np.ndarray, origin: np.ndarray, use: np.ndarray, noise: float) -> float:
+    """Return the phase by which the anchor has turned; an error if it is not the anchor any more.
+
+    Two fields of one power with the correlation c differ by sqrt(2 (1 - c)) of their rms.
+    """
+    a, b = measured[use], origin[use]
     overlap = complex(np.vdot(b, a))
     likeness = abs(overlap) / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-30)
-    if likeness < _LOST:
+    change = float(np.sqrt(2 * max(0.0, 1 - likeness)))
+    if change > _LOST:
         raise RuntimeError(
-            f"The field of the anchor pattern has a correlation of {likeness:.2f} with what it was at the calibration: "
-            "the reference is lost, or the medium is another. Call calibrate() and fit again."
+            f"The field of the anchor pattern has changed by {100 * change:.0f} % since it was measured: the "
+            "reference is lost, or the medium is another. Call calibrate() and fit again."
         )
-    if likeness < _DOUBTFUL:
-        import warnings
-
-        warnings.warn(
-            f"The field of the anchor pattern has a correlation of only {likeness:.2f} with what it was: the result of "
-            "linear_transform is in doubt. Call calibrate() and fit again.",
-            stacklevel=4,
+    if change > max(_DOUBTFUL, 3 * noise):
+        warn_outside(
+            f"The field of the anchor pattern has changed by {100 * change:.0f} % since it was measured, and so has "
+            "the matrix of linear_transform. Fit again, and if that does not help call calibrate()."
         )
     return float(np.angle(overlap))

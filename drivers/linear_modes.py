@@ -55,12 +55,17 @@ def times_of(record: LinearRecord, exposure: Exposure, device: OpuDevice) -> Exp
 
 def stored_path(device: OpuDevice) -> Path:
     """Return the file that keeps the calibrations of a device: one for each fingerprint and seed."""
-    name = f"{device.device_model.name}-{device.device_model.fingerprint()[:16]}-seed{device.seed}.h5"
+    from opusim.calibration.bench_protocol import identity_of
+
+    # Of the bench, not of the preset: the resolution may have been chosen apart.
+    identity = identity_of(device.bench)
+    name = f"{device.device_model.name}-{identity.fingerprint[:16]}-seed{device.seed}.h5"
     return environment.config_folder() / "calibrations" / name
 
 
-def _group(roi: tuple[int, int, int, int], steps: int) -> str:
-    return "linear_" + "_".join(map(str, roi)) + f"_{steps}_steps"
+def _group(roi: tuple[int, int, int, int]) -> str:
+    """Name of a region's calibration; the last one made is the one that is kept."""
+    return "linear_" + "_".join(map(str, roi))
 
 
 def find_record(device: OpuDevice, exposure: Exposure, steps: int = 4) -> LinearRecord:
@@ -74,7 +79,7 @@ def find_record(device: OpuDevice, exposure: Exposure, steps: int = 4) -> Linear
     roi = exposure.bench_roi
     record = device.linear_records.get(roi)
     if record is None:
-        record = _load(device, roi, steps)
+        record = _load(device, roi)
     if record is None:
         warnings.warn(
             f"linear_transform: the reference arm of {device.name!r} is calibrated on the region {roi} now. "
@@ -120,14 +125,17 @@ def measure(
         path = stored_path(device)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_record(path, _group(roi, steps), record, bench=device.bench)
-        except (OSError, ValueError):
-            # A folder that cannot be written, or a damaged file, costs no more than the next calibration.
-            pass
+            try:
+                write_record(path, _group(roi), record, bench=device.bench)
+            except ValueError:  # damaged, or of an older version: it is a copy of ours, and made anew
+                path.unlink()
+                write_record(path, _group(roi), record, bench=device.bench)
+        except OSError:
+            pass  # a folder that cannot be written costs no more than the next calibration
     return record
 
 
-def _load(device: OpuDevice, roi: tuple[int, int, int, int], steps: int) -> LinearRecord | None:
+def _load(device: OpuDevice, roi: tuple[int, int, int, int]) -> LinearRecord | None:
     from opusim.calibration.files import read_record
     from opusim.calibration.linear import LinearRecord
 
@@ -135,7 +143,7 @@ def _load(device: OpuDevice, roi: tuple[int, int, int, int], steps: int) -> Line
     if not path.exists():
         return None
     try:
-        record = read_record(path, _group(roi, steps), LinearRecord, bench=device.bench)
+        record = read_record(path, _group(roi), LinearRecord, bench=device.bench)
     except (OSError, ValueError):
         return None
     age_s = abs(device.bench.clock.elapsed_s - record.elapsed_s)
@@ -182,7 +190,7 @@ class LinearTransforms:
         """
         chosen_mode("holographic", self.device)
         validation.integer("steps", steps, low=3, high=63)
-        self._fit_fields: dict[Any, Any] = {}
+        self._fit_fields: Any = None
         return measure(self.device, self.device.exposure(), steps=steps, exposure_s=exposure_s, store=store)
 
     def field_transform(self, X: Any, encoder_cls: Any = None, decoder_cls: Any = None) -> Any:
@@ -275,13 +283,12 @@ class LinearTransforms:
     ) -> Any:
         record = find_record(self.device, exposure)
         timed = times_of(record, exposure, self.device)
-        key = (id(fit), id(record), n_out)
-        kept = self.__dict__.setdefault("_fit_fields", {})
-        if key not in kept:
-            kept.clear()
-            # The fit and the calibration are kept too, so that nothing else takes their identity.
-            kept[key] = holography.measure_fit(fit, self.device, timed, record, n_out), fit, record
+        # Another thread may fit meanwhile: what is used is a local.
+        kept = self.__dict__.get("_fit_fields")
+        if kept is None or kept[0] is not fit or kept[1] is not record or kept[2] != n_out:
+            kept = fit, record, n_out, holography.measure_fit(fit, self.device, timed, record, n_out)
+            self._fit_fields = kept
         return holography.run(
-            fit, data, self.device, timed, n_out, record=record, fields=kept[key][0], complex_output=complex_output,
+            fit, data, self.device, timed, n_out, record=record, fields=kept[3], complex_output=complex_output,
             progress=progress,
         )  # fmt: skip

@@ -156,6 +156,10 @@ def test_damaged_file_is_measured_again(own_folder):
     with OPU(2040) as opu, pytest.warns(CalibrationWarning, match="calibrated"):
         opu.fit1d(x)
         opu.linear_transform(x)
+    with OPU(2040) as opu, warnings.catch_warnings():  # the file was made anew
+        warnings.simplefilter("error")
+        opu.fit1d(x)
+        opu.linear_transform(x)
 
 
 def test_modes():
@@ -184,12 +188,12 @@ def test_lightonml_names_stay_with_intensities():
 
 
 def test_frames_for_each_vector():
-    """Four a vector, and an anchor for each 64 vectors."""
+    """Four a vector, and two anchors for each 64 vectors."""
     with calibrated(2040) as opu:
         opu.linear_transform(bits(2, N))  # the fit's own fields are measured with the first
         frames = opu.device.bench.clock.frames
         opu.linear_transform(bits(128, N))
-        assert opu.device.bench.clock.frames - frames == 4 * (128 + 2)
+        assert opu.device.bench.clock.frames - frames == 4 * (128 + 4)
 
 
 def test_what_is_refused():
@@ -213,6 +217,42 @@ def test_a_medium_that_changed_is_noticed():
         opu.device.bench.skip_frames(10, frametime_s=60.0)
         with pytest.raises(RuntimeError, match="reference is lost, or the medium is another"):
             opu.linear_transform(bits(3, N))
+
+
+def test_a_reference_that_runs_away_within_a_block():
+    with calibrated(2040) as opu:
+        opu.linear_transform(bits(2, N))
+        bench = opu.device.bench
+        fast = bench.device.evolve(**{"reference.drift_rad_per_minute": 300.0})
+        bench.device = fast
+        bench.skip_frames(1, frametime_s=100.0)
+        with pytest.raises(RuntimeError, match="drifts faster than they can be measured|reference is lost"):
+            for _ in range(20):
+                opu.linear_transform(bits(64, N))
+
+
+def test_a_medium_that_is_changing_is_told():
+    """At a seventh of the decorrelation time exp(-(t/tau)^2) has fallen to .98: the matrix has changed by a fifth."""
+    device = Device.load("aurora").evolve(**{"medium.decorrelation_time_s": 350.0})
+    with calibrated(2040, device=device) as opu:
+        opu.linear_transform(bits(3, N))
+        opu.device.bench.skip_frames(1, frametime_s=75.0)
+        with pytest.warns(UserWarning, match="has changed by"):
+            opu.linear_transform(bits(3, N))
+
+
+def test_calibration_with_other_steps_and_resolution_is_found_again():
+    x = bits(3, N)
+    with OPU(2040) as opu:
+        opu.fit1d(x)
+        opu.calibrate(steps=8)
+    with OPU(2040) as other, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        other.fit1d(x)
+        other.linear_transform(x)
+        assert other.calibration.n_steps == 8
+    whole = OPU(10, resolution="mirrors")
+    assert linear_modes.stored_path(whole.device) != linear_modes.stored_path(other.device)
 
 
 def test_a_useless_calibration_is_refused():
