@@ -261,7 +261,12 @@ def _check_fringes(frames: np.ndarray, mean_frames: np.ndarray, nominal: np.ndar
     scatter = float(np.square(frames - mean_frames).sum()) / ((bursts - 1) * frames[0].size)
     between = float(np.square(mean_frames - mean_frames.mean(axis=0)).sum()) / ((steps - 1) * frames.shape[2])
     if between <= _LEAST_CONTRAST * scatter / bursts:
-        level = max(float(mean_frames.mean()), 1e-30)
+        level = float(mean_frames.mean())
+        if level < math.sqrt(scatter):
+            raise ValueError(
+                f"The frames are dark: {level:.3g} counts on average above the dark level, with a noise of "
+                f"{math.sqrt(scatter):.3g}. There is no light to find phases from; the exposure must be longer."
+            )
         raise ValueError(
             f"The reference's phase is lost: frames change with it by no more than {math.sqrt(between) / level:.2%} of "
             "their level. Is the arm open and coherent with the signal, and does the shifter move?"

@@ -167,3 +167,9 @@ def test_shifter_that_does_not_move():
 
     with pytest.raises(ValueError, match="phase is lost: .* does the shifter move"):
         measure_phases(Stuck(), FOUR, mirrors=pattern(), roi=ROI)
+
+
+def test_dark_frames_are_called_dark():
+    """A microsecond gives a tenth of a count: not a lost phase, no light."""
+    with pytest.raises(ValueError, match="The frames are dark: .*exposure must be longer"):
+        measure_phases(OpticalBench("aurora"), FOUR, mirrors=pattern(), exposure_s=1e-6, roi=ROI)
