@@ -130,10 +130,38 @@ class Calibration:
         return True
 
     def done(self, procedure: str) -> bool:
-        """Whether the record of a procedure is there already."""
+        """Whether the record of a procedure is there already.
+
+        Raises
+        ------
+        ValueError
+            If a record is there that was made with other options.
+        """
         if procedure == "tm":
-            return tm_path(self.path).exists() and interrupted_header(tm_path(self.path)) is None
-        return self.path.exists() and procedure in record_names(self.path)
+            path = tm_path(self.path)
+            if not path.exists() or interrupted_header(path) is not None:
+                return False
+            record = read_tm(path, bench=self.bench)
+            self._check_same(path, "inputs", record.n_inputs, int(np.prod(self.inputs)))
+            self._check_same(path, "basis", record.basis, self.basis)
+            self._check_same(path, "roi", tuple(map(int, record.roi)), tuple(self._region))
+            return True
+        if not self.path.exists() or procedure not in record_names(self.path):
+            return False
+        if procedure == "linear":
+            linear = read_record(self.path, "linear", LinearRecord, bench=self.bench)
+            self._check_same(self.path, "roi", linear.rectangle, tuple(self._region))
+            if self.steps is not None:
+                self._check_same(self.path, "steps", linear.n_steps, self.steps)
+        return True
+
+    @staticmethod
+    def _check_same(path: Path, option: str, stored: Any, wanted: Any) -> None:
+        if stored != wanted:
+            raise ValueError(
+                f"{path} was made with {option} {stored}, but now it is {wanted}: go on with the same options, or name "
+                "another file."
+            )
 
     def run(self, procedure: str, progress: Progress | None = None) -> dict[str, Any]:
         """Run a procedure and store what it found.

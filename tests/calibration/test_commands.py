@@ -124,6 +124,10 @@ def test_all_goes_on_with_what_lacks(whole, tmp_path):
     assert result.exit_code == 0, result.output
     assert result.stdout.count("there already") == 5 and tm_path(path).exists()
 
+    for option, value in (("--inputs", "32"), ("--roi", "520,960,8,16")):
+        result = calibrate("all", path, "--minutes", "3", option, value, "--resume")
+        assert result.exit_code == 2 and "go on with the same options" in result.stderr
+
 
 def test_without_a_reference_arm(no_arm, tmp_path):
     path = tmp_path / "cal.h5"
