@@ -12,7 +12,7 @@ import numpy as np
 
 from opusim import validation
 
-from . import environment, holography, runner
+from . import environment, runner
 from .types import OutputRescaling
 from .user_input import UserInput
 
@@ -281,6 +281,8 @@ class LinearTransforms:
     def _holographic(
         self, fit: Fit, data: UserInput, exposure: Exposure, n_out: int, complex_output: bool, progress: bool
     ) -> Any:
+        from . import holography  # loads the calibration, and scipy with it: when first needed
+
         record = find_record(self.device, exposure)
         timed = times_of(record, exposure, self.device)
         # Another thread may fit meanwhile: what is used is a local.
