@@ -6,6 +6,7 @@ new one. It says which device it belongs to. Nothing in it is ever unpickled.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import time
@@ -71,6 +72,9 @@ class RecordInfo:
 # -------------------------------------------------------------------------------------------------- writing
 
 
+_DIGEST = "sha256"
+
+
 def write_record(path: str | os.PathLike[str], name: str, record: Any, *, bench: Any = None) -> None:
     """Write a record into a calibration file, in place of an older one of that name; other groups stay.
 
@@ -124,7 +128,10 @@ def write_record(path: str | os.PathLike[str], name: str, record: Any, *, bench:
         for field_name, value in content.items():
             if isinstance(value, np.ndarray) and value.dtype.kind != "O":
                 # The check sum finds a damaged disk; HDF5 wants chunks for it, which an empty array has not.
-                group.create_dataset(field_name, data=value, fletcher32=True if value.size and value.ndim else None)
+                stored = group.create_dataset(
+                    field_name, data=value, fletcher32=True if value.size and value.ndim else None
+                )
+                stored.attrs[_DIGEST] = _digest(value)
             else:
                 group.attrs[field_name] = value
         file.flush()
@@ -395,11 +402,21 @@ def _group(file: h5py.File, path: str | os.PathLike[str], name: str) -> h5py.Gro
     return file[name]
 
 
+def _digest(array: np.ndarray) -> str:
+    """Return a check sum of an array's type, shape and numbers."""
+    head = f"{array.dtype.str}{array.shape}".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
 def _value(group: h5py.Group, key: str) -> Any:
     import h5py
 
     if key in group:
-        return np.asarray(group[key][()], dtype=group[key].dtype)
+        array = np.asarray(group[key][()], dtype=group[key].dtype)
+        # HDF5's own check sum covers the numbers, not what says how to read them.
+        if _DIGEST in group[key].attrs and group[key].attrs[_DIGEST] != _digest(array):
+            raise ValueError(f"{group.file.filename}: {key} in {group.name} is damaged; calibrate again.")
+        return array
     value = group.attrs[key]
     if isinstance(value, h5py.Empty):
         return None
