@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -15,6 +16,11 @@ from textwrap import dedent
 import pytest
 
 # Threads of BLAS and numba follow the machine; a test that needs a number of threads sets it itself.
+# A shell starts what runs in its background with Ctrl-C ignored, and children inherit that: then no test of it could
+# pass. Python's own handler is what they would have in the foreground.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 ROOT = Path(__file__).resolve().parents[1]
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
