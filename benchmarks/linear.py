@@ -118,7 +118,7 @@ def main() -> None:
     y_true, _ = by_intensity(quiet, x, options.outputs, 1e-3)
 
     def intensity_row(electrons: float, label: str) -> None:
-        # All features on give twice the signal; a full scale of eight times that hardly clips (physics reference).
+        # All features on give twice the signal; a full scale of eight times that hardly clips (docs/physics.md).
         scale = AURORA.camera.full_scale_dn / AURORA.camera.gain_dn_per_e / (8 * 2 * electrons)
         device = roomy(AURORA, scale)
         y, frames = by_intensity(device, x, options.outputs, electrons / rate)

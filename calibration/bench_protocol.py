@@ -152,6 +152,35 @@ def checked_bench(bench: Any, needs: Sequence[str] = ("expose", "mirror_shape", 
         )
 
 
+def checked_shifter_phases(name: str, phases_rad: Any, *, least: int = 2, n: int | None = None) -> np.ndarray:
+    """Return phases of the shifter as float64 of shape (n,), in radians.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for the message.
+    phases_rad : array_like of float, shape (n,)
+        Phases in radians.
+    least : int
+        Fewest of them.
+    n : int, optional
+        How many, where they belong to those of `phases_rad`.
+
+    Raises
+    ------
+    ValueError
+        If they are not finite numbers, or another number of them.
+    """
+    try:
+        array = np.asarray(phases_rad, dtype=np.float64)
+    except (TypeError, ValueError):
+        array = np.empty(0)
+    if array.ndim != 1 or len(array) < least or not np.isfinite(array).all() or n not in (None, len(array)):
+        wanted = f"at least {least} finite numbers" if n is None else f"{n} finite numbers, as phases_rad"
+        raise ValueError(f"{name} is {phases_rad!r}, but it must be {wanted}, in radians.")
+    return array
+
+
 def checked_confidence(confidence: float) -> float:
     """Return the two-sided normal quantile of a confidence between 0 and 1."""
     from scipy import special

@@ -216,9 +216,7 @@ def measure_linear(
     report = progress if progress is not None else _silent
     total = 4
     if exposure_s is None:
-        found = find_exposure(
-            bench, shown[:2], clipped_share=clipped_share, reference_phase_rad=asked, roi=roi
-        )  # fmt: skip
+        found = find_exposure(bench, shown[:2], clipped_share=clipped_share, reference_phase_rad=asked, roi=roi)
         exposure_s = found.exposure_s
     else:
         exposure_s = validation.number("exposure_s", exposure_s, low=0.0, high=3600.0, low_open=True)
@@ -249,9 +247,12 @@ def measure_linear(
     second = _bursts(bench, shown, exposure_s, asked, roi)
     ended = elapsed_s(bench)
     report(4, total)
-    clipped = (np.asarray(first) >= full_scale).any(axis=1)
+    clipped = saturated_pixels(first, full_scale, axis=1)
     usable = ~dark_pixels(reference_dn, least_share=_DARK_REFERENCE)
-    modulation, modulation_map = _modulation(first, actual, dark_dn, usable)
+    fringes = least_squares(first, actual, axis=1)
+    level_dn = fringes.offset - dark_dn
+    modulation, modulation_map = _modulation(fringes.q, level_dn, usable)
+    del fringes
     record = LinearRecord(
         exposure_s=exposure_s, asked_rad=asked, actual_rad=actual, jitter_rad=jitter,
         roi=np.array(rectangle, dtype=np.int64), dark_dn=dark_dn, reference_dn=reference_dn,
@@ -259,7 +260,9 @@ def measure_linear(
         modulation=modulation, modulation_map=modulation_map, coherence=1.0, relative_error=np.inf,
         drift_rad_per_minute=0.0, elapsed_s=ended,
     )  # fmt: skip
-    return _with_quality(record, first, second, ended - started)
+    whole = record.valid & ~(clipped | saturated_pixels(second, full_scale, axis=1))
+    light_dn = float(np.mean((level_dn - reference_dn)[whole]))
+    return _with_quality(record, first, second, whole, light_dn, ended - started)
 
 
 def _test_patterns(bench: Bench, seed: int) -> MirrorPatterns:
@@ -282,32 +285,27 @@ def _part(roi: Roi) -> Roi:
     return row + (n_rows - rows) // 2, column, rows, n_columns
 
 
-def _modulation(
-    bursts: np.ndarray, actual: np.ndarray, dark_dn: np.ndarray, usable: np.ndarray
-) -> tuple[float, np.ndarray]:
+def _modulation(fringe: np.ndarray, level_dn: np.ndarray, usable: np.ndarray) -> tuple[float, np.ndarray]:
     """Median fringe modulation, and the mean over the patterns of each pixel."""
-    fit = least_squares(bursts, actual, axis=1)
-    level = np.maximum((fit.offset - dark_dn)[:, usable], 1e-6)
-    each = 2 * np.abs(fit.q[:, usable]) / level
+    each = 2 * np.abs(fringe[:, usable]) / np.maximum(level_dn[:, usable], 1e-6)
     by_pixel = np.zeros(usable.shape, dtype=np.float32)
     by_pixel[usable] = each.mean(axis=0)
     return float(np.median(each)), by_pixel
 
 
-def _with_quality(record: LinearRecord, first: np.ndarray, second: np.ndarray, lasted_s: float) -> LinearRecord:
-    """Add what two measurements of the same patterns tell: noise, and drift of the reference."""
-    # The contrast of the fringes: field against intensity, over bursts that are not clipped.
-    whole = ~(
-        saturated_pixels(first, record.full_scale_dn, axis=1) | saturated_pixels(second, record.full_scale_dn, axis=1)
-    )
-    whole &= record.valid
+def _with_quality(
+    record: LinearRecord, first: np.ndarray, second: np.ndarray, whole: np.ndarray, light_dn: float, lasted_s: float
+) -> LinearRecord:
+    """Add what two measurements of the same patterns tell: noise, and drift of the reference.
+
+    `whole` are the bursts that are not clipped, `light_dn` the mean light in them without the reference's own.
+    """
+    # The contrast of the fringes: field against intensity.
     a, b, moved = _aligned(record, first, second)
-    offset = least_squares(first, record.actual_rad, axis=1).offset - record.dark_dn - record.reference_dn
     noise = float(np.mean(np.abs(a - b)[whole] ** 2)) / 2
     own = float(np.mean(np.abs(a)[whole] ** 2)) - noise
-    light = float(np.mean(offset[whole]))
-    if light > 0 and own > 0:
-        record = replace(record, coherence=min(1.0, float(np.sqrt(own / light))))
+    if light_dn > 0 and own > 0:
+        record = replace(record, coherence=min(1.0, float(np.sqrt(own / light_dn))))
     a, b, moved = _aligned(record, first, second)
     a, b = a[:, record.valid], b[:, record.valid]
     power = float(np.mean(np.abs(a) ** 2 + np.abs(b) ** 2)) / 2

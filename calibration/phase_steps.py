@@ -16,6 +16,7 @@ from .bench_protocol import (
     Roi,
     checked_bench,
     checked_confidence,
+    checked_shifter_phases,
     dark_frames,
     elapsed_s,
     random_mirrors,
@@ -148,7 +149,7 @@ def measure_phases(
     phase gives offset, fringe and steps together (`advanced_iterative`). Each single frame is then fitted by 1,
     the offset and the two quadratures of the fringe, which gives its own phase whatever the laser's power was.
     """
-    asked = _checked_phases(phases_rad)
+    asked = checked_shifter_phases("phases_rad", phases_rad)
     checked_bench(bench)
     validation.number("exposure_s", exposure_s, low=0.0, high=3600.0, low_open=True)
     validation.integer("bursts", bursts, low=2, high=100_000)
@@ -205,16 +206,6 @@ def measure_phases(
         pixels=int(use.sum()),
         elapsed_s=elapsed_s(bench),
     )
-
-
-def _checked_phases(phases_rad: Any) -> np.ndarray:
-    try:
-        asked = np.asarray(phases_rad, dtype=np.float64)
-    except (TypeError, ValueError):
-        asked = np.empty(0)
-    if asked.ndim != 1 or len(asked) < 2 or not np.isfinite(asked).all():
-        raise ValueError(f"phases_rad is {phases_rad!r}, but it must be at least two finite numbers in radians.")
-    return asked
 
 
 def _usable(frames: np.ndarray, dark: np.ndarray, clipped: np.ndarray, exposure_s: float) -> np.ndarray:

@@ -17,6 +17,7 @@ from .bench_protocol import (
     Roi,
     checked_bench,
     checked_confidence,
+    checked_shifter_phases,
     dark_frames,
     elapsed_s,
     random_mirrors,
@@ -172,8 +173,9 @@ def measure_drift(
     validation.number("allowed_loss", allowed_loss, low=0.0, high=0.9, low_open=True)
     validation.number("allowed_phase_rad", allowed_phase_rad, low=0.0, high=10.0, low_open=True)
     quantile = checked_confidence(confidence)
-    asked = equal_steps(4) if phases_rad is None else _checked_phases("phases_rad", phases_rad)
-    made = asked if actual_rad is None else _checked_phases("actual_rad", actual_rad, len(asked))
+    asked = made = equal_steps(4) if phases_rad is None else checked_shifter_phases("phases_rad", phases_rad, least=3)
+    if actual_rad is not None:
+        made = checked_shifter_phases("actual_rad", actual_rad, n=len(asked))
     shown = random_mirrors(bench) if mirrors is None else mirrors
     dark = dark_frames(bench, exposure_s, _DARK_FRAMES, roi).reshape(_DARK_FRAMES, -1).mean(axis=0, dtype=np.float64)
     limit = saturation_dn(bench, exposure_s, roi) if full_scale_dn is None else full_scale_dn
@@ -228,17 +230,6 @@ def measure_drift(
         exposure_s=float(exposure_s),
         elapsed_s=elapsed_s(bench),
     )
-
-
-def _checked_phases(name: str, phases: Any, n: int | None = None) -> np.ndarray:
-    try:
-        array = np.asarray(phases, dtype=np.float64)
-    except (TypeError, ValueError):
-        array = np.empty(0)
-    if array.ndim != 1 or len(array) < 3 or not np.isfinite(array).all() or n not in (None, len(array)):
-        wanted = "at least three finite numbers" if n is None else f"{n} finite numbers, as phases_rad"
-        raise ValueError(f"{name} is {phases!r}, but it must be {wanted}, in radians.")
-    return array
 
 
 @dataclass

@@ -92,11 +92,13 @@ class OPU(_OPU):
         if isinstance(opu_device, int) and not isinstance(opu_device, bool):
             times = {"input": {"frametime_us": n_components}, "output": {"exposure_us": opu_device}}
             n_components, opu_device, config_override = 200000, None, config_override or times
+        # Asked once: it says which configuration is read, and what `_make_device` makes.
+        self._selection = None if config_file else environment.selected()
         super().__init__(
             n_components,
             opu_device,  # type: ignore[arg-type]
             max_n_features,
-            config_file or environment.selected().config_path or "",
+            config_file or (self._selection and self._selection.config_path) or "",
             config_override,
             verbose_level,
             input_roi_strategy,
@@ -106,12 +108,12 @@ class OPU(_OPU):
             rescale,
             linear_mode="intensity",
         )
+        del self._selection
 
     def _make_device(self, given: OpuDevice | None, **arguments: Any) -> OpuDevice:
         if given is not None:
             return super()._make_device(given)
-        kind = read_config(self.config_file).get("type") if self.config_file else None
-        choice = environment.selected(kind)
+        choice = self._selection or environment.selected(read_config(self.config_file).get("type"))
         return OpuDevice(
             choice.config["type"], device=choice.device, seed=choice.seed, name=str(choice.config["name"]),
             exclusive=choice.exclusive,

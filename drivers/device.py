@@ -18,12 +18,12 @@ from opusim import validation
 from opusim.layout import MirrorLayout, MirrorPatterns
 
 from .acquisition import Acquisition, Exposure
+from .device_settings import DeviceSettings
 from .errors import NotReadyError
 from .exclusive import ExclusiveUse
-from .output_roi import check_roi
 from .recognition import FORMATTED
-from .settings import OPU_TYPES, microseconds
-from .types import AcqState, OutputRoiStrategy, Roi, Tuple2D
+from .settings import OPU_TYPES, whole_microseconds
+from .types import AcqState, Roi
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,15 +33,9 @@ if TYPE_CHECKING:
 
 # Mirror patterns that go to the bench at a time: unpacked, each takes a megabyte.
 _PATTERNS_PER_STEP = 64
-# Read the middle rows of a sensor at full width, or a rectangle of its proportions, in steps of so many pixels.
-_ROI_RULES = {
-    "type1": (OutputRoiStrategy.mid_square, 8),
-    "type2": (OutputRoiStrategy.mid_width, 1),
-    "type3": (OutputRoiStrategy.mid_width, 1),
-}
 
 
-class OpuDevice:
+class OpuDevice(DeviceSettings):
     """Low-level interface of a simulated optical processing unit.
 
     Parameters
@@ -157,67 +151,13 @@ class OpuDevice:
                 from opusim.bench import OpticalBench
 
                 self._bench = OpticalBench(self.device_model, **self._bench_arguments)
-                self._bench.clock.frames, self._bench.clock.elapsed_s = self._start
+                self._bench.advance_to(*self._start)
             return self._bench
 
     @property
     def seed(self) -> int:
         """Seed of the medium, the sensor and the noise."""
         return self._bench_arguments["seed"]
-
-    @property
-    def input_shape(self) -> Tuple2D:
-        """Mirrors, cartesian: (912, 1140) for the real device."""
-        rows, columns = self.device_model.dmd.shape
-        return int(rows), int(columns)
-
-    @property
-    def nb_features(self) -> int:
-        """Number of mirrors."""
-        return math.prod(self.input_shape)
-
-    @property
-    def input_size(self) -> int:
-        """Bytes of a packed pattern."""
-        return -(-self.nb_features // 8)
-
-    @property
-    def output_shape_max(self) -> Tuple2D:
-        """Sensor as (width, height)."""
-        rows, columns = self.device_model.camera.shape
-        return int(columns), int(rows)
-
-    @property
-    def output_roi_strategy(self) -> OutputRoiStrategy:
-        """Where regions of interest lie."""
-        return _ROI_RULES[self.opu_type][0]
-
-    @property
-    def output_roi_increment(self) -> int:
-        """Step of a region's size, in pixels, on the real camera; any size is taken here."""
-        return _ROI_RULES[self.opu_type][1]
-
-    @property
-    def output_dtype(self) -> np.dtype:
-        """Type of the counts: uint8 up to 8 bits, uint16 above, float32 if they are not rounded."""
-        return np.dtype(self.device_model.camera.dtype)
-
-    @property
-    def has_reference(self) -> bool:
-        """Whether the device has a reference arm."""
-        arm = getattr(self.device_model, "reference", None)
-        return arm is not None and arm.present
-
-    @property
-    def black_level_dn(self) -> float:
-        """What the camera gives in the dark, in grey levels."""
-        return float(self.device_model.camera.black_level_dn)
-
-    @property
-    def full_scale_dn(self) -> float:
-        """Highest count of the camera; inf for one that does not clip."""
-        camera = self.device_model.camera
-        return float(camera.full_scale_dn) if camera.quantise else math.inf
 
     def features_level_dn(self, layout: MirrorLayout, exposure_us: float) -> float:
         """Return the mean level, above the dark, that all features of a layout give together, in grey levels."""
@@ -236,79 +176,12 @@ class OpuDevice:
             ]
         )
 
-    # ------------------------------------------------------------------ settings
-
-    @property
-    def output_roi(self) -> Roi:
-        """Region of interest on the camera, ((x, y), (width, height))."""
-        return self._output_roi
-
-    @output_roi.setter
-    def output_roi(self, value: Roi) -> None:
-        roi = check_roi("output_roi", value, self.output_shape_max)
-        if self.output_roi_strategy is OutputRoiStrategy.mid_width and roi[1][0] != self.output_shape_max[0]:
-            raise ValueError(
-                f"output_roi is {value!r}, but this camera reads full width: it must be ((0, y), "
-                f"({self.output_shape_max[0]}, height))."
-            )
-        self._output_roi = roi
-
-    @property
-    def output_shape(self) -> Tuple2D:
-        """Size of the region of interest, (width, height)."""
-        return self._output_roi[1]
-
-    @property
-    def frametime_us(self) -> int:
-        """Time between frames in microseconds; cut to an integer when set.
-
-        What is set below the time that the exposure and the readout need is kept, and lengthened when frames are
-        taken: a camera that is not ready cannot be triggered.
-        """
-        return self._frametime_us
-
-    @frametime_us.setter
-    def frametime_us(self, value: float) -> None:
-        self._frametime_us = microseconds("frametime_us", value)
-
-    @property
-    def exposure_us(self) -> int:
-        """Exposure in microseconds; cut to an integer when set."""
-        return self._exposure_us
-
-    @exposure_us.setter
-    def exposure_us(self, value: float) -> None:
-        self._exposure_us = microseconds("exposure_us", value)
-
-    @property
-    def gain_dB(self) -> float:
-        """Analogue gain relative to the device's own, in dB: 0.
-
-        The gain of the camera belongs to the simulated device (`gain_dn_per_e`), so that nothing else may be set.
-        """
-        return self._gain_dB
-
-    @gain_dB.setter
-    def gain_dB(self, value: float) -> None:
-        self._gain_dB = validation.number("gain_dB", value, low=0.0, high=0.0)
-
-    @property
-    def output_readout_us(self) -> int:
-        """Time to read the region of interest, in microseconds, rounded up; NotReadyError if closed."""
-        self.check_open()
-        return self.readout_us(self.output_shape[1])
-
-    def readout_us(self, n_rows: int) -> int:
-        """Return the time to read `n_rows` rows, in microseconds, rounded up."""
-        # Less a part in a billion: a readout of 8.000000000001 us is one of 8.
-        return math.ceil(self.device_model.camera.readout_s(n_rows) * 1e6 * (1 - 1e-9))
-
     def exposure(self) -> Exposure:
         """Return the present settings as one record that no other thread can change."""
         with self.lock:
             roi, exposure_us, frametime_us = self._output_roi, self._exposure_us, self._frametime_us
         least_s = self.bench.minimum_frametime_s(roi[1][1], exposure_us / 1e6)
-        return Exposure(roi, exposure_us, max(frametime_us, math.ceil(least_s * 1e6 * (1 - 1e-9))), self._gain_dB)
+        return Exposure(roi, exposure_us, max(frametime_us, whole_microseconds(least_s)), self._gain_dB)
 
     # ------------------------------------------------------------------ open and closed
 
@@ -355,6 +228,12 @@ class OpuDevice:
                 f"The OPU device {self.name!r} isn't active, but it must be open for this: call open(), or use it in a "
                 "with block."
             )
+
+    @property
+    def output_readout_us(self) -> int:
+        """Time to read the region of interest, in microseconds, rounded up; NotReadyError if closed."""
+        self.check_open()
+        return self.readout_us(self.output_shape[1])
 
     def reserve(self, n_images: int) -> None:
         """Prepare for `n_images` frames; the real device needs it, here it only checks the number."""

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from opusim import validation
 
-from .settings import OPU_TYPES, default_config, read_config
+from .settings import OPU_TYPES, default_config, read_config, update_config
 
 if TYPE_CHECKING:
     from opusim.config import Device
@@ -100,8 +100,6 @@ def selected(opu_type: str | None = None) -> Selection:
         raise ValueError(f"{source}: {error}") from None
     config = default_config(device)
     if path is not None:
-        from .settings import update_config
-
         update_config(config, content, name=str(path), strict=False)
     exclusive = _flag("OPUSIM_EXCLUSIVE") or validation.flag("exclusive", config.get("exclusive", False))
     return Selection(device, _seed(), config, exclusive, path)
@@ -141,6 +139,15 @@ def config_folder() -> Path:
     import typer
 
     return Path(typer.get_app_dir("opusim"))
+
+
+def not_kept(what: str, folder: Path, error: OSError) -> OSError:
+    """Return the error that says what cannot be kept in the configuration folder, and how to name another."""
+    return OSError(
+        error.errno,
+        f"{what} cannot be kept in {folder} ({error.strerror}): let the environment variable XDG_CONFIG_HOME name a "
+        "folder that can be written",
+    )
 
 
 def host_file() -> Path:
@@ -189,9 +196,5 @@ def _kept(name: str, content: dict[str, Any]) -> Path:
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise OSError(
-            error.errno,
-            f"The configuration of the simulated device cannot be kept in {folder} ({error.strerror}): let the "
-            "environment variable XDG_CONFIG_HOME name a folder that can be written",
-        ) from error
+        raise not_kept("The configuration of the simulated device", folder, error) from error
     return path

@@ -41,9 +41,21 @@ class OpuAlreadyUsedException(RuntimeError):  # noqa: N818 - the name that progr
     """Another process holds a device that only one may hold."""
 
 
-def warn_outside(text: str) -> None:
-    """Warn at the line outside the drivers that led here."""
+def warn_outside(
+    text: str, category: type[Warning] = UserWarning, *, inside: tuple[str, ...] = ("opusim.drivers",)
+) -> None:
+    """Warn at the line outside the drivers that led here.
+
+    Parameters
+    ----------
+    text : str
+        What is told.
+    category : type
+        Kind of the warning.
+    inside : tuple of str
+        How the names of modules begin whose lines the user did not write.
+    """
     level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(__package__):
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(inside):
         level, frame = level + 1, frame.f_back
-    warnings.warn(text, stacklevel=level)
+    warnings.warn(text, category, stacklevel=level)

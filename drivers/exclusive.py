@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from .environment import config_folder
+from .environment import config_folder, not_kept
 from .errors import OpuAlreadyUsedException
 
 
@@ -35,11 +35,7 @@ class ExclusiveUse:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OSError(
-                error.errno,
-                f"The lock of the exclusive device {name!r} cannot be kept in {folder} ({error.strerror}): let the "
-                "environment variable XDG_CONFIG_HOME name a folder that can be written",
-            ) from error
+            raise not_kept(f"The lock of the exclusive device {name!r}", folder, error) from error
         path = folder / (re.sub(r"[^A-Za-z0-9.-]", "_", name) + ".lock")
         # One lock object for a path in this process, which counts how often it is taken.
         self._lock = FileLock(path, thread_local=False, is_singleton=True)

@@ -17,10 +17,10 @@ import numpy as np
 from opusim.calibration import linear
 from opusim.layout import MirrorPatterns
 
-from .context import Context, ContextArray
+from .context import ContextArray
 from .errors import NotReadyError, warn_outside
 from .linear_reconstruction import anchor as anchor_bits
-from .runner import Fit, ProgressBar, acquiring_batch
+from .runner import Fit, ProgressBar, acquiring_batch, check_linear, context_of
 
 if TYPE_CHECKING:
     from .acquisition import Exposure
@@ -129,12 +129,7 @@ def run(
     RuntimeError
         If the input is packed, or the phase of the reference was lost.
     """
-    device.check_open()
-    data.check_binary()
-    if fit.online:
-        raise NotReadyError("The device is in online mode, but the linear transform takes several frames a vector.")
-    if data.traits.packed:
-        raise RuntimeError("X is packed, but the linear transform takes bits that are not: use numpy.unpackbits.")
+    check_linear(fit, data, device)
     start = dt.datetime.now()
     n, n_pixels = data.n_samples, n_measured(n_out, exposure)
     step = max(1, min(_BLOCK, _BLOCK_BYTES // (12 * record.n_steps * n_pixels)))
@@ -159,11 +154,7 @@ def run(
             block = (turned - background) * factor
             result[first : first + len(block)] = block if complex_output else np.float32(np.sqrt(2)) * block.real
             bar.reach(first + len(block))
-    context = Context(
-        exposure.frametime_us, exposure.exposure_us, exposure.output_roi, start, dt.datetime.now(), exposure.gain_dB
-    )
-    fit.describe(context)
-    return ContextArray(data.shape_output(result), context)
+    return ContextArray(data.shape_output(result), context_of(fit, exposure, start))
 
 
 def _checked_turn(measured: np.ndarray, origin: np.ndarray, use: np.ndarray, noise: float) -> float:

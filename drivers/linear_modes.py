@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,8 @@ import numpy as np
 from opusim import validation
 
 from . import environment, runner
+from .errors import warn_outside
+from .settings import whole_microseconds
 from .types import OutputRescaling
 from .user_input import UserInput
 
@@ -50,7 +51,7 @@ def times_of(record: LinearRecord, exposure: Exposure, device: OpuDevice) -> Exp
     """Return the region with the calibration's exposure, and frames as fast as that allows."""
     exposure_us = max(1, round(record.exposure_s * 1e6))
     least_s = device.bench.minimum_frametime_s(exposure.output_roi[1][1], exposure_us / 1e6)
-    return replace(exposure, exposure_us=exposure_us, frametime_us=math.ceil(least_s * 1e6 * (1 - 1e-9)))
+    return replace(exposure, exposure_us=exposure_us, frametime_us=whole_microseconds(least_s))
 
 
 def stored_path(device: OpuDevice) -> Path:
@@ -68,7 +69,7 @@ def _group(roi: tuple[int, int, int, int]) -> str:
     return "linear_" + "_".join(map(str, roi))
 
 
-def find_record(device: OpuDevice, exposure: Exposure, steps: int = 4) -> LinearRecord:
+def find_record(device: OpuDevice, exposure: Exposure) -> LinearRecord:
     """Return the calibration for a region: the device's own, a stored one, or a new one, which is told and stored.
 
     Raises
@@ -81,13 +82,12 @@ def find_record(device: OpuDevice, exposure: Exposure, steps: int = 4) -> Linear
     if record is None:
         record = _load(device, roi)
     if record is None:
-        warnings.warn(
+        warn_outside(
             f"linear_transform: the reference arm of {device.name!r} is calibrated on the region {roi} now. "
             "calibrate() does it in advance.",
             CalibrationWarning,
-            stacklevel=5,
         )
-        record = measure(device, exposure, steps=steps)
+        return measure(device, exposure)
     check_quality(record)
     device.linear_records[roi] = record
     return record
@@ -102,10 +102,9 @@ def check_quality(record: LinearRecord) -> None:
             "reference arm or the exposure is not right."
         )
     if error > _POOR:
-        warnings.warn(
+        warn_outside(
             f"The calibration of the linear transform is poor: a field repeats to {100 * error:.0f} %.",
             CalibrationWarning,
-            stacklevel=5,
         )
 
 
@@ -272,11 +271,14 @@ class LinearTransforms:
             raw = self._holographic(fit, data, exposure, n_out, complex_output, shows)
         result = self._decode(raw, encoder, decoder_cls)  # type: ignore[attr-defined]
         # After the decoder, as the real driver does it.
-        if self.rescale is OutputRescaling.variance:
-            result = result / np.float32(base.stdev * math.sqrt(fit.traits.n_features_s))
-        elif self.rescale is OutputRescaling.norm:
-            result = result / np.float32(base.stdev * math.sqrt(n_components))
-        return data.like_input(result)
+        return data.like_input(self._rescaled(result, fit.traits.n_features_s, n_components, base.stdev))
+
+    def _rescaled(self, result: Any, n_features: int, n_components: int, stdev: float = 1.0) -> Any:
+        """Divide a linear transform as `rescale` says; `stdev` is the measured scale of a matrix entry."""
+        if self.rescale is OutputRescaling.none:
+            return result
+        n = n_features if self.rescale is OutputRescaling.variance else n_components
+        return result / np.float32(stdev * math.sqrt(n))
 
     def _holographic(
         self, fit: Fit, data: UserInput, exposure: Exposure, n_out: int, complex_output: bool, progress: bool

@@ -279,11 +279,7 @@ def run(
             for first in range(0, n, step):
                 last = min(n, first + step)
                 result[first:last] = _pass(fit, data, first, last, device, exposure, n_out, bar)
-    context = Context(
-        exposure.frametime_us, exposure.exposure_us, exposure.output_roi, start, dt.datetime.now(), exposure.gain_dB
-    )
-    fit.describe(context)
-    return ContextArray(data.shape_output(result), context)
+    return ContextArray(data.shape_output(result), context_of(fit, exposure, start))
 
 
 def run_linear(
@@ -310,12 +306,7 @@ def run_linear(
     RuntimeError
         If the input is packed.
     """
-    device.check_open()
-    data.check_binary()
-    if fit.online:
-        raise NotReadyError("The device is in online mode, but the linear transform takes several frames a vector.")
-    if data.traits.packed:
-        raise RuntimeError("X is packed, but the linear transform takes bits that are not: use numpy.unpackbits.")
+    check_linear(fit, data, device)
     if not fit.is_full:
         raise NotReadyError(
             f"The input region is {fit.layout.roi_size} mirrors, but linear_transform needs all that the strategy full "
@@ -343,11 +334,36 @@ def run_linear(
             shown = bar.from_start(linear_reconstruction.frames_needed(first))
             patterns = MirrorPatterns(bits, fit.layout)
             decoder.add(device.project(patterns, n_out, settings=exposure, progress=shown))
+    return ContextArray(data.shape_output(decoder.finish()), context_of(fit, exposure, start))
+
+
+def check_linear(fit: Fit, data: UserInput, device: OpuDevice) -> None:
+    """Refuse what no linear transform takes.
+
+    Raises
+    ------
+    NotReadyError
+        If the device is closed or in online mode.
+    RuntimeError
+        If the input is packed.
+    TypeError, ValueError
+        If it is not of bits.
+    """
+    device.check_open()
+    data.check_binary()
+    if fit.online:
+        raise NotReadyError("The device is in online mode, but the linear transform takes several frames a vector.")
+    if data.traits.packed:
+        raise RuntimeError("X is packed, but the linear transform takes bits that are not: use numpy.unpackbits.")
+
+
+def context_of(fit: Fit, exposure: Exposure, start: dt.datetime) -> Context:
+    """Return what is told of frames that were begun at `start` and are done now."""
     context = Context(
         exposure.frametime_us, exposure.exposure_us, exposure.output_roi, start, dt.datetime.now(), exposure.gain_dB
     )
     fit.describe(context)
-    return ContextArray(data.shape_output(decoder.finish()), context)
+    return context
 
 
 def acquiring_batch(device: OpuDevice, n_images: int) -> Any:

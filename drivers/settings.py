@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,3 +202,9 @@ def microseconds(name: str, value: Any) -> int:
         If it is no number, below 1 or above an hour.
     """
     return int(validation.number(name, value, low=1.0, high=3.6e9))
+
+
+def whole_microseconds(time_s: float) -> int:
+    """Return a time in seconds as whole microseconds, rounded up."""
+    # Less a part in a billion: a readout of 8.000000000001 us is one of 8.
+    return math.ceil(time_s * 1e6 * (1 - 1e-9))

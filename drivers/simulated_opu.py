@@ -146,11 +146,7 @@ class SimulatorOPU(OPU):
         """Return the real part of X R, divided as `rescale` says."""
         encoder, field, data, start = self._fields(X, encoder_cls, decoder_cls)
         result = self._finish(np.ascontiguousarray(field.real), data, start, encoder, decoder_cls)
-        if self.rescale is OutputRescaling.variance:
-            result = result / np.float32(np.sqrt(data.traits.n_features_s))
-        elif self.rescale is OutputRescaling.norm:
-            result = result / np.float32(np.sqrt(self._n_components))
-        return data.like_input(result)
+        return data.like_input(self._rescaled(result, data.traits.n_features_s, self._n_components))
 
     def _fit_and_run(self, X: Any, n_features: Any, packed: bool, is_2d: bool, override: dict[str, Any]) -> Any:
         if X is None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,68 +12,18 @@ import numpy as np
 
 from opusim import parallel, validation
 from opusim.bench_input import checked_exposure, checked_mirrors, checked_phases, checked_roi
+from opusim.bench_parts import PreparedParts
+from opusim.bench_records import BenchClock, Planes
 from opusim.config import RESOLUTIONS, Device
 from opusim.layout import MirrorLayout, MirrorPatterns
-from opusim.medium.base import Drift, pixel_sampling
+from opusim.medium.base import Drift
 from opusim.plan import EXECUTIONS, Region, Shots, memory_budget_bytes
-from opusim.projector import Projector, intensity
+from opusim.projector import intensity
 
 #: Time that the electronics need between frames, from lightonml's timing rule.
 FRAME_OVERHEAD_S = 50e-6
-_KEPT_PROJECTORS = 4
 
-
-@dataclass
-class BenchClock:
-    """What the real device would have needed.
-
-    Attributes
-    ----------
-    elapsed_s : float
-        Device time since the bench was made, in seconds.
-    frames : int
-        Frames taken; the number of the next frame, which addresses its noise.
-    power_w : float
-        Electrical power of the device in watts.
-    """
-
-    elapsed_s: float = 0.0
-    frames: int = 0
-    power_w: float = 30.0
-
-    @property
-    def energy_j(self) -> float:
-        """Energy used since the bench was made, in joules."""
-        return self.elapsed_s * self.power_w
-
-
-@dataclass(frozen=True)
-class Planes:
-    """Every plane of one exposure, from `OpticalBench.inspect`.
-
-    Attributes
-    ----------
-    mirrors : ndarray of uint8, shape (rows, columns)
-        Mirrors as shown (1 on), stuck ones as commanded.
-    dmd_field : ndarray of complex64
-        Field that leaves the mirrors (rows, columns), or the macro-pixels for a formatted pattern under the
-        resolution "auto".
-    medium_field : ndarray of complex64, shape (n_rows, n_columns, samples)
-        Field at the camera; more than one sample for unpolarised light or integration over the pixel.
-    photons : ndarray of float32, shape (n_rows, n_columns)
-        Mean photons on each pixel in the exposure.
-    electrons : ndarray of float32, shape (n_rows, n_columns)
-        Electrons in each pixel: shot noise and full well in, read noise not.
-    counts : ndarray, shape (n_rows, n_columns)
-        What the camera returns.
-    """
-
-    mirrors: np.ndarray
-    dmd_field: np.ndarray
-    medium_field: np.ndarray
-    photons: np.ndarray
-    electrons: np.ndarray
-    counts: np.ndarray
+__all__ = ["FRAME_OVERHEAD_S", "BenchClock", "OpticalBench", "Planes"]
 
 
 class OpticalBench:
@@ -140,16 +89,13 @@ class OpticalBench:
 
     def _fresh(self) -> None:
         self._lock = threading.RLock()
-        self._projectors: OrderedDict[Any, Projector] = OrderedDict()
-        self._maps: OrderedDict[Region, Any] = OrderedDict()
-        self._waves: OrderedDict[Region, np.ndarray] = OrderedDict()
-        self._layers: dict[Any, list[Any]] = {}
+        self._parts = PreparedParts(
+            self.device, self.seed, execution=self.execution, memory_budget=self.memory_budget, threads=self.threads
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what can be computed again."""
-        return {
-            k: v for k, v in self.__dict__.items() if k not in ("_lock", "_projectors", "_maps", "_waves", "_layers")
-        }
+        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_parts")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the bench; matrices are computed again when needed."""
@@ -364,7 +310,7 @@ class OpticalBench:
         rectangle = checked_roi(roi, self.sensor_shape)
         region = self._region(rectangle)
         shape = (rectangle[2], rectangle[3])
-        projector, maps = self._projector(layout, region), self._sensor(region)
+        projector, maps = self._parts.projector(layout, region), self._parts.sensor(region)
         with self._lock:
             frame, time_s = self.clock.frames, self.clock.elapsed_s
         state = int(Drift(self.device.medium.decorrelation_time_s).state(np.array(time_s)))
@@ -404,7 +350,7 @@ class OpticalBench:
         progress: Callable[[int], None] | None,
         phases: np.ndarray | None = None,
     ) -> np.ndarray:
-        projector, maps = self._projector(layout, region), self._sensor(region)
+        projector, maps = self._parts.projector(layout, region), self._parts.sensor(region)
         drift = Drift(self.device.medium.decorrelation_time_s)
         if projector.plan.keeps_matrix:
             # Before frames are taken, so that a matrix that cannot be made costs none.
@@ -440,29 +386,13 @@ class OpticalBench:
         arm = self.device.reference
         if phases is None:
             return None, None, 1.0
-        with self._lock:
-            wave = self._waves.get(region)
-            if wave is None:
-                camera = self.device.camera
-                field = arm.field(
-                    region.pixels(), sensor_shape=camera.shape, pixel_pitch_m=camera.pixel_pitch_m,
-                    n_mirrors=self.device.dmd.n_mirrors, seed=self.seed,
-                )  # fmt: skip
-                fine, _ = pixel_sampling(camera.pixel_over_grain)
-                channels = 1 if camera.polarised else 2
-                # Polarised light: it meets the signal in one polarisation only.
-                wave = np.zeros((len(field), channels, fine**2), dtype=np.complex64)
-                wave[:, 0] = field[:, None]
-                wave = wave.reshape(len(field), -1)
-                while len(self._waves) >= _KEPT_PROJECTORS:
-                    self._waves.popitem(last=False)
-                self._waves[region] = wave
-        return wave, arm.phases_rad(np.tile(phases, n), frames, times_s, seed=self.seed), arm.coherence
+        turned = arm.phases_rad(np.tile(phases, n), frames, times_s, seed=self.seed)
+        return self._parts.reference_wave(region), turned, arm.coherence
 
     def _light_evenly(
         self, photons: float, n: int, region: Region, exposure_s: float, frametime_s: float
     ) -> np.ndarray:
-        maps = self._sensor(region)
+        maps = self._parts.sensor(region)
         first, _ = self._reserve(n, frametime_s)
         out = np.empty((n, region.n_pixels), dtype=self.device.camera.dtype)
         even = np.full((1, region.n_pixels), photons, dtype=np.float32)
@@ -490,6 +420,34 @@ class OpticalBench:
         time_s = validation.number("frametime_s", default if frametime_s is None else frametime_s, low=0.0, high=3600.0)
         self._reserve(n, time_s)
 
+    def advance_to(self, frames: int, elapsed_s: float) -> None:
+        """Let the clock stand where that of another bench of the same device and seed stood.
+
+        Its next frames are then, bit for bit, those that the other bench would have taken next: noise is addressed by
+        the frame's number, drift by the time. So a run goes on in another process.
+
+        Parameters
+        ----------
+        frames : int
+            `clock.frames` of the other bench.
+        elapsed_s : float
+            `clock.elapsed_s` of the other bench, in seconds.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not a number that it may be, or lies behind the clock: frames that are taken stay
+            taken, or two frames would share their noise. The clock stays as it was.
+        """
+        frames = validation.integer("frames", frames, low=0)
+        elapsed_s = validation.number("elapsed_s", elapsed_s, low=0.0, high=math.inf)
+        with self._lock:
+            clock = self.clock
+            for name, value, now in (("frames", frames, clock.frames), ("elapsed_s", elapsed_s, clock.elapsed_s)):
+                if value < now:
+                    raise ValueError(f"{name} is {value!r}, but the clock cannot go back: it must be at least {now!r}.")
+            clock.frames, clock.elapsed_s = frames, elapsed_s
+
     def _reserve(self, n: int, frametime_s: float) -> tuple[int, float]:
         """Take `n` frame numbers and their time; no two calls ever share noise."""
         with self._lock:
@@ -497,33 +455,6 @@ class OpticalBench:
             self.clock.frames += n
             self.clock.elapsed_s += n * frametime_s
         return first, start
-
-    def _projector(self, layout: MirrorLayout | None, region: Region) -> Projector:
-        key = (layout, region)
-        with self._lock:
-            if key not in self._projectors:
-                self._projectors[key] = Projector(
-                    self.device, self.seed, layout, region, resolution=self.device.resolution,
-                    execution=self.execution if layout is not None else "auto",
-                    memory_budget=self.memory_budget, threads=self.threads, layers=self._layers,
-                )  # fmt: skip
-            self._projectors.move_to_end(key)
-            # The stored matrices together must keep to the budget; the newest always stays.
-            stored = sum(p.plan.matrix_bytes for p in self._projectors.values() if p.plan.keeps_matrix)
-            while len(self._projectors) > 1 and (
-                stored > self.memory_budget or len(self._projectors) > _KEPT_PROJECTORS
-            ):
-                _, old = self._projectors.popitem(last=False)
-                stored -= old.plan.matrix_bytes if old.plan.keeps_matrix else 0
-            return self._projectors[key]
-
-    def _sensor(self, region: Region) -> Any:
-        with self._lock:
-            if region not in self._maps:
-                self._maps[region] = self.device.camera.maps(self.seed, region.pixels())
-                while len(self._maps) > _KEPT_PROJECTORS:
-                    self._maps.popitem(last=False)
-            return self._maps[region]
 
     def _region(self, rectangle: tuple[int, int, int, int], n_pixels: int | None = None) -> Region:
         n = rectangle[2] * rectangle[3] if n_pixels is None else n_pixels

@@ -11,7 +11,7 @@ import numpy as np
 from opusim import rng, validation
 
 # Zernike terms of the static aberration: astigmatism, defocus, coma, trefoil, spherical. Piston and tilt
-# move nothing that a random medium could tell apart. 2311.17496 (physics.md section 3) needs about eleven.
+# move nothing that a random medium could tell apart. 2311.17496 (docs/physics.md section 3) needs about eleven.
 _N_ABERRATION_TERMS = 9
 
 
@@ -134,7 +134,7 @@ class Dmd:
         Returns
         -------
         ndarray of complex64, same shape
-            g [b + eps (1 - b)] exp(i phi) (physics.md section 3), in units in which one mirror that is on
+            g [b + eps (1 - b)] exp(i phi) (docs/physics.md section 3), in units in which one mirror that is on
             has the mean intensity 1.
         """
         on, off = _states(self, seed)

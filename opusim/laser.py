@@ -27,7 +27,7 @@ class Laser:
         Mean power that falls on the mirror array, in watts.
     power_noise : float
         Standard deviation of the relative power from frame to frame (relative intensity noise
-        integrated over an exposure). DPSS lasers: .001 to .005 (physics.md section 3).
+        integrated over an exposure). DPSS lasers: .001 to .005 (docs/physics.md section 3).
     power_drift_per_hour : float
         Root mean square of the relative change of power over one hour.
     """

@@ -25,14 +25,14 @@ class Reference:
     ----------
     relative_amplitude : float
         |R| over the rms of |S| with half of the mirrors on. 0: there is no reference arm. Two to four is practical,
-        3 is the value for four steps in physics.md section 4.
+        3 is the value for four steps in docs/physics.md section 4.
     beam_radius_m : float
         Radius (1/e^2 of the intensity) of the beam on the sensor in metres; inf lights it evenly.
     wavefront_rms_rad : float
         Low-order wavefront error over the sensor in radians.
     carrier_cycles_per_pixel : tuple of float
         (along rows, along columns): tilt of the reference against the signal. 0 on axis; off-axis holography needs
-        more than the half-bandwidth of the speckle (physics.md section 3).
+        more than the half-bandwidth of the speckle (docs/physics.md section 3).
     scale_error, nonlinearity : float
         Miscalibration of the shifter: d' = d (1 + scale_error + nonlinearity d / pi), the model of Schmit and Creath,
         Applied Optics 34, 3610 (1995).
@@ -40,9 +40,9 @@ class Reference:
         Standard deviation of a random error of each step in radians.
     drift_rad_per_minute : float
         Root mean square of the change of the path-length difference, as a phase, in one minute: .04 to .1 on a bench
-        (physics.md section 3, row 19).
+        (docs/physics.md section 3).
     vibration_rad, vibration_hz : float
-        Amplitude and frequency of a sinusoidal phase: .1 rad undamped, .02 damped (physics.md section 3).
+        Amplitude and frequency of a sinusoidal phase: .1 rad undamped, .02 damped (docs/physics.md section 3).
     coherence : float
         0 to 1: contrast of the fringes, below 1 for arms whose difference is not short against the coherence length.
     """

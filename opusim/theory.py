@@ -114,7 +114,7 @@ def memory_effect(tilt: np.ndarray, length: float) -> np.ndarray:
         q, change of the transverse wave number, in 1/m.
     length : float
         Effective thickness in metres (Feng, Kane, Lee and Stone 1988; for screens .4 to .55 of the distance
-        from the first to the last one, physics.md section 3; about two thirds of it for three screens).
+        from the first to the last one, docs/physics.md section 3; about two thirds of it for three screens).
     """
     x = np.asarray(tilt, dtype=np.float64) * length
     safe = np.where(np.abs(x) < 1e-6, 1.0, x)

@@ -79,7 +79,7 @@ def test_matrix_sums_equal_a_plain_product(n_features):
         bench = OpticalBench(device, 0, execution="matrix")
         p = patterns(n, layout)
         counts = bench.transform(p, exposure_s=EXPOSURE_S, roi=ROI, n_pixels=130)
-        projector = next(iter(bench._projectors.values()))
+        projector = next(iter(bench._parts.projectors.values()))
         matrix, constant = projector.matrix()
         field = (p.bits.astype(np.float64) @ matrix.astype(np.float64) + constant).reshape(n, 130, 2)
         photons = np.sum(field**2, axis=2) * bench.photons_per_intensity(EXPOSURE_S)
@@ -89,7 +89,7 @@ def test_matrix_sums_equal_a_plain_product(n_features):
 
 @pytest.mark.parametrize("features, pixels", [(60, 1500), (300, 40)])
 def test_matrix_and_waves_are_the_same_device(features, pixels):
-    """DESIGN.md: fields agree to 1e-4 relative, counts differ in at most 1 % of the pixels, by one.
+    """docs/design.md: fields agree to 1e-4 relative, counts differ in at most 1 % of the pixels, by one.
 
     The second case has fewer outputs than features: its matrix is made backwards, by reciprocity.
     """
@@ -102,7 +102,7 @@ def test_matrix_and_waves_are_the_same_device(features, pixels):
         bench = OpticalBench(AURORA, 1, execution=way)
         p = patterns(3, lined(features))
         bench.transform(p, exposure_s=EXPOSURE_S, roi=ROI, n_pixels=pixels)
-        fields.append(next(iter(bench._projectors.values())).fields(p.bits))
+        fields.append(next(iter(bench._parts.projectors.values())).fields(p.bits))
     difference = np.linalg.norm(fields[0] - fields[1]) / np.linalg.norm(fields[1])
     assert difference < 1e-4
 
@@ -278,6 +278,48 @@ def test_skipped_frames_give_workers_noise_of_their_own():
     np.testing.assert_array_equal(rest, whole[4:])
 
 
+def test_a_bench_advanced_to_the_clock_of_another_goes_on_with_its_frames():
+    """Bit for bit, in a medium that drifts (a state lasts some 3 ms here), with noise and a reference that moves."""
+    device = AURORA.evolve(**{"medium.decorrelation_time_s": 1.0})
+    p = patterns(40, lined(64, device))
+
+    def frames(bench: OpticalBench) -> np.ndarray:
+        phases = np.array([0.0, 2.0])
+        return bench.transform(p, exposure_s=EXPOSURE_S, roi=ROI, n_pixels=50, reference_phase_rad=phases)
+
+    first, second, early = (OpticalBench(device, 5) for _ in range(3))
+    frames(first)
+    first.skip_frames(7, frametime_s=0.123456789)
+    second.advance_to(first.clock.frames, first.clock.elapsed_s)
+    assert second.clock == first.clock
+    expected = frames(first)
+    np.testing.assert_array_equal(frames(second), expected)
+    assert not np.array_equal(frames(early), expected)
+    assert second.clock == first.clock
+
+
+@pytest.mark.parametrize(
+    "arguments, error, words",
+    [
+        ((9, 1.0), ValueError, "frames is 9, but the clock cannot go back: it must be at least 10"),
+        ((10, 0.9), ValueError, "elapsed_s is 0.9, but the clock cannot go back: it must be at least 1.0"),
+        ((-1, 1.0), ValueError, "frames"),
+        ((10.5, 1.0), TypeError, "frames"),
+        ((10, float("nan")), ValueError, "elapsed_s"),
+        ((10, float("inf")), ValueError, "elapsed_s"),
+        ((10, "late"), TypeError, "elapsed_s"),
+    ],
+)
+def test_a_clock_goes_forward_only(arguments, error, words):
+    bench = OpticalBench(SMALL, 0)
+    bench.advance_to(10, 1.0)
+    with pytest.raises(error, match=words) as raised:
+        bench.advance_to(*arguments)
+    assert str(raised.value).endswith(".")
+    assert (bench.clock.frames, bench.clock.elapsed_s) == (10, 1.0)
+    bench.advance_to(10, 1.0)
+
+
 def test_light_doubles_without_the_polariser():
     """Both polarisations instead of one; the contrast falls to 1/sqrt 2 (its law is tested with the device)."""
     levels = []
@@ -358,6 +400,6 @@ def test_regions_share_the_layer_under_the_resolution_mirrors():
     mirrors = np.random.default_rng(0).integers(0, 2, size=(48, 64), dtype=np.uint8)
     for roi in ((0, 0, 10, 60), (5, 7, 11, 13)):
         bench.expose(mirrors, exposure_s=EXPOSURE_S, roi=roi)
-    first, second = (p.operators(0)[0] for p in bench._projectors.values())
+    first, second = (p.operators(0)[0] for p in bench._parts.projectors.values())
     assert first.screens is second.screens
     assert first.grid != second.grid

@@ -49,7 +49,7 @@ def test_the_presets_that_the_design_names_are_there():
 
 
 def test_aurora_is_the_device_that_lightonml_describes():
-    """Shapes, timing and camera of physics.md section 2."""
+    """Shapes, timing and camera of docs/physics.md section 2."""
     assert AURORA.dmd.shape == (912, 1140)
     assert AURORA.camera.shape == (1088, 2040)
     assert AURORA.camera.bits == 8

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import sys
 import threading
-import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -13,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from ..device import OpuDevice
+from ..errors import warn_outside
 from ..opu import OPU
 from ..user_input import check_coder
 
 _LOCK = threading.Lock()
-# Modules whose frames a warning does not point at.
-_INSIDE = ("opusim.drivers.", "sklearn.", "torch.")
+# Modules whose lines a warning does not point at: ours, and those of the libraries that call them.
+INSIDE = ("opusim.drivers.", "sklearn.", "torch.")
 
 
 class SharedOpu:
@@ -178,7 +177,37 @@ def same_device(opu: OPU) -> OPU:
 
 
 class LightonNames(OpuUser):
-    """A map under lightonml's names: it has its OPU from the start, chosen as lightonml chooses it."""
+    """A map under lightonml's names: it has its OPU from the start, chosen and fitted as lightonml's.
+
+    Parameters
+    ----------
+    n_components, opu, ndims, n_2d_features, packed, max_n_features, verbose_level, linear
+        As for `OPUMap`. The linear transform is by intensity only, as the product's.
+    simulated : bool
+        Whether to use lightonml's own simulator, free of noise; it needs `max_n_features`.
+
+    Raises
+    ------
+    ValueError
+        If `ndims` is neither 1 nor 2, or `simulated` is set without `max_n_features`.
+    """
+
+    def __init__(
+        self,
+        n_components: int,
+        opu: OPU | None = None,
+        ndims: int = 1,
+        n_2d_features: Any = None,
+        packed: bool = False,
+        simulated: bool = False,
+        max_n_features: int | None = None,
+        verbose_level: int = -1,
+        linear: bool = False,
+    ) -> None:
+        super().__init__(  # type: ignore[call-arg]
+            n_components, opu, ndims, n_2d_features, packed, simulated, max_n_features, verbose_level, linear
+        )
+        self._begin()
 
     def _opu_arguments(self) -> dict[str, Any]:
         arguments: dict[str, Any] = {"simulated": self.simulated}
@@ -203,9 +232,10 @@ class LightonNames(OpuUser):
 
             is_simulator = isinstance(opu.device, SimulatedOpuDevice)
             if is_simulator != bool(self.simulated):
-                warn(
+                warn_outside(
                     f"simulated is {self.simulated!r}, but the opu that was given is "
-                    f"{'a' if is_simulator else 'no'} noise-free simulator: the opu is used as it is."
+                    f"{'a' if is_simulator else 'no'} noise-free simulator: the opu is used as it is.",
+                    inside=INSIDE,
                 )
             opu.n_components = self.n_components
 
@@ -219,14 +249,6 @@ class LightonNames(OpuUser):
         self.__dict__["n_components"] = value
         if "opu" in self.__dict__:
             self.opu.n_components = value
-
-
-def warn(text: str) -> None:
-    """Warn at the line outside the drivers, and outside the library that called them, that led here."""
-    level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_INSIDE):
-        level, frame = level + 1, frame.f_back
-    warnings.warn(text, stacklevel=level)
 
 
 NO_FIT = (

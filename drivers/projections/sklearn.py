@@ -12,9 +12,10 @@ from sklearn.utils.validation import check_array, validate_data
 from opusim.config import Device
 
 from ..device import OpuDevice
+from ..errors import warn_outside
 from ..opu import OPU
 from ..user_input import as_numpy
-from .base import NO_FIT, LightonNames, OpuUser, SharedOpu, warn
+from .base import INSIDE, NO_FIT, LightonNames, OpuUser, SharedOpu
 
 
 class OPUMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OpuUser, BaseEstimator):
@@ -194,7 +195,7 @@ class OPUMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OpuUser, BaseEst
             If `X` is not what it may be: sparse, not 0/1 (without encoder), or with other features than in the fit.
         """
         if not self.fitted:
-            warn(NO_FIT)
+            warn_outside(NO_FIT, inside=INSIDE)
             self.fit(X)
         return np.asarray(self._run(self._validate(X, reset=False)))
 
@@ -266,37 +267,7 @@ class OPUMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OpuUser, BaseEst
 
 
 class LightonOPUMap(LightonNames, OPUMap):
-    """`OPUMap` under lightonml's name: it has its OPU at once, chosen and fitted as lightonml's.
-
-    Parameters
-    ----------
-    n_components, opu, ndims, n_2d_features, packed, max_n_features, verbose_level, linear
-        As for `OPUMap`. The linear transform is by intensity only, as the product's.
-    simulated : bool
-        Whether to use lightonml's own simulator, free of noise; it needs `max_n_features`.
-
-    Raises
-    ------
-    ValueError
-        If `ndims` is neither 1 nor 2, or `simulated` is set without `max_n_features`.
-    """
-
-    def __init__(
-        self,
-        n_components: int,
-        opu: OPU | None = None,
-        ndims: int = 1,
-        n_2d_features: Any = None,
-        packed: bool = False,
-        simulated: bool = False,
-        max_n_features: int | None = None,
-        verbose_level: int = -1,
-        linear: bool = False,
-    ) -> None:
-        super().__init__(
-            n_components, opu, ndims, n_2d_features, packed, simulated, max_n_features, verbose_level, linear
-        )
-        self._begin()
+    """`OPUMap` under lightonml's name; parameters and errors as for `LightonNames`."""
 
     def _is_noisy(self) -> bool:
         device = self.opu.device

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..errors import warn_outside
 from ..opu import OPU
-from .base import NO_FIT, LightonNames, OpuUser, warn
+from .base import INSIDE, NO_FIT, LightonNames, OpuUser
 
 
 class OPUMap(OpuUser, nn.Module):
@@ -187,7 +188,7 @@ class OPUMap(OpuUser, nn.Module):
             return torch.compiler.disable(self.forward)(input)
         x = _as_tensor(input)
         if not self.fitted:
-            warn(NO_FIT)
+            warn_outside(NO_FIT, inside=INSIDE)
             self.fit(x)
         n_dims = self._vector_dims
         if not self.online or x.ndim <= n_dims:
@@ -214,37 +215,7 @@ def _as_tensor(X: Any) -> torch.Tensor:
 
 
 class LightonOPUMap(LightonNames, OPUMap):
-    """`OPUMap` under lightonml's name: it has its OPU at once, chosen and fitted as lightonml's.
-
-    Parameters
-    ----------
-    n_components, opu, ndims, n_2d_features, packed, max_n_features, verbose_level, linear
-        As for `OPUMap`. The linear transform is by intensity only, as the product's.
-    simulated : bool
-        Whether to use lightonml's own simulator, free of noise; it needs `max_n_features`.
-
-    Raises
-    ------
-    ValueError
-        If `ndims` is neither 1 nor 2, or `simulated` is set without `max_n_features`.
-    """
-
-    def __init__(
-        self,
-        n_components: int,
-        opu: OPU | None = None,
-        ndims: int = 1,
-        n_2d_features: Any = None,
-        packed: bool = False,
-        simulated: bool = False,
-        max_n_features: int | None = None,
-        verbose_level: int = -1,
-        linear: bool = False,
-    ) -> None:
-        super().__init__(
-            n_components, opu, ndims, n_2d_features, packed, simulated, max_n_features, verbose_level, linear
-        )
-        self._begin()
+    """`OPUMap` under lightonml's name; parameters and errors as for `LightonNames`."""
 
     def reset_parameters(
         self, input: Any, y: Any = None, n_features: Any = None, packed: bool = False, online: bool = False

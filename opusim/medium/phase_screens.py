@@ -25,7 +25,7 @@ class PhaseScreenMedium:
     second, so each mirror lights the layer at its own angle and each pixel sees the layer at its own angle.
     The layer is periodic: a random model of the statistics of multiple scattering, which makes no claim of
     absolute scattering strength. With K >= 3 and K sigma^2 >= 10 its transmission matrix cannot be told from
-    an i.i.d. complex Gaussian one by the tests of physics.md section 3.
+    an i.i.d. complex Gaussian one by the tests of docs/physics.md section 3.
 
     Parameters
     ----------

@@ -145,7 +145,7 @@ def test_matrix_of_an_unknown_device_has_no_truth(tmp_path):
 
 
 def test_files_that_are_refused(full, partial, tmp_path):
-    assert "There is no calibration file" in refused(invoke(tmp_path / "none.h5"))
+    assert "There is no file" in refused(invoke(tmp_path / "none.h5"))
     assert "is a folder" in refused(invoke(tmp_path))
     path, content = tmp_path / "cal.h5", full.read_bytes()
     for broken, words in ((content[: len(content) // 3], "damaged or cut short"), (b"text", "not an HDF5 file")):

@@ -139,7 +139,7 @@ def test_a_bench_without_clock_or_skipping_waits(monkeypatch):
         ({}, {"allowed_loss": 1.0}, "allowed_loss is 1.0, but"),
         ({}, {"mirrors": pattern(2)}, "mirrors holds several patterns"),
         ({}, {"roi": (0, 0, 4, 4)}, "of 16 pixels stay below saturation, but half of them and at least 64"),
-        ({}, {"phases_rad": [0.0, 0.1]}, "phases_rad is .* but it must be at least three finite numbers"),
+        ({}, {"phases_rad": [0.0, 0.1]}, "phases_rad is .* but it must be at least 3 finite numbers"),
         ({}, {"actual_rad": [0.0, 0.1, 0.2]}, "actual_rad is .* but it must be 4 finite numbers, as phases_rad"),
         ({}, {"phases_rad": "four"}, "phases_rad is 'four', but"),
     ],

@@ -137,7 +137,7 @@ def test_wrong_steps_by_known_phases_and_by_circularity(tmp_path):
     for k, cure in enumerate(({}, {"actual_rad": 1.05 * steps}, {"circular": True})):
         record = measured(tmp_path, OpticalBench(device), 64, out=tmp_path / f"{k}.h5", **cure)
         errors.append(error(record.matrix(), truth))
-    # physics.md: 5 % give a phase error of .079 rad peak to valley, an amplitude of .0395 of the conjugate.
+    # docs/physics.md: 5 % give a phase error of .079 rad peak to valley, an amplitude of .0395 of the conjugate.
     assert errors[0] == pytest.approx(0.0395, rel=0.05)
     assert errors[1] < 1e-4
     # sum of t^2 over n entries is zero within 1 / sqrt(n): five times that, halved.
@@ -168,7 +168,7 @@ def test_entries_pass_the_laws(tmp_path):
 def test_hadamard_beats_canonical(tmp_path, n):
     """By sqrt(n / 2) in amplitude at equal exposure, with what each differs from the plain law by.
 
-    A field has the variance v = g (1 + |S|^2/|R|^2 + read^2/|R|^2) / steps, in counts for a gain g (physics.md,
+    A field has the variance v = g (1 + |S|^2/|R|^2 + read^2/|R|^2) / steps, in counts for a gain g (docs/physics.md,
     section 3). Hadamard: 2 v / n with |S|^2 of half the inputs. Canonical: v of one input plus that of a background
     from n / 8 patterns, v (1 + 8 / n). Both within 5 %, and the ratio too: 60 000 entries or more.
     """

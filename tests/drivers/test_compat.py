@@ -46,6 +46,24 @@ def test_device_and_seed_from_the_environment(monkeypatch):
         assert np.array_equal(opu.fit_transform1d(bits(3, 30)), own.fit_transform1d(bits(3, 30)))
 
 
+@pytest.mark.parametrize("with_file", [False, True])
+def test_the_environment_is_asked_once(monkeypatch, tmp_path, with_file):
+    path = tmp_path / "opu.json"
+    path.write_text('{"type": "type3"}')
+    asked = []
+    selected = compat.environment.selected
+
+    def counted(*arguments):
+        asked.append(arguments)
+        return selected(*arguments)
+
+    monkeypatch.setattr(compat.environment, "selected", counted)
+    opu = OPU(50, config_file=path if with_file else "", open_at_init=False)
+    assert asked == [("type3",) if with_file else ()]
+    assert opu.device.opu_type == ("type3" if with_file else "type2")
+    assert "_selection" not in vars(opu)
+
+
 def test_json_gives_the_settings(monkeypatch, tmp_path):
     path = tmp_path / "opu.json"
     path.write_text(

@@ -127,9 +127,10 @@ def test_calibrates_itself_once_and_stores_it(own_folder):
     x = bits(3, N)
     with OPU(2040) as opu:
         assert opu.calibration is None
-        with pytest.warns(CalibrationWarning, match="is calibrated on the region"):
+        with pytest.warns(CalibrationWarning, match="is calibrated on the region") as told:
             opu.fit1d(x)
             opu.linear_transform(x)
+        assert [w.filename for w in told] == [__file__]
         first = opu.calibration
         with warnings.catch_warnings():
             warnings.simplefilter("error")

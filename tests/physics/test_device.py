@@ -38,7 +38,7 @@ def half_on():
 
 
 def test_half_the_mirrors_on_give_nine_grey_levels(half_on):
-    """lightonml's examples: about 9 at 400 us (physics.md). The mean of 400 000 speckles is good to a percent."""
+    """lightonml's examples: about 9 at 400 us (docs/physics.md). The mean of 400 000 speckles is good to a percent."""
     counts, bench = expose(AURORA, half_on)
     assert counts.dtype == np.uint8
     assert counts.mean() == pytest.approx(9, abs=0.3)
@@ -64,7 +64,7 @@ def test_output_noise_is_that_of_the_real_device(half_on):
 
 
 def test_counts_follow_the_exponential_law_of_speckle(half_on):
-    """Contrast 1 +- .02 without imperfections (physics.md), and P(I > t) = exp(-t/mean) at five points.
+    """Contrast 1 +- .02 without imperfections (docs/physics.md), and P(I > t) = exp(-t/mean) at five points.
 
     20 000 pixels of 20 patterns: a fraction f is known to sqrt(f/400 000); the tolerance is .005, more than
     three sigma of the pattern-to-pattern spread.
@@ -79,7 +79,7 @@ def test_counts_follow_the_exponential_law_of_speckle(half_on):
 
 @pytest.mark.parametrize("changes", [{"camera.pixel_over_grain": 1.0}, {"camera.polarised": False}])
 def test_contrast_of_the_device_falls_by_its_law(half_on, changes):
-    """C = .72 for a pixel of one grain, 1/sqrt 2 for unpolarised light, within .02 (physics.md)."""
+    """C = .72 for a pixel of one grain, 1/sqrt 2 for unpolarised light, within .02 (docs/physics.md)."""
     device = AURORA.ideal().evolve(**changes)
     counts, _ = expose(device, half_on, n_pixels=10_000)
     contrast = counts.std(dtype=np.float64) / counts.mean(dtype=np.float64)
@@ -116,7 +116,7 @@ def test_inner_products_of_outputs_are_the_optical_kernel(changes):
 
 @pytest.mark.parametrize("n_features, n_pixels", [(256, 2040), (1000, 2000)])
 def test_the_devices_own_matrix_follows_marchenko_pastur(n_features, n_pixels):
-    """KS < .02 (physics.md) for the matrix as the default device makes it, its grid and its region as they are."""
+    """KS < .02 (docs/physics.md) for the matrix as the default device makes it, its grid and its region as they are."""
     region = Region(540, 0, 1, 2040, n_pixels, 2040)
     projector = Projector(AURORA, 1, lined(n_features), region, execution="matrix")
     t = projector.matrix()[0].view(np.complex64).T.astype(np.complex128)

@@ -1,4 +1,4 @@
-"""Focusing through the medium with a measured matrix, against theory (physics.md, section 3)."""
+"""Focusing through the medium with a measured matrix, against theory (docs/physics.md section 3)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def gaussian(targets, n, seed=0):
 
 
 def test_theory_gives_the_numbers_of_the_reference():
-    """physics.md: 163.9 for 1 024 binary inputs, 130 for 812; 201.3 for 256 phases."""
+    """docs/physics.md: 163.7 for 1 024 binary inputs, 130 for 812; 201.3 for 256 phases."""
     assert binary_enhancement(1024) == pytest.approx(163.7, abs=0.1)
     assert binary_enhancement(812) == pytest.approx(130, abs=0.5)
     assert phase_enhancement(256) == pytest.approx(201.3, abs=0.1)

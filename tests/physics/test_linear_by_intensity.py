@@ -1,4 +1,4 @@
-"""The linear transform by intensities: its algebra, and the statistics of its matrix (physics.md section 2)."""
+"""The linear transform by intensities: its algebra, and the statistics of its matrix (docs/physics.md section 2)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Laws of multiple scattering, on the transmission matrices of the media. Seeds are fixed.
 
-Statistical tolerances are those of physics.md section 5 where it has one; the others state a five-sigma range
+Statistical tolerances are those of docs/physics.md section 5 where it has one; the others state a five-sigma range
 (false-alarm rate 6e-7 a test).
 """
 
@@ -47,7 +47,7 @@ def coherence(a, b):
 
 
 def test_entries_are_circular_complex_gaussian(matrix):
-    """<|t|^4>/<|t|^2>^2 = 2 (tolerance of physics.md), unit variance and <t^2> = 0 within five sigma."""
+    """<|t|^4>/<|t|^2>^2 = 2 (tolerance of docs/physics.md), unit variance and <t^2> = 0 within five sigma."""
     t = matrix.astype(np.complex128)
     intensity = np.abs(t) ** 2
     n = intensity.size
@@ -72,7 +72,7 @@ def test_intensity_is_exponential_with_contrast_one(matrix):
 
 
 def test_singular_values_follow_marchenko_pastur(matrix):
-    """KS distance < .02 after dividing out row and column envelopes (physics.md section 5), 256 in, 1024 out."""
+    """KS distance < .02 after dividing out row and column envelopes (docs/physics.md section 5), 256 in, 1024 out."""
     chosen = np.random.default_rng(5).choice(matrix.shape[0], 1024, replace=False)
     t = matrix[chosen].astype(np.complex128)
     t /= np.sqrt(np.mean(np.abs(t) ** 2, axis=1, keepdims=True))
@@ -88,7 +88,7 @@ def test_singular_values_follow_marchenko_pastur(matrix):
 
 
 def test_single_screen_fails_marchenko_pastur_in_shift_correlation():
-    """K = 1 passes marginal tests but has an infinite memory effect: neighbours are shifted copies (physics.md)."""
+    """K = 1 passes marginal tests but has an infinite memory effect: neighbours are shifted copies."""
     t = screen_matrix(PhaseScreenMedium(n_screens=1)).T.reshape(256, 128, 128)
     assert coherence(t[100][:, 1:], t[101][:, :-1]) == pytest.approx(1, abs=1e-4) or coherence(
         t[100][:, :-1], t[101][:, 1:]
@@ -112,8 +112,8 @@ def test_neighbours_are_independent(screens):
 def test_memory_effect_follows_the_thickness(thickness_m):
     """Speckle of tilted light, shifted back, correlates as (qL/sinh qL)^2 with L = .4 to .55 of the thickness.
 
-    Tilt by one mode is q = 2 pi / (side x step). L is fitted over the tilts; the range is that of physics.md for five
-    screens, widened by the statistical error of about 5 %.
+    Tilt by one mode is q = 2 pi / (side x step). L is fitted over the tilts; the range is that of docs/physics.md for
+    five screens, widened by the statistical error of about 5 %.
     """
     side, step = 256, 0.4e-6
     medium = PhaseScreenMedium(n_screens=5, thickness_m=thickness_m)
@@ -258,7 +258,10 @@ def test_the_drifts_weights_give_its_correlation_exactly():
 
 @pytest.mark.parametrize("part", [0.02, 0.25, 0.5])
 def test_matrix_is_like_an_iid_one_however_much_of_the_light_is_read(part):
-    """KS < .02 when a quarter or half of the grid is read; a lossless layer fails that as theory says (physics.md)."""
+    """KS < .02 when a quarter or half of the grid is read; a lossless layer fails that.
+
+    It is a unitary map, and a block of one has less spread singular values (docs/physics.md section 3).
+    """
     side = 64
     rows = max(2, round(np.sqrt(part) * side))
     distances = {}
@@ -310,7 +313,7 @@ def test_unpolarised_channels_are_independent():
 
 @pytest.mark.parametrize("ratio", [0.25, 0.5, 1.0, 2.0, 4.0])
 def test_pixel_integration_lowers_the_contrast_by_its_law(ratio):
-    """Contrast 1/sqrt(M) of a square pixel over a round aperture's grain: .98, .91, .72, .45, .245 (physics.md).
+    """Contrast 1/sqrt(M) of a square pixel over a round aperture's grain: .98, .91, .72, .45, .245 (docs/physics.md).
 
     The coarsest case has some 50 grains across; 16 realisations leave a spread of the measured contrast below .006.
     """

@@ -1,4 +1,4 @@
-"""Phase-shifting algorithms against the truth and the closed forms of physics.md section 3, phase-stepped holography.
+"""Phase-shifting algorithms against the truth and the closed forms of docs/physics.md section 3, holography.
 
 Monte Carlo checks use numpy's own Poisson and normal laws, with fixed seeds; beside each bound stands how often it
 would fail by chance with another seed.
@@ -185,7 +185,7 @@ def test_power_noise(n_steps, ratio):
 
 
 def test_power_noise_as_in_the_reference():
-    """physics.md: g = .5 % gives .9 % at R/S = 3 and 2.5 % at R/S = 10, four steps."""
+    """docs/physics.md: g = .5 % gives .9 % at R/S = 3 and 2.5 % at R/S = 10, four steps."""
     assert round(100 * theory.power_noise_error(0.005, 4, 3), 1) == 0.9
     assert abs(100 * theory.power_noise_error(0.005, 4, 10) - 2.5) < 0.06
 
@@ -245,7 +245,7 @@ CIRCLE = np.exp(1j * np.linspace(0, 2 * np.pi, 7201))
 
 @pytest.mark.parametrize("n_steps, known", [(3, 0.125), (4, 0.079), (8, 0.055)])
 def test_steps_five_per_cent_too_long(n_steps, known):
-    """Peak-to-valley phase error as in physics.md, to its last digit, and as the closed form."""
+    """Peak-to-valley phase error as in docs/physics.md, to its last digit, and as the closed form."""
     phases = ps.equal_steps(n_steps)
     found = swing(ps.least_squares(holograms(CIRCLE, 3.0, 1.05 * phases), phases).q, CIRCLE)
     assert abs(found - known) < 6e-4

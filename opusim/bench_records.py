@@ -1,0 +1,60 @@
+"""What a bench hands out besides frames: its clock, and the planes of one exposure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass
+class BenchClock:
+    """What the real device would have needed.
+
+    Attributes
+    ----------
+    elapsed_s : float
+        Device time since the bench was made, in seconds.
+    frames : int
+        Frames taken; the number of the next frame, which addresses its noise.
+    power_w : float
+        Electrical power of the device in watts.
+    """
+
+    elapsed_s: float = 0.0
+    frames: int = 0
+    power_w: float = 30.0
+
+    @property
+    def energy_j(self) -> float:
+        """Energy used since the bench was made, in joules."""
+        return self.elapsed_s * self.power_w
+
+
+@dataclass(frozen=True)
+class Planes:
+    """Every plane of one exposure, from `OpticalBench.inspect`.
+
+    Attributes
+    ----------
+    mirrors : ndarray of uint8, shape (rows, columns)
+        Mirrors as shown (1 on), stuck ones as commanded.
+    dmd_field : ndarray of complex64
+        Field that leaves the mirrors (rows, columns), or the macro-pixels for a formatted pattern under the
+        resolution "auto".
+    medium_field : ndarray of complex64, shape (n_rows, n_columns, samples)
+        Field at the camera; more than one sample for unpolarised light or integration over the pixel.
+    photons : ndarray of float32, shape (n_rows, n_columns)
+        Mean photons on each pixel in the exposure.
+    electrons : ndarray of float32, shape (n_rows, n_columns)
+        Electrons in each pixel: shot noise and full well in, read noise not.
+    counts : ndarray, shape (n_rows, n_columns)
+        What the camera returns.
+    """
+
+    mirrors: np.ndarray
+    dmd_field: np.ndarray
+    medium_field: np.ndarray
+    photons: np.ndarray
+    electrons: np.ndarray
+    counts: np.ndarray
