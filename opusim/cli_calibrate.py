@@ -1,11 +1,11 @@
-"""The commands ``opusim calibrate`` and ``opusim report``."""
+"""The command ``opusim calibrate``, and the table of what a procedure found."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -25,9 +25,6 @@ from .cli import (
     err,
     out,
 )
-
-if TYPE_CHECKING:
-    from opusim.calibration.report import Report
 
 PROCEDURES = ("exposure", "camera", "phase", "linear", "tm", "drift", "all")
 # Options that not every procedure has: name on the command line, and whose it is.
@@ -147,65 +144,14 @@ def calibrate(
             refused = True
             continue
         for key, record in records.items():
-            _print_rows(key, summary(record, bench.device))
+            print_rows(key, summary(record, bench.device))
     written = target if procedure != "tm" else target.with_name(f"{target.stem}.tm{target.suffix}")
     out.print(f"File: {written}", markup=False, soft_wrap=True)
     if refused:
         raise typer.Exit(EXIT_ERROR)
 
 
-@command("report")
-def report(
-    source: Annotated[Path, typer.Argument(help="A calibration file, or that of a matrix.")],
-    figure: Annotated[
-        Path | None,
-        typer.Option(
-            "--figure", help="Figure to draw, one page: .png, .pdf or .svg; replaced if it is there.",
-            show_default=False,
-        ),
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            "--device", "-d", help="Device whose truth to compare with; a preset's is found.", show_default=False
-        ),
-    ] = None,
-) -> None:  # fmt: skip
-    """Tell what a calibration file holds, beside the simulated device's truth where that is known."""
-    if figure is not None:
-        _folder_of(figure)
-        if figure.exists() and source.exists() and figure.samefile(source):
-            raise ValueError(f"{figure} is the calibration file itself: the figure needs a name of its own.")
-    with err.status("Reading the calibration …") as status:
-        from opusim.calibration.report import read_report, summary
-
-        from .config import Device
-
-        found = read_report(source, device=None if device is None else _load_device(Device, device))
-        if figure is not None:
-            status.update("Drawing the figure …")
-            from opusim.calibration.report_figure import report_figure
-
-            from . import plotting
-
-            plotting.save(report_figure(found), figure, dpi=130)
-    _print_head(found)
-    for name, record in found.records.items():
-        _print_rows(name, summary(record, found.device), found.info[name].created)
-    if figure is not None:
-        out.print(f"Figure: {figure}", markup=False, soft_wrap=True)
-
-
-def _print_head(found: Report) -> None:
-    device = found.identity
-    table = _table(f"Calibration {found.path}", "quantity", "value")
-    table.add_row("device", f"{device.name or 'without a name'}, seed {device.seed}")
-    table.add_row("fingerprint", device.fingerprint[:16] or "none")
-    table.add_row("truth", found.truth_note)
-    out.print(table)
-
-
-def _print_rows(name: str, rows: list[tuple[str, str, str]], created: str = "") -> None:
+def print_rows(name: str, rows: list[tuple[str, str, str]], created: str = "") -> None:
     """Print what a procedure found, with a column for the truth where some of it is known."""
     known = any(truth for _, _, truth in rows)
     table = _table(

@@ -37,7 +37,8 @@ FORBIDDEN = {
     "drivers": (),
 }
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-ABOVE = {ROOT / "opusim" / name for name in ("__init__.py", "__main__.py", "cli.py", "cli_calibrate.py", "cli_run.py")}
+COMMANDS = ("cli.py", "cli_calibrate.py", "cli_report.py", "cli_run.py", "cli_train.py")
+ABOVE = {ROOT / "opusim" / name for name in ("__init__.py", "__main__.py", *COMMANDS)}
 
 
 def ids(paths: list[Path]) -> list[str]:

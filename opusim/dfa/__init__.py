@@ -1,0 +1,70 @@
+"""Direct feedback alignment: networks trained by random projections of their error, made by a device or by arithmetic.
+
+Names of this package are loaded when they are first asked for. The PyTorch part is `opusim.dfa.torch`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from opusim.dfa.base_trainer import TrainingDivergedError as TrainingDivergedError
+    from opusim.dfa.error_encoding import BitPlaneEncoding as BitPlaneEncoding
+    from opusim.dfa.error_encoding import EncodedErrors as EncodedErrors
+    from opusim.dfa.error_encoding import ErrorEncoding as ErrorEncoding
+    from opusim.dfa.error_encoding import NearestTernaryEncoding as NearestTernaryEncoding
+    from opusim.dfa.error_encoding import SignEncoding as SignEncoding
+    from opusim.dfa.error_encoding import TernaryEncoding as TernaryEncoding
+    from opusim.dfa.error_encoding import parse_encoding as parse_encoding
+    from opusim.dfa.feedback import Costs as Costs
+    from opusim.dfa.feedback import Feedback as Feedback
+    from opusim.dfa.feedback import GaussianFeedback as GaussianFeedback
+    from opusim.dfa.feedback import NoisyFeedback as NoisyFeedback
+    from opusim.dfa.history import History as History
+    from opusim.dfa.network import MLP as MLP
+    from opusim.dfa.optical_feedback import OpticalFeedback as OpticalFeedback
+    from opusim.dfa.optimisers import SGD as SGD
+    from opusim.dfa.optimisers import Adam as Adam
+    from opusim.dfa.trainer import BackpropTrainer as BackpropTrainer
+    from opusim.dfa.trainer import DFATrainer as DFATrainer
+    from opusim.dfa.trainer import ShallowTrainer as ShallowTrainer
+
+# name -> module it comes from
+_LAZY = {
+    "Feedback": "feedback",
+    "Costs": "feedback",
+    "GaussianFeedback": "feedback",
+    "NoisyFeedback": "feedback",
+    "OpticalFeedback": "optical_feedback",
+    "ErrorEncoding": "error_encoding",
+    "EncodedErrors": "error_encoding",
+    "NearestTernaryEncoding": "error_encoding",
+    "TernaryEncoding": "error_encoding",
+    "SignEncoding": "error_encoding",
+    "BitPlaneEncoding": "error_encoding",
+    "parse_encoding": "error_encoding",
+    "MLP": "network",
+    "SGD": "optimisers",
+    "Adam": "optimisers",
+    "History": "history",
+    "DFATrainer": "trainer",
+    "BackpropTrainer": "trainer",
+    "ShallowTrainer": "trainer",
+    "TrainingDivergedError": "base_trainer",
+}
+
+__all__ = sorted(_LAZY)
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on first use (PEP 562)."""
+    if name not in _LAZY:
+        raise AttributeError(f"module 'opusim.dfa' has no attribute {name!r}; it has {', '.join(__all__)}")
+    value = getattr(importlib.import_module(f"opusim.dfa.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

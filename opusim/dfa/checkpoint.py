@@ -1,0 +1,286 @@
+"""A training run in one HDF5 file: parameters, optimiser, history, and all that must be the same when it goes on.
+
+A file is made whole in memory, written under a temporary name and renamed, so a reader finds the old file or the whole
+new one. A check sum covers all of its content. Nothing in it is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import opusim
+from opusim.dfa.history import History
+from opusim.dfa.network import MLP
+from opusim.files import replacing
+
+if TYPE_CHECKING:
+    import h5py
+
+__all__ = ["FORMAT", "RunFile", "check_same_run", "read_run", "write_run"]
+
+FORMAT = "opusim training run"
+FORMAT_VERSION = 1
+
+Description = dict[str, Any]
+# Fields of a RunFile that are kept as JSON text: descriptions, of texts, flags and numbers.
+_DESCRIPTIONS = ("settings", "network", "optimiser", "feedback", "feedback_state", "data")
+_GROUPS = ("parameters", "optimiser_state", "history")
+# Settings that may differ when a run goes on: they say when it ends, not what it does.
+_FREE_SETTINGS = ("epochs",)
+
+
+@dataclass(frozen=True)
+class RunFile:
+    """What a file of a training run holds.
+
+    Parameters
+    ----------
+    settings : dict
+        Of the trainer: method ("dfa", "backprop", "shallow"), batch size, seed, loss and so on.
+    network : dict
+        `MLP.describe`: sizes as text ("784-1024-10"), activation, seed, dtype.
+    optimiser : dict
+        `Optimiser.describe`.
+    feedback : dict
+        `Feedback.describe`; empty for a method without feedback.
+    feedback_state : dict
+        `Feedback.state` at the end of the last epoch; empty likewise.
+    data : dict
+        Numbers and check sums of the training and the validation samples.
+    history : History
+        The epochs that are done.
+    parameters : list of ndarray
+        In the order of `MLP.parameters`.
+    optimiser_state : dict of ndarray
+        `Optimiser.state`.
+    created : str, optional
+        Date and time of writing, ISO 8601, UTC; `write_run` sets it.
+    opusim_version : str, optional
+        What wrote it; `write_run` sets it.
+    """
+
+    settings: Description
+    network: Description
+    optimiser: Description
+    feedback: Description
+    feedback_state: Description
+    data: Description
+    history: History
+    parameters: list[np.ndarray] = field(repr=False)
+    optimiser_state: dict[str, np.ndarray] = field(repr=False)
+    created: str = ""
+    opusim_version: str = ""
+
+    @property
+    def epochs_done(self) -> int:
+        """Number of epochs that are done."""
+        return len(self.history)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Sizes of the network: inputs, hidden layers, classes."""
+        return tuple(int(size) for size in str(self.network["sizes"]).split("-"))
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of the device that made the projections; "" without a device."""
+        return str(self.feedback.get("fingerprint", ""))
+
+    def trained_network(self) -> MLP:
+        """Return the network with the parameters of the last epoch that is done."""
+        network = MLP(
+            self.sizes,
+            activation=self.network["activation"],
+            seed=self.network["seed"],
+            dtype=self.network["dtype"],
+        )
+        network.load_parameters(self.parameters)
+        return network
+
+
+def write_run(path: str | os.PathLike[str], run: RunFile) -> None:
+    """Write a training run, in place of an older file of that name.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    run : RunFile
+        What goes into it. Its `created` and `opusim_version` are set anew.
+
+    Raises
+    ------
+    TypeError
+        If a description holds something else than texts, flags and numbers.
+    OSError
+        If the disk is full or the folder cannot be written. It names the file; an older file stays as it was.
+    """
+    import h5py
+
+    target = Path(path)
+    texts = {name: _to_json(name, getattr(run, name)) for name in _DESCRIPTIONS}
+    texts["created"] = datetime.now(UTC).isoformat(timespec="seconds")
+    texts["opusim_version"] = opusim.__version__
+    arrays = _arrays(run)
+    # In memory: a full disk then shows in a plain write, not inside the HDF5 library. HDF5 tells such files apart by
+    # name, so two threads must not share one.
+    with h5py.File(f"in memory {secrets.token_hex(8)}", "w", driver="core", backing_store=False, libver="v108") as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["format_version"] = FORMAT_VERSION
+        file.attrs["fingerprint"] = run.fingerprint
+        file.attrs["content_sha256"] = _digest(texts, arrays)
+        for name, text in texts.items():
+            file.attrs[name] = text
+        for group in _GROUPS:
+            file.create_group(group)
+        for name, array in arrays.items():
+            file.create_dataset(name, data=array)
+        file.flush()
+        image = file.id.get_file_image()
+    try:
+        with replacing(target) as temporary, temporary.open("wb") as out:
+            out.write(image)
+            out.flush()
+            os.fsync(out.fileno())
+    except OSError as error:
+        # A write does not know its file's name, and the temporary one says nothing to the user.
+        raise OSError(error.errno, f"{error.strerror}; the training run cannot be written to", str(target)) from error
+
+
+def _arrays(run: RunFile) -> dict[str, np.ndarray]:
+    """Return the arrays of a run by their names in the file."""
+    result = {f"parameters/{i:04d}": array for i, array in enumerate(run.parameters)}
+    result |= {f"optimiser_state/{name}": array for name, array in run.optimiser_state.items()}
+    return result | {f"history/{f.name}": getattr(run.history, f.name) for f in fields(History)}
+
+
+def _to_json(name: str, description: Mapping[str, Any]) -> str:
+    """Return a description as text; floats come back as they were, to the last bit."""
+    plain = {key: value.item() if isinstance(value, np.generic) else value for key, value in description.items()}
+    for key, value in plain.items():
+        if not isinstance(key, str) or not isinstance(value, (bool, int, float, str)):
+            raise TypeError(
+                f"{name}[{key!r}] is {value!r} ({type(value).__name__}), but it must be a text, a flag or a number to "
+                "go into the file of a training run."
+            )
+    return json.dumps(plain, sort_keys=True)
+
+
+def _digest(texts: Mapping[str, str], arrays: Mapping[str, np.ndarray]) -> str:
+    """Return a check sum of the whole content."""
+    result = hashlib.sha256()
+    for name, text in sorted(texts.items()):
+        result.update(f"{name}={text}\n".encode())
+    for name, array in sorted(arrays.items()):
+        result.update(f"{name}:{array.dtype.str}{array.shape}".encode())
+        result.update(np.ascontiguousarray(array).tobytes())
+    return result.hexdigest()
+
+
+def read_run(path: str | os.PathLike[str]) -> RunFile:
+    """Read a training run.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+
+    Returns
+    -------
+    RunFile
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError
+        If there is no such file, or it is a folder.
+    ValueError
+        If it is not the file of a training run, is damaged or cut short, or of another format version.
+    """
+    import h5py
+
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, but it must be the file of a training run (HDF5).")
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no training run {path}.")
+    magic = b"\x89HDF\r\n\x1a\n"
+    with path.open("rb") as raw:
+        begin = raw.read(len(magic))
+    damaged = f"{path} is damaged or cut short; train again, or take a copy of it."
+    if begin != magic:
+        # Of the signature itself there may be a part, or nothing.
+        raise ValueError(
+            damaged if magic.startswith(begin) else f"{path} is not an HDF5 file, but a training run must be one."
+        )
+    try:
+        # Files are replaced whole and never changed in place, so a reader needs no lock.
+        with h5py.File(path, "r", locking=False) as file:
+            form, version = file.attrs.get("format"), file.attrs.get("format_version")
+            if form == FORMAT and version == FORMAT_VERSION:
+                return _content(file)
+    except (OSError, RuntimeError, KeyError, TypeError, AttributeError, ValueError, MemoryError) as error:
+        raise ValueError(damaged) from error
+    if form != FORMAT:
+        raise ValueError(f"{path} is an HDF5 file, but not a training run: its format is {form!r}.")
+    raise ValueError(
+        f"{path} has the format version {version}, but this opusim ({opusim.__version__}) reads {FORMAT_VERSION}; "
+        "train again."
+    )
+
+
+def _content(file: h5py.File) -> RunFile:
+    """Return what a file holds; any error means that it is damaged."""
+    texts = {name: str(file.attrs[name]) for name in (*_DESCRIPTIONS, "created", "opusim_version")}
+    arrays = {f"{group}/{name}": np.asarray(item[()]) for group in _GROUPS for name, item in file[group].items()}
+    if file.attrs["content_sha256"] != _digest(texts, arrays):
+        raise ValueError("the check sum does not fit")
+    groups: dict[str, dict[str, np.ndarray]] = {group: {} for group in _GROUPS}
+    for name, array in sorted(arrays.items()):
+        group, _, key = name.partition("/")
+        groups[group][key] = array
+    return RunFile(
+        **{name: json.loads(texts[name]) for name in _DESCRIPTIONS},
+        history=History(**groups["history"]),
+        parameters=list(groups["parameters"].values()),
+        optimiser_state=groups["optimiser_state"],
+        created=texts["created"],
+        opusim_version=texts["opusim_version"],
+    )
+
+
+def check_same_run(path: str | os.PathLike[str], run: RunFile, **present: Mapping[str, Any]) -> None:
+    """Raise a ValueError that names all that differs between a file and the run that is to go on from it.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file, for the message.
+    run : RunFile
+        What is in it.
+    **present : mapping
+        Descriptions of the run of now, by the names of fields of `RunFile`: settings, network, optimiser, feedback,
+        data. The number of epochs is not compared.
+    """
+    differences = []
+    for what, now in present.items():
+        then = getattr(run, what)
+        for key in [*then, *(key for key in now if key not in then)]:
+            if what == "settings" and key in _FREE_SETTINGS:
+                continue
+            found, expected = (
+                repr(d[key]) if key in d else "not there" for d in (then, json.loads(_to_json(what, now)))
+            )
+            if found != expected:
+                differences.append(f"{what} {key} is {found} in the file, but {expected} now")
+    if differences:
+        raise ValueError(f"{path} cannot be continued, because it is another run: {'; '.join(differences)}.")
