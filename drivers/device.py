@@ -319,6 +319,7 @@ class OpuDevice(DeviceSettings):
         """
         self.check_open()
         settings = self.exposure() if settings is None else settings
+        arm: dict[str, Any] = {} if reference_phase_rad is None else {"reference_phase_rad": reference_phase_rad}
         return self.bench.transform(
             patterns,  # type: ignore[arg-type]
             exposure_s=settings.exposure_us / 1e6,
@@ -326,7 +327,7 @@ class OpuDevice(DeviceSettings):
             n_pixels=n_pixels,
             frametime_s=settings.frametime_us / 1e6,
             progress=progress,
-            **({} if reference_phase_rad is None else {"reference_phase_rad": reference_phase_rad}),
+            **arm,
         )
 
     def transform1(self, ins: np.ndarray, batch_index: int = -1, nb_acq_output: int | None = None) -> np.ndarray:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from opusim.layout import MirrorPatterns
 
 from .context import ContextArray
 from .errors import NotReadyError, warn_outside
+from .lazy import LazyInput
+from .lazy_jobs import BenchRecipe, HolographicJob, Passes
 from .linear_reconstruction import anchor as anchor_bits
 from .runner import Fit, ProgressBar, acquiring_batch, check_linear, context_of
 
@@ -133,28 +135,64 @@ def run(
     start = dt.datetime.now()
     n, n_pixels = data.n_samples, n_measured(n_out, exposure)
     step = max(1, min(_BLOCK, _BLOCK_BYTES // (12 * record.n_steps * n_pixels)))
-    result = np.empty((n, n_out), dtype=np.complex64 if complex_output else np.float32)
-    anchor = anchor_bits(fit.traits.n_features_s)[None]
-    use = record.valid[:n_pixels]
-    origin, background = fields.anchor[:n_pixels], fields.background[:n_out]
-    factor = np.float32(1 / fields.scale)
+    dtype = np.dtype(np.complex64 if complex_output else np.float32)
+    if isinstance(data, LazyInput):
+        recipe = BenchRecipe.of(device.bench)
+        passes = Passes.reserve(device.bench, exposure, n, step, lambda count: (count + 2) * record.n_steps)
+        job = HolographicJob(
+            recipe, fit, data.array.shape, exposure, n_out, passes, record, fields, complex_output
+        )  # fmt: skip
+        return data.shown(job, dtype, n_out * dtype.itemsize, align=step)
+    result = np.empty((n, n_out), dtype=dtype)
     with acquiring_batch(device, (min(n, step) + 2) * record.n_steps), ProgressBar(n, progress) as bar:
         for first in range(0, n, step):
-            bits = np.concatenate([anchor, data.bits(first, min(n, first + step), fit.bitorder), anchor])
-            measured = _fields(device, exposure, record, MirrorPatterns(bits, fit.layout), n_pixels)
-            before, after = (_checked_turn(measured[i], origin, use, record.relative_error) for i in (0, -1))
-            moved = (after - before + np.pi) % (2 * np.pi) - np.pi
-            if abs(moved) > _MOST_TURN:
-                raise RuntimeError(
-                    f"The reference turned by {moved:.2f} rad while {len(bits) - 2} vectors were shown: it drifts "
-                    "faster than they can be measured."
-                )
-            turns = before + moved * np.arange(1, len(bits) - 1) / (len(bits) - 1)
-            turned = measured[1:-1, :n_out] * np.exp(-1j * turns)[:, None].astype(np.complex64)
-            block = (turned - background) * factor
-            result[first : first + len(block)] = block if complex_output else np.float32(np.sqrt(2)) * block.real
+            bits = data.bits(first, min(n, first + step), fit.bitorder)
+            block = show_block(
+                bits, fit, device, exposure, n_out, record=record, fields=fields, complex_output=complex_output
+            )
+            result[first : first + len(block)] = block
             bar.reach(first + len(block))
     return ContextArray(data.shape_output(result), context_of(fit, exposure, start))
+
+
+def show_block(
+    bits: np.ndarray,
+    fit: Fit,
+    device: Any,
+    exposure: Exposure,
+    n_out: int,
+    *,
+    record: linear.LinearRecord,
+    fields: FitFields,
+    complex_output: bool,
+) -> np.ndarray:
+    """Show the vectors of one block between two anchors and return R x; parameters as for `run`.
+
+    Parameters
+    ----------
+    bits : ndarray of uint8, shape (n, n_features)
+        0 or 1.
+
+    Returns
+    -------
+    ndarray of complex64 or float32, shape (n, n_out)
+    """
+    n, n_pixels = len(bits), n_measured(n_out, exposure)
+    anchor = anchor_bits(fit.traits.n_features_s)[None]
+    patterns = MirrorPatterns(np.concatenate([anchor, bits, anchor]), fit.layout)
+    measured = _fields(device, exposure, record, patterns, n_pixels)
+    use, origin = record.valid[:n_pixels], fields.anchor[:n_pixels]
+    before, after = (_checked_turn(measured[i], origin, use, record.relative_error) for i in (0, -1))
+    moved = (after - before + np.pi) % (2 * np.pi) - np.pi
+    if abs(moved) > _MOST_TURN:
+        raise RuntimeError(
+            f"The reference turned by {moved:.2f} rad while {n} vectors were shown: it drifts faster than they can be "
+            "measured."
+        )
+    turns = before + moved * np.arange(1, n + 1) / (n + 1)
+    turned = measured[1:-1, :n_out] * np.exp(-1j * turns)[:, None].astype(np.complex64)
+    block = (turned - fields.background[:n_out]) * np.float32(1 / fields.scale)
+    return block if complex_output else np.float32(np.sqrt(2)) * block.real
 
 
 def _checked_turn(measured: np.ndarray, origin: np.ndarray, use: np.ndarray, noise: float) -> float:
@@ -163,7 +201,8 @@ def _checked_turn(measured: np.ndarray, origin: np.ndarray, use: np.ndarray, noi
     Two fields of one power with the correlation c differ by sqrt(2 (1 - c)) of their rms.
     """
     a, b = measured[use], origin[use]
-    overlap = complex(np.vdot(b, a))
+    # No BLAS: the last bits of its sum, and with it of the result, depend on the number of threads.
+    overlap = complex((np.conj(b) * a).sum(dtype=np.complex128))
     likeness = abs(overlap) / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-30)
     change = float(np.sqrt(2 * max(0.0, 1 - likeness)))
     if change > _LOST:

@@ -202,7 +202,7 @@ class LinearTransforms:
 
         Returns
         -------
-        ContextArray or torch.Tensor
+        ContextArray, torch.Tensor or dask.array.Array
             complex64, (*batch dimensions, n_components), scaled by `rescale` as `linear_transform` is; the entries of R
             are i.i.d. complex normal numbers with mean square 1.
 
@@ -231,7 +231,7 @@ class LinearTransforms:
 
         Returns
         -------
-        ContextArray or torch.Tensor
+        ContextArray, torch.Tensor or dask.array.Array
             float32, (*batch dimensions, n_components), scaled by `rescale`: "variance" divides R x by
             sqrt(n_features), "norm" by sqrt(n_components), "none" by nothing. By holography the entries of R are i.i.d.
             N(0, 1). By intensity they are so but in one direction: entries of one column have a mean of
@@ -253,6 +253,9 @@ class LinearTransforms:
         Features in one dimension fill the array. Those in two dimensions leave mirrors that are always on beside them:
         R x is linear then too, but by intensity the entries of R are not i.i.d.; by holography their light is
         measured and taken off.
+
+        A Dask array gives a lazy one, as with `transform`. By holography, what belongs to the fit is measured at once,
+        and chunks begin at multiples of a block, mostly 64 vectors.
         """
         return self._linear(X, encoder_cls, decoder_cls, chosen_mode(self.linear_mode, self.device), False)
 
@@ -269,7 +272,7 @@ class LinearTransforms:
             )
         else:
             raw = self._holographic(fit, data, exposure, n_out, complex_output, shows)
-        result = self._decode(raw, encoder, decoder_cls)  # type: ignore[attr-defined]
+        result = self._decode(raw, encoder, decoder_cls, data.group)  # type: ignore[attr-defined]
         # After the decoder, as the real driver does it.
         return data.like_input(self._rescaled(result, fit.traits.n_features_s, n_components, base.stdev))
 

@@ -147,19 +147,37 @@ class Decoder:
 
     def finish(self) -> np.ndarray:
         """Return y, float32 (n_vectors, n_pixels)."""
-        ones, with_r, without_r = self._anchors / self._n_blocks
-        mean = self._level
-        if mean is None:
-            # Expected: I, I / 2 and I / 2 above the black level, three speckles that are nearly independent.
-            mean = float(np.mean(ones + with_r + without_r) - 3 * self._black) / 2
-        if mean <= 0:  # no light at all
-            mean = 1.0
-        reference = np.maximum(ones - self._black, _DARKEST * mean)
-        # An entry's modulus squared is I / n on average, and its real part has half of that.
-        scale = np.sqrt(2 * self._n_features / mean) / (2 * np.sqrt(reference))
-        self.result -= (with_r - without_r).astype(np.float32)
-        self.result *= scale.astype(np.float32)
-        return self.result
+        anchors = self._anchors / self._n_blocks
+        return reconstruct(self.result, anchors, self._n_features, self._black, self._level)
+
+
+def reconstruct(
+    differences: np.ndarray, anchors: np.ndarray, n_features: int, black_level_dn: float, level_dn: float | None = None
+) -> np.ndarray:
+    """Return y, made of the differences Y(x ^ r) - Y(x ^ ~r) in place.
+
+    Parameters
+    ----------
+    differences : numpy.ndarray
+        float32, (n, n_pixels).
+    anchors : numpy.ndarray
+        Means of the anchors' frames, float64 (ANCHORS, n_pixels).
+    n_features, black_level_dn, level_dn : int, float, float
+        As for `Decoder`.
+    """
+    ones, with_r, without_r = anchors
+    mean = level_dn
+    if mean is None:
+        # Expected: I, I / 2 and I / 2 above the black level, three speckles that are nearly independent.
+        mean = float(np.mean(ones + with_r + without_r) - 3 * black_level_dn) / 2
+    if mean <= 0:  # no light at all
+        mean = 1.0
+    reference = np.maximum(ones - black_level_dn, _DARKEST * mean)
+    # An entry's modulus squared is I / n on average, and its real part has half of that.
+    scale = np.sqrt(2 * n_features / mean) / (2 * np.sqrt(reference))
+    differences -= (with_r - without_r).astype(np.float32)
+    differences *= scale.astype(np.float32)
+    return differences
 
 
 def decode(

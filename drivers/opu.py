@@ -7,7 +7,7 @@ from typing import Any
 
 from opusim import validation
 
-from . import runner, settings
+from . import lazy, runner, settings
 from .context import ContextArray
 from .device import Exposure
 from .errors import InputTypeError
@@ -114,9 +114,9 @@ class OPU(LinearTransforms, OpuBase):
 
         Parameters
         ----------
-        X : array_like or torch.Tensor, optional
+        X : array_like, torch.Tensor or dask.array.Array, optional
             0/1 data, (n_features,), (batch, n_features) or (batch1, batch2, n_features); its number of ones sets the
-            exposure.
+            exposure. A Dask array is computed to count them, part by part.
         n_features : int, optional
             Features of a vector, if `X` is not given; the exposure is then the device's own.
         packed : bool
@@ -162,7 +162,8 @@ class OPU(LinearTransforms, OpuBase):
     ) -> UserInput | None:
         overrides = Overrides.from_keywords(override)
         validation.flag("online", online)
-        traits, data = describe_fit(X, n_features, packed, is_2d)
+        describe = lazy.describe_lazy_fit if lazy.is_lazy(X) else describe_fit
+        traits, data = describe(X, n_features, packed, is_2d)
         base = self._settings()
         if online and base.no_single_transform:
             raise RuntimeError("online is True, but this device has no online mode (no_single_transform is set).")
@@ -192,7 +193,7 @@ class OPU(LinearTransforms, OpuBase):
 
         Parameters
         ----------
-        X : array_like or torch.Tensor
+        X : array_like, torch.Tensor or dask.array.Array
             0/1 data shaped as in the fit; bool, integers or floats. Without a fit before, `fit1d` is called on it, as
             the drivers before lightonml 1.2 did.
         encoder_cls : class or object, optional
@@ -202,9 +203,9 @@ class OPU(LinearTransforms, OpuBase):
 
         Returns
         -------
-        ContextArray or torch.Tensor
+        ContextArray, torch.Tensor or dask.array.Array
             Counts, uint8 for the default camera, of shape (*batch dimensions, n_components). A tensor, on the same
-            torch device, if `X` was one.
+            torch device, if `X` was one; lazy if `X` was a Dask array.
 
         Raises
         ------
@@ -212,16 +213,26 @@ class OPU(LinearTransforms, OpuBase):
             If the device is closed, or a batch comes in online mode. A RuntimeError and an AssertionError.
         TypeError, ValueError
             If `X` is not what it may be, or holds no vector. The OPU can be used on.
+
+        Notes
+        -----
+        The lazy result of a Dask array has the counts that one call would give now, bit for bit, whatever the chunks,
+        the scheduler or the workers (of one version, on one kind of processor), and each time it is computed: its
+        frames and their time are taken when it is made. Values that are no bits are told when it is computed, and the
+        OPU may be closed by then. Each task uses one thread in other processes. Chunks of the vectors are kept, but
+        those above 32 MiB of input and result are split; the outputs of a vector are one chunk. Encoders and decoders
+        must take each vector by itself: own ones say so by an attribute ``by_vector = True``.
         """
         encoder, bits = self._encode(X, encoder_cls, decoder_cls)
         data = self._data_for(bits)
         assert self._fit is not None
-        return data.like_input(self._decode(self._run(self._fit, data), encoder, decoder_cls))
+        return data.like_input(self._decode(self._run(self._fit, data), encoder, decoder_cls, data.group))
 
     def _data_for(self, bits: Any) -> UserInput:
         """Return the vectors as the fit takes them; without a fit, one is made on them."""
         if self._fit is not None:
-            return UserInput.from_traits(bits, self._fit.traits)
+            traits = self._fit.traits
+            return lazy.LazyInput(bits, traits) if lazy.is_lazy(bits) else UserInput.from_traits(bits, traits)
         data = self._make_fit(bits, None, False, False, False, {})
         assert data is not None
         return data
@@ -235,16 +246,18 @@ class OPU(LinearTransforms, OpuBase):
             if coder is not None:
                 check_coder(name, coder)
         encoder: Any = encoder_cls() if inspect.isclass(encoder_cls) else encoder_cls
+        if lazy.is_lazy(X):
+            return encoder, lazy.encode(X, encoder, decoder_cls)
         return encoder, X if encoder is None else encoder.transform(X)
 
     @staticmethod
-    def _decode(values: Any, encoder: Any, decoder_cls: Any) -> Any:
+    def _decode(values: Any, encoder: Any, decoder_cls: Any, group: int = 1) -> Any:
         if decoder_cls is None:
             return values
         decoder = decoder_cls
         if inspect.isclass(decoder_cls):
             decoder = decoder_cls(**encoder.get_params()) if hasattr(encoder, "get_params") else decoder_cls()
-        return decoder.transform(values)
+        return lazy.decode(values, decoder, group) if lazy.is_lazy(values) else decoder.transform(values)
 
     def _run(self, fit: Fit, data: UserInput) -> ContextArray:
         exposure, n_components, base = self._claim(fit)

@@ -20,6 +20,8 @@ from .context import Context, ContextArray
 from .device import Exposure, OpuDevice
 from .errors import NotReadyError, TooManyComponentsError, warn_outside
 from .formatting import InputRoi, format_of, make_layout
+from .lazy import LazyInput
+from .lazy_jobs import BenchRecipe, CountsJob, IntensityJob, Passes
 from .output_roi import check_roi
 from .settings import Settings, microseconds
 from .types import AcqState, InputRoiStrategy, Roi, Tuple2D, as_member
@@ -268,6 +270,11 @@ def run(
     n = data.n_samples
     largest = max(data.traits.n_features_s, n_out * device.output_dtype.itemsize)
     step = max(1, min(n_samples_by_pass, _PASS_BYTES // largest))
+    if isinstance(data, LazyInput):
+        recipe = BenchRecipe.of(device.bench)
+        passes = Passes.reserve(device.bench, exposure, n, step, int)
+        job = CountsJob(recipe, fit, data.array.shape, exposure, n_out, passes)
+        return data.shown(job, device.output_dtype, n_out * device.output_dtype.itemsize)
     result: np.ndarray | None = None
     if n <= step:
         # One pass: the bench's array is the result.
@@ -327,6 +334,13 @@ def run_linear(
     per_block = linear_reconstruction.frames_needed(linear_reconstruction.BLOCK)
     blocks = max(1, min(n_samples_by_pass, _PASS_BYTES // frame_bytes) // per_block)
     step = blocks * linear_reconstruction.BLOCK
+    if isinstance(data, LazyInput):
+        recipe = BenchRecipe.of(device.bench)
+        passes = Passes.reserve(device.bench, exposure, n, step, linear_reconstruction.frames_needed)
+        job = IntensityJob(
+            recipe, fit, data.array.shape, exposure, n_out, passes, device.black_level_dn, level_dn
+        )  # fmt: skip
+        return data.shown(job, np.dtype(np.float32), n_out * (2 * device.output_dtype.itemsize + 4))
     total = linear_reconstruction.frames_needed(n)
     with acquiring_batch(device, min(total, step)), ProgressBar(total, progress) as bar:
         for first in range(0, n, step):

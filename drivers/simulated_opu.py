@@ -13,6 +13,7 @@ from opusim import validation
 from .compat import OPU
 from .context import Context, ContextArray
 from .errors import InputTypeError
+from .lazy import is_lazy
 from .simulated_device import SimulatedOpuDevice
 from .types import FeaturesFormat, InputRoiStrategy, OutputRescaling
 from .user_input import InputTraits, UserInput, describe_fit
@@ -121,7 +122,7 @@ class SimulatorOPU(OPU):
 
     def _fields(self, X: Any, encoder_cls: Any, decoder_cls: Any) -> tuple[Any, np.ndarray, UserInput, dt.datetime]:
         """Return the encoder, X R for its output, that output, and when this began."""
-        encoder, numbers = self._encode(X, encoder_cls, decoder_cls)
+        encoder, numbers = self._encode(X.compute() if is_lazy(X) else X, encoder_cls, decoder_cls)
         if self._traits is None:
             self._make_fit(numbers, None, False, False, False, {})
         assert self._traits is not None

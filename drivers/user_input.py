@@ -104,6 +104,8 @@ class UserInput:
     ----------
     batch_shape : tuple of int
         Dimensions in front of a vector's: none, one or two.
+    group : int
+        Vectors that belong together, where an encoder made several of one.
 
     Raises
     ------
@@ -112,6 +114,8 @@ class UserInput:
     CallError, ValueError
         If the shape does not fit (a ValueError and an AssertionError), or there is no vector in it.
     """
+
+    group = 1
 
     def __init__(self, array: np.ndarray, traits: InputTraits, torch_device: Any = None) -> None:
         _check_dtype(array, traits.packed)
@@ -185,8 +189,11 @@ class UserInput:
         """Vectors one after the other, (n_samples, *vector_shape); a view wherever there is one."""
         return self.array.reshape(self.n_samples, *self.traits.vector_shape)
 
-    def check_binary(self) -> None:
-        """Raise a ValueError that names the first value that is neither 0 nor 1. All of the input is looked at."""
+    def check_binary(self, first: int = 0, shape: tuple[int, ...] | None = None) -> None:
+        """Raise a ValueError that names the first value that is neither 0 nor 1. All of the input is looked at.
+
+        Where this is a part of an array of a `shape`, its first vector is number `first` of that array.
+        """
         array = self.array
         if self.traits.packed or array.dtype.kind == "b" or not array.size:
             return
@@ -199,10 +206,11 @@ class UserInput:
             part = rows[start : start + step]
             good = (part == 0) | (part == 1)
             if not good.all():
-                where = np.unravel_index(start * rows[0].size + int(good.argmin()), array.shape)
+                place = int(good.argmin())
+                where = np.unravel_index((first + start) * rows[0].size + place, shape or array.shape)
                 index = ", ".join(str(int(i)) for i in where)
                 raise ValueError(
-                    f"X should be binary, but X[{index}] is {array[where]}: it may contain only 0 and 1 "
+                    f"X should be binary, but X[{index}] is {part.flat[place]}: it may contain only 0 and 1 "
                     "(an encoder makes bits of other data)."
                 )
 

@@ -19,6 +19,7 @@ from opusim.layout import MirrorLayout, MirrorPatterns
 from opusim.medium.base import Drift
 from opusim.plan import EXECUTIONS, Region, Shots, memory_budget_bytes
 from opusim.projector import intensity
+from opusim.reserved import ReservedFrames
 
 #: Time that the electronics need between frames, from lightonml's timing rule.
 FRAME_OVERHEAD_S = 50e-6
@@ -222,6 +223,7 @@ class OpticalBench:
         reference_phase_rad: float | np.ndarray | None = None,
         frametime_s: float | None = None,
         progress: Callable[[int], None] | None = None,
+        reserved: ReservedFrames | None = None,
     ) -> np.ndarray:
         """Show formatted patterns and return the first pixels of the region of interest, flat.
 
@@ -237,6 +239,9 @@ class OpticalBench:
             How many of its pixels, in raster order, are wanted; the others are not computed.
         progress : callable, optional
             Told the number of vectors that are done.
+        reserved : ReservedFrames, optional
+            From `reserve`, here or on another bench of the same device and seed: the frames to show them in, with
+            their times in place of `frametime_s`. The clock stays.
 
         Returns
         -------
@@ -249,7 +254,8 @@ class OpticalBench:
         n_pixels = validation.integer("n_pixels", n_pixels, low=1, high=rectangle[2] * rectangle[3])
         layout, bits = checked_mirrors(patterns, self.mirror_shape)
         frametime = self._frametime(frametime_s, rectangle[2], exposure_s)
-        return self._run(layout, bits, self._region(rectangle, n_pixels), exposure_s, frametime, progress, phases)
+        region = self._region(rectangle, n_pixels)
+        return self._run(layout, bits, region, exposure_s, frametime, progress, phases, reserved)
 
     def flat_field(
         self,
@@ -349,19 +355,25 @@ class OpticalBench:
         frametime_s: float,
         progress: Callable[[int], None] | None,
         phases: np.ndarray | None = None,
+        reserved: ReservedFrames | None = None,
     ) -> np.ndarray:
+        n, steps = len(bits), 1 if phases is None else len(phases)
+        shown = slice(None) if reserved is None else reserved.shown(n, steps)
         projector, maps = self._parts.projector(layout, region), self._parts.sensor(region)
         drift = Drift(self.device.medium.decorrelation_time_s)
         if projector.plan.keeps_matrix:
             # Before frames are taken, so that a matrix that cannot be made costs none.
-            projector.matrix(int(drift.state(np.array(self.clock.elapsed_s))))
-        n, steps = len(bits), 1 if phases is None else len(phases)
+            now_s = self.clock.elapsed_s if reserved is None or not n else reserved.times_s()[shown][0]
+            projector.matrix(int(drift.state(np.array(now_s))))
         out = np.empty((n * steps, region.n_pixels), dtype=self.device.camera.dtype)
-        first, start_s = self._reserve(n * steps, frametime_s)
-        frames = first + np.arange(n * steps, dtype=np.int64)
-        times = start_s + frametime_s * np.arange(n * steps)
+        if reserved is None:
+            reserved = self.reserve(n * steps, frametime_s=frametime_s)
+        # Of the whole sequence, then those that are shown: the last bits of a sine may depend on its neighbours.
+        frames, times = reserved.numbers(), reserved.times_s()
         scale = self.device.laser.relative_power(frames, times, seed=self.seed) * self.photons_per_intensity(exposure_s)
-        wave, turned, coherence = self._reference(region, phases, n, frames, times)
+        wave, turned, coherence = self._reference(region, phases, len(frames) // steps, frames, times)
+        frames, times, scale = frames[shown], times[shown], scale[shown]
+        turned = None if turned is None else turned[shown]
         states = drift.state(times[::steps])
         edges = [0, *(np.flatnonzero(np.diff(states)) + 1).tolist(), n] if n else [0]
         for a, b in zip(edges, edges[1:], strict=False):
@@ -401,6 +413,20 @@ class OpticalBench:
                 even, exposure_s=exposure_s, seed=self.seed, frame0=first + i, maps=maps, threads=self.threads
             )[0]
         return out
+
+    def reserve(self, n_frames: int, *, frametime_s: float) -> ReservedFrames:
+        """Take frames and their time now, to show patterns in them later (`transform`), here or on another bench.
+
+        Parameters
+        ----------
+        n_frames : int
+            How many.
+        frametime_s : float
+            Time of each, in seconds.
+        """
+        n = validation.integer("n_frames", n_frames, low=0)
+        time_s = validation.number("frametime_s", frametime_s, low=0.0, high=3600.0)
+        return ReservedFrames(*self._reserve(n, time_s), n, time_s)
 
     def skip_frames(self, n_frames: int, *, frametime_s: float | None = None) -> None:
         """Let frames pass unread, and their time.
