@@ -73,7 +73,7 @@ def _format_of(source: Path) -> str | None:
         with h5py.File(source, "r", locking=False) as file:
             form = file.attrs.get("format")
     except (OSError, RuntimeError, ValueError, KeyError) as error:
-        raise ValueError(f"{source} is damaged or cut short.") from error
+        raise ValueError(f"{source} is damaged or cut short; make it again, or use a backup.") from error
     return form if isinstance(form, str) else None
 
 
@@ -121,6 +121,14 @@ def _report_training(source: Path, figure: Path | None, device: str | None) -> N
     print_run(source, run)
 
 
+def _report_sweep(source: Path, figure: Path | None, device: str | None) -> None:
+    if device is not None:
+        raise ValueError(f"--device is given, but {source} is a sweep; it is for calibrations.")
+    from .cli_sweep import print_sweep
+
+    print_sweep(source, figure)
+
+
 def print_run(source: Path, run: RunFile, *, epochs: bool = True) -> None:
     """Print what a training run was, how far it came, and where its time went.
 
@@ -157,7 +165,7 @@ def print_run(source: Path, run: RunFile, *, epochs: bool = True) -> None:
         if math.isfinite(accuracy):
             table.add_row("accuracy, held out", f"[bold]{100 * accuracy:.2f} %[/bold]")
         table.add_row("accuracy, training", f"{100 * history.train_accuracy[-1]:.2f} %, while learnt")
-        if settings["method"] == "dfa" and math.isfinite(sum(history.alignment_deg[-1])):
+        if settings["method"] == "dfa":
             table.add_row("angles to backpropagation", angles(history.alignment_deg[-1]))
     out.print(table)
     if not len(history):
@@ -224,11 +232,16 @@ def _optimiser_words(run: RunFile) -> str:
 
 
 def angles(degrees: Iterable[float]) -> str:
-    """Return angles as text: 52.1° 48.3°."""
-    return " ".join(f"{angle:.1f}°" for angle in degrees)
+    """Return angles as text: 52.1° 48.3°; "-" where there is none, or only backpropagation's own, which are 0."""
+    shown = list(degrees)
+    if not any(angle > 0 for angle in shown):
+        return "-"
+    return " ".join(f"{angle:.1f}°" if math.isfinite(angle) else "-" for angle in shown)
 
 
 def _epoch_table(history: History) -> Table:
+    from .dfa.losses import loss_text
+
     table = _table("Epochs", "epoch", "loss", "training", "held out", "angles", "wall time")
     for column in table.columns:
         column.justify = "right"
@@ -236,11 +249,15 @@ def _epoch_table(history: History) -> Table:
     for i in sorted({*range(step - 1, len(history), step), 0, len(history) - 1}):
         held_out, degrees = history.validation_accuracy[i], history.alignment_deg[i]
         table.add_row(
-            f"{history.epoch[i]}", f"{history.loss[i]:.4f}", f"{100 * history.train_accuracy[i]:.2f} %",
+            f"{history.epoch[i]}", loss_text(history.loss[i]), f"{100 * history.train_accuracy[i]:.2f} %",
             f"{100 * held_out:.2f} %" if math.isfinite(held_out) else "-",
-            angles(degrees) if math.isfinite(sum(degrees)) else "-", f"{history.total_s[i]:.1f} s",
+            angles(degrees), f"{history.total_s[i]:.1f} s",
         )  # fmt: skip
     return table
 
 
-_REPORTS = {"opusim calibration": _report_calibration, "opusim training run": _report_training}
+_REPORTS = {
+    "opusim calibration": _report_calibration,
+    "opusim training run": _report_training,
+    "opusim sweep": _report_sweep,
+}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +13,8 @@ from .cli import EXIT_INTERRUPTED, ForceOption, _end, _folder_of, _load_device, 
 from .cli_report import angles, print_run
 
 if TYPE_CHECKING:
+    from rich.status import Status
+
     from .dfa.base_trainer import Trainer
     from .dfa.feedback import Feedback
     from .dfa.optimisers import Optimiser
@@ -26,6 +27,7 @@ PROJECTED = ("optical", "gaussian", "noisy")
 # Network and optimiser of the published optical run on MNIST (arXiv 2006.01475: 784-1024-1024-10, tanh), Adam with the
 # values of its paper.
 _HIDDEN, _ACTIVATION, _EPOCHS, _BATCH_SIZE, _OPTIMISER, _DECAY = "1024,1024", "tanh", 20, 128, "adam", 0.85
+_LOSS = "cross_entropy"
 _DEVICE, _MODE, _AVERAGES, _NOISE = "aurora", "auto", 1, 0.1
 # Errors of digital feedback, and of light.
 _ENCODING, _OPTICAL_ENCODING = "float", "ternary"
@@ -36,7 +38,9 @@ _BELONGS = {
     "mode": ("--mode", ("optical",)),
     "averages": ("--averages", ("optical",)),
     "encoding": ("--encoding", PROJECTED),
+    "exposure_us": ("--exposure-us", ("optical",)),
     "noise": ("--noise", ("noisy",)),
+    "bits": ("--bits", ("noisy",)),
 }
 
 
@@ -74,12 +78,14 @@ def train(
         float | None, typer.Option("--momentum", help="sgd: 0.9 by default.", show_default=False)
     ] = None,
     decay: Annotated[float, typer.Option("--decay", help="Factor on the learning rate from epoch to epoch.")] = _DECAY,
+    loss: Annotated[str, typer.Option("--loss", help="cross_entropy or squared_error.")] = _LOSS,
     batch_size: Annotated[int, typer.Option("--batch-size", "-b", help="Samples in a batch.")] = _BATCH_SIZE,
     encoding: Annotated[
         str | None,
         typer.Option(
             "--encoding",
-            help="How errors are shown: ternary, ternary:0.2 (threshold), sign, bits:4, or for digital feedback float; "
+            help="How errors are shown: ternary (nearest), ternary:nearest:0.1 (and least norm), ternary:0.2 "
+            "(fixed threshold), sign, bits:4, or for digital feedback float; "
             f"{_OPTICAL_ENCODING} for optical, {_ENCODING} for others by default.",
             show_default=False,
         ),
@@ -105,10 +111,24 @@ def train(
             "--averages", help=f"optical: frames averaged for a pattern; {_AVERAGES} by default.", show_default=False
         ),
     ] = None,
+    exposure_us: Annotated[
+        float | None,
+        typer.Option(
+            "--exposure-us", help="optical: exposure in microseconds; the device finds one by default.",
+            show_default=False,
+        ),
+    ] = None,
     noise: Annotated[
         float | None,
         typer.Option(
             "--noise", help=f"noisy: sigma over the rms of the signal; {_NOISE} by default.", show_default=False
+        ),
+    ] = None,
+    bits: Annotated[
+        int | None,
+        typer.Option(
+            "--bits", help="noisy: bits that outputs are rounded to, 1 to 16; not rounded by default.",
+            show_default=False,
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the file, with the same options.")] = False,
@@ -136,43 +156,45 @@ def train(
     _check_target(target, resume, force)
 
     with ExitStack() as stack:
-        with err.status("Loading …") as status:
-            from . import dfa
-            from .dfa.checkpoint import read_run
-            from .dfa.tasks import load_task
+        status = stack.enter_context(err.status("Loading …"))
+        from . import dfa
+        from .dfa.checkpoint import check_target, read_run
+        from .dfa.tasks import load_task
 
-            if resume:
-                # A file that cannot be read is told before anything is done.
-                read_run(target)
-            rule = _optimiser(optimiser, learning_rate, momentum)
-            data = load_task(task, limit=limit)
-            network = dfa.MLP([data.x_train.shape[1], *sizes, data.n_classes], activation=activation, seed=seed)
-            bar = stack.enter_context(_TrainingBar())
-            options: dict[str, Any] = {
-                "optimiser": rule, "batch_size": batch_size, "epochs": epochs, "seed": seed,
-                "learning_rate_decay": decay, "label": task, "checkpoint": target, "callback": bar,
-            }  # fmt: skip
-            trainer: Trainer
-            if feedback == "backprop":
-                trainer = dfa.BackpropTrainer(network, **options)
-            elif feedback == "shallow":
-                trainer = dfa.ShallowTrainer(network, **options)
-            else:
-                projection = _feedback(
-                    feedback, data.n_classes, sum(sizes), seed=seed, encoding=encoding, device=device, mode=mode,
-                    averages=averages, noise=noise,
-                )  # fmt: skip
-                if isinstance(projection, dfa.OpticalFeedback):
-                    stack.enter_context(projection.opu)
-                    status.update("Calibrating the device …")
+        check_target(target)
+        if resume:
+            # A file that cannot be read is told before anything is done.
+            read_run(target)
+        rule = _optimiser(optimiser, learning_rate, momentum)
+        data = load_task(task, limit=limit)
+        network = dfa.MLP([data.x_train.shape[1], *sizes, data.n_classes], activation=activation, seed=seed)
+        bar = stack.enter_context(_TrainingBar(status))
+        options: dict[str, Any] = {
+            "optimiser": rule, "batch_size": batch_size, "epochs": epochs, "seed": seed, "loss": loss,
+            "learning_rate_decay": decay, "label": task, "checkpoint": target, "callback": bar,
+        }  # fmt: skip
+        trainer: Trainer
+        if feedback == "backprop":
+            trainer = dfa.BackpropTrainer(network, **options)
+        elif feedback == "shallow":
+            trainer = dfa.ShallowTrainer(network, **options)
+        else:
+            projection = _feedback(
+                feedback, data.n_classes, sum(sizes), seed=seed, encoding=encoding, device=device, mode=mode,
+                averages=averages, exposure_us=exposure_us, noise=noise, bits=bits,
+            )  # fmt: skip
+            trainer = dfa.DFATrainer(network, projection, **options)
+            if isinstance(projection, dfa.OpticalFeedback):
+                stack.enter_context(projection.opu)
+                status.update("Calibrating the device …")
+                # A run that goes on prepares the device itself, once it is known to be the same run.
+                if not resume:
                     projection.prepare()
-                trainer = dfa.DFATrainer(network, projection, **options)
         try:
-            bar.start()
             trainer.fit(data.x_train, data.y_train, validation=(data.x_test, data.y_test), resume=resume)
         except KeyboardInterrupt:
             bar.stop()
-            _end(_interrupted(target, trainer), EXIT_INTERRUPTED)
+            _end(_interrupted(target, trainer, resume), EXIT_INTERRUPTED)
     print_run(target, read_run(target), epochs=False)
     out.print(f"File: {target} (opusim report {target} --figure run.png draws it)", markup=False, soft_wrap=True)
 
@@ -202,7 +224,7 @@ def _optimiser(name: str, learning_rate: float | None, momentum: float | None) -
 
 def _feedback(
     kind: str, n_classes: int, width: int, *, seed: int, encoding: str | None, device: str | None, mode: str | None,
-    averages: int | None, noise: float | None,
+    averages: int | None, exposure_us: float | None, noise: float | None, bits: int | None,
 ) -> Feedback:  # fmt: skip
     """Return the feedback that the options ask for; that of a device is not prepared yet."""
     from . import dfa
@@ -212,7 +234,7 @@ def _feedback(
         return dfa.GaussianFeedback(n_classes, width, seed=seed, encoding=errors)
     if kind == "noisy":
         sigma = _NOISE if noise is None else noise
-        return dfa.NoisyFeedback(n_classes, width, noise=sigma, seed=seed, encoding=errors)
+        return dfa.NoisyFeedback(n_classes, width, noise=sigma, bits=bits, seed=seed, encoding=errors)
     if errors is None:
         raise ValueError(f"--encoding is {encoding!r}, but mirrors show bits only: ternary, sign or bits:NUMBER.")
     from opusim.drivers import OPU
@@ -222,12 +244,15 @@ def _feedback(
     model = _load_device(Device, device or _DEVICE)
     opu = OPU(n_components=width, device=model, seed=seed, linear_mode=mode or _MODE, disable_pbar=True)
     return dfa.OpticalFeedback(
-        opu, width, n_classes=n_classes, encoding=errors, averages=_AVERAGES if averages is None else averages
-    )
+        opu, width, n_classes=n_classes, encoding=errors, averages=_AVERAGES if averages is None else averages,
+        exposure_s=None if exposure_us is None else 1e-6 * exposure_us,
+    )  # fmt: skip
 
 
-def _interrupted(target: Path, trainer: Trainer) -> str:
+def _interrupted(target: Path, trainer: Trainer, resume: bool) -> str:
     done = trainer.checkpoint_epoch
+    if not done and resume:
+        return f"Interrupted before training went on; {target} is as it was."
     if not done:
         return "Interrupted before an epoch was whole; nothing was written."
     return (
@@ -237,16 +262,20 @@ def _interrupted(target: Path, trainer: Trainer) -> str:
 
 
 class _TrainingBar:
-    """A bar on stderr for a whole run, with the time left, and a line above it for each epoch that is done."""
+    """A bar on stderr for a whole run, with the time left, and a line above it for each epoch that is done.
 
-    def __init__(self) -> None:
+    It shows the angles of the last epoch that is done.
+    """
+
+    def __init__(self, status: Status) -> None:
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(),
             TextColumn("left"), console=err,
         )  # fmt: skip
-        self._task = self._bar.add_task("Preparing", total=None)
+        self._task = self._bar.add_task("Training", total=None)
+        self._status = status
         self._done = 0
 
     def __enter__(self) -> _TrainingBar:
@@ -255,34 +284,38 @@ class _TrainingBar:
     def __exit__(self, *exception: object) -> None:
         self.stop()
 
-    def start(self) -> None:
-        """Show it."""
-        self._bar.start()
-
     def stop(self) -> None:
         """Leave it as it stands."""
+        self._status.stop()
         self._bar.stop()
 
     def __call__(self, at: Progress) -> None:
-        """Follow a run."""
+        """Follow a run; with its first batch the bar takes the place of the status."""
         if at.epoch_done:
             self._bar.console.print(_epoch_line(at), markup=False, soft_wrap=True)
             return
+        if not self._done:
+            self._status.stop()
+            self._bar.start()
         self._done += 1
+        known = angles(at.history.alignment_deg[-1]) if len(at.history) else "-"
         # What was done before a resume is no part of the bar: the time left follows from the speed of now.
         self._bar.update(
             self._task, completed=self._done, total=self._done + (at.epochs - at.epoch + 1) * at.steps - at.step,
-            description=f"epoch {at.epoch} of {at.epochs}, {100 * at.accuracy:.1f} % right",
+            description=f"epoch {at.epoch} of {at.epochs}, {100 * at.accuracy:.1f} % right"
+            + (f", angles {known}" if known != "-" else ""),
         )  # fmt: skip
 
 
 def _epoch_line(at: Progress) -> str:
+    from .dfa.losses import loss_text
+
     history = at.history
     parts = [
         f"epoch {at.epoch:{len(str(at.epochs))}} of {at.epochs}",
-        f"loss {history.loss[-1]:.4f}",
+        f"loss {loss_text(history.loss[-1])}",
         f"accuracy {100 * history.validation_accuracy[-1]:.2f} %",
+        f"angles {angles(history.alignment_deg[-1])}",
+        f"{history.total_s[-1]:.1f} s",
     ]
-    if math.isfinite(sum(history.alignment_deg[-1])) and any(history.alignment_deg[-1]):
-        parts.append(f"angles {angles(history.alignment_deg[-1])}")
-    return "   ".join([*parts, f"{history.total_s[-1]:.1f} s"])
+    return "   ".join(parts)

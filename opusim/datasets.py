@@ -9,6 +9,8 @@
 Whatever is read is checked against a known checksum first. ``load("digits")`` needs neither: its
 images come with scikit-learn.
 
+`load_text` looks in the same places for a text.
+
 Image sets have ``x_train, y_train, x_test, y_test`` (uint8). Citation graphs have ``x_data, x_indices,
 x_indptr, x_shape`` (the features as raw CSR arrays), ``edges`` (pairs u < v, each once), ``self_loops``,
 ``labels`` (-1: unlabelled), ``idx_train``, ``idx_val``, ``idx_test`` (the Planetoid split of Yang, Cohen
@@ -32,7 +34,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-__all__ = ["NAMES", "Dataset", "load", "read_idx"]
+__all__ = ["NAMES", "TEXTS", "Dataset", "load", "load_text", "read_idx"]
 
 _TIMEOUT_S = 30.0
 
@@ -194,36 +196,72 @@ def load(name: str, *, progress: bool = False) -> Dataset:
     FileNotFoundError
         If the data set is neither in the folder OPUSIM_DATA nor to be had from the network.
     """
-    if not isinstance(name, str):
-        raise TypeError(f"name is {name!r} ({type(name).__name__}), but it must be one of {', '.join(NAMES)}.")
-    given, name = name, name.lower()
+    name = _known(name, NAMES)
     if name == "digits":
         return _digits()
-    if name not in _SOURCES:
-        raise ValueError(f"name is {given!r}, but it must be one of {', '.join(NAMES)}.")
     source = _SOURCES[name]
-
-    folder = os.environ.get("OPUSIM_DATA")
-    if folder:
-        path = Path(folder).expanduser() / source.file
-        if path.is_file():
-            return _from_archive(name, path, source.sha256)
-        local = f"OPUSIM_DATA is {folder!r}, which holds no file {source.file}"
-    else:
-        local = f"the environment variable OPUSIM_DATA, which may name a folder that holds {source.file}, is not set"
+    path, local = _in_folder(source.file)
+    if path is not None:
+        return _from_archive(name, path, source.sha256)
     if source.remote is None:
         raise FileNotFoundError(
             f"The data set {name!r} was not found: {local}, and it cannot be had from the network, "
             f"because {source.why_no_download}. Set OPUSIM_DATA to a folder that holds {source.file}."
         )
-    try:
+    with _not_found(name, source.file, local, source.remote.base_url):
         return _from_network(name, source.remote, progress)
-    except OSError as error:
-        raise FileNotFoundError(
-            f"The data set {name!r} was not found: {local}, and the download from "
-            f"{urlsplit(source.remote.base_url).netloc} failed ({_what_failed(error)}). "
-            f"Connect to a network, or set OPUSIM_DATA to a folder that holds {source.file}."
-        ) from error
+
+
+# The packed file is that of the folder OPUSIM_DATA; the text itself is the file that its author published.
+_TEXTS = {
+    "tinyshakespeare": (
+        _Source("tinyshakespeare.txt.xz", "21b40ccf4999c004256d116655824719001352dbc22636354d9cd0c645d03a4a"),
+        "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
+        "sha256:86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+    )
+}
+
+TEXTS = tuple(_TEXTS)
+"""Names that `load_text` knows."""
+
+
+def load_text(name: str, *, progress: bool = False) -> str:
+    """Load a text by name.
+
+    Parameters
+    ----------
+    name : str
+        "tinyshakespeare" (A. Karpathy's 1 115 394 characters of Shakespeare's plays, 65 different ones), in any case.
+    progress : bool, optional
+        Whether to show a progress bar (on stderr) while something is downloaded.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    TypeError
+        If `name` is not a string.
+    ValueError
+        If there is no text of that name, or a file's checksum is wrong.
+    FileNotFoundError
+        If the text is neither in the folder OPUSIM_DATA nor to be had from the network.
+    """
+    source, url, checksum = _TEXTS[_known(name, TEXTS)]
+    path, local = _in_folder(source.file)
+    if path is not None:
+        import lzma  # not every build of Python has it
+
+        _check(name.lower(), path, source.sha256)
+        return lzma.decompress(path.read_bytes()).decode("ascii")
+
+    import pooch
+
+    cache = _cache_folder(name.lower())
+    downloader = pooch.HTTPDownloader(progressbar=progress, timeout=_TIMEOUT_S)
+    with _not_found(name.lower(), source.file, local, url), _quiet(pooch.get_logger()):
+        return Path(pooch.retrieve(url, checksum, "input.txt", cache, downloader=downloader)).read_text("ascii")
 
 
 def read_idx(data: bytes) -> np.ndarray:
@@ -259,6 +297,36 @@ def read_idx(data: bytes) -> np.ndarray:
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy()
 
 
+def _known(name: str, names: tuple[str, ...]) -> str:
+    """Return a name in lower case after checking that it is one of `names`."""
+    if not isinstance(name, str):
+        raise TypeError(f"name is {name!r} ({type(name).__name__}), but it must be one of {', '.join(names)}.")
+    if name.lower() not in names:
+        raise ValueError(f"name is {name!r}, but it must be one of {', '.join(names)}.")
+    return name.lower()
+
+
+def _in_folder(file: str) -> tuple[Path | None, str]:
+    """Return the path of a file in the folder OPUSIM_DATA, or None and why there is none."""
+    folder = os.environ.get("OPUSIM_DATA")
+    if not folder:
+        return None, f"the environment variable OPUSIM_DATA, which may name a folder that holds {file}, is not set"
+    path = Path(folder).expanduser() / file
+    return (path, "") if path.is_file() else (None, f"OPUSIM_DATA is {folder!r}, which holds no file {file}")
+
+
+@contextmanager
+def _not_found(name: str, file: str, local: str, url: str) -> Iterator[None]:
+    """Turn a failed download into a sentence that names both places."""
+    try:
+        yield
+    except OSError as error:
+        raise FileNotFoundError(
+            f"The data set {name!r} was not found: {local}, and the download from {urlsplit(url).netloc} failed "
+            f"({_what_failed(error)}). Connect to a network, or set OPUSIM_DATA to a folder that holds {file}."
+        ) from error
+
+
 def _digits() -> Dataset:
     from sklearn.datasets import load_digits
 
@@ -270,7 +338,8 @@ def _digits() -> Dataset:
     return Dataset("digits", arrays)
 
 
-def _from_archive(name: str, path: Path, sha256: str) -> Dataset:
+def _check(name: str, path: Path, sha256: str) -> None:
+    """Raise a ValueError if a file is not the one that is known under this name."""
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256:
@@ -278,6 +347,10 @@ def _from_archive(name: str, path: Path, sha256: str) -> Dataset:
             f"The file {path} is not the data set {name!r}: its sha256 is {found}, but it must be {sha256}. "
             "It may be cut short or of another version."
         )
+
+
+def _from_archive(name: str, path: Path, sha256: str) -> Dataset:
+    _check(name, path, sha256)
     with np.load(path, allow_pickle=False) as archive:
         return Dataset(name, {key: archive[key] for key in archive.files})
 
@@ -285,7 +358,7 @@ def _from_archive(name: str, path: Path, sha256: str) -> Dataset:
 def _from_network(name: str, remote: _Remote, progress: bool) -> Dataset:
     import pooch
 
-    cache = Path(os.environ.get("OPUSIM_CACHE") or pooch.os_cache("opusim")).expanduser() / name
+    cache = _cache_folder(name)
     downloader = pooch.HTTPDownloader(progressbar=progress, timeout=_TIMEOUT_S)
     arrays = {}
     for key, (file, checksum) in remote.files.items():
@@ -304,6 +377,12 @@ def _from_network(name: str, remote: _Remote, progress: bool) -> Dataset:
             )
         arrays[key] = array
     return Dataset(name, arrays)
+
+
+def _cache_folder(name: str) -> Path:
+    import pooch
+
+    return Path(os.environ.get("OPUSIM_CACHE") or pooch.os_cache("opusim")).expanduser() / name
 
 
 @contextmanager

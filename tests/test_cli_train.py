@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from opusim import cli, datasets, dfa, plotting
+from opusim import cli, cli_train, datasets, dfa, plotting
 from opusim.dfa.checkpoint import FORMAT, read_run, write_run
 from opusim.dfa.figure import run_title, time_split, training_figure
+from opusim.dfa.losses import loss_text
 from opusim.dfa.tasks import TASKS, load_task
 
 COMMAND = [sys.executable, "-m", "opusim"]
@@ -44,7 +45,7 @@ def sentence(result: Result, command: str = "train") -> str:
     """The one line of an error; lines of epochs and the bar may come before it."""
     assert result.exit_code == 2, result.output
     assert result.stdout == "" and "Traceback" not in result.stderr
-    lines = [line for line in result.stderr.splitlines() if line.strip() and not re.match("epoch|Preparing", line)]
+    lines = [line for line in result.stderr.splitlines() if line.strip() and not re.match("epoch", line)]
     assert len(lines) == 1 and lines[0].startswith(f"opusim {command}: ") and lines[0].endswith((".", ")"))
     return lines[0]
 
@@ -55,7 +56,7 @@ def same(first: Path, second: Path) -> None:
     assert len(a.parameters) == len(b.parameters)
     assert all(np.array_equal(x, y) for x, y in zip(a.parameters, b.parameters, strict=True))
     for field in dataclasses.fields(a.history):
-        if field.name not in ("network_s", "encoding_s", "device_s", "evaluation_s", "total_s"):
+        if field.name not in ("network_s", "encoding_s", "projection_s", "evaluation_s", "total_s"):
             x, y = getattr(a.history, field.name), getattr(b.history, field.name)
             assert np.array_equal(x, y, equal_nan=True), field.name
     assert a.feedback_state == b.feedback_state
@@ -127,7 +128,8 @@ def test_light_in_the_loop_on_the_default_device(optical):
     ("options", "kind"),
     [
         (["--feedback", "optical", "--device", "ideal", "--mode", "intensity", "--averages", "2"], "optical"),
-        (["--feedback", "noisy", "--noise", "0.3", "--encoding", "bits:3"], "noisy"),
+        (["--feedback", "noisy", "--noise", "0.3", "--encoding", "bits:3", "--bits", "8"], "noisy"),
+        (["--feedback", "optical", "--device", "ideal", "--exposure-us", "50", "--loss", "squared_error"], "optical"),
         (["--feedback", "backprop", "--optimiser", "sgd", "--momentum", "0.5", "--learning-rate", "0.1"], ""),
         (["--feedback", "shallow", "--activation", "relu", "--decay", "0.9"], ""),
     ],
@@ -137,12 +139,20 @@ def test_every_way_of_training(folder, options, kind):
     run = read_run("run.h5")
     assert run.feedback.get("kind", "") == kind and len(run.history) == 1
     text = words(result.stdout)
-    if kind == "optical":
+    if "--exposure-us" in options:
+        assert run.feedback["exposure_s"] == pytest.approx(50e-6) and run.settings["loss"] == "squared_error"
+    elif kind == "optical":
         assert run.feedback["averages"] == 2 and "intensity, mean of 2 frames" in text
     elif kind == "noisy":
-        assert run.feedback["noise"] == 0.3 and "noisy, noise 0.3, seed 0" in text and "bits, bits 3" in text
+        assert (
+            run.feedback["output_bits"] == 8
+            and run.feedback["noise"] == 0.3
+            and "noisy, noise 0.3, seed 0" in text
+            and "bits, bits 3" in text
+        )
     else:
         assert "angles" not in text and "device itself" not in text
+        assert "   angles -   " in result.stderr and "°" not in result.stderr + invoke("report", "run.h5").stdout
         assert run.settings["method"] == options[1]
         assert "sgd, learning rate 0.1, momentum 0.5" in text or "the rate times 0.9 from epoch to epoch" in text
 
@@ -208,6 +218,34 @@ def test_interrupt_says_what_is_kept(folder):
     assert os.listdir(folder) == ["run.h5"]
 
 
+def test_the_bar_keeps_the_last_angles_and_opens_with_the_first_batch():
+    status = cli.err.status("Loading")
+    bar = cli_train._TrainingBar(status)
+    shown = []
+    network = dfa.MLP([64, 24, 16, 10])
+    data = load_task("digits", limit=100)
+
+    def follow(at):
+        assert bar._bar.live.is_started == bool(shown)
+        bar(at)
+        assert bar._bar.live.is_started
+        shown.append((at, bar._bar.tasks[0].description))
+
+    with bar:
+        feedback = dfa.GaussianFeedback(10, 40)
+        dfa.DFATrainer(network, feedback, batch_size=50, epochs=2, callback=follow).fit(data.x_train, data.y_train)
+    known = [text for at, text in shown if not at.epoch_done]
+    assert len(known) == 4 and not any("angles" in text for text in known[:2])
+    angles = " ".join(f"{angle:.1f}°" for angle in shown[-1][0].history.alignment_deg[0])
+    assert all(text.endswith(f"right, angles {angles}") for text in known[2:])
+
+
+def test_large_losses_are_short():
+    assert [loss_text(x) for x in (0.12345, 9999, 123456.0, 1.5e30, np.nan)] == [
+        "0.1235", "9999.0000", "1.235e+05", "1.5e+30", "nan",
+    ]  # fmt: skip
+
+
 def test_a_run_that_is_done_is_told_again(digital):
     path, first = digital
     before = path.read_bytes()
@@ -249,6 +287,12 @@ def test_diverging_stops_with_a_sentence(folder):
         (["--feedback", "gaussian", "--learning-rate", "-1"], "learning_rate is -1"),
         (["--feedback", "gaussian", "--decay", "0"], "learning_rate_decay is 0"),
         (["--feedback", "noisy", "--noise", "-1"], "noise is -1"),
+        (["--feedback", "noisy", "--bits", "0"], "bits is 0"),
+        (["--feedback", "gaussian", "--bits", "8"], "--bits is given, but it is for the feedback noisy"),
+        (["--feedback", "gaussian", "--exposure-us", "9"], "--exposure-us is given, but it is for the feedback opt"),
+        (["--exposure-us", "-1"], "exposure_s is -1e-06"),
+        (["--feedback", "gaussian", "--loss", "hinge"], "loss is 'hinge', but it must be one of 'cross_entropy', "),
+        (["--feedback", "shallow", "--out", "x" * 250 + ".h5"], "the training run cannot be written to"),
         (["--limit", "1349"], "limit is 1349, but it must be a whole number from 1 to 1348"),
         (["--seed", "-1"], "seed is -1"),
         (["--out", "no/run.h5"], "There is no folder no"),
@@ -288,11 +332,14 @@ def test_going_on_with_other_options_is_refused(digital):
     assert path.read_bytes() == before
 
 
-def test_another_device_is_refused_on_going_on(optical, folder):
-    line = sentence(
-        invoke("train", *SMALL, "--epochs", 3, "--device", "ideal", "--out", optical[0], "--resume"),
-    )
+def test_another_device_is_refused_on_going_on(optical, folder, monkeypatch):
+    """And other settings, network, optimiser or data too: before the device is calibrated."""
+    monkeypatch.setattr(dfa.OpticalFeedback, "prepare", lambda feedback: pytest.fail("the device is not needed"))
+    again = ("train", *SMALL, "--epochs", 3, "--out", optical[0], "--resume")
+    line = sentence(invoke(*again, "--device", "ideal"))
     assert "device is 'aurora' in the file, but 'ideal' now" in line and "fingerprint is" in line
+    for option, value in (("--batch-size", 16), ("--hidden", "20,20"), ("--optimiser", "sgd"), ("--limit", 500)):
+        assert "cannot be continued, because it is another run" in sentence(invoke(*again, option, value))
 
 
 # ---------------------------------------------------------------- report
@@ -346,7 +393,8 @@ def test_figure_of_a_baseline_says_why_there_is_no_angle(folder):
         train("--feedback", method, "--epochs", 1, "--out", f"{method}.h5")
         run = read_run(f"{method}.h5")
         assert any(text in t.get_text() for t in training_figure(run).axes[2].texts)
-        assert run_title(run).endswith(", 1 epoch")
+        assert run_title(run).startswith("digits, 64-24-16-10 tanh: ")
+        assert run_title(run).endswith(", seed 0, 1 epoch")
 
 
 def test_parts_of_the_time_are_the_whole(digital):
@@ -368,6 +416,10 @@ def test_files_that_report_refuses(digital, folder):
         ("cut.h5", "cut.h5 is damaged or cut short"), ("empty.h5", "empty.h5 is damaged or cut short"),
     ):  # fmt: skip
         assert message in sentence(invoke("report", source), "report")
+    for source in ("cut.h5", "empty.h5"):
+        with pytest.raises(ValueError, match="make it again, or use a backup") as told:
+            read_run(source)
+        assert sentence(invoke("report", source), "report") == f"opusim report: {told.value}"
     for form in ("opusim diary", None):
         with h5py.File("other.h5", "w") as file:
             if form is not None:

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import http.server
 import logging
+import lzma
 import struct
 import threading
 from collections.abc import Iterator
@@ -244,6 +245,62 @@ def test_graphs_without_the_folder_say_why_there_is_no_download(bare, name):
 def test_unknown_name_lists_the_known_ones(bare, name, error):
     with pytest.raises(error, match="name is .*but it must be one of mnist, fashion-mnist, .*digits"):
         datasets.load(name)
+
+
+@pytest.fixture
+def small_text(monkeypatch: pytest.MonkeyPatch, server) -> str:
+    """Put a small text on the server, and its checksums into the table."""
+    url, folder, _ = server
+    (folder / "input.txt").write_bytes(b"To be,\nor not\n")
+    packed = lzma.compress(b"To be,\nor not\n")
+    (folder / "small.txt.xz").write_bytes(packed)
+    source = datasets._Source("small.txt.xz", hashlib.sha256(packed).hexdigest())
+    checksum = "sha256:" + hashlib.sha256(b"To be,\nor not\n").hexdigest()
+    monkeypatch.setitem(datasets._TEXTS, "tinyshakespeare", (source, url + "input.txt", checksum))
+    return "To be,\nor not\n"
+
+
+def test_text_comes_from_the_folder_else_from_the_network(bare, server, small_text, monkeypatch, capfd):
+    _, folder, asked = server
+    assert datasets.load_text("TinyShakespeare") == small_text
+    assert asked == ["/input.txt"] and (bare / "tinyshakespeare" / "input.txt").is_file()
+    assert datasets.load_text("tinyshakespeare") == small_text and len(asked) == 1  # from the cache
+    monkeypatch.setenv("OPUSIM_DATA", str(folder))
+    (bare / "tinyshakespeare" / "input.txt").unlink()
+    assert datasets.load_text("tinyshakespeare") == small_text and len(asked) == 1
+    assert capfd.readouterr() == ("", "")
+
+
+def test_wrong_text_is_refused(bare, server, small_text, monkeypatch):
+    _, folder, _ = server
+    (folder / "input.txt").write_bytes(b"To be")
+    with pytest.raises(ValueError, match="hash"):
+        datasets.load_text("tinyshakespeare")
+    (folder / "small.txt.xz").write_bytes(b"To be")
+    monkeypatch.setenv("OPUSIM_DATA", str(folder))
+    with pytest.raises(ValueError, match=r"small\.txt\.xz is not the data set 'tinyshakespeare'"):
+        datasets.load_text("tinyshakespeare")
+
+
+def test_missing_text_names_both_places(bare, server, small_text, monkeypatch, tmp_path):
+    (server[1] / "input.txt").unlink()
+    monkeypatch.setenv("OPUSIM_DATA", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"no file small\.txt\.xz, and the download from .* status 404.*OPUSIM"):
+        datasets.load_text("tinyshakespeare")
+
+
+@pytest.mark.parametrize(("name", "error"), [("hamlet", ValueError), (3, TypeError)])
+def test_unknown_text_lists_the_known_ones(bare, name, error):
+    with pytest.raises(error, match="name is .*but it must be one of tinyshakespeare"):
+        datasets.load_text(name)
+
+
+@pytest.mark.data
+def test_tinyshakespeare_of_the_folder_is_the_published_text(data_folder):
+    text = datasets.load_text("tinyshakespeare")
+    assert len(text) == 1_115_394 and len(set(text)) == 65 and text.startswith("First Citizen:\n")
+    checksum = datasets._TEXTS["tinyshakespeare"][2]
+    assert checksum == "sha256:" + hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def test_pooch_keeps_its_log_level(bare, server, small):

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from opusim.dfa.base_trainer import TrainingDivergedError as TrainingDivergedError
+    from opusim.dfa.checkpoint import RunFile as RunFile
+    from opusim.dfa.checkpoint import read_run as read_run
     from opusim.dfa.error_encoding import BitPlaneEncoding as BitPlaneEncoding
     from opusim.dfa.error_encoding import EncodedErrors as EncodedErrors
     from opusim.dfa.error_encoding import ErrorEncoding as ErrorEncoding
@@ -44,6 +46,8 @@ _LAZY = {
     "SignEncoding": "error_encoding",
     "BitPlaneEncoding": "error_encoding",
     "parse_encoding": "error_encoding",
+    "RunFile": "checkpoint",
+    "read_run": "checkpoint",
     "MLP": "network",
     "SGD": "optimisers",
     "Adam": "optimisers",

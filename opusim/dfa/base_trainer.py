@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 
 from opusim import validation as checks
 from opusim.dfa.batch import Batch
-from opusim.dfa.checkpoint import RunFile, check_same_run, read_run, write_run
+from opusim.dfa.checkpoint import RunFile, check_same_run, check_target, read_run, write_run
+from opusim.dfa.error_encoding import LARGEST_ERROR
 from opusim.dfa.history import History
 from opusim.dfa.losses import LOSSES
 from opusim.dfa.network import MLP
@@ -29,7 +30,7 @@ __all__ = ["Trainer", "TrainingDivergedError"]
 
 
 class TrainingDivergedError(RuntimeError):
-    """The loss or a parameter is no longer a finite number.
+    """The loss or a parameter is no longer a finite number, or an error is too large for any feedback.
 
     Attributes
     ----------
@@ -129,6 +130,10 @@ class Trainer(ABC):
             "learning_rate_decay", learning_rate_decay, low=0, low_open=True, high=1
         )
         self.alignment_samples = checks.integer("alignment_samples", alignment_samples, low=0)
+        if checkpoint is not None and not isinstance(checkpoint, (str, os.PathLike)):
+            raise TypeError(
+                f"checkpoint is {checkpoint!r} ({type(checkpoint).__name__}), but it must be the path of a file."
+            )
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
         self.checkpoint_every = checks.integer("checkpoint_every", checkpoint_every, low=1)
         self.progress = checks.flag("progress", progress)
@@ -226,7 +231,7 @@ class Trainer(ABC):
         X: ArrayLike,
         y: ArrayLike,
         *,
-        validation: tuple[ArrayLike, ArrayLike] | None = None,
+        validation: Sequence[ArrayLike] | None = None,
         resume: bool = False,
     ) -> History:
         """Train the network.
@@ -241,7 +246,7 @@ class Trainer(ABC):
             Taken as they are, and converted to the network's dtype batch by batch: scale images yourself.
         y : array_like of int, shape (samples,)
             Labels from 0.
-        validation : tuple of two arrays, optional
+        validation : tuple or list of two arrays, optional
             Samples and labels to measure the accuracy on after each epoch.
         resume : bool, optional
             Whether to go on from the checkpoint. All must be as it was, but for `epochs`, `checkpoint_every`,
@@ -257,23 +262,28 @@ class Trainer(ABC):
             If the data are not what they may be; or if the checkpoint is not one, is damaged, has more than `epochs`
             epochs, or is of other settings, data, network, optimiser or feedback. Nothing has been trained then.
         TrainingDivergedError
-            If the loss or a parameter is no longer finite. The last checkpoint stays as it was.
+            If the loss or a parameter is no longer finite, or an error is beyond what a feedback takes (1e30). The last
+            checkpoint stays as it was.
         OSError
-            If the checkpoint cannot be read or written, for instance on a full disk. The last one stays as it was.
+            If the checkpoint cannot be read or written, for instance on a full disk. The last one stays as it was. That
+            nothing can be written beside it, or that it is a folder, is told before anything is done.
         """
         samples = self._checked("X", X, "y", y)
         held_out = None
         if validation is not None:
-            if not isinstance(validation, tuple) or len(validation) != 2:
-                raise TypeError("validation must be None or a tuple of two arrays (samples, labels).")
+            if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+                given = f"{len(validation)} in it" if isinstance(validation, (tuple, list)) else "it"
+                raise TypeError(
+                    f"validation is a {type(validation).__name__} with {given}, but it must be None or two arrays: "
+                    "(samples, labels)."
+                )
             held_out = self._checked("validation[0]", validation[0], "validation[1]", validation[1])
         self.optimiser.prepare(self.network.parameters(self.first_layer))
         self.history = History.empty(len(self.network.hidden_sizes))
         self.checkpoint_epoch = 0
         described: dict[str, dict[str, Any]] = {}
         if self.checkpoint is not None:
-            if not self.checkpoint.parent.is_dir():
-                raise FileNotFoundError(f"There is no folder {self.checkpoint.parent} for the checkpoint.")
+            check_target(self.checkpoint)
             described = self._describe(samples, held_out)
         if resume:
             self._resume(described)
@@ -318,6 +328,7 @@ class Trainer(ABC):
             batch_loss = batch.run_forward(self.loss)
             if not np.isfinite(batch_loss):
                 raise self._diverged(f"the loss is {batch_loss}", epoch, step)
+            self._check_errors(batch, epoch, step)
             self._fill_hidden_deltas(batch)
             batch.find_gradients()
             self.optimiser.step(parameters, batch.gradients, rate=rate)
@@ -350,17 +361,26 @@ class Trainer(ABC):
         n = min(self.alignment_samples, len(samples))
         if not n:
             return np.full(len(self.network.hidden_sizes), np.nan)
-        return self._angles_deg(self._forward(Samples(samples.X[:n], samples.y[:n])))
+        batch = self._forward(Samples(samples.X[:n], samples.y[:n]))
+        # At the end of the epoch, which the history does not have yet.
+        self._check_errors(batch, len(self.history) + 1, -(-len(samples) // self.batch_size))
+        return self._angles_deg(batch)
+
+    def _check_errors(self, batch: Batch, epoch: int, step: int) -> None:
+        """Raise a TrainingDivergedError if a feedback would refuse the errors; the loss may still be finite."""
+        # The comparison is False for NaN.
+        if self.feedback is not None and not (np.abs(batch.errors) <= LARGEST_ERROR).all():
+            raise self._diverged(f"an error at the output is not finite, or beyond {LARGEST_ERROR:g}", epoch, step)
 
     def _costs(self) -> dict[str, float]:
         """Return what the feedback has cost so far, by the names of the history's fields."""
         if self.feedback is None:
-            return {"encoding_s": 0.0, "device_s": 0.0, "frames": np.nan, "clock_s": np.nan, "energy_j": np.nan}
+            return {"encoding_s": 0.0, "projection_s": 0.0, "frames": np.nan, "clock_s": np.nan, "energy_j": np.nan}
         costs = self.feedback.costs
         device = {"frames": costs.frames, "clock_s": costs.device_s, "energy_j": costs.device_j}
         return {
             "encoding_s": costs.encoding_s,
-            "device_s": costs.projection_s,
+            "projection_s": costs.projection_s,
             **{name: np.nan if value is None else float(value) for name, value in device.items()},
         }
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import secrets
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -26,10 +27,10 @@ from opusim.files import replacing
 if TYPE_CHECKING:
     import h5py
 
-__all__ = ["FORMAT", "RunFile", "check_same_run", "read_run", "write_run"]
+__all__ = ["FORMAT", "RunFile", "check_same_run", "check_target", "read_run", "write_run"]
 
 FORMAT = "opusim training run"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 Description = dict[str, Any]
 # Fields of a RunFile that are kept as JSON text: descriptions, of texts, flags and numbers.
@@ -153,8 +154,39 @@ def write_run(path: str | os.PathLike[str], run: RunFile) -> None:
             out.flush()
             os.fsync(out.fileno())
     except OSError as error:
-        # A write does not know its file's name, and the temporary one says nothing to the user.
-        raise OSError(error.errno, f"{error.strerror}; the training run cannot be written to", str(target)) from error
+        raise _unwritten(error, target) from error
+
+
+def check_target(path: str | os.PathLike[str]) -> None:
+    """Say at once, not after an epoch, that a training run cannot be written: a file is made beside it and removed.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file that is to be written or replaced; it is not touched.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError
+        If its folder is not there, or it is a folder itself.
+    OSError
+        If nothing can be written in the folder.
+    """
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {target.parent} for the checkpoint {target.name}.")
+    if target.is_dir():
+        raise IsADirectoryError(f"{target} is a folder, but it must be the name of a file.")
+    try:
+        # As long a name as that of `replacing`, which a file system may refuse too.
+        tempfile.NamedTemporaryFile(prefix=f".{target.stem}.", suffix=target.suffix, dir=target.parent).close()
+    except OSError as error:
+        raise _unwritten(error, target) from error
+
+
+def _unwritten(error: OSError, target: Path) -> OSError:
+    # A write does not know its file's name, and the temporary one says nothing to the user.
+    return OSError(error.errno, f"{error.strerror}; the training run cannot be written to", str(target))
 
 
 def _arrays(run: RunFile) -> dict[str, np.ndarray]:
@@ -216,7 +248,7 @@ def read_run(path: str | os.PathLike[str]) -> RunFile:
     magic = b"\x89HDF\r\n\x1a\n"
     with path.open("rb") as raw:
         begin = raw.read(len(magic))
-    damaged = f"{path} is damaged or cut short; train again, or take a copy of it."
+    damaged = f"{path} is damaged or cut short; make it again, or use a backup."
     if begin != magic:
         # Of the signature itself there may be a part, or nothing.
         raise ValueError(

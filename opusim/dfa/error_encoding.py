@@ -17,8 +17,11 @@ from numpy.typing import ArrayLike
 from opusim import validation
 
 SCALES = ("batch", "vector")
-_LARGEST = 1e30
-_SPELLINGS = "'float', 'ternary' (the nearest), 'ternary:THRESHOLD', 'ternary:THRESHOLD:SCALE', 'sign' or 'bits:NUMBER'"
+LARGEST_ERROR = 1e30  # norms stay finite in float32
+_SPELLINGS = (
+    "'float', 'ternary' (the nearest), 'ternary:nearest:LEAST_NORM', 'ternary:THRESHOLD', 'ternary:THRESHOLD:SCALE', "
+    "'sign' or 'bits:NUMBER'"
+)
 
 
 def checked_errors(errors: ArrayLike, n_classes: int | None = None) -> np.ndarray:
@@ -48,12 +51,12 @@ def checked_errors(errors: ArrayLike, n_classes: int | None = None) -> np.ndarra
         raise ValueError(f"errors has the shape {array.shape}, but it must have at least one class.")
     with np.errstate(over="ignore"):
         array = np.ascontiguousarray(array, dtype=np.float32)
-    allowed = np.abs(array) <= _LARGEST  # False for NaN
+    allowed = np.abs(array) <= LARGEST_ERROR  # False for NaN
     if not allowed.all():
         row, column = np.argwhere(~allowed)[0]
         raise ValueError(
             f"errors[{row}, {column}] is {array[row, column]}, but every error must be a finite number of at most "
-            f"{_LARGEST:g}."
+            f"{LARGEST_ERROR:g}."
         )
     return array
 
@@ -99,11 +102,14 @@ class NearestTernaryEncoding:
     large number and many small ones: it becomes a single -1, and one frame. A fixed threshold near 1 / n_classes shows
     the accidents of the small ones instead, and training begins with noise.
 
+    Factor and threshold are each vector's own. Published optical experiments used one fixed threshold for all errors:
+    that is `TernaryEncoding`.
+
     Parameters
     ----------
     least_norm : float
-        Errors of at most this norm are not shown, in units of the error. Samples that the network knows cost no frames
-        then; on MNIST a norm of 0.05 saves more than half of them and costs no accuracy.
+        Errors of at most this norm are not shown, in units of the error: samples that the network knows cost no frames
+        then. Measured: see benchmarks/RESULTS.md.
 
     Notes
     -----
@@ -160,17 +166,22 @@ class TernaryEncoding:
     threshold : float
         Largest abs(e) that counts as nothing, at least 0, in units of the error.
     scale : {"batch", "vector"}
-        "batch": one factor for the batch, sum of norm(e) over sum of norm(t), so that the mean norm is kept. "vector":
-        norm(e_i) / norm(t_i) for each, so that the norm of every vector that is shown is kept.
+        "vector": norm(e_i) / norm(t_i) for each, so that the norm of every vector that is shown is kept. "batch": one
+        factor for the batch, sum of norm(e) over sum of norm(t), so that the mean norm is kept.
 
     Notes
     -----
+    "batch" is the formula of docs/physics.md, section 3, E norm(e) / E norm(t), with the means over the batch. A vector
+    without an error above the threshold counts in the first mean, and has norm(t) = 0 in the second: when few vectors
+    pass, they carry the norm of all. If one of 128 passes, it is shown with the norms of all 128 added up. With
+    "vector" what does not pass is lost, and what does pass is as large as it was.
+
     Ternary errors on two binary frames: Launay et al., Hardware Beyond Backpropagation (arXiv:2012.06373) and Light in
     the Loop (arXiv:2006.01475), whose threshold is not published.
     """
 
     threshold: float = 0.1
-    scale: str = "batch"
+    scale: str = "vector"
 
     def __post_init__(self) -> None:
         """Check the parameters."""
@@ -336,8 +347,8 @@ def parse_encoding(text: str) -> ErrorEncoding | None:
     Parameters
     ----------
     text : str
-        "float" (no encoding), "ternary" (the nearest), "ternary:0.1" (fixed threshold), "ternary:0.1:vector" (and
-        scale), "sign" or "bits:4".
+        "float" (no encoding), "ternary" or "ternary:nearest" (the nearest), "ternary:nearest:0.05" (and least norm),
+        "ternary:0.1" (fixed threshold), "ternary:0.1:batch" (and scale), "sign" or "bits:4".
 
     Returns
     -------
@@ -361,8 +372,8 @@ def parse_encoding(text: str) -> ErrorEncoding | None:
             return SignEncoding()
         if name == "bits" and len(rest) == 1:
             return BitPlaneEncoding(int(rest[0]))
-        if name == "ternary" and not rest:
-            return NearestTernaryEncoding()
+        if name == "ternary" and (not rest or rest[0] == "nearest") and len(rest) <= 2:
+            return NearestTernaryEncoding(*map(float, rest[1:]))
         if name == "ternary" and len(rest) <= 2:
             return TernaryEncoding(float(rest[0]), *rest[1:])
     except ValueError as error:

@@ -269,13 +269,14 @@ class NoisyFeedback(GaussianFeedback):
         return {**super().describe(), "kind": "noisy", "noise": self.noise, "output_bits": bits, "seed": self.seed}
 
 
-def checked_encoding(encoding: Any) -> ErrorEncoding | None:
+def checked_encoding(encoding: Any, *, none_allowed: bool = True) -> ErrorEncoding | None:
     """Return `encoding` if it is None or can encode; a TypeError sentence otherwise."""
     # A text has `encode` too.
     if encoding is not None and not all(callable(getattr(encoding, name, None)) for name in ("encode", "describe")):
         raise TypeError(
-            f"encoding is {encoding!r} ({type(encoding).__name__}), but it must be None or an object with `encode` and "
-            "`describe`, for instance opusim.dfa.TernaryEncoding()."
+            f"encoding is {encoding!r} ({type(encoding).__name__}), but it must be {'None or ' if none_allowed else ''}"
+            "an encoding object, for instance opusim.dfa.TernaryEncoding(); opusim.dfa.parse_encoding makes one of a "
+            "text."
         )
     return encoding
 

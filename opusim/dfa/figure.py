@@ -34,7 +34,7 @@ _UNRELATED_DEG = 90.0
 
 
 def run_title(run: RunFile) -> str:
-    """Return what was trained and how, in a line.
+    """Return what was learnt and how, in a line.
 
     Parameters
     ----------
@@ -44,7 +44,10 @@ def run_title(run: RunFile) -> str:
     method = str(run.settings["method"])
     how = _METHODS.get(method) or f"direct feedback alignment, {run.feedback['kind']} feedback"
     device = f" ({run.feedback['device']})" if "device" in run.feedback else ""
-    return f"{run.network['sizes']} {run.network['activation']}: {how}{device}, {counted(len(run.history), 'epoch')}"
+    what = f"{run.settings['label']}, " if run.settings["label"] else ""
+    network = f"{run.network['sizes']} {run.network['activation']}"
+    epochs = counted(len(run.history), "epoch")
+    return f"{what}{network}: {how}{device}, seed {run.settings['seed']}, {epochs}"
 
 
 def time_split(history: History) -> dict[str, float]:
@@ -64,7 +67,7 @@ def time_split(history: History) -> dict[str, float]:
     parts = {
         "network": history.network_s,
         "encoding of errors": history.encoding_s,
-        "projection": history.device_s,
+        "projection": history.projection_s,
         "evaluation": history.evaluation_s,
     }
     parts["all else"] = history.total_s - np.sum(list(parts.values()), axis=0)
@@ -111,7 +114,11 @@ def _accuracy(axes: Axes, run: RunFile) -> None:
     ):
         if np.isfinite(values).any():
             axes.plot(run.history.epoch, 100 * values, **line, **_MARKERS, label=f"{name}: {100 * values[-1]:.2f} %")
-    axes.legend(loc="lower right", title="after the last epoch", handlelength=3.0).set_in_layout(False)
+    # Room above, for curves that leave none.
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(bottom, top + 0.35 * (top - bottom))
+    axes.set_yticks([tick for tick in axes.get_yticks() if bottom <= tick <= 100])
+    axes.legend(loc="best", title="after the last epoch", handlelength=3.0).set_in_layout(False)
     _epochs(axes, run.history)
 
 
@@ -136,14 +143,14 @@ def _alignment(axes: Axes, run: RunFile) -> None:
         axes.plot(run.history.epoch, column, **_LINES[layer % len(_LINES)], **_MARKERS, label=label)
     axes.axhline(_UNRELATED_DEG, color=INK, lw=0.9, ls=":")
     axes.annotate(
-        "unrelated", (1, _UNRELATED_DEG), xycoords=("axes fraction", "data"), xytext=(-2, 1), ha="right", va="bottom",
-        **_POINTS,
+        # Beside the panel: within it there are curves.
+        "unrelated", (1, _UNRELATED_DEG), xycoords=("axes fraction", "data"), xytext=(4, 0), va="center", **_POINTS,
     )  # fmt: skip
     axes.set_yticks(range(0, 181, 15))
     # Room above for the legend.
     rows = -(-angles.shape[1] // 2)
     axes.set_ylim(0, max(100.0, float(np.nanmax(angles)) + 5) + 5 + 10 * rows)
-    axes.legend(loc="upper left", ncols=2, handlelength=3.0).set_in_layout(False)
+    axes.legend(loc="best", ncols=2, handlelength=3.0).set_in_layout(False)
     _epochs(axes, run.history)
 
 

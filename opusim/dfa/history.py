@@ -31,7 +31,7 @@ class History:
         Wall time in the network: forward, errors, gradients, optimiser.
     encoding_s : ndarray of float64, shape (epochs,)
         Wall time in encoding errors for the feedback.
-    device_s : ndarray of float64, shape (epochs,)
+    projection_s : ndarray of float64, shape (epochs,)
         Wall time in projecting them: on the device, simulated or not, or by a matrix.
     evaluation_s : ndarray of float64, shape (epochs,)
         Wall time in validation and alignment, without their projections, which count above.
@@ -40,7 +40,8 @@ class History:
     frames : ndarray of float64, shape (epochs,)
         Frames that the device showed, those for the alignment included; NaN if the feedback has none.
     clock_s : ndarray of float64, shape (epochs,)
-        Seconds on the device's own clock: what the real one would have taken; NaN if there is no clock.
+        Seconds that the real device would have taken, by the clock of the simulated one: no wall time. NaN if there is
+        no clock.
     energy_j : ndarray of float64, shape (epochs,)
         Joules the real device would have used; NaN if not known.
 
@@ -56,7 +57,7 @@ class History:
     alignment_deg: np.ndarray
     network_s: np.ndarray
     encoding_s: np.ndarray
-    device_s: np.ndarray
+    projection_s: np.ndarray
     evaluation_s: np.ndarray
     total_s: np.ndarray
     frames: np.ndarray

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["LOSSES", "errors_and_loss"]
+__all__ = ["LOSSES", "errors_and_loss", "loss_text"]
 
 LOSSES = ("cross_entropy", "squared_error")
 
@@ -41,3 +41,8 @@ def errors_and_loss(loss: str, logits: np.ndarray, labels: np.ndarray, errors: n
     errors /= sums
     errors[rows, labels] -= 1
     return float(np.sum(np.log(sums[:, 0].astype(np.float64)) - of_label))
+
+
+def loss_text(loss: float) -> str:
+    """Return a loss for the reader: four decimals, or four digits from 10,000 on."""
+    return f"{loss:.4f}" if loss < 1e4 else f"{loss:.4g}"

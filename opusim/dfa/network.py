@@ -53,7 +53,7 @@ class MLP:
 
     Parameters
     ----------
-    sizes : sequence of int
+    sizes : sequence or array of int
         Numbers of units: inputs, hidden layers, classes. At least two numbers.
     activation : {"tanh", "relu"}, optional
         The function f.
@@ -89,8 +89,15 @@ class MLP:
     """
 
     def __init__(
-        self, sizes: Sequence[int], *, activation: str = "tanh", seed: int = 0, dtype: DTypeLike = np.float32
+        self,
+        sizes: Sequence[int] | np.ndarray,
+        *,
+        activation: str = "tanh",
+        seed: int = 0,
+        dtype: DTypeLike = np.float32,
     ) -> None:
+        if isinstance(sizes, np.ndarray):
+            sizes = sizes.tolist()
         if isinstance(sizes, str) or not isinstance(sizes, Sequence) or len(sizes) < 2:
             raise ValueError(
                 f"sizes is {sizes!r}, but it must be at least two whole numbers: inputs, hidden layers, classes."
@@ -98,7 +105,10 @@ class MLP:
         self.sizes = tuple(validation.integer(f"sizes[{i}]", size, low=1) for i, size in enumerate(sizes))
         self.activation = validation.choice("activation", activation, ("tanh", "relu"))
         self.seed = validation.integer("seed", seed, low=0)
-        self.dtype = np.dtype(dtype)
+        try:
+            self.dtype = np.dtype(dtype)
+        except TypeError:
+            raise ValueError(f"dtype is {dtype!r}, but it must be float32 or float64.") from None
         if self.dtype not in (np.float32, np.float64):
             raise ValueError(f"dtype is {self.dtype}, but it must be float32 or float64.")
         self.weights: list[np.ndarray] = []
@@ -276,7 +286,11 @@ class MLP:
         """Copy parameters into the network, in the order of `parameters`; ValueError if they do not fit."""
         own = self.parameters()
         if [a.shape for a in arrays] != [a.shape for a in own] or any(a.dtype != self.dtype for a in arrays):
-            raise ValueError(f"The parameters given do not fit a network of the sizes {self.sizes} in {self.dtype}.")
+            given_text = ", ".join(f"{a.dtype}{a.shape}" for a in arrays) or "none"
+            raise ValueError(
+                f"The parameters given ({given_text}) do not fit a network of the sizes {self.sizes} in {self.dtype}, "
+                f"whose shapes are {', '.join(str(a.shape) for a in own)}."
+            )
         for mine, given in zip(own, arrays, strict=True):
             mine[...] = given
 

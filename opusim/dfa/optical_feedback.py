@@ -105,7 +105,7 @@ class OpticalFeedback:
             raise ValueError(
                 "encoding is None, but mirrors show bits only: it must be, for instance, NearestTernaryEncoding()."
             )
-        checked_encoding(encoding)
+        checked_encoding(encoding, none_allowed=False)
         self.encoding = encoding
         self.averages = validation.integer("averages", averages, low=1)
         self.calibrate = validation.flag("calibrate", calibrate)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from opusim.dfa.history import History
+from opusim.dfa.losses import loss_text
 
 __all__ = ["Bar", "Progress"]
 
@@ -59,7 +60,7 @@ class Bar:
             bar.update()
             return
         history = progress.history
-        told = {"loss": f"{history.loss[-1]:.4f}", "training": f"{history.train_accuracy[-1]:.2%}"}
+        told = {"loss": loss_text(history.loss[-1]), "training": f"{history.train_accuracy[-1]:.2%}"}
         if not np.isnan(history.validation_accuracy[-1]):
             told["validation"] = f"{history.validation_accuracy[-1]:.2%}"
         if not np.isnan(history.alignment_deg[-1]).all():

@@ -28,7 +28,7 @@ from opusim.dfa.trainer import BackpropTrainer, DFATrainer, ShallowTrainer
 
 SIZES = (6, 8, 7, 4)
 METHODS = ("dfa", "backprop", "shallow")
-WALL_TIMES = {"network_s", "encoding_s", "device_s", "evaluation_s", "total_s"}
+WALL_TIMES = {"network_s", "encoding_s", "projection_s", "evaluation_s", "total_s"}
 # What a new process needs to make the same run; `make` is the same as in this file.
 PRELUDE = """
     import os, signal, sys
@@ -180,7 +180,7 @@ def test_a_file_gives_back_what_was_written(tmp_path):
     X, _ = held_out()
     assert np.array_equal(run.trained_network().predict(X), trainer.network.predict(X))
     with h5py.File(path) as file:
-        assert file.attrs["format"] == "opusim training run" and file.attrs["format_version"] == 1
+        assert file.attrs["format"] == "opusim training run" and file.attrs["format_version"] == 2
         assert file.attrs["created"] == run.created and run.created.endswith("+00:00")
 
 
@@ -312,7 +312,7 @@ def test_a_file_cut_short_at_any_place_is_refused(run_path):
     content = run_path.read_bytes()
     for length in [0, 1, 7, 8, 9, 100, 511, 512, 2000, len(content) // 2, len(content) - 1]:
         run_path.write_bytes(content[:length])
-        with pytest.raises(ValueError, match="run.h5 is damaged or cut short"):
+        with pytest.raises(ValueError, match="run.h5 is damaged or cut short; make it again, or use a backup"):
             read_run(run_path)
 
 
@@ -351,10 +351,34 @@ def test_foreign_files_are_refused(run_path):
         read_run(run_path)
 
 
+@pytest.mark.parametrize(("name", "error"), [("", IsADirectoryError), ("x" * 250 + ".h5", OSError)])
+def test_a_target_that_cannot_be_written_is_told_before_anything_is_done(tmp_path, name, error):
+    """A folder, or a name that no file system takes (255 bytes with what is added)."""
+    trainer = make(tmp_path / name)
+    trainer.feedback.project = lambda errors: pytest.fail("nothing may be projected")
+    with pytest.raises(error, match="is a folder|the training run cannot be written to"):
+        fit(trainer)
+    assert os.listdir(tmp_path) == []
+
+
+def test_looking_for_room_leaves_nothing(tmp_path):
+    """Neither a file of its own nor a change of the one that is there."""
+    path = tmp_path / "run.h5"
+    path.write_text("mine")
+    checkpoint.check_target(path)
+    assert os.listdir(tmp_path) == ["run.h5"] and path.read_text() == "mine"
+
+
+@pytest.mark.parametrize("path", [5, True, b"run.h5"])
+def test_a_checkpoint_is_a_path(path):
+    with pytest.raises(TypeError, match="checkpoint is .*, but it must be the path of a file"):
+        make(path)
+
+
 def test_another_version_is_refused(run_path):
     with h5py.File(run_path, "r+") as file:
-        file.attrs["format_version"] = 2
-    with pytest.raises(ValueError, match="format version 2, but this opusim .* reads 1"):
+        file.attrs["format_version"] = 3
+    with pytest.raises(ValueError, match="format version 3, but this opusim .* reads 2"):
         read_run(run_path)
 
 

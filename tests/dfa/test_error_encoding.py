@@ -218,6 +218,14 @@ def test_bit_planes_of_levels_are_exact():
     assert np.array_equal(encoded.weights.toarray(), [[4, -4, 2, 1, -1, 0], [0, 0, 0, 0, 0, 1], [0] * 6])
 
 
+def test_few_vectors_that_pass():
+    """By themselves they keep their norm; with one factor for the batch they carry that of all (docs/physics.md)."""
+    errors = np.full((8, 4), 0.05, np.float32)
+    errors[0] = [0.9, 0, 0, 0]
+    assert np.allclose(TernaryEncoding(0.1).encode(errors).decoded()[0], [0.9, 0, 0, 0])
+    assert np.allclose(TernaryEncoding(0.1, "batch").encode(errors).decoded()[0], [0.9 + 7 * 0.1, 0, 0, 0])
+
+
 # ------------------------------------------------------------------ texts
 
 
@@ -226,6 +234,8 @@ def test_bit_planes_of_levels_are_exact():
     [
         ("float", None), ("ternary", NearestTernaryEncoding()), ("ternary:0.25", TernaryEncoding(0.25)),
         ("ternary:0:vector", TernaryEncoding(0.0, "vector")), ("sign", SignEncoding()), ("bits:6", BitPlaneEncoding(6)),
+        ("ternary:nearest", NearestTernaryEncoding()), ("ternary:nearest:0.2", NearestTernaryEncoding(0.2)),
+        ("ternary:0.1:batch", TernaryEncoding(0.1, "batch")),
     ],
 )  # fmt: skip
 def test_texts(text, encoding):
@@ -235,7 +245,8 @@ def test_texts(text, encoding):
 @pytest.mark.parametrize(
     "text",
     ["", "Ternary", "ternary:", "ternary:a", "ternary:nan", "ternary:-1", "ternary:inf", "ternary:0.1:row",
-     "ternary:0.1:vector:1", "sign:1", "bits", "bits:", "bits:0", "bits:17", "bits:2.5", "float:32", "identity"],
+     "ternary:0.1:vector:1", "ternary:nearest:", "ternary:nearest:x", "ternary:nearest:-1", "ternary:nearest:0:1",
+     "sign:1", "bits", "bits:", "bits:0", "bits:17", "bits:2.5", "float:32", "identity"],
 )  # fmt: skip
 def test_bad_texts(text):
     with pytest.raises(ValueError, match="encoding is .*but it must be 'float', 'ternary'"):

@@ -66,9 +66,9 @@ def test_load_parameters_copies():
     network.load_parameters(other.parameters())
     other.weights[0][...] = 0
     assert np.array_equal(network.weights[1], other.weights[1]) and network.weights[0].all()
-    with pytest.raises(ValueError, match="do not fit a network of the sizes"):
+    with pytest.raises(ValueError, match=r"given \(float32\(5, 7\), float32\(5,\), .*do not fit a network of the"):
         network.load_parameters(MLP([7, 5, 3]).parameters())
-    with pytest.raises(ValueError, match="do not fit .* float32"):
+    with pytest.raises(ValueError, match="given .*float64.* do not fit .* float32"):
         network.load_parameters(MLP(SIZES, dtype=np.float64).parameters())
 
 
@@ -176,6 +176,11 @@ def test_a_bad_logit_shows_in_the_loss(loss, bad):
 # -------------------------------------------------------------------------------------------------- bad input
 
 
+def test_sizes_may_be_an_array():
+    network = MLP(np.array([8, 16, 3]))
+    assert network.sizes == (8, 16, 3) and network.describe() == MLP([8, 16, 3]).describe()
+
+
 @pytest.mark.parametrize("sizes", [[], [5], "784", 784, None])
 def test_sizes_are_at_least_two_numbers(sizes):
     with pytest.raises(ValueError, match="sizes is .* at least two whole numbers"):
@@ -189,6 +194,9 @@ def test_sizes_are_at_least_two_numbers(sizes):
         ({"sizes": [4, 2.5]}, TypeError, r"sizes\[1\] is 2.5"),
         ({"activation": "sigmoid"}, ValueError, "activation is 'sigmoid', but it must be one of 'tanh', 'relu'"),
         ({"seed": -1}, ValueError, "seed is -1"),
+        ({"sizes": np.array([8.0, 16.0])}, TypeError, r"sizes\[0\] is 8.0"),
+        ({"sizes": np.array(8)}, ValueError, "sizes is 8, but it must be at least two"),
+        ({"dtype": "foo"}, ValueError, "dtype is 'foo', but it must be float32 or float64"),
         ({"dtype": np.float16}, ValueError, "dtype is float16, but it must be float32 or float64"),
     ],
 )

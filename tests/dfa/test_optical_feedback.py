@@ -70,6 +70,14 @@ def stated_noise(feedback, encoding, errors):
     return feedback.relative_noise * np.sqrt(weights.power(2).sum() / len(errors))
 
 
+def test_an_encoding_is_no_text():
+    with pytest.raises(
+        TypeError, match="encoding is 'ternary' .* must be an encoding object, .*parse_encoding"
+    ) as told:
+        feedback_on(encoding="ternary")
+    assert "None" not in str(told.value)
+
+
 # ------------------------------------------------------------------ a device and its digital twin
 
 

@@ -10,6 +10,8 @@ import pytest
 from scipy import stats
 
 from opusim import datasets
+from opusim.dfa.checkpoint import read_run
+from opusim.dfa.error_encoding import NearestTernaryEncoding, TernaryEncoding
 from opusim.dfa.feedback import Costs, GaussianFeedback
 from opusim.dfa.losses import errors_and_loss
 from opusim.dfa.network import MLP
@@ -330,7 +332,7 @@ def test_no_alignment_without_samples_and_none_needed_for_backprop():
     assert sum(len(errors) for errors in feedback.seen) == 40
     history = BackpropTrainer(double_network(), epochs=2).fit(X, y)
     assert np.array_equal(history.alignment_deg, np.zeros((2, 2)))
-    assert np.isnan(history.frames).all() and not history.device_s.any()
+    assert np.isnan(history.frames).all() and not history.projection_s.any()
 
 
 def test_an_update_of_zero_has_no_angle():
@@ -350,8 +352,8 @@ def test_the_parts_of_an_epoch_are_within_it():
     feedback = Slow(random_feedback().matrix)
     history = DFATrainer(double_network(), feedback, batch_size=10, epochs=2).fit(X, y, validation=(X, y))
     np.testing.assert_allclose(history.encoding_s, 5 * 0.008)
-    np.testing.assert_allclose(history.device_s, 5 * 0.012)
-    parts = history.network_s + history.encoding_s + history.device_s + history.evaluation_s
+    np.testing.assert_allclose(history.projection_s, 5 * 0.012)
+    parts = history.network_s + history.encoding_s + history.projection_s + history.evaluation_s
     # The five calls sleep at least as long as they say, outside of network and evaluation.
     assert (parts <= history.total_s).all() and (history.network_s > 0).all() and (history.evaluation_s > 0).all()
 
@@ -401,6 +403,37 @@ def test_a_run_that_diverges_says_where(method):
     with pytest.raises(TrainingDivergedError, match=told) as raised:
         make(method, network, **options).fit(X, y)
     assert raised.value.epoch == 1 and 2 <= raised.value.step <= 8 and raised.value.checkpoint is None
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("encoding", [None, NearestTernaryEncoding(), TernaryEncoding()], ids=repr)
+def test_errors_no_feedback_takes_are_told_as_diverging(tmp_path, encoding):
+    """A logit of 1e35 has a squared error of 5e69, which is finite in double precision: the error is what is too large.
+
+    The check comes before the feedback, in the first step and in the measurement of the angles alike.
+    """
+    X, y = samples(dtype=np.float32)
+    for first, where in ((1e35, "epoch 1, step 1"), (None, "epoch 3, step 4")):
+        path = tmp_path / f"{first}.h5"
+        network = MLP(SIZES)
+        feedback = GaussianFeedback(4, 15, encoding=encoding)
+
+        def grow(at, network=network):
+            # After the last batch of the epoch: only the angles are left.
+            if (at.epoch, at.step) == (3, 4) and not at.epoch_done:
+                network.biases[-1][0] = 1e35
+
+        options = {"loss": "squared_error", "batch_size": 10, "epochs": 4, "checkpoint": path, "callback": grow}
+        if first is not None:
+            network.biases[-1][0] = first
+        trainer = DFATrainer(network, feedback, optimiser=SGD(1e-3), **options)
+        with pytest.raises(TrainingDivergedError, match=f"{where}: an error at the output is .* 1e\\+30") as raised:
+            trainer.fit(X, y)
+        if first is None:
+            assert (raised.value.epoch, raised.value.step, raised.value.checkpoint) == (3, 4, path)
+            assert read_run(path).epochs_done == 2
+        else:
+            assert raised.value.checkpoint is None and feedback.costs.vectors == 0
 
 
 class BreaksLate(MatrixFeedback):
@@ -467,10 +500,16 @@ def test_bad_data_are_refused_before_anything_is_trained(change, error, message)
     assert all(np.array_equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("validation", [np.zeros((3, 6)), (np.zeros((3, 6)),), [1, 2]])
+@pytest.mark.parametrize("validation", [np.zeros((3, 6)), (np.zeros((3, 6)),), [1, 2, 3]])
 def test_validation_is_a_pair(validation):
-    with pytest.raises(TypeError, match="validation must be None or a tuple of two arrays"):
+    with pytest.raises(TypeError, match="validation is a .*, but it must be None or two arrays"):
         BackpropTrainer(MLP(SIZES)).fit(*samples(), validation=validation)
+
+
+def test_validation_may_be_a_list():
+    X, y = samples()
+    first, second = (BackpropTrainer(MLP(SIZES), epochs=1).fit(X, y, validation=kind([X, y])) for kind in (list, tuple))
+    assert np.array_equal(first.validation_accuracy, second.validation_accuracy)
 
 
 @pytest.mark.parametrize(
