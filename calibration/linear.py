@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from opusim import validation
+from opusim.demodulation import field_of_clipped
 from opusim.layout import MirrorLayout, MirrorPatterns
 
 from .bench_protocol import Bench, Roi, dark_frames, elapsed_s, saturation_dn
@@ -28,7 +29,6 @@ _PHASE_PIXELS = 8000
 _CLIPPED_SHARE = 0.07
 # Below this share of the mean reference a pixel is left out.
 _DARK_REFERENCE = 0.05
-_NEWTON_STEPS = 8
 
 
 @dataclass(frozen=True)
@@ -125,46 +125,11 @@ def demodulate(record: LinearRecord, frames: np.ndarray) -> np.ndarray:
     vector, pixel = np.nonzero(saturated_pixels(bursts, record.full_scale_dn, axis=1))
     if len(vector):
         counts = bursts[vector, :, pixel].astype(np.float64)
-        field[vector, pixel] = _field_of_clipped(
+        field[vector, pixel] = field_of_clipped(
             counts - record.dark_dn[pixel, None], counts >= record.full_scale_dn, amplitude[pixel],
             record.actual_rad, record.coherence, field[vector, pixel],
         )  # fmt: skip
     return field.astype(np.complex64, copy=False)
-
-
-def _field_of_clipped(
-    light: np.ndarray,
-    clipped: np.ndarray,
-    amplitude: np.ndarray,
-    phases: np.ndarray,
-    coherence: float,
-    start: np.ndarray,
-) -> np.ndarray:
-    """Fields (n,) of bursts with saturated frames, from the others and the known reference.
-
-    With |R| and the coherence c known, I_k = |S|^2 / c^2 + |R|^2 + 2 |R| Re(S exp(-i d_k)) for the field S that the
-    fringes show has two unknowns a burst, so that two frames are enough; a saturated one only says that I_k is not
-    below full scale. Least squares by Gauss and Newton, damped.
-    """
-    cosine, sine = np.cos(phases), np.sin(phases)
-    r = amplitude.astype(np.float64)[:, None]
-    own = 1 / coherence**2
-    x, y = start.real.astype(np.float64), start.imag.astype(np.float64)
-    for _ in range(_NEWTON_STEPS):
-        model = own * (x[:, None] ** 2 + y[:, None] ** 2) + r**2 + 2 * r * (x[:, None] * cosine + y[:, None] * sine)
-        rest = light - model
-        # A saturated frame counts only while the model is below what it shows at least.
-        rest[clipped & (rest < 0)] = 0
-        used = ~clipped | (rest > 0)
-        along_x = (2 * own * x[:, None] + 2 * r * cosine) * used
-        along_y = (2 * own * y[:, None] + 2 * r * sine) * used
-        xx, yy, xy = (along_x**2).sum(axis=1), (along_y**2).sum(axis=1), (along_x * along_y).sum(axis=1)
-        damping = 1e-3 * (xx + yy) + 1e-12
-        xx, yy = xx + damping, yy + damping
-        gx, gy = (along_x * rest).sum(axis=1), (along_y * rest).sum(axis=1)
-        determinant = xx * yy - xy**2
-        x, y = x + (yy * gx - xy * gy) / determinant, y + (xx * gy - xy * gx) / determinant
-    return x + 1j * y
 
 
 def measure_linear(

@@ -34,9 +34,9 @@ _LAZY = {
     "OpticalBench": "opusim.bench",
     "Camera": "opusim.camera",
 }
-_MODULES = ("calibration", "datasets", "drivers", "plotting")
+_MODULES = ("calibration", "datasets", "dfa", "drivers", "plotting", "sweep")
 
-__all__ = ["Camera", "Device", "OPU", "OpticalBench", "__version__", "calibration", "datasets", "drivers", "plotting"]
+__all__ = ["Camera", "Device", "OPU", "OpticalBench", "__version__", *_MODULES]
 
 
 def __getattr__(name: str) -> Any:

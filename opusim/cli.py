@@ -269,11 +269,15 @@ def presets() -> None:
 @command("info")
 def info(
     device: Annotated[str, typer.Argument(help="Preset or path of a TOML file.")] = "aurora",
+    elapsed: Annotated[
+        float, typer.Option("--elapsed", help="Seconds since the medium was fitted or calibrated, for its drift.")
+    ] = 60.0,
 ) -> None:
     """Tell what a device is, and what limits its outputs at its working point."""
     from .bench import OpticalBench
     from .config import Device
-    from .noise_budget import dark_level_dn, noise_at_level, noise_terms
+    from .noise_budget import dark_level_dn, error_budget, noise_at_level, noise_terms
+    from .noise_table import fill_error_table
 
     model = _load_device(Device, device)
     exposure_s = model.operation.exposure_s
@@ -302,6 +306,15 @@ def info(
     out.print(facts)
     if not saturated and budget.variance_dn2():
         out.print(_budget_table("Noise there, averaged over the speckle", budget))
+    if not saturated and budget.level_dn > dark_level_dn(model, exposure_s):
+        modes = ("intensity", "linear") if model.reference.present else ("intensity",)
+        budgets = [error_budget(model, mode, elapsed_s=elapsed) for mode in modes]
+        if any(one.total > 1e-9 for one in budgets):
+            shares = _table(f"Error of an output by source, {elapsed:g} s after the fit (share of the mean square)")
+            fill_error_table(shares, budgets)
+            out.print(shares)
+            if any(one.share(name) < -5e-4 for one in budgets for name in one.errors):
+                out.print("A share below 0: without that source the error would be larger.")
     out.print("DN (digital number) is one grey level of the camera.")
     if saturated:
         out.print(
@@ -465,4 +478,4 @@ class _progress:
 
 
 # Commands of other files, which need the decorator above.
-from . import cli_calibrate, cli_report, cli_run, cli_train  # noqa: E402, F401
+from . import cli_calibrate, cli_report, cli_run, cli_sweep, cli_train  # noqa: E402, F401

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from scipy import special
@@ -23,8 +23,17 @@ from .theory import speckle_contrast
 if TYPE_CHECKING:
     from opusim.camera import Camera
     from opusim.config import Device
+    from opusim.noise_sources import ErrorBudget
 
-__all__ = ["NoiseBudget", "NoiseTerm", "dark_level_dn", "level_distribution", "noise_at_level", "noise_terms"]
+__all__ = [
+    "NoiseBudget",
+    "NoiseTerm",
+    "dark_level_dn",
+    "error_budget",
+    "level_distribution",
+    "noise_at_level",
+    "noise_terms",
+]
 
 Kind = Literal["temporal", "fixed"]
 
@@ -196,6 +205,39 @@ def noise_terms(device: Device, n_on: int, exposure_s: float) -> NoiseBudget:
 
     level_dn = OpticalBench(device).expected_level_dn(n_on, exposure_s)
     return noise_at_level(device, float(level_dn), exposure_s, speckle=True)
+
+
+def error_budget(device: Device, mode: str = "intensity", **circumstances: Any) -> ErrorBudget:
+    """Parts of each source in the error of an output, in closed form, relative to the variance of outputs.
+
+    Parameters
+    ----------
+    device : Device, str or Path
+        The device, a preset's name, or the path of a TOML file.
+    mode : {"intensity", "linear"}
+        What an output is: a count, or a field measured by phase-shifting holography.
+    **circumstances
+        share_on, exposure_s, elapsed_s, n_steps, frametime_s, roi: as for `noise_sources.working_point`.
+
+    Returns
+    -------
+    ErrorBudget
+        What counts as an error is said in `opusim.noise_sources`, the formulas and where they come from in
+        `opusim.noise_intensity` and `opusim.noise_linear`. `noise_measured.measured_error_budget` finds the same by
+        switching each source off on a bench.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not what it may be, there is no reference arm for the linear mode, or no light.
+    """
+    from .noise_intensity import intensity_errors
+    from .noise_linear import linear_errors
+    from .noise_sources import ErrorBudget, working_point
+
+    point = working_point(device, mode, **circumstances)
+    errors, whole = linear_errors(point) if point.mode == "linear" else intensity_errors(point)
+    return ErrorBudget(point, errors, whole, measured=False)
 
 
 def level_distribution(device: Device, mean_dn: float, exposure_s: float, edges: np.ndarray) -> np.ndarray:

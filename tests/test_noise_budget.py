@@ -6,9 +6,12 @@ import math
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from opusim import cli
 from opusim.config import Device
-from opusim.noise_budget import level_distribution, noise_at_level, noise_terms
+from opusim.noise_budget import error_budget, level_distribution, noise_at_level, noise_terms
+from opusim.noise_figure import noise_budget
 
 AURORA = Device.load("aurora")
 EXPOSURE_S = 400e-6
@@ -140,3 +143,73 @@ def test_level_must_not_be_below_the_dark(level_dn):
 def test_unknown_source_is_named():
     with pytest.raises(ValueError, match="name is 'thermal'.*must be one of shot noise, "):
         noise_at_level(AURORA, 21.6, EXPOSURE_S).share("thermal")
+
+
+# ---------------------------------------------------------------- shares of the error of an output: figure, command
+
+
+def test_figure_shows_every_source_that_counts():
+    budgets = [error_budget(AURORA), error_budget(AURORA, "linear")]
+    axes = noise_budget(budgets)
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert set(names) == {
+        name for one in budgets for name in one.errors if abs(one.share(name)) >= 1e-3
+    }  # fmt: skip
+    assert names[-1] == "shot noise" and "%" in axes.get_xlabel()  # the largest on top
+    texts = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert texts[0].startswith("aurora, intensity, 400 µs: error 15 %") and "linear, 4 x " in texts[1]
+    for bars, one in zip(axes.containers, budgets, strict=True):
+        widths = dict(zip(names, (bar.get_width() for bar in bars), strict=True))
+        assert widths["shot noise"] == pytest.approx(100 * one.share("shot noise"))
+    hatches = [bars[0].get_hatch() for bars in axes.containers]
+    assert len(set(hatches)) == len(hatches)  # told apart without colour
+
+
+def test_figure_draws_on_given_axes_and_takes_one_budget():
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    assert noise_budget(error_budget("ideal"), axes) is axes
+    assert [text.get_text() for text in axes.texts] == ["no error"]
+    with pytest.raises(ValueError, match="budget holds 0 budgets"):
+        noise_budget([])
+    with pytest.raises(ValueError, match="budget holds 5 budgets"):
+        noise_budget(5 * [error_budget("ideal")])
+
+
+def info(*arguments: str) -> str:
+    result = CliRunner().invoke(cli.app, ["info", *arguments], env={"COLUMNS": "120"})
+    assert result.exit_code == 0, result.output
+    return " ".join("".join(" " if "\u2500" <= c <= "\u257f" else c for c in result.stdout).split())
+
+
+def test_info_prints_the_shares_of_both_modes():
+    text = info()
+    for mode in ("intensity", "linear"):
+        assert error_budget(AURORA, mode).rms > 0 and f"{mode}, " in text
+    shares = [100 * error_budget(AURORA, mode).share("shot noise") for mode in ("intensity", "linear")]
+    assert f"shot noise {shares[0]:.1f} % {shares[1]:.1f} %" in text
+    assert "A share below 0" in text and "60 s after the fit" in text and "decorrelation 0 % 0 %" in text
+
+
+def test_info_tells_what_an_hour_does():
+    text = info("--elapsed", "3600")
+    share = 100 * error_budget(AURORA, elapsed_s=3600.0).share("decorrelation")
+    assert share > 10 and f"decorrelation {share:.1f} %" in text
+
+
+def test_info_of_a_device_without_reference_or_noise_or_light(tmp_path):
+    for name, table, inside in (
+        ("plain", "[reference]\nrelative_amplitude = 0.0\n", True),
+        ("dark", "[laser]\npower_w = 0.0\n", False),
+    ):
+        path = tmp_path / f"{name}.toml"
+        path.write_text(f'preset = "aurora"\nname = "{name}"\n{table}')
+        text = info(str(path))
+        assert ("Error of an output by source" in text) == inside and "linear, " not in text
+    assert "Error of an output" not in info("ideal")
+
+
+def test_info_refuses_a_time_before_the_fit():
+    result = CliRunner().invoke(cli.app, ["info", "--elapsed", "-1"])
+    assert result.exit_code == 2 and "elapsed_s is -1.0" in result.stderr

@@ -1,0 +1,89 @@
+"""The figure of a noise budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .noise_sources import SOURCES, ErrorBudget
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["noise_budget"]
+
+# Told apart by hatch as well as by shade.
+_LOOKS: tuple[dict[str, Any], ...] = (
+    {"color": "#14213d"},
+    {"color": "#9fb3c8", "hatch": "///", "edgecolor": "#14213d"},
+    {"color": "white", "hatch": "...", "edgecolor": "#14213d"},
+    {"color": "#b5541c", "hatch": "xxx", "edgecolor": "white"},
+)
+
+
+def noise_budget(budget: ErrorBudget | Sequence[ErrorBudget], ax: Axes | None = None) -> Axes:
+    """Draw the shares of each source in the error of an output.
+
+    Parameters
+    ----------
+    budget : ErrorBudget or sequence of ErrorBudget
+        One, or up to four to be compared: two modes, closed form and measured, two devices.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; the axes of a new figure by default.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Sources from the largest share down; those below a thousandth in all budgets are left out.
+
+    Raises
+    ------
+    ValueError
+        If there is no budget, or more than four.
+    """
+    budgets = [budget] if isinstance(budget, ErrorBudget) else list(budget)
+    if not 1 <= len(budgets) <= len(_LOOKS):
+        raise ValueError(f"budget holds {len(budgets)} budgets, but it must be one, or two to {len(_LOOKS)}.")
+    if ax is None:
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(7.0, 4.5))
+        figure.set_layout_engine("constrained")
+        ax = figure.subplots()
+    shares = {name: [100 * b.share(name) if name in b.errors else 0.0 for b in budgets] for name in SOURCES}
+    names = sorted(
+        (name for name in SOURCES if np.max(np.abs(shares[name])) >= 0.1), key=lambda name: max(shares[name])
+    )
+    height = 0.8 / len(budgets)
+    places = np.arange(len(names))
+    for i, one in enumerate(budgets):
+        widths = [shares[name][i] for name in names]
+        middle = places + 0.4 - (i + 0.5) * height
+        bars = ax.barh(middle, widths, height=0.92 * height, label=_title(one), **_LOOKS[i])
+        # A zero has no sign; a source that a mode does not have gets no number.
+        labels = [
+            f"{round(width, 1) + 0.0:.1f}" if name in one.errors else ""
+            for name, width in zip(names, widths, strict=True)
+        ]
+        ax.bar_label(bars, labels=labels, padding=3, fontsize=8)
+    ax.axvline(0, color="#14213d", lw=0.8)
+    ax.set_yticks(places, names)
+    ax.margins(x=0.12)
+    ax.set_xlabel("share of the mean square error of an output (%)")
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+    if names:
+        ax.legend(loc="lower right", frameon=False, fontsize=9)
+    else:
+        ax.annotate("no error", (0.5, 0.5), xycoords="axes fraction", ha="center", va="center")
+    return ax
+
+
+def _title(budget: ErrorBudget) -> str:
+    point = budget.point
+    steps = f"{point.n_steps} x " if point.mode == "linear" else ""
+    how = "measured" if budget.measured else "closed form"
+    error = f"error {100 * budget.rms:.2g} %"
+    return f"{point.device.name}, {point.mode}, {steps}{1e6 * point.exposure_s:.0f} µs: {error} ({how})"

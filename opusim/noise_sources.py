@@ -1,0 +1,298 @@
+"""What can be wrong with an output: the sources of error, how each is switched off, and a budget of them.
+
+The error of outputs y is counted against the outputs t that the same device (the same medium, features and sensor)
+gives when every source here is off. What is a scale or an offset common to all outputs is no error: with r the
+correlation of y with t over vectors and pixels,
+
+    error = 1 / |r|^2 - 1,
+
+the mean square of what the best line through t leaves of y, over the variance that it explains. For noise that is
+independent of the signal this is the variance of the noise over that of the speckle. A source's part is by how much
+the error falls when it alone is switched off; the parts of independent sources add up to the whole. A part can be
+below zero: a saturated frame of a burst is left out, and the fit that does without it uses what is known of the
+reference, which makes it the better one.
+
+Two things are not as plain. A pixel that averages over its area is compared with the points on it: its part is the
+error of the noise-free average against the intensity (or the field) at points, and all other parts are against that
+average. And rounding and the two ends of the grey scale are one thing in a camera, `quantise`; here the source
+"quantisation" is rounding alone, and "saturation" is both ends of the scale and the full well.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from . import validation
+from .medium.base import Drift
+
+if TYPE_CHECKING:
+    from .config import Device
+
+__all__ = ["MODES", "SOURCES", "ErrorBudget", "WorkingPoint", "sources_of", "without", "working_point"]
+
+Mode = Literal["intensity", "linear"]
+MODES = ("intensity", "linear")
+
+SOURCES: dict[str, tuple[str, ...]] = {
+    "shot noise": ("shot noise",),
+    "read noise": ("read noise",),
+    "quantisation": ("quantisation",),
+    "saturation": ("full well",),
+    "PRNU": ("PRNU",),
+    "DSNU": ("DSNU",),
+    "dark current": ("dark current", "hot pixels"),
+    "laser power": ("laser power noise",),
+    "decorrelation": ("decorrelation",),
+    "reference phase": ("phase jitter", "vibration"),
+    "off-state leakage": ("off-state leakage",),
+    "pixel integration": ("pixel integration",),
+}
+"""Sources of error, and the switches of `Device.imperfections` that turn each off. The slow drifts of laser and
+reference are none: a common scale or turn, which is no error, or which the anchors of a linear transform take off."""
+
+_MIDDLE = 64  # rows and columns of the region in the middle of the sensor
+
+
+@dataclass(frozen=True)
+class WorkingPoint:
+    """A device and the circumstances of an output. Made by `working_point`.
+
+    Attributes
+    ----------
+    device : Device
+    mode : "intensity" or "linear"
+        What an output is: a count, or a field measured by phase-shifting holography.
+    share_on : float
+        Share of the mirrors (of the features) that are on.
+    exposure_s : float
+        Exposure of a frame in seconds.
+    elapsed_s : float
+        Time since the state of the medium that outputs are compared with, in seconds.
+    n_steps : int
+        Frames of a burst in linear mode; 1 in intensity mode.
+    frametime_s : float
+        Time from one frame to the next in seconds.
+    roi : tuple of int
+        Region of the sensor: (row, column, n_rows, n_columns).
+    """
+
+    device: Device
+    mode: Mode
+    share_on: float
+    exposure_s: float
+    elapsed_s: float
+    n_steps: int
+    frametime_s: float
+    roi: tuple[int, int, int, int]
+
+    @property
+    def electrons_per_intensity(self) -> float:
+        """Electrons in a pixel for the light of one average mirror."""
+        from .bench import OpticalBench
+
+        photons = OpticalBench(self.device, threads=1).photons_per_intensity(self.exposure_s)
+        return photons * self.device.camera.quantum_efficiency
+
+    @property
+    def leakage(self) -> float:
+        """Intensity of an off mirror over that of the same mirror on."""
+        # A measured matrix is that of the features' changes.
+        return 0.0 if self.device.medium.kind == "measured" else self.device.dmd.off_amplitude**2
+
+    @property
+    def dark_e(self) -> float:
+        """Electrons that a pixel gathers in the dark, averaged over ordinary and hot pixels."""
+        camera = self.device.camera
+        hot = camera.hot_pixel_fraction
+        return (camera.dark_current_e_per_s * (1 - hot) + camera.hot_pixel_dark_e_per_s * hot) * self.exposure_s
+
+    @property
+    def full_scale_dn(self) -> float:
+        """Count from which a pixel is taken as saturated; inf for a camera that returns floats.
+
+        The end of the scale, or, where the full well comes first, four standard deviations below its level, as
+        `opusim.calibration.bench_protocol.saturation_dn` finds it.
+        """
+        camera = self.device.camera
+        if not camera.quantise:
+            return math.inf
+        well = camera.black_level_dn + camera.gain_dn_per_e * camera.full_well_e
+        width = math.sqrt(camera.gain_dn_per_e**2 * (camera.read_noise_e**2 + camera.dsnu_e**2) + 1 / 12)
+        return float(min(camera.full_scale_dn, math.floor(well - 4 * width) if math.isfinite(well) else math.inf))
+
+    @property
+    def field_correlation(self) -> float:
+        """Correlation of the field with that of the state it is compared with, in the medium's own steps of time."""
+        drift = Drift(self.device.medium.decorrelation_time_s)
+        time_s = drift.time(int(drift.state(np.array(self.elapsed_s))))
+        if not time_s:
+            return 1.0
+        loss = (time_s / drift.decorrelation_time_s) ** 2
+        if self.device.medium.kind == "phase_screens":
+            # exp(-K sigma^2 (1 - rho)) with the screens' correlation rho (`PhaseScreenMedium.screen_phase`).
+            strength = self.device.medium.n_screens * self.device.medium.phase_std_rad**2
+            loss = -strength * math.expm1(-loss / strength) if strength else 0.0
+            ballistic = self.device.medium.ballistic_fraction
+            return ballistic + (1 - ballistic) * math.exp(-loss)
+        return math.exp(-loss)
+
+
+@dataclass(frozen=True)
+class ErrorBudget:
+    """Parts of the sources in the error of an output, relative to the variance of outputs.
+
+    Attributes
+    ----------
+    point : WorkingPoint
+        Device and circumstances.
+    errors : dict of float
+        By how much the error falls when a source is off, by its name; in the order of `SOURCES`.
+    whole : float
+        The error with all sources at once (that of pixel integration added).
+    measured : bool
+        Whether it was measured on a bench (True) or comes from closed forms.
+    """
+
+    point: WorkingPoint
+    errors: Mapping[str, float]
+    whole: float
+    measured: bool
+
+    @property
+    def total(self) -> float:
+        """Sum of all parts."""
+        return math.fsum(self.errors.values())
+
+    @property
+    def rms(self) -> float:
+        """Root of the error with all sources: rms error over the spread of outputs."""
+        return math.sqrt(max(self.whole, 0.0))
+
+    def share(self, source: str) -> float:
+        """Part of a source in the sum of all; 0 if there is no error.
+
+        Raises
+        ------
+        ValueError
+            If there is no source of that name.
+        """
+        if source not in self.errors:
+            raise ValueError(f"source is {source!r}, but it must be one of {', '.join(self.errors)}.")
+        return self.errors[source] / self.total if self.total else 0.0
+
+
+def working_point(
+    device: Device,
+    mode: str = "intensity",
+    *,
+    share_on: float = 0.5,
+    exposure_s: float | None = None,
+    elapsed_s: float = 60.0,
+    n_steps: int = 4,
+    frametime_s: float | None = None,
+    roi: tuple[int, int, int, int] | None = None,
+) -> WorkingPoint:
+    """Fill in and check the circumstances of an output.
+
+    Parameters
+    ----------
+    device : Device, str or Path
+        The device, a preset's name, or the path of a TOML file.
+    mode : {"intensity", "linear"}
+        What an output is. "linear": the field S conj(R) / |R| from a burst of frames under equal steps of the
+        reference's phase, by least squares at the phases that the shifter makes, as `OPU.linear_transform` measures it.
+    share_on : float, optional
+        Share of the mirrors that are on, above 0 and up to 1.
+    exposure_s : float, optional
+        Exposure in seconds. By default the device's own; in linear mode the one at which a burst in fourteen has a
+        saturated frame, which is what the driver's calibration looks for.
+    elapsed_s : float, optional
+        Time since the state of the medium that outputs are compared with (a calibration, a fit), in seconds.
+    n_steps : int, optional
+        Frames of a burst, in linear mode, at least 3.
+    frametime_s : float, optional
+        Time from one frame to the next; the driver's by default.
+    roi : tuple of int, optional
+        Region of the sensor, (row, column, n_rows, n_columns); by default 64 x 64 pixels in its middle.
+
+    Returns
+    -------
+    WorkingPoint
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not what it may be, there is no reference arm for the linear mode, or no light.
+    """
+    from .bench import OpticalBench
+    from .bench_input import checked_roi
+    from .config import Device
+    from .noise_light import usual_exposure_s
+
+    device = Device.load(device)
+    validation.choice("mode", mode, MODES)
+    linear = mode == "linear"
+    if linear and not device.reference.present:
+        raise ValueError(
+            "mode is 'linear', but this device has no reference arm: it must be 'intensity', or "
+            "reference.relative_amplitude above 0."
+        )
+    share_on = validation.number("share_on", share_on, low=0.0, high=1.0, low_open=True)
+    elapsed_s = validation.number("elapsed_s", elapsed_s, low=0.0, high=1e9)
+    n_steps = validation.integer("n_steps", n_steps, low=3, high=1000) if linear else 1
+    rows, columns = device.camera.shape
+    if roi is None:
+        height, width = min(rows, _MIDDLE), min(columns, _MIDDLE)
+        roi = ((rows - height) // 2, (columns - width) // 2, height, width)
+    roi = checked_roi(roi, device.camera.shape)
+    if exposure_s is not None:
+        exposure_s = validation.number("exposure_s", exposure_s, low=0.0, high=3600.0, low_open=True)
+    asked: dict[str, Any] = {"share_on": share_on, "elapsed_s": elapsed_s, "n_steps": n_steps, "roi": roi}
+    own = device.operation.exposure_s
+    point = WorkingPoint(device, "linear" if linear else "intensity", exposure_s=own, frametime_s=0.0, **asked)
+    if not point.electrons_per_intensity > 0:
+        raise ValueError("There is no light at the camera (laser.power_w, medium.transmission), so no output either.")
+    if exposure_s is None:
+        exposure_s = usual_exposure_s(point) if linear else own
+    least_s = OpticalBench(device, threads=1).minimum_frametime_s(roi[2], exposure_s)
+    if frametime_s is None:
+        frametime_s = least_s if linear else max(least_s, device.operation.frametime_s)
+    else:
+        frametime_s = validation.number("frametime_s", frametime_s, low=least_s * (1 - 1e-9), high=3600.0)
+    return WorkingPoint(device, point.mode, exposure_s=exposure_s, frametime_s=frametime_s, **asked)
+
+
+def sources_of(point: WorkingPoint) -> tuple[str, ...]:
+    """Return the sources that there are in a mode: without a reference its phase is none."""
+    return tuple(name for name in SOURCES if point.mode == "linear" or name != "reference phase")
+
+
+def without(device: Device, sources: Collection[str]) -> Device:
+    """Return the device with some sources switched off.
+
+    Parameters
+    ----------
+    device : Device
+        The device.
+    sources : collection of str
+        Names of `SOURCES`. For "quantisation" and "saturation" the camera returns floats, not rounded and not
+        clipped: whoever reads them rounds or clips.
+
+    Raises
+    ------
+    ValueError
+        If there is no source of a name.
+    """
+    switches = device.imperfections()
+    changes: dict[str, Any] = {}
+    for source in sources:
+        for name in SOURCES[validation.choice("source", source, tuple(SOURCES))]:
+            changes.update(switches[name])
+    if "saturation" in sources:
+        changes.update(switches["quantisation"])
+    return device.evolve(**changes)

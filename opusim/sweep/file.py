@@ -1,0 +1,216 @@
+"""A sweep in one HDF5 file.
+
+The file is small. After each point it is made whole in memory, written under a temporary name and renamed, so that a
+process that is killed at any time leaves a whole file. Only the process that runs the sweep writes it.
+
+``points`` holds the outcomes as JSON text, exact to the last bit, an empty text for a point that was not run yet;
+``metrics`` holds the same numbers as an array, for other programs. The group ``run`` holds what may differ between two
+runs of one sweep: when, how long each point took, tracebacks and warnings.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import opusim
+from opusim.files import replacing
+from opusim.sweep.points import Number
+from opusim.sweep.result import Header, Outcome, SweepResult
+
+if TYPE_CHECKING:
+    import h5py
+
+__all__ = ["FORMAT", "read_sweep", "write_sweep", "writing"]
+
+FORMAT = "opusim sweep"
+FORMAT_VERSION = 1
+_MAGIC = b"\x89HDF\r\n\x1a\n"
+
+
+def write_sweep(path: str | os.PathLike[str], result: SweepResult) -> None:
+    """Write a sweep, in place of an older file of that name.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    result : SweepResult
+        What goes into it.
+
+    Raises
+    ------
+    OSError
+        If the disk is full or the folder cannot be written. It names the file; an older file stays as it was.
+    """
+    import h5py
+
+    target = Path(path)
+    shape = len(result.settings), len(result.seeds)
+    points, notes = np.full(shape, "", dtype=object), np.full(shape, "", dtype=object)
+    seconds = np.full(shape, np.nan)
+    for place, outcome in result.outcomes.items():
+        points[place], seconds[place] = outcome.to_json(), outcome.seconds
+        if outcome.traceback or outcome.warnings:
+            notes[place] = json.dumps({"traceback": outcome.traceback, "warnings": outcome.warnings})
+    # In memory: a full disk then shows in a plain write, not inside the HDF5 library. HDF5 tells such files apart by
+    # name, so two threads must not share one.
+    with h5py.File(f"in memory {secrets.token_hex(8)}", "w", driver="core", backing_store=False, libver="v108") as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["format_version"] = FORMAT_VERSION
+        file.attrs["opusim_version"] = opusim.__version__
+        file.attrs["device_fingerprint"] = result.header.fingerprint
+        file.attrs["results_sha256"] = result.digest()
+        text = h5py.string_dtype()
+        # Datasets, not attributes, which hold 64 KiB at most.
+        file.create_dataset("sweep", data=result.header.to_json(), dtype=text)
+        file.create_dataset("values", data=np.array(result.settings, dtype=np.float64))
+        file.create_dataset("seeds", data=np.array(result.seeds, dtype=np.int64))
+        file.create_dataset("points", data=points, dtype=text)
+        names = result.metrics
+        stored = file.create_dataset(
+            "metrics", data=np.array([result.values(name) for name in names]).reshape(len(names), *shape)
+        )
+        stored.attrs["names"] = json.dumps(names)
+        run = file.create_group("run")
+        run.attrs["created"] = result.created
+        run.attrs["written"] = now()
+        run.create_dataset("seconds", data=seconds)
+        run.create_dataset("notes", data=notes, dtype=text)
+        file.flush()
+        image = file.id.get_file_image()
+    try:
+        with replacing(target) as temporary, temporary.open("wb") as out:
+            out.write(image)
+            out.flush()
+            os.fsync(out.fileno())
+    except OSError as error:
+        # A write does not know its file's name, and the temporary one says nothing to the user.
+        raise OSError(error.errno, f"{error.strerror}; the sweep cannot be written to", str(target)) from error
+
+
+def read_sweep(path: str | os.PathLike[str]) -> SweepResult:
+    """Read a sweep, complete or not.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+
+    Returns
+    -------
+    SweepResult
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError
+        If there is no such file, or it is a folder.
+    ValueError
+        If it is not the file of a sweep, is damaged or cut short, or of another format version.
+    """
+    import h5py
+
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, but it must be the file of a sweep (HDF5).")
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no sweep {path}.")
+    with path.open("rb") as raw:
+        begin = raw.read(len(_MAGIC))
+    damaged = f"{path} is damaged or cut short; run the sweep again into a new file, or take a copy of it."
+    if begin != _MAGIC:
+        # Of the signature itself there may be a part, or nothing.
+        whole = f"{path} is not an HDF5 file, but a sweep must be one."
+        raise ValueError(damaged if _MAGIC.startswith(begin) else whole)
+    try:
+        # Files are replaced whole and never changed in place, so a reader needs no lock.
+        with h5py.File(path, "r", locking=False) as file:
+            form, version = file.attrs.get("format"), file.attrs.get("format_version")
+            if form == FORMAT and version == FORMAT_VERSION:
+                return _content(file)
+    except (OSError, RuntimeError, KeyError, TypeError, AttributeError, ValueError, IndexError, MemoryError) as error:
+        raise ValueError(damaged) from error
+    if form != FORMAT:
+        raise ValueError(f"{path} is an HDF5 file, but not a sweep: its format is {form!r}.")
+    raise ValueError(
+        f"{path} has the format version {version}, but this opusim ({opusim.__version__}) reads {FORMAT_VERSION}; "
+        "run the sweep again into a new file."
+    )
+
+
+def _content(file: h5py.File) -> SweepResult:
+    """Return what a file holds; any error means that it is damaged."""
+    header = Header.from_json(file["sweep"][()].decode())
+    points, run = file["points"].asstr()[()], file["run"]
+    seconds, notes = run["seconds"][()], run["notes"].asstr()[()]
+    # The order is that of `make_settings`; whole numbers come back as such from the axes.
+    settings = tuple(
+        tuple(_as_written(axis.values, value) for axis, value in zip(header.axes, row, strict=True))
+        for row in file["values"][()].tolist()
+    )
+    outcomes = {}
+    for place in np.ndindex(points.shape):
+        if points[place]:
+            note = json.loads(notes[place]) if notes[place] else {"traceback": "", "warnings": ()}
+            note["warnings"] = tuple(note["warnings"])
+            outcomes[place] = Outcome(**json.loads(points[place]), **note, seconds=float(seconds[place]))
+    result = SweepResult(header, settings, outcomes, str(run.attrs["created"]))
+    if points.shape != (len(settings), len(header.seeds)) or file.attrs["results_sha256"] != result.digest():
+        raise ValueError("the check sum does not fit")
+    return result
+
+
+def _as_written(values: tuple[Number, ...], value: float) -> Number:
+    return values[values.index(value)]
+
+
+def now() -> str:
+    """Return date and time, ISO 8601, UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Keep a sweep's file to this process, and clear away what a killed one may have left half written.
+
+    A hidden file beside it, ending in .lock, stays there; the operating system lets go of the lock itself when the
+    process ends in whatever way.
+
+    Raises
+    ------
+    RuntimeError
+        If a sweep is being run into this file, by another process or thread.
+    OSError
+        If there is no such folder, or it cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    target = Path(path).resolve()
+    if target.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, but it must be the name of a file.")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {target.parent} for {target.name}.")
+    lock = FileLock(target.with_name(f".{target.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RuntimeError(
+            f"Another sweep is being run into {path}: wait for it, end it, or give this one another file."
+        ) from None
+    try:
+        left = re.compile(rf"\.{re.escape(target.stem)}\.[0-9a-f]{{8}}{re.escape(target.suffix)}")
+        for other in target.parent.iterdir():
+            if left.fullmatch(other.name):
+                other.unlink(missing_ok=True)
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,107 @@
+"""Task: a function of the user's, by name."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import hashlib
+import importlib
+import sys
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from opusim.config import Device
+
+__all__ = ["FunctionTask"]
+
+
+@dataclass(frozen=True)
+class FunctionTask:
+    """A function of the user's, by name: each process loads it anew.
+
+    Parameters
+    ----------
+    spec : str
+        "module:function", or "file.py:function"; the file's text goes to the workers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it cannot be loaded, or is no function.
+    """
+
+    spec: str
+    source: str = field(default="", init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Load it once, so that an error shows before anything is run."""
+        place, colon, _ = self.spec.rpartition(":")
+        if not colon or not place:
+            raise ValueError(f"task is {self.spec!r}, but a function is named as module:function or file.py:function.")
+        if place.endswith(".py"):
+            try:
+                text = Path(place).read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise ValueError(f"task is {self.spec!r}, but the file cannot be read ({error}).") from error
+            object.__setattr__(self, "source", text)
+        _load(self.spec, self.source)
+
+    @property
+    def name(self) -> str:
+        """Name of the task: that of the file without its folder, and of the function."""
+        place, _, function = self.spec.rpartition(":")
+        return f"{Path(place).name if self.source else place}:{function}"
+
+    def describe(self) -> dict[str, Any]:
+        """Return the name. The text of the function is not compared: it may be mended in the course of a sweep."""
+        return {"name": self.name}
+
+    @property
+    def example(self) -> Any:
+        """What the function's attribute `example` is; None without one."""
+        return getattr(_load(self.spec, self.source), "example", None)
+
+    @property
+    def linear(self) -> bool:
+        """What the function's attribute `linear` is; False without one."""
+        return bool(getattr(_load(self.spec, self.source), "linear", False))
+
+    def check(self, device: Device, n_components: int) -> None:
+        """Ask the function's attribute `check`, if there is one."""
+        check = getattr(_load(self.spec, self.source), "check", None)
+        if check is not None:
+            check(device, n_components)
+
+    def __call__(self, opu: Any, seed: int) -> Mapping[str, float]:
+        """Call the function."""
+        return _load(self.spec, self.source)(opu, seed)
+
+
+@functools.lru_cache(maxsize=32)
+def _load(spec: str, source: str) -> Callable[..., Any]:
+    place, _, name = spec.rpartition(":")
+    folder = str(Path(place).resolve().parent if source else Path.cwd())
+    if folder not in sys.path:
+        sys.path.append(folder)
+    try:
+        if source:
+            # By a name of its own: a file may be called as a module that there is.
+            module = types.ModuleType(f"opusim_task_{hashlib.sha256(source.encode()).hexdigest()[:16]}")
+            module.__file__ = place
+            sys.modules[module.__name__] = module
+            exec(compile(source, place, "exec"), module.__dict__)
+        else:
+            module = importlib.import_module(place)
+    except Exception as error:
+        raise ValueError(f"task is {spec!r}, but it cannot be loaded ({type(error).__name__}: {error}).") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        names = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
+        close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        near = f"; near matches are {', '.join(map(repr, close))}" if close else ""
+        raise ValueError(f"task is {spec!r}, but there is no function {name!r} in {place}{near}.")
+    return function

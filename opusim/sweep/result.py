@@ -1,0 +1,331 @@
+"""What a sweep has found: an outcome for each combination of values and each seed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from opusim.sweep.points import Axis, Number, label
+
+__all__ = ["Header", "Outcome", "SweepResult", "differences", "falls_at"]
+
+Place = tuple[int, int]
+# Metrics that are drawn and told first, if there are such.
+_FIRST = ("accuracy", "error")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one point gave.
+
+    Parameters
+    ----------
+    metrics : dict of str to float
+        What the task returned; empty if it failed.
+    error_type, error : str
+        Name of the error and its sentence; empty if it did not fail.
+    traceback : str
+        The end of the traceback.
+    warnings : tuple of str
+        Warnings, each once.
+    seconds : float
+        Wall time.
+    """
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    error_type: str = ""
+    error: str = ""
+    traceback: str = ""
+    warnings: tuple[str, ...] = ()
+    seconds: float = math.nan
+
+    @property
+    def failed(self) -> bool:
+        """Whether the task raised an error."""
+        return bool(self.error_type)
+
+    def to_json(self) -> str:
+        """Return what must be the same however the point was run: metrics, or the error; as text, exactly."""
+        if self.failed:
+            return json.dumps({"error_type": self.error_type, "error": self.error})
+        return json.dumps({"metrics": dict(self.metrics)})
+
+
+@dataclass(frozen=True)
+class Header:
+    """What makes a sweep the one that it is.
+
+    Parameters
+    ----------
+    task : dict
+        Name and settings of the task.
+    device_name, fingerprint : str
+        Of the device that is varied.
+    device : dict
+        Its tables.
+    n_components : int
+        Outputs, where they are not varied.
+    axes : tuple of Axis
+        What is varied.
+    zipped : bool
+        Whether the values of the axes go together.
+    seeds : tuple of int
+        Seeds.
+    opusim_version : str
+        What the points were computed with.
+    """
+
+    task: Mapping[str, Any]
+    device_name: str
+    fingerprint: str
+    device: Mapping[str, Any]
+    n_components: int
+    axes: tuple[Axis, ...]
+    zipped: bool
+    seeds: tuple[int, ...]
+    opusim_version: str
+
+    def to_json(self) -> str:
+        """Return it as text, exactly."""
+        content = {**self.__dict__, "axes": [[axis.path, list(axis.values)] for axis in self.axes]}
+        return json.dumps(content, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Header:
+        """Return what `to_json` wrote."""
+        content = json.loads(text)
+        content["axes"] = tuple(Axis(path, tuple(values)) for path, values in content["axes"])
+        return cls(**{**content, "seeds": tuple(content["seeds"])})
+
+
+@dataclass
+class SweepResult:
+    """Results of a sweep, complete or not.
+
+    Parameters
+    ----------
+    header : Header
+        Which sweep it is.
+    settings : tuple of tuple of numbers
+        Values of each combination, in the order of `header.axes`.
+    outcomes : dict
+        Outcome of each point that was run, by (index of the combination, index of the seed).
+    created : str
+        When the sweep was begun, ISO 8601, UTC.
+    """
+
+    header: Header
+    settings: tuple[tuple[Number, ...], ...]
+    outcomes: dict[Place, Outcome] = field(default_factory=dict)
+    created: str = ""
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """What is varied."""
+        return self.header.axes
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds."""
+        return self.header.seeds
+
+    @property
+    def places(self) -> list[Place]:
+        """All points, in the order in which they are run: every combination with the first seed comes first."""
+        return [(i, j) for j in range(len(self.seeds)) for i in range(len(self.settings))]
+
+    @property
+    def n_failed(self) -> int:
+        """Number of points that failed."""
+        return sum(outcome.failed for outcome in self.outcomes.values())
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of what the task returned; "accuracy" or "error" comes first, if there is one."""
+        names = dict.fromkeys(
+            name for place in sorted(self.outcomes) for name in self.outcomes[place].metrics
+        )  # a set that keeps its order
+        return tuple(sorted(names, key=lambda name: name not in _FIRST))
+
+    def label(self, place: Place) -> str:
+        """Return what a point is, as text."""
+        return f"{label(self.axes, self.settings[place[0]])}, seed {self.seeds[place[1]]}"
+
+    def values(self, metric: str | None = None) -> np.ndarray:
+        """Return a metric at every point.
+
+        Parameters
+        ----------
+        metric : str, optional
+            Which one; the first by default.
+
+        Returns
+        -------
+        ndarray of float64, shape (combinations, seeds)
+            NaN where a point was not run, failed, or did not give it.
+
+        Raises
+        ------
+        ValueError
+            If no point has given it.
+        """
+        if not self.metrics:
+            raise ValueError("There are no results: no point of this sweep is done.")
+        if metric is None:
+            metric = self.metrics[0]
+        elif metric not in self.metrics:
+            raise ValueError(f"metric is {metric!r}, but it must be one of {', '.join(map(repr, self.metrics))}.")
+        result = np.full((len(self.settings), len(self.seeds)), np.nan)
+        for place, outcome in self.outcomes.items():
+            result[place] = outcome.metrics.get(metric, np.nan)
+        return result
+
+    def grid(self, metric: str | None = None) -> np.ndarray:
+        """Return a metric with an axis for each parameter and one for the seeds; values that go together are refused.
+
+        Raises
+        ------
+        ValueError
+            If the values go together, or no point has given the metric.
+        """
+        if self.header.zipped:
+            raise ValueError("The values of this sweep go together: they make no grid.")
+        return self.values(metric).reshape(*(len(axis.values) for axis in self.axes), len(self.seeds))
+
+    def digest(self) -> str:
+        """Return a sha256 (hex) of the sweep and its results; how long they took, and when, is left out."""
+        result = hashlib.sha256(self.header.to_json().encode())
+        for place in sorted(self.outcomes):
+            result.update(f"\n{place}{self.outcomes[place].to_json()}".encode())
+        return result.hexdigest()
+
+    def adopt(self, other: SweepResult, path: Any) -> None:
+        """Take over the points of a sweep that this one extends.
+
+        Parameters
+        ----------
+        other : SweepResult
+            Results of the same sweep, perhaps with fewer values or seeds.
+        path : str or Path
+            Where it comes from, for the message.
+
+        Raises
+        ------
+        ValueError
+            If it is another sweep; the sentence names all that differs.
+        """
+        found = differences(other.header, self.header)
+        if found:
+            raise ValueError(f"{path} holds another sweep: {'; '.join(found)}. Give this one a file of its own.")
+        rows = {values: i for i, values in enumerate(self.settings)}
+        columns = {seed: j for j, seed in enumerate(self.seeds)}
+        for (i, j), outcome in other.outcomes.items():
+            self.outcomes[rows[other.settings[i]], columns[other.seeds[j]]] = outcome
+        self.created = other.created
+
+
+def differences(then: Header, now: Header) -> list[str]:
+    """Return what keeps a sweep from going on as another, in words; values and seeds may be added."""
+    result = []
+    for what, old, new in (
+        ("task", dict(then.task), dict(now.task)),
+        ("device", _flat(then.device), _flat(now.device)),
+    ):
+        for key in [*old, *(key for key in new if key not in old)]:
+            if old.get(key, _ABSENT) != new.get(key, _ABSENT):
+                result.append(_differs(f"{what} {key}", old.get(key, _ABSENT), new.get(key, _ABSENT)))
+    if not result and then.fingerprint != now.fingerprint:
+        result.append(_differs("the device's fingerprint", then.fingerprint[:16], now.fingerprint[:16]))
+    if then.n_components != now.n_components and not any(axis.path == "n_components" for axis in now.axes):
+        result.append(_differs("n_components", then.n_components, now.n_components))
+    paths = [", ".join(axis.path for axis in header.axes) for header in (then, now)]
+    if paths[0] != paths[1]:
+        result.append(_differs("what is varied", *paths))
+    elif then.zipped != now.zipped:
+        result.append("the values of all parameters go together in only one of the two")
+    else:
+        for old_axis, new_axis in zip(then.axes, now.axes, strict=True):
+            result += _missing(f"{old_axis.path} was", old_axis.values, new_axis.values)
+        if then.zipped and not result:
+            # Each value may be there still, and in another combination.
+            old_rows, new_rows = (set(zip(*(a.values for a in h.axes), strict=True)) for h in (then, now))
+            if not old_rows <= new_rows:
+                result.append("values that went together in the file do not now")
+    result += _missing("the seeds were", then.seeds, now.seeds)
+    if then.opusim_version != now.opusim_version:
+        result.append(_differs("the version of opusim", then.opusim_version, now.opusim_version))
+    return result
+
+
+_ABSENT = "not there"
+
+
+def _differs(what: str, found: Any, now: Any) -> str:
+    return f"{what} is {found!r} in the file, but {now!r} now"
+
+
+def _missing(what: str, old: Sequence[Number], new: Sequence[Number]) -> list[str]:
+    if set(old) <= set(new):
+        return []
+    return [f"{what} {list(old)} in the file, and {list(new)} lacks some of them"]
+
+
+def _flat(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a device by dotted path; its name and its description may change."""
+    result: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            result |= {f"{key}.{name}": inner for name, inner in value.items() if name != "name"}
+        elif key not in ("name", "version", "description"):
+            result[key] = value
+    return result
+
+
+def falls_at(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray, drop: float) -> tuple[float, float]:
+    """Find where a curve falls below its best by some amount, to the left and to the right of the best.
+
+    Parameters
+    ----------
+    x : array_like of float, shape (n,)
+        The parameter, rising.
+    y : array_like of float, shape (n,)
+        What it gives, such as the mean accuracy over the seeds; NaN where there is nothing.
+    drop : float
+        The amount, above 0.
+
+    Returns
+    -------
+    left, right : float
+        Linear between neighbouring points, in the logarithm of x if all of x is above 0. NaN where the curve does not
+        fall so far.
+
+    Raises
+    ------
+    ValueError
+        If there are no points, or x does not rise.
+    """
+    xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    keep = np.isfinite(ys) & np.isfinite(xs)
+    xs, ys = xs[keep], ys[keep]
+    if not len(xs):
+        raise ValueError("x and y hold no points with finite numbers.")
+    if (np.diff(xs) <= 0).any():
+        raise ValueError("x does not rise from point to point.")
+    places = np.log(xs) if (xs > 0).all() else xs
+    best = int(np.argmax(ys))
+    level = ys[best] - drop
+
+    def first_below(order: range) -> float:
+        for i, k in zip(order, order[1:], strict=False):
+            if ys[k] < level:
+                place = places[i] + (level - ys[i]) / (ys[k] - ys[i]) * (places[k] - places[i])
+                return float(np.exp(place) if (xs > 0).all() else place)
+        return math.nan
+
+    return first_below(range(best, -1, -1)), first_below(range(best, len(ys)))

@@ -1,0 +1,339 @@
+"""Running the points of a sweep: one after the other, in processes, or on a Dask cluster; same numbers in all three.
+
+Every point runs with one BLAS thread, because the last bits of a BLAS's result depend on how many there are. Threads
+of the simulation itself do not change its results.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+import threading
+import time
+import traceback
+import uuid
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import opusim
+from opusim.plan import memory_budget_bytes
+from opusim.sweep.exposure import OUTPUTS, example_of, exposure_for_level
+from opusim.sweep.points import EXPOSURE, Setting
+from opusim.sweep.result import Outcome, Place
+
+MakeOpu = Callable[[Any, int, int], Any]
+
+# Lines at the end of a traceback that are kept, and characters of a sentence.
+_TRACEBACK_LINES, _SENTENCE = 25, 2000
+# Time that a scheduler has to answer.
+_ANSWER_S = 5.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """One point, as it goes to a worker.
+
+    Parameters
+    ----------
+    place : tuple of int
+        Index of the combination, and of the seed.
+    setting : Setting
+        What it is run with.
+    seed : int
+        Seed of the OPU and of the task.
+    threads : int
+        Threads of the simulation.
+    memory_budget : int
+        Bytes that a stored matrix may take by default, on the machine that the sweep was started on: which way the
+        light is computed, and with it the last bits, must not depend on the worker's memory.
+    """
+
+    place: Place
+    setting: Setting
+    seed: int
+    threads: int
+    memory_budget: int
+
+
+def run_job(make_opu: MakeOpu, job: Job) -> tuple[Place, Outcome]:
+    """Run one point.
+
+    Parameters
+    ----------
+    make_opu : callable
+        ``make_opu(device, n_components, seed)`` returns an OPU.
+    job : Job
+        The point.
+
+    Returns
+    -------
+    place : tuple of int
+    outcome : Outcome
+        Also of a point that fails: any error but an interruption is recorded.
+    """
+    start = time.perf_counter()
+    seen: list[str] = []
+    try:
+        with _one_blas_thread(), _warnings(seen):
+            metrics = _checked_metrics(_run(make_opu, job))
+    except Exception as error:
+        lines = "".join(traceback.format_exception(error)).splitlines()[-_TRACEBACK_LINES:]
+        sentence = " ".join(str(error).split())[:_SENTENCE] or type(error).__name__
+        outcome = Outcome(
+            error_type=type(error).__name__, error=sentence, traceback="\n".join(lines),
+            warnings=tuple(seen), seconds=time.perf_counter() - start,
+        )  # fmt: skip
+    else:
+        outcome = Outcome(metrics, warnings=tuple(seen), seconds=time.perf_counter() - start)
+    return job.place, outcome
+
+
+def _run(make_opu: MakeOpu, job: Job) -> Any:
+    setting, device = job.setting, job.setting.device
+    if setting.mean_level is not None:
+        # On an OPU of its own, so that the point itself is that of a sweep over this exposure.
+        with _opened(make_opu, job, device, min(setting.n_components, OUTPUTS)) as opu:
+            exposure_s = exposure_for_level(opu, setting.mean_level, example_of(setting.task, job.seed))
+        device = device.evolve(**{EXPOSURE: exposure_s})
+    with _opened(make_opu, job, device, setting.n_components) as opu:
+        return setting.task(opu, job.seed)
+
+
+@contextmanager
+def _opened(make_opu: MakeOpu, job: Job, device: Any, n_components: int) -> Iterator[Any]:
+    opu = make_opu(device, n_components, job.seed)
+    with opu if hasattr(opu, "__enter__") else nullcontext():
+        bench: Any = getattr(getattr(opu, "device", None), "bench", None)
+        if hasattr(bench, "threads"):
+            bench.threads = job.threads
+        if getattr(bench, "memory_budget", None) == memory_budget_bytes():
+            bench.memory_budget = job.memory_budget
+        yield opu
+
+
+def _checked_metrics(metrics: Any) -> dict[str, float]:
+    if not isinstance(metrics, Mapping) or not metrics:
+        raise TypeError(f"The task returned {metrics!r}, but it must return a mapping from names to numbers.")
+    result: dict[str, float] = {}
+    for name, value in metrics.items():
+        # A mean over counts, for instance, is an array without axes.
+        number = value.item() if getattr(value, "ndim", None) == 0 else value
+        if not isinstance(name, str) or not isinstance(number, Real):
+            raise TypeError(f"The task returned {name!r}: {value!r}, but it must return names with real numbers.")
+        result[name] = float(number)
+    return result
+
+
+_blas_lock = threading.Lock()
+_blas_users = 0
+_blas_limits: Any = None
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """Limit BLAS to one thread in this process, for as long as any point runs in it."""
+    global _blas_users, _blas_limits
+    import scipy.linalg  # noqa: F401  (a BLAS is only limited once it is loaded)
+    from threadpoolctl import threadpool_limits
+
+    with _blas_lock:
+        if not _blas_users:
+            _blas_limits = threadpool_limits(limits=1, user_api="blas")
+        _blas_users += 1
+    try:
+        yield
+    finally:
+        with _blas_lock:
+            _blas_users -= 1
+            if not _blas_users:
+                _blas_limits.restore_original_limits()
+
+
+@contextmanager
+def _warnings(seen: list[str]) -> Iterator[None]:
+    """Collect warnings, each once. In a thread that is not the main one they go their usual way."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield
+        finally:
+            seen += dict.fromkeys(f"{w.category.__name__}: {' '.join(str(w.message).split())}" for w in caught)
+
+
+# ---------------------------------------------------------------- where points run
+
+
+def serially(make_opu: MakeOpu, jobs: Sequence[Job]) -> Iterator[tuple[Place, Outcome]]:
+    """Run points one after the other in this process."""
+    for job in jobs:
+        yield run_job(make_opu, job)
+
+
+def in_processes(make_opu: MakeOpu, jobs: Sequence[Job], workers: int) -> Iterator[tuple[Place, Outcome]]:
+    """Run points in processes of their own; give each back when it is done.
+
+    Raises
+    ------
+    RuntimeError
+        If a process ends without an answer.
+    """
+    from concurrent.futures.process import BrokenProcessPool
+
+    from joblib import Parallel, delayed, parallel_config
+
+    with parallel_config(backend="loky", n_jobs=workers, inner_max_num_threads=1):
+        done = Parallel(return_as="generator_unordered", batch_size=1)(delayed(run_job)(make_opu, job) for job in jobs)
+    try:
+        yield from done
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            "A worker process ended without an answer, perhaps for lack of memory. Points that are done are kept: run "
+            "the sweep again to go on, with fewer workers if memory is short."
+        ) from error
+    finally:
+        done.close()
+
+
+def on_dask(make_opu: MakeOpu, jobs: Sequence[Job], client: Any) -> Iterator[tuple[Place, Outcome]]:
+    """Run points on a Dask cluster; give each back when it is done.
+
+    Raises
+    ------
+    RuntimeError
+        If the workers have no opusim, or another version of it, or the cluster goes away.
+    """
+    from distributed import as_completed
+
+    _check_workers(client)
+    name = uuid.uuid4().hex[:8]
+    futures = {
+        client.submit(run_job, make_opu, job, key=f"opusim-sweep-{name}-{number}", pure=False): job.place
+        for number, job in enumerate(jobs)
+    }
+    try:
+        for future in as_completed(futures):
+            if future.status == "finished":
+                yield future.result()
+            elif future.status == "error":
+                # Of the cluster itself: the errors of tasks are outcomes. A worker that was killed, for instance.
+                error = future.exception()
+                sentence = " ".join(str(error).split())[:_SENTENCE] or type(error).__name__
+                yield futures[future], Outcome(error_type=type(error).__name__, error=sentence)
+            else:
+                raise RuntimeError(
+                    "The Dask cluster went away. Points that are done are kept: run the sweep again to go on."
+                )
+            future.release()
+    finally:
+        client.cancel(list(futures), force=True)
+
+
+def _check_workers(client: Any) -> None:
+    try:
+        versions = client.run(_version)
+    except Exception as error:
+        raise RuntimeError(f"The workers of the Dask cluster cannot import opusim ({error}).") from error
+    others = {version for version in versions.values() if version != opusim.__version__}
+    if others:
+        raise RuntimeError(
+            f"The workers of the Dask cluster have opusim {', '.join(sorted(others))}, but this is "
+            f"{opusim.__version__}: they must be the same."
+        )
+
+
+def _version() -> str:
+    return opusim.__version__
+
+
+@contextmanager
+def dask_client(dask: Any) -> Iterator[Any]:
+    """Connect to a Dask cluster, or start one on this machine.
+
+    Parameters
+    ----------
+    dask : str or distributed.Client
+        An address such as "tcp://host:8786", "local:2" for two processes here, or a client, which stays open.
+
+    Yields
+    ------
+    distributed.Client
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    RuntimeError
+        If the package distributed is not installed.
+    ConnectionError
+        If no scheduler answers within five seconds, or it has no workers.
+    """
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise RuntimeError(
+            "dask is given, but the package distributed is not installed: pip install 'opusim[distributed]'."
+        ) from error
+    if isinstance(dask, Client):
+        yield dask
+        return
+    if not isinstance(dask, str):
+        raise TypeError(f"dask is {dask!r} ({type(dask).__name__}), but it must be an address or a distributed.Client.")
+    local = re.fullmatch(r"local(?::([1-9][0-9]*))?", dask)
+    if local:
+        import logging
+
+        n = int(local[1]) if local[1] else None
+        with (
+            LocalCluster(
+                n_workers=n, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=logging.ERROR
+            ) as cluster,
+            Client(cluster) as client,
+        ):
+            yield client
+        return
+    try:
+        _knock(dask)
+        client = Client(dask, timeout=_ANSWER_S, set_as_default=False)
+    except Exception as error:  # of all kinds: something else may listen there
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ConnectionError(
+            f"dask is {dask!r}, but no Dask scheduler answers there ({reason}). It must be an address such as "
+            "tcp://host:8786, or local:2 for two processes on this machine."
+        ) from error
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=_ANSWER_S)
+        except TimeoutError as error:
+            raise ConnectionError(f"dask is {dask!r}, but the scheduler there has no workers.") from error
+        yield client
+
+
+def _knock(address: str) -> None:
+    """Raise an error if no scheduler answers: a client that cannot connect leaves threads behind, or waits for ever."""
+    from distributed.core import rpc
+    from distributed.security import Security
+
+    async def ask() -> None:
+        arguments = Security().get_connection_args("client")
+        async with rpc(address, timeout=_ANSWER_S, connection_args=arguments) as scheduler:
+            await asyncio.wait_for(scheduler.identity(), _ANSWER_S)
+
+    # In a thread of its own: in a notebook this one has an event loop already.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, ask()).result()
+
+
+def default_threads(workers: int) -> int:
+    """Return the threads of each of so many workers on this machine."""
+    from opusim.parallel import default_threads as processors
+
+    return max(1, math.floor(processors() / workers))

@@ -1,0 +1,207 @@
+"""A sweep: which points there are, and the run that fills a file with them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import opusim
+from opusim import validation
+from opusim.config import Device
+from opusim.plan import memory_budget_bytes
+from opusim.sweep.file import now, read_sweep, write_sweep, writing
+from opusim.sweep.points import Number, make_axes, make_settings
+from opusim.sweep.result import Header, Outcome, Place, SweepResult
+from opusim.sweep.run import Job, dask_client, default_threads, in_processes, on_dask, serially
+from opusim.sweep.tasks import describe
+
+__all__ = ["Sweep"]
+
+Callback = Callable[[SweepResult, Place | None], object]
+
+
+class Sweep:
+    """A task at every combination of some parameters, for some seeds.
+
+    Parameters
+    ----------
+    task : callable
+        ``task(opu, seed)`` returns a mapping from names to numbers. `opusim.sweep.tasks` has some, and says what
+        attributes a task may have.
+    make_opu : callable
+        ``make_opu(device, n_components, seed)`` returns an OPU; it is used as ``with make_opu(...) as opu``. For runs
+        in other processes it must be picklable: joblib and Dask take any function.
+    vary : mapping of str to sequence of numbers
+        Values by dotted path, as in ``{"camera.bits": [4, 6, 8]}``; `opusim.sweep.points` lists what is there beside
+        the fields of a device.
+    device : Device, str or Path
+        The device that is varied, a preset's name, or the path of a TOML file.
+    n_components : int
+        Outputs of the OPU.
+    seeds : int or sequence of int
+        Seeds, or how many from 0 on. The seed is that of the OPU (medium, sensor, noise) and of the task's own choices.
+    zipped : bool
+        Whether the values go together, the first of each, then the second of each; otherwise every value is combined
+        with every other.
+
+    Attributes
+    ----------
+    header : opusim.sweep.result.Header
+        What makes it the sweep that it is.
+    settings : tuple of opusim.sweep.points.Setting
+        Every combination, checked.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not what it may be. Every point is checked before any is run.
+    """
+
+    def __init__(
+        self,
+        task: Any,
+        make_opu: Callable[[Device, int, int], Any],
+        vary: Mapping[str, Sequence[Number]],
+        *,
+        device: Device | str | Path = "aurora",
+        n_components: int = 1000,
+        seeds: int | Sequence[int] = 1,
+        zipped: bool = False,
+    ) -> None:
+        if not callable(make_opu):
+            raise TypeError(
+                f"make_opu is {make_opu!r}, but it must be a function of a device, n_components and a seed."
+            )
+        described = describe(task)
+        base = Device.load(device)
+        validation.integer("n_components", n_components, low=1)
+        validation.flag("zipped", zipped)
+        axes = make_axes(vary, base, task)
+        self.task, self.make_opu = task, make_opu
+        self.settings = make_settings(axes, device=base, n_components=n_components, task=task, zipped=zipped)
+        self.header = Header(
+            task=described, device_name=base.name, fingerprint=base.fingerprint(), device=base.to_dict(),
+            n_components=n_components, axes=axes, zipped=zipped, seeds=_checked_seeds(seeds),
+            opusim_version=opusim.__version__,
+        )  # fmt: skip
+
+    def __repr__(self) -> str:
+        """Say how many points there are."""
+        return f"Sweep({self.header.task['name']!r}, {len(self.settings)} combinations, {len(self.header.seeds)} seeds)"
+
+    def run(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        workers: int = 1,
+        dask: Any = None,
+        threads: int | None = None,
+        retry_failed: bool = False,
+        progress: bool = False,
+        callback: Callback | None = None,
+    ) -> SweepResult:
+        """Run the points that are not done yet.
+
+        Parameters
+        ----------
+        path : str or path-like, optional
+            File to keep the results in, rewritten whole after each point. If it holds results of this sweep, or of the
+            same one with fewer values or seeds, they are kept, and only what is missing is run. Only one process at a
+            time may run a sweep into a file. By default nothing is kept.
+        workers : int, optional
+            Processes, through joblib; 1 runs the points in this one.
+        dask : str or distributed.Client, optional
+            Runs the points on a Dask cluster: the address of a scheduler, "local:2" for a cluster of two processes on
+            this machine, or a client. Needs the extra `distributed`.
+        threads : int, optional
+            Threads of the simulation at each point; the processors of this machine, shared among the workers, by
+            default, and 1 on Dask. They do not change the results.
+        retry_failed : bool, optional
+            Whether points that are recorded as failed are run again.
+        progress : bool, optional
+            Whether to show a progress bar.
+        callback : callable, optional
+            Called with the result so far and the place of the newest point, before the first point with None as the
+            place.
+
+        Returns
+        -------
+        SweepResult
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not what it may be, or the file is damaged or holds another sweep, which the sentence
+            tells apart.
+        OSError
+            If the file cannot be written; the last whole one stays. As a ConnectionError: if no scheduler answers.
+        RuntimeError
+            If a sweep is being run into the file, or a worker or a cluster goes away; what is done is kept.
+
+        Notes
+        -----
+        A point that raises an error is recorded with it, and the others go on.
+        """
+        workers = validation.integer("workers", workers, low=1)
+        if dask is not None and workers != 1:
+            raise ValueError(f"workers is {workers} and dask is given, but only one of them may be.")
+        if threads is not None:
+            validation.integer("threads", threads, low=1)
+        elif dask is None:
+            threads = default_threads(workers)
+        result = SweepResult(self.header, tuple(setting.values for setting in self.settings), created=now())
+        with ExitStack() as stack:
+            if path is not None:
+                stack.enter_context(writing(path))
+                if Path(path).exists():
+                    result.adopt(read_sweep(path), path)
+                if retry_failed:
+                    result.outcomes = {p: o for p, o in result.outcomes.items() if not o.failed}
+                # Before the work, so that a file that cannot be written shows at once.
+                write_sweep(path, result)
+            jobs = [
+                Job((i, j), self.settings[i], self.header.seeds[j], threads or 1, memory_budget_bytes())
+                for i, j in result.places
+                if (i, j) not in result.outcomes
+            ]
+            if callback is not None:
+                callback(result, None)
+            if not jobs:
+                return result
+            bar = stack.enter_context(_bar(len(jobs), progress))
+            # Closed before the file is let go: an error in writing ends the workers.
+            for place, outcome in stack.enter_context(closing(self._outcomes(jobs, workers, dask))):
+                result.outcomes[place] = outcome
+                if path is not None:
+                    write_sweep(path, result)
+                bar.update()
+                if callback is not None:
+                    callback(result, place)
+        return result
+
+    def _outcomes(self, jobs: list[Job], workers: int, dask: Any) -> Generator[tuple[Place, Outcome], None, None]:
+        if dask is not None:
+            with dask_client(dask) as client:
+                yield from on_dask(self.make_opu, jobs, client)
+        elif workers > 1:
+            yield from in_processes(self.make_opu, jobs, workers)
+        else:
+            yield from serially(self.make_opu, jobs)
+
+
+def _bar(total: int, shown: bool) -> Any:
+    from tqdm.auto import tqdm
+
+    return tqdm(total=total, desc="sweep", unit="point", disable=not shown)
+
+
+def _checked_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
+    if isinstance(seeds, (list, tuple, range)):
+        result = tuple(validation.integer(f"seeds[{i}]", seed, low=0) for i, seed in enumerate(seeds))
+        if not result or len(set(result)) < len(result):
+            raise ValueError(f"seeds is {list(seeds)}, but it must hold one seed or more, each once.")
+        return result
+    return tuple(range(validation.integer("seeds", seeds, low=1)))
