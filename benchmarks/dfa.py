@@ -170,7 +170,7 @@ def graphs(arguments: argparse.Namespace) -> None:
     )
     for name in arguments.datasets.split(","):
         graph = datasets.load(name)
-        for method in ("backprop", "digital/float", "digital/ternary", "optical/ternary", "shallow"):
+        for method in arguments.methods.split(","):
             results, start = [], time.perf_counter()
             for seed in range(arguments.seeds):
                 made: list[Any] = []
@@ -201,7 +201,7 @@ def transformer(arguments: argparse.Namespace) -> None:
         f"Characters of Shakespeare, {sizes}, {steps} steps, seed {arguments.first_seed}; DFA between the blocks, "
         "backpropagation inside. Validation loss in nats a character\n"
     )
-    for method in ("backprop", "digital/float", "digital/ternary", "optical/ternary", "shallow"):
+    for method in arguments.methods.split(","):
         opened: list[Any] = []
 
         def factory(n_classes: int, width: int, method: str = method, opened: list[Any] = opened) -> Any:

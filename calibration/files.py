@@ -344,7 +344,7 @@ def open_calibration(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
         raise IsADirectoryError(f"{path} is a folder, but it must be a calibration file (HDF5).")
     if not path.is_file():
         raise FileNotFoundError(f"There is no calibration file {path}.")
-    damaged = f"{path} is damaged or cut short; calibrate again, or take a copy of it."
+    damaged = f"{path} is damaged or cut short; calibrate again, or use a backup of it."
     with path.open("rb") as raw:
         begin = raw.read(8)
     if begin != b"\x89HDF\r\n\x1a\n":

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from opusim import theory
-from opusim.plotting import ACCENT, INK, SOFT, STYLE
+from opusim.plotting import ACCENT, INK, SOFT, STYLE, photon_transfer, singular_values
 
 from .linear import LinearRecord
 from .phase_steps import PhaseRecord
@@ -72,17 +71,7 @@ def report_figure(report: Report) -> Figure:
 
 
 def _photon_transfer(axes: Axes, record: CameraRecord, report: Report) -> None:
-    signal = record.level_dn - record.level_dn[0]
-    line = record.variance_dn2[0] + record.gain_dn_per_e * signal
-    axes.plot(signal, record.variance_dn2, "o", ms=4, mfc=SOFT, mec=INK, label="flat fields", zorder=3)
-    axes.plot(signal, line, color=ACCENT, lw=1.4, label=f"gain {record.gain_dn_per_e:.4f} DN/e")
-    axes.set(
-        xlabel="level above the dark (DN)", ylabel="temporal variance (DN²)",
-        xlim=(0, None), ylim=(0, 1.1 * float(max(record.variance_dn2.max(), line.max()))),
-    )  # fmt: skip
-    axes.legend(loc="upper left")
-    text = f"read noise {record.read_noise_e:.3g} e\nPRNU {100 * record.prnu:.2g} %, DSNU {record.dsnu_e:.3g} e"
-    _note(axes, text, (0.97, 0.05), ha="right", va="bottom")
+    photon_transfer(record, axes)
 
 
 def _phase_steps(axes: Axes, record: PhaseRecord, report: Report) -> None:
@@ -152,26 +141,7 @@ def _entries(axes: Axes, entries: Any, report: Report) -> None:
 
 
 def _singular_values(axes: Axes, entries: Any, report: Report) -> None:
-    matrix = entries.matrix if entries.matrix.shape[0] >= entries.matrix.shape[1] else entries.matrix.T
-    n_long, n_short = matrix.shape
-    # The beam is brighter in the middle: without its profile the entries are alike.
-    power = np.mean(np.abs(matrix) ** 2, axis=0, dtype=np.float64)
-    matrix = matrix / np.sqrt(np.maximum(power, 1e-300)).astype(np.float32)
-    gram = matrix.conj().T @ matrix
-    values = np.sqrt(np.maximum(np.linalg.eigvalsh(gram), 0) / n_long)
-    ratio = n_short / n_long
-    low, high = theory.marchenko_pastur_edges(ratio)
-    axes.hist(values, bins=min(40, max(8, n_short // 8)), density=True, color=SOFT, edgecolor="white", lw=0.3,
-              label="measured")  # fmt: skip
-    s = np.linspace(low, high, 400)
-    axes.plot(s, theory.marchenko_pastur_pdf(s, ratio), color=ACCENT, lw=1.4, label="Marchenko-Pastur")
-    axes.set(
-        xlabel=f"singular value / √{n_long:,}, columns scaled to rms 1", ylabel="density",
-        xlim=(min(low, float(values.min())) - 0.05, max(high, float(values.max())) + 0.05),
-    )  # fmt: skip
-    axes.set_ylim(0, 1.35 * axes.get_ylim()[1])
-    axes.legend(loc="upper right")
-    _note(axes, f"{n_long:,} x {n_short:,} entries", (0.04, 0.96), ha="left", va="top")
+    singular_values(entries.matrix, axes)
 
 
 def _drift(axes: Axes, record: DriftRecord, report: Report) -> None:

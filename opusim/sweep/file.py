@@ -126,7 +126,7 @@ def read_sweep(path: str | os.PathLike[str]) -> SweepResult:
         raise FileNotFoundError(f"There is no sweep {path}.")
     with path.open("rb") as raw:
         begin = raw.read(len(_MAGIC))
-    damaged = f"{path} is damaged or cut short; run the sweep again into a new file, or take a copy of it."
+    damaged = f"{path} is damaged or cut short; run the sweep again into a new file, or use a backup of it."
     if begin != _MAGIC:
         # Of the signature itself there may be a part, or nothing.
         whole = f"{path} is not an HDF5 file, but a sweep must be one."

@@ -1,0 +1,79 @@
+"""Figures. They leave pyplot, and whatever is open there, alone.
+
+Each function takes arrays, or the result of what made them, and axes to draw on, and returns the axes::
+
+    from opusim import OpticalBench, plotting
+
+    planes = OpticalBench("aurora").inspect(mirrors, roi=(500, 0, 64, 128))
+    ax = plotting.speckle(planes)
+    plotting.save(ax.figure, "speckle.png")
+
+Without axes a figure of its own is made, in the style `STYLE`. In a notebook, figures are shown that pyplot has made::
+
+    plt.rcParams.update(plotting.STYLE)
+    fig, ax = plt.subplots()
+    plotting.speckle(planes, ax)
+
+Nothing is told by colour alone: brightness, dashes, markers and hatches tell it too. Names are loaded when they are
+first asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from opusim.noise_figure import noise_budget as noise_budget
+    from opusim.plotting.camera import photon_transfer as photon_transfer
+    from opusim.plotting.demo import demo_figure as demo_figure
+    from opusim.plotting.matrices import singular_values as singular_values
+    from opusim.plotting.matrices import transmission_matrix as transmission_matrix
+    from opusim.plotting.planes import field as field
+    from opusim.plotting.planes import histogram as histogram
+    from opusim.plotting.planes import mirrors as mirrors
+    from opusim.plotting.planes import speckle as speckle
+    from opusim.plotting.style import ACCENT as ACCENT
+    from opusim.plotting.style import INK as INK
+    from opusim.plotting.style import SOFT as SOFT
+    from opusim.plotting.style import STYLE as STYLE
+    from opusim.plotting.style import counted as counted
+    from opusim.plotting.style import save as save
+    from opusim.sweep.figure import sweep_curves as sweep_curves
+    from opusim.sweep.figure import sweep_map as sweep_map
+
+# name -> module it comes from
+_LAZY = {
+    "ACCENT": "opusim.plotting.style",
+    "INK": "opusim.plotting.style",
+    "SOFT": "opusim.plotting.style",
+    "STYLE": "opusim.plotting.style",
+    "counted": "opusim.plotting.style",
+    "demo_figure": "opusim.plotting.demo",
+    "field": "opusim.plotting.planes",
+    "histogram": "opusim.plotting.planes",
+    "mirrors": "opusim.plotting.planes",
+    "noise_budget": "opusim.noise_figure",
+    "photon_transfer": "opusim.plotting.camera",
+    "save": "opusim.plotting.style",
+    "singular_values": "opusim.plotting.matrices",
+    "speckle": "opusim.plotting.planes",
+    "sweep_curves": "opusim.sweep.figure",
+    "sweep_map": "opusim.sweep.figure",
+    "transmission_matrix": "opusim.plotting.matrices",
+}
+
+__all__ = sorted(_LAZY)
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on first use (PEP 562)."""
+    if name not in _LAZY:
+        raise AttributeError(f"module 'opusim.plotting' has no attribute {name!r}; it has {', '.join(__all__)}")
+    value = getattr(importlib.import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
