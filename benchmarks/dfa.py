@@ -87,11 +87,12 @@ def accuracies(values: list[float]) -> str:
 
 
 def mnist(arguments: argparse.Namespace) -> None:
-    task = load_task("mnist")
+    task = load_task("mnist", limit=arguments.limit)
     hidden = [1024, 1024]
     print(
-        f"MNIST, 784-1024-1024-10, tanh, {arguments.epochs} epochs, Adam 1e-3 times {arguments.decay} an epoch, "
-        f"batch 128, {arguments.seeds} seed(s) from {arguments.first_seed}; test accuracy after the last epoch\n"
+        f"MNIST, {len(task.x_train)} digits, 784-1024-1024-10, tanh, {arguments.epochs} epochs, Adam 1e-3 times "
+        f"{arguments.decay} an epoch, batch 128, {arguments.seeds} seed(s) from {arguments.first_seed}; test "
+        "accuracy after the last epoch\n"
     )
     for method in arguments.methods.split(","):
         results, angles = [], None
@@ -258,8 +259,11 @@ def bare_epoch(task: Any, method: str, seed: int) -> float:
 
 
 def split(arguments: argparse.Namespace) -> None:
-    task = load_task("mnist")
-    print(f"MNIST, 784-1024-1024-10, batch 128, seed {arguments.first_seed}; wall time of the second epoch in seconds")
+    task = load_task("mnist", limit=arguments.limit)
+    print(
+        f"MNIST, {len(task.x_train)} digits, 784-1024-1024-10, batch 128, seed {arguments.first_seed}; wall time of "
+        "the second epoch in seconds"
+    )
     print("'over bare': the epoch without evaluation, over a plain loop of the same products, steps and projections\n")
     print(f"{'method':<24} network  encoding  projection  evaluation  total   bare loop  over bare")
     for method in arguments.methods.split(","):
