@@ -50,7 +50,7 @@ def test_readme_commands_are_one_line_each():
     commands = {block.partition(" -->")[0]: block.split("```sh\n")[1].split("\n```")[0] for block in blocks}
     assert list(commands) == ["demo", "tests"]
     assert not any("\n" in command for command in commands.values())
-    assert commands["demo"].endswith("opusim demo") and commands["tests"].endswith("-m pytest")
+    assert commands["demo"].endswith("opusim demo") and "-m pytest" in commands["tests"]
 
 
 def test_readme_picture_is_there_and_small():
