@@ -85,5 +85,5 @@ def _title(budget: ErrorBudget) -> str:
     point = budget.point
     steps = f"{point.n_steps} x " if point.mode == "linear" else ""
     how = "measured" if budget.measured else "closed form"
-    error = f"error {100 * budget.rms:.2g} %"
+    error = f"error {100 * budget.rms:.3g} %"
     return f"{point.device.name}, {point.mode}, {steps}{1e6 * point.exposure_s:.0f} µs: {error} ({how})"
