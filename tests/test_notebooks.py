@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -18,8 +20,17 @@ MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 needs_jupyter = pytest.mark.skipif(bool(MISSING), reason=f"notebooks need {', '.join(MISSING)}, which is not here")
 
 
+@pytest.fixture(scope="module")
+def fonts(tmp_path_factory):
+    """A list of fonts of this environment: the user's may come from one that is gone, and matplotlib says so aloud."""
+    folder = tmp_path_factory.mktemp("matplotlib")
+    environment = {**os.environ, "MPLCONFIGDIR": str(folder)}
+    subprocess.run([sys.executable, "-c", "import matplotlib.font_manager"], env=environment, check=True)
+    return folder
+
+
 @pytest.fixture
-def this_kernel(tmp_path, monkeypatch):
+def this_kernel(tmp_path, fonts, monkeypatch):
     """Make the kernel named python3 the interpreter of the tests, whatever the user has set up under that name."""
     folder = tmp_path / "jupyter" / "kernels" / "python3"
     folder.mkdir(parents=True)
@@ -28,6 +39,7 @@ def this_kernel(tmp_path, monkeypatch):
     (folder / "kernel.json").write_text(json.dumps(kernel), encoding="utf-8")
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("MPLCONFIGDIR", str(fonts))
     # The kernel's own, which puts figures into the notebook, unless another is asked for.
     monkeypatch.delenv("MPLBACKEND", raising=False)
     # Matrices are small: on a busy machine the threads of BLAS would wait for each other most of the time.
