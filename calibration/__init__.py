@@ -16,8 +16,9 @@ are first asked for.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from opusim._lazy import lazy_names
 
 if TYPE_CHECKING:
     from .bench_protocol import Bench as Bench
@@ -45,32 +46,32 @@ if TYPE_CHECKING:
     from .transmission import measure_tm as measure_tm
     from .transmission import read_tm as read_tm
 
-# name -> module it comes from
+# name -> module of this package that it comes from
 _LAZY = {
-    "Bench": "bench_protocol",
-    "ExposureRecord": "exposure",
-    "find_exposure": "exposure",
-    "read_info": "files",
-    "read_record": "files",
-    "record_names": "files",
-    "write_record": "files",
-    "FocusRecord": "focus",
-    "focus_binary": "focus",
-    "focus_phase": "focus",
-    "measure_focus": "focus",
-    "LinearRecord": "linear",
-    "measure_linear": "linear",
-    "PhaseRecord": "phase_steps",
-    "measure_phases": "phase_steps",
-    "CameraRecord": "photon_transfer",
-    "characterise_camera": "photon_transfer",
-    "read_report": "report",
-    "report_figure": "report_figure",
-    "DriftRecord": "stability",
-    "measure_drift": "stability",
-    "TmRecord": "transmission",
-    "measure_tm": "transmission",
-    "read_tm": "transmission",
+    "Bench": ".bench_protocol",
+    "ExposureRecord": ".exposure",
+    "find_exposure": ".exposure",
+    "read_info": ".files",
+    "read_record": ".files",
+    "record_names": ".files",
+    "write_record": ".files",
+    "FocusRecord": ".focus",
+    "focus_binary": ".focus",
+    "focus_phase": ".focus",
+    "measure_focus": ".focus",
+    "LinearRecord": ".linear",
+    "measure_linear": ".linear",
+    "PhaseRecord": ".phase_steps",
+    "measure_phases": ".phase_steps",
+    "CameraRecord": ".photon_transfer",
+    "characterise_camera": ".photon_transfer",
+    "read_report": ".report",
+    "report_figure": ".report_figure",
+    "DriftRecord": ".stability",
+    "measure_drift": ".stability",
+    "TmRecord": ".transmission",
+    "measure_tm": ".transmission",
+    "read_tm": ".transmission",
 }
 
 __all__ = [
@@ -80,15 +81,4 @@ __all__ = [
     "record_names", "report_figure", "write_record",
 ]  # fmt: skip
 
-
-def __getattr__(name: str) -> Any:
-    """Load a public name on first use (PEP 562)."""
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
-    value = getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _LAZY)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 import opusim
-from opusim.files import replacing
+from opusim.files import Hdf5Kind, open_hdf5, writing_hdf5
 
 from .bench_protocol import Identity, elapsed_s, identity_of
 
@@ -31,6 +30,14 @@ __all__ = ["RecordInfo", "read_info", "read_record", "record_names", "write_reco
 
 FORMAT = "opusim calibration"
 FORMAT_VERSION = 1
+_KIND = Hdf5Kind(
+    FORMAT,
+    FORMAT_VERSION,
+    noun="calibration file",
+    wanted="a calibration file (HDF5)",
+    again="calibrate again",
+    rescue="calibrate again, or use a backup of it",
+)
 
 Record = TypeVar("Record")
 _SCALARS = (bool, int, float, complex, str)
@@ -102,17 +109,13 @@ def write_record(path: str | os.PathLike[str], name: str, record: Any, *, bench:
     Of two processes that write at the same time the last one wins, whole: what the other one wrote is lost if both
     had read the file before.
     """
-    import h5py
-
     target = Path(path)
     checked_name(name)
     content = _content(record)
     identity = identity_of(bench)
     now, clock = time.time(), elapsed_s(bench)
-    # In memory: a full disk then shows in a plain write, not inside the HDF5 library. Written afresh, so that the
-    # space of a replaced group is not carried along.
-    # The name is told apart by HDF5, so two threads must not share it.
-    with h5py.File(f"in memory {secrets.token_hex(8)}", "w", driver="core", backing_store=False, libver="v108") as file:
+    # Written afresh, so that the space of a replaced group is not carried along.
+    with writing_hdf5(target) as file:
         if target.exists():
             with open_calibration(target) as old:
                 check_device(old, target, identity.fingerprint, identity.seed)
@@ -134,12 +137,6 @@ def write_record(path: str | os.PathLike[str], name: str, record: Any, *, bench:
                 stored.attrs[_DIGEST] = _digest(value)
             else:
                 group.attrs[field_name] = value
-        file.flush()
-        image = file.id.get_file_image()
-    with replacing(target) as temporary, temporary.open("wb") as out:
-        out.write(image)
-        out.flush()
-        os.fsync(out.fileno())
 
 
 def checked_name(name: str) -> str:
@@ -337,41 +334,9 @@ def open_calibration(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     ------
     h5py.File
     """
-    import h5py
-
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder, but it must be a calibration file (HDF5).")
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no calibration file {path}.")
-    damaged = f"{path} is damaged or cut short; calibrate again, or use a backup of it."
-    with path.open("rb") as raw:
-        begin = raw.read(8)
-    if begin != b"\x89HDF\r\n\x1a\n":
-        if b"\x89HDF\r\n\x1a\n".startswith(begin):
-            raise ValueError(damaged)
-        raise ValueError(f"{path} is not an HDF5 file, but a calibration file must be one.")
-    try:
-        # Files are replaced whole and never changed in place, so a reader needs no lock.
-        file = h5py.File(path, "r", locking=False)
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
-        raise ValueError(damaged) from error
-    with file:
-        try:
-            form, version = file.attrs.get("format"), file.attrs.get("format_version")
-        except (OSError, RuntimeError, KeyError) as error:
-            raise ValueError(damaged) from error
-        if form != FORMAT:
-            raise ValueError(f"{path} is an HDF5 file, but not a calibration file: its format is {form!r}.")
-        if version != FORMAT_VERSION:
-            raise ValueError(
-                f"{path} has the format version {version}, but this opusim ({opusim.__version__}) reads "
-                f"{FORMAT_VERSION}; calibrate again."
-            )
-        try:
-            yield file
-        except (OSError, RuntimeError, KeyError) as error:
-            raise ValueError(damaged) from error
+    # Who reads it raises ValueErrors with sentences of their own.
+    with open_hdf5(path, _KIND, damage=(OSError, RuntimeError, KeyError)) as file:
+        yield file
 
 
 def check_device(

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from .dfa.checkpoint import RunFile
     from .dfa.history import History
 
-_HDF5 = b"\x89HDF\r\n\x1a\n"
-
 
 @command("report")
 def report(
@@ -58,14 +56,13 @@ def report(
 
 def _format_of(source: Path) -> str | None:
     """Return what a file says that it is; errors are those of any file of opusim."""
-    if source.is_dir():
-        raise IsADirectoryError(f"{source} is a folder, but it must be a file that opusim wrote (HDF5).")
-    if not source.is_file():
-        raise FileNotFoundError(f"There is no file {source}.")
-    with source.open("rb") as raw:
-        begin = raw.read(len(_HDF5))
-    if not _HDF5.startswith(begin):
-        raise ValueError(f"{source} is not an HDF5 file, but calibrations and training runs are.")
+    # Here: the command line answers without numpy.
+    from .files import HDF5_SIGNATURE, check_file
+
+    damaged = f"{source} is damaged or cut short; make it again, or use a backup."
+    other = f"{source} is not an HDF5 file, but calibrations and training runs are."
+    wanted = "a file that opusim wrote (HDF5)"
+    check_file(source, HDF5_SIGNATURE, noun="file", wanted=wanted, other=other, damaged=damaged)
     import h5py
 
     try:
@@ -73,7 +70,7 @@ def _format_of(source: Path) -> str | None:
         with h5py.File(source, "r", locking=False) as file:
             form = file.attrs.get("format")
     except (OSError, RuntimeError, ValueError, KeyError) as error:
-        raise ValueError(f"{source} is damaged or cut short; make it again, or use a backup.") from error
+        raise ValueError(damaged) from error
     return form if isinstance(form, str) else None
 
 

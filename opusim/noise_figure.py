@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .noise_sources import SOURCES, ErrorBudget
+from .plotting.style import ACCENT, INK, SOFT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,10 +17,10 @@ __all__ = ["noise_budget"]
 
 # Told apart by hatch as well as by shade.
 _LOOKS: tuple[dict[str, Any], ...] = (
-    {"color": "#14213d"},
-    {"color": "#9fb3c8", "hatch": "///", "edgecolor": "#14213d"},
-    {"color": "white", "hatch": "...", "edgecolor": "#14213d"},
-    {"color": "#b5541c", "hatch": "xxx", "edgecolor": "white"},
+    {"color": INK},
+    {"color": SOFT, "hatch": "///", "edgecolor": INK},
+    {"color": "white", "hatch": "...", "edgecolor": INK},
+    {"color": ACCENT, "hatch": "xxx", "edgecolor": "white"},
 )
 
 
@@ -68,7 +69,7 @@ def noise_budget(budget: ErrorBudget | Sequence[ErrorBudget], ax: Axes | None = 
             for name, width in zip(names, widths, strict=True)
         ]
         ax.bar_label(bars, labels=labels, padding=3, fontsize=8)
-    ax.axvline(0, color="#14213d", lw=0.8)
+    ax.axvline(0, color=INK, lw=0.8)
     ax.set_yticks(places, names)
     ax.margins(x=0.12)
     ax.set_xlabel("share of the mean square error of an output (%)")

@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from .noise_sources import WorkingPoint, sources_of
+from .noise_sources import WorkingPoint, parts_of
 from .theory import pixel_modes, speckle_contrast
 
 __all__ = ["intensity_errors"]
@@ -57,12 +57,7 @@ def intensity_errors(point: WorkingPoint) -> tuple[dict[str, float], float]:
     whole : float
     """
     averaging = pixel_modes(point.device.camera.pixel_over_grain) - 1
-    whole = _error(point, ())
-    errors = {
-        source: averaging if source == "pixel integration" else whole - _error(point, (source,))
-        for source in sources_of(point)
-    }
-    return errors, whole + averaging
+    return parts_of(point, _error, averaging)
 
 
 def _error(point: WorkingPoint, off: Collection[str]) -> float:

@@ -55,7 +55,7 @@ from .noise_light import (
     step_phases_rad,
 )
 from .noise_rounding import rounding_of_means
-from .noise_sources import WorkingPoint, sources_of
+from .noise_sources import WorkingPoint, parts_of
 
 __all__ = ["linear_errors"]
 
@@ -79,12 +79,7 @@ def linear_errors(point: WorkingPoint) -> tuple[dict[str, float], float]:
     whole : float
     """
     averaging = 1 / field_coherence(point) - 1
-    whole = _error(point, ())
-    errors = {
-        source: averaging if source == "pixel integration" else whole - _error(point, (source,))
-        for source in sources_of(point)
-    }
-    return errors, whole + averaging
+    return parts_of(point, _error, averaging)
 
 
 def _error(point: WorkingPoint, off: Collection[str]) -> float:

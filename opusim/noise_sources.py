@@ -21,7 +21,7 @@ average. And rounding and the two ends of the grey scale are one thing in a came
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,7 +33,7 @@ from .medium.base import Drift
 if TYPE_CHECKING:
     from .config import Device
 
-__all__ = ["MODES", "SOURCES", "ErrorBudget", "WorkingPoint", "sources_of", "without", "working_point"]
+__all__ = ["MODES", "SOURCES", "ErrorBudget", "WorkingPoint", "parts_of", "sources_of", "without", "working_point"]
 
 Mode = Literal["intensity", "linear"]
 MODES = ("intensity", "linear")
@@ -184,6 +184,34 @@ class ErrorBudget:
         if source not in self.errors:
             raise ValueError(f"source is {source!r}, but it must be one of {', '.join(self.errors)}.")
         return self.errors[source] / self.total if self.total else 0.0
+
+
+def parts_of(
+    point: WorkingPoint, error: Callable[[WorkingPoint, Collection[str]], float], averaging: float
+) -> tuple[dict[str, float], float]:
+    """Parts of each source in an error, by switching it off, and the error with all of them.
+
+    Parameters
+    ----------
+    point : WorkingPoint
+        Device and circumstances.
+    error : callable
+        ``error(point, off)``: the error without the sources `off` and without pixel integration.
+    averaging : float
+        Part of pixel integration, which is added to it.
+
+    Returns
+    -------
+    errors : dict of float
+        By source.
+    whole : float
+    """
+    whole = error(point, ())
+    errors = {
+        source: averaging if source == "pixel integration" else whole - error(point, (source,))
+        for source in sources_of(point)
+    }
+    return errors, whole + averaging
 
 
 def working_point(

@@ -5,8 +5,9 @@ Names of this package are loaded when they are first asked for. The PyTorch part
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from opusim._lazy import lazy_names
 
 if TYPE_CHECKING:
     from opusim.dfa.base_trainer import TrainingDivergedError as TrainingDivergedError
@@ -32,43 +33,32 @@ if TYPE_CHECKING:
     from opusim.dfa.trainer import DFATrainer as DFATrainer
     from opusim.dfa.trainer import ShallowTrainer as ShallowTrainer
 
-# name -> module it comes from
+# name -> module of this package that it comes from
 _LAZY = {
-    "Feedback": "feedback",
-    "Costs": "feedback",
-    "GaussianFeedback": "feedback",
-    "NoisyFeedback": "feedback",
-    "OpticalFeedback": "optical_feedback",
-    "ErrorEncoding": "error_encoding",
-    "EncodedErrors": "error_encoding",
-    "NearestTernaryEncoding": "error_encoding",
-    "TernaryEncoding": "error_encoding",
-    "SignEncoding": "error_encoding",
-    "BitPlaneEncoding": "error_encoding",
-    "parse_encoding": "error_encoding",
-    "RunFile": "checkpoint",
-    "read_run": "checkpoint",
-    "MLP": "network",
-    "SGD": "optimisers",
-    "Adam": "optimisers",
-    "History": "history",
-    "DFATrainer": "trainer",
-    "BackpropTrainer": "trainer",
-    "ShallowTrainer": "trainer",
-    "TrainingDivergedError": "base_trainer",
+    "Feedback": ".feedback",
+    "Costs": ".feedback",
+    "GaussianFeedback": ".feedback",
+    "NoisyFeedback": ".feedback",
+    "OpticalFeedback": ".optical_feedback",
+    "ErrorEncoding": ".error_encoding",
+    "EncodedErrors": ".error_encoding",
+    "NearestTernaryEncoding": ".error_encoding",
+    "TernaryEncoding": ".error_encoding",
+    "SignEncoding": ".error_encoding",
+    "BitPlaneEncoding": ".error_encoding",
+    "parse_encoding": ".error_encoding",
+    "RunFile": ".checkpoint",
+    "read_run": ".checkpoint",
+    "MLP": ".network",
+    "SGD": ".optimisers",
+    "Adam": ".optimisers",
+    "History": ".history",
+    "DFATrainer": ".trainer",
+    "BackpropTrainer": ".trainer",
+    "ShallowTrainer": ".trainer",
+    "TrainingDivergedError": ".base_trainer",
 }
 
 __all__ = sorted(_LAZY)
 
-
-def __getattr__(name: str) -> Any:
-    """Load a public name on first use (PEP 562)."""
-    if name not in _LAZY:
-        raise AttributeError(f"module 'opusim.dfa' has no attribute {name!r}; it has {', '.join(__all__)}")
-    value = getattr(importlib.import_module(f"opusim.dfa.{_LAZY[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _LAZY)

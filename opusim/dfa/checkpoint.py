@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -22,7 +21,7 @@ import numpy as np
 import opusim
 from opusim.dfa.history import History
 from opusim.dfa.network import MLP
-from opusim.files import replacing
+from opusim.files import Hdf5Kind, open_hdf5, unwritten, writing_hdf5
 
 if TYPE_CHECKING:
     import h5py
@@ -31,6 +30,15 @@ __all__ = ["FORMAT", "RunFile", "check_same_run", "check_target", "read_run", "w
 
 FORMAT = "opusim training run"
 FORMAT_VERSION = 2
+_KIND = Hdf5Kind(
+    FORMAT,
+    FORMAT_VERSION,
+    noun="training run",
+    wanted="the file of a training run (HDF5)",
+    again="train again",
+    rescue="make it again, or use a backup",
+)
+_WHAT = "the training run"
 
 Description = dict[str, Any]
 # Fields of a RunFile that are kept as JSON text: descriptions, of texts, flags and numbers.
@@ -126,16 +134,11 @@ def write_run(path: str | os.PathLike[str], run: RunFile) -> None:
     OSError
         If the disk is full or the folder cannot be written. It names the file; an older file stays as it was.
     """
-    import h5py
-
-    target = Path(path)
     texts = {name: _to_json(name, getattr(run, name)) for name in _DESCRIPTIONS}
     texts["created"] = datetime.now(UTC).isoformat(timespec="seconds")
     texts["opusim_version"] = opusim.__version__
     arrays = _arrays(run)
-    # In memory: a full disk then shows in a plain write, not inside the HDF5 library. HDF5 tells such files apart by
-    # name, so two threads must not share one.
-    with h5py.File(f"in memory {secrets.token_hex(8)}", "w", driver="core", backing_store=False, libver="v108") as file:
+    with writing_hdf5(path, _WHAT) as file:
         file.attrs["format"] = FORMAT
         file.attrs["format_version"] = FORMAT_VERSION
         file.attrs["fingerprint"] = run.fingerprint
@@ -146,15 +149,6 @@ def write_run(path: str | os.PathLike[str], run: RunFile) -> None:
             file.create_group(group)
         for name, array in arrays.items():
             file.create_dataset(name, data=array)
-        file.flush()
-        image = file.id.get_file_image()
-    try:
-        with replacing(target) as temporary, temporary.open("wb") as out:
-            out.write(image)
-            out.flush()
-            os.fsync(out.fileno())
-    except OSError as error:
-        raise _unwritten(error, target) from error
 
 
 def check_target(path: str | os.PathLike[str]) -> None:
@@ -181,12 +175,7 @@ def check_target(path: str | os.PathLike[str]) -> None:
         # As long a name as that of `replacing`, which a file system may refuse too.
         tempfile.NamedTemporaryFile(prefix=f".{target.stem}.", suffix=target.suffix, dir=target.parent).close()
     except OSError as error:
-        raise _unwritten(error, target) from error
-
-
-def _unwritten(error: OSError, target: Path) -> OSError:
-    # A write does not know its file's name, and the temporary one says nothing to the user.
-    return OSError(error.errno, f"{error.strerror}; the training run cannot be written to", str(target))
+        raise unwritten(error, target, _WHAT) from error
 
 
 def _arrays(run: RunFile) -> dict[str, np.ndarray]:
@@ -238,36 +227,8 @@ def read_run(path: str | os.PathLike[str]) -> RunFile:
     ValueError
         If it is not the file of a training run, is damaged or cut short, or of another format version.
     """
-    import h5py
-
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder, but it must be the file of a training run (HDF5).")
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no training run {path}.")
-    magic = b"\x89HDF\r\n\x1a\n"
-    with path.open("rb") as raw:
-        begin = raw.read(len(magic))
-    damaged = f"{path} is damaged or cut short; make it again, or use a backup."
-    if begin != magic:
-        # Of the signature itself there may be a part, or nothing.
-        raise ValueError(
-            damaged if magic.startswith(begin) else f"{path} is not an HDF5 file, but a training run must be one."
-        )
-    try:
-        # Files are replaced whole and never changed in place, so a reader needs no lock.
-        with h5py.File(path, "r", locking=False) as file:
-            form, version = file.attrs.get("format"), file.attrs.get("format_version")
-            if form == FORMAT and version == FORMAT_VERSION:
-                return _content(file)
-    except (OSError, RuntimeError, KeyError, TypeError, AttributeError, ValueError, MemoryError) as error:
-        raise ValueError(damaged) from error
-    if form != FORMAT:
-        raise ValueError(f"{path} is an HDF5 file, but not a training run: its format is {form!r}.")
-    raise ValueError(
-        f"{path} has the format version {version}, but this opusim ({opusim.__version__}) reads {FORMAT_VERSION}; "
-        "train again."
-    )
+    with open_hdf5(path, _KIND) as file:
+        return _content(file)
 
 
 def _content(file: h5py.File) -> RunFile:

@@ -7,6 +7,7 @@ w_k b_k. The projection is linear: B e is about the sum of w_k (B b_k).
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -93,8 +94,35 @@ class ErrorEncoding(Protocol):
         ...
 
 
+class _Encoding(ABC):
+    """What the encodings share: errors are checked before they are encoded."""
+
+    def encode(self, errors: ArrayLike) -> EncodedErrors:
+        """Return patterns and weights for a batch of errors.
+
+        Parameters
+        ----------
+        errors : array_like of float, shape (batch, n_classes)
+            Errors.
+
+        Returns
+        -------
+        EncodedErrors
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `errors` is not what it may be.
+        """
+        return self._encoded(checked_errors(errors))
+
+    @abstractmethod
+    def _encoded(self, e: np.ndarray) -> EncodedErrors:
+        """Return patterns and weights for errors that were checked, float32."""
+
+
 @dataclass(frozen=True)
-class NearestTernaryEncoding:
+class NearestTernaryEncoding(_Encoding):
     """Errors as the ternary vector that lies nearest: s t with t in {-1, 0, 1}, each error with a threshold of its own.
 
     Of all t and all factors s, the squared distance ``norm(e - s t)**2`` is least. That is so for the k largest
@@ -122,24 +150,8 @@ class NearestTernaryEncoding:
         """Check the parameter."""
         validation.number("least_norm", self.least_norm, low=0.0, high=math.inf)
 
-    def encode(self, errors: ArrayLike) -> EncodedErrors:
-        """Return at most two patterns a vector, one after the other.
-
-        Parameters
-        ----------
-        errors : array_like of float, shape (batch, n_classes)
-            Errors.
-
-        Returns
-        -------
-        EncodedErrors
-
-        Raises
-        ------
-        TypeError, ValueError
-            If `errors` is not what it may be.
-        """
-        e = checked_errors(errors)
+    def _encoded(self, e: np.ndarray) -> EncodedErrors:
+        """Return at most two patterns a vector, one after the other."""
         sizes = np.sort(np.abs(e), axis=1)[:, ::-1]
         sums = np.cumsum(sizes, axis=1, dtype=np.float64)
         kept = np.argmax(sums**2 / np.arange(1, e.shape[1] + 1), axis=1)[:, None]
@@ -156,7 +168,7 @@ class NearestTernaryEncoding:
 
 
 @dataclass(frozen=True)
-class TernaryEncoding:
+class TernaryEncoding(_Encoding):
     """Errors as t = sign(e) where abs(e) > threshold, else 0, with one threshold for all.
 
     One pattern for t = +1 and one for t = -1, two frames a vector at most; the scale is restored afterwards.
@@ -188,24 +200,8 @@ class TernaryEncoding:
         validation.number("threshold", self.threshold, low=0.0, high=math.inf)
         validation.choice("scale", self.scale, SCALES)
 
-    def encode(self, errors: ArrayLike) -> EncodedErrors:
-        """Return at most two patterns a vector, one after the other.
-
-        Parameters
-        ----------
-        errors : array_like of float, shape (batch, n_classes)
-            Errors.
-
-        Returns
-        -------
-        EncodedErrors
-
-        Raises
-        ------
-        TypeError, ValueError
-            If `errors` is not what it may be.
-        """
-        e = checked_errors(errors)
+    def _encoded(self, e: np.ndarray) -> EncodedErrors:
+        """Return at most two patterns a vector, one after the other."""
         threshold = np.float32(self.threshold)
         planes = np.stack([e > threshold, e < -threshold], axis=1)
         factors = _restored(_norms(e), np.sqrt(planes.sum(axis=(1, 2), dtype=np.float64)), self.scale)
@@ -217,7 +213,7 @@ class TernaryEncoding:
 
 
 @dataclass(frozen=True)
-class SignEncoding:
+class SignEncoding(_Encoding):
     """Errors as s = sign(e), where 0 counts as +: one pattern a vector, and two for the batch.
 
     Of + and - the rarer in the vector is shown, as a pattern v: s = 1 - 2 v or 2 v - 1. The vector of ones is shown
@@ -241,24 +237,8 @@ class SignEncoding:
         """Check the parameters."""
         validation.choice("scale", self.scale, SCALES)
 
-    def encode(self, errors: ArrayLike) -> EncodedErrors:
-        """Return a pattern for each vector, then the halves of the vector of ones.
-
-        Parameters
-        ----------
-        errors : array_like of float, shape (batch, n_classes)
-            Errors.
-
-        Returns
-        -------
-        EncodedErrors
-
-        Raises
-        ------
-        TypeError, ValueError
-            If `errors` is not what it may be.
-        """
-        e = checked_errors(errors)
+    def _encoded(self, e: np.ndarray) -> EncodedErrors:
+        """Return a pattern for each vector, then the halves of the vector of ones."""
         batch, n_classes = e.shape
         factors = _restored(_norms(e), np.full(batch, math.sqrt(n_classes)), self.scale).astype(np.float32)
         used = np.flatnonzero(factors)
@@ -284,7 +264,7 @@ class SignEncoding:
 
 
 @dataclass(frozen=True)
-class BitPlaneEncoding:
+class BitPlaneEncoding(_Encoding):
     """Errors as sign and magnitude, the magnitude in `n_bits` bits of the largest in the batch.
 
     A pattern for each bit and each sign, 2 n_bits a vector at most.
@@ -306,24 +286,8 @@ class BitPlaneEncoding:
         """Check the parameters."""
         validation.integer("n_bits", self.n_bits, low=1, high=16)
 
-    def encode(self, errors: ArrayLike) -> EncodedErrors:
-        """Return the patterns of each vector, the highest bit first, plus before minus.
-
-        Parameters
-        ----------
-        errors : array_like of float, shape (batch, n_classes)
-            Errors.
-
-        Returns
-        -------
-        EncodedErrors
-
-        Raises
-        ------
-        TypeError, ValueError
-            If `errors` is not what it may be.
-        """
-        e = checked_errors(errors)
+    def _encoded(self, e: np.ndarray) -> EncodedErrors:
+        """Return the patterns of each vector, the highest bit first, plus before minus."""
         largest = float(np.abs(e).max(initial=0.0))
         if largest == 0.0:
             return _from_planes(np.zeros((len(e), 0, e.shape[1]), dtype=bool), np.zeros((len(e), 0)))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from opusim.plotting import ACCENT, INK, SOFT, STYLE, counted
+from opusim.plotting.style import ACCENT, INK, LINES, SOFT, STYLE, counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,14 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["run_title", "time_split", "training_figure"]
 
-# Lines differ in dashes and marker too, for readers who do not see the colours.
-_LINES: tuple[dict[str, Any], ...] = (
-    {"color": INK, "ls": "-", "marker": "o"},
-    {"color": ACCENT, "ls": (0, (5, 2)), "marker": "s"},
-    {"color": "#4f7f8f", "ls": (0, (1, 1)), "marker": "^"},
-    {"color": "#7a6f9b", "ls": "-.", "marker": "D"},
-    {"color": "#6b6b6b", "ls": (0, (7, 2, 1, 2, 1, 2)), "marker": "v"},
-)
+# Networks with more than four hidden layers are rare: the fifth line is grey, and the sixth is the first again.
+_LINES: tuple[dict[str, Any], ...] = (*LINES[:4], {"color": "#6b6b6b", "ls": (0, (7, 2, 1, 2, 1, 2)), "marker": "v"})
 _MARKERS: dict[str, Any] = {"ms": 4.5, "mfc": "white", "lw": 1.5}
 _POINTS: dict[str, Any] = {"textcoords": "offset points"}
 _METHODS = {"backprop": "backpropagation", "shallow": "last layer alone"}

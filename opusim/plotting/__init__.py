@@ -20,8 +20,9 @@ first asked for.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from opusim._lazy import lazy_names
 
 if TYPE_CHECKING:
     from opusim.noise_figure import noise_budget as noise_budget
@@ -65,15 +66,4 @@ _LAZY = {
 
 __all__ = sorted(_LAZY)
 
-
-def __getattr__(name: str) -> Any:
-    """Load a public name on first use (PEP 562)."""
-    if name not in _LAZY:
-        raise AttributeError(f"module 'opusim.plotting' has no attribute {name!r}; it has {', '.join(__all__)}")
-    value = getattr(importlib.import_module(_LAZY[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _LAZY)

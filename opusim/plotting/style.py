@@ -40,6 +40,18 @@ STYLE: dict[Any, Any] = {
 }
 """Settings of matplotlib, as for ``matplotlib.rc_context`` or ``pyplot.rcParams.update``."""
 
+# Curves differ in dashes and markers too, for readers who do not see the colours.
+LINES: tuple[dict[str, Any], ...] = (
+    {"color": INK, "ls": "-", "marker": "o"},
+    {"color": ACCENT, "ls": (0, (5, 2)), "marker": "s"},
+    {"color": "#4f7f8f", "ls": (0, (1, 1)), "marker": "^"},
+    {"color": "#7a6f9b", "ls": "-.", "marker": "D"},
+    {"color": "#8a8d3f", "ls": (0, (3, 1, 1, 1, 1, 1)), "marker": "v"},
+    {"color": "#555555", "ls": (0, (8, 3)), "marker": "P"},
+    {"color": "#b58a1c", "ls": (0, (2, 3)), "marker": "X"},
+    {"color": SOFT, "ls": "-", "marker": "<"},
+)
+
 # Sides longer than this are given in mm, shorter ones in µm.
 _LONG_M = 2e-3
 

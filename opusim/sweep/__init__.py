@@ -12,8 +12,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from opusim._lazy import lazy_names
 
 if TYPE_CHECKING:
     from opusim.sweep.figure import sweep_curves as sweep_curves
@@ -29,33 +30,22 @@ if TYPE_CHECKING:
     from opusim.sweep.tasks import KernelRidge as KernelRidge
     from opusim.sweep.tasks import SketchError as SketchError
 
-# name -> module it comes from
+# name -> module of this package that it comes from
 _LAZY = {
-    "DfaAccuracy": "tasks",
-    "FunctionTask": "tasks",
-    "KernelRidge": "tasks",
-    "Outcome": "result",
-    "SketchError": "tasks",
-    "Sweep": "sweep",
-    "SweepResult": "result",
-    "falls_at": "result",
-    "read_sweep": "file",
-    "sweep_curves": "figure",
-    "sweep_figure": "figure",
-    "sweep_map": "figure",
+    "DfaAccuracy": ".tasks",
+    "FunctionTask": ".tasks",
+    "KernelRidge": ".tasks",
+    "Outcome": ".result",
+    "SketchError": ".tasks",
+    "Sweep": ".sweep",
+    "SweepResult": ".result",
+    "falls_at": ".result",
+    "read_sweep": ".file",
+    "sweep_curves": ".figure",
+    "sweep_figure": ".figure",
+    "sweep_map": ".figure",
 }
 
 __all__ = sorted(_LAZY)
 
-
-def __getattr__(name: str) -> Any:
-    """Load a public name on first use (PEP 562)."""
-    if name not in _LAZY:
-        raise AttributeError(f"module 'opusim.sweep' has no attribute {name!r}; it has {', '.join(__all__)}")
-    value = getattr(importlib.import_module(f"opusim.sweep.{_LAZY[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _LAZY)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from opusim.plotting import ACCENT, INK, SOFT, STYLE
+from opusim.plotting.style import ACCENT, LINES, SOFT, STYLE
 from opusim.sweep.points import BITS, COMPONENTS, LEVEL, Axis
 from opusim.sweep.result import SweepResult
 
@@ -17,17 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["axis_label", "sweep_curves", "sweep_figure", "sweep_map"]
 
-# Curves differ in dashes and markers too, for readers who do not see the colours.
-_LINES: tuple[dict[str, Any], ...] = (
-    {"color": INK, "ls": "-", "marker": "o"},
-    {"color": ACCENT, "ls": (0, (5, 2)), "marker": "s"},
-    {"color": "#4f7f8f", "ls": (0, (1, 1)), "marker": "^"},
-    {"color": "#7a6f9b", "ls": "-.", "marker": "D"},
-    {"color": "#8a8d3f", "ls": (0, (3, 1, 1, 1, 1, 1)), "marker": "v"},
-    {"color": "#555555", "ls": (0, (8, 3)), "marker": "P"},
-    {"color": "#b58a1c", "ls": (0, (2, 3)), "marker": "X"},
-    {"color": SOFT, "ls": "-", "marker": "<"},
-)
 _UNITS = {
     "m": "m", "s": "s", "w": "W", "e": "electrons", "rad": "rad", "dn": "DN", "hz": "Hz",
     "dn_per_e": "DN/electron", "e_per_s": "electrons/s", "rad_per_minute": "rad/min", "per_hour": "1/h", "us": "µs",
@@ -132,14 +121,14 @@ def sweep_curves(result: SweepResult, metric: str | None = None, ax: Axes | None
     curves: dict[tuple[Any, ...], list[int]] = {}
     for row, setting in enumerate(result.settings):
         curves.setdefault(tuple(setting[i] for i in others), []).append(row)
-    if len(curves) > len(_LINES):
+    if len(curves) > len(LINES):
         raise ValueError(
-            f"The sweep has {len(curves)} combinations beside {axis.path}, but a figure shows at most {len(_LINES)} "
+            f"The sweep has {len(curves)} combinations beside {axis.path}, but a figure shows at most {len(LINES)} "
             "curves: vary fewer parameters in one sweep."
         )
     position = _positions(ax.xaxis, axis)
     failed = sorted({result.settings[i][along] for (i, _), outcome in result.outcomes.items() if outcome.failed})
-    for (key, rows), line in zip(curves.items(), _LINES, strict=False):
+    for (key, rows), line in zip(curves.items(), LINES, strict=False):
         rows = sorted(rows, key=lambda row: position[result.settings[row][along]])
         x = np.array([position[result.settings[row][along]] for row in rows])
         y = factor * values[rows]

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import opusim
-from opusim.files import replacing
+from opusim.files import Hdf5Kind, open_hdf5, writing_hdf5
 from opusim.sweep.points import Number
 from opusim.sweep.result import Header, Outcome, SweepResult
 
@@ -34,7 +33,14 @@ __all__ = ["FORMAT", "read_sweep", "write_sweep", "writing"]
 
 FORMAT = "opusim sweep"
 FORMAT_VERSION = 1
-_MAGIC = b"\x89HDF\r\n\x1a\n"
+_KIND = Hdf5Kind(
+    FORMAT,
+    FORMAT_VERSION,
+    noun="sweep",
+    wanted="the file of a sweep (HDF5)",
+    again="run the sweep again into a new file",
+    rescue="run the sweep again into a new file, or use a backup of it",
+)
 
 
 def write_sweep(path: str | os.PathLike[str], result: SweepResult) -> None:
@@ -54,7 +60,6 @@ def write_sweep(path: str | os.PathLike[str], result: SweepResult) -> None:
     """
     import h5py
 
-    target = Path(path)
     shape = len(result.settings), len(result.seeds)
     points, notes = np.full(shape, "", dtype=object), np.full(shape, "", dtype=object)
     seconds = np.full(shape, np.nan)
@@ -62,9 +67,7 @@ def write_sweep(path: str | os.PathLike[str], result: SweepResult) -> None:
         points[place], seconds[place] = outcome.to_json(), outcome.seconds
         if outcome.traceback or outcome.warnings:
             notes[place] = json.dumps({"traceback": outcome.traceback, "warnings": outcome.warnings})
-    # In memory: a full disk then shows in a plain write, not inside the HDF5 library. HDF5 tells such files apart by
-    # name, so two threads must not share one.
-    with h5py.File(f"in memory {secrets.token_hex(8)}", "w", driver="core", backing_store=False, libver="v108") as file:
+    with writing_hdf5(path, "the sweep") as file:
         file.attrs["format"] = FORMAT
         file.attrs["format_version"] = FORMAT_VERSION
         file.attrs["opusim_version"] = opusim.__version__
@@ -86,16 +89,6 @@ def write_sweep(path: str | os.PathLike[str], result: SweepResult) -> None:
         run.attrs["written"] = now()
         run.create_dataset("seconds", data=seconds)
         run.create_dataset("notes", data=notes, dtype=text)
-        file.flush()
-        image = file.id.get_file_image()
-    try:
-        with replacing(target) as temporary, temporary.open("wb") as out:
-            out.write(image)
-            out.flush()
-            os.fsync(out.fileno())
-    except OSError as error:
-        # A write does not know its file's name, and the temporary one says nothing to the user.
-        raise OSError(error.errno, f"{error.strerror}; the sweep cannot be written to", str(target)) from error
 
 
 def read_sweep(path: str | os.PathLike[str]) -> SweepResult:
@@ -117,34 +110,8 @@ def read_sweep(path: str | os.PathLike[str]) -> SweepResult:
     ValueError
         If it is not the file of a sweep, is damaged or cut short, or of another format version.
     """
-    import h5py
-
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder, but it must be the file of a sweep (HDF5).")
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no sweep {path}.")
-    with path.open("rb") as raw:
-        begin = raw.read(len(_MAGIC))
-    damaged = f"{path} is damaged or cut short; run the sweep again into a new file, or use a backup of it."
-    if begin != _MAGIC:
-        # Of the signature itself there may be a part, or nothing.
-        whole = f"{path} is not an HDF5 file, but a sweep must be one."
-        raise ValueError(damaged if _MAGIC.startswith(begin) else whole)
-    try:
-        # Files are replaced whole and never changed in place, so a reader needs no lock.
-        with h5py.File(path, "r", locking=False) as file:
-            form, version = file.attrs.get("format"), file.attrs.get("format_version")
-            if form == FORMAT and version == FORMAT_VERSION:
-                return _content(file)
-    except (OSError, RuntimeError, KeyError, TypeError, AttributeError, ValueError, IndexError, MemoryError) as error:
-        raise ValueError(damaged) from error
-    if form != FORMAT:
-        raise ValueError(f"{path} is an HDF5 file, but not a sweep: its format is {form!r}.")
-    raise ValueError(
-        f"{path} has the format version {version}, but this opusim ({opusim.__version__}) reads {FORMAT_VERSION}; "
-        "run the sweep again into a new file."
-    )
+    with open_hdf5(path, _KIND) as file:
+        return _content(file)
 
 
 def _content(file: h5py.File) -> SweepResult:

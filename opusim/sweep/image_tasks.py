@@ -25,7 +25,26 @@ _PENALTIES = tuple(10.0**k for k in range(-6, 2))
 
 
 @dataclass(frozen=True)
-class KernelRidge:
+class _ImageTask:
+    """What the tasks share: their images, and which of them a seed takes."""
+
+    dataset: str = "mnist"
+    n_train: int = 0
+    n_test: int = 0
+
+    def __post_init__(self) -> None:
+        """Check every parameter."""
+        validation.choice("dataset", self.dataset, IMAGE_SETS)
+        validation.integer("n_train", self.n_train, low=0)
+        validation.integer("n_test", self.n_test, low=0)
+
+    def _chosen(self, seed: int, n_train: int, n_test: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return which of so many training and test images a seed takes; an error if there are not enough."""
+        return some(seed, "n_train", self.n_train, n_train), some(seed, "n_test", self.n_test, n_test)
+
+
+@dataclass(frozen=True)
+class KernelRidge(_ImageTask):
     """Accuracy of a ridge classifier on the counts of images: kernel ridge by random features.
 
     Binary images are shown by `fit2d`, pixels above a threshold being on.
@@ -48,17 +67,12 @@ class KernelRidge:
     `exposure_us` and `device_s` (time on the device's clock).
     """
 
-    dataset: str = "mnist"
-    n_train: int = 0
-    n_test: int = 0
     validation_share: float = 0.1
     pause_s: float = 0.0
 
     def __post_init__(self) -> None:
         """Check every parameter."""
-        validation.choice("dataset", self.dataset, IMAGE_SETS)
-        validation.integer("n_train", self.n_train, low=0)
-        validation.integer("n_test", self.n_test, low=0)
+        super().__post_init__()
         validation.number("validation_share", self.validation_share, low=0.01, high=0.5)
         validation.number("pause_s", self.pause_s, low=0.0, high=1e9)
         if 0 < self.n_train < 20:
@@ -76,8 +90,7 @@ class KernelRidge:
     def images(self, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return x_train, y_train, x_test, y_test; images as bits, (n, rows, columns)."""
         x_train, y_train, x_test, y_test = _binary_images(self.dataset)
-        train = some(seed, "n_train", self.n_train, len(x_train))
-        test = some(seed, "n_test", self.n_test, len(x_test))
+        train, test = self._chosen(seed, len(x_train), len(x_test))
         return x_train[train], y_train[train], x_test[test], y_test[test]
 
     def example(self, seed: int) -> np.ndarray:
@@ -131,7 +144,7 @@ def some(seed: int, name: str, n: int, n_all: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class DfaAccuracy:
+class DfaAccuracy(_ImageTask):
     """Accuracy of a network whose hidden layers learn from errors that the device projects.
 
     A network with tanh and one or more equal hidden layers, trained by direct feedback alignment with Adam
@@ -162,9 +175,6 @@ class DfaAccuracy:
 
     linear: ClassVar[bool] = True
 
-    dataset: str = "mnist"
-    n_train: int = 0
-    n_test: int = 0
     layers: int = 2
     epochs: int = 5
     learning_rate: float = 1e-3
@@ -173,9 +183,7 @@ class DfaAccuracy:
 
     def __post_init__(self) -> None:
         """Check every parameter."""
-        validation.choice("dataset", self.dataset, IMAGE_SETS)
-        validation.integer("n_train", self.n_train, low=0)
-        validation.integer("n_test", self.n_test, low=0)
+        super().__post_init__()
         validation.integer("layers", self.layers, low=1, high=100)
         validation.integer("epochs", self.epochs, low=1)
         validation.number("learning_rate", self.learning_rate, low=0.0, high=10.0, low_open=True)
@@ -194,8 +202,7 @@ class DfaAccuracy:
                 "among the hidden layers."
             )
         data = datasets.load(self.dataset)
-        some(0, "n_train", self.n_train, len(data.x_train))
-        some(0, "n_test", self.n_test, len(data.x_test))
+        self._chosen(0, len(data.x_train), len(data.x_test))
         self._encoding()
 
     def _encoding(self) -> Any:
@@ -211,8 +218,7 @@ class DfaAccuracy:
         from opusim.dfa import MLP, Adam, DFATrainer, OpticalFeedback
 
         data = datasets.load(self.dataset)
-        train = some(seed, "n_train", self.n_train, len(data.x_train))
-        test = some(seed, "n_test", self.n_test, len(data.x_test))
+        train, test = self._chosen(seed, len(data.x_train), len(data.x_test))
         white = np.float32(data.x_train.max())
         x_train, x_test = (
             x.reshape(len(x), -1).astype(np.float32) / white for x in (data.x_train[train], data.x_test[test])

@@ -5,22 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from opusim.dfa import BitPlaneEncoding, NearestTernaryEncoding, OpticalFeedback, SignEncoding
+from opusim.dfa import NearestTernaryEncoding, OpticalFeedback
 
-N, WIDTH = 10, 200
-ENCODINGS = [NearestTernaryEncoding(), SignEncoding(), BitPlaneEncoding(3)]
-
-
-def errors_of(batch, seed=0, classes=N):
-    """What a trainer projects: softmax minus one-hot."""
-    rng = np.random.default_rng(seed)
-    e = rng.dirichlet(np.full(classes, 0.3), batch)
-    e[np.arange(batch), rng.integers(0, classes, batch)] -= 1
-    return e.astype(np.float32)
-
-
-def rms(values):
-    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
+from .projected_errors import ENCODINGS, WIDTH, N, errors_of, rms
 
 
 class Driver:

@@ -23,14 +23,14 @@ from opusim.drivers import linear_modes
 from opusim.drivers.errors import NotReadyError
 from opusim.drivers.linear_modes import CalibrationWarning
 
+from .projected_errors import ENCODINGS, WIDTH, N, errors_of, rms
+
 AURORA = Device.load("aurora")
 # A device small enough to calibrate in a moment.
 SMALL = AURORA.evolve(
     **{"dmd.shape": (48, 64), "camera.shape": (40, 60), "operation.ones_range": (10, 2000),
        "medium.transmission": AURORA.medium.transmission}
 )  # fmt: skip
-N, WIDTH = 10, 200
-ENCODINGS = [NearestTernaryEncoding(), SignEncoding(), BitPlaneEncoding(3)]
 
 
 @pytest.fixture(autouse=True)
@@ -45,18 +45,6 @@ def no_warnings():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
-
-
-def errors_of(batch, seed=0, classes=N):
-    """What a trainer projects: softmax minus one-hot."""
-    rng = np.random.default_rng(seed)
-    e = rng.dirichlet(np.full(classes, 0.3), batch)
-    e[np.arange(batch), rng.integers(0, classes, batch)] -= 1
-    return e.astype(np.float32)
-
-
-def rms(values):
-    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
 
 
 def feedback_on(device=SMALL, width=WIDTH, *, seed=0, mode="auto", rescale="variance", **arguments):
