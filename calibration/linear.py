@@ -118,9 +118,7 @@ def demodulate(record: LinearRecord, frames: np.ndarray) -> np.ndarray:
     n_pixels = frames.shape[-1]
     bursts = frames.reshape(-1, record.n_steps, n_pixels)
     field = least_squares(bursts, record.actual_rad, axis=1).q
-    reference = record.reference_dn[:n_pixels]
-    floor = np.float32(_DARK_REFERENCE * max(float(reference.mean()), 1e-30))
-    amplitude = np.sqrt(np.maximum(reference, floor))
+    amplitude = reference_amplitude(record, n_pixels)
     field /= amplitude
     vector, pixel = np.nonzero(saturated_pixels(bursts, record.full_scale_dn, axis=1))
     if len(vector):
@@ -130,6 +128,13 @@ def demodulate(record: LinearRecord, frames: np.ndarray) -> np.ndarray:
             record.actual_rad, record.coherence, field[vector, pixel],
         )  # fmt: skip
     return field.astype(np.complex64, copy=False)
+
+
+def reference_amplitude(record: LinearRecord, n_pixels: int) -> np.ndarray:
+    """Return |R| of the first pixels, float32 (n_pixels,): where the reference is too dark, as at the least allowed."""
+    reference = record.reference_dn[:n_pixels]
+    floor = np.float32(_DARK_REFERENCE * max(float(reference.mean()), 1e-30))
+    return np.sqrt(np.maximum(reference, floor))
 
 
 def measure_linear(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from opusim import validation
+from opusim import arrays, validation
 from opusim.layout import MirrorLayout, MirrorPatterns
 
 from .acquisition import Acquisition, Exposure
@@ -62,6 +62,8 @@ class OpuDevice(DeviceSettings):
         How; same numbers within rounding.
     memory_budget : int, optional
         Most bytes that a stored matrix may take.
+    backend : str
+        What the light is computed with, as for `OPU`.
     bench : opusim.bench.OpticalBench, optional
         A bench to drive, in place of one made from `device` and the arguments after it.
     exclusive : bool
@@ -92,6 +94,7 @@ class OpuDevice(DeviceSettings):
         resolution: str | None = None,
         execution: str = "auto",
         memory_budget: int | None = None,
+        backend: str = "auto",
         bench: OpticalBench | None = None,
         exclusive: bool = False,
     ) -> None:
@@ -101,7 +104,7 @@ class OpuDevice(DeviceSettings):
         if bench is not None:
             self.device_model: Any = bench.device
             self._bench_arguments: dict[str, Any] = {"seed": bench.seed}
-            for argument in ("execution", "memory_budget", "threads"):
+            for argument in ("execution", "memory_budget", "threads", "backend"):
                 if hasattr(bench, argument):
                     self._bench_arguments[argument] = getattr(bench, argument)
         else:
@@ -111,7 +114,9 @@ class OpuDevice(DeviceSettings):
             self._bench_arguments = {
                 "seed": validation.integer("seed", seed, low=0),
                 "execution": validation.choice("execution", execution, ("auto", "matrix", "waves")),
+                "backend": backend,
             }
+            arrays.choose(backend)  # what is wrong with it is said now, not when the first vector is shown
             if resolution is not None:
                 self._bench_arguments["resolution"] = validation.choice("resolution", resolution, ("auto", "mirrors"))
             if memory_budget is not None:
@@ -158,6 +163,11 @@ class OpuDevice(DeviceSettings):
     def seed(self) -> int:
         """Seed of the medium, the sensor and the noise."""
         return self._bench_arguments["seed"]
+
+    @property
+    def backend(self) -> str | None:
+        """What the bench computes with, as it was asked for; None for a bench of another kind, which takes arrays."""
+        return self._bench_arguments.get("backend")
 
     def features_level_dn(self, layout: MirrorLayout, exposure_us: float) -> float:
         """Return the mean level, above the dark, that all features of a layout give together, in grey levels."""
@@ -296,13 +306,14 @@ class OpuDevice(DeviceSettings):
         settings: Exposure | None = None,
         reference_phase_rad: np.ndarray | None = None,
         progress: Callable[[int], None] | None = None,
-    ) -> np.ndarray:
+    ) -> Any:
         """Show patterns and return the first pixels of the region of interest.
 
         Parameters
         ----------
         patterns : MirrorPatterns or numpy.ndarray
-            Feature vectors with their layout, or packed mirrors, uint8 (n, input_size), little-endian.
+            Feature vectors with their layout, in the machine's memory or on a device that the backend computes on; or
+            packed mirrors, uint8 (n, input_size), little-endian.
         n_pixels : int
             How many pixels, in raster order; the others are not computed.
         settings : Exposure, optional
@@ -314,8 +325,8 @@ class OpuDevice(DeviceSettings):
 
         Returns
         -------
-        numpy.ndarray
-            Counts, (n * number of phases, n_pixels).
+        numpy.ndarray, torch.Tensor or cupy.ndarray
+            Counts, (n * number of phases, n_pixels), where the patterns were.
         """
         self.check_open()
         settings = self.exposure() if settings is None else settings

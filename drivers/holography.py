@@ -9,19 +9,20 @@ whose fields say by how much the vectors between are turned, and whether the anc
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from opusim import arrays
 from opusim.calibration import linear
+from opusim.demodulation import BurstPixels, fields_of_bursts
 from opusim.layout import MirrorPatterns
 
-from .context import ContextArray
 from .errors import NotReadyError, warn_outside
 from .lazy import LazyInput
 from .lazy_jobs import BenchRecipe, HolographicJob, Passes
-from .linear_reconstruction import anchor as anchor_bits
+from .linear_reconstruction import anchor_on
 from .runner import Fit, ProgressBar, acquiring_batch, check_linear, context_of
 
 if TYPE_CHECKING:
@@ -58,6 +59,54 @@ class FitFields:
     anchor: np.ndarray
     background: np.ndarray
     scale: float
+    _placed: dict[arrays.Arrays, tuple[Any, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def on(self, place: arrays.Arrays, record: linear.LinearRecord, n_pixels: int) -> PlacedFields:
+        """Return the fields and what the calibration says of their pixels on a device, moved there once and kept."""
+        # Another thread may put another one there meanwhile: what is used is a local.
+        kept = self._placed.get(place)
+        if kept is None or kept[0] is not record or kept[1] != n_pixels:
+            maps = PlacedFields(
+                place.from_host(self.anchor[:n_pixels]), place.from_host(self.background[:n_pixels]),
+                place.from_host(record.valid[:n_pixels]), burst_pixels(place, record, n_pixels),
+            )  # fmt: skip
+            kept = record, n_pixels, maps
+            self._placed[place] = kept
+        return kept[2]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what lies on devices."""
+        return {**self.__dict__, "_placed": {}}
+
+
+@dataclass(frozen=True)
+class PlacedFields:
+    """Fields of a fit, and what the calibration says of their pixels, where frames are demodulated.
+
+    Attributes
+    ----------
+    anchor, background : array of complex64, shape (n_pixels,)
+        As in `FitFields`.
+    valid : array of bool, shape (n_pixels,)
+        Pixels that can be trusted.
+    pixels : BurstPixels or None
+        For `fields_of_bursts`; None for numpy.
+    """
+
+    anchor: Any
+    background: Any
+    valid: Any
+    pixels: BurstPixels | None
+
+
+def burst_pixels(place: arrays.Arrays, record: linear.LinearRecord, n_pixels: int) -> BurstPixels | None:
+    """Return what demodulation on a device needs of a calibration; None for numpy, which takes the record itself."""
+    if place == arrays.NUMPY:
+        return None
+    return BurstPixels(
+        record.actual_rad, place.from_host(linear.reference_amplitude(record, n_pixels)),
+        place.from_host(record.dark_dn[:n_pixels]), float(record.full_scale_dn), record.coherence,
+    )  # fmt: skip
 
 
 def n_measured(n_out: int, exposure: Exposure) -> int:
@@ -66,16 +115,35 @@ def n_measured(n_out: int, exposure: Exposure) -> int:
     return max(n_out, min(width * height, _PIXELS))
 
 
-def measure_fit(fit: Fit, device: OpuDevice, exposure: Exposure, record: linear.LinearRecord, n_out: int) -> FitFields:
-    """Measure the fields of a fit's own patterns."""
+def block_size(n_steps: int, n_pixels: int) -> int:
+    """Return how many vectors are shown between two anchors."""
+    return max(1, min(_BLOCK, _BLOCK_BYTES // (12 * n_steps * n_pixels)))
+
+
+def fit_repeats(n_steps: int, n_pixels: int) -> int:
+    """Return how often each of the three patterns of a fit is shown."""
+    return max(4, min(_REPEATS, _BLOCK_BYTES // (12 * n_steps * n_pixels)))
+
+
+def measure_fit(
+    fit: Fit,
+    device: OpuDevice,
+    exposure: Exposure,
+    record: linear.LinearRecord,
+    n_out: int,
+    place: arrays.Arrays = arrays.NUMPY,
+) -> FitFields:
+    """Measure the fields of a fit's own patterns, with the library and on the device that vectors come from."""
     n_features = fit.traits.n_features_s
-    r = anchor_bits(n_features)
+    r = anchor_on(place, n_features)
     n_pixels = n_measured(n_out, exposure)
-    repeats = max(4, min(_REPEATS, _BLOCK_BYTES // (12 * record.n_steps * n_pixels)))
+    repeats = fit_repeats(record.n_steps, n_pixels)
+    pixels = burst_pixels(place, record, n_pixels)
     means = []
-    for pattern in (np.zeros_like(r), r, 1 - r):
-        patterns = MirrorPatterns(np.tile(pattern, (repeats, 1)), fit.layout)
-        means.append(_fields(device, exposure, record, patterns, n_pixels).mean(axis=0))
+    for pattern in (place.xp.zeros_like(r), r, 1 - r):
+        patterns = MirrorPatterns(place.xp.tile(pattern, (repeats, 1)), fit.layout)
+        fields = _fields(device, exposure, record, patterns, n_pixels, pixels)
+        means.append(place.to_host(fields.mean(axis=0)))
     background, first, second = means
     use = record.valid[:n_pixels]
     lit = np.mean(np.abs(first - background)[use] ** 2 + np.abs(second - background)[use] ** 2)
@@ -86,10 +154,16 @@ def measure_fit(fit: Fit, device: OpuDevice, exposure: Exposure, record: linear.
 
 
 def _fields(
-    device: OpuDevice, exposure: Exposure, record: linear.LinearRecord, patterns: MirrorPatterns, n_pixels: int
-) -> np.ndarray:
+    device: OpuDevice,
+    exposure: Exposure,
+    record: linear.LinearRecord,
+    patterns: MirrorPatterns,
+    n_pixels: int,
+    pixels: BurstPixels | None,
+) -> Any:
+    """Show patterns under each phase step; fields (n, n_pixels), complex64, where the frames come to be."""
     frames = device.project(patterns, n_pixels, settings=exposure, reference_phase_rad=record.asked_rad)
-    return linear.demodulate(record, frames)
+    return linear.demodulate(record, frames) if pixels is None else fields_of_bursts(frames, pixels)
 
 
 def run(
@@ -103,7 +177,7 @@ def run(
     fields: FitFields,
     complex_output: bool,
     progress: bool,
-) -> ContextArray:
+) -> Any:
     """Show vectors under each phase step and return R x.
 
     Parameters
@@ -121,7 +195,7 @@ def run(
 
     Returns
     -------
-    ContextArray
+    ContextArray, or an array of the input's device
         complex64 or float32, (*batch_shape, n_out).
 
     Raises
@@ -134,7 +208,7 @@ def run(
     check_linear(fit, data, device)
     start = dt.datetime.now()
     n, n_pixels = data.n_samples, n_measured(n_out, exposure)
-    step = max(1, min(_BLOCK, _BLOCK_BYTES // (12 * record.n_steps * n_pixels)))
+    step = block_size(record.n_steps, n_pixels)
     dtype = np.dtype(np.complex64 if complex_output else np.float32)
     if isinstance(data, LazyInput):
         recipe = BenchRecipe.of(device.bench)
@@ -143,20 +217,20 @@ def run(
             recipe, fit, data.array.shape, exposure, n_out, passes, record, fields, complex_output
         )  # fmt: skip
         return data.shown(job, dtype, n_out * dtype.itemsize, align=step)
-    result = np.empty((n, n_out), dtype=dtype)
+    result = data.empty((n, n_out), dtype)
     with acquiring_batch(device, (min(n, step) + 2) * record.n_steps), ProgressBar(n, progress) as bar:
         for first in range(0, n, step):
-            bits = data.bits(first, min(n, first + step), fit.bitorder)
+            bits = data.placed(data.bits(first, min(n, first + step), fit.bitorder))
             block = show_block(
                 bits, fit, device, exposure, n_out, record=record, fields=fields, complex_output=complex_output
             )
-            result[first : first + len(block)] = block
+            result[first : first + len(block)] = data.fetched(block)
             bar.reach(first + len(block))
-    return ContextArray(data.shape_output(result), context_of(fit, exposure, start))
+    return data.finished(result, context_of(fit, exposure, start))
 
 
 def show_block(
-    bits: np.ndarray,
+    bits: Any,
     fit: Fit,
     device: Any,
     exposure: Exposure,
@@ -165,24 +239,25 @@ def show_block(
     record: linear.LinearRecord,
     fields: FitFields,
     complex_output: bool,
-) -> np.ndarray:
+) -> Any:
     """Show the vectors of one block between two anchors and return R x; parameters as for `run`.
 
     Parameters
     ----------
-    bits : ndarray of uint8, shape (n, n_features)
-        0 or 1.
+    bits : array of uint8, shape (n, n_features)
+        0 or 1; its library and device are those of the result.
 
     Returns
     -------
-    ndarray of complex64 or float32, shape (n, n_out)
+    array of complex64 or float32, shape (n, n_out)
     """
+    place = arrays.of(bits)
     n, n_pixels = len(bits), n_measured(n_out, exposure)
-    anchor = anchor_bits(fit.traits.n_features_s)[None]
-    patterns = MirrorPatterns(np.concatenate([anchor, bits, anchor]), fit.layout)
-    measured = _fields(device, exposure, record, patterns, n_pixels)
-    use, origin = record.valid[:n_pixels], fields.anchor[:n_pixels]
-    before, after = (_checked_turn(measured[i], origin, use, record.relative_error) for i in (0, -1))
+    anchor = anchor_on(place, fit.traits.n_features_s)[None]
+    patterns = MirrorPatterns(place.xp.concat([anchor, bits, anchor]), fit.layout)
+    maps = fields.on(place, record, n_pixels)
+    measured = _fields(device, exposure, record, patterns, n_pixels, maps.pixels)
+    before, after = (_checked_turn(measured[i], maps, record.relative_error) for i in (0, -1))
     moved = (after - before + np.pi) % (2 * np.pi) - np.pi
     if abs(moved) > _MOST_TURN:
         raise RuntimeError(
@@ -190,20 +265,21 @@ def show_block(
             "measured."
         )
     turns = before + moved * np.arange(1, n + 1) / (n + 1)
-    turned = measured[1:-1, :n_out] * np.exp(-1j * turns)[:, None].astype(np.complex64)
-    block = (turned - fields.background[:n_out]) * np.float32(1 / fields.scale)
-    return block if complex_output else np.float32(np.sqrt(2)) * block.real
+    turned = measured[1:-1, :n_out] * place.from_host(np.exp(-1j * turns)[:, None].astype(np.complex64))
+    block = (turned - maps.background[:n_out]) * float(np.float32(1 / fields.scale))
+    return block if complex_output else float(np.float32(np.sqrt(2))) * block.real
 
 
-def _checked_turn(measured: np.ndarray, origin: np.ndarray, use: np.ndarray, noise: float) -> float:
+def _checked_turn(measured: Any, maps: PlacedFields, noise: float) -> float:
     """Return the phase by which the anchor has turned; an error if it is not the anchor any more.
 
     Two fields of one power with the correlation c differ by sqrt(2 (1 - c)) of their rms.
     """
-    a, b = measured[use], origin[use]
+    xp = arrays.of(measured).xp
+    a, b = measured[maps.valid], maps.anchor[maps.valid]
     # No BLAS: the last bits of its sum, and with it of the result, depend on the number of threads.
-    overlap = complex((np.conj(b) * a).sum(dtype=np.complex128))
-    likeness = abs(overlap) / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-30)
+    overlap = complex(xp.sum(xp.conj(b) * a, dtype=xp.complex128))
+    likeness = abs(overlap) / max(float(xp.linalg.vector_norm(a) * xp.linalg.vector_norm(b)), 1e-30)
     change = float(np.sqrt(2 * max(0.0, 1 - likeness)))
     if change > _LOST:
         raise RuntimeError(

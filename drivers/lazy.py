@@ -106,7 +106,7 @@ class LazyInput(UserInput):
         import dask.array as da
 
         align = math.lcm(align, self.group)
-        most = max(1, _TASK_BYTES // (bytes_per_vector + self.traits.n_features_s) // align) * align
+        most = task_vectors(bytes_per_vector + self.traits.n_features_s, align)
         x = self._matrix()
         x = x.rechunk({0: _chunks(x.chunks[0], most, align)})
         # A key of its own: sent to each worker once, not with each task.
@@ -124,6 +124,19 @@ class LazyInput(UserInput):
         x = x.rechunk({axis: -1 for axis in range(min(1, n_batch), x.ndim)})
         x = x.reshape(self.n_samples, math.prod(self.traits.vector_shape))
         return x.rechunk({0: tuple(c for c in x.chunks[0] if c)})
+
+
+def task_vectors(bytes_per_vector: int, align: int = 1) -> int:
+    """Return how many vectors a task takes at most: a multiple of `align`, of 32 MiB if that is one.
+
+    Parameters
+    ----------
+    bytes_per_vector : int
+        Input, frames and result of a vector.
+    align : int
+        Vectors that must be shown together.
+    """
+    return max(1, _TASK_BYTES // bytes_per_vector // align) * align
 
 
 def describe_lazy_fit(X: Any, n_features: Any, packed: bool, is_2d: bool) -> tuple[InputTraits, UserInput | None]:

@@ -18,6 +18,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 import opusim
+from opusim import arrays
 from opusim.layout import MirrorPatterns
 
 from . import linear_reconstruction as reconstruction
@@ -76,6 +77,8 @@ class BenchRecipe:
         Of the device where the recipe was written.
     version : str
         Of opusim there.
+    backend : str
+        What the bench computes with; a worker that lacks it says so.
     """
 
     device: Any
@@ -84,6 +87,7 @@ class BenchRecipe:
     memory_budget: int
     fingerprint: str
     version: str
+    backend: str = "auto"
 
     @classmethod
     def of(cls, bench: Any) -> BenchRecipe:
@@ -105,7 +109,8 @@ class BenchRecipe:
         if device.medium.kind == "measured":
             device = device.evolve(**{"medium.path": str(Path(device.medium.path).resolve())})
         recipe = cls(
-            device, bench.seed, bench.execution, bench.memory_budget, device.fingerprint(), opusim.__version__
+            device, bench.seed, bench.execution, bench.memory_budget, device.fingerprint(), opusim.__version__,
+            bench.backend,
         )  # fmt: skip
         with _benches.lock:
             _benches.of_opus[recipe._key] = bench
@@ -113,7 +118,7 @@ class BenchRecipe:
 
     @property
     def _key(self) -> tuple[Any, ...]:
-        return self.fingerprint, self.seed, self.execution, self.memory_budget
+        return self.fingerprint, self.seed, self.execution, self.memory_budget, self.backend
 
     def bench(self) -> OpticalBench:
         """Return a bench: that of an OPU in this process, one that is kept, or a new one that uses one thread.
@@ -141,8 +146,9 @@ class BenchRecipe:
                     )
                 # One thread: a worker has as many tasks at a time as it may use processors.
                 bench = OpticalBench(
-                    self.device, self.seed, execution=self.execution, memory_budget=self.memory_budget, threads=1
-                )
+                    self.device, self.seed, execution=self.execution, memory_budget=self.memory_budget, threads=1,
+                    backend=self.backend,
+                )  # fmt: skip
                 kept.made[self._key] = bench
                 while len(kept.made) > _KEPT_BENCHES:
                     kept.made.popitem(last=False)
@@ -359,9 +365,11 @@ class HolographicJob(Job):
 
         dtype = np.complex64 if self.complex_output else np.float32
         result = np.empty((len(bits), self.n_out), dtype=dtype)
+        place = arrays.choose(self.recipe.backend)
         for rows, _, frames in self.passes.parts(first, first + len(bits)):
-            result[rows] = holography.show_block(
-                bits[rows], self.fit, self._in(frames), self.exposure, self.n_out, record=self.record,
-                fields=self.fields, complex_output=self.complex_output,
+            block = holography.show_block(
+                place.from_host(bits[rows]), self.fit, self._in(frames), self.exposure, self.n_out,
+                record=self.record, fields=self.fields, complex_output=self.complex_output,
             )  # fmt: skip
+            result[rows] = place.to_host(block)
         return result

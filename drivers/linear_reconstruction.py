@@ -21,10 +21,13 @@ frames used here are our own, the product's were not published.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
+from opusim import arrays
 from opusim.rng import stream_key, uniforms
 
 BLOCK = 64
@@ -42,6 +45,12 @@ def anchor(n_features: int) -> np.ndarray:
     r = (uniforms(stream_key(0, "anchor of the linear transform", n_features), n_features) < 0.5).astype(np.uint8)
     r.flags.writeable = False
     return r
+
+
+@functools.lru_cache(maxsize=16)
+def anchor_on(place: arrays.Arrays, n_features: int) -> Any:
+    """Return `anchor` as an array of a library on its device, which must not be written."""
+    return place.from_host(anchor(n_features))
 
 
 def frames_needed(n_vectors: int) -> int:
@@ -75,27 +84,29 @@ def _blocks(n: int) -> Iterator[tuple[slice, slice]]:
         yield slice(first, first + count), slice(start, start + ANCHORS + 2 * count)
 
 
-def encode(x: np.ndarray) -> np.ndarray:
+def encode(x: Any) -> Any:
     """Return the patterns to show for the vectors `x`.
 
     Parameters
     ----------
-    x : numpy.ndarray
+    x : numpy.ndarray, torch.Tensor or cupy.ndarray
         uint8 or bool 0/1, (n, n_features).
 
     Returns
     -------
-    numpy.ndarray
+    array of the same library, on the same device
         uint8 0/1, (frames_needed(n), n_features).
     """
+    place = arrays.of(x)
+    xp = place.xp
     n, n_features = x.shape
-    r = anchor(n_features)
-    frames = np.empty((frames_needed(n), n_features), dtype=np.uint8)
+    x, r = x.view(xp.uint8), anchor_on(place, n_features)
+    frames = place.empty((frames_needed(n), n_features), np.uint8)
     for vectors, rows in _blocks(n):
         block = frames[rows]
         block[0], block[1], block[2] = 1, r, 1 - r
-        np.bitwise_xor(x[vectors], r, out=block[ANCHORS::2], dtype=np.uint8)
-        np.subtract(1, block[ANCHORS::2], out=block[ANCHORS + 1 :: 2])
+        xp.bitwise_xor(x[vectors], r, out=block[ANCHORS::2])
+        xp.bitwise_xor(block[ANCHORS::2], 1, out=block[ANCHORS + 1 :: 2])
     return frames
 
 
@@ -116,6 +127,8 @@ class Decoder:
         Mean level above the dark that the device gives with every feature on. Without it, the mean over the anchors
         and pixels at hand is taken, which for few pixels is itself a random number (relative error about
         .6 / sqrt(n_pixels), and half of that in y).
+    result : array of float32, shape (n_vectors, n_pixels), optional
+        What y is put into: an array of the library and on the device that frames will come from; numpy's by default.
 
     Notes
     -----
@@ -124,59 +137,78 @@ class Decoder:
     """
 
     def __init__(
-        self, n_vectors: int, n_pixels: int, n_features: int, black_level_dn: float, level_dn: float | None = None
+        self,
+        n_vectors: int,
+        n_pixels: int,
+        n_features: int,
+        black_level_dn: float,
+        level_dn: float | None = None,
+        *,
+        result: Any = None,
     ) -> None:
-        self.result = np.empty((n_vectors, n_pixels), dtype=np.float32)
-        self._anchors = np.zeros((ANCHORS, n_pixels))
+        self.result = np.empty((n_vectors, n_pixels), dtype=np.float32) if result is None else result
+        self._place = arrays.of(self.result)
+        self._anchors = self._place.zeros((ANCHORS, n_pixels), np.float64)
         self._n_features = n_features
         self._black = black_level_dn
         self._level = level_dn
         self._n_blocks = 0
         self._done = 0
 
-    def add(self, frames: np.ndarray) -> None:
+    def add(self, frames: Any) -> None:
         """Take the frames of the next vectors, whole blocks of them: real numbers, (k, n_pixels)."""
         n = vectors_in(len(frames))
         for vectors, rows in _blocks(n):
-            block = frames[rows]
-            self._anchors += block[:ANCHORS]
             self._n_blocks += 1
             target = self.result[self._done + vectors.start : self._done + vectors.stop]
-            np.subtract(block[ANCHORS::2], block[ANCHORS + 1 :: 2], out=target, dtype=np.float32)
+            self._add_block(frames[rows], target)
         self._done += n
 
-    def finish(self) -> np.ndarray:
+    def _add_block(self, block: Any, target: Any) -> None:
+        plus, minus = block[ANCHORS::2], block[ANCHORS + 1 :: 2]
+        if self._place == arrays.NUMPY:
+            self._anchors += block[:ANCHORS]
+            np.subtract(plus, minus, out=target, dtype=np.float32)
+            return
+        xp = self._place.xp
+        # Converted first: torch does not compute with uint16.
+        self._anchors += xp.astype(block[:ANCHORS], xp.float64)
+        target[...] = plus
+        target -= xp.astype(minus, xp.float32)
+
+    def finish(self) -> Any:
         """Return y, float32 (n_vectors, n_pixels)."""
         anchors = self._anchors / self._n_blocks
         return reconstruct(self.result, anchors, self._n_features, self._black, self._level)
 
 
 def reconstruct(
-    differences: np.ndarray, anchors: np.ndarray, n_features: int, black_level_dn: float, level_dn: float | None = None
-) -> np.ndarray:
+    differences: Any, anchors: Any, n_features: int, black_level_dn: float, level_dn: float | None = None
+) -> Any:
     """Return y, made of the differences Y(x ^ r) - Y(x ^ ~r) in place.
 
     Parameters
     ----------
-    differences : numpy.ndarray
+    differences : array of any library
         float32, (n, n_pixels).
-    anchors : numpy.ndarray
+    anchors : array of the same library, on the same device
         Means of the anchors' frames, float64 (ANCHORS, n_pixels).
     n_features, black_level_dn, level_dn : int, float, float
         As for `Decoder`.
     """
-    ones, with_r, without_r = anchors
+    xp = arrays.of(differences).xp
+    ones, with_r, without_r = anchors[0], anchors[1], anchors[2]
     mean = level_dn
     if mean is None:
         # Expected: I, I / 2 and I / 2 above the black level, three speckles that are nearly independent.
-        mean = float(np.mean(ones + with_r + without_r) - 3 * black_level_dn) / 2
+        mean = float(xp.mean(ones + with_r + without_r) - 3 * black_level_dn) / 2
     if mean <= 0:  # no light at all
         mean = 1.0
-    reference = np.maximum(ones - black_level_dn, _DARKEST * mean)
+    reference = xp.maximum(ones - black_level_dn, _DARKEST * mean)
     # An entry's modulus squared is I / n on average, and its real part has half of that.
-    scale = np.sqrt(2 * n_features / mean) / (2 * np.sqrt(reference))
-    differences -= (with_r - without_r).astype(np.float32)
-    differences *= scale.astype(np.float32)
+    scale = math.sqrt(2 * n_features / mean) / (2 * xp.sqrt(reference))
+    differences -= xp.astype(with_r - without_r, xp.float32)
+    differences *= xp.astype(scale, xp.float32)
     return differences
 
 

@@ -7,15 +7,14 @@ from typing import Any
 
 from opusim import validation
 
-from . import lazy, runner, settings
-from .context import ContextArray
+from . import device_input, lazy, runner, settings
 from .device import Exposure
 from .errors import InputTypeError
 from .linear_modes import LinearTransforms
 from .opu_base import OpuBase
 from .runner import Fit, Overrides
 from .types import AcqState
-from .user_input import UserInput, check_coder, describe_fit
+from .user_input import UserInput, check_coder
 
 
 class OPU(LinearTransforms, OpuBase):
@@ -64,6 +63,10 @@ class OPU(LinearTransforms, OpuBase):
     linear_mode : {"auto", "holographic", "intensity"}
         How `linear_transform` is made: against the reference arm, or from intensities alone. "auto" takes the first
         on a device that has a reference arm.
+    backend : {"auto", "numpy", "cupy", "torch", "torch:cpu", "torch:cuda", "torch:cuda:1", ...}
+        What the light is computed with. "auto": where the data are, numpy for all that lies in the machine's own memory
+        (arrays, CPU tensors). "torch": the GPU that the data are on, else a GPU if there is one, else the CPU. It holds
+        for transforms; calibrations are measured with numpy. With `opu_device` that has its own.
 
     Attributes
     ----------
@@ -78,10 +81,21 @@ class OPU(LinearTransforms, OpuBase):
     ------
     TypeError, ValueError
         If an argument is not what it may be; the sentence says which, and what is allowed.
+    ImportError, RuntimeError
+        If the backend needs a package, or a GPU, that is not there.
 
     Notes
     -----
     Counts have the camera's type: uint8 up to 8 bits, uint16 above, float32 for a camera that does not round.
+
+    Tensors on a GPU and arrays of CuPy go in and come out without leaving it, packed ones too; so do CPU tensors with
+    the backend "torch:cpu". What lies in the machine's own memory may be used with any backend: it is moved there, and
+    the result comes back. Data on another device than the backend's are refused. An encoder is given the data as they
+    are, a decoder the result as it would be returned; those of opusim compute in the machine's own memory. With "auto",
+    data on a GPU that the camera cannot be compiled for go by the CPU, with a warning.
+
+    The noise is the same with every backend: counts of two of them differ in at most one pixel of 10 000, where a
+    number is at the edge of rounding, and there by what one electron is worth, or by one.
 
     One OPU may be used from several threads, and any number may be open. `copy.deepcopy` gives an OPU with settings of
     its own on the same low-level device, as with the real one. A pickle holds settings and the fit, no
@@ -114,7 +128,7 @@ class OPU(LinearTransforms, OpuBase):
 
         Parameters
         ----------
-        X : array_like, torch.Tensor or dask.array.Array, optional
+        X : array_like, torch.Tensor, cupy.ndarray or dask.array.Array, optional
             0/1 data, (n_features,), (batch, n_features) or (batch1, batch2, n_features); its number of ones sets the
             exposure. A Dask array is computed to count them, part by part.
         n_features : int, optional
@@ -148,7 +162,7 @@ class OPU(LinearTransforms, OpuBase):
 
         Parameters
         ----------
-        X : array_like or torch.Tensor, optional
+        X : array_like, torch.Tensor or cupy.ndarray, optional
             0/1 data, (a, b), (batch, a, b) or (batch1, batch2, a, b); packed (..., ceil(a*b/8)).
         n_features : tuple of int, optional
             (a, b), if `X` is not given or is packed.
@@ -162,8 +176,10 @@ class OPU(LinearTransforms, OpuBase):
     ) -> UserInput | None:
         overrides = Overrides.from_keywords(override)
         validation.flag("online", online)
-        describe = lazy.describe_lazy_fit if lazy.is_lazy(X) else describe_fit
-        traits, data = describe(X, n_features, packed, is_2d)
+        if lazy.is_lazy(X):
+            traits, data = lazy.describe_lazy_fit(X, n_features, packed, is_2d)
+        else:
+            traits, data = device_input.describe(X, n_features, packed, is_2d, self.device.backend)
         base = self._settings()
         if online and base.no_single_transform:
             raise RuntimeError("online is True, but this device has no online mode (no_single_transform is set).")
@@ -193,7 +209,7 @@ class OPU(LinearTransforms, OpuBase):
 
         Parameters
         ----------
-        X : array_like, torch.Tensor or dask.array.Array
+        X : array_like, torch.Tensor, cupy.ndarray or dask.array.Array
             0/1 data shaped as in the fit; bool, integers or floats. Without a fit before, `fit1d` is called on it, as
             the drivers before lightonml 1.2 did.
         encoder_cls : class or object, optional
@@ -203,9 +219,9 @@ class OPU(LinearTransforms, OpuBase):
 
         Returns
         -------
-        ContextArray, torch.Tensor or dask.array.Array
-            Counts, uint8 for the default camera, of shape (*batch dimensions, n_components). A tensor, on the same
-            torch device, if `X` was one; lazy if `X` was a Dask array.
+        ContextArray, torch.Tensor, cupy.ndarray or dask.array.Array
+            Counts, uint8 for the default camera, of shape (*batch dimensions, n_components). A tensor or an array of
+            CuPy, on the same device, if `X` was one; lazy if `X` was a Dask array.
 
         Raises
         ------
@@ -217,7 +233,8 @@ class OPU(LinearTransforms, OpuBase):
         Notes
         -----
         The lazy result of a Dask array has the counts that one call would give now, bit for bit, whatever the chunks,
-        the scheduler or the workers (of one version, on one kind of processor), and each time it is computed: its
+        the scheduler or the workers (of one version, on one kind of processor, with numpy; with another backend as two
+        backends agree), and each time it is computed: its
         frames and their time are taken when it is made. Values that are no bits are told when it is computed, and the
         OPU may be closed by then. Each task uses one thread in other processes. Chunks of the vectors are kept, but
         those above 32 MiB of input and result are split; the outputs of a vector are one chunk. Encoders and decoders
@@ -232,7 +249,9 @@ class OPU(LinearTransforms, OpuBase):
         """Return the vectors as the fit takes them; without a fit, one is made on them."""
         if self._fit is not None:
             traits = self._fit.traits
-            return lazy.LazyInput(bits, traits) if lazy.is_lazy(bits) else UserInput.from_traits(bits, traits)
+            if lazy.is_lazy(bits):
+                return lazy.LazyInput(bits, traits)
+            return device_input.from_traits(bits, traits, self.device.backend)
         data = self._make_fit(bits, None, False, False, False, {})
         assert data is not None
         return data
@@ -259,7 +278,7 @@ class OPU(LinearTransforms, OpuBase):
             decoder = decoder_cls(**encoder.get_params()) if hasattr(encoder, "get_params") else decoder_cls()
         return lazy.decode(values, decoder, group) if lazy.is_lazy(values) else decoder.transform(values)
 
-    def _run(self, fit: Fit, data: UserInput) -> ContextArray:
+    def _run(self, fit: Fit, data: UserInput) -> Any:
         exposure, n_components, base = self._claim(fit)
         return runner.run(
             fit,

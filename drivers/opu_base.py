@@ -45,6 +45,7 @@ class OpuBase:
         execution: str = "auto",
         memory_budget: int | None = None,
         linear_mode: str = "auto",
+        backend: str = "auto",
     ) -> None:
         self.linear_mode = validation.choice("linear_mode", linear_mode, LINEAR_MODES)
         self.rescale = rescale
@@ -63,6 +64,7 @@ class OpuBase:
             resolution=resolution,
             execution=execution,
             memory_budget=memory_budget,
+            backend=backend,
         )
         config = settings.default_config(self.device.device_model)
         config["type"], config["name"] = self.device.opu_type, self.device.name
@@ -103,6 +105,8 @@ class OpuBase:
         state = "open" if self.device.active else "closed"
         fit = "no fit" if self._fit is None else f"n_features={self._fit.traits.shown}"
         device = f"device={self.device.name!r}, seed={self.device.seed}"
+        if self.device.backend not in ("auto", None):
+            device += f", backend={self.device.backend!r}"
         return f"OPU(n_components={self.n_components}, {device}, {state}, {fit})"
 
     @property

@@ -16,7 +16,7 @@ from opusim import validation
 from opusim.layout import MirrorLayout, MirrorPatterns
 
 from . import linear_reconstruction
-from .context import Context, ContextArray
+from .context import Context
 from .device import Exposure, OpuDevice
 from .errors import NotReadyError, TooManyComponentsError, warn_outside
 from .formatting import InputRoi, format_of, make_layout
@@ -225,6 +225,19 @@ def output_size(fit: Fit, n_components: int, exposure: Exposure) -> int:
     return n
 
 
+def pass_size(n_features: int, frame_bytes: int, n_samples_by_pass: int) -> int:
+    """Return how many vectors go to the device at a time.
+
+    Parameters
+    ----------
+    n_features, frame_bytes : int
+        Bits of a vector, and bytes of its counts.
+    n_samples_by_pass : int
+        Most that the device takes.
+    """
+    return max(1, min(n_samples_by_pass, _PASS_BYTES // max(n_features, frame_bytes)))
+
+
 def run(
     fit: Fit,
     data: UserInput,
@@ -234,7 +247,7 @@ def run(
     *,
     n_samples_by_pass: int,
     progress: bool,
-) -> ContextArray:
+) -> Any:
     """Show vectors and return their counts, in the shape that belongs to the input.
 
     Parameters
@@ -256,7 +269,7 @@ def run(
 
     Returns
     -------
-    ContextArray
+    ContextArray, or an array of the input's device
         (*batch_shape, n_out).
     """
     device.check_open()
@@ -268,25 +281,23 @@ def run(
         )
     start = dt.datetime.now()
     n = data.n_samples
-    largest = max(data.traits.n_features_s, n_out * device.output_dtype.itemsize)
-    step = max(1, min(n_samples_by_pass, _PASS_BYTES // largest))
+    step = pass_size(data.traits.n_features_s, n_out * device.output_dtype.itemsize, n_samples_by_pass)
     if isinstance(data, LazyInput):
         recipe = BenchRecipe.of(device.bench)
         passes = Passes.reserve(device.bench, exposure, n, step, int)
         job = CountsJob(recipe, fit, data.array.shape, exposure, n_out, passes)
         return data.shown(job, device.output_dtype, n_out * device.output_dtype.itemsize)
-    result: np.ndarray | None = None
     if n <= step:
         # One pass: the bench's array is the result.
         with acquiring_batch(device, step) if data.is_batch else nullcontext(), ProgressBar(n, progress) as bar:
             result = _pass(fit, data, 0, n, device, exposure, n_out, bar)
     else:
-        result = np.empty((n, n_out), dtype=device.output_dtype)
+        result = data.empty((n, n_out), device.output_dtype)
         with acquiring_batch(device, step), ProgressBar(n, progress) as bar:
             for first in range(0, n, step):
                 last = min(n, first + step)
                 result[first:last] = _pass(fit, data, first, last, device, exposure, n_out, bar)
-    return ContextArray(data.shape_output(result), context_of(fit, exposure, start))
+    return data.finished(result, context_of(fit, exposure, start))
 
 
 def run_linear(
@@ -298,12 +309,12 @@ def run_linear(
     *,
     n_samples_by_pass: int,
     progress: bool,
-) -> ContextArray:
+) -> Any:
     """Show the frames of the linear transform by intensities and put R x together; parameters as for `run`.
 
     Returns
     -------
-    ContextArray
+    ContextArray, or an array of the input's device
         float32, (*batch_shape, n_out), entries of R of variance 1 (`linear_reconstruction`).
 
     Raises
@@ -328,7 +339,9 @@ def run_linear(
             f"exposure_us is {exposure.exposure_us}, at which all features together give a mean of {level_dn:.0f} grey "
             "levels: many pixels saturate in the frames that the linear transform needs, and its result is wrong there."
         )
-    decoder = linear_reconstruction.Decoder(n, n_out, n_features, device.black_level_dn, level_dn)
+    decoder = linear_reconstruction.Decoder(
+        n, n_out, n_features, device.black_level_dn, level_dn, result=data.empty((n, n_out), np.float32)
+    )
     # Whole blocks at a time: their frames hold the anchors that they need.
     frame_bytes = max(n_features, n_out * device.output_dtype.itemsize)
     per_block = linear_reconstruction.frames_needed(linear_reconstruction.BLOCK)
@@ -348,7 +361,7 @@ def run_linear(
             shown = bar.from_start(linear_reconstruction.frames_needed(first))
             patterns = MirrorPatterns(bits, fit.layout)
             decoder.add(device.project(patterns, n_out, settings=exposure, progress=shown))
-    return ContextArray(data.shape_output(decoder.finish()), context_of(fit, exposure, start))
+    return data.finished(decoder.finish(), context_of(fit, exposure, start))
 
 
 def check_linear(fit: Fit, data: UserInput, device: OpuDevice) -> None:
@@ -394,7 +407,7 @@ def _pass(
     exposure: Exposure,
     n_out: int,
     bar: ProgressBar,
-) -> np.ndarray:
+) -> Any:
     patterns = MirrorPatterns(data.bits(first, last, fit.bitorder), fit.layout)
     return device.project(patterns, n_out, settings=exposure, progress=bar.from_start(first))
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
-from opusim import validation
+from opusim import arrays, validation
 
+from .context import Context, ContextArray
 from .errors import CallError, CoderError, InputTypeError
 
 # Bytes of temporaries when values are checked.
@@ -65,7 +66,10 @@ class InputTraits:
 
 
 def as_numpy(X: Any) -> tuple[np.ndarray, Any]:
-    """Return the array behind `X` and, if it is a tensor, its torch device (else None). Nothing is copied on a CPU."""
+    """Return the array behind `X`, and for `like` where it was: None for arrays, a tensor's device, CuPy's `Arrays`.
+
+    Nothing is copied on a CPU.
+    """
     if X is None:
         raise InputTypeError("X is None, but it must be an array of 0 and 1.")
     sparse = sys.modules.get("scipy.sparse")
@@ -80,6 +84,9 @@ def as_numpy(X: Any) -> tuple[np.ndarray, Any]:
         if X.dtype is torch.bfloat16:  # numpy has no such type; every bfloat16 is a float32
             X = X.float()
         return X.numpy(), place
+    if arrays.is_device_array(X):
+        cupy = arrays.of(X)
+        return cupy.to_host(X), cupy
     try:
         return np.asarray(X), None
     except ValueError as error:
@@ -97,11 +104,13 @@ class UserInput:
         As the user gave it, any layout in memory.
     traits : InputTraits
         Features of a vector, packed or not.
-    torch_device : torch.device, optional
-        Where the tensor was, if it was one.
+    torch_device : torch.device or Arrays, optional
+        Where the tensor, or CuPy's array, was, if it was one.
 
     Attributes
     ----------
+    place : Arrays or None
+        Where the light is computed; None for numpy.
     batch_shape : tuple of int
         Dimensions in front of a vector's: none, one or two.
     group : int
@@ -116,6 +125,7 @@ class UserInput:
     """
 
     group = 1
+    place: arrays.Arrays | None = None
 
     def __init__(self, array: np.ndarray, traits: InputTraits, torch_device: Any = None) -> None:
         _check_dtype(array, traits.packed)
@@ -201,18 +211,28 @@ class UserInput:
             if array.max() <= 1 and (array.dtype.kind == "u" or array.min() >= 0):
                 return
         rows = self._rows()
-        step = max(1, _STEP_BYTES // max(1, rows[0].size))
+        step = self._step
         for start in range(0, len(rows), step):
             part = rows[start : start + step]
             good = (part == 0) | (part == 1)
             if not good.all():
-                place = int(good.argmin())
-                where = np.unravel_index((first + start) * rows[0].size + place, shape or array.shape)
-                index = ", ".join(str(int(i)) for i in where)
-                raise ValueError(
-                    f"X should be binary, but X[{index}] is {part.flat[place]}: it may contain only 0 and 1 "
-                    "(an encoder makes bits of other data)."
-                )
+                self._refuse(good, part, first + start, shape)
+
+    @property
+    def _step(self) -> int:
+        """Vectors that are looked at together."""
+        return max(1, _STEP_BYTES // max(1, math.prod(self.traits.vector_shape)))
+
+    def _refuse(self, good: np.ndarray, part: np.ndarray, first: int, shape: tuple[int, ...] | None) -> NoReturn:
+        """Name the first value of some vectors, from number `first` on, that is not good."""
+        place = int(good.argmin())
+        size = math.prod(self.traits.vector_shape)
+        where = np.unravel_index(first * size + place, shape or self.array.shape)
+        index = ", ".join(str(int(i)) for i in where)
+        raise ValueError(
+            f"X should be binary, but X[{index}] is {part.flat[place]}: it may contain only 0 and 1 "
+            "(an encoder makes bits of other data)."
+        )
 
     def count_ones(self) -> float:
         """Return the mean number of ones of a vector."""
@@ -255,7 +275,23 @@ class UserInput:
             return np.ascontiguousarray(flat).view(np.uint8)
         return flat.astype(np.uint8)
 
-    def shape_output(self, Y: np.ndarray) -> np.ndarray:
+    def placed(self, bits: np.ndarray) -> Any:
+        """Return bits where the light is computed."""
+        return bits if self.place is None else self.place.from_host(bits)
+
+    def fetched(self, values: Any) -> Any:
+        """Return results that were computed there as what the result for the user is collected in."""
+        return arrays.of(values).to_host(values)
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """Return an array to collect results in."""
+        return np.empty(shape, dtype=dtype)
+
+    def finished(self, Y: Any, context: Context) -> Any:
+        """Return results (n_samples, m) as a decoder gets them: in the input's shape, with their context."""
+        return ContextArray(self.shape_output(Y), context)
+
+    def shape_output(self, Y: Any) -> Any:
         """Return counts (n_samples, m) in the shape that belongs to the input: (*batch_shape, m)."""
         return Y.reshape(*self.batch_shape, Y.shape[-1])
 
@@ -300,14 +336,16 @@ def describe_fit(X: Any, n_features: Any, packed: bool, is_2d: bool) -> tuple[In
     return traits, data
 
 
-def like(Y: Any, torch_device: Any) -> Any:
-    """Return `Y`, or a tensor of it on `torch_device` if that is not None."""
-    if torch_device is None:
+def like(Y: Any, place: Any) -> Any:
+    """Return `Y`, or an array of it where `place`, from `as_numpy`, says, if that is not None."""
+    if place is None:
         return Y
+    if isinstance(place, arrays.Arrays):
+        return Y if arrays.of(Y) == place else place.from_host(np.asarray(arrays.of(Y).to_host(Y)))
     import torch
 
     tensor = Y if isinstance(Y, torch.Tensor) else torch.from_numpy(np.asarray(Y))
-    return tensor.to(torch_device)
+    return tensor.to(place)
 
 
 _POPCOUNT = np.array([bin(k).count("1") for k in range(256)], dtype=np.int64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,24 +9,23 @@ from typing import Any
 
 import numpy as np
 
-from opusim import parallel, validation
+from opusim import arrays, memory, parallel, validation
+from opusim.arrays import NUMPY, Arrays
+from opusim.bench_clock import FRAME_OVERHEAD_S, ClockedBench
 from opusim.bench_input import checked_exposure, checked_mirrors, checked_phases, checked_roi
 from opusim.bench_parts import PreparedParts
 from opusim.bench_records import BenchClock, Planes
 from opusim.config import RESOLUTIONS, Device
+from opusim.executor import intensity
 from opusim.layout import MirrorLayout, MirrorPatterns
 from opusim.medium.base import Drift
 from opusim.plan import EXECUTIONS, Region, Shots, memory_budget_bytes
-from opusim.projector import intensity
 from opusim.reserved import ReservedFrames
-
-#: Time that the electronics need between frames, from lightonml's timing rule.
-FRAME_OVERHEAD_S = 50e-6
 
 __all__ = ["FRAME_OVERHEAD_S", "BenchClock", "OpticalBench", "Planes"]
 
 
-class OpticalBench:
+class OpticalBench(ClockedBench):
     """A device on the table: shows patterns, returns frames, keeps time.
 
     Parameters
@@ -45,6 +43,11 @@ class OpticalBench:
         Bytes that a stored matrix may take; a quarter of the machine's memory by default.
     threads : int, optional
         Threads to use; all processors by default. They do not change the result.
+    backend : str
+        What `transform` computes with (`opusim.arrays.choose`): "auto" is where the bits lie, numpy for all that lies
+        in the machine's own memory; "numpy", "cupy", "torch", "torch:cpu", "torch:cuda", "torch:cuda:1". Frames of
+        `expose` and planes of `inspect` are always computed by numpy. Counts of two backends differ in a few pixels at
+        the edge of a rounding, by what one electron is worth.
 
     Attributes
     ----------
@@ -59,6 +62,8 @@ class OpticalBench:
     ------
     TypeError, ValueError
         If an argument is not what it may be.
+    ImportError, RuntimeError
+        If a package or the GPU that the backend needs is missing.
     """
 
     def __init__(
@@ -70,7 +75,10 @@ class OpticalBench:
         execution: str = "auto",
         memory_budget: int | None = None,
         threads: int | None = None,
+        backend: str = "auto",
     ) -> None:
+        arrays.choose(backend)
+        self.backend = backend
         device = Device.load(device)
         if resolution is not None:
             device = device.evolve(resolution=validation.choice("resolution", resolution, RESOLUTIONS))
@@ -106,53 +114,6 @@ class OpticalBench:
     def __repr__(self) -> str:
         """Say which device it is, and where its clock stands."""
         return f"OpticalBench(device={self.device.name!r}, seed={self.seed}, frames={self.clock.frames})"
-
-    # ------------------------------------------------------------------ shapes and timing
-
-    @property
-    def mirror_shape(self) -> tuple[int, int]:
-        """Mirrors as (rows, columns)."""
-        return self.device.dmd.shape
-
-    @property
-    def sensor_shape(self) -> tuple[int, int]:
-        """Pixels as (rows, columns)."""
-        return self.device.camera.shape
-
-    def readout_s(self, n_rows: int) -> float:
-        """Time to read `n_rows` rows of the sensor, in seconds."""
-        return self.device.camera.readout_s(n_rows)
-
-    def minimum_frametime_s(self, n_rows: int, exposure_s: float) -> float:
-        """Shortest time between frames: max(readout, exposure) + 50 us (lightonml), and what the mirrors allow."""
-        camera = max(self.readout_s(n_rows), exposure_s) + FRAME_OVERHEAD_S
-        return max(camera, 1.0 / self.device.dmd.frame_rate_hz)
-
-    def photons_per_intensity(self, exposure_s: float) -> float:
-        """Photons on a pixel for a field of intensity 1, the light of one average mirror, at the mean power.
-
-        Without the polariser both polarisations reach the camera: twice the light.
-        """
-        device = self.device
-        light = device.laser.photons(exposure_s) * device.dmd.efficiency * device.medium.transmission
-        if not device.camera.polarised:
-            light *= 2
-        return light / device.dmd.n_mirrors
-
-    def expected_level_dn(self, n_on: float, exposure_s: float) -> float:
-        """Mean grey level for `n_on` mirrors on, spread evenly over the beam, without clipping.
-
-        Parameters
-        ----------
-        n_on : float
-            Number of mirrors that are on.
-        exposure_s : float
-            Exposure in seconds.
-        """
-        camera, dmd = self.device.camera, self.device.dmd
-        intensity = n_on + dmd.off_amplitude**2 * (dmd.n_mirrors - n_on)
-        electrons = camera.quantum_efficiency * intensity * self.photons_per_intensity(exposure_s)
-        return camera.black_level_dn + camera.gain_dn_per_e * (electrons + camera.dark_current_e_per_s * exposure_s)
 
     # ------------------------------------------------------------------ exposures
 
@@ -245,17 +206,26 @@ class OpticalBench:
 
         Returns
         -------
-        ndarray, shape (n * number of phases, n_pixels)
-            Counts.
+        array, shape (n * number of phases, n_pixels)
+            Counts: a numpy array; for bits on a device (a tensor of torch, an array of CuPy) an array of the same
+            library there.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not what it may be, or the bits lie on another device than the backend's.
+        MemoryError
+            If there is not enough memory for it; the bench stays as it was.
         """
         phases = checked_phases(reference_phase_rad, self.device.reference.present)
         exposure_s = checked_exposure(exposure_s)
         rectangle = checked_roi(roi, self.sensor_shape)
         n_pixels = validation.integer("n_pixels", n_pixels, low=1, high=rectangle[2] * rectangle[3])
-        layout, bits = checked_mirrors(patterns, self.mirror_shape)
+        layout, bits = checked_mirrors(patterns, self.mirror_shape, on_device=True)
         frametime = self._frametime(frametime_s, rectangle[2], exposure_s)
         region = self._region(rectangle, n_pixels)
-        return self._run(layout, bits, region, exposure_s, frametime, progress, phases, reserved)
+        place = NUMPY if layout is None else arrays.choose(self.backend, bits)
+        return self._run(layout, bits, region, exposure_s, frametime, progress, phases, reserved, place)
 
     def flat_field(
         self,
@@ -349,23 +319,35 @@ class OpticalBench:
     def _run(
         self,
         layout: MirrorLayout | None,
-        bits: np.ndarray,
+        bits: Any,
         region: Region,
         exposure_s: float,
         frametime_s: float,
         progress: Callable[[int], None] | None,
         phases: np.ndarray | None = None,
         reserved: ReservedFrames | None = None,
-    ) -> np.ndarray:
+        place: Arrays = NUMPY,
+    ) -> Any:
         n, steps = len(bits), 1 if phases is None else len(phases)
         shown = slice(None) if reserved is None else reserved.shown(n, steps)
-        projector, maps = self._parts.projector(layout, region), self._parts.sensor(region)
+        home = arrays.of(bits)
+        if place == NUMPY:
+            bits = home.to_host(bits)
+        projector, maps = self._parts.projector(layout, region, place), self._parts.sensor(region)
+        kind = self.device.camera.dtype
+        memory.check(
+            f"The counts of {n * steps} frames of {region.n_pixels} pixels",
+            kind.itemsize * n * steps * region.n_pixels,
+            "pass fewer patterns at a time.",
+            home,
+        )
         drift = Drift(self.device.medium.decorrelation_time_s)
-        if projector.plan.keeps_matrix:
-            # Before frames are taken, so that a matrix that cannot be made costs none.
+        if n or projector.plan.keeps_matrix:
+            # Before frames are taken, so that a matrix or a layer that cannot be made costs none.
             now_s = self.clock.elapsed_s if reserved is None or not n else reserved.times_s()[shown][0]
-            projector.matrix(int(drift.state(np.array(now_s))))
-        out = np.empty((n * steps, region.n_pixels), dtype=self.device.camera.dtype)
+            projector.prepare(int(drift.state(np.array(now_s))))
+        # In the machine's own memory numpy's arrays and torch's tensors are the same bytes.
+        out = (home if home.is_gpu else NUMPY).empty((n * steps, region.n_pixels), kind)
         if reserved is None:
             reserved = self.reserve(n * steps, frametime_s=frametime_s)
         # Of the whole sequence, then those that are shown: the last bits of a sine may depend on its neighbours.
@@ -389,7 +371,7 @@ class OpticalBench:
                 None if turned is None else turned[part], coherence,
             )  # fmt: skip
             projector.counts(bits[a:b], shots, out[part], done)
-        return out
+        return out if home.is_gpu else home.from_host(out)
 
     def _reference(
         self, region: Region, phases: np.ndarray | None, n: int, frames: np.ndarray, times_s: np.ndarray
@@ -414,86 +396,6 @@ class OpticalBench:
             )[0]
         return out
 
-    def reserve(self, n_frames: int, *, frametime_s: float) -> ReservedFrames:
-        """Take frames and their time now, to show patterns in them later (`transform`), here or on another bench.
-
-        Parameters
-        ----------
-        n_frames : int
-            How many.
-        frametime_s : float
-            Time of each, in seconds.
-        """
-        n = validation.integer("n_frames", n_frames, low=0)
-        time_s = validation.number("frametime_s", frametime_s, low=0.0, high=3600.0)
-        return ReservedFrames(*self._reserve(n, time_s), n, time_s)
-
-    def skip_frames(self, n_frames: int, *, frametime_s: float | None = None) -> None:
-        """Let frames pass unread, and their time.
-
-        A copy of a bench in another process goes on with the same frame numbers, hence with the same noise; workers
-        that must not share noise each skip to a range of their own.
-
-        Parameters
-        ----------
-        n_frames : int
-            How many.
-        frametime_s : float, optional
-            Time of each; the device's own by default.
-        """
-        n = validation.integer("n_frames", n_frames, low=0)
-        default = self.device.operation.frametime_s
-        time_s = validation.number("frametime_s", default if frametime_s is None else frametime_s, low=0.0, high=3600.0)
-        self._reserve(n, time_s)
-
-    def advance_to(self, frames: int, elapsed_s: float) -> None:
-        """Let the clock stand where that of another bench of the same device and seed stood.
-
-        Its next frames are then, bit for bit, those that the other bench would have taken next: noise is addressed by
-        the frame's number, drift by the time. So a run goes on in another process.
-
-        Parameters
-        ----------
-        frames : int
-            `clock.frames` of the other bench.
-        elapsed_s : float
-            `clock.elapsed_s` of the other bench, in seconds.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an argument is not a number that it may be, or lies behind the clock: frames that are taken stay
-            taken, or two frames would share their noise. The clock stays as it was.
-        """
-        frames = validation.integer("frames", frames, low=0)
-        elapsed_s = validation.number("elapsed_s", elapsed_s, low=0.0, high=math.inf)
-        with self._lock:
-            clock = self.clock
-            for name, value, now in (("frames", frames, clock.frames), ("elapsed_s", elapsed_s, clock.elapsed_s)):
-                if value < now:
-                    raise ValueError(f"{name} is {value!r}, but the clock cannot go back: it must be at least {now!r}.")
-            clock.frames, clock.elapsed_s = frames, elapsed_s
-
-    def _reserve(self, n: int, frametime_s: float) -> tuple[int, float]:
-        """Take `n` frame numbers and their time; no two calls ever share noise."""
-        with self._lock:
-            first, start = self.clock.frames, self.clock.elapsed_s
-            self.clock.frames += n
-            self.clock.elapsed_s += n * frametime_s
-        return first, start
-
     def _region(self, rectangle: tuple[int, int, int, int], n_pixels: int | None = None) -> Region:
         n = rectangle[2] * rectangle[3] if n_pixels is None else n_pixels
         return Region(*rectangle, n, self.sensor_shape[1])
-
-    def _frametime(self, frametime_s: float | None, n_rows: int, exposure_s: float) -> float:
-        least = self.minimum_frametime_s(n_rows, exposure_s)
-        if frametime_s is None:
-            return max(least, self.device.operation.frametime_s)
-        value = validation.number("frametime_s", frametime_s, low=0.0, high=3600.0, low_open=True)
-        if value < least * (1 - 1e-9):
-            raise ValueError(
-                f"frametime_s is {value!r}, but with this exposure and region of interest it must be at least "
-                f"{least:.6g}."
-            )
-        return value

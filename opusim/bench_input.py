@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from opusim import validation
+from opusim import arrays, validation
 from opusim.dmd import unpack_mirrors
 from opusim.layout import MirrorLayout, MirrorPatterns
 
@@ -47,17 +49,21 @@ def checked_phases(value: float | np.ndarray | None, has_reference: bool) -> np.
 
 
 def checked_mirrors(
-    mirrors: np.ndarray | MirrorPatterns, mirror_shape: tuple[int, int]
-) -> tuple[MirrorLayout | None, np.ndarray]:
-    """Return (layout or None, 0/1 bits (n, n_inputs))."""
+    mirrors: Any, mirror_shape: tuple[int, int], *, on_device: bool = False
+) -> tuple[MirrorLayout | None, Any]:
+    """Return (layout or None, 0/1 bits (n, n_inputs), uint8).
+
+    Bits of patterns on a device (a tensor of torch, an array of CuPy) stay there if `on_device` is set; everything
+    else comes as a numpy array.
+    """
     rows, columns = mirror_shape
     if isinstance(mirrors, MirrorPatterns):
         if tuple(mirrors.layout.dmd_shape) != (rows, columns):
             raise ValueError(
                 f"mirrors are laid out for {tuple(mirrors.layout.dmd_shape)}, but this device has {(rows, columns)}."
             )
-        return mirrors.layout, mirrors.bits
-    array = np.asarray(mirrors)
+        return mirrors.layout, mirrors.bits if on_device else mirrors.host_bits()
+    array = np.asarray(arrays.of(mirrors).to_host(mirrors))
     if array.dtype not in (np.bool_, np.uint8):
         raise TypeError(f"mirrors has type {array.dtype}, but it must be bool or uint8.")
     packed_bytes = -(-rows * columns // 8)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from opusim.arrays import NUMPY, Arrays
 from opusim.camera import SensorMaps
 from opusim.config import Device
 from opusim.layout import MirrorLayout
@@ -29,7 +30,7 @@ class PreparedParts:
     Attributes
     ----------
     projectors : OrderedDict
-        By layout and region, the one used last at the end.
+        By layout, region and library of arrays, the one used last at the end.
     """
 
     def __init__(self, device: Device, seed: int, *, execution: str, memory_budget: int, threads: int) -> None:
@@ -38,21 +39,21 @@ class PreparedParts:
         self.execution = execution
         self.memory_budget = memory_budget
         self.threads = threads
-        self.projectors: OrderedDict[tuple[MirrorLayout | None, Region], Projector] = OrderedDict()
+        self.projectors: OrderedDict[tuple[MirrorLayout | None, Region, Arrays], Projector] = OrderedDict()
         self._maps: OrderedDict[Region, SensorMaps] = OrderedDict()
         self._waves: OrderedDict[Region, np.ndarray] = OrderedDict()
         self._layers: dict[Any, list[Any]] = {}
         self._lock = threading.RLock()
 
-    def projector(self, layout: MirrorLayout | None, region: Region) -> Projector:
+    def projector(self, layout: MirrorLayout | None, region: Region, arrays: Arrays = NUMPY) -> Projector:
         """Return the way from patterns of a layout (None: bare mirrors) to the pixels of a region."""
-        key = (layout, region)
+        key = (layout, region, arrays)
         with self._lock:
             if key not in self.projectors:
                 self.projectors[key] = Projector(
                     self.device, self.seed, layout, region, resolution=self.device.resolution,
                     execution=self.execution if layout is not None else "auto",
-                    memory_budget=self.memory_budget, threads=self.threads, layers=self._layers,
+                    memory_budget=self.memory_budget, threads=self.threads, layers=self._layers, arrays=arrays,
                 )  # fmt: skip
             self.projectors.move_to_end(key)
             # The stored matrices together must keep to the budget; the newest always stays.

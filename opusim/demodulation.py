@@ -6,12 +6,19 @@ Frame k of a burst shows I_k = |S|^2 / c^2 + |R|^2 + 2 |R| Re(S exp(-i d_k)), wh
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["field_of_clipped", "least_squares_row"]
+from opusim import arrays, parallel
+
+__all__ = ["BurstPixels", "field_of_clipped", "fields_of_bursts", "least_squares_row"]
 
 _NEWTON_STEPS = 8
+_FEW_BURSTS = 4096
 
 
 def least_squares_row(phases_rad: ArrayLike) -> NDArray[np.complex128]:
@@ -33,49 +40,66 @@ def least_squares_row(phases_rad: ArrayLike) -> NDArray[np.complex128]:
     return rows[1] + 1j * rows[2]
 
 
-def field_of_clipped(
-    light: np.ndarray,
-    clipped: np.ndarray,
-    amplitude: np.ndarray,
-    phases: np.ndarray,
-    coherence: float,
-    start: np.ndarray,
-) -> np.ndarray:
+def field_of_clipped(light: Any, clipped: Any, amplitude: Any, phases: np.ndarray, coherence: float, start: Any) -> Any:
     """Fields of bursts with saturated frames, from the others and the known reference.
+
+    All arrays but `phases` are of one library, on one device.
 
     Parameters
     ----------
-    light : ndarray of float64, shape (n, steps)
+    light : array of float64, shape (n, steps)
         Frames, dark level taken off.
-    clipped : ndarray of bool, shape (n, steps)
+    clipped : array of bool, shape (n, steps)
         Which are saturated.
-    amplitude : ndarray, shape (n,)
+    amplitude : array, shape (n,)
         |R|, in roots of the frames' unit.
     phases : ndarray of float64, shape (steps,)
         d_k in radians.
     coherence : float
         c.
-    start : ndarray of complex, shape (n,)
+    start : array of complex, shape (n,)
         A first guess.
 
     Returns
     -------
-    ndarray of complex128, shape (n,)
+    array of complex128, shape (n,)
 
     Notes
     -----
     With |R| and c known I_k has two unknowns a burst, so that two frames are enough; a saturated one only says that
-    I_k is not below full scale. Least squares by Gauss and Newton, damped.
+    I_k is not below full scale. Least squares by Gauss and Newton, damped. numpy's arrays go through a compiled loop
+    over the bursts, others through `_fit_clipped`, which is the same in whole arrays: equal to rounding.
     """
-    cosine, sine = np.cos(phases), np.sin(phases)
-    r = amplitude.astype(np.float64)[:, None]
+    place = arrays.of(light)
+    if place.name != "numpy":
+        return _fit_clipped(light, clipped, amplitude, phases, coherence, start)
+    from opusim.demodulation_kernels import fit_clipped
+
+    field = np.array(start, dtype=np.complex128)
+    work = partial(
+        fit_clipped, np.ascontiguousarray(light, dtype=np.float64), np.ascontiguousarray(clipped, dtype=np.bool_),
+        np.ascontiguousarray(amplitude, dtype=np.float64), np.cos(phases), np.sin(phases), 1 / coherence**2,
+        _NEWTON_STEPS, field,
+    )  # fmt: skip
+    # Below some thousands of bursts a second thread costs more than it brings.
+    parallel.over_ranges(work, len(field), parallel.default_threads() if len(field) > _FEW_BURSTS else 1)
+    return field
+
+
+def _fit_clipped(light: Any, clipped: Any, amplitude: Any, phases: np.ndarray, coherence: float, start: Any) -> Any:
+    """Plain form of `field_of_clipped`, in whole arrays of any library."""
+    place = arrays.of(light)
+    xp = place.xp
+    cosine, sine = place.from_host(np.cos(phases)), place.from_host(np.sin(phases))
+    r = xp.astype(amplitude, xp.float64)[:, None]
     own = 1 / coherence**2
-    x, y = start.real.astype(np.float64), start.imag.astype(np.float64)
+    x, y = xp.astype(start.real, xp.float64), xp.astype(start.imag, xp.float64)
+    zero = place.zeros((), np.float64)
     for _ in range(_NEWTON_STEPS):
         model = own * (x[:, None] ** 2 + y[:, None] ** 2) + r**2 + 2 * r * (x[:, None] * cosine + y[:, None] * sine)
         rest = light - model
         # A saturated frame counts only while the model is below what it shows at least.
-        rest[clipped & (rest < 0)] = 0
+        rest = xp.where(clipped & (rest < 0), zero, rest)
         used = ~clipped | (rest > 0)
         along_x = (2 * own * x[:, None] + 2 * r * cosine) * used
         along_y = (2 * own * y[:, None] + 2 * r * sine) * used
@@ -86,3 +110,71 @@ def field_of_clipped(
         determinant = xx * yy - xy**2
         x, y = x + (yy * gx - xy * gy) / determinant, y + (xx * gy - xy * gx) / determinant
     return x + 1j * y
+
+
+@dataclass(frozen=True)
+class BurstPixels:
+    """What the fields of bursts on a device need to know beside the frames.
+
+    Attributes
+    ----------
+    phases_rad : ndarray of float64, shape (steps,)
+        Phases d_k in radians.
+    amplitude : array of float32, shape (n_pixels,)
+        |R|, on the device, in roots of the frames' unit.
+    dark_dn : array of float32, shape (n_pixels,)
+        Level without light, on the device.
+    full_scale_dn : float
+        Count from which a pixel is saturated.
+    coherence : float
+        Contrast of the fringes.
+    """
+
+    phases_rad: np.ndarray
+    amplitude: Any
+    dark_dn: Any
+    full_scale_dn: float
+    coherence: float
+
+
+def fields_of_bursts(frames: Any, pixels: BurstPixels) -> Any:
+    """Fields in the reference's phase, S conj(R) / |R|, of bursts that lie on a device.
+
+    `opusim.calibration.linear.demodulate` does this for numpy, with the same result within single precision: sums over
+    the steps are made in another order.
+
+    Parameters
+    ----------
+    frames : torch.Tensor or cupy.ndarray, shape (n * steps, n_pixels)
+        Counts, each pattern under every phase in turn.
+    pixels : BurstPixels
+        For the same pixels, on the same device.
+
+    Returns
+    -------
+    array of complex64, shape (n, n_pixels)
+        On that device, in roots of the frames' unit.
+    """
+    xp = arrays.of(frames).xp
+    steps, n_pixels = len(pixels.phases_rad), frames.shape[-1]
+    bursts = frames.reshape(-1, steps, n_pixels)
+    real: Any = 0
+    imaginary: Any = 0
+    highest: Any = None
+    for k, coefficient in enumerate(least_squares_row(pixels.phases_rad)):
+        light = xp.astype(bursts[:, k], xp.float32)
+        real = real + float(coefficient.real) * light
+        imaginary = imaginary + float(coefficient.imag) * light
+        highest = light if highest is None else xp.maximum(highest, light)
+    field = (real + 1j * imaginary) / pixels.amplitude
+    vector, pixel = xp.nonzero(highest >= pixels.full_scale_dn)
+    if len(vector):
+        counts = xp.stack([xp.astype(bursts[:, k], xp.float64)[vector, pixel] for k in range(steps)], axis=1)
+        field[vector, pixel] = xp.astype(
+            field_of_clipped(
+                counts - pixels.dark_dn[pixel][:, None], counts >= pixels.full_scale_dn, pixels.amplitude[pixel],
+                pixels.phases_rad, pixels.coherence, field[vector, pixel],
+            ),
+            xp.complex64,
+        )  # fmt: skip
+    return field

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from . import validation
+from . import arrays, validation
+from .device_bits import checked_device_bits
 from .parallel import default_threads, over_ranges
 
 ALWAYS_ON = -1
@@ -411,8 +412,9 @@ class MirrorPatterns:
 
     Parameters
     ----------
-    bits : numpy.ndarray
-        uint8 or bool 0/1, (n, n_features_total). Kept as a read-only view where it is contiguous.
+    bits : numpy.ndarray, torch.Tensor or cupy.ndarray
+        uint8 or bool 0/1, (n, n_features_total). An array is kept as a read-only view where it is contiguous; a tensor
+        or an array of CuPy stays on its device, as uint8, and must not be written to.
     layout : MirrorLayout
         Where they go.
 
@@ -422,11 +424,15 @@ class MirrorPatterns:
         If `bits` has another dtype or shape, or holds something else than 0 and 1.
     """
 
-    bits: np.ndarray
+    bits: Any
     layout: MirrorLayout
 
     def __post_init__(self) -> None:
         """Check shape, dtype and values."""
+        if arrays.is_device_array(self.bits):
+            on_device = checked_device_bits(self.bits, self.layout.n_features_total)
+            object.__setattr__(self, "bits", on_device)
+            return
         checked = self.layout.check_bits(self.bits)
         if self.bits.dtype != np.bool_ and checked.size and checked.max() > 1:
             raise ValueError(f"bits holds the value {int(checked.max())}, but it may hold only 0 and 1.")
@@ -441,18 +447,29 @@ class MirrorPatterns:
         if not isinstance(rows, slice):
             raise TypeError(f"The index is {rows!r}, but patterns are taken by slices, as in patterns[2:5].")
         part = object.__new__(MirrorPatterns)
-        object.__setattr__(part, "bits", self.layout.check_bits(self.bits[rows]))
+        some = self.bits[rows]
+        if arrays.is_device_array(some):
+            some = checked_device_bits(some, self.layout.n_features_total, values=False)
+        else:
+            some = self.layout.check_bits(some)
+        object.__setattr__(part, "bits", some)
         object.__setattr__(part, "layout", self.layout)
         return part
 
+    def host_bits(self) -> np.ndarray:
+        """Return the bits as a numpy array, uint8 (n, n_features_total), copied from a device if they lie on one."""
+        if not arrays.is_device_array(self.bits):
+            return self.bits
+        return self.layout.check_bits(arrays.of(self.bits).to_host(self.bits))
+
     def to_mirrors(self) -> np.ndarray:
         """Return the state of every mirror, uint8 0/1, (n, rows, columns)."""
-        return self.layout.mirrors(self.bits)
+        return self.layout.mirrors(self.host_bits())
 
     def packed(self) -> np.ndarray:
         """Return the patterns as packed little-endian bits, uint8, (n, ceil(mirrors / 8))."""
-        return self.layout.packed(self.bits)
+        return self.layout.packed(self.host_bits())
 
     def count_on(self) -> np.ndarray:
         """Return how many mirrors each pattern turns on, int64, (n,)."""
-        return self.layout.count_on(self.bits)
+        return self.layout.count_on(self.host_bits())

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from opusim import memory
 from opusim.medium.base import ModeGrid
 
 # The planner weighs the two ways for one pass of the real driver, whatever the size of the batch at hand:
@@ -200,8 +201,9 @@ def make_plan(
     if execution == "matrix" and not possible:
         raise ValueError(
             f"execution is 'matrix', but a matrix of {n_features} features and {n_outputs} outputs takes "
-            f"{matrix_bytes / 2**20:.0f} MiB and may take {memory_budget / 2**20:.0f} MiB; it needs features (not bare "
-            f"mirrors) and at most {MAX_SAMPLES} samples a pixel. Use 'waves' or 'auto'."
+            f"{memory.text(matrix_bytes)} and may take {memory.text(memory_budget)} (memory_budget={matrix_bytes} "
+            f"would let it); it needs features (not bare mirrors) and at most {MAX_SAMPLES} samples a pixel. Use "
+            "'waves' or 'auto'."
         )
     cheaper = build_s + _PASS * matrix_vector_s < _PASS * wave_s and build_s < _MAX_BUILD_S
     way = execution if execution != "auto" else ("matrix" if possible and cheaper else "waves")

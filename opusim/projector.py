@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from opusim import parallel, propagation
+from opusim import executor, memory, parallel, propagation
+from opusim.arrays import NUMPY, Arrays, of
 from opusim.config import Device
 from opusim.layout import MirrorLayout
 from opusim.medium.base import ModeGrid, pixel_sampling
-from opusim.plan import MAX_SAMPLES, Region, Shots, make_plan, memory_budget_bytes
+from opusim.plan import Region, Shots, make_plan, memory_budget_bytes
 from opusim.sources import MacroSource, MirrorSource
 
 # Grid modes for each mode in use, so that the modes in use are a small part of a unitary map; above
 # `_LARGE` modes, where a grid costs seconds, twice as many must do, as for the whole mirror array.
 _SPARE_MODES, _SPARE_MODES_LARGE, _LARGE = 4, 2, 1 << 16
-_CHUNK_BYTES = 32 << 20
+_STACK_BYTES = 8 << 20  # fields that go through the layer at a time
+_STACK_BYTES_GPU = 1 << 30
 _MODES = 2048  # modes, and outputs, of a tile of entries
 _MIN_SIDE = 64  # smaller grids are no crowd of modes
 
@@ -48,11 +50,15 @@ class Projector:
         Threads to use; they do not change the result.
     layers : dict, optional
         Where projectors of one bench share the layer on the grid of all mirrors: it takes a second to prepare.
+    arrays : Arrays, optional
+        Library and device to compute with.
 
     Raises
     ------
     ValueError
         If the execution asked for is not possible for this medium, or the problem is too large for it.
+    MemoryError
+        If the grid of the waves does not fit the memory that is free, before any of it is taken.
     """
 
     def __init__(
@@ -67,7 +73,9 @@ class Projector:
         memory_budget: int | None = None,
         threads: int | None = None,
         layers: dict[Any, list[Any]] | None = None,
+        arrays: Arrays = NUMPY,
     ) -> None:
+        self.arrays = arrays
         self._layers: dict[Any, list[Any]] = {} if layers is None else layers
         self.device = device
         self.seed = seed
@@ -101,9 +109,10 @@ class Projector:
             execution=execution,
             memory_budget=self.memory_budget,
         )
+        self.film = executor.Film(camera, seed, self.samples, arrays, self.threads)
         self._lock = threading.RLock()
         self._operators: tuple[int, list[Any]] | None = None
-        self._matrix: tuple[int, np.ndarray, np.ndarray] | None = None
+        self._matrix: tuple[int, Any, Any] | None = None
 
     # ---------------------------------------------------------------- geometry and plan
 
@@ -137,6 +146,13 @@ class Projector:
             return self.device.dmd.n_mirrors
         return self.source.n_features + (0 if self.medium.kind == "measured" else 1)
 
+    def prepare(self, state: int) -> None:
+        """Make what is kept for a state of the drift: the matrix, or the layer on its grid."""
+        if self.plan.keeps_matrix:
+            self.matrix(state)
+        elif self.plan.way == "waves":
+            self.operators(state)
+
     # ---------------------------------------------------------------- fields
 
     def operators(self, state: int) -> list[Any]:
@@ -151,10 +167,21 @@ class Projector:
 
     def _prepare(self, state: int) -> list[Any]:
         assert self.grid is not None
-        key = (self.grid.side, self.grid.aperture, state)
+        key = (self.grid.side, self.grid.aperture, state, self.arrays)
         shared = self._layers.get(key) if self.by_mirror else None
         if shared is not None:
             return [operator.on(self.grid) for operator in shared]
+        if self.by_mirror:
+            self._layers.clear()  # one state at a time: the arrays are large
+        side = self.grid.side
+        memory.check(
+            f"The layer on a grid of {side} x {side} modes",
+            memory.layer_bytes(
+                side, self.medium.n_screens, self.channels, ballistic=bool(self.medium.ballistic_fraction)
+            ),
+            "use fewer components, a smaller camera or fewer mirrors, or free memory.",
+            self.arrays,
+        )  # fmt: skip
         made = [
             self.medium.operator(
                 self.grid,
@@ -163,111 +190,137 @@ class Projector:
                 state=state,
                 channel=channel,
                 workers=self.threads,
+                arrays=self.arrays,
             )
             for channel in range(self.channels)
         ]
         if self.by_mirror:
-            self._layers.clear()  # one state at a time: the arrays are large
             self._layers[key] = made
         return made
 
-    def _read(self, block: np.ndarray) -> np.ndarray:
+    def _read(self, block: Any) -> Any:
         """Output cells (n, rows, columns) as (n, n_pixels, fine^2), pixels in the region's raster order."""
         n, fine = len(block), self.fine
         rows, columns = block.shape[1] // fine, block.shape[2] // fine
         if fine > 1:
-            block = block.reshape(n, rows, fine, columns, fine).transpose(0, 1, 3, 2, 4)
+            block = self.arrays.xp.permute_dims(block.reshape(n, rows, fine, columns, fine), (0, 1, 3, 2, 4))
         return block.reshape(n, rows * columns, fine**2)[:, : self.region.n_pixels]
 
-    def fields(self, bits: np.ndarray, state: int = 0) -> np.ndarray:
+    def fields(self, bits: Any, state: int = 0) -> Any:
         """Fields at the camera.
 
         Parameters
         ----------
-        bits : ndarray of uint8, shape (n, n_features)
-            0 or 1.
+        bits : array of uint8, shape (n, n_features)
+            0 or 1; of any library.
         state : int
             State of the medium's drift.
 
         Returns
         -------
-        ndarray of complex64, shape (n, n_pixels, samples)
-            The mean intensity of an ideal device is the number of mirrors that are on.
+        array of complex64, shape (n, n_pixels, samples)
+            Of the library of `arrays`. The mean intensity of an ideal device is the number of mirrors that are on.
         """
+        result = self.arrays.empty((len(bits), self.region.n_pixels, self.samples), np.complex64)
         if self.plan.way == "matrix":
-            return self._fields_by_matrix(bits, state)
-        result = np.empty((len(bits), self.region.n_pixels, self.samples), dtype=np.complex64)
-        step = self._stack()
+            for pixels, matrix, constant in self.matrix_tiles(state):
+                tile = self.arrays.xp.astype(self.arrays.bring(bits), matrix.dtype) @ matrix + constant
+                part = self.arrays.complexes(tile).reshape(len(bits), len(pixels), self.samples)
+                result[:, pixels.start : pixels.stop] = part
+            return result
+        step = self.stack()
         for start in range(0, len(bits), step):
-            cells = self.source.cells(bits[start : start + step])
-            for channel, operator in enumerate(self.operators(state)):
-                part = slice(channel * self.fine**2, (channel + 1) * self.fine**2)
-                result[start : start + step, :, part] = self._read(operator.forward(cells))
+            result[start : start + step] = self.wave_fields(bits[start : start + step], state)
         return result
 
-    def _fields_by_matrix(self, bits: np.ndarray, state: int) -> np.ndarray:
-        """Plain reference of the kernel's sums, tile by tile."""
-        result = np.empty((len(bits), self.region.n_pixels, self.samples), dtype=np.complex64)
-        for pixels, matrix, constant in self._matrix_tiles(state):
-            tile = np.asarray(bits, dtype=np.float32) @ matrix + constant
-            result[:, pixels] = tile.view(np.complex64).reshape(len(bits), len(pixels), self.samples)
+    def wave_fields(self, bits: Any, state: int) -> Any:
+        """Fields of a few patterns by waves, as from `fields`; at most `stack` of them at a time."""
+        cells = self.source.cells(self.arrays.bring(bits), self.arrays)
+        operators = self.operators(state)
+        if self.channels == 1:
+            return self._read(operators[0].forward(cells))
+        result = self.arrays.empty((len(bits), self.region.n_pixels, self.samples), np.complex64)
+        for channel, operator in enumerate(operators):
+            part = slice(channel * self.fine**2, (channel + 1) * self.fine**2)
+            result[:, :, part] = self._read(operator.forward(cells))
         return result
 
-    def _stack(self) -> int:
+    def stack(self) -> int:
         """How many grids go through the layer at a time."""
         assert self.grid is not None
-        return max(1, min(64, (_CHUNK_BYTES // 4) // (8 * self.grid.side**2)))
+        size = _STACK_BYTES_GPU if self.arrays.is_gpu else _STACK_BYTES
+        return max(1, min(64, size // (8 * self.grid.side**2)))
 
     # ---------------------------------------------------------------- the matrix
 
-    def matrix(self, state: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Return the matrix of the features in use.
+    def matrix(self, state: int = 0) -> tuple[Any, Any]:
+        """Return the matrix of the features in use, in the memory of the device if there is room in it.
 
         Returns
         -------
-        matrix : ndarray of float32, shape (n_features, 2 * n_pixels * samples)
+        matrix : array of float32, shape (n_features, 2 * n_pixels * samples)
             Change of the fields by each feature: real and imaginary parts by turns.
-        constant : ndarray of float32, shape (2 * n_pixels * samples,)
+        constant : array of float32, shape (2 * n_pixels * samples,)
             Field with every feature off.
         """
         with self._lock:  # one thread makes the matrix, the others wait for it
             kept = self._matrix
             if kept is None or kept[0] != state:
                 self._matrix = kept = None
+                memory.check(
+                    f"A matrix of {self.source.n_features} features and {self.region.n_pixels} pixels",
+                    self.plan.matrix_bytes,
+                    "set memory_budget below that, or execution='waves'.",
+                )
                 if self.grid is None:
-                    kept = (state, *self._matrix_from_entries(range(self.region.n_pixels), state))
+                    made = self._matrix_from_entries(range(self.region.n_pixels), state)
                 else:
-                    kept = (state, *self._matrix_from_waves(state))
+                    made = self._matrix_from_waves(state)
+                if not self.arrays.is_gpu or self.plan.matrix_bytes <= memory.available_bytes(self.arrays) / 2:
+                    made = self.arrays.from_host(made[0]), self.arrays.from_host(made[1])
+                kept = (state, *made)
                 self._matrix = kept
             return kept[1], kept[2]
 
-    def _matrix_tiles(self, state: int) -> Iterator[tuple[range, np.ndarray, np.ndarray]]:
-        """Yield (range of pixels, matrix, constant): all at once if the matrix may be stored."""
+    def matrix_tiles(self, state: int) -> Iterator[tuple[range, Any, Any]]:
+        """Yield (range of pixels, matrix, constant): all at once if the matrix may be stored on the device."""
         m = self.region.n_pixels
-        if self.plan.stored:
-            yield (range(m), *self.matrix(state))
+        place = self.arrays
+        stored = self.matrix(state) if self.plan.stored else None
+        if stored is not None and of(stored[0]) == place:
+            yield (range(m), *stored)
             return
         n = self.source.n_features
-        step = max(64, int(min(self.memory_budget, 1 << 30) // (16 * (n + 1) * self.samples)))
+        room = min(self.memory_budget, 1 << 30, memory.available_bytes(place) / 4 if place.is_gpu else 1 << 30)
+        step = max(64, int(room // (16 * (n + 1) * self.samples)))
         for start in range(0, m, step):
             pixels = range(start, min(m, start + step))
-            yield (pixels, *self._matrix_from_entries(pixels, state))
+            if stored is None:
+                made = self._matrix_from_entries(pixels, state)
+            else:
+                wide = slice(2 * self.samples * pixels.start, 2 * self.samples * pixels.stop)
+                made = np.ascontiguousarray(stored[0][:, wide]), stored[1][wide]
+            yield (pixels, place.from_host(made[0]), place.from_host(made[1]))
 
     def _matrix_from_waves(self, state: int) -> tuple[np.ndarray, np.ndarray]:
         n, m, fine = self.source.n_features, self.region.n_pixels, self.fine
         matrix = np.empty((n, m, self.samples), dtype=np.complex64)
         constant = np.empty((m, self.samples), dtype=np.complex64)
         off = self.source.cells(np.zeros((1, n), dtype=np.uint8))
-        step = self._stack()
+        step = self.stack()
+
+        def through(operator: Any, cells: np.ndarray) -> np.ndarray:
+            return self.arrays.to_host(self._read(operator.forward(self.arrays.from_host(cells))))
+
         for channel, operator in enumerate(self.operators(state)):
             part = slice(channel * fine**2, (channel + 1) * fine**2)
-            constant[:, part] = self._read(operator.forward(off))[0]
+            constant[:, part] = through(operator, off)[0]
             if m * fine**2 < n and operator.reciprocal:
                 self._rows_backward(operator, matrix[:, :, part])
                 continue
             for start in range(0, n, step):
                 stop = min(n, start + step)
-                matrix[start:stop, :, part] = self._read(operator.forward(self.source.basis(start, stop)))
+                matrix[start:stop, :, part] = through(operator, self.source.basis(start, stop))
         self._operators = None  # the matrix holds all that they know
         return matrix.reshape(n, -1).view(np.float32), constant.reshape(-1).view(np.float32)
 
@@ -277,7 +330,7 @@ class Projector:
         modes = self.source.modes()[:n]
         shape = self.grid.output_shape  # type: ignore[union-attr]
         columns = shape[1] // self.fine
-        step = self._stack()
+        step = self.stack()
         outputs = [(p, s) for p in range(self.region.n_pixels) for s in range(self.fine**2)]
         for start in range(0, len(outputs), step):
             batch = outputs[start : start + step]
@@ -285,7 +338,8 @@ class Projector:
             for i, (p, s) in enumerate(batch):
                 row = (p // columns) * self.fine + s // self.fine
                 cells[i, row, (p % columns) * self.fine + s % self.fine] = 1
-            back = operator.backward(cells).reshape(len(batch), -1)[:, : modes.shape[1]]
+            back = self.arrays.to_host(operator.backward(self.arrays.from_host(cells)))
+            back = back.reshape(len(batch), -1)[:, : modes.shape[1]]
             rows = modes @ back.T
             for i, (p, s) in enumerate(batch):
                 matrix[:, p, s] = rows[:, i]
@@ -342,130 +396,23 @@ class Projector:
 
     # ---------------------------------------------------------------- counts
 
-    def counts(
-        self, bits: np.ndarray, shots: Shots, out: np.ndarray, progress: Callable[[int], None] | None = None
-    ) -> None:
+    def counts(self, bits: Any, shots: Shots, out: Any, progress: Callable[[int], None] | None = None) -> None:
         """Fill `out` with the counts of a batch.
 
         Parameters
         ----------
-        bits : ndarray of uint8, shape (n, n_features)
-            0 or 1.
+        bits : array of uint8, shape (n, n_features)
+            0 or 1; of any library.
         shots : Shots
             Circumstances of the n * steps frames.
-        out : ndarray, shape (n * steps, n_pixels)
-            Filled in place.
+        out : array, shape (n * steps, n_pixels)
+            Filled in place: numpy's, or of the library of `arrays`.
         progress : callable, optional
             Told how many vectors are done.
         """
-        camera = self.device.camera
-        if self.plan.way == "matrix" and self.layout is not None and self.samples <= MAX_SAMPLES:
-            self._counts_by_matrix(bits, shots, out, progress)
-            return
-        scale = (shots.photons_per_intensity / self.samples).astype(np.float32)
-        turns = shots.turns().view(np.complex64)[:, 0]
-        step = self._stack() if self.plan.way == "waves" else 1
-        for start in range(0, len(bits), step):
-            part = slice(start, min(len(bits), start + step))
-            if self.layout is None and self.grid is None:
-                fields = self._fields_of_mirrors(bits[part], shots.state)
-            else:
-                fields = self.fields(bits[part], shots.state)
-            for i, field in enumerate(fields, start):
-                for f in range(i * shots.steps, (i + 1) * shots.steps):
-                    out[f] = camera.expose(
-                        intensity(field, shots.reference, turns[f], shots.coherence) * scale[f],
-                        exposure_s=shots.exposure_s, seed=self.seed, frame0=int(shots.frames[f]), maps=shots.maps,
-                        threads=self.threads,
-                    ).reshape(-1)  # fmt: skip
-            if progress is not None:
-                progress(part.stop)
+        executor.counts(self, bits, shots, out, progress)
 
-    def _fields_of_mirrors(self, bits: np.ndarray, state: int) -> np.ndarray:
+    def fields_of_mirrors(self, bits: np.ndarray, state: int) -> np.ndarray:
         """Fields of bare mirror patterns through a medium that has entries only: vector by vector."""
         cells = scipy.sparse.csr_array(self.source.cells(bits).reshape(len(bits), -1))
         return self._through_entries(cells, range(self.region.n_pixels), state)
-
-    def _counts_by_matrix(
-        self, bits: np.ndarray, shots: Shots, out: np.ndarray, progress: Callable[[int], None] | None
-    ) -> None:
-        from opusim import matrix_kernels
-
-        camera = self.device.camera
-        key = camera.noise_key(self.seed)
-        codes = pack_codes(bits)
-        n_chunks = -(-codes.shape[1] // matrix_kernels.CHUNK) if len(bits) > matrix_kernels.DIRECT else 0
-        lists = np.empty((n_chunks, len(bits), matrix_kernels.CHUNK), dtype=np.uint16)
-        lengths = np.empty((n_chunks, len(bits)), dtype=np.int64)
-        matrix_kernels.list_rows(codes, lists, lengths)
-        scale = (shots.photons_per_intensity / self.samples).astype(np.float32)
-        frames = shots.frames.astype(np.uint64)
-        maps, steps, turns = shots.maps, shots.steps, shots.turns()
-        dark = maps.dark_e(shots.exposure_s)
-        incoherent = np.float32(1 - shots.coherence**2)
-        if shots.reference is None:
-            reference = np.empty(0, dtype=np.float32)
-        else:
-            reference = shots.reference.reshape(-1).view(np.float32)
-
-        def develop(v: slice, pixels: range, matrix: np.ndarray, constant: np.ndarray, target: np.ndarray) -> None:
-            p = slice(pixels.start, pixels.stop)
-            f = slice(v.start * steps, v.stop * steps)
-            wave = reference[2 * self.samples * p.start : 2 * self.samples * p.stop]
-
-            def work(a: int, b: int) -> None:
-                matrix_kernels.develop_matrix(
-                    codes[v], lists[:, v], lengths[:, v], matrix, constant, self.samples, steps, wave, turns[f],
-                    incoherent, scale[f], maps.gain[p], dark[p], maps.offset_e[p], maps.pixels[p], frames[f], key[0],
-                    key[1], camera.params(), target, a, b,
-                )  # fmt: skip
-
-            tile_pixels = max(1, matrix_kernels.TILE // self.samples)
-            parallel.over_ranges(work, math.ceil(len(pixels) / tile_pixels), self.threads)
-
-        for pixels, matrix, constant in self._matrix_tiles(shots.state):
-            whole = len(pixels) == out.shape[1]
-            target = out if whole else np.empty((len(out), len(pixels)), dtype=out.dtype)
-            for v0 in range(0, len(bits), matrix_kernels.VECTORS):
-                v = slice(v0, min(len(bits), v0 + matrix_kernels.VECTORS))
-                develop(v, pixels, matrix, constant, target[v.start * steps : v.stop * steps])
-                if progress is not None and pixels.stop == out.shape[1]:
-                    progress(v.stop)
-            if not whole:
-                out[:, pixels.start : pixels.stop] = target
-
-
-def intensity(
-    field: np.ndarray, reference: np.ndarray | None = None, turn: complex = 0.0, coherence: float = 1.0
-) -> np.ndarray:
-    """Return |S + c R exp(i d)|^2 + (1 - c^2) |R|^2 of each pixel, summed over its samples.
-
-    Parameters
-    ----------
-    field : ndarray of complex64, shape (n_pixels, samples)
-        S.
-    reference : ndarray of complex64, shape (n_pixels, samples), optional
-        R; None if it is blocked.
-    turn : complex
-        c exp(i d).
-    coherence : float
-        c.
-
-    Returns
-    -------
-    ndarray of float32, shape (n_pixels,)
-    """
-    total = field if reference is None else field + reference * np.complex64(turn)
-    result = np.square(total.real) + np.square(total.imag)
-    if reference is not None and coherence < 1:
-        result += np.float32(1 - coherence**2) * (np.square(reference.real) + np.square(reference.imag))
-    return result[..., 0] if result.shape[-1] == 1 else result.sum(axis=-1)
-
-
-def pack_codes(bits: np.ndarray) -> np.ndarray:
-    """Four 0/1 features a byte, the first in the lowest bit: uint8 (n, 2 ceil(n_features / 8))."""
-    packed = np.packbits(bits, axis=1, bitorder="little")
-    codes = np.empty((len(packed), 2 * packed.shape[1]), dtype=np.uint8)
-    np.bitwise_and(packed, 15, out=codes[:, ::2])
-    np.right_shift(packed, 4, out=codes[:, 1::2])
-    return codes

@@ -73,10 +73,26 @@ def _float_of(typingctx: Any, bits: Any) -> Any:
     return types.float32(types.int32), generate
 
 
+def _rounded_function(name: str) -> Any:
+    """Return an intrinsic of one float32 that LLVM knows by name, for the CPU and for a GPU alike."""
+
+    def function(typingctx: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            single = context.get_value_type(types.float32)
+            return builder.call(builder.module.declare_intrinsic(name, [single]), arguments)
+
+        return types.float32(types.float32), generate
+
+    return intrinsic(function)
+
+
 # As plain names: a type checker takes an intrinsic for the Python function behind it, typing context and all.
 fma: Any = intrinsic(_fma)
 bits_of: Any = intrinsic(_bits_of)
 float_of: Any = intrinsic(_float_of)
+# numpy's functions of these names, which numba does not have for a GPU.
+square_root: Any = _rounded_function("llvm.sqrt")
+floor: Any = _rounded_function("llvm.floor")
 
 
 @kernel(inline="always")
@@ -145,7 +161,7 @@ def gauss_pair(r0, r1):  # type: ignore[no-untyped-def]
     p = fma(p, f, _L1)
     p = fma(p, f, _L0)
     log_u = fma(np.float32(exponent) * _TWO_TO_MINUS_23, _LN2, p * f)
-    radius = np.sqrt(log_u * _MINUS_TWO)
+    radius = square_root(log_u * _MINUS_TWO)
 
     angle = np.int32(np.uint32(r1))
     t = np.float32(np.int32(angle & _EVEN_MASK)) * _TWO_TO_MINUS_32

@@ -1,5 +1,9 @@
 """The camera as a numba kernel: mean photons of a block of pixels become counts.
 
+The law of a pixel is a handful of small functions, written once: `develop_block` maps each of them over a block, for
+the CPU, and `develop_pixel` puts them together for one pixel, which is what a thread of a GPU does
+(`opusim.sensor_cuda`).
+
 A block passes through short loops, each over all its pixels and free of branches, so that LLVM
 vectorises each: random words, normals, electrons, counts. Every pixel of every frame owns one
 Philox block, addressed by (key, frame number, absolute pixel index): words 0 and 1 give the
@@ -14,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._jit import kernel
-from .rng_kernels import fma, gauss_pair, philox_words, unit_float
+from .rng_kernels import floor, fma, gauss_pair, philox_words, square_root, unit_float
 
 BLOCK = 256
 """The most pixels that `develop_block` takes at once; its scratch then fits the first-level cache."""
@@ -136,14 +140,14 @@ def _bright_electrons(mean, w):  # type: ignore[no-untyped-def]
     Giles, Algorithm 955, ACM TOMS 42:3 (2016): the normal expansion of the inverse of the Poisson
     distribution function, to order 1 / mean, rounded down.
     """
-    root = np.sqrt(mean)
+    root = square_root(mean)
     inverse = _ONE / root
     w2 = w * w
     third = fma(fma(_K24, w2, _K22), w2, _K20)
     second = w * fma(_K13, w2, _K11)
     first = fma(_K2, w2, _K0)
     x = fma(fma(third, inverse, second), inverse, first)
-    return max(np.floor(mean + fma(root, w, x)), _ZERO)
+    return max(floor(mean + fma(root, w, x)), _ZERO)
 
 
 @kernel(inline="always")
@@ -169,6 +173,74 @@ def _dim_electrons(mean, r2, r3):  # type: ignore[no-untyped-def]
     rest = np.int32(u < t1) + np.int32(u < t2) + np.int32(u < t3)
     rest += np.int32(u < t4) + np.int32(u < t5) + np.int32(u < t6)
     return np.float32(np.int32(at_node + rest))
+
+
+@kernel(inline="always")
+def mean_electrons(photons, gain, dark_e):  # type: ignore[no-untyped-def]
+    """Return the mean electrons of a pixel."""
+    return fma(photons, gain, dark_e)
+
+
+@kernel(inline="always")
+def shot_electrons(mean, normal, r2, r3):  # type: ignore[no-untyped-def]
+    """Return a Poisson number of a mean, made of a standard normal number, or of two words if the mean is small."""
+    dim = _dim_electrons(mean, r2, r3)
+    bright = _bright_electrons(mean, normal)
+    return dim if mean < _THRESHOLD else bright
+
+
+@kernel(inline="always")
+def grey_level(electrons, normal, offset_e, params):  # type: ignore[no-untyped-def]
+    """Return the grey level, not yet rounded: full well, read noise, offset, gain, black level."""
+    signal = min(electrons, params[1]) + fma(params[0], normal, offset_e)
+    return fma(params[2], signal, params[3])
+
+
+@kernel(inline="always")
+def rounded_level(level, full_scale_dn):  # type: ignore[no-untyped-def]
+    """Return a grey level as the whole number that is read out, still a float32."""
+    # The limits are whole numbers, so clipping first gives what rounding first would.
+    clipped = min(max(level, _ZERO), full_scale_dn)
+    return (clipped + _ROUNDER) - _ROUNDER
+
+
+@kernel(inline="always")
+def develop_pixel(photons, gain, dark_e, offset_e, pixel, frame, key0, key1, params):  # type: ignore[no-untyped-def]
+    """Turn the mean photons of one pixel of one frame into its count.
+
+    The same functions in the same order as in `develop_block`, hence the same bits.
+
+    Parameters
+    ----------
+    photons, gain, dark_e, offset_e : float32
+        Of this pixel, as in `develop_block`.
+    pixel : uint32
+        Absolute raster index.
+    frame : uint64
+        Frame number.
+    key0, key1 : uint32
+        Words of the noise key.
+    params : ndarray of float32, shape (8,)
+        From `Camera.params`.
+
+    Returns
+    -------
+    float32
+        The count, a whole number if the camera rounds.
+    """
+    number = np.uint64(frame)
+    w0, w1, w2, w3 = philox_words(
+        np.uint64(pixel), np.uint64(0), number & np.uint64(0xFFFFFFFF), number >> np.uint64(32), np.uint64(key0),
+        np.uint64(key1),
+    )  # fmt: skip
+    shot, read = gauss_pair(np.uint32(w0), np.uint32(w1))
+    electrons = mean_electrons(photons, gain, dark_e)
+    if params[5] != _ZERO:
+        electrons = shot_electrons(electrons, shot, np.uint32(w2), np.uint32(w3))
+    if params[7] != _ZERO:
+        return min(electrons, params[1])
+    level = grey_level(electrons, read, offset_e, params)
+    return rounded_level(level, params[4]) if params[6] != _ZERO else level
 
 
 @kernel()
@@ -218,6 +290,7 @@ def develop_block(  # type: ignore[no-untyped-def]
     k0 = np.uint64(key0)
     k1 = np.uint64(key1)
     read_noise_e, full_well_e, gain_dn_per_e, black_level_dn = params[0], params[1], params[2], params[3]
+    electronics = (read_noise_e, full_well_e, gain_dn_per_e, black_level_dn)
     full_scale_dn = params[4]
     shot_noise = params[5] != _ZERO
     quantise = params[6] != _ZERO
@@ -230,7 +303,7 @@ def develop_block(  # type: ignore[no-untyped-def]
         words[_B2 + i] = np.uint32(r2)
         words[_B3 + i] = np.uint32(r3)
     for i in range(n):
-        floats[i] = fma(photons[first_photon + i], gain[first_pixel + i], dark_e[first_pixel + i])
+        floats[i] = mean_electrons(photons[first_photon + i], gain[first_pixel + i], dark_e[first_pixel + i])
     for i in range(n):
         shot, read = gauss_pair(words[i], words[_B1 + i])
         floats[_B1 + i] = shot
@@ -243,10 +316,7 @@ def develop_block(  # type: ignore[no-untyped-def]
         # Both ways of serving dim pixels give the same bits.
         if n_dim * 8 > np.int32(m):
             for i in range(n):
-                mean = floats[i]
-                dim = _dim_electrons(mean, words[_B2 + i], words[_B3 + i])
-                bright = _bright_electrons(mean, floats[_B1 + i])
-                floats[i] = dim if mean < _THRESHOLD else bright
+                floats[i] = shot_electrons(floats[i], floats[_B1 + i], words[_B2 + i], words[_B3 + i])
         else:
             for i in range(n):
                 floats[_B3 + i] = _bright_electrons(floats[i], floats[_B1 + i])
@@ -262,13 +332,10 @@ def develop_block(  # type: ignore[no-untyped-def]
             out[first_out + i] = min(floats[i], full_well_e)
         return
     for i in range(n):
-        electrons = min(floats[i], full_well_e) + fma(read_noise_e, floats[_B2 + i], offset_e[first_pixel + i])
-        floats[i] = fma(gain_dn_per_e, electrons, black_level_dn)
+        floats[i] = grey_level(floats[i], floats[_B2 + i], offset_e[first_pixel + i], electronics)
     if quantise:
         for i in range(n):
-            # The limits are whole numbers, so clipping first gives what rounding first would.
-            clipped = min(max(floats[i], _ZERO), full_scale_dn)
-            out[first_out + i] = np.int32((clipped + _ROUNDER) - _ROUNDER)
+            out[first_out + i] = np.int32(rounded_level(floats[i], full_scale_dn))
     else:
         for i in range(n):
             out[first_out + i] = floats[i]

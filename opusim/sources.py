@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.sparse
 
+from opusim.arrays import NUMPY, Arrays
 from opusim.dmd import Dmd
 from opusim.layout import ALWAYS_OFF, ALWAYS_ON, MirrorLayout
 
@@ -20,9 +21,22 @@ class Source(Protocol):
         """Input cells as (rows, columns)."""
         ...
 
-    def cells(self, bits: np.ndarray) -> np.ndarray:
-        """Fields of the cells, complex64 (n, *input_shape), for 0/1 bits (n, n_features)."""
+    def cells(self, bits: Any, arrays: Arrays = NUMPY) -> Any:
+        """Fields of the cells, complex64 (n, *input_shape), for 0/1 bits (n, n_features), both of one library."""
         ...
+
+
+class _Moved:
+    """Arrays of a source that are needed on a device: moved there once."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[Arrays, str], Any] = {}
+
+    def get(self, arrays: Arrays, name: str, make: Any) -> Any:
+        """Return the array `name`, which `make()` gives as numpy's, on a device."""
+        if (arrays, name) not in self._kept:
+            self._kept[arrays, name] = arrays.from_host(make())
+        return self._kept[arrays, name]
 
 
 class MacroSource:
@@ -44,6 +58,7 @@ class MacroSource:
 
     def __init__(self, layout: MirrorLayout, dmd: Dmd, seed: int) -> None:
         self.n_features = math.prod(layout.n_features)
+        self._moved = _Moved()
         power = np.square(dmd.amplitude(), dtype=np.float64).ravel()
         feature = layout.feature_of_mirror().ravel()
         stuck = dmd.stuck(seed).ravel()
@@ -69,10 +84,17 @@ class MacroSource:
         result[:, -1] = self.background
         return result
 
-    def cells(self, bits: np.ndarray) -> np.ndarray:
+    def cells(self, bits: Any, arrays: Arrays = NUMPY) -> Any:
         """Fields of the cells, complex64 (n, *input_shape)."""
-        flat = np.zeros((len(bits), math.prod(self.input_shape)), dtype=np.complex64)
-        flat[:, : self.n_features + 1] = self.coefficients(bits)
+        flat = arrays.zeros((len(bits), math.prod(self.input_shape)), np.complex64)
+        if arrays == NUMPY:
+            flat[:, : self.n_features + 1] = self.coefficients(bits)
+        else:
+            on = self._moved.get(arrays, "on", lambda: self.amplitude)
+            off = self._moved.get(arrays, "off", lambda: self.amplitude * self.off_amplitude)
+            xp = arrays.xp
+            flat[:, : self.n_features] = xp.astype(xp.where(xp.astype(bits, xp.bool), on, off), flat.dtype)
+            flat[:, self.n_features] = self.background
         return flat.reshape(len(bits), *self.input_shape)
 
     def basis(self, start: int, stop: int) -> np.ndarray:
@@ -107,16 +129,41 @@ class MirrorSource:
         self.layout = layout
         self.dmd = dmd
         self.seed = seed
+        self._moved = _Moved()
         self.input_shape = dmd.shape
         self.n_features = dmd.n_mirrors if layout is None else math.prod(layout.n_features)
 
-    def cells(self, bits: np.ndarray) -> np.ndarray:
+    def cells(self, bits: Any, arrays: Arrays = NUMPY) -> Any:
         """Fields of the mirrors, complex64 (n, rows, columns)."""
-        if self.layout is None:
+        if arrays != NUMPY:
+            return self._cells_on(bits, arrays)
+        in_order = ((self.dmd.n_mirrors,), self.dmd.shape)
+        if self.layout is None or (self.layout.kind == "plain" and self.layout.n_features in in_order):
             mirrors = np.asarray(bits).reshape(len(bits), *self.dmd.shape)
         else:
             mirrors = self.layout.mirrors(bits)
         return self.dmd.field(mirrors, seed=self.seed)
+
+    def _cells_on(self, bits: Any, arrays: Arrays) -> Any:
+        """As `cells`, on a device: each mirror fetches the bit of its feature."""
+        assert self.layout is not None, "bare mirrors are shown by numpy"
+        xp, total = arrays.xp, self.n_features
+
+        def state(value: int) -> np.ndarray:
+            return self.dmd.field(np.full((1, *self.dmd.shape), value, dtype=np.uint8), seed=self.seed)[0]
+
+        def source_of_mirror() -> np.ndarray:
+            # Behind the features stand the two constants: one for what is always on, zero for what is always off.
+            feature = self.layout.feature_of_mirror().ravel()  # type: ignore[union-attr]
+            constant = np.where(feature == ALWAYS_ON, total, total + 1)
+            return np.where(feature >= 0, feature, constant).astype(np.int64)
+
+        constants = self._moved.get(arrays, "constants", lambda: np.array([[1, 0]], dtype=np.uint8))
+        padded = xp.concat([xp.astype(bits, constants.dtype), xp.broadcast_to(constants, (len(bits), 2))], axis=1)
+        mirrors = xp.take(padded, self._moved.get(arrays, "source", source_of_mirror), axis=1)
+        on = self._moved.get(arrays, "on", lambda: state(1))
+        off = self._moved.get(arrays, "off", lambda: state(0))
+        return xp.where(xp.astype(mirrors, xp.bool).reshape(len(bits), *self.dmd.shape), on, off)
 
     def basis(self, start: int, stop: int) -> np.ndarray:
         """Fields by which features start ... stop - 1 change the mirrors' field when they go on."""

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from opusim import arrays
+
 from ..errors import InputTypeError, NotReadyError
 from ..user_input import as_numpy
 
@@ -29,7 +31,7 @@ class BitWidthError(ValueError, IndexError):
 
 
 def as_array(X: Any) -> tuple[np.ndarray, Any]:
-    """Return the array behind `X` and, if it is a tensor, its torch device (else None).
+    """Return the array behind `X` and, if it is a tensor or an array of CuPy, where it was (else None).
 
     Numbers come in the machine's byte order. A tensor that requires a gradient is detached: bits have none.
 
@@ -38,10 +40,9 @@ def as_array(X: Any) -> tuple[np.ndarray, Any]:
     InputTypeError
         If `X` is no array of numbers; it is a TypeError and a ValueError.
     """
-    torch = sys.modules.get("torch")
     sparse = sys.modules.get("scipy.sparse")
     place = None
-    if (torch is not None and isinstance(X, torch.Tensor)) or (sparse is not None and sparse.issparse(X)):
+    if arrays.is_device_array(X) or (sparse is not None and sparse.issparse(X)):
         array, place = as_numpy(X)
     else:
         try:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..user_input import like
 from .inputs import as_array
 
 
@@ -24,20 +25,16 @@ def preserve_type(transform: Callable[..., Any]) -> Callable[..., Any]:
     Returns
     -------
     callable
-        The same, for arrays, sequences and torch tensors. The result of a tensor is a tensor on the same device;
-        it has no gradient.
+        The same, for arrays, sequences, torch tensors and arrays of CuPy. The result of a tensor is a tensor on the
+        same device; it has no gradient. What lies on a GPU goes by the machine's own memory.
     """
 
     @functools.wraps(transform)
     def wrapper(instance: Any, X: Any, *args: Any, **kwargs: Any) -> Any:
         array, place = as_array(X)
         result = transform(instance, array, *args, **kwargs)
-        if place is None:
-            return result
-        import torch
-
-        # from_numpy takes no negative strides
-        return torch.from_numpy(np.ascontiguousarray(result)).to(place)
+        # A tensor takes no negative strides.
+        return result if place is None else like(np.ascontiguousarray(result), place)
 
     return wrapper
 

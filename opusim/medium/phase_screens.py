@@ -5,16 +5,17 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.fft
 
 from opusim import parallel, propagation, rng, validation
+from opusim.arrays import NUMPY, Arrays
 from opusim.medium.base import Drift, ModeGrid
 
-# From this side on, threads gain more than they cost in a product of two grids.
-_LARGE_SIDE = 1024
+_CACHE_BYTES = 1 << 20  # grids up to this size go through the whole layer in one core's cache
+_KEPT_GRIDS = 2  # grids of fields that are kept between calls
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,7 @@ class PhaseScreenMedium:
         state: int = 0,
         channel: int = 0,
         workers: int | None = None,
+        arrays: Arrays = NUMPY,
     ) -> PhaseScreenOperator:
         """Prepare the layer for a grid: compute its screens and transfer functions once.
 
@@ -181,8 +183,10 @@ class PhaseScreenMedium:
             Which realisation, which state of its drift, which polarisation.
         workers : int, optional
             Threads of the FFT; they do not change the result.
+        arrays : Arrays, optional
+            Library and device that the fields are of: the layer is prepared by numpy and moved there once.
         """
-        return PhaseScreenOperator(self, grid, wavelength_m, seed, state, channel, workers)
+        return PhaseScreenOperator(self, grid, wavelength_m, seed, state, channel, workers, arrays)
 
 
 class PhaseScreenOperator:
@@ -194,7 +198,9 @@ class PhaseScreenOperator:
     ----------
     medium : PhaseScreenMedium
     grid : ModeGrid
-    screens : list of ndarray of complex64, shape (side, side)
+    arrays : Arrays
+        Library and device of its arrays.
+    screens : list of array of complex64, shape (side, side)
         Transmittance of each screen. The first and the last carry the sign pattern that puts the origin of
         the lenses' transforms on the optical axis; the last carries the stop.
     """
@@ -208,10 +214,13 @@ class PhaseScreenOperator:
         state: int,
         channel: int,
         workers: int | None,
+        arrays: Arrays = NUMPY,
     ) -> None:
         self.medium = medium
         self.grid = grid
         self.workers = workers
+        self.arrays = arrays
+        self._free: list[np.ndarray] = []
         side = grid.side
         scattered = math.sqrt(1 - medium.ballistic_fraction)
         self.screens = []
@@ -225,8 +234,8 @@ class PhaseScreenOperator:
         for end in (0, -1):
             self.screens[end] *= signs[:, None]
             self.screens[end] *= signs[None, :]
-        self._ballistic: np.ndarray | None = None
-        self._stop = _round_stop(side, grid.aperture) if grid.aperture else None
+        self._ballistic: Any = None
+        self._stop: Any = _round_stop(side, grid.aperture) if grid.aperture else None
         # `side` turns the unitary map, whose entries have the mean square 1 / side^2, into unit variance.
         self.screens[-1] *= np.float32(side * scattered)
         if medium.depolarising or self._stop is not None:
@@ -235,7 +244,7 @@ class PhaseScreenOperator:
                 passing *= self._stop
             passing /= np.sqrt(np.mean(np.square(passing, dtype=np.float64))).astype(np.float32)
             self.screens[-1] *= passing
-        self.transfer: np.ndarray | None = None
+        self.transfer: Any = None
         if medium.n_screens > 1:
             self.transfer = propagation.transfer_function(
                 (side, side), step_m=medium.step_m, wavelength_m=wavelength_m, distance_m=medium.gap_m
@@ -246,6 +255,13 @@ class PhaseScreenOperator:
                 (side, side), step_m=medium.step_m, wavelength_m=wavelength_m, distance_m=medium.thickness_m
             )
             self._ballistic *= np.float32(side * math.sqrt(medium.ballistic_fraction))
+            # Counted from the axis, as the image is.
+            self._ballistic = scipy.fft.fftshift(self._ballistic)
+        for k, screen in enumerate(self.screens):  # one by one: the host holds no more than it must
+            self.screens[k] = arrays.from_host(screen)
+        for name in ("transfer", "_ballistic", "_stop"):
+            if getattr(self, name) is not None:
+                setattr(self, name, arrays.from_host(getattr(self, name)))
 
     def on(self, grid: ModeGrid) -> PhaseScreenOperator:
         """Return the same layer, its arrays shared, with other blocks of cells on a grid of the same side and stop."""
@@ -259,68 +275,92 @@ class PhaseScreenOperator:
         """Whether `backward` is the transpose of `forward`."""
         return self._ballistic is None or self._stop is None
 
-    def forward(self, cells: np.ndarray) -> np.ndarray:
+    def forward(self, cells: Any) -> Any:
         """Field of the output cells for fields of the input cells.
 
         Parameters
         ----------
-        cells : ndarray of complex64, shape (n, *grid.input_shape)
-            Fields that leave the mirrors.
+        cells : array of complex64, shape (n, *grid.input_shape)
+            Fields that leave the mirrors, of the library of `arrays`.
 
         Returns
         -------
-        ndarray of complex64, shape (n, *grid.output_shape)
-            Fields at the camera.
+        array of complex64, shape (n, *grid.output_shape)
+            Fields at the camera. May be called from several threads.
         """
         return self._pass(cells, self.grid, self.screens)
 
-    def backward(self, cells: np.ndarray) -> np.ndarray:
+    def backward(self, cells: Any) -> Any:
         """Apply the transposed map (reciprocity): fields (n, *output_shape) in, (n, *input_shape) out.
 
         Not defined for ballistic light behind a stop, which `reciprocal` tells.
         """
         return self._pass(cells, self.grid.transposed(), self.screens[::-1])
 
-    def _pass(self, cells: np.ndarray, grid: ModeGrid, screens: list[np.ndarray]) -> np.ndarray:
-        side = grid.side
-        rows, columns = grid.input_block
-        field = np.zeros((len(cells), side, side), dtype=np.complex64)
-        field[:, rows, columns] = cells
-        field = propagation.lens_from_rows(field, rows, workers=self.workers)
-        self._multiply(field, screens[0])
-        for screen in screens[1:]:
-            field = propagation.fourier(field, workers=self.workers)
-            assert self.transfer is not None  # there are gaps, so there is a transfer function
-            self._multiply(field, self.transfer)
-            field = propagation.inverse_fourier(field, workers=self.workers)
-            self._multiply(field, screen)
-        rows_out, columns_out = grid.output_block
-        field = propagation.lens_to_rows(field, rows_out, workers=self.workers)[..., columns_out]
-        if self._ballistic is not None:
-            field = field + self._unscattered(cells, grid)
-        return field
-
-    def _multiply(self, field: np.ndarray, factor: np.ndarray) -> None:
-        """Multiply a stack of fields by one array in place, rows shared out over the threads."""
+    def _pass(self, cells: Any, grid: ModeGrid, screens: list[Any]) -> Any:
+        n = len(cells)
+        bytes_ = 8 * grid.side**2
+        if self.arrays.name != "numpy" or n == 1:
+            return self._through(cells, grid, screens, self.workers)
+        # As many grids at a time as the cache holds. Then the threads take grids, otherwise parts of one grid.
+        step, small = max(1, _CACHE_BYTES // bytes_), bytes_ <= _CACHE_BYTES
+        out = np.empty((n, *grid.output_shape), dtype=np.complex64)
 
         def work(start: int, stop: int) -> None:
-            rows = slice(start, stop)
-            np.multiply(field[:, rows], factor[rows], out=field[:, rows])
+            for first in range(start, stop, step):
+                part = slice(first, min(stop, first + step))
+                out[part] = self._through(cells[part], grid, screens, 1 if small else self.workers)
 
-        parallel.over_ranges(work, self.grid.side, self.workers or 1 if self.grid.side >= _LARGE_SIDE else 1)
+        parallel.over_ranges(work, n, (self.workers or 1) if small else 1)
+        return out
 
-    def _unscattered(self, cells: np.ndarray, grid: ModeGrid) -> np.ndarray:
+    def _through(self, cells: Any, grid: ModeGrid, screens: list[Any], workers: int | None) -> Any:
+        """Pass a few fields through the layer, from lens to lens."""
+        rows, columns = grid.input_block
+        how: dict[str, Any] = {"arrays": self.arrays, "workers": workers}
+        held = self._take(len(cells))
+        field = held
+        if self.arrays.name == "numpy":  # whose lens takes the other rows for dark
+            field[:, rows, : columns.start] = 0
+            field[:, rows, columns.stop :] = 0
+        field[:, rows, columns] = cells
+        field = propagation.lens_from_rows(field, rows, times=screens[0], **how)
+        for screen in screens[1:]:
+            field = propagation.fourier(field, times=self.transfer, **how)
+            field = propagation.inverse_fourier(field, times=screen, **how)
+        field = propagation.lens_to_block(field, *grid.output_block, **how)
+        if self.arrays.name == "numpy" and len(self._free) < _KEPT_GRIDS:
+            self._free.append(held)
+        if self._ballistic is not None:
+            field = field + self._unscattered(cells, grid, workers)
+        return field
+
+    def _take(self, n: int) -> Any:
+        """Return grids for `n` fields: numpy's are used again, since new memory costs as much as a pass over it.
+
+        Each call takes them out of the list and puts them back (both are one step for Python), so threads never share.
+        """
+        side = self.grid.side
+        if self.arrays.name != "numpy":
+            return self.arrays.zeros((n, side, side), np.complex64)
+        try:
+            grids = self._free.pop()
+        except IndexError:
+            grids = np.empty((0, 0, 0), dtype=np.complex64)
+        return grids if len(grids) == n else propagation.padded_grids(n, (side, side))
+
+    def _unscattered(self, cells: Any, grid: ModeGrid, workers: int | None) -> Any:
         """Light that met no screen: the mirrors' image upside down, defocused by the layer's thickness."""
-        side = grid.side
-        image = np.zeros((len(cells), side, side), dtype=np.complex64)
+        side, xp = grid.side, self.arrays.xp
+        image = self.arrays.zeros((len(cells), side, side), np.complex64)
         rows, columns = grid.input_block
         image[:, rows, columns] = cells
         # Point m of the image is point -m of the object, m counted from the axis at side / 2, modulo the side.
-        image = np.roll(image[:, ::-1, ::-1], 1, axis=(1, 2))
-        image *= scipy.fft.fftshift(self._ballistic)
+        image = xp.roll(xp.flip(image, axis=(1, 2)), (1, 1), axis=(1, 2))
+        image *= self._ballistic
         if self._stop is not None:  # the stop acts in the exit face, one lens before the camera
-            pupil = propagation.inverse_fourier(image, workers=self.workers)
-            image = propagation.fourier(pupil * self._stop, workers=self.workers)
+            pupil = propagation.inverse_fourier(image, times=self._stop, arrays=self.arrays, workers=workers)
+            image = propagation.fourier(pupil, arrays=self.arrays, workers=workers)
         rows, columns = grid.output_block
         return image[:, rows, columns]
 

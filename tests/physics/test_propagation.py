@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.fft
 
 from opusim import propagation, theory
+from opusim.arrays import Arrays
 
 WAVELENGTH_M = 532e-9
 
@@ -70,13 +72,68 @@ def test_lens_turns_an_aperture_into_its_airy_like_sinc():
     np.testing.assert_allclose(pattern[1:], expected, atol=2e-6)
 
 
-def test_pruned_lenses_equal_the_whole_transform():
+LIBRARIES = ["numpy", "torch"]
+
+
+def library_named(name: str) -> Arrays:
+    if name != "numpy":
+        pytest.importorskip(name, reason=f"{name} is not installed")
+    return Arrays(name, "cpu")
+
+
+@pytest.mark.parametrize("side", [64, 600])
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_pruned_lenses_equal_the_whole_transform(library, side):
+    """Both against scipy's transform of the whole grid; 600 points a side go block by block."""
+    arrays = library_named(library)
     rng = np.random.default_rng(0)
-    field = np.zeros((2, 64, 64), dtype=np.complex64)
-    field[:, 20:40] = rng.standard_normal((2, 20, 64)) + 1j * rng.standard_normal((2, 20, 64))
-    whole = propagation.fourier(field.copy())
-    np.testing.assert_allclose(propagation.lens_from_rows(field.copy(), slice(20, 40)), whole, atol=1e-5)
-    np.testing.assert_allclose(propagation.lens_to_rows(field.copy(), slice(5, 50)), whole[:, 5:50], atol=1e-5)
+    lit, read, columns = slice(side // 3, side // 2), slice(5, side - 14), slice(3, side // 2)
+    field = np.zeros((2, side, side), dtype=np.complex64)
+    shape = field[:, lit].shape
+    field[:, lit] = rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
+    factor = np.exp(1j * rng.standard_normal((side, side))).astype(np.complex64)
+    whole = scipy.fft.fft2(field.astype(np.complex128), norm="ortho")
+    there = [arrays.from_host(array.copy()) for array in (field, field, factor)]
+    out = propagation.lens_from_rows(there[0], lit, times=there[2], arrays=arrays, workers=2)
+    np.testing.assert_allclose(arrays.to_host(out), whole * factor, atol=1e-5)
+    out = propagation.lens_to_block(there[1], read, columns, arrays=arrays, workers=2)
+    np.testing.assert_allclose(arrays.to_host(out), whole[:, read, columns], atol=1e-5)
+
+
+def test_dark_rows_count_as_zero_whatever_they_hold():
+    rng = np.random.default_rng(1)
+    field = propagation.padded_grids(1, (48, 48))
+    field[...] = rng.standard_normal((1, 48, 48))
+    dark = field.copy()
+    dark[:, :10] = dark[:, 20:] = 0
+    np.testing.assert_array_equal(
+        propagation.lens_from_rows(field, slice(10, 20)), propagation.lens_from_rows(dark, slice(10, 20))
+    )
+
+
+@pytest.mark.parametrize("side", [48, 540])
+@pytest.mark.parametrize("inverse", [False, True])
+def test_transforms_are_scipys_bit_for_bit(side, inverse):
+    """Whatever the blocks, the threads and the padding of the rows."""
+    rng = np.random.default_rng(2)
+    x = (rng.standard_normal((3, side, side)) + 1j * rng.standard_normal((3, side, side))).astype(np.complex64)
+    expected = (scipy.fft.ifft2 if inverse else scipy.fft.fft2)(x, norm="ortho")
+    for workers in (1, 2, 3):
+        field = propagation.padded_grids(3, (side, side))
+        assert field.strides[1] // 64 % 2 == 1  # an odd number of cache lines
+        field[...] = x
+        out = propagation.fourier(field, inverse=inverse, workers=workers)
+        np.testing.assert_array_equal(out, expected, strict=True)
+        assert np.may_share_memory(out, field)  # in place
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_transform_and_its_inverse_cancel(library):
+    arrays = library_named(library)
+    rng = np.random.default_rng(3)
+    x = (rng.standard_normal((2, 20, 36)) + 1j * rng.standard_normal((2, 20, 36))).astype(np.complex64)
+    there = propagation.fourier(arrays.from_host(x.copy()), arrays=arrays)
+    np.testing.assert_allclose(arrays.to_host(propagation.inverse_fourier(there, arrays=arrays)), x, atol=1e-6)
 
 
 def test_good_sides_are_even_smooth_and_smallest():

@@ -1,0 +1,144 @@
+"""The seam between the array libraries: what is chosen, what is refused, and that all of them compute the same."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from opusim import arrays
+from opusim.arrays import NUMPY, Arrays
+
+rng = np.random.default_rng(5)
+
+
+def without(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    """Make a package look as if it were not installed."""
+    monkeypatch.setitem(sys.modules, package, None)
+
+
+# ---------------------------------------------------------------- what is chosen
+
+
+@pytest.mark.parametrize("data", [None, [1, 2], np.zeros(3)])
+def test_what_lies_in_memory_is_numpys_by_default(data):
+    assert arrays.of(data) == NUMPY
+    assert arrays.choose("auto", data) == arrays.choose("numpy", data) == NUMPY
+    assert not NUMPY.is_gpu
+
+
+def test_tensors_on_the_cpu():
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    tensor = torch.zeros(3)
+    assert arrays.of(tensor) == Arrays("torch", "cpu")
+    assert arrays.choose("auto", tensor) == NUMPY  # they lie in the machine's own memory
+    assert arrays.choose("torch:cpu", tensor) == arrays.choose("torch:cpu") == Arrays("torch", "cpu")
+    expected = "cuda" if torch.cuda.is_available() else "cpu"
+    assert arrays.choose("torch").device.startswith(expected)
+    assert arrays.is_device_array(tensor) and not arrays.is_device_array(np.zeros(3))
+
+
+def test_a_tensor_on_a_strange_device_is_refused():
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    with pytest.raises(ValueError, match="lies on the device 'meta'.*CPU or on a CUDA GPU"):
+        arrays.of(torch.zeros(3, device="meta"))
+
+
+@pytest.mark.parametrize(
+    ("backend", "error", "message"),
+    [
+        ("numpi", ValueError, "backend is 'numpi'.*'torch:cuda:1'.*Did you mean 'numpy'"),
+        ("Torch", ValueError, "Did you mean 'torch'"),
+        ("jax", ValueError, "backend is 'jax'"),
+        ("torch:cuda:", ValueError, "backend is 'torch:cuda:'"),
+        ("cuda:0", ValueError, "backend is 'cuda:0'"),
+        (None, TypeError, r"backend is None \(NoneType\)"),
+    ],
+)
+def test_an_unknown_backend_is_a_sentence(backend, error, message):
+    with pytest.raises(error, match=message):
+        arrays.choose(backend)
+
+
+@pytest.mark.parametrize(
+    ("package", "backend", "extra"),
+    [("torch", "torch", "torch"), ("torch", "torch:cpu", "torch"), ("cupy", "cupy", "gpu")],
+)
+def test_a_missing_package_names_the_extra(monkeypatch, package, backend, extra):
+    without(monkeypatch, package)
+    with pytest.raises(ImportError, match=rf"backend is '{backend}', but the package '{package}'.*opusim\[{extra}\]"):
+        arrays.choose(backend)
+
+
+@pytest.mark.parametrize("backend", ["torch:cuda", "torch:cuda:3"])
+def test_a_gpu_that_is_not_there(backend):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    if torch.cuda.device_count() > 3:
+        pytest.skip("there are many GPUs here")
+    if torch.cuda.is_available() and backend == "torch:cuda":
+        assert arrays.choose(backend).is_gpu
+        return
+    with pytest.raises(RuntimeError, match=f"backend is '{backend}'.*(no CUDA GPU here|the highest number)"):
+        arrays.choose(backend)
+
+
+class TensorElsewhere:
+    """Looks like a tensor on a GPU, for checks that come before any computing."""
+
+    class device:  # noqa: N801
+        type, index = "cuda", 1
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch:cpu", "torch:cuda:0"])
+def test_data_on_another_device_are_refused(monkeypatch, backend):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    monkeypatch.setattr(torch, "Tensor", TensorElsewhere)
+    assert arrays.of(TensorElsewhere()) == Arrays("torch", "cuda:1")
+    with pytest.raises(ValueError, match=f"backend is '{backend}'.*belong to torch on cuda:1: devices are not mixed"):
+        arrays.choose(backend, TensorElsewhere())
+
+
+# ---------------------------------------------------------------- what they compute
+
+LIBRARIES = [NUMPY, Arrays("torch", "cpu")]
+
+
+@pytest.fixture(params=LIBRARIES, ids=[a.name for a in LIBRARIES])
+def library(request) -> Arrays:
+    if request.param.name != "numpy":
+        pytest.importorskip(request.param.name, reason=f"{request.param.name} is not installed")
+    return request.param
+
+
+def field(*shape: int) -> np.ndarray:
+    return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(np.complex64)
+
+
+@pytest.mark.parametrize("axis", [-1, -2])
+@pytest.mark.parametrize(("norm", "power"), [("ortho", 0.5), ("forward", 1.0), ("backward", 0.0)])
+def test_fft_is_the_sum_that_defines_it(library, axis, norm, power):
+    x = field(3, 12, 12)
+    k = np.arange(12)
+    kernel = np.exp(-2j * np.pi * np.outer(k, k) / 12) / 12**power
+    expected = np.einsum("kj,njm->nkm" if axis == -2 else "kj,nmj->nmk", kernel, x)
+    out = library.fft(library.from_host(x.copy()), axis, norm=norm)
+    assert arrays.of(out) == library
+    assert library.to_host(out).dtype == np.complex64
+    np.testing.assert_allclose(library.to_host(out), expected, atol=2e-6 * np.abs(expected).max())
+    np.testing.assert_allclose(library.to_host(library.ifft(out, axis, norm=norm)), x, atol=2e-6)
+
+
+def test_arrays_go_there_and_come_back(library):
+    for kind in ("uint8", "uint16", "float32", "complex64"):
+        values = np.arange(12).astype(kind).reshape(3, 4)
+        there = library.from_host(values)
+        assert there.dtype == library.dtype(kind)
+        np.testing.assert_array_equal(library.to_host(there), values, strict=True)
+        zeros, empty = library.zeros((2, 3), kind), library.empty((2, 3), kind)
+        np.testing.assert_array_equal(library.to_host(zeros), np.zeros((2, 3), kind), strict=True)
+        assert tuple(empty.shape) == (2, 3) and empty.dtype == library.dtype(kind)
+    fixed = np.arange(6.0)[::-1]
+    fixed.setflags(write=False)
+    np.testing.assert_array_equal(library.to_host(library.from_host(fixed)), fixed)
+    library.wait()

@@ -1,0 +1,217 @@
+"""``opusim plan``: what it prints, and one sentence for everything that can go wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from opusim import OPU, cli, cli_plan
+from opusim.cli_plan import _bytes, _count
+from opusim.drivers import workload as rules
+
+SMALL = ("--features", 64, "--components", 300, "--vectors", 1000)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An own folder for the rates."""
+    monkeypatch.setenv("OPUSIM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "200")
+    # What the tests before this one left in the process is no part of a worker.
+    monkeypatch.setattr(cli_plan, "_program_bytes", lambda: 300 << 20)
+    return tmp_path / "cache" / "rates.json"
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(cli.app, ["plan", *map(str, arguments)])
+
+
+def planned(*arguments: object) -> dict:
+    result = invoke(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def refused(*arguments: object) -> str:
+    result = invoke(*arguments)
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    lines = [line for line in result.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1 and lines[0].startswith("opusim plan: ") and lines[0].endswith((".", ")"))
+    return lines[0]
+
+
+def words(text: str) -> str:
+    """Text on one line, without the lines of tables."""
+    return " ".join("".join(" " if "\u2500" <= c <= "\u257f" else c for c in text).split())
+
+
+# ---------------------------------------------------------------- what it tells
+
+
+def test_a_million_to_two_million_in_words():
+    result = invoke("--features", "1e6", "--components", "2e6", "--vectors", "1e6", "--workers", 64, "--threads", 2,
+                    "--no-measure")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    text = words(result.stdout)
+    assert "1,000,000 vectors, 1,000,000 -> 2,000,000, on aurora" in text
+    assert "way waves, on a grid of 2048 x 2048" in text
+    assert "64 workers of 2" in text and "frames 1,000,000" in text
+    assert "the device itself" in text and " J " in text
+    assert "most, with 2 tasks at once" in text and "vectors, a byte a bit 931 GiB" in text
+    assert "Rates: the planner's own" in text
+
+
+def test_json_is_what_the_device_and_the_driver_would_do():
+    got = planned("--features", "1e4", "--components", "2e4", "--vectors", "5e3", "--no-measure", "--threads", 1)
+    with OPU(20_000) as opu:
+        opu.fit1d(n_features=10_000)
+        work = rules.workload(opu, 5000)
+        plan = rules.projector_of(opu, work, threads=1).plan
+    assert (got["way"], got["side"], got["matrix_bytes"]) == (plan.way, plan.side, plan.matrix_bytes)
+    assert got["work"]["n_tasks"] == work.n_tasks and got["work"]["n_frames"] == 5000
+    assert got["device_s"] == work.device_s and got["device_j"] == work.device_j
+    assert got["traffic"]["bytes_in"] == 5000 * 10_000 and got["traffic"]["bytes_back"] == 5000 * 20_000
+    memory = got["memory"]
+    assert memory["total"] == memory["program"] + memory["kept"] + max(memory["making"], memory["task"])
+    assert got["rates"]["process"]["measured"] is False
+
+
+def test_more_workers_take_less_time_and_the_same_memory_each():
+    size = ("--features", "1e5", "--components", "2e5", "--vectors", "1e5", "--no-measure", "--threads", 2)
+    one, many = planned(*size), planned(*size, "--workers", 16)
+    assert many["cluster_s"] < one["cluster_s"] and many["cluster_s"] >= one["cluster_s"] / 16
+    # The interpreter itself may have grown by a little.
+    assert many["memory"]["kept"] == one["memory"]["kept"] and many["memory"]["task"] == one["memory"]["task"]
+
+
+def test_budget_decides_whether_a_matrix_is_kept():
+    size = ("--features", 784, "--components", 10_000, "--no-measure")
+    assert planned(*size)["way"] == "matrix"
+    small = planned(*size, "--memory-budget", "10MiB")
+    assert small["way"] == "waves" and not small["stored"]
+
+
+def test_linear_by_holography_and_by_intensities(tmp_path):
+    counts = planned(*SMALL, "--no-measure")
+    holographic = planned(*SMALL, "--no-measure", "--linear")
+    assert holographic["work"]["steps"] == 4 and holographic["work"]["n_frames"] > 4 * 1000
+    (tmp_path / "bare.toml").write_text('preset = "aurora"\nname = "bare"\n[reference]\nrelative_amplitude = 0.0\n')
+    intensity = planned(*SMALL, "--no-measure", "--linear", "--device", tmp_path / "bare.toml")
+    assert intensity["work"]["steps"] == 1 and intensity["work"]["n_frames"] == 2 * 1000 + 3 * 16
+    assert counts["device_s"] < intensity["device_s"]
+    text = words(invoke(*SMALL, "--no-measure", "--linear").stdout)
+    assert "holographic, 4 steps" in text and "vectors between two anchors" in text and "calibration" in text
+
+
+def test_more_threads_than_tasks_is_told():
+    text = invoke(*SMALL, "--no-measure", "--workers", 50, "--threads", 1).stdout
+    assert re.search(r"There are only \d+ tasks for 50 threads", text)
+
+
+# ---------------------------------------------------------------- rates
+
+
+def test_rates_are_measured_once_and_kept(cache):
+    first = planned(*SMALL, "--threads", 1)
+    assert first["rates"]["process"]["measured"] and cache.is_file()
+    written = cache.read_bytes()
+    second = planned(*SMALL, "--threads", 1)
+    assert second["rates"] == first["rates"] and cache.read_bytes() == written
+    renewed = planned(*SMALL, "--threads", 1, "--measure")
+    assert renewed["rates"] != first["rates"] and renewed["rates"]["process"]["measured"]
+
+
+def test_no_measure_writes_nothing(cache):
+    planned(*SMALL, "--no-measure")
+    assert not cache.exists()
+
+
+# ---------------------------------------------------------------- bad input
+
+
+def test_more_features_than_mirrors():
+    sentence = refused("--features", "2e6", "--components", 100)
+    assert "--features is 2000000" in sentence and "1039680 mirrors" in sentence
+
+
+def test_as_many_features_as_mirrors():
+    assert planned("--features", 1_039_680, "--components", 100, "--no-measure")["work"]["n_features"] == 1_039_680
+
+
+def test_more_components_than_pixels():
+    sentence = refused("--features", 100, "--components", "3e6")
+    assert "--components is 3000000" in sentence and f"{2040 * 1088} pixels" in sentence
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "2.5", "many", "nan", "inf", "1e99", ""])
+@pytest.mark.parametrize("option", ["--features", "--vectors", "--workers"])
+def test_a_count_that_is_none(option, text):
+    arguments = {"--features": "64", "--components": "300", "--vectors": "10", "--workers": "1", option: text}
+    sentence = refused(*(part for pair in arguments.items() for part in pair), "--no-measure")
+    assert option in sentence and repr(text) in sentence and "whole number" in sentence
+
+
+@pytest.mark.parametrize("text", ["much", "-1GiB", "0", "4 gallons", "e", "1e400"])
+def test_a_size_that_is_none(text):
+    sentence = refused(*SMALL, "--memory-budget", text)
+    assert "--memory-budget" in sentence and repr(text) in sentence and "4GiB" in sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("4GiB", 4 << 30),
+        ("512 MiB", 512 << 20),
+        ("1e9", 10**9),
+        ("16GB", 16 * 10**9),
+        ("2k", 2000),
+        ("1.5TiB", 3 << 39),
+    ],
+)
+def test_sizes_with_units(text, value):
+    assert _bytes("--memory-budget", text) == value
+
+
+@pytest.mark.parametrize(("text", "value"), [("1e6", 10**6), ("1_000", 1000), ("20000", 20_000), ("2.5e3", 2500)])
+def test_counts_with_exponents(text, value):
+    assert _count("--features", text) == value
+
+
+@pytest.mark.parametrize(
+    ("size", "limit"),
+    [
+        (("--features", "1e6", "--components", "2e6", "--threads", 16), "1.5GiB"),
+        (("--features", 784, "--components", "1e5", "--threads", 1, "--memory-budget", "4GiB"), "700MiB"),
+        (("--features", "1e6", "--components", "2e6", "--threads", 1), "500MiB"),
+    ],
+)
+def test_too_little_memory_says_how_much_and_a_setting_that_fits(size, limit):
+    sentence = refused(*size, "--no-measure", "--worker-memory", limit)
+    needed = re.search(r"take ([\d.]+ [MG]iB) on a worker", sentence)
+    assert needed is not None and "would fit" in sentence
+    hint = re.search(r"(--[a-z-]+) (\w+)(?: with (--threads) (\w+))?(?: or .*)? would fit", sentence)
+    assert hint is not None
+    changed = dict(zip(size[::2], map(str, size[1::2]), strict=True))
+    changed[hint[1]] = hint[2]
+    if hint[3]:
+        changed[hint[3]] = hint[4]
+    got = planned(*(part for pair in changed.items() for part in pair), "--no-measure", "--worker-memory", limit)
+    assert got["memory"]["total"] <= _bytes("limit", limit)
+
+
+def test_nothing_fits_and_that_is_all_it_says():
+    sentence = refused(*SMALL, "--no-measure", "--worker-memory", "1MiB")
+    assert "would fit" not in sentence and "1 MiB" in sentence
+
+
+def test_unknown_device():
+    assert "boreas" in refused(*SMALL, "--device", "boreas")
+
+
+def test_help_names_the_command():
+    assert " plan " in words(CliRunner().invoke(cli.app, ["--help"]).stdout)
