@@ -31,13 +31,13 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from opusim import OPU, OpticalBench, plotting
+from opusim import OPU, Device, OpticalBench, plotting
 from opusim.calibration import characterise_camera, find_exposure, measure_focus, measure_phases, measure_tm
 from opusim.layout import MirrorLayout, MirrorPatterns
 
 plt.rcParams.update({**plotting.STYLE, "figure.constrained_layout.use": True})
 
-bench = OpticalBench("aurora", seed=0)
+bench = OpticalBench(Device.load("aurora"), seed=0)
 roi = (512, 988, 32, 64)  # row, column, number of rows and of columns on the sensor
 layout = MirrorLayout.macro_2d(bench.mirror_shape, (8, 8))
 rng = np.random.default_rng(0)
@@ -127,9 +127,17 @@ arm = bench.device.reference
 
 print("asked for (rad):", np.round(phases.asked_rad, 3))
 print("made (rad):     ", np.round(phases.phases_rad, 3), f"± {phases.uncertainty_rad:.1g}")
-print(
-    f"scale error {phases.scale_error:.2%} (true {arm.scale_error:.2%}), repeats to {phases.repeatability_rad:.3f} rad"
-)
+for name, value, interval, own in (
+    ("scale error", phases.scale_error, phases.scale_interval, arm.scale_error),
+    ("bend", phases.nonlinearity, phases.nonlinearity_interval, arm.nonlinearity),
+):
+    print(f"{name:12s} {value:.2%}  ({interval[0]:.2%} to {interval[1]:.2%}), true {own:.2%}")
+print(f"repeats to {phases.repeatability_rad:.3f} rad")
+
+# %% [markdown]
+# The phases are what counts, and they are known to a few thousandths of a radian. How the error is shared out is known
+# less well: over one turn a larger bend makes up for a smaller scale error, so the two are wrong together, and their
+# intervals are wide.
 
 # %% [markdown]
 # ## Step 4: the transmission matrix
@@ -145,6 +153,7 @@ record = measure_tm(
     layout,
     exposure_s=exposure.exposure_s,
     out=Path(folder.name) / "matrix.h5",
+    steps=steps,
     actual_rad=phases.phases_rad,
     repeats=2,
     roi=roi,
@@ -236,8 +245,9 @@ folder.cleanup()
 # %% [markdown]
 # ## What to change next
 #
-# - `repeats=8`, or three phase steps instead of four: how does the error of the matrix change?
+# - `repeats=8`, or three phase steps, `steps = 2 * np.pi * np.arange(3) / 3`: how does the error of the matrix change?
 # - Leave out `actual_rad`: what do wrong phases cost?
-# - `OpticalBench(Device.load("aurora").evolve(**{"reference.jitter_rad": 0.1}))`: a shifter that does not repeat.
+# - `OpticalBench(Device.load("aurora").evolve(**{"reference.jitter_rad": 0.1}), seed=0)`: a shifter that does not
+#   repeat.
 # - `basis="canonical"` shows one block at a time. Why is it so much worse?
 # - All procedures from a shell: `opusim calibrate all --out cal.h5`, then `opusim report cal.h5 --figure cal.png`.

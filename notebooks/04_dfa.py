@@ -41,6 +41,7 @@ from opusim.dfa import (
     NoisyFeedback,
     OpticalFeedback,
     ShallowTrainer,
+    parse_encoding,
 )
 from opusim.dfa.checkpoint import read_run
 from opusim.dfa.figure import training_figure
@@ -103,7 +104,7 @@ histories = {
     "DFA, normal numbers": train(DFATrainer, GaussianFeedback(10, width, seed=0)),
 }
 with OPU(n_components=width, device="aurora", seed=0, disable_pbar=True) as opu:
-    feedback = OpticalFeedback(opu, width, n_classes=10)
+    feedback = OpticalFeedback(opu, width, n_classes=10, encoding=parse_encoding("ternary"))
     run = Path(folder.name) / "light.h5"
     histories["DFA, light"] = train(DFATrainer, feedback, checkpoint=run)
 histories["last layer only"] = train(ShallowTrainer)
@@ -184,7 +185,7 @@ folder.cleanup()
 # ## What to change next
 #
 # - `device="ideal"`, or a device of your own (`05_your_device`): does training notice?
-# - `encoding=parse_encoding("sign")` or `"bits:4"` for the feedback: one bit of error, or four with their sizes.
+# - `parse_encoding("sign")` or `parse_encoding("bits:4")` for the feedback: one bit of error, or four and a sign.
 # - `HIDDEN = (128,) * 5`: what do the angles of deeper networks do?
 # - PyTorch models: `opusim.dfa.torch` puts the same feedback into a network of yours.
 # - From a shell: `opusim train --task mnist --feedback optical --out run.h5`, then `opusim report run.h5`.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @command("report")
 def report(
-    source: Annotated[Path, typer.Argument(help="A file of opusim calibrate or of opusim train.")],
+    source: Annotated[Path, typer.Argument(help="A file of opusim calibrate, opusim train or opusim sweep.")],
     figure: Annotated[
         Path | None,
         typer.Option(
@@ -39,19 +39,26 @@ def report(
         ),
     ] = None,
 ) -> None:  # fmt: skip
-    """Tell what a file holds: a calibration, beside the simulated device's truth, or a training run."""
+    """Tell what a file holds: a calibration, beside the simulated device's truth, a training run, or a sweep."""
     form = _format_of(source)
     if form not in _REPORTS:
-        known = " or ".join(map(repr, _REPORTS))
+        known = ", ".join(map(repr, _REPORTS))
         raise ValueError(f"{source} is an HDF5 file of the format {form!r}, but opusim report reads {known}.")
     if figure is not None:
-        _folder_of(figure)
         if figure.exists() and figure.samefile(source):
             what = form.removeprefix("opusim ")
             raise ValueError(f"{figure} is the {what} file itself: the figure needs a name of its own.")
+        check_figure(figure)
     _REPORTS[form](source, figure, device)
     if figure is not None:
         out.print(f"Figure: {figure}", markup=False, soft_wrap=True)
+
+
+def check_figure(figure: Path) -> None:
+    """Refuse at once, not after the work, a figure that cannot be written: its ending, or where it is to go."""
+    if figure.suffix.lower() not in _FIGURES:
+        raise ValueError(f"--figure is {str(figure)!r}, but it must end in one of {', '.join(_FIGURES)}.")
+    _folder_of(figure)
 
 
 def _format_of(source: Path) -> str | None:
@@ -60,7 +67,7 @@ def _format_of(source: Path) -> str | None:
     from .files import HDF5_SIGNATURE, check_file
 
     damaged = f"{source} is damaged or cut short; make it again, or use a backup."
-    other = f"{source} is not an HDF5 file, but calibrations and training runs are."
+    other = f"{source} is not an HDF5 file, but calibrations, training runs and sweeps are."
     wanted = "a file that opusim wrote (HDF5)"
     check_file(source, HDF5_SIGNATURE, noun="file", wanted=wanted, other=other, damaged=damaged)
     import h5py
@@ -192,6 +199,7 @@ _METHODS = {
     "backprop": "backpropagation",
     "shallow": "last layer alone; hidden layers stay random",
 }
+_FIGURES = (".png", ".pdf", ".svg")
 # At most so many rows of epochs: more than a screen helps nobody.
 _MOST_ROWS = 20
 

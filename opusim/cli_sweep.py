@@ -24,6 +24,7 @@ from .cli import (
     err,
     out,
 )
+from .cli_report import check_figure
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,7 +50,8 @@ def sweep(
         list[str],
         typer.Option(
             "--vary", "-v", help="What to vary: camera.bits=4,6,8 or camera.prnu=1e-4:1e-2:log:5. Fields of the "
-            "device; adc.bits (full scale kept), exposure.mean_level (share of full scale), exposure_s, n_components, "
+            "device; adc.bits (full scale kept), exposure.mean_level (mean output before rounding, as a share of full "
+            "scale), exposure_s, n_components, "
             "task.NAME. Several: every value with every other.", show_default=False,
         ),
     ],
@@ -58,7 +60,13 @@ def sweep(
     ] = Path("sweep.h5"),
     device: DeviceOption = "aurora",
     seeds: Annotated[str, typer.Option("--seeds", "-s", help="How many, from 0 on; or a list as in 3,4,7.")] = "1",
-    components: Annotated[int, typer.Option("--components", "-n", help="Outputs: camera pixels to read.")] = 1000,
+    components: Annotated[
+        int | None,
+        typer.Option(
+            "--components", "-n", help="Outputs: camera pixels to read; 1000 by default, 200 for randsvd, 400 for "
+            "trace and triangles.", show_default=False,
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="Setting of the task, as n_train=5000; several times.", show_default=False),
@@ -95,7 +103,7 @@ def sweep(
             given[path] = values
         _folder_of(target)
         if figure is not None:
-            _folder_of(figure)
+            check_figure(figure)
         plan = Sweep(
             parse_task(task, _settings(settings or [])), make_opu, given, device=_load_device(Device, device),
             n_components=components, seeds=_seeds(seeds), zipped=zipped,
@@ -110,6 +118,7 @@ def sweep(
         _end(f"Interrupted; {bar.done} of {bar.total} points are in {target}. The same command goes on.",
              EXIT_INTERRUPTED)  # fmt: skip
     _print_result(result, f"Sweep {target}")
+    _tell_not_finite(result)
     _tell_failed(result)
     if figure is not None and result.metrics:
         _draw(result, figure)
@@ -145,6 +154,7 @@ def print_sweep(path: Path, figure: Path | None = None) -> None:
 
         result = read_sweep(path)
     _print_result(result, f"Sweep {path}")
+    _tell_not_finite(result)
     _tell_failed(result)
     if figure is not None:
         _draw(result, figure)
@@ -200,7 +210,7 @@ def _print_rows(result: SweepResult, title: str, columns: Sequence[str]) -> None
             row = values.get(name, values[columns[0]])[i]
             row = row[np.isfinite(row)]
             if not len(row):
-                cells.append("failed" if name == columns[0] and _all_failed(result, i) else "")
+                cells.append(_nothing(result, i, name) if name in values else "")
             elif name in values:
                 cells.append(_number(row.mean(), name))
             else:
@@ -210,9 +220,20 @@ def _print_rows(result: SweepResult, title: str, columns: Sequence[str]) -> None
     out.print(table)
 
 
-def _all_failed(result: SweepResult, row: int) -> bool:
-    found = [outcome.failed for (i, _), outcome in result.outcomes.items() if i == row]
-    return bool(found) and all(found)
+def _nothing(result: SweepResult, row: int, name: str) -> str:
+    """Return why there is no finite number in a row: all points failed, or what they gave; nothing otherwise."""
+    found = [outcome for (i, _), outcome in result.outcomes.items() if i == row]
+    given = [outcome.metrics[name] for outcome in found if name in outcome.metrics]
+    if given:
+        return "not a number" if any(map(math.isnan, given)) else "infinite"
+    return "failed" if found and all(outcome.failed for outcome in found) and name == result.metrics[0] else ""
+
+
+def _tell_not_finite(result: SweepResult) -> None:
+    for name in result.metrics:
+        n = result.n_not_finite(name)
+        if n:
+            _say(f"{name} is not a number, or infinite, at {n} of {len(result.outcomes)} points; means leave them out.")
 
 
 def _sd(values: np.ndarray) -> float:

@@ -171,7 +171,30 @@ def test_ctrl_c_says_how_far_it_came_and_how_to_go_on(folder):
     assert "Traceback" not in error
 
 
+def test_a_figure_of_another_kind_is_refused_before_anything_is_run(folder):
+    assert "must end in one of .png, .pdf, .svg" in assert_one_sentence(sweep("--figure", "s.xyz"))
+    assert not (folder / "s.h5").exists()
+
+
+def test_results_that_are_no_number_are_told(folder):
+    text = "def nan(opu, seed):\n    return {'a': float('nan') if opu.device.device_model.camera.bits > 6 else 1.0}\n"
+    (folder / "odd.py").write_text(text)
+    result = sweep(task="odd.py:nan")
+    assert "8 not a number" in words(result.stdout) and "6 1" in words(result.stdout)
+    assert "a is not a number, or infinite, at 1 of 2 points" in result.stderr
+
+
 # ---------------------------------------------------------------- report
+
+
+def test_the_report_command_knows_sweeps(folder):
+    sweep()
+    result = CliRunner().invoke(cli.app, ["report", "s.h5"])
+    assert result.exit_code == 0 and "2 of 2 are done" in words(result.stdout)
+    assert "opusim sweep" in words(CliRunner().invoke(cli.app, ["report", "--help"]).stdout)
+    result = CliRunner().invoke(cli.app, ["report", "program.py"])
+    assert "calibrations, training runs and sweeps are" in result.stderr
+    assert "must end in one of" in CliRunner().invoke(cli.app, ["report", "s.h5", "--figure", "s.doc"]).stderr
 
 
 def test_a_report_tells_and_draws_what_the_file_holds(folder, capsys):

@@ -18,6 +18,7 @@ import pytest
 import opusim
 from opusim.config import Device
 from opusim.sweep import Sweep, SweepResult, falls_at, read_sweep
+from opusim.sweep.file import write_sweep
 from opusim.sweep.result import Outcome
 from opusim.sweep.run import dask_client
 
@@ -280,6 +281,30 @@ def test_all_that_differs_is_named_at_once(task, path):
         sweep(task, device=Device.load("aurora").evolve(**{"camera.bits": 9}), n_components=5, seeds=1).run(path)
 
 
+def test_a_file_without_points_is_no_other_sweep(task, path):
+    def interrupt(result, place):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(task).run(path, callback=interrupt)
+    assert not read_sweep(path).outcomes
+    assert len(sweep(task, {"camera.bits": [8]}).run(path).outcomes) == 2
+
+
+def test_a_level_of_rounded_counts_is_another_sweep(task, path):
+    """As files have it that were written before a level was that of the signal; they can still be read."""
+    vary = {"exposure.mean_level": [0.1]}
+    now = sweep(task, vary)
+    old = SweepResult(
+        dataclasses.replace(now.header, meanings={}), ((0.1,),), {(0, 0): Outcome({"double": 1.0})}, "then"
+    )
+    assert "meanings" not in old.header.to_json()
+    write_sweep(path, old)
+    assert read_sweep(path).digest() == old.digest()
+    with pytest.raises(ValueError, match="what exposure.mean_level stands for is 'that of an earlier opusim' in the"):
+        now.run(path)
+
+
 def test_names_and_descriptions_of_a_device_may_change(task, path):
     sweep(task).run(path)
     task.calls.clear()
@@ -368,19 +393,6 @@ def test_processes_give_the_same_and_take_functions_that_only_this_one_knows(pat
     assert result.outcomes[1, 1].error == "no"
 
 
-def test_a_worker_that_is_killed_is_told_and_what_is_done_stays(path):
-    def task(opu, seed):
-        if seed == 2:
-            os._exit(1)
-        return {"value": 1.0}
-
-    vary = {"camera.bits": [8]}
-    sweep(task, vary, seeds=2).run(path)
-    with pytest.raises(RuntimeError, match="A worker process ended without an answer"):
-        sweep(task, vary, seeds=4).run(path, workers=2)
-    assert len(read_sweep(path).outcomes) >= 2
-
-
 def test_dask_without_distributed_is_a_sentence(monkeypatch, task):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(RuntimeError, match="distributed is not installed: pip install"):
@@ -402,7 +414,8 @@ def test_a_scheduler_that_does_not_answer_is_told_within_seconds(task, path, add
         sweep(task).run(path, dask=address)
     # Five seconds of waiting, and what a busy machine needs beside them.
     assert time.perf_counter() - start < 20
-    assert not read_sweep(path).outcomes and not task.calls
+    # Nothing is left behind that would be in the way of another sweep.
+    assert not path.exists() and not task.calls
 
 
 def test_a_scheduler_that_listens_and_says_nothing_is_told_within_seconds(task):

@@ -50,7 +50,23 @@ def test_a_curve_goes_through_the_means_and_its_band_covers_the_seeds():
 
 def test_one_seed_has_no_band():
     ax = sweep_curves(run({"camera.bits": [4, 8]}, seeds=1))
-    assert not ax.collections and len(ax.lines) == 1
+    assert not ax.collections and len(ax.lines) == 1 and not ax.get_title()
+    result = run({"camera.bits": [4, 8], "camera.read_noise_e": [1.0, 2.0]}, seeds=1)
+    assert not sweep_map(result).get_title()
+
+
+@pytest.mark.parametrize("values", [[math.nan] * 4, [1.0, math.nan, math.inf, 2.0]])
+@pytest.mark.filterwarnings("error")
+def test_results_that_are_no_number_are_told_in_the_figure(values):
+    def odd(opu, seed):
+        device, n_components = opu
+        return {"value": values[2 * (device.camera.bits > 4) + (n_components > 1)]}
+
+    result = Sweep(odd, make_opu, {"camera.bits": [4, 8], "n_components": [1, 2]}).run()
+    missing = int(sum(not math.isfinite(v) for v in values))
+    for ax in (sweep_curves(result), sweep_map(result)):
+        assert f"{missing} of 4 results: not a number, or infinite" in [text.get_text() for text in ax.texts]
+    sweep_figure(result)
 
 
 def test_another_metric_and_other_axes_may_be_asked_for():
@@ -96,7 +112,8 @@ def test_infinity_alone_can_be_drawn():
 
 def test_values_that_go_together_are_drawn_against_the_first():
     ax = sweep_curves(run({"camera.bits": [4, 8], "camera.read_noise_e": [1.0, 2.0]}, zipped=True))
-    assert np.array_equal(lines(ax)[0].get_xdata(), [4, 8]) and "go with it" in ax.get_xlabel()
+    assert np.array_equal(lines(ax)[0].get_xdata(), [4, 8])
+    assert ax.get_xlabel() == "camera: bits\n(with it: camera: read noise (electrons))"
 
 
 def test_too_many_curves_are_refused():
@@ -162,4 +179,4 @@ def test_every_field_has_a_label_without_underscores():
         assert "_" not in axis_label(path)
     assert axis_label("camera.gain_dn_per_e") == "camera: gain (DN/electron)"
     assert axis_label("camera.dark_current_e_per_s") == "camera: dark current (electrons/s)"
-    assert axis_label("camera.prnu") == "camera: prnu" and axis_label("laser.power_w") == "laser: power (W)"
+    assert axis_label("camera.prnu") == "camera: PRNU" and axis_label("laser.power_w") == "laser: power (W)"

@@ -53,6 +53,11 @@ def test_an_unknown_path_names_near_matches(path, near):
         sweep({path: [1, 2]})
 
 
+def test_what_shares_the_stage_only_is_no_near_match():
+    with pytest.raises(ValueError, match=r"near matches are 'camera.bits'\. "):
+        sweep({"camera.bit": [4]})
+
+
 @pytest.mark.parametrize("path", ["camera.quantise", "camera.shape", "operation.opu_type", "resolution"])
 def test_a_field_that_is_no_number_is_told_as_such(path):
     with pytest.raises(ValueError, match=f"{path} cannot be varied, because it is .*, not a number"):
@@ -199,6 +204,30 @@ def test_what_has_no_effect_on_a_linear_transform_is_refused():
     # Without a reference arm the transform is put together from counts, with the device's exposure.
     plain = AURORA.evolve(**{"reference.relative_amplitude": 0.0})
     assert settings({"exposure_s": [1e-3]}, task=Linear(), device=plain)
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("medium.decorrelation_time_s", "nothing passes between training and test.*--set pause_s=3600"),
+        ("laser.power_drift_per_hour", "nothing passes between training and test.*--set pause_s=3600"),
+        ("reference.jitter_rad", "counts are taken with the reference arm closed"),
+    ],
+)
+def test_what_has_no_effect_on_counts_is_refused(path, sentence):
+    values = [1e3, 1e5, math.inf] if path.startswith("medium") else [0.0, 0.01]
+    with pytest.raises(ValueError, match=f"{path} has no effect here.*{sentence}"):
+        settings({path: values}, task=KernelRidge("digits"))
+    # One value is no curve.
+    settings({path: values[:1]}, task=KernelRidge("digits"))
+
+
+def test_what_time_changes_may_be_varied_where_time_passes():
+    """All digits take 0.9 s: a medium that moves within a second changes while they are shown."""
+    times = {"medium.decorrelation_time_s": [1e3, math.inf]}
+    assert settings(times, task=KernelRidge("digits", pause_s=3600))
+    assert settings({"medium.decorrelation_time_s": [1.0, math.inf]}, task=KernelRidge("digits"))
+    assert settings({**times, "task.pause_s": [0.0, 3600.0]}, task=KernelRidge("digits"))
 
 
 def test_a_check_of_the_task_is_asked_for_every_point():

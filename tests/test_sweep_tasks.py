@@ -83,6 +83,16 @@ def test_a_level_that_cannot_be_had_is_told(changes, share, sentence):
             exposure_for_level(opu, share, example_of(None, 0))
 
 
+def test_a_level_gives_the_same_light_to_any_bits():
+    """Two bits round most of an exponential law of this mean to nothing: the light must not follow them."""
+
+    def task(opu, seed):
+        return {"exposure_us": float(opu.device.exposure_us)}
+
+    result = Sweep(task, make_opu, {"exposure.mean_level": [0.05], "adc.bits": [2, 3, 8, 12]}, n_components=500).run()
+    assert len(set(result.values("exposure_us").ravel())) == 1
+
+
 def test_an_example_is_an_array_or_a_function_of_the_seed():
     def task(opu, seed):
         return {}
@@ -181,16 +191,13 @@ def test_images_that_are_not_there_are_told_before_anything_is_run(monkeypatch, 
 def test_a_sketch_by_the_device_is_about_as_good_as_an_ideal_one(kind, mode, tmp_path, monkeypatch):
     pytest.importorskip("opusim.dfa", reason="opusim.dfa is not in this checkout")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    task = SketchError(kind, size=120, mode=mode)
+    task = SketchError(kind, size=120, mode=mode, power_iterations=2)
     result = Sweep(task, make_opu, {"n_components": [60]}, seeds=3, device=SMALL).run()
     assert not result.n_failed, result.outcomes
-    error, ideal = result.values("error").mean(), result.values("ideal_error").mean()
-    if kind == "randsvd":
-        # Two power iterations leave the noise of the sketch hardly any say.
-        assert error == pytest.approx(ideal, rel=0.05)
-    else:
-        # Single estimates spread as the ideal ones do; the mean of three is within a few times its own spread.
-        assert error < 5 * ideal + 0.2
+    error, exact = result.values("error").mean(), result.values("exact_error").mean()
+    # Two power iterations leave the noise of the sketch hardly any say. Of the others each estimate stands beside the
+    # exact one of the same random matrix, so that they differ by the device's noise alone.
+    assert error == pytest.approx(exact, rel=0.05 if kind == "randsvd" else 0.3)
     assert not list(tmp_path.rglob("*.h5"))  # no calibration is stored
 
 
@@ -202,9 +209,30 @@ def test_a_larger_sketch_is_a_better_one(tmp_path, monkeypatch):
     assert (np.diff(result.values("error")[:, 0]) < 0).all()
 
 
+def test_noise_of_the_camera_shows_in_a_sketch(tmp_path, monkeypatch):
+    """Read noise of twenty times what the light leaves makes the basis worse; exact arithmetic does not notice."""
+    pytest.importorskip("opusim.dfa", reason="opusim.dfa is not in this checkout")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    sweep = Sweep(SketchError("randsvd", size=100), make_opu, {"camera.read_noise_e": [0, 400]}, device=SMALL)
+    assert sweep.header.n_components == 40
+    result = sweep.run()
+    quiet, noisy = result.values("error")[:, 0]
+    assert noisy > 1.5 * quiet and (np.diff(result.values("noise")[:, 0]) > 0).all()
+    assert (result.values("exact_error")[:, 0] < quiet).all()
+
+
+def test_outputs_are_those_of_the_task_where_nobody_says():
+    for task, outputs in ((SketchError("trace"), 400), (SketchError("randsvd"), 200), (KernelRidge("digits"), 1000)):
+        assert Sweep(task, make_opu, {"camera.read_noise_e": [13]}).header.n_components == outputs
+
+
 def test_sketches_that_cannot_be_are_refused():
     with pytest.raises(ValueError, match="n_components is 200, but the matrix has only 100 columns"):
         Sweep(SketchError(size=100), make_opu, {"n_components": [50, 200]})
+    with pytest.raises(ValueError, match="n_components is 50, but it must be a multiple of block, 20"):
+        Sweep(SketchError("trace"), make_opu, {"n_components": [40, 50]})
+    with pytest.raises(ValueError, match="task.decay has no effect here: the task 'trace' does not use it"):
+        Sweep(SketchError("trace"), make_opu, {"task.decay": [1, 2]})
     plain = changed(reference__relative_amplitude=0.0)
     with pytest.raises(ValueError, match="mode is 'holographic', but this device has no reference arm"):
         Sweep(SketchError(mode="holographic"), make_opu, {"n_components": [50]}, device=plain)
@@ -222,6 +250,21 @@ def test_a_network_learns_by_light(tmp_path, monkeypatch):
     assert not result.n_failed, result.outcomes
     assert result.values("accuracy")[0, 0] > 0.6 and result.values("alignment_deg")[0, 0] < 85
     assert not list(tmp_path.rglob("*.h5"))
+
+
+def test_a_network_has_the_epochs_and_the_rate_of_its_images():
+    """They are part of what the sweep is: a file of other ones is another sweep."""
+    digits, mnist = describe(DfaAccuracy("digits")), describe(DfaAccuracy("mnist"))
+    assert (digits["epochs"], digits["learning_rate"]) == (15, 4e-3)
+    assert (mnist["epochs"], mnist["learning_rate"]) == (5, 1e-3)
+    assert DfaAccuracy("digits", epochs=3).epochs == 3
+
+
+@pytest.mark.slow
+def test_digits_are_learnt_well_by_default(tmp_path, monkeypatch):
+    """Backpropagation gets some 97 %; 2.5 standard errors of 449 images at 95 %, and of one seed, lie between."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert Sweep(DfaAccuracy("digits"), make_opu, {"n_components": [500]}).run().values("accuracy")[0, 0] > 0.925
 
 
 def test_networks_that_cannot_be_are_refused():

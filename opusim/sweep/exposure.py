@@ -59,7 +59,8 @@ def exposure_for_level(opu: Any, share: float, example: np.ndarray) -> float:
     ----------
     opu : opusim.drivers.OPU
         An open OPU. It is fitted to the example, shows some vectors of it at each exposure that is tried, and keeps
-        the last exposure in its configuration.
+        the last exposure in its configuration. A sweep gives one whose camera hardly rounds
+        (`opusim.sweep.points.without_rounding`): the level is that of the signal, the same for any bits.
     share : float
         Mean output wanted, above the black level, as a share of the camera's full scale above the black level; 0 to 1.
         Outputs that clip count as what they read, the full scale.

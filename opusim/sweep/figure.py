@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,10 +23,12 @@ _UNITS = {
     "dn_per_e": "DN/electron", "e_per_s": "electrons/s", "rad_per_minute": "rad/min", "per_hour": "1/h", "us": "µs",
 }  # fmt: skip
 _NAMES = {
-    LEVEL: "mean output (share of full scale)",
+    LEVEL: "mean output before rounding (share of full scale)",
     BITS: "bits of the camera, full scale kept",
     COMPONENTS: "outputs",
 }
+# Written in capitals.
+_SHORT = {"prnu": "PRNU", "dsnu": "DSNU", "dmd": "DMD"}
 # A range of more than this is drawn with equal ratios.
 _WIDE = 20.0
 # Ticks that are nearer than this share of the axis would run into each other.
@@ -42,6 +45,7 @@ def axis_label(path: str) -> str:
     units = [suffix for suffix in _UNITS if name.endswith(f"_{suffix}")]
     suffix = max(units, key=len, default="")
     words = (name.removesuffix(f"_{suffix}") if suffix else name).replace("_", " ")
+    stage, words = _SHORT.get(stage, stage), _SHORT.get(words, words)
     return f"{stage}: {words}{f' ({_UNITS[suffix]})' if suffix else ''}"
 
 
@@ -92,7 +96,7 @@ def sweep_curves(result: SweepResult, metric: str | None = None, ax: Axes | None
     """Draw a metric against the parameter with the most values, a curve for each combination of the others.
 
     A curve goes through the means over the seeds; dots are single seeds, the band reaches from the lowest to the
-    highest. Crosses at the bottom are values at which a point failed.
+    highest. Crosses at the bottom are values at which a point failed. A note tells of results that are not a number.
 
     Parameters
     ----------
@@ -148,10 +152,13 @@ def sweep_curves(result: SweepResult, metric: str | None = None, ax: Axes | None
             x, np.full(len(x), 0.02), ls="", marker="x", color=ACCENT, ms=7, mew=2, clip_on=False, label="failed",
             transform=ax.get_xaxis_transform(),
         )  # fmt: skip
-    together = "\n(the other parameters go with it)" if result.header.zipped and len(result.axes) > 1 else ""
-    spread = "; dots: seeds, band: their range" if len(result.seeds) > 1 else ""
-    ax.set(xlabel=axis_label(axis.path) + together, ylabel=_metric_label(metric), title=f"Mean{spread}")
-    if others or failed:
+    with_it = [axis_label(other.path) for other in result.axes[1:] if result.header.zipped]
+    together = "\n" + textwrap.fill(f"(with it: {', '.join(with_it)})", 60) if with_it else ""
+    # Of one seed there is no mean.
+    title = "Mean; dots: seeds, band: their range" if len(result.seeds) > 1 else ""
+    ax.set(xlabel=axis_label(axis.path) + together, ylabel=_metric_label(metric), title=title)
+    _note_missing(ax, result, metric)
+    if (others or failed) and ax.get_legend_handles_labels()[1]:
         ax.legend(fontsize=9)
     return ax
 
@@ -195,9 +202,9 @@ def sweep_map(result: SweepResult, metric: str | None = None, ax: Axes | None = 
     for axis, order, which in ((result.axes[0], orders[0], ax.yaxis), (result.axes[1], orders[1], ax.xaxis)):
         which.set_ticks(np.arange(len(order)) + 0.5, [_shown(axis.values[i]) for i in order])
     if mean.size <= _CELLS:
-        low, high = np.nanmin(mean), np.nanmax(mean)
+        low, high = np.nanmin(mean, initial=np.inf), np.nanmax(mean, initial=-np.inf)
         # As many digits as tell the cells apart.
-        places = 1 if factor > 1 else max(0, 2 - math.floor(math.log10(max(abs(high), abs(low), 1e-300))))
+        places = 1 if factor > 1 or low > high else max(0, 2 - math.floor(math.log10(max(abs(high), abs(low), 1e-300))))
         for (row, column), value in np.ndenumerate(mean):
             if np.isfinite(value):
                 dark = value < low + 0.6 * (high - low)
@@ -205,13 +212,25 @@ def sweep_map(result: SweepResult, metric: str | None = None, ax: Axes | None = 
                     column + 0.5, row + 0.5, f"{value:.{places}f}", ha="center", va="center", fontsize=9,
                     color="white" if dark and high > low else "black",
                 )  # fmt: skip
-    ax.set(xlabel=axis_label(result.axes[1].path), ylabel=axis_label(result.axes[0].path), title="Mean over the seeds")
+    title = "Mean over the seeds" if len(result.seeds) > 1 else ""
+    ax.set(xlabel=axis_label(result.axes[1].path), ylabel=axis_label(result.axes[0].path), title=title)
+    _note_missing(ax, result, metric)
     for spine in ax.spines.values():
         spine.set_visible(False)
     bar = ax.figure.colorbar(image, ax=ax, shrink=0.85)
     bar.set_label(_metric_label(metric))
     bar.outline.set_visible(False)
     return ax
+
+
+def _note_missing(ax: Axes, result: SweepResult, metric: str | None) -> None:
+    """Say in the figure how many results cannot be drawn: a gap, or an empty figure, would not tell why."""
+    n = result.n_not_finite(metric)
+    if n:
+        ax.text(
+            0.5, 0.98, f"{n} of {len(result.outcomes)} results: not a number, or infinite", transform=ax.transAxes,
+            ha="center", va="top", fontsize=9, bbox={"facecolor": "white", "edgecolor": ACCENT, "alpha": 0.9}, zorder=5,
+        )  # fmt: skip
 
 
 def _own(ax: Axes | None) -> Axes:

@@ -70,11 +70,22 @@ class FunctionTask:
         """What the function's attribute `linear` is; False without one."""
         return bool(getattr(_load(self.spec, self.source), "linear", False))
 
+    @property
+    def outputs(self) -> int | None:
+        """What the function's attribute `outputs` is; None without one."""
+        return getattr(_load(self.spec, self.source), "outputs", None)
+
     def check(self, device: Device, n_components: int) -> None:
         """Ask the function's attribute `check`, if there is one."""
         check = getattr(_load(self.spec, self.source), "check", None)
         if check is not None:
             check(device, n_components)
+
+    def check_sweep(self, axes: Any, settings: Any) -> None:
+        """Ask the function's attribute `check_sweep`, if there is one."""
+        check = getattr(_load(self.spec, self.source), "check_sweep", None)
+        if check is not None:
+            check(axes, settings)
 
     def __call__(self, opu: Any, seed: int) -> Mapping[str, float]:
         """Call the function."""
@@ -96,7 +107,7 @@ def _load(spec: str, source: str) -> Callable[..., Any]:
             exec(compile(source, place, "exec"), module.__dict__)
         else:
             module = importlib.import_module(place)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(f"task is {spec!r}, but it cannot be loaded ({type(error).__name__}: {error}).") from error
     function = getattr(module, name, None)
     if not callable(function):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,12 +15,17 @@ from opusim.sweep.ridge import ridge_classifier
 
 if TYPE_CHECKING:
     from opusim.config import Device
+    from opusim.sweep.points import Axis, Setting
 
 __all__ = ["IMAGE_SETS", "DfaAccuracy", "KernelRidge", "generator"]
 
 #: Above which grey level a pixel is on: lightonml's for MNIST, the middle of the 17 levels of the digits.
 _THRESHOLDS = {"mnist": 25, "fashion-mnist": 25, "digits": 7}
 IMAGE_SETS = tuple(_THRESHOLDS)
+# Epochs and learning rate of a network: 1348 digits are some ten batches an epoch, against hundreds of MNIST.
+_TRAINING = {"mnist": (5, 1e-3), "fashion-mnist": (5, 1e-3), "digits": (15, 4e-3)}
+# A medium whose correlation stays above 1 - 1e-4, or a laser whose power stays within that, is as good as still.
+_STILL = 1e-4
 # Relative to the mean variance of an output. Noise is a penalty by itself, of about its share of the variance.
 _PENALTIES = tuple(10.0**k for k in range(-6, 2))
 
@@ -63,8 +69,8 @@ class KernelRidge(_ImageTask):
     Notes
     -----
     Returns `accuracy` (on the test images), `validation_accuracy`, `penalty` (over the mean variance), `mean_level`
-    (mean count above the black level, over the full scale above it), `clipped` (share of the counts at full scale),
-    `exposure_us` and `device_s` (time on the device's clock).
+    (mean of the counts, rounded as they are, above the black level, over the full scale above it), `clipped` (share of
+    the counts at full scale), `exposure_us` and `device_s` (time on the device's clock).
     """
 
     validation_share: float = 0.1
@@ -86,6 +92,19 @@ class KernelRidge(_ImageTask):
     def check(self, device: Device, n_components: int) -> None:
         """Refuse what cannot be done: the images must be there, and so many."""
         self.images(0)
+
+    def check_sweep(self, axes: Sequence[Axis], settings: Sequence[Setting]) -> None:
+        """Refuse to vary what has no effect on counts, or needs time to have one where none passes."""
+        for axis in axes:
+            if len(axis.values) < 2:
+                continue
+            if axis.path.startswith("reference."):
+                raise ValueError(f"{axis.path} has no effect here: counts are taken with the reference arm closed.")
+            if axis.path in _NEEDS_TIME and all(_NEEDS_TIME[axis.path](s) < _STILL for s in settings):
+                raise ValueError(
+                    f"{axis.path} has no effect here: all images are shown within {_duration_s(settings[0]):.2g} s, "
+                    "and nothing passes between training and test. Set the task's pause_s, as in --set pause_s=3600."
+                )
 
     def images(self, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return x_train, y_train, x_test, y_test; images as bits, (n, rows, columns)."""
@@ -124,6 +143,29 @@ class KernelRidge(_ImageTask):
         }
 
 
+def _duration_s(setting: Setting) -> float:
+    """Return about how long the images of a point and the pause take on the device's clock."""
+    task, operation = setting.task, setting.device.operation
+    x_train, _, x_test, _ = _binary_images(task.dataset)
+    n_images = (task.n_train or len(x_train)) + (task.n_test or len(x_test))
+    return float(task.pause_s + n_images * max(operation.frametime_s, operation.exposure_s))
+
+
+def _decorrelated(setting: Setting) -> float:
+    return 1 - math.exp(-((_duration_s(setting) / setting.device.medium.decorrelation_time_s) ** 2))
+
+
+def _power_lost(setting: Setting) -> float:
+    return abs(setting.device.laser.power_drift_per_hour) * _duration_s(setting) / 3600
+
+
+# How much has changed at the end, of what only time changes.
+_NEEDS_TIME: dict[str, Callable[[Setting], float]] = {
+    "medium.decorrelation_time_s": _decorrelated,
+    "laser.power_drift_per_hour": _power_lost,
+}
+
+
 def generator(seed: int, what: str) -> np.random.Generator:
     """Return a generator for one purpose under one seed."""
     key = [int(word) for word in rng.stream_key(seed, f"sweep {what}")]
@@ -159,9 +201,9 @@ class DfaAccuracy(_ImageTask):
     layers : int
         Hidden layers.
     epochs : int
-        Epochs.
+        Epochs; 0 for 15 on the digits, 5 on the others.
     learning_rate : float
-        Of Adam.
+        Of Adam; 0 for 4e-3 on the digits, 1e-3 on the others.
     encoding : str
         How errors become bits, as for `opusim.dfa.parse_encoding`: "ternary", "sign", "bits:4" and others.
     exposure_s : float
@@ -176,8 +218,8 @@ class DfaAccuracy(_ImageTask):
     linear: ClassVar[bool] = True
 
     layers: int = 2
-    epochs: int = 5
-    learning_rate: float = 1e-3
+    epochs: int = 0
+    learning_rate: float = 0.0
     encoding: str = "ternary"
     exposure_s: float = 0.0
 
@@ -185,8 +227,12 @@ class DfaAccuracy(_ImageTask):
         """Check every parameter."""
         super().__post_init__()
         validation.integer("layers", self.layers, low=1, high=100)
-        validation.integer("epochs", self.epochs, low=1)
-        validation.number("learning_rate", self.learning_rate, low=0.0, high=10.0, low_open=True)
+        validation.integer("epochs", self.epochs, low=0)
+        validation.number("learning_rate", self.learning_rate, low=0.0, high=10.0)
+        # The numbers themselves, so that they are told, and are part of what makes a sweep the one that it is.
+        epochs, rate = _TRAINING[self.dataset]
+        object.__setattr__(self, "epochs", self.epochs or epochs)
+        object.__setattr__(self, "learning_rate", self.learning_rate or rate)
         validation.number("exposure_s", self.exposure_s, low=0.0, high=60.0)
 
     @property

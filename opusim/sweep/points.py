@@ -6,7 +6,8 @@ Beside the numeric fields of a device (`camera.bits`, `medium.decorrelation_time
 - ``exposure_s`` (or ``exposure.exposure_s``): the same as ``operation.exposure_s``, in whole microseconds as the driver
   takes them.
 - ``exposure.mean_level``: the exposure is found for each point at which the mean output, above the black level, is this
-  share of the full scale (`opusim.sweep.exposure`).
+  share of the full scale (`opusim.sweep.exposure`). The mean is taken before the camera rounds to its bits, so that
+  points of different bits get the same light.
 - ``adc.bits``: bits of a camera whose full scale stays: the gain and the black level follow, so that a count is the
   same signal rounded more or less finely. ``camera.bits`` alone keeps the gain, and the full scale moves with it.
 - ``task.NAME``: a numeric setting of the task.
@@ -35,6 +36,12 @@ Number = int | float
 LEVEL, BITS, COMPONENTS, EXPOSURE = "exposure.mean_level", "adc.bits", "n_components", "operation.exposure_s"
 _ALIASES = {"exposure_s": EXPOSURE, "exposure.exposure_s": EXPOSURE}
 _SPECIAL: dict[str, type] = {COMPONENTS: int, LEVEL: float, BITS: int}
+#: What a path stands for, where that has changed: a file in which it stood for something else is another sweep.
+MEANINGS = {LEVEL: "before rounding"}
+# Bits of the camera that a level is measured with: rounding is then far below any noise.
+_FINE_BITS = 16
+# How alike a path and a name must be for the name to be proposed.
+_ALIKE = 0.7
 # Two of these would set the same thing.
 _CLASHES = (({LEVEL, EXPOSURE}, "the exposure"), ({BITS, "camera.bits"}, "the bits"))
 # The driver's exposures are whole microseconds.
@@ -153,7 +160,7 @@ def _unknown(path: Any, device: Device, known: dict[str, type]) -> str:
             value = getattr(value, name)
         return f"vary: {path} cannot be varied, because it is {value!r}, not a number."
     names = [*known, *_ALIASES]
-    close = difflib.get_close_matches(str(path), names, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(str(path), names, n=3, cutoff=_ALIKE)
     # `contrast` for `contrast_ratio`: a word of the name is nearer than its letters tell.
     close += [name for name in names if str(path) in name and name not in close][: 3 - len(close)]
     near = f"; near matches are {', '.join(map(repr, close))}." if close else "."
@@ -188,7 +195,8 @@ def make_settings(
     n_components : int
         Outputs of the OPU, where that is not varied.
     task : callable
-        The task; its method ``check(device, n_components)``, if it has one, is asked.
+        The task; its methods ``check(device, n_components)`` and ``check_sweep(axes, settings)``, if it has them, are
+        asked.
     zipped : bool, optional
         Whether the values go together, the first of each, then the second of each. If not, every one is combined with
         every other; the first axis moves slowest.
@@ -196,7 +204,8 @@ def make_settings(
     Raises
     ------
     ValueError
-        If zipped axes differ in length, or a value is not allowed; the sentence says for which point.
+        If zipped axes differ in length, a value is not allowed (the sentence says for which point), or what is varied
+        has no effect on the task.
     """
     if zipped and len({len(axis.values) for axis in axes}) > 1:
         lengths = ", ".join(f"{axis.path} has {len(axis.values)}" for axis in axes)
@@ -213,6 +222,9 @@ def make_settings(
         except (TypeError, ValueError) as error:
             shown = label(axes, values)
             raise ValueError(f"Point {number} of {len(every)} ({shown}) cannot be run: {error}") from error
+    check_sweep = getattr(task, "check_sweep", None)
+    if check_sweep is not None:
+        check_sweep(axes, result)
     return tuple(result)
 
 
@@ -231,7 +243,7 @@ def _setting(changes: dict[str, Number], device: Device, n_components: int, task
         )
     changed = device.evolve(**changes) if changes else device
     if bits is not None:
-        changed = _with_adc_bits(changed, int(bits))
+        changed = with_adc_bits(changed, int(bits))
     validation.integer(COMPONENTS, components, low=1, high=changed.camera.n_pixels)
     if getattr(task, "linear", False):
         _check_linear(changes, level, changed)
@@ -241,7 +253,8 @@ def _setting(changes: dict[str, Number], device: Device, n_components: int, task
     return Setting(values, changed, components, task, None if level is None else float(level))
 
 
-def _with_adc_bits(device: Device, bits: int) -> Device:
+def with_adc_bits(device: Device, bits: int) -> Device:
+    """Return the device with other bits and the same full scale in electrons: gain and black level follow."""
     bits = validation.integer(BITS, bits, low=2, high=16)
     camera = device.camera
     factor = (2**bits - 1) / camera.full_scale_dn
@@ -252,6 +265,11 @@ def _with_adc_bits(device: Device, bits: int) -> Device:
             "camera.black_level_dn": camera.black_level_dn * factor,
         }
     )
+
+
+def without_rounding(device: Device) -> Device:
+    """Return the device with so many bits that rounding hardly matters; it clips where it did."""
+    return with_adc_bits(device, _FINE_BITS) if device.camera.quantise else device
 
 
 def _check_linear(changes: dict[str, Number], level: Number | None, device: Device) -> None:

@@ -79,6 +79,8 @@ class Header:
         Seeds.
     opusim_version : str
         What the points were computed with.
+    meanings : dict of str to str, optional
+        What a path stands for, of those for which that has changed since sweeps are written.
     """
 
     task: Mapping[str, Any]
@@ -90,10 +92,14 @@ class Header:
     zipped: bool
     seeds: tuple[int, ...]
     opusim_version: str
+    meanings: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return it as text, exactly."""
         content = {**self.__dict__, "axes": [[axis.path, list(axis.values)] for axis in self.axes]}
+        if not self.meanings:
+            # As in files that were written before there were any: the check sum is over this text.
+            del content["meanings"]
         return json.dumps(content, sort_keys=True)
 
     @classmethod
@@ -186,6 +192,11 @@ class SweepResult:
             result[place] = outcome.metrics.get(metric, np.nan)
         return result
 
+    def n_not_finite(self, metric: str | None = None) -> int:
+        """Return how many points have given a metric (the first one by default) that is NaN or infinite."""
+        name = metric or next(iter(self.metrics), "")
+        return sum(not math.isfinite(outcome.metrics.get(name, 0.0)) for outcome in self.outcomes.values())
+
     def grid(self, metric: str | None = None) -> np.ndarray:
         """Return a metric with an axis for each parameter and one for the seeds; values that go together are refused.
 
@@ -258,12 +269,18 @@ def differences(then: Header, now: Header) -> list[str]:
             if not old_rows <= new_rows:
                 result.append("values that went together in the file do not now")
     result += _missing("the seeds were", then.seeds, now.seeds)
+    if paths[0] == paths[1]:
+        for path in {**then.meanings, **now.meanings}:
+            meaning = [header.meanings.get(path, _EARLIER) for header in (then, now)]
+            if meaning[0] != meaning[1]:
+                result.append(_differs(f"what {path} stands for", *meaning))
     if then.opusim_version != now.opusim_version:
         result.append(_differs("the version of opusim", then.opusim_version, now.opusim_version))
     return result
 
 
 _ABSENT = "not there"
+_EARLIER = "that of an earlier opusim"
 
 
 def _differs(what: str, found: Any, now: Any) -> str:

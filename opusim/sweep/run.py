@@ -1,4 +1,6 @@
-"""Running the points of a sweep: one after the other, in processes, or on a Dask cluster; same numbers in all three.
+"""Running the points of a sweep: one after the other, or on a Dask cluster; `processes` has a third way.
+
+All three give the same numbers.
 
 Every point runs with one BLAS thread, because the last bits of a BLAS's result depend on how many there are. Threads
 of the simulation itself do not change its results.
@@ -24,7 +26,7 @@ from typing import Any
 import opusim
 from opusim.plan import memory_budget_bytes
 from opusim.sweep.exposure import OUTPUTS, example_of, exposure_for_level
-from opusim.sweep.points import EXPOSURE, Setting
+from opusim.sweep.points import EXPOSURE, Setting, without_rounding
 from opusim.sweep.result import Outcome, Place
 
 MakeOpu = Callable[[Any, int, int], Any]
@@ -75,16 +77,17 @@ def run_job(make_opu: MakeOpu, job: Job) -> tuple[Place, Outcome]:
     -------
     place : tuple of int
     outcome : Outcome
-        Also of a point that fails: any error but an interruption is recorded.
+        Also of a point that fails: any error but an interruption is recorded, and a call of sys.exit.
     """
     start = time.perf_counter()
     seen: list[str] = []
     try:
         with _one_blas_thread(), _warnings(seen):
             metrics = _checked_metrics(_run(make_opu, job))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         lines = "".join(traceback.format_exception(error)).splitlines()[-_TRACEBACK_LINES:]
-        sentence = " ".join(str(error).split())[:_SENTENCE] or type(error).__name__
+        said = f"The task called sys.exit({error})." if isinstance(error, SystemExit) else str(error)
+        sentence = " ".join(said.split())[:_SENTENCE] or type(error).__name__
         outcome = Outcome(
             error_type=type(error).__name__, error=sentence, traceback="\n".join(lines),
             warnings=tuple(seen), seconds=time.perf_counter() - start,
@@ -97,8 +100,9 @@ def run_job(make_opu: MakeOpu, job: Job) -> tuple[Place, Outcome]:
 def _run(make_opu: MakeOpu, job: Job) -> Any:
     setting, device = job.setting, job.setting.device
     if setting.mean_level is not None:
-        # On an OPU of its own, so that the point itself is that of a sweep over this exposure.
-        with _opened(make_opu, job, device, min(setting.n_components, OUTPUTS)) as opu:
+        # On an OPU of its own, so that the point itself is that of a sweep over this exposure, and so that the light
+        # does not depend on the bits: half a grey level is much where there are four.
+        with _opened(make_opu, job, without_rounding(device), min(setting.n_components, OUTPUTS)) as opu:
             exposure_s = exposure_for_level(opu, setting.mean_level, example_of(setting.task, job.seed))
         device = device.evolve(**{EXPOSURE: exposure_s})
     with _opened(make_opu, job, device, setting.n_components) as opu:
@@ -178,42 +182,16 @@ def serially(make_opu: MakeOpu, jobs: Sequence[Job]) -> Iterator[tuple[Place, Ou
         yield run_job(make_opu, job)
 
 
-def in_processes(make_opu: MakeOpu, jobs: Sequence[Job], workers: int) -> Iterator[tuple[Place, Outcome]]:
-    """Run points in processes of their own; give each back when it is done.
-
-    Raises
-    ------
-    RuntimeError
-        If a process ends without an answer.
-    """
-    from concurrent.futures.process import BrokenProcessPool
-
-    from joblib import Parallel, delayed, parallel_config
-
-    with parallel_config(backend="loky", n_jobs=workers, inner_max_num_threads=1):
-        done = Parallel(return_as="generator_unordered", batch_size=1)(delayed(run_job)(make_opu, job) for job in jobs)
-    try:
-        yield from done
-    except BrokenProcessPool as error:
-        raise RuntimeError(
-            "A worker process ended without an answer, perhaps for lack of memory. Points that are done are kept: run "
-            "the sweep again to go on, with fewer workers if memory is short."
-        ) from error
-    finally:
-        done.close()
-
-
 def on_dask(make_opu: MakeOpu, jobs: Sequence[Job], client: Any) -> Iterator[tuple[Place, Outcome]]:
     """Run points on a Dask cluster; give each back when it is done.
 
     Raises
     ------
     RuntimeError
-        If the workers have no opusim, or another version of it, or the cluster goes away.
+        If the cluster goes away.
     """
     from distributed import as_completed
 
-    _check_workers(client)
     name = uuid.uuid4().hex[:8]
     futures = {
         client.submit(run_job, make_opu, job, key=f"opusim-sweep-{name}-{number}", pure=False): job.place
@@ -237,7 +215,8 @@ def on_dask(make_opu: MakeOpu, jobs: Sequence[Job], client: Any) -> Iterator[tup
         client.cancel(list(futures), force=True)
 
 
-def _check_workers(client: Any) -> None:
+def check_workers(client: Any) -> None:
+    """Raise a RuntimeError if the workers of a cluster have no opusim, or another version of it."""
     try:
         versions = client.run(_version)
     except Exception as error:

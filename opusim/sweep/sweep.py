@@ -13,14 +13,17 @@ from opusim import validation
 from opusim.config import Device
 from opusim.plan import memory_budget_bytes
 from opusim.sweep.file import now, read_sweep, write_sweep, writing
-from opusim.sweep.points import Number, make_axes, make_settings
+from opusim.sweep.points import MEANINGS, Number, make_axes, make_settings
+from opusim.sweep.processes import in_processes
 from opusim.sweep.result import Header, Outcome, Place, SweepResult
-from opusim.sweep.run import Job, dask_client, default_threads, in_processes, on_dask, serially
+from opusim.sweep.run import Job, check_workers, dask_client, default_threads, on_dask, serially
 from opusim.sweep.tasks import describe
 
 __all__ = ["Sweep"]
 
 Callback = Callable[[SweepResult, Place | None], object]
+# Outputs where neither the caller nor the task says how many.
+_OUTPUTS = 1000
 
 
 class Sweep:
@@ -39,8 +42,8 @@ class Sweep:
         the fields of a device.
     device : Device, str or Path
         The device that is varied, a preset's name, or the path of a TOML file.
-    n_components : int
-        Outputs of the OPU.
+    n_components : int, optional
+        Outputs of the OPU; those of the task by default (its attribute `outputs`), or 1000.
     seeds : int or sequence of int
         Seeds, or how many from 0 on. The seed is that of the OPU (medium, sensor, noise) and of the task's own choices.
     zipped : bool
@@ -67,7 +70,7 @@ class Sweep:
         vary: Mapping[str, Sequence[Number]],
         *,
         device: Device | str | Path = "aurora",
-        n_components: int = 1000,
+        n_components: int | None = None,
         seeds: int | Sequence[int] = 1,
         zipped: bool = False,
     ) -> None:
@@ -77,7 +80,10 @@ class Sweep:
             )
         described = describe(task)
         base = Device.load(device)
-        validation.integer("n_components", n_components, low=1)
+        if n_components is None:
+            given = getattr(task, "outputs", None)
+            n_components = _OUTPUTS if given is None else given
+        n_components = validation.integer("n_components", n_components, low=1)
         validation.flag("zipped", zipped)
         axes = make_axes(vary, base, task)
         self.task, self.make_opu = task, make_opu
@@ -86,6 +92,7 @@ class Sweep:
             task=described, device_name=base.name, fingerprint=base.fingerprint(), device=base.to_dict(),
             n_components=n_components, axes=axes, zipped=zipped, seeds=_checked_seeds(seeds),
             opusim_version=opusim.__version__,
+            meanings={axis.path: MEANINGS[axis.path] for axis in axes if axis.path in MEANINGS},
         )  # fmt: skip
 
     def __repr__(self) -> str:
@@ -139,11 +146,13 @@ class Sweep:
         OSError
             If the file cannot be written; the last whole one stays. As a ConnectionError: if no scheduler answers.
         RuntimeError
-            If a sweep is being run into the file, or a worker or a cluster goes away; what is done is kept.
+            If a sweep is being run into the file, or a cluster goes away; what is done is kept.
 
         Notes
         -----
-        A point that raises an error is recorded with it, and the others go on.
+        A point that raises an error, calls sys.exit or whose worker process dies is recorded as failed, with the
+        reason, and the others go on. Worker processes end within seconds when this one is killed, except on Windows,
+        where they finish what they are at.
         """
         workers = validation.integer("workers", workers, low=1)
         if dask is not None and workers != 1:
@@ -157,23 +166,32 @@ class Sweep:
             if path is not None:
                 stack.enter_context(writing(path))
                 if Path(path).exists():
-                    result.adopt(read_sweep(path), path)
+                    before = read_sweep(path)
+                    # One without points keeps nothing: a start that failed need not be the same sweep.
+                    if before.outcomes:
+                        result.adopt(before, path)
                 if retry_failed:
                     result.outcomes = {p: o for p, o in result.outcomes.items() if not o.failed}
-                # Before the work, so that a file that cannot be written shows at once.
-                write_sweep(path, result)
             jobs = [
                 Job((i, j), self.settings[i], self.header.seeds[j], threads or 1, memory_budget_bytes())
                 for i, j in result.places
                 if (i, j) not in result.outcomes
             ]
+            client = None
+            if dask is not None and jobs:
+                # First of all: a cluster that is not there leaves no file behind, and no progress bar.
+                client = stack.enter_context(dask_client(dask))
+                check_workers(client)
+            if path is not None:
+                # Before the work, so that a file that cannot be written shows at once.
+                write_sweep(path, result)
             if callback is not None:
                 callback(result, None)
             if not jobs:
                 return result
             bar = stack.enter_context(_bar(len(jobs), progress))
             # Closed before the file is let go: an error in writing ends the workers.
-            for place, outcome in stack.enter_context(closing(self._outcomes(jobs, workers, dask))):
+            for place, outcome in stack.enter_context(closing(self._outcomes(jobs, workers, client))):
                 result.outcomes[place] = outcome
                 if path is not None:
                     write_sweep(path, result)
@@ -182,10 +200,9 @@ class Sweep:
                     callback(result, place)
         return result
 
-    def _outcomes(self, jobs: list[Job], workers: int, dask: Any) -> Generator[tuple[Place, Outcome], None, None]:
-        if dask is not None:
-            with dask_client(dask) as client:
-                yield from on_dask(self.make_opu, jobs, client)
+    def _outcomes(self, jobs: list[Job], workers: int, client: Any) -> Generator[tuple[Place, Outcome], None, None]:
+        if client is not None:
+            yield from on_dask(self.make_opu, jobs, client)
         elif workers > 1:
             yield from in_processes(self.make_opu, jobs, workers)
         else:

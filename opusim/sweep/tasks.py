@@ -4,7 +4,9 @@ A task is a function ``task(opu, seed)`` that returns a mapping from names to nu
 
 - ``example``: vectors such as it shows, an array or a function of the seed, for ``exposure.mean_level``;
 - ``linear``: True if it uses the linear transform rather than counts;
+- ``outputs``: the `n_components` where none is given;
 - ``check(device, n_components)``: raises a ValueError for a device that it cannot use;
+- ``check_sweep(axes, settings)``: raises a ValueError if what is varied has no effect (`opusim.sweep.points` has both);
 - ``describe()``: returns a dict of what makes it the task that it is. By default the fields of a dataclass, or the name
   of a function.
 
