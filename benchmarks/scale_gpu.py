@@ -16,6 +16,7 @@ from opusim.layout import MirrorPatterns
 FEATURES, LINEAR_OUTPUTS, OUTPUTS = 1_000_000, 300_000, 2_000_000
 BATCH, STEPS = 64, 4
 HARDWARE_MS = 1.25
+MOST_APART = 1e-4  # share of pixels whose counts may differ from the CPU's, by one grey level
 
 
 def found() -> Any:
@@ -50,29 +51,36 @@ def bandwidth(torch: Any, rounds: int) -> float:
     return 20 * source.numel() * 4 / statistics.median(times)
 
 
-def least_bytes(opu: Any, n_out: int, steps: int) -> float:
-    """Bytes that one vector must move at least.
+def moved_bytes(opu: Any, n_out: int, steps: int) -> float:
+    """Bytes that one vector moves by unpruned, unfused transforms.
 
-    Every transform reads and writes its grid once an axis, and the products ride along; every frame reads the field,
-    with the reference arm that too, and writes a byte a pixel.
+    Every transform reads and writes its grid once an axis, and the products ride along. The camera reads the field
+    once for all frames of a vector, with the reference arm that too, and each frame writes a byte a pixel. Transforms
+    that leave out what is dark, or that are fused with the products, move less.
     """
     from opusim.drivers import workload as rules
 
     projector = rules.projector_of(opu, rules.workload(opu, 1), threads=1)
     passes = 2 * projector.medium.n_transforms * projector.channels
-    light = steps * n_out * (8 * projector.samples * (2 if steps > 1 else 1) + 1)
+    light = n_out * (8 * projector.samples * (2 if steps > 1 else 1) + steps)
     return passes * 16 * projector.plan.side**2 + light
 
 
 def agreement(torch: Any) -> None:
     """Counts of the GPU against the CPU's: how many pixels differ, and by how much."""
-    print("\n| outputs | vectors | pixels that differ | by at most | asked |\n| --- | --- | --- | --- | --- |")
+    print("\n| outputs | vectors | pixels that differ | by at most | asked | |\n| --- | --- | --- | --- | --- | --- |")
     for n_out, n in ((LINEAR_OUTPUTS, 16), (OUTPUTS, 4)):
         bits = np.random.default_rng(1).integers(0, 2, (n, FEATURES), dtype=np.uint8)
         on_cpu = np.asarray(fitted(n_out, "numpy").transform(bits)).astype(np.int64)
         on_gpu = fitted(n_out, "torch:cuda").transform(torch.from_numpy(bits).to("cuda"))
         apart = np.abs(on_gpu.cpu().numpy().astype(np.int64) - on_cpu)
-        print(f"| {n_out:,} | {n} | {np.mean(apart > 0):.2e} | {apart.max()} | <= 1e-4, one grey level |")
+        share = np.mean(apart > 0)
+        verdict = _verdict(share <= MOST_APART and apart.max() <= 1)
+        print(f"| {n_out:,} | {n} | {share:.2e} | {apart.max()} | <= {MOST_APART:g}, one grey level | {verdict} |")
+
+
+def _verdict(met: bool) -> str:
+    return "PASS" if met else "FAIL"
 
 
 def run(rounds: int) -> None:
@@ -110,12 +118,13 @@ def run(rounds: int) -> None:
         ("counts", f"{FEATURES:,} -> {OUTPUTS:,}, one frame a vector", plain, OUTPUTS, 1),
     )
     print(f"\nAll noise, batch of {BATCH}, seed 0, medians of {rounds} interleaved rounds\n")
-    print("| | ms a vector | share of the bandwidth limit | asked |\n| --- | --- | --- | --- |")
+    print("| | ms a vector | share of the bandwidth, unpruned and unfused | asked | |\n| --- | --- | --- | --- | --- |")
     for key, what, opu, n_out, steps in rows:
         each = [1e3 * t / BATCH for t in times[key]]
-        share = 1e3 * least_bytes(opu, n_out, steps) / rate / statistics.median(each)
+        share = 1e3 * moved_bytes(opu, n_out, steps) / rate / statistics.median(each)
         asked = f"<= {HARDWARE_MS} ms" if steps > 1 else ""
+        verdict = _verdict(statistics.median(each) <= HARDWARE_MS) if asked else ""
         print(f"| {what} | {statistics.median(each):.3f} ({min(each):.3f} - {max(each):.3f}) | {100 * share:.0f} % "
-              f"| {asked} |")  # fmt: skip
+              f"| {asked} | {verdict} |")  # fmt: skip
     print(f"Memory of the GPU at most {torch.cuda.max_memory_allocated() / 2**20:.0f} MiB by torch.")
     agreement(torch)

@@ -40,7 +40,8 @@ def place_for(X: Any, backend: str | None) -> tuple[arrays.Arrays | None, bool]:
     Raises
     ------
     TypeError, ValueError, ImportError, RuntimeError
-        From `opusim.arrays.choose`: the data lie on another device than the backend's, or that is not there.
+        From `opusim.arrays.choose`: the data lie on another device than the backend's, on one that is neither a
+        CPU nor a CUDA GPU, or that is not there.
 
     Warns
     -----
@@ -50,8 +51,8 @@ def place_for(X: Any, backend: str | None) -> tuple[arrays.Arrays | None, bool]:
     on_device = arrays.is_device_array(X)
     if backend is None or (backend in ("auto", "numpy") and not on_device):
         return None, False
-    if backend == "auto" and getattr(X.device, "type", "cuda") != "cuda":
-        return None, False  # the CPU, or a device that only torch knows
+    if backend == "auto" and getattr(X.device, "type", "cuda") == "cpu":
+        return None, False
     try:
         chosen = arrays.choose(backend, X)
     except (ImportError, RuntimeError) as error:

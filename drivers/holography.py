@@ -23,7 +23,7 @@ from .errors import NotReadyError, warn_outside
 from .lazy import LazyInput
 from .lazy_jobs import BenchRecipe, HolographicJob, Passes
 from .linear_reconstruction import anchor_on
-from .runner import Fit, ProgressBar, acquiring_batch, check_linear, context_of
+from .runner import Fit, ProgressBar, acquiring_batch, check_linear, check_result, context_of
 
 if TYPE_CHECKING:
     from .acquisition import Exposure
@@ -204,6 +204,8 @@ def run(
         If the device is closed or in online mode.
     RuntimeError
         If the input is packed, or the phase of the reference was lost.
+    MemoryError
+        If the results do not fit the memory that is free.
     """
     check_linear(fit, data, device)
     start = dt.datetime.now()
@@ -217,6 +219,7 @@ def run(
             recipe, fit, data.array.shape, exposure, n_out, passes, record, fields, complex_output
         )  # fmt: skip
         return data.shown(job, dtype, n_out * dtype.itemsize, align=step)
+    check_result(data, n_out, dtype)
     result = data.empty((n, n_out), dtype)
     with acquiring_batch(device, (min(n, step) + 2) * record.n_steps), ProgressBar(n, progress) as bar:
         for first in range(0, n, step):

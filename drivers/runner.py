@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from opusim import validation
+from opusim import arrays, memory, validation
 from opusim.layout import MirrorLayout, MirrorPatterns
 
 from . import linear_reconstruction
@@ -271,6 +271,11 @@ def run(
     -------
     ContextArray, or an array of the input's device
         (*batch_shape, n_out).
+
+    Raises
+    ------
+    MemoryError
+        If the results do not fit the memory that is free.
     """
     device.check_open()
     data.check_binary()
@@ -292,6 +297,7 @@ def run(
         with acquiring_batch(device, step) if data.is_batch else nullcontext(), ProgressBar(n, progress) as bar:
             result = _pass(fit, data, 0, n, device, exposure, n_out, bar)
     else:
+        check_result(data, n_out, device.output_dtype)
         result = data.empty((n, n_out), device.output_dtype)
         with acquiring_batch(device, step), ProgressBar(n, progress) as bar:
             for first in range(0, n, step):
@@ -323,6 +329,8 @@ def run_linear(
         If the device is closed or in online mode, or the features do not fill the mirrors.
     RuntimeError
         If the input is packed.
+    MemoryError
+        If the results do not fit the memory that is free.
     """
     check_linear(fit, data, device)
     if not fit.is_full:
@@ -339,9 +347,6 @@ def run_linear(
             f"exposure_us is {exposure.exposure_us}, at which all features together give a mean of {level_dn:.0f} grey "
             "levels: many pixels saturate in the frames that the linear transform needs, and its result is wrong there."
         )
-    decoder = linear_reconstruction.Decoder(
-        n, n_out, n_features, device.black_level_dn, level_dn, result=data.empty((n, n_out), np.float32)
-    )
     # Whole blocks at a time: their frames hold the anchors that they need.
     frame_bytes = max(n_features, n_out * device.output_dtype.itemsize)
     per_block = linear_reconstruction.frames_needed(linear_reconstruction.BLOCK)
@@ -354,6 +359,10 @@ def run_linear(
             recipe, fit, data.array.shape, exposure, n_out, passes, device.black_level_dn, level_dn
         )  # fmt: skip
         return data.shown(job, np.dtype(np.float32), n_out * (2 * device.output_dtype.itemsize + 4))
+    check_result(data, n_out, np.dtype(np.float32))
+    decoder = linear_reconstruction.Decoder(
+        n, n_out, n_features, device.black_level_dn, level_dn, result=data.empty((n, n_out), np.float32)
+    )
     total = linear_reconstruction.frames_needed(n)
     with acquiring_batch(device, min(total, step)), ProgressBar(total, progress) as bar:
         for first in range(0, n, step):
@@ -382,6 +391,12 @@ def check_linear(fit: Fit, data: UserInput, device: OpuDevice) -> None:
         raise NotReadyError("The device is in online mode, but the linear transform takes several frames a vector.")
     if data.traits.packed:
         raise RuntimeError("X is packed, but the linear transform takes bits that are not: use numpy.unpackbits.")
+
+
+def check_result(data: UserInput, n_out: int, dtype: np.dtype[Any]) -> None:
+    """Raise a MemoryError, before any frame is taken, if the results of a batch do not fit where they are to lie."""
+    home = arrays.of(data.empty((0, n_out), dtype))
+    memory.check_result(data.n_samples, n_out, dtype.itemsize, home)
 
 
 def context_of(fit: Fit, exposure: Exposure, start: dt.datetime) -> Context:

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import re
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,6 +112,25 @@ class Arrays:
             return x.view(self.dtype(np.complex64))
         return importlib.import_module("torch").view_as_complex(x.reshape(*x.shape[:-1], -1, 2))
 
+    def matmul(self, a: Any, b: Any) -> Any:
+        """Return the product of two matrices in their own precision.
+
+        What the user has set for training does not reach it: torch's autocast, and its float32 products in bfloat16 or
+        TF32, whose rounding would change counts.
+        """
+        if self.name != "torch":
+            return a @ b
+        torch = importlib.import_module("torch")
+        with torch.autocast("cuda" if self.is_gpu else "cpu", enabled=False), _full_precision(torch):
+            return a @ b
+
+    def current(self) -> AbstractContextManager[Any]:
+        """Return a context in which this GPU is the current one of CuPy, which computes on no other."""
+        if self.name != "cupy":
+            return nullcontext()
+        device: AbstractContextManager[Any] = importlib.import_module("cupy").cuda.Device(self.index)
+        return device
+
     def fft(self, x: Any, axis: int, workers: int | None = None, norm: str = "ortho") -> Any:
         """Fourier transform along one axis; `x` may be overwritten.
 
@@ -153,6 +176,48 @@ class Arrays:
 
 
 NUMPY = Arrays("numpy", "cpu")
+
+# The settings belong to the process: the first thread puts them away, the last one puts them back.
+_precision_lock = threading.Lock()
+_precision_users = 0
+_precision_before: list[tuple[Any, str]] = []
+
+
+@contextmanager
+def _full_precision(torch: Any) -> Iterator[None]:
+    """Let torch compute products of float32 in float32; for several threads at a time."""
+    global _precision_users
+    with _precision_lock:
+        if not _precision_users:
+            _precision_before[:] = _set_full_precision(torch)
+        _precision_users += 1
+    try:
+        yield
+    finally:
+        with _precision_lock:
+            _precision_users -= 1
+            if not _precision_users:
+                for setter, value in _precision_before:
+                    setter(value)
+                _precision_before.clear()
+
+
+def _set_full_precision(torch: Any) -> list[tuple[Any, str]]:
+    """Set what is not at full precision, and return how it is put back."""
+    try:
+        before = torch.get_float32_matmul_precision()
+    except RuntimeError:  # set by the newer names, which the older one then refuses to read
+        changed = []
+        for backend in (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul):
+            value = backend.fp32_precision
+            if value not in ("none", "ieee"):
+                backend.fp32_precision = "ieee"
+                changed.append((lambda given, backend=backend: setattr(backend, "fp32_precision", given), value))
+        return changed
+    if before == "highest":
+        return []
+    torch.set_float32_matmul_precision("highest")
+    return [(torch.set_float32_matmul_precision, before)]
 
 
 def is_device_array(value: Any) -> bool:
@@ -211,8 +276,9 @@ def choose(backend: str = "auto", data: Any = None) -> Arrays:
     """
     if not isinstance(backend, str):
         raise TypeError(f"backend is {backend!r} ({type(backend).__name__}), but it must be {BACKENDS}.")
-    if backend not in _NAMES and not re.fullmatch(r"torch:cuda:\d+", backend):
-        near = difflib.get_close_matches(backend.lower(), _NAMES, 1)
+    if backend not in _NAMES and not re.fullmatch(r"torch:cuda:[0-9]+", backend):
+        gpu = re.fullmatch(r"(?:cuda|gpu)(:[0-9]+)?", backend.lower())
+        near = [f"torch:cuda{gpu[1] or ''}"] if gpu else difflib.get_close_matches(backend.lower(), _NAMES, 1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"backend is {backend!r}, but it must be {BACKENDS}.{hint}")
     given = of(data)
@@ -286,6 +352,12 @@ def _check_gpu(arrays: Arrays, backend: str) -> None:
         raise RuntimeError(
             f"backend is {backend!r}, which asks for {arrays.device}, but there {'is' if n == 1 else 'are'} {n} GPU"
             f"{'' if n == 1 else 's'} here: the highest number is {n - 1}."
+        )
+    if importlib.util.find_spec("numba_cuda") is None:
+        # numba's own target for CUDA, which it replaces, cannot compile the camera.
+        raise ImportError(
+            f"backend is {backend!r}, but the package 'numba-cuda' is not installed, which compiles the camera for the "
+            "GPU: pip install 'opusim[gpu]'."
         )
     cuda = _load("numba.cuda", backend, "gpu")
     if not cuda.is_available():

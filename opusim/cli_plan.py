@@ -14,6 +14,7 @@ from .cli import DeviceOption, SeedOption, _joules, _load_device, _table, comman
 
 if TYPE_CHECKING:
     from .config import Device
+    from .projector import Projector
     from .scale import ScalePlan, Workload
     from .scale_rates import Rates
 
@@ -136,8 +137,21 @@ def _rates(opu: Any, projector: Any, work: Workload, threads: int, anew: bool) -
         finish = rules.finisher(opu, work)
         found = measure_rates(projector, calls, steps=work.steps, reference=reference, finish=finish)
         for key, rates in zip(keys, found, strict=True):
-            store.save(key, rates)
+            if _is_whole(rates, projector, work):
+                store.save(key, rates)
     return found[0], found[-1]
+
+
+def _is_whole(rates: Rates, projector: Projector, work: Workload) -> bool:
+    """Whether no rate is 0 that the time hangs on: one that was lost in the noise is measured anew next time."""
+    needed = [rates.frame_s_per_pixel]
+    if projector.plan.way == "matrix":
+        needed.append(rates.sum_s)
+    if projector.grid is not None:
+        needed += [rates.transform_s_per_point, rates.layer_s_per_point]
+    if work.steps > 1:
+        needed.append(rates.step_s_per_pixel)
+    return all(rate > 0 for rate in needed)
 
 
 def _check_counts(model: Device, n_features: int, n_components: int) -> None:
@@ -179,10 +193,16 @@ def _too_much(case: _Case, needed: int, limit: int, budget: int | None) -> str:
         if need(components=components, threads=1) <= limit:
             one = "" if case.threads == 1 else " with --threads 1"
             hints.append(f"--components {components}{one}")
-    fits = f" {' or '.join(hints)} would fit." if hints else ""
+    if hints:
+        fits = f"{' or '.join(hints)} would fit."
+    else:
+        least, kept_small = need(threads=1), need(threads=1, budget=smaller)
+        settings = [f"--worker-memory {-(-min(least, kept_small) // 2**20)}MiB"]
+        settings += ["--threads 1"] * (case.threads > 1) + ["--memory-budget 256MiB"] * (kept_small < least)
+        fits = f"The least that does is {' '.join(settings)}."
     return (
         f"{case.n_features} features and {case.n_components} components take {text(needed)} on a worker of "
-        f"{case.threads} thread{'s' * (case.threads > 1)}, but it has {text(limit)}.{fits}"
+        f"{case.threads} thread{'s' * (case.threads > 1)}, but it has {text(limit)}. {fits}"
     )
 
 
@@ -278,10 +298,9 @@ def _tables(result: ScalePlan, model: Device, linear: bool) -> list[Any]:
 def _told(result: ScalePlan, rates: tuple[Rates, Rates]) -> str:
     lines = []
     if result.work.n_tasks < result.workers * result.threads:
-        lines.append(
-            f"There are only {result.work.n_tasks} tasks for {result.workers * result.threads} threads: more workers "
-            "gain nothing."
-        )
+        n = result.work.n_tasks
+        tasks = "is only 1 task" if n == 1 else f"are only {n} tasks"
+        lines.append(f"There {tasks} for {result.workers * result.threads} threads: more workers gain nothing.")
     if result.work.fit_patterns:
         lines.append("The calibration of the reference arm is not in these times; it is kept once it is made.")
     if rates[0].measured:

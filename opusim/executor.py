@@ -129,9 +129,11 @@ def counts(
     """Fill `out` with the counts of a batch; arguments as for `Projector.counts`."""
     if projector.plan.way == "matrix" and projector.layout is not None and projector.samples <= MAX_SAMPLES:
         by_matrix = _by_sums if projector.arrays == NUMPY else _by_product
-        by_matrix(projector, bits, shots, out, progress)
+        way = by_matrix
     else:
-        _by_fields(projector, bits, shots, out, progress)
+        way = _by_fields
+    with projector.arrays.current():
+        way(projector, bits, shots, out, progress)
 
 
 def _by_fields(
@@ -189,7 +191,7 @@ def _by_product(
             for first in range(0, len(pixels), width):
                 last = min(len(pixels), first + width)
                 wide = slice(2 * samples * first, 2 * samples * last)
-                fields = arrays.complexes(weights @ matrix[:, wide] + constant[wide])
+                fields = arrays.complexes(arrays.matmul(weights, matrix[:, wide]) + constant[wide])
                 own = slice(pixels.start + first, pixels.start + last)
                 rows = slice(v.start * steps, v.stop * steps)
                 with _target(arrays, out, rows, own) as target:

@@ -15,11 +15,14 @@ _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 def available_bytes(arrays: Arrays = NUMPY) -> float:
     """Return the bytes that may still be taken on a device; inf if the system does not say."""
     if arrays.name == "torch" and arrays.is_gpu:
-        return float(importlib.import_module("torch").cuda.mem_get_info(arrays.device)[0])
+        cuda = importlib.import_module("torch").cuda
+        # What torch has taken and does not use, it gives out again.
+        cached = cuda.memory_reserved(arrays.device) - cuda.memory_allocated(arrays.device)
+        return float(cuda.mem_get_info(arrays.device)[0] + cached)
     if arrays.is_gpu:
         cupy = importlib.import_module("cupy")
         with cupy.cuda.Device(arrays.index):
-            return float(cupy.cuda.runtime.memGetInfo()[0])
+            return float(cupy.cuda.runtime.memGetInfo()[0] + cupy.get_default_memory_pool().free_bytes())
     known = []
     try:
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
@@ -82,3 +85,22 @@ def check(what: str, needed: float, remedy: str, arrays: Arrays = NUMPY) -> None
     if needed > there:
         where = f"the GPU {arrays.device}" if arrays.is_gpu else "this machine"
         raise MemoryError(f"{what} needs {text(needed)}, but {where} has {text(there)} to spare: {remedy}")
+
+
+def check_result(n: int, n_out: int, itemsize: int, arrays: Arrays = NUMPY) -> None:
+    """Raise a MemoryError that says how many vectors fit at a time, if the results of a batch do not.
+
+    Parameters
+    ----------
+    n, n_out : int
+        Vectors, and outputs of each.
+    itemsize : int
+        Bytes of an output.
+    arrays : Arrays
+        Where the results are to lie.
+    """
+    each = n_out * itemsize
+    # A quarter is left for what shows the vectors.
+    fit = min(n - 1, int(0.75 * available_bytes(arrays) // each)) if n * each > available_bytes(arrays) else n
+    remedy = f"pass at most {fit} at a time, or a Dask array." if fit > 0 else "use fewer components, or free memory."
+    check(f"The result of {n} vectors of {n_out} outputs", n * each, remedy, arrays)

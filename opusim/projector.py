@@ -22,7 +22,8 @@ from opusim.sources import MacroSource, MirrorSource
 # `_LARGE` modes, where a grid costs seconds, twice as many must do, as for the whole mirror array.
 _SPARE_MODES, _SPARE_MODES_LARGE, _LARGE = 4, 2, 1 << 16
 _STACK_BYTES = 8 << 20  # fields that go through the layer at a time
-_STACK_BYTES_GPU = 1 << 30
+_STACK_BYTES_GPU = 1 << 30  # at most
+_STACK_COPIES = 4  # of the stack, while it goes through a layer
 _MODES = 2048  # modes, and outputs, of a tile of entries
 _MIN_SIDE = 64  # smaller grids are no crowd of modes
 
@@ -111,6 +112,7 @@ class Projector:
         )
         self.film = executor.Film(camera, seed, self.samples, arrays, self.threads)
         self._lock = threading.RLock()
+        self._stack: int | None = None
         self._operators: tuple[int, list[Any]] | None = None
         self._matrix: tuple[int, Any, Any] | None = None
 
@@ -148,10 +150,11 @@ class Projector:
 
     def prepare(self, state: int) -> None:
         """Make what is kept for a state of the drift: the matrix, or the layer on its grid."""
-        if self.plan.keeps_matrix:
-            self.matrix(state)
-        elif self.plan.way == "waves":
-            self.operators(state)
+        with self.arrays.current():
+            if self.plan.keeps_matrix:
+                self.matrix(state)
+            elif self.plan.way == "waves":
+                self.operators(state)
 
     # ---------------------------------------------------------------- fields
 
@@ -176,9 +179,7 @@ class Projector:
         side = self.grid.side
         memory.check(
             f"The layer on a grid of {side} x {side} modes",
-            memory.layer_bytes(
-                side, self.medium.n_screens, self.channels, ballistic=bool(self.medium.ballistic_fraction)
-            ),
+            self._layer_bytes() + (_STACK_COPIES * 8 * side**2 * (self.stack() - 1) if self.arrays.is_gpu else 0),
             "use fewer components, a smaller camera or fewer mirrors, or free memory.",
             self.arrays,
         )  # fmt: skip
@@ -224,7 +225,8 @@ class Projector:
         result = self.arrays.empty((len(bits), self.region.n_pixels, self.samples), np.complex64)
         if self.plan.way == "matrix":
             for pixels, matrix, constant in self.matrix_tiles(state):
-                tile = self.arrays.xp.astype(self.arrays.bring(bits), matrix.dtype) @ matrix + constant
+                weights = self.arrays.xp.astype(self.arrays.bring(bits), matrix.dtype)
+                tile = self.arrays.matmul(weights, matrix) + constant
                 part = self.arrays.complexes(tile).reshape(len(bits), len(pixels), self.samples)
                 result[:, pixels.start : pixels.stop] = part
             return result
@@ -246,10 +248,22 @@ class Projector:
         return result
 
     def stack(self) -> int:
-        """How many grids go through the layer at a time."""
+        """How many grids go through the layer at a time; on a GPU as its memory is when that is first asked."""
         assert self.grid is not None
-        size = _STACK_BYTES_GPU if self.arrays.is_gpu else _STACK_BYTES
-        return max(1, min(64, size // (8 * self.grid.side**2)))
+        with self._lock:
+            if self._stack is None:
+                size: float = _STACK_BYTES
+                if self.arrays.is_gpu:
+                    layer = 0 if self._operators else self._layer_bytes()
+                    free = memory.available_bytes(self.arrays) - layer
+                    size = min(_STACK_BYTES_GPU, free / (_STACK_COPIES + 1))
+                self._stack = max(1, min(64, int(size // (8 * self.grid.side**2))))
+            return self._stack
+
+    def _layer_bytes(self) -> int:
+        assert self.grid is not None
+        ballistic = bool(self.medium.ballistic_fraction)
+        return memory.layer_bytes(self.grid.side, self.medium.n_screens, self.channels, ballistic=ballistic)
 
     # ---------------------------------------------------------------- the matrix
 

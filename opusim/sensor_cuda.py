@@ -1,15 +1,20 @@
 """The camera on a CUDA GPU: fields in the GPU's memory become counts there.
 
 The law of a pixel is that of the CPU, function for function (`opusim.sensor_kernels`): numba compiles the same code for
-the GPU, where a thread takes one pixel of one pattern and all its phase steps. Multiply-adds are fused where the CPU's
-are, square roots and quotients are rounded to the nearest on both, and the noise is addressed by seed, frame and pixel.
-So the same light gives the same counts; what is left between the two is the rounding of the light itself.
+the GPU, where a thread takes one pixel of one pattern and all its phase steps. Square roots and quotients are rounded
+to the nearest on both, and the noise is addressed by seed, frame and pixel. The GPU's compiler (NVVM) fuses more
+multiply-adds than the CPU's does, so that last bits may differ there as they do in the light itself: within the
+tolerance between backends, one pixel in 10^4 by one grey level.
 Imported where a GPU is used: numba's CUDA target comes with it.
 """
 
 from __future__ import annotations
 
 import importlib
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -23,6 +28,8 @@ THREADS = 256
 """Threads of a block."""
 
 _MAX_BLOCKS_Y = 65535
+_FEW_BLOCKS = 128  # below that numba warns
+_quiet_lock = threading.Lock()
 
 
 @cuda.jit
@@ -70,7 +77,10 @@ def develop_fields(
         light, wave, turn, level, response, dark, offset, place, number, electronics, counts = (
             cuda.as_cuda_array(array, sync=False) for array in given
         )
-        develop[launch(len(out) // steps, out.shape[1]), (THREADS, 1), stream](
+        blocks = launch(len(out) // steps, out.shape[1])
+        with _no_word_of_few_blocks(blocks):
+            kernel = develop[blocks, (THREADS, 1), stream]
+        kernel(
             light, samples, steps, wave, turn, incoherent, level, response, dark, offset, place, number, key0, key1,
             electronics, counts,
         )  # fmt: skip
@@ -79,6 +89,17 @@ def develop_fields(
 def launch(n: int, n_pixels: int) -> tuple[int, int]:
     """Return the blocks along pixels and along patterns, for `THREADS` threads a block."""
     return -(-n_pixels // THREADS), min(n, _MAX_BLOCKS_Y)
+
+
+@contextmanager
+def _no_word_of_few_blocks(blocks: tuple[int, int]) -> Iterator[None]:
+    """Keep back numba's warning of a launch of few blocks: that a batch is small is no fault of the user's."""
+    if blocks[0] * blocks[1] >= _FEW_BLOCKS:
+        yield
+        return
+    with _quiet_lock, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*under-utilization")
+        yield
 
 
 def _stream(arrays: Arrays) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -52,7 +53,10 @@ def test_a_tensor_on_a_strange_device_is_refused():
         ("Torch", ValueError, "Did you mean 'torch'"),
         ("jax", ValueError, "backend is 'jax'"),
         ("torch:cuda:", ValueError, "backend is 'torch:cuda:'"),
-        ("cuda:0", ValueError, "backend is 'cuda:0'"),
+        ("cuda:0", ValueError, "backend is 'cuda:0'.*Did you mean 'torch:cuda:0'"),
+        ("cuda", ValueError, "Did you mean 'torch:cuda'"),
+        ("GPU", ValueError, "Did you mean 'torch:cuda'"),
+        ("torch:cuda:\u0663", ValueError, "backend is 'torch:cuda:"),  # a digit, but none of ours
         (None, TypeError, r"backend is None \(NoneType\)"),
     ],
 )
@@ -81,6 +85,15 @@ def test_a_gpu_that_is_not_there(backend):
         return
     with pytest.raises(RuntimeError, match=f"backend is '{backend}'.*(no CUDA GPU here|the highest number)"):
         arrays.choose(backend)
+
+
+def test_numbas_own_target_for_cuda_is_not_enough(monkeypatch):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    without(monkeypatch, "numba_cuda")
+    with pytest.raises(ImportError, match=r"backend is 'torch:cuda:0', but the package 'numba-cuda'.*opusim\[gpu\]"):
+        arrays.choose("torch:cuda:0")
 
 
 class TensorElsewhere:
@@ -142,3 +155,58 @@ def test_arrays_go_there_and_come_back(library):
     fixed.setflags(write=False)
     np.testing.assert_array_equal(library.to_host(library.from_host(fixed)), fixed)
     library.wait()
+
+
+# ---------------------------------------------------------------- products, whatever torch is set to
+
+
+def product_error() -> float:
+    """Largest error of a product of float32 by `matmul`, over the rms, against one in double precision."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    a, b = (np.random.default_rng(i).standard_normal((200, 200)).astype(np.float32) for i in (1, 2))
+    exact = a.astype(np.float64) @ b
+    found = Arrays("torch", "cpu").matmul(torch.from_numpy(a), torch.from_numpy(b))
+    assert found.dtype == torch.float32
+    return float(np.abs(found.numpy() - exact).max() / exact.std())
+
+
+@pytest.fixture
+def precision():
+    """torch's settings, put back at the end."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    yield torch
+    torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "float16"])
+def test_products_are_not_cast_by_autocast(precision, kind):
+    with precision.autocast("cpu", dtype=getattr(precision, kind)):
+        assert product_error() < 1e-5
+        assert precision.is_autocast_enabled("cpu")
+
+
+@pytest.mark.parametrize("setting", ["highest", "high", "medium"])
+def test_products_have_full_precision_and_the_setting_stays(precision, setting):
+    precision.set_float32_matmul_precision(setting)
+    assert product_error() < 1e-5
+    assert precision.get_float32_matmul_precision() == setting
+
+
+def test_products_have_full_precision_by_the_newer_names(precision):
+    part = precision.backends.mkldnn.matmul if hasattr(precision.backends.mkldnn, "matmul") else None
+    if part is None:
+        pytest.skip("this torch has only the older names")
+    part.fp32_precision = "bf16"
+    assert product_error() < 1e-5
+    assert part.fp32_precision == "bf16"
+
+
+def test_the_setting_stays_after_an_error_and_among_threads(precision):
+    precision.set_float32_matmul_precision("medium")
+    with pytest.raises(RuntimeError):
+        Arrays("torch", "cpu").matmul(precision.zeros(2, 3), precision.zeros(2, 3))
+    assert precision.get_float32_matmul_precision() == "medium"
+    with ThreadPoolExecutor(8) as pool:
+        errors = list(pool.map(lambda _: product_error(), range(80)))
+    assert max(errors) < 1e-5
+    assert precision.get_float32_matmul_precision() == "medium"

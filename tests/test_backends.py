@@ -326,3 +326,47 @@ def test_a_layer_takes_no_more_than_it_is_reckoned_to():
     side = projector.grid.side
     reckoned = memory.layer_bytes(side, 3, 1, ballistic=True)
     assert kept == 5 * 8 * side**2 and kept + 2 * 8 * side**2 <= reckoned <= 2 * kept
+
+
+def test_results_that_do_not_fit_name_how_many_vectors_do(monkeypatch):
+    """Room for four vectors' results, of which a quarter is left."""
+    monkeypatch.setattr(memory, "available_bytes", lambda arrays=arrays.NUMPY: 4 * 4000.0)
+    memory.check_result(4, 1000, 4)
+    words = r"result of 5 vectors of 1000 outputs needs 19.5 KiB, but this machine.*pass at most 3 at a time.*Dask"
+    with pytest.raises(MemoryError, match=words):
+        memory.check_result(5, 1000, 4)
+    with pytest.raises(MemoryError, match=r"use fewer components"):
+        memory.check_result(2, 10000, 4)
+
+
+@pytest.mark.parametrize("free", [3e9, 1e8, 1e6])
+def test_a_stack_on_a_gpu_leaves_room_for_its_copies(monkeypatch, free):
+    monkeypatch.setattr(memory, "available_bytes", lambda arrays=arrays.NUMPY: free)
+    place = arrays.Arrays("torch", "cuda:0")
+    projector = Projector(
+        small(), 1, MirrorLayout.lined(SHAPE, N), Region(2, 3, 30, 20, 590, 90), execution="waves", arrays=place
+    )  # fmt: skip
+    grid, layer = 8 * projector.grid.side**2, projector._layer_bytes()
+    assert 1 <= projector.stack() <= 64
+    assert projector.stack() == 1 or layer + 5 * projector.stack() * grid <= free
+    monkeypatch.setattr(memory, "available_bytes", lambda arrays=arrays.NUMPY: 1e9)
+    first = projector.stack()
+    assert projector.stack() == first  # of one size for all batches
+    monkeypatch.setattr(memory, "available_bytes", lambda arrays=arrays.NUMPY: layer + 4.0 * (first - 1) * grid - 1)
+    with pytest.raises(MemoryError, match="layer on a grid of"):
+        projector.operators(0)
+
+
+@pytest.mark.parametrize("execution", ["waves", "matrix"])
+@pytest.mark.parametrize("how", ["autocast", "medium"])
+def test_counts_do_not_depend_on_torchs_settings(execution, how):
+    device, layout = small(), MirrorLayout.lined(SHAPE, N)
+    expected = counts(OpticalBench(device, 4, execution=execution), layout, bits_of(10))
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium" if how == "medium" else before)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=how == "autocast"):
+            found = counts(OpticalBench(device, 4, execution=execution, backend="torch:cpu"), layout, bits_of(10))
+    finally:
+        torch.set_float32_matmul_precision(before)
+    agree(found, expected, device)

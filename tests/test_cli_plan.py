@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,7 +111,9 @@ def test_linear_by_holography_and_by_intensities(tmp_path):
 
 def test_more_threads_than_tasks_is_told():
     text = invoke(*SMALL, "--no-measure", "--workers", 50, "--threads", 1).stdout
-    assert re.search(r"There are only \d+ tasks for 50 threads", text)
+    assert "There is only 1 task for 50 threads" in text
+    text = invoke(*SMALL[:4], "--vectors", 100_000, "--no-measure", "--workers", 5000, "--threads", 1).stdout
+    assert re.search(r"There are only \d+ tasks for 5000 threads", text)
 
 
 # ---------------------------------------------------------------- rates
@@ -204,9 +207,37 @@ def test_too_little_memory_says_how_much_and_a_setting_that_fits(size, limit):
     assert got["memory"]["total"] <= _bytes("limit", limit)
 
 
-def test_nothing_fits_and_that_is_all_it_says():
-    sentence = refused(*SMALL, "--no-measure", "--worker-memory", "1MiB")
-    assert "would fit" not in sentence and "1 MiB" in sentence
+@pytest.mark.parametrize(
+    "size",
+    [SMALL, (*SMALL, "--threads", 1), ("--features", "1e6", "--components", "2e6", "--threads", 2),
+     ("--features", 784, "--components", "1e5", "--threads", 2, "--memory-budget", "4GiB")],
+)  # fmt: skip
+def test_nothing_fits_and_it_says_the_least_that_does(size):
+    sentence = refused(*size, "--no-measure", "--worker-memory", "300MiB")
+    hint = re.search(r"has 300 MiB\. The least that does is (--worker-memory (\d+)MiB.*)\.$", sentence)
+    assert "would fit" not in sentence and hint is not None
+    got = planned(*size, *hint[1].split(), "--no-measure")
+    assert int(hint[2]) - 1 <= got["memory"]["total"] / 2**20 <= int(hint[2])
+
+
+@pytest.mark.parametrize("lost", ["frame_s_per_pixel", "transform_s_per_point", "layer_s_per_point"])
+def test_a_rate_of_nothing_is_not_kept(monkeypatch, cache, lost):
+    from opusim import scale_rates
+
+    real = scale_rates.planner_rates
+    whole = []
+
+    def measured(projector, calls, **options):
+        rates = [replace(real(projector, *call), measured=True) for call in calls]
+        return rates if whole else [replace(one, **{lost: 0.0}) for one in rates]
+
+    monkeypatch.setattr(scale_rates, "measure", measured)
+    size = ("--features", "1e5", "--components", "1e5", "--vectors", 1000, "--threads", 1)
+    planned(*size)
+    assert not cache.exists()
+    whole.append(True)
+    planned(*size)
+    assert cache.exists()
 
 
 def test_unknown_device():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from textwrap import dedent
 
 import numba
@@ -66,6 +67,23 @@ def test_a_launch_covers_every_pixel_and_pattern():
     for n, n_pixels in ((1, 1), (3, 256), (70_000, 257)):
         across, down = sensor_cuda.launch(n, n_pixels)
         assert across * sensor_cuda.THREADS >= n_pixels and 1 <= down <= 65535  # the kernel strides over the rest
+
+
+def test_a_launch_of_few_blocks_says_nothing():
+    pytest.importorskip("numba.cuda", reason="numba.cuda is not here")
+    from opusim import sensor_cuda
+
+    def said(blocks: tuple[int, int]) -> int:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            with sensor_cuda._no_word_of_few_blocks(blocks):
+                warnings.warn(
+                    "Grid size 4 will likely result in GPU under-utilization due to low occupancy.", stacklevel=1
+                )
+                warnings.warn("something else", stacklevel=1)
+        return len(caught)
+
+    assert said((2, 2)) == 1 and said((128, 1)) == 2
 
 
 def test_kernel_of_the_gpu_gives_the_cpus_counts_in_numbas_simulator():

@@ -363,3 +363,35 @@ def test_auto_goes_by_the_cpu_where_the_camera_cannot_be_compiled(monkeypatch):
         device_input.place_for(x, "torch")
     # A device that only torch knows is none of a backend's business.
     assert device_input.place_for(SimpleNamespace(device=SimpleNamespace(type="mps")), "auto") == (None, False)
+
+
+# ---------------------------------------------------------------- what does not fit, and what lies elsewhere
+
+
+@pytest.mark.parametrize("way", ["counts", "intensities", "holography"])
+@pytest.mark.parametrize("backend_here", ["numpy", "torch:cpu"])
+def test_results_that_do_not_fit_are_refused_before_a_frame(monkeypatch, way, backend_here):
+    from opusim import memory
+    from opusim.drivers import runner
+
+    place = arrays.choose(backend_here)
+    x = place.from_host(bits(50, N))
+    mode = "intensity" if way == "intensities" else "auto"
+    with OPU(M, backend=backend_here, linear_mode=mode, disable_pbar=True) as opu:
+        opu.fit1d(n_features=N)
+        if way == "holography":
+            opu.calibrate(store=False)
+        call = opu.transform if way == "counts" else opu.linear_transform
+        monkeypatch.setattr(runner, "_PASS_BYTES", 8 * M)
+        call(x[:2])
+        frames = opu.device.bench.clock.frames
+        each = M * (1 if way == "counts" else 4)
+        monkeypatch.setattr(memory, "available_bytes", lambda arrays=arrays.NUMPY: 40.0 * each)
+        with pytest.raises(MemoryError, match="result of 50 vectors of 3000 outputs.*pass at most 30 at a time.*Dask"):
+            call(x)
+        assert opu.device.bench.clock.frames == frames
+
+
+def test_a_tensor_on_a_strange_device_is_refused():
+    with OPU(M) as opu, pytest.raises(ValueError, match="lies on the device 'meta'.*CPU or on a CUDA GPU"):
+        opu.fit1d(torch.zeros(3, N, device="meta", dtype=torch.uint8))
