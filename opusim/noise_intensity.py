@@ -1,7 +1,8 @@
 """Closed forms of the error of an output in intensity mode.
 
 With mu the mean signal in electrons, C the contrast of the speckle (C^2 = 1 / modes), K the gain in DN per electron,
-f the share of mirrors on and eps^2 the leakage of one that is off, the parts are, as long as nothing is clipped:
+f the share of mirrors on and eps^2 the leakage of one that is off, the parts are, as long as nothing is clipped and
+noise spans a grey level:
 
 =================  =====================================  ==============================================================
 source             part                                   from
@@ -19,9 +20,14 @@ pixel integration  M - 1                                  a point's intensity co
                                                           1 / sqrt(M) (`theory.pixel_modes`)
 =================  =====================================  ==============================================================
 
-Full well and the ends of the scale are put in by the moments of a clipped normal law, averaged over the gamma law of
-speckle: noise of a clipped level is lost, and the clipped part is an error. That part alone is, for C = 1 and a limit
-of F electrons, 2 mu^2 exp(-F / mu), less what the best line takes off.
+What the camera makes of a level is put in by the moments of a normal law that is clipped by the full well and the ends
+of the scale and rounded, averaged over the gamma law of speckle: noise of a clipped level is lost, and the clipped part
+is an error. That part alone is, for C = 1 and a limit of F electrons, 2 mu^2 exp(-F / mu), less what the best line
+takes off. Where noise is narrower than a step rounding is taken count by count (`noise_rounding`), so that few bits and
+little light are no exception: then it is not 1/12 DN^2, and depends on where the black level lies between two counts.
+
+Limits of validity: noise is taken as normal, which a gain of more than a count or so per electron and a signal of a few
+electrons are not. An error above 10 (`noise_sources.LARGEST_ERROR`) has no meaning beyond "nothing is left".
 """
 
 from __future__ import annotations
@@ -33,6 +39,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from .noise_rounding import clipped_moments, rounded_moments
 from .noise_sources import WorkingPoint, parts_of
 from .theory import pixel_modes, speckle_contrast
 
@@ -75,35 +82,37 @@ def _camera_error(point: WorkingPoint, leaked: float, off: Collection[str]) -> f
     mean_e = point.electrons_per_intensity * point.share_on * device.dmd.n_mirrors * (1 + leaked)
     contrast = speckle_contrast(camera.pixel_over_grain, camera.polarised)
     signal, weight = _speckle(mean_e, contrast)
+    bounded = "saturation" not in off
 
     def on(source: str, value: float) -> float:
         return 0.0 if source in off else value
 
-    dark_e = on("dark current", point.dark_e)
+    # Two kinds of pixels: ordinary ones and hot ones.
+    hot = on("dark current", camera.hot_pixel_fraction)
+    dark_e = np.full_like(signal, on("dark current", camera.dark_current_e_per_s * point.exposure_s))
+    if hot:
+        dark_e = np.concatenate([dark_e, np.full_like(signal, camera.hot_pixel_dark_e_per_s * point.exposure_s)])
+        signal, weight = np.tile(signal, 2), np.concatenate([(1 - hot) * weight, hot * weight])
+
     level = signal + dark_e
-    variance = level if camera.shot_noise and "shot noise" not in off else np.zeros_like(level)
     factor = on("PRNU", camera.prnu) ** 2 + on("laser power", laser.power_noise) ** 2
-    variance = variance + factor * signal**2 + on("dark current", _hot_variance_e2(point))
-    bounded = "saturation" not in off
-    well = camera.full_well_e if bounded else math.inf
-    level, variance, _ = _clipped(level, variance, -math.inf, well)
+    variance = factor * signal**2
+    if camera.shot_noise and "shot noise" not in off:
+        variance = variance + level
+    level, variance, _ = clipped_moments(level, variance, -math.inf, camera.full_well_e if bounded else math.inf)
     variance = variance + on("read noise", camera.read_noise_e) ** 2 + on("DSNU", camera.dsnu_e) ** 2
     if camera.quantise:
-        gain, black = camera.gain_dn_per_e, camera.black_level_dn
-        low, high = (-black / gain, (camera.full_scale_dn - black) / gain) if bounded else (-math.inf, math.inf)
-        level, variance, inside = _clipped(level, variance, low, high)
-        variance = variance + inside * on("quantisation", 1 / (12 * gain**2))
+        gain = camera.gain_dn_per_e
+        level, variance = camera.black_level_dn + gain * level, gain**2 * variance
+        low, high = (0.0, float(camera.full_scale_dn)) if bounded else (-math.inf, math.inf)
+        if "quantisation" in off:
+            level, variance, _ = clipped_moments(level, variance, low, high)
+        else:
+            level, variance = rounded_moments(level, variance, low, high)
     own = _covariance(weight, signal, signal)
     whole = _covariance(weight, level, level) + float(weight @ variance)
-    return whole * own / _covariance(weight, level, signal) ** 2 - 1
-
-
-def _hot_variance_e2(point: WorkingPoint) -> float:
-    """Variance of the dark electrons over the pixels: two kinds, with shares h and 1 - h."""
-    camera = point.device.camera
-    share = camera.hot_pixel_fraction
-    excess_e = (camera.hot_pixel_dark_e_per_s - camera.dark_current_e_per_s) * point.exposure_s
-    return share * (1 - share) * excess_e**2
+    shared = _covariance(weight, level, signal) ** 2
+    return whole * own / shared - 1 if shared > 0 else math.inf
 
 
 def _speckle(mean: float, contrast: float) -> tuple[Array, Array]:
@@ -116,22 +125,6 @@ def _speckle(mean: float, contrast: float) -> tuple[Array, Array]:
     first = -shape * np.diff(special.gammaincc(shape + 1, edges))
     weight = np.maximum(weight, 1e-300)
     return mean / shape * first / weight, weight / weight.sum()
-
-
-def _clipped(mean: Array, variance: Array, low: float, high: float) -> tuple[Array, Array, Array]:
-    """Mean, variance and probability of being inside, of a normal law that is clipped at two ends."""
-    if math.isinf(low) and math.isinf(high):
-        return mean, variance, np.ones_like(mean)
-    width = np.sqrt(np.maximum(variance, 1e-12))
-    a, b = (low - mean) / width, (high - mean) / width
-    below, above = special.ndtr(a), special.ndtr(-b)
-    inside = 1 - below - above
-    pa, pb = (np.exp(-0.5 * np.square(v)) / math.sqrt(2 * math.pi) for v in (a, b))
-    # In units of the width, from the mean; infinite ends have no weight.
-    at_a, at_b = (np.where(np.isfinite(v), v, 0.0) for v in (a, b))
-    first = at_a * below + at_b * above + pa - pb
-    second = at_a**2 * below + at_b**2 * above + inside + at_a * pa - at_b * pb
-    return mean + width * first, variance * np.maximum(second - first**2, 0.0), inside
 
 
 def _covariance(weight: Array, a: Array, b: Array) -> float:

@@ -16,9 +16,12 @@ from .noise_sources import WorkingPoint
 __all__ = [
     "BACKGROUND_BURSTS",
     "DARK_FRAMES",
+    "LEAST_REFERENCE",
     "REFERENCE_FRAMES",
     "FrameLight",
+    "clipped_share",
     "field_coherence",
+    "saturation_e",
     "step_phases_rad",
     "usual_exposure_s",
 ]
@@ -26,6 +29,8 @@ __all__ = [
 Array = NDArray[np.float64]
 # Frames from which the driver takes |R|^2 and the dark level, and bursts from which it takes the background.
 REFERENCE_FRAMES, DARK_FRAMES, BACKGROUND_BURSTS = 64, 32, 32
+# Share of the mean |R|^2 below which the driver takes a pixel as not valid.
+LEAST_REFERENCE = 0.05
 # Points of the grid on which means over speckle are taken, and from how many patterns on their sum is taken as even.
 _AMPLITUDES, _PHASES, _OTHER, _MOST_MODES = 160, 24, 6, 100
 # Share of bursts with a saturated frame at the exposure that the driver's calibration seeks.
@@ -130,16 +135,31 @@ class FrameLight:
 
 def usual_exposure_s(point: WorkingPoint) -> float:
     """Exposure in seconds at which a burst in fourteen has a saturated frame; the device's own if none ever has."""
-    device = point.device
-    camera = device.camera
-    own_s = device.operation.exposure_s
-    limit_dn = camera.black_level_dn + camera.gain_dn_per_e * camera.full_well_e
-    limit_e = (min(limit_dn, point.full_scale_dn - 0.5) - camera.black_level_dn) / camera.gain_dn_per_e
+    own_s = point.device.operation.exposure_s
+    limit_e = saturation_e(point)
     if math.isinf(limit_e):
         return own_s
-    light = FrameLight.of(point, ())
-    x, y, other, weight = light.nodes()
-    brightest = light.frames(x, y, other, step_phases_rad(point)[1]).max(axis=-1) + point.dark_e
+    brightest, weight = _brightest_e(point)
     order = brightest.argsort()
     among = np.searchsorted(weight[order].cumsum(), 1 - _CLIPPED_SHARE)
     return float(own_s * limit_e / brightest[order[among]])
+
+
+def clipped_share(point: WorkingPoint) -> float:
+    """Share of bursts with a saturated frame."""
+    brightest, weight = _brightest_e(point)
+    return float(weight @ (brightest > saturation_e(point)))
+
+
+def saturation_e(point: WorkingPoint) -> float:
+    """Electrons from which a frame is saturated."""
+    camera = point.device.camera
+    limit_dn = camera.black_level_dn + camera.gain_dn_per_e * camera.full_well_e
+    return (min(limit_dn, point.full_scale_dn - 0.5) - camera.black_level_dn) / camera.gain_dn_per_e
+
+
+def _brightest_e(point: WorkingPoint) -> tuple[Array, Array]:
+    """Electrons of the brightest frame of bursts, dark ones included, and weights of the bursts."""
+    light = FrameLight.of(point, ())
+    x, y, other, weight = light.nodes()
+    return light.frames(x, y, other, step_phases_rad(point)[1]).max(axis=-1) + point.dark_e, weight

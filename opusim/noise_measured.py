@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,8 +15,15 @@ from .bench import OpticalBench
 from .config import Device
 from .demodulation import field_of_clipped, least_squares_row
 from .layout import MirrorLayout, MirrorPatterns
-from .noise_light import BACKGROUND_BURSTS, DARK_FRAMES, REFERENCE_FRAMES, field_coherence, step_phases_rad
-from .noise_sources import ErrorBudget, WorkingPoint, sources_of, without, working_point
+from .noise_light import (
+    BACKGROUND_BURSTS,
+    DARK_FRAMES,
+    LEAST_REFERENCE,
+    REFERENCE_FRAMES,
+    field_coherence,
+    step_phases_rad,
+)
+from .noise_sources import ErrorBudget, WorkingPoint, bounded, checked_point, sources_of, without
 
 __all__ = ["measured_error_budget"]
 
@@ -24,6 +33,10 @@ _FEATURES = range(40, 81)
 _BLOCK_BYTES = 16 << 20
 # Patterns whose planes show what averaging over the pixel does.
 _PLANES = 24
+# Patterns from which the driver learns which pixels are saturated too often.
+_CLIPPED_PATTERNS = 24
+# Parts of the vectors, and of the pixels, of which each is left out once for the uncertainty.
+_GROUPS = 8
 
 
 def measured_error_budget(
@@ -63,37 +76,67 @@ def measured_error_budget(
     Raises
     ------
     TypeError, ValueError
-        If an argument is not what it may be.
+        If an argument is not what it may be, or no pixel of the region is fit for the linear mode.
+
+    Warns
+    -----
+    UserWarning
+        If the error is above 10, where it means no more than that nothing is left; if the parts are far from adding up
+        to the whole; or if a part that counts is smaller than its uncertainty.
 
     Notes
     -----
     All runs show the same patterns and have the same seed and frame numbers, hence the same noise of the sources that
     are on: what differs is the source. The target of all is the run without any.
+
+    In linear mode pixels are left out that the driver calls not valid with every source on: those whose |R|^2 was found
+    to be below a twentieth of its mean, and those where half of the bursts or more have a saturated frame. In the other
+    runs |R|^2 is taken as a twentieth of its mean where it is below, as the driver does. Far from the exposure that the
+    driver's calibration finds, few pixels are left, or none.
+
+    Uncertainties are those of a jackknife over eighths of the vectors or over eighths of the pixels, the larger of
+    both. What happens to one pixel or one vector in thousands they cannot know.
     """
-    point = working_point(device, mode, **circumstances)
+    point = checked_point(device, mode, circumstances)
     n_vectors = validation.integer("n_vectors", n_vectors, low=2)
+    if isinstance(sources, str):
+        raise TypeError(f"sources is the text {sources!r}, but it must be a list of names, as [{sources!r}].")
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress is {progress!r}, but it must be a function of (done, total), or None.")
     every = sources_of(point)
     wanted = [validation.choice("source", name, every) for name in (every if sources is None else sources)]
     wanted.sort(key=every.index)
     patterns = _patterns(point, n_vectors, seed)
     switched = [name for name in wanted if name != "pixel integration"]
-    run = _linear if point.mode == "linear" else _intensity
     all_off = tuple(name for name in every if name != "pixel integration")
-    runs: list[tuple[str, ...]] = [all_off, (), *((name,) for name in switched)]
-    found: list[float] = []
-    target = np.empty(0)
+    use = np.ones(point.roi[2] * point.roi[3], dtype=bool)
+    if point.mode == "linear":
+        use = _valid(point, patterns, seed)
+
+    def outputs(off: Collection[str]) -> np.ndarray:
+        run = _linear if point.mode == "linear" else _intensity
+        return run(point, off, patterns, seed)[:, use]
+
+    target = outputs(all_off)
+    runs: list[tuple[str, ...]] = [(), *((name,) for name in switched)]
+    found: list[_Errors] = []
     for i, off in enumerate(runs):
-        outputs = run(point, off, patterns, seed)
-        if i == 0:
-            target = outputs
-        else:
-            found.append(_error(outputs, target))
+        found.append(_errors(outputs(off), target))
         if progress is not None:
-            progress(i + 1, len(runs))
+            progress(i + 2, len(runs) + 1)
     whole, parts = found[0], dict(zip(switched, found[1:], strict=True))
     averaging = _averaging(point, patterns, seed)
-    errors = {name: averaging if name == "pixel integration" else whole - parts[name] for name in wanted}
-    return ErrorBudget(point, errors, whole + averaging, measured=True)
+    errors = {
+        name: averaging.whole if name == "pixel integration" else whole.whole - parts[name].whole for name in wanted
+    }
+    unsure = {
+        name: _spread(averaging) if name == "pixel integration" else _spread(whole, parts[name]) for name in wanted
+    }
+    budget = ErrorBudget(point, errors, whole.whole + averaging.whole, measured=True, uncertainty=unsure)
+    for note in budget.notes:
+        if sources is None or not note.startswith("The measured parts add up"):
+            warnings.warn(note, stacklevel=2)
+    return budget
 
 
 def _patterns(point: WorkingPoint, n: int, seed: int) -> MirrorPatterns:
@@ -138,6 +181,35 @@ def _intensity(point: WorkingPoint, off: Collection[str], patterns: MirrorPatter
     return result
 
 
+def _valid(point: WorkingPoint, patterns: MirrorPatterns, seed: int) -> np.ndarray:
+    """Return which pixels (n_pixels,) the driver would call valid, with every source on."""
+    bench = OpticalBench(point.device, seed)
+    n_pixels, full_scale_dn = point.roi[2] * point.roi[3], point.full_scale_dn
+    times: dict[str, Any] = {"exposure_s": point.exposure_s, "roi": point.roi, "frametime_s": point.frametime_s}
+    dark_dn = bench.expose(None, n_frames=DARK_FRAMES, **times).reshape(-1, n_pixels).mean(axis=0, dtype=np.float64)
+    all_off = MirrorPatterns(np.zeros((1, patterns.bits.shape[1]), dtype=np.uint8), patterns.layout)
+    alone = bench.transform(all_off, n_pixels=n_pixels, reference_phase_rad=np.zeros(REFERENCE_FRAMES), **times)
+    reference_dn = alone.mean(axis=0, dtype=np.float64) - dark_dn
+    bench.skip_frames(1, frametime_s=point.elapsed_s)
+    asked = step_phases_rad(point)[0]
+    clipped = np.zeros(n_pixels)
+    shown = patterns[: min(len(patterns), _CLIPPED_PATTERNS)]
+    for _, some in _blocks(shown, 12 * point.n_steps * n_pixels):
+        bursts = bench.transform(some, n_pixels=n_pixels, reference_phase_rad=asked, **times)
+        clipped += (bursts.reshape(len(some), -1, n_pixels) >= full_scale_dn).any(axis=1).sum(axis=0)
+    bright = reference_dn >= LEAST_REFERENCE * max(float(reference_dn.mean()), 1e-30)
+    valid: np.ndarray = bright & (clipped < 0.5 * len(shown))
+    if np.count_nonzero(valid) < 2:
+        why, must = f"{np.mean(~bright):.0%} have next to no reference", "longer"
+        if bright.mean() > 0.5:
+            why, must = "half of the bursts or more are saturated in the others", "shorter"
+        raise ValueError(
+            f"exposure_s is {point.exposure_s:.4g}, but fields cannot be measured with it: less than two pixels of roi "
+            f"are fit for it ({why}). It must be {must}."
+        )
+    return valid
+
+
 def _linear(point: WorkingPoint, off: Collection[str], patterns: MirrorPatterns, seed: int) -> np.ndarray:
     """Return fields (n, n_pixels) some time after the start, less the field with every feature off."""
     bench = OpticalBench(without(point.device, off), seed)
@@ -176,7 +248,8 @@ def _linear(point: WorkingPoint, off: Collection[str], patterns: MirrorPatterns,
     dark_dn = dark.mean(axis=0, dtype=np.float64).astype(np.float32)
     all_off = MirrorPatterns(np.zeros((1, patterns.bits.shape[1]), dtype=np.uint8), patterns.layout)
     alone_dn = show(all_off, np.zeros(REFERENCE_FRAMES)).mean(axis=0, dtype=np.float64) - dark_dn
-    amplitude = np.sqrt(np.maximum(alone_dn, 1e-30)).astype(np.float32)
+    floor_dn = max(LEAST_REFERENCE * float(alone_dn.mean()), 1e-30)
+    amplitude = np.sqrt(np.maximum(alone_dn, floor_dn)).astype(np.float32)
     bench.skip_frames(1, frametime_s=point.elapsed_s)
     repeated = MirrorPatterns(np.repeat(all_off.bits, BACKGROUND_BURSTS, axis=0), patterns.layout)
     background = np.zeros(n_pixels, dtype=np.complex128)
@@ -188,11 +261,11 @@ def _linear(point: WorkingPoint, off: Collection[str], patterns: MirrorPatterns,
     return result
 
 
-def _averaging(point: WorkingPoint, patterns: MirrorPatterns, seed: int) -> float:
+def _averaging(point: WorkingPoint, patterns: MirrorPatterns, seed: int) -> _Errors:
     """Error of the noise-free mean over a pixel against the points on it, from the planes of some patterns."""
     camera = point.device.camera
     if not camera.pixel_over_grain:
-        return 0.0
+        return _Errors(0.0, ())
     bench = OpticalBench(point.device, seed)
     channels = 1 if camera.polarised else 2
     means, points = [], []
@@ -201,18 +274,57 @@ def _averaging(point: WorkingPoint, patterns: MirrorPatterns, seed: int) -> floa
         field = planes.medium_field.reshape(-1, channels, planes.medium_field.shape[-1] // channels)
         # The reference meets one polarisation.
         seen = field[:, 0] if point.mode == "linear" else np.square(np.abs(field)).sum(axis=1)
-        means.append(np.broadcast_to(seen.mean(axis=-1, keepdims=True), seen.shape))
-        points.append(seen)
-    return _error(np.stack(means), np.stack(points))
+        means.append(np.broadcast_to(seen.mean(axis=-1, keepdims=True), seen.shape).reshape(-1))
+        points.append(seen.reshape(-1))
+    return _errors(np.stack(means), np.stack(points))
 
 
-def _error(outputs: np.ndarray, target: np.ndarray) -> float:
-    """1 / |r|^2 - 1 with the correlation r over all outputs, in double precision."""
-    outputs, target = outputs.reshape(len(outputs), -1), target.reshape(len(target), -1)
+@dataclass(frozen=True)
+class _Errors:
+    """An error, and what it is without each of some groups: of vectors, of pixels."""
+
+    whole: float
+    without: tuple[np.ndarray, ...]
+
+
+def _errors(outputs: np.ndarray, target: np.ndarray) -> _Errors:
+    """1 / |r|^2 - 1 with the correlation r over all outputs (n, n_pixels), in double precision."""
+    n, n_pixels = outputs.shape
     wide = np.complex128 if np.iscomplexobj(target) else np.float64
     middle = outputs.mean(dtype=wide), target.mean(dtype=wide)
-    own = across = theirs = 0.0
-    for y, t in zip(outputs, target, strict=True):
+    rows, columns = min(_GROUPS, n), min(_GROUPS, n_pixels)
+    starts = np.arange(columns) * n_pixels // columns
+    # Count, both sums, both powers and the product, of each group of vectors and of pixels.
+    sums = np.zeros((6, rows, columns), dtype=np.complex128)
+    sizes = np.diff(starts, append=n_pixels)
+    for i, (y, t) in enumerate(zip(outputs, target, strict=True)):
         y, t = y.astype(wide) - middle[0], t.astype(wide) - middle[1]
-        own, theirs, across = own + np.vdot(y, y).real, theirs + np.vdot(t, t).real, across + np.vdot(t, y)
-    return float(own * theirs / abs(across) ** 2 - 1)
+        products = (y, t, np.square(np.abs(y)), np.square(np.abs(t)), np.conj(t) * y)
+        group = i * rows // n
+        sums[0, group] += sizes
+        for k, product in enumerate(products, 1):
+            sums[k, group] += np.add.reduceat(product, starts)
+    by_vectors, by_pixels = sums.sum(axis=2), sums.sum(axis=1)
+    everything = by_vectors.sum(axis=1)
+    left = tuple(
+        np.array([_one_error(everything - group) for group in groups.T])
+        for groups in (by_vectors, by_pixels)
+        if groups.shape[1] > 1
+    )
+    return _Errors(_one_error(everything), left)
+
+
+def _one_error(sums: np.ndarray) -> float:
+    count, y, t, own, theirs, across = sums / max(sums[0].real, 1)
+    own, theirs = own.real - abs(y) ** 2, theirs.real - abs(t) ** 2
+    shared = abs(across - np.conj(t) * y) ** 2
+    return bounded(own * theirs / shared - 1) if shared > 0 else bounded(math.inf)
+
+
+def _spread(whole: _Errors, part: _Errors | None = None) -> float:
+    """Return the standard error of an error or of a difference of two, by the jackknife: the larger of both."""
+    found = [0.0]
+    for k, left in enumerate(whole.without):
+        each = left if part is None else left - part.without[k]
+        found.append(math.sqrt((len(each) - 1) * float(each.var())))
+    return max(found)

@@ -10,7 +10,12 @@ the mean square of what the best line through t leaves of y, over the variance t
 independent of the signal this is the variance of the noise over that of the speckle. A source's part is by how much
 the error falls when it alone is switched off; the parts of independent sources add up to the whole. A part can be
 below zero: a saturated frame of a burst is left out, and the fit that does without it uses what is known of the
-reference, which makes it the better one.
+reference, which makes it the better one; and noise that spreads levels over a step makes rounding the smaller error.
+
+Some sources (`FIXED`) do the same to an output whenever the same input is shown: patterns on the sensor, light of off
+mirrors, averaging over the pixel. They make another matrix rather than a noisy one, and a readout that is trained on
+the device's own outputs loses next to nothing by them. The others are new in every frame or come with time. Rounding
+and saturation count among these: what they take away of an output is gone for good.
 
 Two things are not as plain. A pixel that averages over its area is compared with the points on it: its part is the
 error of the noise-free average against the intensity (or the field) at points, and all other parts are against that
@@ -20,9 +25,10 @@ average. And rounding and the two ends of the grey scale are one thing in a came
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -33,7 +39,20 @@ from .medium.base import Drift
 if TYPE_CHECKING:
     from .config import Device
 
-__all__ = ["MODES", "SOURCES", "ErrorBudget", "WorkingPoint", "parts_of", "sources_of", "without", "working_point"]
+__all__ = [
+    "FIXED",
+    "LARGEST_ERROR",
+    "MODES",
+    "SOURCES",
+    "ErrorBudget",
+    "WorkingPoint",
+    "bounded",
+    "checked_point",
+    "parts_of",
+    "sources_of",
+    "without",
+    "working_point",
+]
 
 Mode = Literal["intensity", "linear"]
 MODES = ("intensity", "linear")
@@ -55,6 +74,14 @@ SOURCES: dict[str, tuple[str, ...]] = {
 """Sources of error, and the switches of `Device.imperfections` that turn each off. The slow drifts of laser and
 reference are none: a common scale or turn, which is no error, or which the anchors of a linear transform take off."""
 
+FIXED: tuple[str, ...] = ("PRNU", "DSNU", "off-state leakage", "pixel integration")
+"""Sources that do the same to an output whenever the same input is shown: a trained readout loses nothing by them."""
+
+LARGEST_ERROR = 10.0
+"""Above this an error means no more than that outputs have next to nothing to do with their inputs."""
+
+# 1 / |r|^2 of a correlation that is nothing but chance, or 0, may be any number.
+_NOTHING_LEFT = 1e9
 _MIDDLE = 64  # rows and columns of the region in the middle of the sensor
 
 
@@ -153,20 +180,61 @@ class ErrorBudget:
     errors : dict of float
         By how much the error falls when a source is off, by its name; in the order of `SOURCES`.
     whole : float
-        The error with all sources at once (that of pixel integration added).
+        The error with all sources at once (that of pixel integration added). Above 10 (`LARGEST_ERROR`) it says no more
+        than that outputs have next to nothing to do with their inputs; closed form and measurement need not agree then.
     measured : bool
         Whether it was measured on a bench (True) or comes from closed forms.
+    uncertainty : dict of float
+        Standard error of each measured part, by its name; empty for closed forms.
     """
 
     point: WorkingPoint
     errors: Mapping[str, float]
     whole: float
     measured: bool
+    uncertainty: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def total(self) -> float:
         """Sum of all parts."""
         return math.fsum(self.errors.values())
+
+    @property
+    def new(self) -> dict[str, float]:
+        """Parts of the sources that are new in every frame or come with time: those that a trained readout pays for."""
+        return {name: part for name, part in self.errors.items() if name not in FIXED}
+
+    @property
+    def new_share(self) -> float:
+        """Share of these together in the sum of all; 0 if there is no error."""
+        return math.fsum(self.new.values()) / self.total if self.total else 0.0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on what the numbers cannot be trusted for."""
+        notes = []
+        if self.whole > LARGEST_ERROR:
+            notes.append(
+                f"The error of an output ({self.point.mode}) is {self.whole:.2g} times the variance of outputs. Above "
+                f"{LARGEST_ERROR:g} outputs have next to nothing to do with their inputs, and neither the error nor "
+                "its parts mean more than that."
+            )
+        if not self.measured:
+            return tuple(notes)
+        off = abs(self.total - self.whole)
+        if off > 0.25 * abs(self.whole) and off > 3 * math.hypot(*self.uncertainty.values()):
+            notes.append(
+                f"The measured parts add up to {self.total:.3g}, but all sources together make {self.whole:.3g}: they "
+                "depend on each other here, so that shares are those of switching one source off alone."
+            )
+        least = 0.05 * abs(self.whole)
+        unsure = [name for name, error in self.uncertainty.items() if error > max(abs(self.errors[name]), least)]
+        if unsure:
+            notes.append(
+                f"Measured parts of {', '.join(unsure)} are smaller than their uncertainty: n_vectors or roi must be "
+                "larger for them."
+            )
+        return tuple(notes)
 
     @property
     def rms(self) -> float:
@@ -184,6 +252,11 @@ class ErrorBudget:
         if source not in self.errors:
             raise ValueError(f"source is {source!r}, but it must be one of {', '.join(self.errors)}.")
         return self.errors[source] / self.total if self.total else 0.0
+
+
+def bounded(error: float) -> float:
+    """Return an error, or 1e9 for outputs that do not vary with their inputs at all."""
+    return float(error) if error < _NOTHING_LEFT else _NOTHING_LEFT
 
 
 def parts_of(
@@ -206,9 +279,9 @@ def parts_of(
         By source.
     whole : float
     """
-    whole = error(point, ())
+    whole = bounded(error(point, ()))
     errors = {
-        source: averaging if source == "pixel integration" else whole - error(point, (source,))
+        source: averaging if source == "pixel integration" else whole - bounded(error(point, (source,)))
         for source in sources_of(point)
     }
     return errors, whole + averaging
@@ -295,6 +368,21 @@ def working_point(
     return WorkingPoint(device, point.mode, exposure_s=exposure_s, frametime_s=frametime_s, **asked)
 
 
+def checked_point(device: Device, mode: str, circumstances: Mapping[str, Any]) -> WorkingPoint:
+    """Return `working_point`, names of the circumstances checked.
+
+    Raises
+    ------
+    TypeError
+        If there is no circumstance of a name.
+    """
+    known = tuple(name for name in inspect.signature(working_point).parameters if name not in ("device", "mode"))
+    for name in circumstances:
+        if name not in known:
+            raise TypeError(f"{name} is no circumstance of an output: it must be one of {', '.join(known)}.")
+    return working_point(device, mode, **circumstances)
+
+
 def sources_of(point: WorkingPoint) -> tuple[str, ...]:
     """Return the sources that there are in a mode: without a reference its phase is none."""
     return tuple(name for name in SOURCES if point.mode == "linear" or name != "reference phase")
@@ -313,11 +401,13 @@ def without(device: Device, sources: Collection[str]) -> Device:
 
     Raises
     ------
-    ValueError
-        If there is no source of a name.
+    TypeError, ValueError
+        If there is no source of a name, or `sources` is a text.
     """
     switches = device.imperfections()
     changes: dict[str, Any] = {}
+    if isinstance(sources, str):
+        raise TypeError(f"sources is the text {sources!r}, but it must be a list of names, as [{sources!r}].")
     for source in sources:
         for name in SOURCES[validation.choice("source", source, tuple(SOURCES))]:
             changes.update(switches[name])

@@ -188,14 +188,18 @@ def test_info_prints_the_shares_of_both_modes():
     for mode in ("intensity", "linear"):
         assert error_budget(AURORA, mode).rms > 0 and f"{mode}, " in text
     shares = [100 * error_budget(AURORA, mode).share("shot noise") for mode in ("intensity", "linear")]
-    assert f"shot noise {shares[0]:.1f} % {shares[1]:.1f} %" in text
-    assert "A share below 0" in text and "60 s after the fit" in text and "decorrelation 0 % 0 %" in text
+    assert f"shot noise new {shares[0]:.1f} % {shares[1]:.1f} %" in text
+    assert "A share below 0" in text and "60 s after the fit" in text and "decorrelation with time 0 % 0 %" in text
+    # Why the two tables differ, why a share is below 0, and what a readout pays for.
+    assert "not those in the variance of a grey level" in text and "Saturation can be below 0 in linear mode" in text
+    new = [100 * error_budget(AURORA, mode).new_share for mode in ("intensity", "linear")]
+    assert f"together new {new[0]:.1f} % {new[1]:.1f} %" in text and "DSNU the same" in text
 
 
 def test_info_tells_what_an_hour_does():
     text = info("--elapsed", "3600")
     share = 100 * error_budget(AURORA, elapsed_s=3600.0).share("decorrelation")
-    assert share > 10 and f"decorrelation {share:.1f} %" in text
+    assert share > 10 and f"decorrelation with time {share:.1f} %" in text
 
 
 def test_info_of_a_device_without_reference_or_noise_or_light(tmp_path):

@@ -143,8 +143,11 @@ def plain(**changes):
 )
 @pytest.mark.parametrize("share_on", [0.1, 0.5])
 def test_intensity_parts_are_variances_over_that_of_speckle(changes, share_on):
-    """EMVA 1288, section 2, and <I^2> = mu^2 (1 + C^2). Exact but for the slices of the speckle's law: 1e-5."""
-    device = plain(**changes)
+    """EMVA 1288, section 2, and <I^2> = mu^2 (1 + C^2). Exact but for the slices of the speckle's law: 1e-5.
+
+    The gain is such that noise spans more than a step with any source off.
+    """
+    device = plain(**{"camera.gain_dn_per_e": 0.1, **changes})
     camera = device.camera
     budget = error_budget(device, share_on=share_on)
     point = budget.point
@@ -178,7 +181,7 @@ def test_linear_parts_are_those_of_phase_shifting(n_steps):
         **{
             "reference.scale_error": 0.0, "reference.nonlinearity": 0.0, "reference.vibration_rad": 0.0,
             "reference.beam_radius_m": math.inf, "camera.hot_pixel_fraction": 0.0, "camera.dark_current_e_per_s": 0.0,
-            "reference.coherence": 1.0, "camera.dsnu_e": 0.0,
+            "reference.coherence": 1.0, "camera.dsnu_e": 0.0, "camera.gain_dn_per_e": 0.1,
         }
     )  # fmt: skip
     camera, arm = device.camera, device.reference
@@ -204,7 +207,9 @@ def test_linear_parts_are_those_of_phase_shifting(n_steps):
         "off-state leakage": 0.0,
         "pixel integration": 0.0,
     }
-    assert budget.errors == pytest.approx(expected, rel=2e-3, abs=1e-9)
+    # Fixed patterns are means over 8000 pixels: 1 %.
+    assert budget.errors.pop("PRNU") == pytest.approx(expected.pop("PRNU"), rel=1e-2)
+    assert budget.errors == pytest.approx(expected, rel=3e-3, abs=1e-9)
 
 
 def test_saturation_of_speckle_in_closed_form():
@@ -230,13 +235,15 @@ def test_decorrelation_and_leakage_are_one_over_the_square_of_a_correlation(mode
         power = 4 if mode == "intensity" else 2
         budget = error_budget(device, mode, elapsed_s=elapsed_s)
         assert budget.total == pytest.approx(math.expm1(power * (time_s / 1000) ** 2), abs=1e-12)
-    leaking = AURORA.ideal().evolve(**{"dmd.contrast_ratio": 100.0})
+    # To the first order in the leakage: 1 / contrast of it is left out.
+    leakage = 1e-2 if mode == "intensity" else 1e-4
+    leaking = AURORA.ideal().evolve(**{"dmd.contrast_ratio": 1 / leakage})
     for share_on in (0.1, 0.5, 1.0):
         budget = error_budget(leaking, mode, share_on=share_on)
         if mode == "intensity":
-            expected = (1 + 0.01 * (1 - share_on) / share_on) ** 2 - 1
+            expected = (1 + leakage * (1 - share_on) / share_on) ** 2 - 1
         else:  # n / r = 2 / ratio^2, by the definition of the reference's amplitude
-            expected = 0.01 * 2 / AURORA.reference.relative_amplitude**2 * (2 + share_on) / 4
+            expected = leakage * 2 / AURORA.reference.relative_amplitude**2 * (2 + share_on) / 4
         # In linear mode on a grid of fields.
         assert budget.total == pytest.approx(expected, rel=1e-6 if mode == "intensity" else 1e-2, abs=1e-12)
 
