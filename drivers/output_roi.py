@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
+
+from opusim.camera import middle_of_sensor
 
 from .errors import TooManyComponentsError
 from .types import OutputRoiStrategy, Roi, Tuple2D, as_member
@@ -66,13 +67,10 @@ class OutputRoi:
             )
         n = max(self.min_components, n_components)
         (x0, y0), (width, height) = self.allowed_roi
-        if self.strategy is OutputRoiStrategy.mid_width:
-            rows = math.ceil(n / width)
-            return (0, int(height / 2 - rows / 2)), (width, rows)
-        ratio = width / height
-        side = math.sqrt(n / ratio)
-        w, h = math.ceil(ratio * side), math.ceil(side)
-        return (x0 + width // 2 - w // 2, y0 + height // 2 - h // 2), (w, h)
+        full_width = self.strategy is OutputRoiStrategy.mid_width
+        y, x, h, w = middle_of_sensor((height, width), n, full_width=full_width)
+        # lightonml leaves the allowed region's own place out for rows of full width.
+        return ((x, y) if full_width else (x0 + x, y0 + y)), (w, h)
 
 
 def check_roi(name: str, value: Any, shape: Tuple2D) -> Roi:

@@ -436,6 +436,33 @@ class SensorMaps:
         return self.pixels.size
 
 
+def middle_of_sensor(shape: tuple[int, int], n_pixels: int, *, full_width: bool) -> tuple[int, int, int, int]:
+    """Return the rectangle in the middle of a sensor that holds at least `n_pixels`.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns of the sensor, or of the part that may be read.
+    n_pixels : int
+        Pixels wanted.
+    full_width : bool
+        Rows of full width, which are the fastest to read; else a rectangle of the proportions of `shape`.
+
+    Returns
+    -------
+    tuple of int
+        (row, column, n_rows, n_columns), by the formulas of lightonml 1.4.3.
+    """
+    height, width = shape
+    if full_width:
+        rows = math.ceil(n_pixels / width)
+        return int(height / 2 - rows / 2), 0, rows, width
+    ratio = width / height
+    side = math.sqrt(n_pixels / ratio)
+    columns, rows = math.ceil(ratio * side), math.ceil(side)
+    return height // 2 - rows // 2, width // 2 - columns // 2, rows, columns
+
+
 def _checked_photons(photons: ArrayLike, maps: SensorMaps) -> NDArray[np.float32]:
     """Return photons as contiguous float32 after checking shape and values."""
     if not isinstance(maps, SensorMaps):

@@ -24,6 +24,7 @@ import scipy.special
 
 from opusim import validation
 from opusim.bench_input import checked_phases, checked_roi
+from opusim.camera import middle_of_sensor
 from opusim.config import RESOLUTIONS, Device
 from opusim.layout import MirrorLayout
 from opusim.plan import EXECUTIONS, Region
@@ -171,7 +172,12 @@ class ExpectedOutput(nn.Module):
         self.rounding = validation.choice("rounding", rounding, ROUNDINGS)
         self.n_components = validation.integer("n_components", n_components, low=1, high=device.camera.n_pixels)
         self.layout = _checked_layout(device, n_features, layout)
-        self.roi = _usual_roi(device, self.n_components) if roi is None else checked_roi(roi, device.camera.shape)
+        if roi is None:
+            n = max(device.operation.minimum_output_size, self.n_components)
+            # As an OPU of this type reads its camera.
+            self.roi = middle_of_sensor(device.camera.shape, n, full_width=device.operation.opu_type != "type1")
+        else:
+            self.roi = checked_roi(roi, device.camera.shape)
         validation.integer("n_components", n_components, low=1, high=self.roi[2] * self.roi[3])
         phases = checked_phases(reference_phase_rad, device.reference.present)
         if phases is not None and np.ndim(reference_phase_rad) == 0:
@@ -373,16 +379,3 @@ def _checked_layout(device: Device, n_features: Any, layout: MirrorLayout | None
         return MirrorLayout.macro_2d(shape, (rows, columns), corner, size)
     n = validation.integer("n_features", n_features, low=1, high=math.prod(shape))
     return MirrorLayout.plain(shape, n) if n == math.prod(shape) else MirrorLayout.lined(shape, n)
-
-
-def _usual_roi(device: Device, n_components: int) -> tuple[int, int, int, int]:
-    """Return the rectangle that an `OPU` reads: rows of full width, or for "type1" one of the sensor's proportions."""
-    height, width = device.camera.shape
-    n = max(device.operation.minimum_output_size, n_components)
-    if device.operation.opu_type != "type1":
-        rows = math.ceil(n / width)
-        return int(height / 2 - rows / 2), 0, rows, width
-    ratio = width / height
-    side = math.sqrt(n / ratio)
-    columns, rows = math.ceil(ratio * side), math.ceil(side)
-    return height // 2 - rows // 2, width // 2 - columns // 2, rows, columns

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from opusim import propagation
 from opusim.differentiable_parameters import Reader
 from opusim.medium.base import ModeGrid
+from opusim.medium.phase_screens import round_stop
 from opusim.projector import Projector
 
 __all__ = ["MatrixField", "WaveField"]
@@ -120,7 +121,7 @@ class WaveField(_Field):
         self.thickness = "medium.thickness_m" in variables
         self._keep_source(projector, dtype)
         side = self.grid.side
-        stop = _round_stop(side, self.grid.aperture) if self.grid.aperture else None
+        stop = round_stop(side, self.grid.aperture) if self.grid.aperture else None
         for channel in range(self.channels):
             phases, screens = self._screens(projector.seed, channel, stop)
             self._keep(f"screens_{channel}", screens, dtype)
@@ -271,13 +272,6 @@ def _axial_wave_numbers(side: int, *, step_m: float, wavelength_m: float) -> np.
     f = scipy.fft.fftfreq(side, step_m)
     squared = 1.0 - wavelength_m**2 * (f[:, None] ** 2 + f[None, :] ** 2)
     return 2 * np.pi / wavelength_m * (np.sqrt(np.maximum(squared, 0)) - 1)
-
-
-def _round_stop(side: int, diameter: float) -> np.ndarray:
-    """Amplitude of a centred round stop in the FFT's order, with the mean square 1."""
-    f = scipy.fft.fftfreq(side)
-    inside = f[:, None] ** 2 + f[None, :] ** 2 <= (diameter / 2) ** 2
-    return inside / math.sqrt(float(np.mean(inside)))
 
 
 def _background_powers(projector: Projector) -> tuple[float, float]:

@@ -105,22 +105,20 @@ class Film:
     def _fixed(self, shots: Shots) -> tuple[Any, ...]:
         """Gain, dark electrons, offset, places and reference of all pixels, on a GPU moved there once."""
         maps, wave = shots.maps, shots.reference
-        if not self.arrays.is_gpu:
+
+        def made() -> list[np.ndarray]:
             flat = np.empty(0, dtype=np.float32) if wave is None else wave.reshape(-1).view(np.float32)
-            return maps.gain, maps.dark_e(shots.exposure_s), maps.offset_e, maps.pixels, flat
+            return [maps.gain, maps.dark_e(shots.exposure_s), maps.offset_e, maps.pixels, flat]
+
+        if not self.arrays.is_gpu:
+            return tuple(made())
         with self._lock:
             # Held, so that no other object can come to have their identity.
-            same = (maps, wave, shots.exposure_s)
-            if (
-                self._kept is None
-                or any(a is not b for a, b in zip(same[:2], self._kept[0][:2], strict=True))
-                or (same[2] != self._kept[0][2])
-            ):
-                move = self.arrays.from_host
-                flat = np.empty(0, dtype=np.float32) if wave is None else wave.reshape(-1).view(np.float32)
-                moved = [maps.gain, maps.dark_e(shots.exposure_s), maps.offset_e, maps.pixels, flat]
-                self._kept = (same, tuple(move(array) for array in moved))
-            return self._kept[1]
+            kept = self._kept
+            if kept is None or kept[0][0] is not maps or kept[0][1] is not wave or kept[0][2] != shots.exposure_s:
+                moved = tuple(self.arrays.from_host(array) for array in made())
+                self._kept = kept = ((maps, wave, shots.exposure_s), moved)
+            return kept[1]
 
 
 def counts(
@@ -128,8 +126,7 @@ def counts(
 ) -> None:  # fmt: skip
     """Fill `out` with the counts of a batch; arguments as for `Projector.counts`."""
     if projector.plan.way == "matrix" and projector.layout is not None and projector.samples <= MAX_SAMPLES:
-        by_matrix = _by_sums if projector.arrays == NUMPY else _by_product
-        way = by_matrix
+        way = _by_sums if projector.arrays == NUMPY else _by_product
     else:
         way = _by_fields
     with projector.arrays.current():

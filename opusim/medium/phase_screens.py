@@ -235,7 +235,7 @@ class PhaseScreenOperator:
             self.screens[end] *= signs[:, None]
             self.screens[end] *= signs[None, :]
         self._ballistic: Any = None
-        self._stop: Any = _round_stop(side, grid.aperture) if grid.aperture else None
+        self._stop: Any = round_stop(side, grid.aperture).astype(np.float32) if grid.aperture else None
         # `side` turns the unitary map, whose entries have the mean square 1 / side^2, into unit variance.
         self.screens[-1] *= np.float32(side * scattered)
         if medium.depolarising or self._stop is not None:
@@ -365,8 +365,8 @@ class PhaseScreenOperator:
         return image[:, rows, columns]
 
 
-def _round_stop(side: int, diameter: float) -> np.ndarray:
+def round_stop(side: int, diameter: float) -> np.ndarray:
     """Amplitude of a centred round stop in the FFT's order, scaled to pass the mean square 1."""
     axis = scipy.fft.fftfreq(side)  # -0.5 .. 0.5, in units of the side
     inside = axis[:, None] ** 2 + axis[None, :] ** 2 <= (diameter / 2) ** 2
-    return (inside / math.sqrt(float(np.mean(inside)))).astype(np.float32)
+    return inside / math.sqrt(float(np.mean(inside)))
