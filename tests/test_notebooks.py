@@ -13,7 +13,7 @@ import pytest
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NAMES = ("01_first_light", "02_noise_vs_accuracy", "03_calibration", "04_dfa", "05_your_device", "06_randnla")
-FIGURES = {"01_first_light": 7, "02_noise_vs_accuracy": 3, "03_calibration": 7, "04_dfa": 4, "05_your_device": 4,
+FIGURES = {"01_first_light": 7, "02_noise_vs_accuracy": 4, "03_calibration": 7, "04_dfa": 4, "05_your_device": 4,
            "06_randnla": 5}  # fmt: skip
 NEEDED = ("jupytext", "nbclient", "ipykernel", "ipywidgets")
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
@@ -55,23 +55,24 @@ def test_notebook_runs(name, this_kernel, tmp_path):
 
     notebook = jupytext.read(FOLDER / f"{name}.py")
     resources = {"metadata": {"path": str(tmp_path)}}
-    nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3", resources=resources).execute()
+    client = nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources)
+    # What a slider's function shows stays in the cell's own output. nbclient would put it into the widget and tell the
+    # kernel so, in the middle of a cell, which now and then loses the kernel's answer (jupyter/nbclient issue 312).
+    client.comm_open_handlers.clear()
+    client.execute()
 
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     said = [output.text for output in outputs if output.output_type == "stream" and output.name == "stderr"]
     assert not said, said
+    # What the function of a slider raises is shown, and stops nothing.
+    assert all(output.output_type != "error" for output in outputs)
     pictures = [output for output in outputs if "image/png" in output.get("data", {})]
     assert len(pictures) == FIGURES[name]
     state = notebook.metadata.get("widgets", {}).get("application/vnd.jupyter.widget-state+json", {}).get("state", {})
-    # What a slider's function showed, or raised: it goes to the widget, and not to the cell.
-    shown = [output for one in state.values() for output in one["state"].get("outputs", [])]
     if name == "02_noise_vs_accuracy":
-        assert [output["output_type"] for output in shown] == ["display_data"]
         kinds = ("IntSliderModel", "SelectionSliderModel")
         sliders = [one["state"]["description"] for one in state.values() if one["model_name"] in kinds]
         assert sorted(sliders) == ["bits", "contrast", "decorrelation (h)", "exposure (µs)"]
-    else:
-        assert not shown
 
 
 @pytest.mark.parametrize("name", NAMES)
