@@ -159,13 +159,25 @@ class Arrays:
         library = importlib.import_module("scipy.fft")
         return getattr(library, kind)(x, axis=axis, norm=norm, overwrite_x=True, workers=workers)
 
-    def fft2(self, x: Any, *, inverse: bool = False) -> Any:
-        """Unitary transform over the last two axes, or its inverse; `x` may be overwritten."""
+    def fft2(self, x: Any, *, inverse: bool = False, scaled: bool = True) -> Any:
+        """Transform over the last two axes, or its inverse; `x` may be overwritten.
+
+        Parameters
+        ----------
+        x : array of complex64, shape (..., rows, columns)
+            The result has the same shape and type.
+        inverse : bool
+            Whether to take the inverse.
+        scaled : bool
+            Whether the transform is unitary; False leaves out 1 / sqrt(rows * columns). The libraries of a GPU scale
+            in a pass of its own over the memory.
+        """
         kind = "ifft2" if inverse else "fft2"
+        norm = "ortho" if scaled else "forward" if inverse else "backward"
         if self.name == "torch":
-            return getattr(importlib.import_module("torch.fft"), kind)(x, norm="ortho")
+            return getattr(importlib.import_module("torch.fft"), kind)(x, norm=norm)
         library = importlib.import_module("cupyx.scipy.fft" if self.name == "cupy" else "scipy.fft")
-        return getattr(library, kind)(x, norm="ortho", overwrite_x=True)
+        return getattr(library, kind)(x, norm=norm, overwrite_x=True)
 
     def wait(self) -> None:
         """Wait until the device has done what it was told; the CPU always has."""

@@ -148,8 +148,9 @@ def _sweep(
 
 
 def fourier(
-    field: Any, *, times: Any = None, inverse: bool = False, arrays: Arrays = NUMPY, workers: int | None = None
-) -> Any:
+    field: Any, *, times: Any = None, inverse: bool = False, arrays: Arrays = NUMPY, workers: int | None = None,
+    scaled: bool = True,
+) -> Any:  # fmt: skip
     """Two-dimensional unitary Fourier transform over the last two axes; `field` is overwritten.
 
     Parameters
@@ -164,13 +165,15 @@ def fourier(
         Library and device.
     workers : int, optional
         Threads (numpy's arrays); they do not change the result.
+    scaled : bool
+        False leaves out 1 / sqrt(rows * columns), except for numpy's arrays, where it costs nothing.
 
     Returns
     -------
     array of complex64, shape of `field`
     """
     if arrays.name != "numpy":
-        field = arrays.fft2(field, inverse=inverse)
+        field = arrays.fft2(field, inverse=inverse, scaled=scaled)
         if times is not None:
             field *= times
         return field
@@ -185,9 +188,11 @@ def fourier(
     return stack.reshape(field.shape)
 
 
-def inverse_fourier(field: Any, *, times: Any = None, arrays: Arrays = NUMPY, workers: int | None = None) -> Any:
+def inverse_fourier(
+    field: Any, *, times: Any = None, arrays: Arrays = NUMPY, workers: int | None = None, scaled: bool = True
+) -> Any:  # fmt: skip
     """Inverse of `fourier`; `field` is overwritten."""
-    return fourier(field, times=times, inverse=True, arrays=arrays, workers=workers)
+    return fourier(field, times=times, inverse=True, arrays=arrays, workers=workers, scaled=scaled)
 
 
 def angular_spectrum(
@@ -218,8 +223,9 @@ def angular_spectrum(
 
 
 def lens_from_rows(
-    field: Any, rows: slice, *, times: Any = None, arrays: Arrays = NUMPY, workers: int | None = None
-) -> Any:
+    field: Any, rows: slice, *, times: Any = None, arrays: Arrays = NUMPY, workers: int | None = None,
+    scaled: bool = True,
+) -> Any:  # fmt: skip
     """Two-dimensional transform of a field that is zero outside `rows`; `field` is overwritten.
 
     On the CPU the first pass skips the rows that are known to be dark; what they hold does not matter. A GPU takes the
@@ -231,11 +237,11 @@ def lens_from_rows(
         Field.
     rows : slice
         Rows that are lit.
-    times, arrays, workers
+    times, arrays, workers, scaled
         As in `fourier`.
     """
     if arrays.name != "numpy":
-        return fourier(field, times=times, arrays=arrays)
+        return fourier(field, times=times, arrays=arrays, scaled=scaled)
     first, last, _ = rows.indices(field.shape[-2])
     _sweep(field, -1, norm="ortho", rows=rows, workers=workers)
     _sweep(
@@ -245,7 +251,7 @@ def lens_from_rows(
 
 
 def lens_to_block(
-    field: Any, rows: slice, columns: slice, *, arrays: Arrays = NUMPY, workers: int | None = None
+    field: Any, rows: slice, columns: slice, *, arrays: Arrays = NUMPY, workers: int | None = None, scaled: bool = True
 ) -> Any:  # fmt: skip
     """Rows `rows` and columns `columns` of the two-dimensional transform; `field` is overwritten.
 
@@ -257,7 +263,7 @@ def lens_to_block(
         Field.
     rows, columns : slice
         What is read.
-    arrays, workers
+    arrays, workers, scaled
         As in `fourier`.
 
     Returns
@@ -266,7 +272,7 @@ def lens_to_block(
         On the CPU an array of its own; elsewhere a view of the whole transform.
     """
     if arrays.name != "numpy":
-        return fourier(field, arrays=arrays)[:, rows, columns]
+        return fourier(field, arrays=arrays, scaled=scaled)[:, rows, columns]
     _sweep(field, -2, norm="ortho", workers=workers)
     shape = (len(range(*rows.indices(field.shape[1]))), len(range(*columns.indices(field.shape[2]))))
     out = np.empty((len(field), *shape), dtype=np.complex64)

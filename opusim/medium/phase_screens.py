@@ -202,7 +202,8 @@ class PhaseScreenOperator:
         Library and device of its arrays.
     screens : list of array of complex64, shape (side, side)
         Transmittance of each screen. The first and the last carry the sign pattern that puts the origin of
-        the lenses' transforms on the optical axis; the last carries the stop.
+        the lenses' transforms on the optical axis; the last carries the stop. For other libraries than numpy the
+        factors also carry the scale of the transforms.
     """
 
     def __init__(
@@ -257,6 +258,14 @@ class PhaseScreenOperator:
             self._ballistic *= np.float32(side * math.sqrt(medium.ballistic_fraction))
             # Counted from the axis, as the image is.
             self._ballistic = scipy.fft.fftshift(self._ballistic)
+        if arrays.name != "numpy":
+            # What makes the transforms unitary: each factor takes it from the one before it, the last screen also from
+            # the lens behind it.
+            for factor in (*self.screens, self.screens[-1], self.transfer, self._stop):
+                if factor is not None:
+                    factor *= np.float32(1 / side)
+            if self._ballistic is not None and self._stop is not None:
+                self._ballistic *= np.float32(1 / side)  # of the lens behind the stop
         for k, screen in enumerate(self.screens):  # one by one: the host holds no more than it must
             self.screens[k] = arrays.from_host(screen)
         for name in ("transfer", "_ballistic", "_stop"):
@@ -317,7 +326,7 @@ class PhaseScreenOperator:
     def _through(self, cells: Any, grid: ModeGrid, screens: list[Any], workers: int | None) -> Any:
         """Pass a few fields through the layer, from lens to lens."""
         rows, columns = grid.input_block
-        how: dict[str, Any] = {"arrays": self.arrays, "workers": workers}
+        how: dict[str, Any] = {"arrays": self.arrays, "workers": workers, "scaled": False}
         held = self._take(len(cells))
         field = held
         if self.arrays.name == "numpy":  # whose lens takes the other rows for dark
@@ -359,8 +368,8 @@ class PhaseScreenOperator:
         image = xp.roll(xp.flip(image, axis=(1, 2)), (1, 1), axis=(1, 2))
         image *= self._ballistic
         if self._stop is not None:  # the stop acts in the exit face, one lens before the camera
-            pupil = propagation.inverse_fourier(image, times=self._stop, arrays=self.arrays, workers=workers)
-            image = propagation.fourier(pupil, arrays=self.arrays, workers=workers)
+            how: dict[str, Any] = {"arrays": self.arrays, "workers": workers, "scaled": False}
+            image = propagation.fourier(propagation.inverse_fourier(image, times=self._stop, **how), **how)
         rows, columns = grid.output_block
         return image[:, rows, columns]
 
