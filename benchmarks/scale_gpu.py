@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import statistics
 import warnings
@@ -83,9 +84,9 @@ def _verdict(met: bool) -> str:
     return "PASS" if met else "FAIL"
 
 
-def run(rounds: int) -> None:
+def run(options: argparse.Namespace) -> None:
     """Print the tables."""
-    torch = found()
+    torch, rounds = found(), options.rounds
     warnings.simplefilter("ignore")
     name, rate = torch.cuda.get_device_name(0), bandwidth(torch, rounds)
     print(f"GPU: {name}; a copy within its memory moves {rate / 1e9:.0f} GB/s; torch {torch.__version__}")
