@@ -375,14 +375,18 @@ class Projector:
         Modes are taken in chunks of one size, so that sums have one order whatever the region of pixels.
         """
         result = np.zeros((modes.shape[0], len(pixels), self.channels), dtype=np.complex64)
+        by_mode = scipy.sparse.csc_array(modes)  # chunks of modes come cheaply
         for start in range(0, modes.shape[1], _MODES):
             inputs = range(start, min(modes.shape[1], start + _MODES))
-            part = modes[:, inputs.start : inputs.stop]
+            part = scipy.sparse.csr_array(by_mode[:, inputs.start : inputs.stop])
+            # A feature has its mirrors side by side: few have any in this chunk, and only these are added to.
+            lit = np.flatnonzero(np.diff(part.indptr))
+            part = part[lit]
             for first in range(0, len(pixels), _MODES):
                 columns = slice(first, min(len(pixels), first + _MODES))
                 outputs = self._output_modes(pixels[columns])
                 for channel in range(self.channels):
-                    result[:, columns, channel] += part @ self._entries(inputs, outputs, state, channel)
+                    result[:, columns, channel][lit] += part @ self._entries(inputs, outputs, state, channel)
         return result
 
     def _entry_modes(self):
