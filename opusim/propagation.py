@@ -128,11 +128,13 @@ def _sweep(
             place = (group, slice(None), part) if axis == -2 else (group, part)
             block = field[place]
             done = transform(block, axis, workers=1, norm=norm)
+            if np.may_share_memory(done, block):
+                done = block  # made in place: numpy copies an operand that only overlaps with its output
             if out is not None:
                 out[group, low - first : part.stop - first] = done[..., columns or slice(None)]
             elif times is not None and not later:
                 np.multiply(done, times[place[1:]], out=block)
-            elif not np.may_share_memory(done, block):
+            elif done is not block:
                 block[...] = done
 
     def multiply(start: int, stop: int) -> None:
