@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -42,7 +43,8 @@ class PreparedParts:
         self.projectors: OrderedDict[tuple[MirrorLayout | None, Region, Arrays], Projector] = OrderedDict()
         self._maps: OrderedDict[Region, SensorMaps] = OrderedDict()
         self._waves: OrderedDict[Region, np.ndarray] = OrderedDict()
-        self._layers: dict[Any, list[Any]] = {}
+        # A layer lives as long as a projector that has it.
+        self._layers: WeakValueDictionary[Any, Any] = WeakValueDictionary()
         self._lock = threading.RLock()
 
     def projector(self, layout: MirrorLayout | None, region: Region, arrays: Arrays = NUMPY) -> Projector:

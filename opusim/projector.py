@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any
 
 import numpy as np
@@ -49,8 +49,9 @@ class Projector:
         Bytes that a stored matrix may take; a quarter of the machine by default.
     threads : int, optional
         Threads to use; they do not change the result.
-    layers : dict, optional
-        Where projectors of one bench share the layer on the grid of all mirrors: it takes a second to prepare.
+    layers : MutableMapping, optional
+        Where the projectors of one bench find the layers of each other, which take up to a second to prepare. It should
+        hold them weakly: a layer that no projector has any more only takes memory.
     arrays : Arrays, optional
         Library and device to compute with.
 
@@ -73,11 +74,11 @@ class Projector:
         execution: str = "auto",
         memory_budget: int | None = None,
         threads: int | None = None,
-        layers: dict[Any, list[Any]] | None = None,
+        layers: MutableMapping[Any, Any] | None = None,
         arrays: Arrays = NUMPY,
     ) -> None:
         self.arrays = arrays
-        self._layers: dict[Any, list[Any]] = {} if layers is None else layers
+        self._layers: MutableMapping[Any, Any] = {} if layers is None else layers
         self.device = device
         self.seed = seed
         self.layout = layout
@@ -170,12 +171,10 @@ class Projector:
 
     def _prepare(self, state: int) -> list[Any]:
         assert self.grid is not None
-        key = (self.grid.side, self.grid.aperture, state, self.arrays)
-        shared = self._layers.get(key) if self.by_mirror else None
-        if shared is not None:
-            return [operator.on(self.grid) for operator in shared]
-        if self.by_mirror:
-            self._layers.clear()  # one state at a time: the arrays are large
+        keys = [(self.grid.side, self.grid.aperture, state, self.arrays, channel) for channel in range(self.channels)]
+        shared = [self._layers.get(key) for key in keys]
+        if None not in shared:
+            return [operator.on(self.grid) for operator in shared if operator is not None]
         side = self.grid.side
         memory.check(
             f"The layer on a grid of {side} x {side} modes",
@@ -195,8 +194,7 @@ class Projector:
             )
             for channel in range(self.channels)
         ]
-        if self.by_mirror:
-            self._layers[key] = made
+        self._layers.update(zip(keys, made, strict=True))
         return made
 
     def _read(self, block: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 import threading
 
@@ -403,3 +404,24 @@ def test_regions_share_the_layer_under_the_resolution_mirrors():
     first, second = (p.operators(0)[0] for p in bench._parts.projectors.values())
     assert first.screens is second.screens
     assert first.grid != second.grid
+
+
+def test_projectors_of_one_grid_share_the_layer_as_long_as_one_has_it():
+    """Features read on two regions of one size: the second is no second layer, and its counts are those of its own."""
+    shown, elsewhere = patterns(3, lined(100)), (300, 0, 1, 2040)
+
+    def bench_after_one_region(roi: tuple[int, int, int, int]) -> OpticalBench:
+        bench = OpticalBench(AURORA, 0, execution="waves")
+        bench.transform(shown, exposure_s=EXPOSURE_S, roi=roi, n_pixels=2000)
+        return bench
+
+    alone, bench = bench_after_one_region(elsewhere), bench_after_one_region(ROI)
+    # The second pass of each: the same frames, on the region that only one of them has seen before.
+    counts = [b.transform(shown, exposure_s=EXPOSURE_S, roi=elsewhere, n_pixels=2000) for b in (alone, bench)]
+    assert np.array_equal(*counts)
+    first, second = (p.operators(0)[0] for p in bench._parts.projectors.values())
+    assert first.screens is second.screens and len(bench._parts._layers) == 1
+    del first, second
+    bench._parts.projectors.clear()
+    gc.collect()
+    assert len(bench._parts._layers) == 0
