@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from opusim import validation
-from opusim.demodulation import field_of_clipped
+from opusim.demodulation import field_of_clipped, fields_of_counts
 from opusim.layout import MirrorLayout, MirrorPatterns
 
 from .bench_protocol import Bench, Roi, dark_frames, elapsed_s, saturation_dn
@@ -116,9 +116,13 @@ def demodulate(record: LinearRecord, frames: np.ndarray) -> np.ndarray:
         In roots of grey levels. Where frames are saturated, the others and the known reference give the field.
     """
     n_pixels = frames.shape[-1]
+    amplitude = reference_amplitude(record, n_pixels)
+    if frames.dtype in (np.uint8, np.uint16):
+        return fields_of_counts(
+            frames, record.actual_rad, amplitude, record.dark_dn[:n_pixels], record.full_scale_dn, record.coherence
+        )
     bursts = frames.reshape(-1, record.n_steps, n_pixels)
     field = least_squares(bursts, record.actual_rad, axis=1).q
-    amplitude = reference_amplitude(record, n_pixels)
     field /= amplitude
     vector, pixel = np.nonzero(saturated_pixels(bursts, record.full_scale_dn, axis=1))
     if len(vector):
@@ -218,20 +222,18 @@ def measure_linear(
     ended = elapsed_s(bench)
     report(4, total)
     clipped = saturated_pixels(first, full_scale, axis=1)
+    del dark, alone
     usable = ~dark_pixels(reference_dn, least_share=_DARK_REFERENCE)
-    fringes = least_squares(first, actual, axis=1)
-    level_dn = fringes.offset - dark_dn
-    modulation, modulation_map = _modulation(fringes.q, level_dn, usable)
-    del fringes
+    valid = usable & (clipped.mean(axis=0) < 0.5)
+    whole = valid & ~(clipped | saturated_pixels(second, full_scale, axis=1))
+    modulation, modulation_map, light_dn = _fringes(first, actual, dark_dn, reference_dn, usable, whole)
     record = LinearRecord(
         exposure_s=exposure_s, asked_rad=asked, actual_rad=actual, jitter_rad=jitter,
         roi=np.array(rectangle, dtype=np.int64), dark_dn=dark_dn, reference_dn=reference_dn,
-        valid=usable & (clipped.mean(axis=0) < 0.5), full_scale_dn=full_scale, clipped_share=float(clipped.mean()),
+        valid=valid, full_scale_dn=full_scale, clipped_share=float(clipped.mean()),
         modulation=modulation, modulation_map=modulation_map, coherence=1.0, relative_error=np.inf,
         drift_rad_per_minute=0.0, elapsed_s=ended,
     )  # fmt: skip
-    whole = record.valid & ~(clipped | saturated_pixels(second, full_scale, axis=1))
-    light_dn = float(np.mean((level_dn - reference_dn)[whole]))
     return _with_quality(record, first, second, whole, light_dn, ended - started)
 
 
@@ -255,12 +257,24 @@ def _part(roi: Roi) -> Roi:
     return row + (n_rows - rows) // 2, column, rows, n_columns
 
 
-def _modulation(fringe: np.ndarray, level_dn: np.ndarray, usable: np.ndarray) -> tuple[float, np.ndarray]:
-    """Median fringe modulation, and the mean over the patterns of each pixel."""
-    each = 2 * np.abs(fringe[:, usable]) / np.maximum(level_dn[:, usable], 1e-6)
+def _fringes(
+    bursts: np.ndarray, actual: np.ndarray, dark_dn: np.ndarray, reference_dn: np.ndarray, usable: np.ndarray,
+    whole: np.ndarray,
+) -> tuple[float, np.ndarray, float]:  # fmt: skip
+    """Median fringe modulation, the mean over the patterns of each pixel, and the mean light beside the reference's.
+
+    The light is that of the bursts in `whole`. Pattern by pattern: the fields of all of them would take gigabytes.
+    """
+    each = np.empty((len(bursts), np.count_nonzero(usable)), dtype=np.float32)
+    light = 0.0
+    for i, burst in enumerate(bursts):
+        fringe = least_squares(burst, actual)
+        level_dn = fringe.offset - dark_dn
+        each[i] = 2 * np.abs(fringe.q[usable]) / np.maximum(level_dn[usable], 1e-6)
+        light += float(np.sum((level_dn - reference_dn)[whole[i]], dtype=np.float64))
     by_pixel = np.zeros(usable.shape, dtype=np.float32)
     by_pixel[usable] = each.mean(axis=0)
-    return float(np.median(each)), by_pixel
+    return float(np.median(each, overwrite_input=True)), by_pixel, light / max(1, int(whole.sum()))
 
 
 def _with_quality(
@@ -271,15 +285,10 @@ def _with_quality(
     `whole` are the bursts that are not clipped, `light_dn` the mean light in them without the reference's own.
     """
     # The contrast of the fringes: field against intensity.
-    a, b, moved = _aligned(record, first, second)
-    noise = float(np.mean(np.abs(a - b)[whole] ** 2)) / 2
-    own = float(np.mean(np.abs(a)[whole] ** 2)) - noise
-    if light_dn > 0 and own > 0:
-        record = replace(record, coherence=min(1.0, float(np.sqrt(own / light_dn))))
-    a, b, moved = _aligned(record, first, second)
-    a, b = a[:, record.valid], b[:, record.valid]
-    power = float(np.mean(np.abs(a) ** 2 + np.abs(b) ** 2)) / 2
-    noise = float(np.mean(np.abs(a - b) ** 2)) / 2
+    (own, noise), _, _ = _compared(record, first, second, whole)
+    if light_dn > 0 and own > noise:
+        record = replace(record, coherence=min(1.0, float(np.sqrt((own - noise) / light_dn))))
+    _, (power, noise), moved = _compared(record, first, second, whole)
     # The two rounds follow each other: the same pattern comes half of the time later.
     minutes = lasted_s / 2 / 60
     drift = abs(float(np.mean(moved))) / minutes if minutes > 0 else 0.0
@@ -287,12 +296,37 @@ def _with_quality(
     return replace(record, relative_error=error, drift_rad_per_minute=drift)
 
 
-def _aligned(record: LinearRecord, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Fields of two rounds, the second turned by one phase onto the first, and the phases between them."""
-    a, b = (demodulate(record, bursts.reshape(-1, bursts.shape[-1])) for bursts in (first, second))
-    products = (b[:, record.valid] * np.conj(a[:, record.valid])).sum(axis=1, dtype=np.complex128)
-    common = np.angle(products.sum())
-    return a, b * np.complex64(np.exp(-1j * common)), np.angle(products)
+def _compared(
+    record: LinearRecord, first: np.ndarray, second: np.ndarray, whole: np.ndarray
+) -> tuple[tuple[float, float], tuple[float, float], np.ndarray]:
+    """Return mean power and noise of the fields of two rounds, and the phase between them of each pattern.
+
+    Power and noise first of the bursts in `whole`, by the first round, then of all pixels that count, by both. The
+    second round is turned by one phase onto the first. Pattern by pattern, as for `_fringes`.
+    """
+    products = np.zeros(len(first), dtype=np.complex128)
+    for i, (a, b) in enumerate(_fields(record, first, second)):
+        products[i] = np.sum((b * np.conj(a))[record.valid], dtype=np.complex128)
+    turn = np.complex64(np.exp(-1j * np.angle(products.sum())))
+    powers, noise = np.zeros((2, 2)), np.zeros(2)
+    for i, (a, b) in enumerate(_fields(record, first, second)):
+        b *= turn
+        for k, use in enumerate((whole[i], record.valid)):
+            x, y = a[use], b[use]
+            # The difference itself: on a device without noise it is ten digits below the powers.
+            noise[k] += np.sum(np.square(np.abs(x - y)), dtype=np.float64) / 2
+            powers[k] += [np.sum(np.square(np.abs(f)), dtype=np.float64) for f in (x, y)]
+    sizes = np.maximum(1, [np.count_nonzero(whole), len(first) * np.count_nonzero(record.valid)])
+    noise /= sizes
+    own, both = powers[0, 0] / sizes[0], powers[1].mean() / sizes[1]
+    return (float(own), float(noise[0])), (float(both), float(noise[1])), np.angle(products)
+
+
+def _fields(record: LinearRecord, first: np.ndarray, second: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the fields of each pattern in both rounds."""
+    for bursts in zip(first, second, strict=True):
+        a, b = (demodulate(record, burst)[0] for burst in bursts)
+        yield a, b
 
 
 def _silent(done: int, total: int) -> None:

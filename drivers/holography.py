@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from .user_input import UserInput
 
 _BLOCK = 64
-_BLOCK_BYTES = 256 << 20
+# Frames, fields and results of a block; two million pixels leave room for twelve vectors between two anchors.
+_BLOCK_BYTES = 384 << 20
+_FIT_BYTES = 256 << 20
 # Bursts from which the fields of a fit are averaged: their noise is below that of a vector by the root of it.
 _REPEATS = 32
 # Pixels that are read at least, where the region has them: the anchor's phase and the scale are means over pixels.
@@ -117,12 +119,12 @@ def n_measured(n_out: int, exposure: Exposure) -> int:
 
 def block_size(n_steps: int, n_pixels: int) -> int:
     """Return how many vectors are shown between two anchors."""
-    return max(1, min(_BLOCK, _BLOCK_BYTES // (12 * n_steps * n_pixels)))
+    return max(1, min(_BLOCK, _BLOCK_BYTES // ((12 + n_steps) * n_pixels)))
 
 
 def fit_repeats(n_steps: int, n_pixels: int) -> int:
     """Return how often each of the three patterns of a fit is shown."""
-    return max(4, min(_REPEATS, _BLOCK_BYTES // (12 * n_steps * n_pixels)))
+    return max(4, min(_REPEATS, _FIT_BYTES // (12 * n_steps * n_pixels)))
 
 
 def measure_fit(
@@ -268,8 +270,10 @@ def show_block(
             "measured."
         )
     turns = before + moved * np.arange(1, n + 1) / (n + 1)
-    turned = measured[1:-1, :n_out] * place.from_host(np.exp(-1j * turns)[:, None].astype(np.complex64))
-    block = (turned - maps.background[:n_out]) * float(np.float32(1 / fields.scale))
+    block = measured[1:-1, :n_out]
+    block *= place.from_host(np.exp(-1j * turns)[:, None].astype(np.complex64))
+    block -= maps.background[:n_out]
+    block *= float(np.float32(1 / fields.scale))
     return block if complex_output else float(np.float32(np.sqrt(2))) * block.real
 
 

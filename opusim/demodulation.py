@@ -15,10 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from opusim import arrays, parallel
 
-__all__ = ["BurstPixels", "field_of_clipped", "fields_of_bursts", "least_squares_row"]
+__all__ = ["BurstPixels", "field_of_clipped", "fields_of_bursts", "fields_of_counts", "least_squares_row"]
 
 _NEWTON_STEPS = 8
+# Below these a second thread costs more than it brings.
 _FEW_BURSTS = 4096
+_FEW_PIXELS = 1 << 17
 
 
 def least_squares_row(phases_rad: ArrayLike) -> NDArray[np.complex128]:
@@ -81,7 +83,6 @@ def field_of_clipped(light: Any, clipped: Any, amplitude: Any, phases: np.ndarra
         np.ascontiguousarray(amplitude, dtype=np.float64), np.cos(phases), np.sin(phases), 1 / coherence**2,
         _NEWTON_STEPS, field,
     )  # fmt: skip
-    # Below some thousands of bursts a second thread costs more than it brings.
     parallel.over_ranges(work, len(field), parallel.default_threads() if len(field) > _FEW_BURSTS else 1)
     return field
 
@@ -110,6 +111,46 @@ def _fit_clipped(light: Any, clipped: Any, amplitude: Any, phases: np.ndarray, c
         determinant = xx * yy - xy**2
         x, y = x + (yy * gx - xy * gy) / determinant, y + (xx * gy - xy * gx) / determinant
     return x + 1j * y
+
+
+def fields_of_counts(
+    frames: NDArray[np.unsignedinteger[Any]], phases_rad: np.ndarray, amplitude: np.ndarray, dark_dn: np.ndarray,
+    full_scale_dn: float, coherence: float,
+) -> NDArray[np.complex64]:  # fmt: skip
+    """Fields in the reference's phase, S conj(R) / |R|, of bursts of counts, in one pass over them.
+
+    Parameters
+    ----------
+    frames : ndarray of uint8 or uint16, shape (n * steps, n_pixels)
+        Counts, each pattern under every phase in turn.
+    phases_rad : ndarray of float64, shape (steps,)
+        Phases d_k in radians.
+    amplitude, dark_dn : ndarray of float32, shape (n_pixels,)
+        |R| in roots of counts, and the level without light.
+    full_scale_dn : float
+        Count from which a pixel is saturated; such bursts are those of `field_of_clipped`.
+    coherence : float
+        Contrast of the fringes.
+
+    Returns
+    -------
+    ndarray of complex64, shape (n, n_pixels)
+        In roots of counts. The plain form is `least_squares_row` times the frames, in single precision.
+    """
+    from opusim import demodulation_kernels as kernels
+
+    row = least_squares_row(phases_rad)
+    n, n_pixels = len(frames) // len(row), frames.shape[1]
+    field = np.empty((n, 2 * n_pixels), dtype=np.float32)
+    work = partial(
+        kernels.fields_of_counts, np.ascontiguousarray(frames), row.real.astype(np.float32),
+        row.imag.astype(np.float32), np.ascontiguousarray(amplitude, dtype=np.float32),
+        np.ascontiguousarray(dark_dn, dtype=np.float32), full_scale_dn, np.cos(phases_rad), np.sin(phases_rad),
+        1 / coherence**2, _NEWTON_STEPS, field,
+    )  # fmt: skip
+    n_units = n * -(-n_pixels // kernels.PIXELS)
+    parallel.over_ranges(work, n_units, parallel.default_threads() if field.size > _FEW_PIXELS else 1)
+    return field.view(np.complex64)
 
 
 @dataclass(frozen=True)
