@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import dataclasses
 import statistics
 import sys
@@ -11,6 +12,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from scale_common import apart, fitted, half_on, peak_mib, row, shown, table, with_threads
 
 from opusim import OPU
@@ -81,7 +83,9 @@ def task_memory(case: tuple[int, int, int, bool]) -> dict[str, Any]:
     plan = scale.plan_scale(projector, work, rates, rates, program_bytes=program)
     if linear:
         opu.calibrate(store=False)
-        opu.device.bench._fresh()  # drops the layer of all mirrors, which no worker has
+        # No worker has the layer of all mirrors, nor the free memory that a calibration leaves in the heap.
+        opu.device.bench._fresh()
+        ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # the highest so far is forgotten
     x = da.from_array(half_on(vectors, n), chunks=(work.task_size, -1))
     y = opu.linear_transform(x) if linear else opu.transform(x)
@@ -130,9 +134,10 @@ def task_cluster(case: tuple[int, int, int, bool], rounds: int) -> dict[str, Any
     x = da.from_array(half_on(vectors, n), chunks=(work.task_size, -1))
 
     def warm_up() -> None:
-        small = OPU(16, disable_pbar=True)
-        small.fit1d(n_features=16)
-        small.transform(half_on(8, 16))
+        for execution in ("matrix", "waves"):
+            small = OPU(16, execution=execution, disable_pbar=True)
+            small.fit1d(n_features=16)
+            small.transform(np.ones((8, 16), dtype=np.uint8))
 
     def measured_s() -> tuple[float, float]:
         # A cluster of its own each time, so that what the workers keep is made again.
