@@ -172,7 +172,7 @@ def threads_of_two(options: argparse.Namespace) -> None:
     print(f"Two threads over one, medians of {options.rounds} interleaved rounds, ms")
     table("way", "size", "one thread", "two threads", "speedup", "asked")
     for way, n, n_out, vectors in (("matrix", 784, 10_000, 3_000), ("waves", 30_000, 30_000, 32),
-                                   ("waves", MIRRORS, OUTPUTS, 1)):  # fmt: skip
+                                   ("waves", MIRRORS, OUTPUTS, 1), ("waves", MIRRORS, OUTPUTS, 4)):  # fmt: skip
         x = half_on(vectors, n)
         opus = [with_threads(fitted(n, n_out, way), threads) for threads in (1, 2)]
         for opu in opus:

@@ -19,6 +19,8 @@ _PASS = 3000
 _FFT_FLOPS, _SUM_FLOPS = 4e9, 4e10
 _ENTRIES_PER_S = 2e8
 _MAX_BUILD_S = 60.0
+_STACK_BYTES = 8 << 20  # fields that go through the layer at a time
+_THREADS_BYTES = 256 << 20  # or one for each thread, with its cells and outputs: up to so much
 #: Most samples of a pixel in the matrix way; at most `matrix_kernels.TILE`.
 MAX_SAMPLES = 64
 EXECUTIONS = ("auto", "matrix", "waves")
@@ -52,6 +54,12 @@ class Region:
         p = np.arange(self.n_pixels, dtype=np.int64)
         index = (self.row + p // self.n_columns) * self.sensor_columns + self.column + p % self.n_columns
         return index.astype(np.uint32)
+
+
+def stack_on_cpu(side: int, threads: int) -> int:
+    """Return how many grids go through the layer at a time on the CPU."""
+    grid = 8 * side**2
+    return max(1, min(64, _STACK_BYTES // grid), min(threads, _THREADS_BYTES // (2 * grid)))
 
 
 @dataclass(frozen=True)

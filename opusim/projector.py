@@ -15,13 +15,12 @@ from opusim.arrays import NUMPY, Arrays, of
 from opusim.config import Device
 from opusim.layout import MirrorLayout
 from opusim.medium.base import ModeGrid, pixel_sampling
-from opusim.plan import Region, Shots, make_plan, memory_budget_bytes
+from opusim.plan import Region, Shots, make_plan, memory_budget_bytes, stack_on_cpu
 from opusim.sources import MacroSource, MirrorSource
 
 # Grid modes for each mode in use, so that the modes in use are a small part of a unitary map; above
 # `_LARGE` modes, where a grid costs seconds, twice as many must do, as for the whole mirror array.
 _SPARE_MODES, _SPARE_MODES_LARGE, _LARGE = 4, 2, 1 << 16
-_STACK_BYTES = 8 << 20  # fields that go through the layer at a time
 _STACK_BYTES_GPU = 1 << 30  # at most
 _STACK_COPIES = 4  # of the stack, while it goes through a layer
 _MODES = 2048  # modes, and outputs, of a tile of entries
@@ -250,12 +249,13 @@ class Projector:
         assert self.grid is not None
         with self._lock:
             if self._stack is None:
-                size: float = _STACK_BYTES
                 if self.arrays.is_gpu:
                     layer = 0 if self._operators else self._layer_bytes()
                     free = memory.available_bytes(self.arrays) - layer
                     size = min(_STACK_BYTES_GPU, free / (_STACK_COPIES + 1))
-                self._stack = max(1, min(64, int(size // (8 * self.grid.side**2))))
+                    self._stack = max(1, min(64, int(size // (8 * self.grid.side**2))))
+                else:
+                    self._stack = stack_on_cpu(self.grid.side, self.threads)
             return self._stack
 
     def _layer_bytes(self) -> int:

@@ -253,7 +253,8 @@ def lens_from_rows(
 
 
 def lens_to_block(
-    field: Any, rows: slice, columns: slice, *, arrays: Arrays = NUMPY, workers: int | None = None, scaled: bool = True
+    field: Any, rows: slice, columns: slice, *, arrays: Arrays = NUMPY, workers: int | None = None, scaled: bool = True,
+    out: np.ndarray | None = None,
 ) -> Any:  # fmt: skip
     """Rows `rows` and columns `columns` of the two-dimensional transform; `field` is overwritten.
 
@@ -267,16 +268,19 @@ def lens_to_block(
         What is read.
     arrays, workers, scaled
         As in `fourier`.
+    out : ndarray of complex64, optional
+        Where to leave what is read (numpy's arrays), shape (n, n_rows, n_columns).
 
     Returns
     -------
     array of complex64
-        On the CPU an array of its own; elsewhere a view of the whole transform.
+        numpy's: `out`, or an array of its own; elsewhere a view of the whole transform.
     """
     if arrays.name != "numpy":
         return fourier(field, arrays=arrays, scaled=scaled)[:, rows, columns]
     _sweep(field, -2, norm="ortho", workers=workers)
-    shape = (len(range(*rows.indices(field.shape[1]))), len(range(*columns.indices(field.shape[2]))))
-    out = np.empty((len(field), *shape), dtype=np.complex64)
+    if out is None:
+        shape = (len(range(*rows.indices(field.shape[1]))), len(range(*columns.indices(field.shape[2]))))
+        out = np.empty((len(field), *shape), dtype=np.complex64)
     _sweep(field, -1, norm="ortho", rows=rows, workers=workers, out=out, columns=columns)
     return out

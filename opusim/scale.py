@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from opusim import matrix_kernels, validation
 from opusim.medium.base import Drift
+from opusim.plan import stack_on_cpu
 
 if TYPE_CHECKING:
     from opusim.projector import Projector
@@ -258,13 +259,17 @@ class Costs:
 
     @property
     def _stack(self) -> int:
-        return self.projector.stack() if self.projector.grid is not None else 1
+        return 1 if self.projector.grid is None else stack_on_cpu(self.projector.plan.side, self.rates.threads)
 
     def _wave_bytes(self, n_patterns: int) -> int:
         """Return the bytes of one go through the layer, up to the counts of one frame."""
         p = self.projector
         cells = math.prod(p.source.input_shape)
-        grids = max(8 * self._points, _GRIDS_BYTES * self.rates.threads)
+        # One for each thread, or as many as fit its cache; all threads share one where there are too few.
+        threads = self.rates.threads
+        grids = max(
+            8 * self._points * (threads if min(self._stack, n_patterns) >= threads else 1), _GRIDS_BYTES * threads
+        )
         # The cells and what they are made of; the fields of one grid, and of all that go in one stack.
         return grids + min(self._stack, n_patterns) * (16 * cells + 16 * self._fields)
 

@@ -15,7 +15,7 @@ from opusim.arrays import NUMPY, Arrays
 from opusim.medium.base import Drift, ModeGrid
 
 _CACHE_BYTES = 1 << 20  # grids up to this size go through the whole layer in one core's cache
-_KEPT_GRIDS = 2  # grids of fields that are kept between calls
+_KEPT_GRIDS = 2  # grids of fields that are kept between calls, or one for each thread
 
 
 @dataclass(frozen=True)
@@ -307,24 +307,27 @@ class PhaseScreenOperator:
         return self._pass(cells, self.grid.transposed(), self.screens[::-1])
 
     def _pass(self, cells: Any, grid: ModeGrid, screens: list[Any]) -> Any:
-        n = len(cells)
-        bytes_ = 8 * grid.side**2
-        if self.arrays.name != "numpy" or n == 1:
-            return self._through(cells, grid, screens, self.workers)
-        # As many grids at a time as the cache holds. Then the threads take grids, otherwise parts of one grid.
-        step, small = max(1, _CACHE_BYTES // bytes_), bytes_ <= _CACHE_BYTES
+        n, workers = len(cells), self.workers or 1
+        if self.arrays.name != "numpy":
+            return self._through(cells, grid, screens, workers)
         out = np.empty((n, *grid.output_shape), dtype=np.complex64)
+        # As many grids at a time as the cache holds. Threads take grids of their own, which is quicker than parts of
+        # one grid, unless there are too few of them.
+        bytes_ = 8 * grid.side**2
+        step, apart = max(1, _CACHE_BYTES // bytes_), n >= workers or bytes_ <= _CACHE_BYTES
 
         def work(start: int, stop: int) -> None:
             for first in range(start, stop, step):
                 part = slice(first, min(stop, first + step))
-                out[part] = self._through(cells[part], grid, screens, 1 if small else self.workers)
+                self._through(cells[part], grid, screens, 1 if apart else workers, out[part])
 
-        parallel.over_ranges(work, n, (self.workers or 1) if small else 1)
+        parallel.over_ranges(work, n, workers if apart else 1)
         return out
 
-    def _through(self, cells: Any, grid: ModeGrid, screens: list[Any], workers: int | None) -> Any:
-        """Pass a few fields through the layer, from lens to lens."""
+    def _through(
+        self, cells: Any, grid: ModeGrid, screens: list[Any], workers: int, out: np.ndarray | None = None
+    ) -> Any:  # fmt: skip
+        """Pass a few fields through the layer, from lens to lens; numpy's into `out`."""
         rows, columns = grid.input_block
         how: dict[str, Any] = {"arrays": self.arrays, "workers": workers, "scaled": False}
         held = self._take(len(cells))
@@ -337,11 +340,11 @@ class PhaseScreenOperator:
         for screen in screens[1:]:
             field = propagation.fourier(field, times=self.transfer, **how)
             field = propagation.inverse_fourier(field, times=screen, **how)
-        field = propagation.lens_to_block(field, *grid.output_block, **how)
-        if self.arrays.name == "numpy" and len(self._free) < _KEPT_GRIDS:
+        field = propagation.lens_to_block(field, *grid.output_block, out=out, **how)
+        if self.arrays.name == "numpy" and len(self._free) < max(_KEPT_GRIDS, self.workers or 1):
             self._free.append(held)
         if self._ballistic is not None:
-            field = field + self._unscattered(cells, grid, workers)
+            field += self._unscattered(cells, grid, workers)
         return field
 
     def _take(self, n: int) -> Any:
