@@ -11,6 +11,7 @@ from opusim import parallel
 from opusim.arrays import NUMPY, Arrays
 
 _BLOCK_BYTES = 1 << 19  # with a copy and a factor of its size it fits the second-level cache of a core
+_WHOLE_BYTES = 1 << 20  # grids up to this size, which threads do not share, are not cut: blocks cost some Python each
 _LINE = 8  # complex numbers in a cache line
 
 
@@ -112,10 +113,11 @@ def _sweep(
     n, n_rows, n_columns = field.shape
     first, last = (0, n_columns) if axis == -2 else (rows or slice(0, n_rows)).indices(n_rows)[:2]
     line = 8 * (n_rows if axis == -2 else n_columns)
-    images = max(1, _BLOCK_BYTES // (8 * n_rows * n_columns))  # small grids go several at a time
+    grid = 8 * n_rows * n_columns
+    images = max(1, _BLOCK_BYTES // grid)  # small grids go several at a time
     # A multiple of the cache line: threads do not share one, and whole vector registers are filled.
-    width = max(_LINE, _BLOCK_BYTES // line // _LINE * _LINE)
-    per_image = max(1, -(-(last - first) // width))
+    width = last - first if grid <= _WHOLE_BYTES else max(_LINE, _BLOCK_BYTES // line // _LINE * _LINE)
+    per_image = max(1, -(-(last - first) // max(1, width)))
 
     def work(start: int, stop: int) -> None:
         for unit in range(start, stop):
