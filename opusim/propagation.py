@@ -114,7 +114,7 @@ def _sweep(
     first, last = (0, n_columns) if axis == -2 else (rows or slice(0, n_rows)).indices(n_rows)[:2]
     line = 8 * (n_rows if axis == -2 else n_columns)
     grid = 8 * n_rows * n_columns
-    images = max(1, _BLOCK_BYTES // grid)  # small grids go several at a time
+    images = max(1, _WHOLE_BYTES // grid)  # small grids go several at a time
     # A multiple of the cache line: threads do not share one, and whole vector registers are filled.
     width = last - first if grid <= _WHOLE_BYTES else max(_LINE, _BLOCK_BYTES // line // _LINE * _LINE)
     per_image = max(1, -(-(last - first) // max(1, width)))
