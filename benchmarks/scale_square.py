@@ -53,12 +53,12 @@ def task_square(n: int, way: str, vectors: int, rounds: int) -> dict[str, Any]:
         opu = gaussian(n) if way == "gaussian" else fitted(n, n, way)
     opu.transform(x[:1])
     build_s = time.perf_counter() - start
-    times = interleaved(rounds, it=lambda: opu.transform(x))["it"]
     if way == "gaussian" and not plan_of(opu).stored:
-        # Each call makes the matrix again, as the first one did.
-        each = [(t - build_s) / (vectors - 1) for t in times]
+        # Each call makes the matrix again.
+        both = interleaved(rounds, one=lambda: opu.transform(x[:1]), all=lambda: opu.transform(x))
+        each = [(t - one) / (vectors - 1) for one, t in zip(both["one"], both["all"], strict=True)]
     else:
-        each = [t / vectors for t in times]
+        each = [t / vectors for t in interleaved(rounds, it=lambda: opu.transform(x))["it"]]
     return {"build_s": build_s, "times": each, "mib": peak_mib() - before}
 
 

@@ -100,7 +100,7 @@ class LinearRecord:
         return row, column, n_rows, n_columns
 
 
-def demodulate(record: LinearRecord, frames: np.ndarray) -> np.ndarray:
+def demodulate(record: LinearRecord, frames: np.ndarray, threads: int | None = None) -> np.ndarray:
     """Return fields in the reference's phase, S conj(R) / |R|, for bursts of frames.
 
     Parameters
@@ -109,6 +109,8 @@ def demodulate(record: LinearRecord, frames: np.ndarray) -> np.ndarray:
         The calibration.
     frames : ndarray, shape (n * steps, n_pixels)
         Counts of the first `n_pixels` pixels of the region, each pattern under every phase in turn.
+    threads : int, optional
+        Threads to use; they do not change the result.
 
     Returns
     -------
@@ -119,8 +121,9 @@ def demodulate(record: LinearRecord, frames: np.ndarray) -> np.ndarray:
     amplitude = reference_amplitude(record, n_pixels)
     if frames.dtype in (np.uint8, np.uint16):
         return fields_of_counts(
-            frames, record.actual_rad, amplitude, record.dark_dn[:n_pixels], record.full_scale_dn, record.coherence
-        )
+            frames.reshape(-1, n_pixels), record.actual_rad, amplitude, record.dark_dn[:n_pixels],
+            record.full_scale_dn, record.coherence, threads,
+        )  # fmt: skip
     bursts = frames.reshape(-1, record.n_steps, n_pixels)
     field = least_squares(bursts, record.actual_rad, axis=1).q
     field /= amplitude
@@ -292,7 +295,8 @@ def _with_quality(
     # The two rounds follow each other: the same pattern comes half of the time later.
     minutes = lasted_s / 2 / 60
     drift = abs(float(np.mean(moved))) / minutes if minutes > 0 else 0.0
-    error = float(np.sqrt(noise / max(power - noise, 1e-30)))
+    # Where no pixel counts nothing was measured.
+    error = float(np.sqrt(noise / max(power - noise, 1e-30))) if record.valid.any() else np.inf
     return replace(record, relative_error=error, drift_rad_per_minute=drift)
 
 

@@ -165,7 +165,9 @@ def _fields(
 ) -> Any:
     """Show patterns under each phase step; fields (n, n_pixels), complex64, where the frames come to be."""
     frames = device.project(patterns, n_pixels, settings=exposure, reference_phase_rad=record.asked_rad)
-    return linear.demodulate(record, frames) if pixels is None else fields_of_bursts(frames, pixels)
+    if pixels is not None:
+        return fields_of_bursts(frames, pixels)
+    return linear.demodulate(record, frames, threads=getattr(device.bench, "threads", None))
 
 
 def run(

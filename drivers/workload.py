@@ -156,7 +156,7 @@ def _holographic_finisher(opu: Any, work: Workload) -> Callable[[np.ndarray], ob
     def reconstruct(frames: np.ndarray) -> object:
         # The first pattern stands for the anchor, before and after.
         frames[-work.steps :] = frames[: work.steps]
-        shown = SimpleNamespace(project=lambda *_, **__: frames)
+        shown = SimpleNamespace(project=lambda *_, **__: frames, bench=opu.device.bench)
         anchor = demodulate(record, frames[: work.steps])[0]
         fields = holography.FitFields(anchor, np.zeros(n, np.complex64), 1.0)
         bits = np.zeros((len(frames) // work.steps - 2, work.n_features), dtype=np.uint8)

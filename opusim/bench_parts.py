@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import Any
-from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -15,7 +13,7 @@ from opusim.config import Device
 from opusim.layout import MirrorLayout
 from opusim.medium.base import pixel_sampling
 from opusim.plan import Region
-from opusim.projector import Projector
+from opusim.projector import Layers, Projector
 
 _KEPT = 4
 
@@ -43,8 +41,7 @@ class PreparedParts:
         self.projectors: OrderedDict[tuple[MirrorLayout | None, Region, Arrays], Projector] = OrderedDict()
         self._maps: OrderedDict[Region, SensorMaps] = OrderedDict()
         self._waves: OrderedDict[Region, np.ndarray] = OrderedDict()
-        # A layer lives as long as a projector that has it.
-        self._layers: WeakValueDictionary[Any, Any] = WeakValueDictionary()
+        self._layers = Layers()
         self._lock = threading.RLock()
 
     def projector(self, layout: MirrorLayout | None, region: Region, arrays: Arrays = NUMPY) -> Projector:

@@ -21,6 +21,7 @@ _NEWTON_STEPS = 8
 # Below these a second thread costs more than it brings.
 _FEW_BURSTS = 4096
 _FEW_PIXELS = 1 << 17
+_DEVICE_PIXELS = 1 << 23  # of all bursts that a device takes at a time
 
 
 def least_squares_row(phases_rad: ArrayLike) -> NDArray[np.complex128]:
@@ -115,7 +116,7 @@ def _fit_clipped(light: Any, clipped: Any, amplitude: Any, phases: np.ndarray, c
 
 def fields_of_counts(
     frames: NDArray[np.unsignedinteger[Any]], phases_rad: np.ndarray, amplitude: np.ndarray, dark_dn: np.ndarray,
-    full_scale_dn: float, coherence: float,
+    full_scale_dn: float, coherence: float, threads: int | None = None,
 ) -> NDArray[np.complex64]:  # fmt: skip
     """Fields in the reference's phase, S conj(R) / |R|, of bursts of counts, in one pass over them.
 
@@ -131,16 +132,32 @@ def fields_of_counts(
         Count from which a pixel is saturated; such bursts are those of `field_of_clipped`.
     coherence : float
         Contrast of the fringes.
+    threads : int, optional
+        Threads to use; they do not change the result.
 
     Returns
     -------
     ndarray of complex64, shape (n, n_pixels)
         In roots of counts. The plain form is `least_squares_row` times the frames, in single precision.
+
+    Raises
+    ------
+    ValueError
+        If the frames are no whole bursts, or the maps are of another number of pixels.
     """
     from opusim import demodulation_kernels as kernels
 
     row = least_squares_row(phases_rad)
+    if frames.ndim != 2 or len(frames) % len(row):
+        raise ValueError(
+            f"frames has shape {frames.shape}, but it must be (n * {len(row)}, n_pixels): {len(row)} steps a pattern."
+        )
     n, n_pixels = len(frames) // len(row), frames.shape[1]
+    for name, each in (("amplitude", amplitude), ("dark_dn", dark_dn)):
+        if each.shape != (n_pixels,):
+            raise ValueError(
+                f"{name} has shape {each.shape}, but it must be ({n_pixels},), one for each pixel of frames."
+            )
     field = np.empty((n, 2 * n_pixels), dtype=np.float32)
     work = partial(
         kernels.fields_of_counts, np.ascontiguousarray(frames), row.real.astype(np.float32),
@@ -149,7 +166,7 @@ def fields_of_counts(
         1 / coherence**2, _NEWTON_STEPS, field,
     )  # fmt: skip
     n_units = n * -(-n_pixels // kernels.PIXELS)
-    parallel.over_ranges(work, n_units, parallel.default_threads() if field.size > _FEW_PIXELS else 1)
+    parallel.over_ranges(work, n_units, (threads or parallel.default_threads()) if field.size > _FEW_PIXELS else 1)
     return field.view(np.complex64)
 
 
@@ -181,8 +198,7 @@ class BurstPixels:
 def fields_of_bursts(frames: Any, pixels: BurstPixels) -> Any:
     """Fields in the reference's phase, S conj(R) / |R|, of bursts that lie on a device.
 
-    `opusim.calibration.linear.demodulate` does this for numpy, with the same result within single precision: sums over
-    the steps are made in another order.
+    `opusim.calibration.linear.demodulate` does this for numpy, with the same result within single precision.
 
     Parameters
     ----------
@@ -196,9 +212,20 @@ def fields_of_bursts(frames: Any, pixels: BurstPixels) -> Any:
     array of complex64, shape (n, n_pixels)
         On that device, in roots of the frames' unit.
     """
-    xp = arrays.of(frames).xp
+    place = arrays.of(frames)
     steps, n_pixels = len(pixels.phases_rad), frames.shape[-1]
     bursts = frames.reshape(-1, steps, n_pixels)
+    field = place.empty((len(bursts), n_pixels), np.complex64)
+    # A few at a time: what is made on the way takes four times as much as the fields.
+    step = max(1, _DEVICE_PIXELS // n_pixels)
+    for first in range(0, len(bursts), step):
+        field[first : first + step] = _fields_of_few(bursts[first : first + step], pixels)
+    return field
+
+
+def _fields_of_few(bursts: Any, pixels: BurstPixels) -> Any:
+    xp = arrays.of(bursts).xp
+    steps = bursts.shape[1]
     real: Any = 0
     imaginary: Any = 0
     highest: Any = None

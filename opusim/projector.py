@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import scipy.sparse
@@ -25,6 +26,17 @@ _STACK_BYTES_GPU = 1 << 30  # at most
 _STACK_COPIES = 4  # of the stack, while it goes through a layer
 _MODES = 2048  # modes, and outputs, of a tile of entries
 _MIN_SIDE = 64  # smaller grids are no crowd of modes
+
+
+class Layers:
+    """Prepared layers of the projectors of one bench, which take up to a second to make.
+
+    They are held weakly: a layer lives as long as a projector that has it.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.made: WeakValueDictionary[Any, Any] = WeakValueDictionary()
 
 
 class Projector:
@@ -48,9 +60,8 @@ class Projector:
         Bytes that a stored matrix may take; a quarter of the machine by default.
     threads : int, optional
         Threads to use; they do not change the result.
-    layers : MutableMapping, optional
-        Where the projectors of one bench find the layers of each other, which take up to a second to prepare. It should
-        hold them weakly: a layer that no projector has any more only takes memory.
+    layers : Layers, optional
+        Where the projectors of one bench find the layers of each other.
     arrays : Arrays, optional
         Library and device to compute with.
 
@@ -73,11 +84,11 @@ class Projector:
         execution: str = "auto",
         memory_budget: int | None = None,
         threads: int | None = None,
-        layers: MutableMapping[Any, Any] | None = None,
+        layers: Layers | None = None,
         arrays: Arrays = NUMPY,
     ) -> None:
         self.arrays = arrays
-        self._layers: MutableMapping[Any, Any] = {} if layers is None else layers
+        self._layers = Layers() if layers is None else layers
         self.device = device
         self.seed = seed
         self.layout = layout
@@ -171,9 +182,16 @@ class Projector:
     def _prepare(self, state: int) -> list[Any]:
         assert self.grid is not None
         keys = [(self.grid.side, self.grid.aperture, state, self.arrays, channel) for channel in range(self.channels)]
-        shared = [self._layers.get(key) for key in keys]
-        if None not in shared:
-            return [operator.on(self.grid) for operator in shared if operator is not None]
+        with self._layers.lock:
+            shared = [self._layers.made.get(key) for key in keys]
+            if None not in shared:
+                return [operator.on(self.grid) for operator in shared if operator is not None]
+            made = self._make_layers(state)
+            self._layers.made.update(zip(keys, made, strict=True))
+            return made
+
+    def _make_layers(self, state: int) -> list[Any]:
+        assert self.grid is not None
         side = self.grid.side
         memory.check(
             f"The layer on a grid of {side} x {side} modes",
@@ -181,7 +199,7 @@ class Projector:
             "use fewer components, a smaller camera or fewer mirrors, or free memory.",
             self.arrays,
         )  # fmt: skip
-        made = [
+        return [
             self.medium.operator(
                 self.grid,
                 wavelength_m=self.device.laser.wavelength_m,
@@ -193,8 +211,6 @@ class Projector:
             )
             for channel in range(self.channels)
         ]
-        self._layers.update(zip(keys, made, strict=True))
-        return made
 
     def _read(self, block: Any) -> Any:
         """Output cells (n, rows, columns) as (n, n_pixels, fine^2), pixels in the region's raster order."""

@@ -267,7 +267,7 @@ class Costs:
         cells = math.prod(p.source.input_shape)
         # One for each thread, or as many as fit its cache; all threads share one where there are too few.
         threads = self.rates.threads
-        grids = max(
+        grids = p.channels * max(
             8 * self._points * (threads if min(self._stack, n_patterns) >= threads else 1), _GRIDS_BYTES * threads
         )
         # The cells and what they are made of; the fields of one grid, and of all that go in one stack.
@@ -421,5 +421,7 @@ def plan_scale(
         memory=memory, states=states, process_build_s=process_build_s,
         process_s=fit_s + states * process_build_s + shared_process_s + one.vectors_s(work, work.n_vectors),
         worker_build_s=worker_build_s, task_s=task_s, shared_s=shared_s,
-        cluster_s=fit_s + built * worker_build_s + shared_s + rounds * task_s, workers=workers, threads=threads,
+        # The client makes what is kept for the patterns of the fit.
+        cluster_s=(process_build_s if work.fit_patterns else 0.0) + fit_s + built * worker_build_s + shared_s
+        + rounds * task_s, workers=workers, threads=threads,
     )  # fmt: skip

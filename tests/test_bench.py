@@ -420,8 +420,14 @@ def test_projectors_of_one_grid_share_the_layer_as_long_as_one_has_it():
     counts = [b.transform(shown, exposure_s=EXPOSURE_S, roi=elsewhere, n_pixels=2000) for b in (alone, bench)]
     assert np.array_equal(*counts)
     first, second = (p.operators(0)[0] for p in bench._parts.projectors.values())
-    assert first.screens is second.screens and len(bench._parts._layers) == 1
-    del first, second
+    assert first.screens is second.screens and len(bench._parts._layers.made) == 1
+    # Without its first owner the layer is still found, without any it is gone.
+    del first
+    bench._parts.projectors.popitem(last=False)
+    gc.collect()
+    bench.transform(shown, exposure_s=EXPOSURE_S, roi=ROI, n_pixels=2000)
+    assert bench._parts.projectors[next(reversed(bench._parts.projectors))].operators(0)[0].screens is second.screens
+    del second
     bench._parts.projectors.clear()
     gc.collect()
-    assert len(bench._parts._layers) == 0
+    assert len(bench._parts._layers.made) == 0

@@ -222,6 +222,7 @@ class PhaseScreenOperator:
         self.workers = workers
         self.arrays = arrays
         self._free: list[np.ndarray] = []
+        self._origin: PhaseScreenOperator | None = None
         side = grid.side
         scattered = math.sqrt(1 - medium.ballistic_fraction)
         self.screens = []
@@ -277,6 +278,7 @@ class PhaseScreenOperator:
         assert (grid.side, grid.aperture) == (self.grid.side, self.grid.aperture), "another grid needs another layer"
         other = copy.copy(self)
         other.grid = grid
+        other._origin = self._origin or self  # lives as long as any copy: by it the layer is found
         return other
 
     @property

@@ -268,3 +268,22 @@ def test_tensors_and_copies(ideal):
     torch = pytest.importorskip("torch")
     y = ideal.linear_transform(torch.from_numpy(bits(3, N)))
     assert y.dtype == torch.float32 and ideal.field_transform(torch.from_numpy(bits(3, N))).dtype == torch.complex64
+
+
+def test_a_calibration_without_a_pixel_that_counts_is_useless():
+    from opusim.calibration import linear
+    from opusim.drivers.linear_modes import check_quality
+
+    m, phases = 6, np.arange(4) * np.pi / 2
+    none = np.zeros(m, dtype=bool)
+    record = linear.LinearRecord(
+        exposure_s=1e-3, asked_rad=phases, actual_rad=phases, jitter_rad=0.0, roi=np.array((0, 0, 1, m)),
+        dark_dn=np.zeros(m, np.float32), reference_dn=np.ones(m, np.float32), valid=none, full_scale_dn=255.0,
+        clipped_share=1.0, modulation=0.5, modulation_map=np.ones(m, np.float32), coherence=1.0, relative_error=np.inf,
+        drift_rad_per_minute=0.0, elapsed_s=0.0,
+    )  # fmt: skip
+    bursts = np.full((16, 4, m), 255, dtype=np.uint8)
+    found = linear._with_quality(record, bursts, bursts, np.zeros((16, m), dtype=bool), 0.0, 1.0)
+    assert found.relative_error == np.inf
+    with pytest.raises(RuntimeError, match="useless"):
+        check_quality(found)

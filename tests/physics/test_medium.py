@@ -6,6 +6,9 @@ Statistical tolerances are those of docs/physics.md section 5 where it has one; 
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import h5py
 import numpy as np
 import pytest
@@ -332,3 +335,30 @@ def test_pixel_integration_lowers_the_contrast_by_its_law(ratio):
     assert pooled.mean() == pytest.approx(1, abs=0.02)
     assert pooled.std() / pooled.mean() == pytest.approx(known, abs=0.02)
     assert pooled.std() / pooled.mean() == pytest.approx(theory.speckle_contrast(ratio), abs=0.02)
+
+
+@pytest.mark.parametrize("side", [90, 216, 250, 270, 360, 400])
+def test_fields_do_not_depend_on_the_batch_or_the_threads(side):
+    """Small grids go several to a transform or whole, larger ones in blocks, and threads take grids or parts of one."""
+    grid = ModeGrid(side, (31, 30), (41, 43))
+    rng = np.random.default_rng(side)
+    cells = (rng.standard_normal((7, 31, 30)) + 1j * rng.standard_normal((7, 31, 30))).astype(np.complex64)
+    operators = [PhaseScreenMedium().operator(grid, wavelength_m=WAVELENGTH_M, seed=1, workers=n) for n in (1, 2, 3)]
+    whole = operators[0].forward(cells)
+    for operator in operators:
+        for batch in (1, 2, 3, 7):
+            parts = [operator.forward(cells[i : i + batch]) for i in range(0, 7, batch)]
+            assert np.array_equal(np.concatenate(parts), whole)
+
+
+def test_a_layer_is_found_as_long_as_a_copy_of_it_lives():
+    first = PhaseScreenMedium().operator(ModeGrid(64, (5, 7), (64, 64)), wavelength_m=WAVELENGTH_M, seed=0)
+    found = weakref.ref(first)
+    other = first.on(ModeGrid(64, (5, 7), (32, 32)))
+    third = other.on(ModeGrid(64, (3, 3), (32, 32)))
+    del first, other
+    gc.collect()
+    assert found() is not None and found().screens is third.screens
+    del third
+    gc.collect()
+    assert found() is None
