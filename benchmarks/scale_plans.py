@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scale_common import apart, fitted, half_on, peak_mib, row, shown, table, with_threads
 
-from opusim import OPU
+from opusim import OPU, demodulation
 
 # (features, outputs, vectors, linear) of the plan's checks.
 CASES = (
@@ -138,6 +138,8 @@ def task_cluster(case: tuple[int, int, int, bool], rounds: int) -> dict[str, Any
             small = OPU(16, execution=execution, disable_pbar=True)
             small.fit1d(n_features=16)
             small.transform(np.ones((8, 16), dtype=np.uint8))
+        maps = np.ones(16, dtype=np.float32)
+        demodulation.fields_of_counts(np.zeros((4, 16), np.uint8), np.arange(4) * np.pi / 2, maps, maps, 255.0, 1.0)
 
     def measured_s() -> tuple[float, float]:
         # A cluster of its own each time, so that what the workers keep is made again.
