@@ -8,19 +8,13 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 
 import dask.array as da
 import numpy as np
 from distributed import Client, LocalCluster
+from throughput import peak_mib
 
 from opusim import OPU
-
-
-def peak_mib() -> float:
-    """Most memory that this process has held, in MiB (Linux; `ru_maxrss` would count the parent's from before exec)."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
 
 
 def make_opu(options: argparse.Namespace) -> OPU:

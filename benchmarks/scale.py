@@ -38,8 +38,8 @@ import numpy as np
 import scale_gpu
 import scale_plans
 import scale_square
-from scale_common import apart, fitted, half_on, peak_mib, plan_of, row, shown, table, with_threads
-from throughput import interleaved
+from scale_common import apart, fitted, half_on, plan_of, row, shown, table, with_threads
+from throughput import interleaved, peak_mib
 
 import opusim
 from opusim import parallel

@@ -18,12 +18,6 @@ def half_on(n: int, n_features: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 2, (n, n_features), dtype=np.uint8)
 
 
-def peak_mib() -> float:
-    """Most memory that this process has held, in MiB (Linux; `ru_maxrss` would count the parent's from before exec)."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
-
-
 def shown(times: list[float], scale: float = 1e3) -> str:
     return f"{scale * statistics.median(times):.4g} ({scale * min(times):.4g} - {scale * max(times):.4g})"
 

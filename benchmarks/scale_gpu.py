@@ -9,9 +9,9 @@ import warnings
 from typing import Any
 
 import numpy as np
+from scale_common import fitted
 from throughput import interleaved
 
-from opusim import OPU
 from opusim.layout import MirrorPatterns
 
 FEATURES, LINEAR_OUTPUTS, OUTPUTS = 1_000_000, 300_000, 2_000_000
@@ -30,12 +30,6 @@ def found() -> Any:
     if not torch.cuda.is_available():
         raise SystemExit("scale.py --gpu: torch finds no CUDA GPU here: nothing is measured.")
     return torch
-
-
-def fitted(n_out: int, backend: str) -> Any:
-    opu = OPU(n_out, backend=backend, disable_pbar=True)
-    opu.fit1d(n_features=FEATURES)
-    return opu
 
 
 def bandwidth(torch: Any, rounds: int) -> float:
@@ -72,8 +66,8 @@ def agreement(torch: Any) -> None:
     print("\n| outputs | vectors | pixels that differ | by at most | asked | |\n| --- | --- | --- | --- | --- | --- |")
     for n_out, n in ((LINEAR_OUTPUTS, 16), (OUTPUTS, 4)):
         bits = np.random.default_rng(1).integers(0, 2, (n, FEATURES), dtype=np.uint8)
-        on_cpu = np.asarray(fitted(n_out, "numpy").transform(bits)).astype(np.int64)
-        on_gpu = fitted(n_out, "torch:cuda").transform(torch.from_numpy(bits).to("cuda"))
+        on_cpu = np.asarray(fitted(FEATURES, n_out, backend="numpy").transform(bits)).astype(np.int64)
+        on_gpu = fitted(FEATURES, n_out, backend="torch:cuda").transform(torch.from_numpy(bits).to("cuda"))
         apart = np.abs(on_gpu.cpu().numpy().astype(np.int64) - on_cpu)
         share = np.mean(apart > 0)
         verdict = _verdict(share <= MOST_APART and apart.max() <= 1)
@@ -90,7 +84,7 @@ def run(options: argparse.Namespace) -> None:
     warnings.simplefilter("ignore")
     name, rate = torch.cuda.get_device_name(0), bandwidth(torch, rounds)
     print(f"GPU: {name}; a copy within its memory moves {rate / 1e9:.0f} GB/s; torch {torch.__version__}")
-    linear, plain = fitted(LINEAR_OUTPUTS, "torch:cuda"), fitted(OUTPUTS, "torch:cuda")
+    linear, plain = (fitted(FEATURES, n_out, backend="torch:cuda") for n_out in (LINEAR_OUTPUTS, OUTPUTS))
     bench, exposure = linear.device.bench, linear.device.exposure()
     phases = np.arange(STEPS) * 2 * np.pi / STEPS
     x = torch.randint(0, 2, (BATCH, FEATURES), dtype=torch.uint8, device="cuda",

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scale_common import apart, fitted, half_on, peak_mib, row, shown, table, with_threads
+from scale_common import apart, fitted, half_on, row, shown, table, with_threads
+from throughput import peak_mib
 
 from opusim import OPU, demodulation
 

@@ -10,8 +10,8 @@ import time
 from typing import Any
 
 import numpy as np
-from scale_common import apart, fitted, half_on, peak_mib, plan_of, row, shown, table
-from throughput import interleaved
+from scale_common import apart, fitted, half_on, plan_of, row, shown, table
+from throughput import interleaved, peak_mib
 
 import opusim
 from opusim import OPU

@@ -288,42 +288,38 @@ def _with_quality(
     `whole` are the bursts that are not clipped, `light_dn` the mean light in them without the reference's own.
     """
     # The contrast of the fringes: field against intensity.
-    (own, noise), _, _ = _compared(record, first, second, whole)
+    (own, _), noise, _ = _compared(record, first, second, whole)
     if light_dn > 0 and own > noise:
         record = replace(record, coherence=min(1.0, float(np.sqrt((own - noise) / light_dn))))
-    _, (power, noise), moved = _compared(record, first, second, whole)
+    powers, noise, moved = _compared(record, first, second, np.broadcast_to(record.valid, whole.shape))
     # The two rounds follow each other: the same pattern comes half of the time later.
     minutes = lasted_s / 2 / 60
     drift = abs(float(np.mean(moved))) / minutes if minutes > 0 else 0.0
     # Where no pixel counts nothing was measured.
-    error = float(np.sqrt(noise / max(power - noise, 1e-30))) if record.valid.any() else np.inf
+    error = float(np.sqrt(noise / max(powers.mean() - noise, 1e-30))) if record.valid.any() else np.inf
     return replace(record, relative_error=error, drift_rad_per_minute=drift)
 
 
 def _compared(
-    record: LinearRecord, first: np.ndarray, second: np.ndarray, whole: np.ndarray
-) -> tuple[tuple[float, float], tuple[float, float], np.ndarray]:
-    """Return mean power and noise of the fields of two rounds, and the phase between them of each pattern.
+    record: LinearRecord, first: np.ndarray, second: np.ndarray, use: np.ndarray
+) -> tuple[np.ndarray, float, np.ndarray]:
+    """Return the mean powers of both rounds' fields, their noise, and the phase between them of each pattern.
 
-    Power and noise first of the bursts in `whole`, by the first round, then of all pixels that count, by both. The
-    second round is turned by one phase onto the first. Pattern by pattern, as for `_fringes`.
+    Powers and noise are those of the bursts in `use`. The second round is turned by one phase onto the first. Pattern
+    by pattern, as for `_fringes`.
     """
     products = np.zeros(len(first), dtype=np.complex128)
     for i, (a, b) in enumerate(_fields(record, first, second)):
         products[i] = np.sum((b * np.conj(a))[record.valid], dtype=np.complex128)
     turn = np.complex64(np.exp(-1j * np.angle(products.sum())))
-    powers, noise = np.zeros((2, 2)), np.zeros(2)
-    for i, (a, b) in enumerate(_fields(record, first, second)):
-        b *= turn
-        for k, use in enumerate((whole[i], record.valid)):
-            x, y = a[use], b[use]
-            # The difference itself: on a device without noise it is ten digits below the powers.
-            noise[k] += np.sum(np.square(np.abs(x - y)), dtype=np.float64) / 2
-            powers[k] += [np.sum(np.square(np.abs(f)), dtype=np.float64) for f in (x, y)]
-    sizes = np.maximum(1, [np.count_nonzero(whole), len(first) * np.count_nonzero(record.valid)])
-    noise /= sizes
-    own, both = powers[0, 0] / sizes[0], powers[1].mean() / sizes[1]
-    return (float(own), float(noise[0])), (float(both), float(noise[1])), np.angle(products)
+    powers, noise = np.zeros(2), 0.0
+    for some, (a, b) in zip(use, _fields(record, first, second), strict=True):
+        x, y = a[some], (b * turn)[some]
+        # The difference itself: on a device without noise it is ten digits below the powers.
+        noise += float(np.sum(np.square(np.abs(x - y)), dtype=np.float64)) / 2
+        powers += [np.sum(np.square(np.abs(f)), dtype=np.float64) for f in (x, y)]
+    size = max(1, int(use.sum()))
+    return powers / size, noise / size, np.angle(products)
 
 
 def _fields(record: LinearRecord, first: np.ndarray, second: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -183,9 +183,9 @@ class Projector:
         assert self.grid is not None
         keys = [(self.grid.side, self.grid.aperture, state, self.arrays, channel) for channel in range(self.channels)]
         with self._layers.lock:
-            shared = [self._layers.made.get(key) for key in keys]
+            shared: list[Any] = [self._layers.made.get(key) for key in keys]
             if None not in shared:
-                return [operator.on(self.grid) for operator in shared if operator is not None]
+                return [operator.on(self.grid) for operator in shared]
             made = self._make_layers(state)
             self._layers.made.update(zip(keys, made, strict=True))
             return made

@@ -293,9 +293,9 @@ class Costs:
             # Frames are the result; those of a task that two passes share are put together at the end.
             made = result if work.n_vectors <= work.block or work.block % n == 0 else 2 * result
         else:
-            made = (
-                result + frames + (12 * shown * work.n_pixels if work.steps > 1 else 0)
-            )  # fields of a block, and results
+            made = result + frames
+            if work.steps > 1:
+                made += 12 * shown * work.n_pixels  # fields of a block, and its results
         return n * work.n_features + buffers + made
 
 
