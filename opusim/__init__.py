@@ -17,6 +17,7 @@ Names of this package are loaded when they are first asked for, so that
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,6 +27,13 @@ if TYPE_CHECKING:
     from opusim.drivers import OPU as OPU
 
 __version__ = "0.1.0"
+
+# In a clone `drivers` and `calibration` stand beside this folder; installed, they are inside it. Python that starts in a
+# clone finds this file there, whatever is installed, so the file itself says where the two are.
+_CLONE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+if os.path.isfile(os.path.join(_CLONE, "drivers", "__init__.py")):
+    if not os.path.isdir(os.path.join(__path__[0], "drivers")):
+        __path__.append(_CLONE)
 
 # name -> module it comes from; `None` for the name means the module itself.
 _LAZY = {
