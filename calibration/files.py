@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 import opusim
-from opusim.files import Hdf5Kind, open_hdf5, writing_hdf5
+from opusim.files import Hdf5Kind, open_hdf5, stamp_hdf5, writing_hdf5
 
 from .bench_protocol import Identity, elapsed_s, identity_of
 
@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 __all__ = ["RecordInfo", "read_info", "read_record", "record_names", "write_record"]
 
 FORMAT = "opusim calibration"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1, of opusim 0.1.0, had no trailer, but a check sum for each array
 _KIND = Hdf5Kind(
     FORMAT,
     FORMAT_VERSION,
+    oldest=1,
     noun="calibration file",
     wanted="a calibration file (HDF5)",
     again="calibrate again",
@@ -115,12 +116,13 @@ def write_record(path: str | os.PathLike[str], name: str, record: Any, *, bench:
     identity = identity_of(bench)
     now, clock = time.time(), elapsed_s(bench)
     # Written afresh, so that the space of a replaced group is not carried along.
-    with writing_hdf5(target) as file:
+    with writing_hdf5(target, _KIND) as file:
         if target.exists():
             with open_calibration(target) as old:
                 check_device(old, target, identity.fingerprint, identity.seed)
                 for key, value in old.attrs.items():
-                    file.attrs[key] = value
+                    if key not in file.attrs:
+                        file.attrs[key] = value
                 for key in old:
                     if key != name:
                         old.copy(key, file)
@@ -130,11 +132,7 @@ def write_record(path: str | os.PathLike[str], name: str, record: Any, *, bench:
         stamp_group(group, type(record).__name__, now, clock)
         for field_name, value in content.items():
             if isinstance(value, np.ndarray) and value.dtype.kind != "O":
-                # The check sum finds a damaged disk; HDF5 wants chunks for it, which an empty array has not.
-                stored = group.create_dataset(
-                    field_name, data=value, fletcher32=True if value.size and value.ndim else None
-                )
-                stored.attrs[_DIGEST] = _digest(value)
+                group.create_dataset(field_name, data=value)
             else:
                 group.attrs[field_name] = value
 
@@ -148,9 +146,7 @@ def checked_name(name: str) -> str:
 
 def stamp_file(file: h5py.File, identity: Identity, now_s: float, clock_s: float) -> None:
     """Write what a calibration file says about itself."""
-    file.attrs["format"] = FORMAT
-    file.attrs["format_version"] = FORMAT_VERSION
-    file.attrs["opusim_version"] = opusim.__version__
+    stamp_hdf5(file, _KIND)
     file.attrs["device_fingerprint"] = identity.fingerprint
     file.attrs["device_name"] = identity.name
     file.attrs["seed"] = identity.seed
@@ -378,7 +374,7 @@ def _value(group: h5py.Group, key: str) -> Any:
 
     if key in group:
         array = np.asarray(group[key][()], dtype=group[key].dtype)
-        # HDF5's own check sum covers the numbers, not what says how to read them.
+        # In files of version 1.
         if _DIGEST in group[key].attrs and group[key].attrs[_DIGEST] != _digest(array):
             raise ValueError(f"{group.file.filename}: {key} in {group.name} is damaged; calibrate again.")
         return array

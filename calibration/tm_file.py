@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from opusim.files import replacing
+from opusim.files import append_trailer, replacing
 from opusim.layout import MirrorLayout
 
 from .bench_protocol import Identity
@@ -231,7 +231,7 @@ def write_tm(
     with replacing(out) as temporary:
         with h5py.File(temporary, "w", libver="v108") as file:
             stamp_file(file, identity, time.time(), elapsed_s)
-            tm = file.create_dataset("tm", (n_pixels, plan.n_inputs), np.complex64, chunks=chunk, fletcher32=True)
+            tm = file.create_dataset("tm", (n_pixels, plan.n_inputs), np.complex64, chunks=chunk)
             off_field = file.create_dataset("background", (n_pixels,), np.complex64)
             for part, columns, off in blocks():
                 if circular:
@@ -265,8 +265,7 @@ def write_tm(
                     group[field.name] = value
                 else:
                     group.attrs[field.name] = "" if field.name == "path" else value
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        append_trailer(temporary)
     return record
 
 

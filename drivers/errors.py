@@ -5,8 +5,12 @@ Each error is also of the type that lightonml raises in its place, so that progr
 
 from __future__ import annotations
 
-import sys
-import warnings
+from opusim._warning import warn_outside
+
+__all__ = [
+    "CallError", "CoderError", "InputTypeError", "NotReadyError", "OpuAlreadyUsedException", "TooManyComponentsError",
+    "UnknownNameError", "warn_outside",
+]  # fmt: skip
 
 
 class NotReadyError(RuntimeError, AssertionError):
@@ -39,23 +43,3 @@ class TooManyComponentsError(ValueError, IndexError):
 
 class OpuAlreadyUsedException(RuntimeError):  # noqa: N818 - the name that programs catch
     """Another process holds a device that only one may hold."""
-
-
-def warn_outside(
-    text: str, category: type[Warning] = UserWarning, *, inside: tuple[str, ...] = ("opusim.drivers",)
-) -> None:
-    """Warn at the line outside the drivers that led here.
-
-    Parameters
-    ----------
-    text : str
-        What is told.
-    category : type
-        Kind of the warning.
-    inside : tuple of str
-        How the names of modules begin whose lines the user did not write.
-    """
-    level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(inside):
-        level, frame = level + 1, frame.f_back
-    warnings.warn(text, category, stacklevel=level)

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# In a clone `drivers` and `calibration` stand beside this folder; installed, they are inside it. Python that starts in a
-# clone finds this file there, whatever is installed, so the file itself says where the two are.
+# In a clone `drivers` and `calibration` stand beside this folder; installed, they are inside it. Python that starts in
+# a clone finds this file there, whatever is installed, so the file itself says where the two are.
 _CLONE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 if os.path.isfile(os.path.join(_CLONE, "drivers", "__init__.py")):
     if not os.path.isdir(os.path.join(__path__[0], "drivers")):

@@ -478,4 +478,4 @@ class _progress:
 
 
 # Commands of other files, which need the decorator above.
-from . import cli_calibrate, cli_plan, cli_report, cli_run, cli_sweep, cli_train  # noqa: E402, F401
+from . import cli_calibrate, cli_plan, cli_report, cli_rescue, cli_run, cli_sweep, cli_train  # noqa: E402, F401

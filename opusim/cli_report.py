@@ -64,21 +64,14 @@ def check_figure(figure: Path) -> None:
 def _format_of(source: Path) -> str | None:
     """Return what a file says that it is; errors are those of any file of opusim."""
     # Here: the command line answers without numpy.
-    from .files import HDF5_SIGNATURE, check_file
+    from .files import format_of
 
-    damaged = f"{source} is damaged or cut short; make it again, or use a backup."
-    other = f"{source} is not an HDF5 file, but calibrations, training runs and sweeps are."
-    wanted = "a file that opusim wrote (HDF5)"
-    check_file(source, HDF5_SIGNATURE, noun="file", wanted=wanted, other=other, damaged=damaged)
-    import h5py
-
-    try:
-        # Files are replaced whole and never changed in place, so a reader needs no lock.
-        with h5py.File(source, "r", locking=False) as file:
-            form = file.attrs.get("format")
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
-        raise ValueError(damaged) from error
-    return form if isinstance(form, str) else None
+    return format_of(
+        source,
+        wanted="a file that opusim wrote (HDF5)",
+        other=f"{source} is not an HDF5 file, but calibrations, training runs and sweeps are.",
+        damaged=f"{source} is damaged or cut short; make it again, or use a backup.",
+    )
 
 
 def _report_calibration(source: Path, figure: Path | None, device: str | None) -> None:

@@ -1,30 +1,53 @@
-"""Files: written under a temporary name and renamed when whole; read without ever running a pickle."""
+"""Files: written under a temporary name and renamed when whole; read without ever running a pickle.
+
+An HDF5 file of ours ends in a trailer of 40 bytes, behind what HDF5 reads: a mark, the number of bytes before it (8
+bytes), their CRC-32 (4 bytes; both the lowest byte first), and a second mark. Other programs read it as any other file.
+"""
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
+import shutil
+import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 import opusim
+from opusim._warning import warn_outside
 
 if TYPE_CHECKING:
     import h5py
 
 __all__ = [
-    "HDF5_SIGNATURE", "Hdf5Kind", "NpyWriter", "check_file", "open_hdf5", "open_npy", "replacing", "unwritten",
-    "writing_hdf5",
+    "HDF5_SIGNATURE", "Hdf5Kind", "NpyWriter", "append_trailer", "check_file", "check_trailer", "format_of",
+    "open_hdf5", "open_npy", "replacing", "rescue_hdf5", "stamp_hdf5", "unwritten", "writing_hdf5",
 ]  # fmt: skip
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # What h5py raises on a damaged file, and what makes use of such content.
 _DAMAGE = (OSError, RuntimeError, KeyError, TypeError, AttributeError, ValueError, IndexError, MemoryError)
+
+# CRC-32, because it is against damage, not against people, and is the fastest in the standard library: seven times
+# SHA-256 where that has instructions of its own, and more elsewhere.
+_TRAILER = struct.Struct("<16sQI12s")
+_MARK, _END = b"opusim checksum\n", b"opusim end.\n"
+_PART_BYTES = 1 << 20
+# Files that were found whole, by path, with what shows that they are still the same: a file is read for its check once
+# in a process. And those that were told to have no trailer.
+_whole: dict[str, tuple[int, ...]] = {}
+_told: dict[str, tuple[int, ...]] = {}
+_REMEMBERED = 1000
+# Where the superblock of HDF5's version 2 holds its status, and the length of the file.
+_STATUS_BYTE, _LENGTH = 11, slice(28, 36)
+_RESCUED = "the rescued file"
 
 
 @contextmanager
@@ -100,7 +123,9 @@ class Hdf5Kind:
     form : str
         What such a file says that it is, its attribute "format".
     version : int
-        The attribute "format_version".
+        The attribute "format_version" of what is written.
+    oldest : int
+        The oldest version that can be read.
     noun, wanted : str
         What it is, as for `check_file`: "sweep", "the file of a sweep (HDF5)".
     again : str
@@ -111,10 +136,134 @@ class Hdf5Kind:
 
     form: str
     version: int
+    oldest: int
     noun: str
     wanted: str
     again: str
     rescue: str
+
+
+def _sum(raw: BinaryIO, n_bytes: int) -> int:
+    """Return the CRC-32 of the next bytes of a file; of fewer, if it ends before."""
+    total, part = 0, memoryview(bytearray(_PART_BYTES))
+    while n_bytes:
+        got = raw.readinto(part[: min(n_bytes, _PART_BYTES)])  # type: ignore[attr-defined]
+        if not got:
+            break
+        total = zlib.crc32(part[:got], total)
+        n_bytes -= got
+    return total
+
+
+def append_trailer(path: str | os.PathLike[str]) -> None:
+    """Put the trailer behind an HDF5 file that is whole and closed, and bring the file to the disk.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file, under its temporary name: it must not be in use, nor have a trailer.
+
+    Raises
+    ------
+    OSError
+        If the disk is full.
+    """
+    with open(path, "rb+") as raw:
+        size = raw.seek(0, os.SEEK_END)
+        raw.seek(0)
+        total = _sum(raw, size)
+        raw.seek(size)
+        raw.write(_TRAILER.pack(_MARK, size, total, _END))
+        raw.flush()
+        os.fsync(raw.fileno())
+
+
+def check_trailer(path: str | os.PathLike[str]) -> bool | None:
+    """Compare a file with the check sum in its trailer.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+
+    Returns
+    -------
+    bool or None
+        Whether it is as it was written; None for a file without a trailer. A file that did not change since it was
+        found whole is not read again.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    with open(path, "rb") as raw:
+        state = _state(raw)
+        size = state[1]
+        length = _length(raw.read(_LENGTH.stop))
+        raw.seek(max(0, size - _TRAILER.size))
+        tail = raw.read(_TRAILER.size)
+        raw.seek(length)
+        begin = raw.read(len(_MARK)) if 0 < length < size else b""
+        # Either end of a trailer is enough to ask for the whole; a file that was cut may end within the first mark.
+        if not (begin and _MARK.startswith(begin)) and not tail.endswith(_END):
+            return None
+        if len(tail) < _TRAILER.size:
+            return False
+        mark, n_bytes, total, end = _TRAILER.unpack(tail)
+        if (mark, n_bytes, end) != (_MARK, size - _TRAILER.size, _END):
+            return False
+        key = os.path.realpath(path)
+        if _whole.get(key) == state:
+            return True
+        raw.seek(0)
+        if _sum(raw, n_bytes) != total:
+            return False
+        _remember(_whole, key, state)
+    return True
+
+
+def _length(head: bytes) -> int:
+    """Return how long an HDF5 file says that it is; 0 if its superblock is not of version 2 or 3."""
+    if head[8:9] not in (b"\2", b"\3") or len(head) < _LENGTH.stop:
+        return 0
+    return int.from_bytes(head[_LENGTH], "little")
+
+
+def _state(raw: BinaryIO) -> tuple[int, ...]:
+    """Return what changes when a file is replaced or written to: its number, size and time."""
+    stat = os.fstat(raw.fileno())
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+def _remember(memory: dict[str, tuple[int, ...]], key: str, state: tuple[int, ...]) -> None:
+    if len(memory) >= _REMEMBERED:
+        memory.clear()
+    memory[key] = state
+
+
+def _is_checked(path: Path, damaged: str) -> bool:
+    """Return whether a file has a trailer; refuse one that is not as it was written."""
+    try:
+        whole = check_trailer(path)
+    except OSError as error:
+        raise ValueError(damaged) from error
+    if whole is False:
+        raise ValueError(damaged)
+    return whole is not None
+
+
+def _tell_unchecked(path: Path) -> None:
+    """Warn of a file that has no trailer, once as long as it stays the same."""
+    with path.open("rb") as raw:
+        state = _state(raw)
+    key = os.path.realpath(path)
+    if _told.get(key) != state:
+        _remember(_told, key, state)
+        warn_outside(
+            f"{path} has no check sum, so that damage to it may not be seen: opusim before 0.1.1 wrote it, or another "
+            "program changed it. opusim rescue gives it one."
+        )
 
 
 @contextmanager
@@ -122,6 +271,8 @@ def open_hdf5(
     path: str | os.PathLike[str], kind: Hdf5Kind, *, damage: tuple[type[Exception], ...] = _DAMAGE
 ) -> Iterator[h5py.File]:
     """Open an HDF5 file of ours for reading; whatever HDF5 says against it becomes a sentence.
+
+    Its check sum is compared before HDF5 sees it; a file without one opens with a warning.
 
     Parameters
     ----------
@@ -143,45 +294,103 @@ def open_hdf5(
     ValueError
         If it is of another kind or version, damaged or cut short.
     """
-    import h5py
-
     path = Path(path)
     damaged = f"{path} is damaged or cut short; {kind.rescue}."
     other = f"{path} is not an HDF5 file, but a {kind.noun} must be one."
     check_file(path, HDF5_SIGNATURE, noun=kind.noun, wanted=kind.wanted, other=other, damaged=damaged)
-    try:
-        # Files are replaced whole and never changed in place, so a reader needs no lock.
-        file = h5py.File(path, "r", locking=False)
-    except _DAMAGE as error:
-        raise ValueError(damaged) from error
-    with file:
+    is_checked = _is_checked(path, damaged)
+    with _opened(path, damaged) as file:
         try:
             form, version = file.attrs.get("format"), file.attrs.get("format_version")
             of_kind = bool(form == kind.form)
-            of_version = of_kind and bool(version == kind.version)
+            of_version = of_kind and bool(kind.oldest <= version <= kind.version)
         except _DAMAGE as error:
             raise ValueError(damaged) from error
         if not of_kind:
             raise ValueError(f"{path} is an HDF5 file, but not a {kind.noun}: its format is {form!r}.")
         if not of_version:
+            readable = f"{kind.oldest} to {kind.version}" if kind.oldest < kind.version else f"{kind.version}"
             raise ValueError(
-                f"{path} has the format version {version}, but this opusim ({opusim.__version__}) reads "
-                f"{kind.version}; {kind.again}."
+                f"{path} has the format version {version}, but this opusim ({opusim.__version__}) reads {readable}; "
+                f"{kind.again}."
             )
+        if not is_checked:
+            _tell_unchecked(path)
         try:
             yield file
         except damage as error:
             raise ValueError(damaged) from error
 
 
+def _opened(path: Path, damaged: str) -> h5py.File:
+    """Return the open HDF5 file; a ValueError says what is wrong with it."""
+    import h5py
+
+    try:
+        # Files are replaced whole and never changed in place, so a reader needs no lock.
+        return h5py.File(path, "r", locking=False)
+    except _DAMAGE as error:
+        if _mended(path) is not None:
+            raise ValueError(
+                f"{path} was written by opusim 0.1.0 beside an h5py from 3.10 to 3.15, and no h5py can open it. "
+                f"Nothing in it is lost: `opusim rescue {path}` mends it."
+            ) from error
+        raise ValueError(damaged) from error
+
+
+def format_of(path: str | os.PathLike[str], *, wanted: str, other: str, damaged: str) -> str | None:
+    """Return what an HDF5 file says that it is, its attribute "format"; None if it says nothing.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    wanted : str
+        What it must be, as for `check_file`.
+    other, damaged : str
+        The sentences for a file that is not HDF5, and for one that cannot be read.
+
+    Returns
+    -------
+    str or None
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError
+        If there is no such file, or it is a folder.
+    ValueError
+        If it is not an HDF5 file, damaged or cut short.
+    """
+    path = Path(path)
+    check_file(path, HDF5_SIGNATURE, noun="file", wanted=wanted, other=other, damaged=damaged)
+    _is_checked(path, damaged)
+    with _opened(path, damaged) as file:
+        try:
+            form = file.attrs.get("format")
+        except _DAMAGE as error:
+            raise ValueError(damaged) from error
+    return form if isinstance(form, str) else None
+
+
+def stamp_hdf5(file: h5py.File, kind: Hdf5Kind) -> None:
+    """Write into a file what it is, and which opusim wrote it."""
+    file.attrs["format"] = kind.form
+    file.attrs["format_version"] = kind.version
+    file.attrs["opusim_version"] = opusim.__version__
+
+
 @contextmanager
-def writing_hdf5(path: str | os.PathLike[str], what: str | None = None) -> Iterator[h5py.File]:
-    """Give a new HDF5 file; when the block ends without an error it takes the place of `path`, whole.
+def writing_hdf5(
+    path: str | os.PathLike[str], kind: Hdf5Kind | None = None, what: str | None = None
+) -> Iterator[h5py.File]:
+    """Give a new HDF5 file; when the block ends without an error it takes the place of `path`, whole, with its trailer.
 
     Parameters
     ----------
     path : str or path-like
         The file to be written, or to be replaced.
+    kind : Hdf5Kind, optional
+        What it is, for `stamp_hdf5`; it is stamped before the block.
     what : str, optional
         What it holds, for an OSError that says that it cannot be written (`unwritten`); else the error is passed on.
 
@@ -196,22 +405,134 @@ def writing_hdf5(path: str | os.PathLike[str], what: str | None = None) -> Itera
     """
     import h5py
 
-    target = Path(path)
-    # In memory: a full disk then shows in a plain write, not inside the HDF5 library. HDF5 tells such files apart by
-    # name, so two threads must not share one.
-    with h5py.File(f"in memory {secrets.token_hex(8)}", "w", driver="core", backing_store=False, libver="v108") as file:
+    target, image = Path(path), io.BytesIO()
+    # In memory: a full disk then shows in a plain write, not inside the HDF5 library. As a file object: what HDF5 1.14
+    # gives of a file under its own driver for memory (get_file_image) no HDF5 can open, because the status in the
+    # superblock is cleared without its check sum being made anew.
+    with h5py.File(image, "w", libver="v108") as file:
+        if kind is not None:
+            stamp_hdf5(file, kind)
         yield file
-        file.flush()
-        image = file.id.get_file_image()
+    _replace(target, image, what)
+
+
+def _replace(target: Path, image: io.BytesIO, what: str | None) -> None:
+    """Put the bytes of an HDF5 file in the place of a file, whole, with their trailer."""
+    content = image.getbuffer()
     try:
         with replacing(target) as temporary, temporary.open("wb") as out:
-            out.write(image)
+            out.write(content)
+            out.write(_TRAILER.pack(_MARK, len(content), zlib.crc32(content), _END))
             out.flush()
             os.fsync(out.fileno())
     except OSError as error:
         if what is None:
             raise
         raise unwritten(error, target, what) from error
+
+
+def _mended(path: Path) -> bytes | None:
+    """Return the content of a file that HDF5 1.14 spoilt, as it should have been; None if something else is wrong."""
+    import h5py
+
+    with path.open("rb") as raw:
+        head = raw.read(_STATUS_BYTE + 1)
+        # Version 2 of the superblock: its status is 0 in a file that is closed, and was 1 when its check sum was made.
+        if head[8:9] != b"\2" or head[_STATUS_BYTE:] != b"\0":
+            return None
+        content = bytearray(head + raw.read())
+    content[_STATUS_BYTE] = 1
+    try:
+        with h5py.File(io.BytesIO(content), "r"):
+            return bytes(content)
+    except _DAMAGE:
+        return None
+
+
+def rescue_hdf5(path: str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> str:
+    """Make a file of an older opusim readable, and give it the check sum that it lacks.
+
+    opusim 0.1.0 beside an h5py from 3.10 to 3.15 wrote files that no h5py opens ("incorrect metadata checksum"), though
+    nothing in them is lost. Every object of such a file, or of any other file of ours without a trailer, is copied into
+    a new one, which takes its place when it is whole.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file: a sweep, a training run, a calibration or a transmission matrix.
+    out : str or path-like, optional
+        Where the rescued file goes; in place of the old one by default.
+
+    Returns
+    -------
+    str
+        What was done, a sentence.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError
+        If there is no such file, or it is a folder.
+    ValueError
+        If it is not an HDF5 file of ours, or is damaged in another way: it stays as it is.
+    OSError
+        If the disk is full or the folder cannot be written; the old file stays.
+    """
+    import h5py
+
+    path = Path(path)
+    target = path if out is None else Path(out)
+    damaged = f"{path} is damaged or cut short in a way that cannot be mended; use a backup of it."
+    other = f"{path} is not an HDF5 file, but calibrations, training runs and sweeps are."
+    check_file(
+        path, HDF5_SIGNATURE, noun="file", wanted="a file that opusim wrote (HDF5)", other=other, damaged=damaged
+    )
+    whole = check_trailer(path)
+    if whole is False:
+        raise ValueError(damaged)
+    if whole:
+        return f"{path} is whole and has its check sum: there is nothing to mend."
+    content = _mended(path)
+    copy = io.BytesIO()
+    try:
+        with h5py.File(path if content is None else io.BytesIO(content), "r", locking=False) as old:
+            if not str(old.attrs.get("format", "")).startswith("opusim "):
+                raise _NotOurs
+            old.visititems(_read_through)
+            if content is not None:
+                with h5py.File(copy, "w", libver="v108") as new:
+                    for key, value in old.attrs.items():
+                        new.attrs[key] = value
+                    for key in old:
+                        old.copy(key, new)
+    except _NotOurs:
+        raise ValueError(f"{path} is an HDF5 file, but none that opusim wrote.") from None
+    except _DAMAGE as error:
+        raise ValueError(damaged) from error
+    if content is not None:
+        _replace(target, copy, _RESCUED)
+        return f"{target} can be read again, and has a check sum."
+    try:
+        with replacing(target) as temporary:
+            shutil.copyfile(path, temporary)
+            append_trailer(temporary)
+    except OSError as error:
+        raise unwritten(error, target, _RESCUED) from error
+    return f"{target} could be read as it was, and has a check sum now."
+
+
+class _NotOurs(Exception):
+    """An HDF5 file that opusim did not write."""
+
+
+def _read_through(_: str, item: h5py.Group | h5py.Dataset) -> None:
+    """Read all of an object, so that what is damaged shows."""
+    for key in item.attrs:
+        item.attrs[key]
+    if hasattr(item, "shape"):
+        for first in range(0, item.shape[0], 1024) if item.shape else ():
+            item[first : first + 1024]
+        if not item.shape:
+            item[()]
 
 
 def unwritten(error: OSError, path: Path, what: str) -> OSError:

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import stat
+import warnings
+from threading import Thread
 
+import h5py
 import numpy as np
 import pytest
 
-from opusim.files import NpyWriter, open_npy, replacing
+import opusim
+from opusim import files
+from opusim.files import (
+    Hdf5Kind,
+    NpyWriter,
+    append_trailer,
+    check_trailer,
+    open_hdf5,
+    open_npy,
+    replacing,
+    rescue_hdf5,
+    writing_hdf5,
+)
 
 
 def test_replacing_renames_when_whole(tmp_path):
@@ -93,3 +109,264 @@ def test_open_npy_says_what_is_wrong(tmp_path):
     for name in ("cut.npy", "header.npy"):
         with pytest.raises(ValueError, match="cut short"):
             open_npy(tmp_path / name)
+
+
+# ---------------------------------------------------------------- HDF5 files and their trailer
+
+KIND = Hdf5Kind(
+    "opusim thing", 2, oldest=1, noun="thing", wanted="a thing (HDF5)", again="make it again", rescue="make it again"
+)
+TRAILER = 40
+
+
+@pytest.fixture
+def thing(tmp_path):
+    """A small file with all that our files hold: attributes, texts, chunks, an empty value."""
+    path = tmp_path / "thing.h5"
+    with writing_hdf5(path, KIND) as file:
+        file.attrs["text"] = "words"
+        file["numbers"] = np.arange(1000.0)
+        file.create_dataset("texts", data=["a", "bc"], dtype=h5py.string_dtype())
+        group = file.create_group("group")
+        group.create_dataset("chunks", data=np.eye(64), chunks=(16, 16), compression="gzip")
+        group.attrs["empty"] = h5py.Empty("f")
+    return path
+
+
+def numbers(path):
+    with open_hdf5(path, KIND) as file:
+        return file["numbers"][()].sum(), file["group/chunks"][()].sum(), file["texts"].asstr()[()].tolist()
+
+
+def crc_32(data):
+    """ISO 3309's check sum, bit by bit: the remainder by the polynomial of Ethernet, lowest bits first."""
+    rest = 0xFFFFFFFF
+    for byte in data:
+        rest ^= byte
+        for _ in range(8):
+            rest = rest >> 1 ^ (0xEDB88320 if rest & 1 else 0)
+    return rest ^ 0xFFFFFFFF
+
+
+def test_the_trailer_is_as_its_description_says(thing):
+    content = thing.read_bytes()
+    body, trailer = content[:-TRAILER], content[-TRAILER:]
+    assert trailer[:16] == b"opusim checksum\n" and trailer[28:] == b"opusim end.\n"
+    assert int.from_bytes(trailer[16:24], "little") == len(body)
+    assert int.from_bytes(trailer[24:28], "little") == crc_32(body)
+    assert check_trailer(thing) is True
+    # Any other program reads it as HDF5.
+    with h5py.File(thing, "r") as file:
+        assert file.attrs["format"] == "opusim thing" and file.attrs["format_version"] == 2
+        assert file.attrs["opusim_version"] == opusim.__version__
+        assert file["numbers"][3] == 3.0
+
+
+def test_a_file_is_checked_before_hdf5_sees_it(thing, monkeypatch):
+    content = bytearray(thing.read_bytes())
+    content[len(content) // 2] ^= 1
+    thing.write_bytes(content)
+    monkeypatch.setattr(h5py, "File", lambda *_, **__: pytest.fail("h5py was asked to open a damaged file"))
+    with pytest.raises(ValueError, match="thing.h5 is damaged or cut short; make it again"):
+        numbers(thing)
+
+
+def test_a_changed_bit_anywhere_is_found(thing):
+    content = thing.read_bytes()
+    rng = np.random.default_rng(0)
+    places = {*rng.integers(8, len(content), 300).tolist(), *range(len(content) - TRAILER, len(content))}
+    for place in places:
+        thing.write_bytes(content[:place] + bytes([content[place] ^ 1 << int(rng.integers(8))]) + content[place + 1 :])
+        with pytest.raises(ValueError, match="damaged or cut short"):
+            numbers(thing)
+    thing.write_bytes(content)
+    assert numbers(thing) == (499500.0, 64.0, ["a", "bc"])
+
+
+def test_a_file_cut_anywhere_is_refused_but_where_the_trailer_begins(thing):
+    content = thing.read_bytes()
+    body = len(content) - TRAILER
+    lengths = {0, 5, 8, 11, 12, 35, 36, 48, 100, body // 2, body - 1, *range(body + 1, len(content))}
+    for length in lengths:
+        thing.write_bytes(content[:length])
+        with pytest.raises(ValueError, match="damaged or cut short"):
+            numbers(thing)
+    thing.write_bytes(content[:body])
+    with pytest.warns(UserWarning, match="thing.h5 has no check sum, so that damage to it may not be seen"):
+        assert numbers(thing) == (499500.0, 64.0, ["a", "bc"])
+
+
+def test_bytes_behind_the_trailer_are_damage(thing):
+    with thing.open("ab") as raw:
+        raw.write(b"more")
+    with pytest.raises(ValueError, match="damaged or cut short"):
+        numbers(thing)
+
+
+def test_a_file_that_did_not_change_is_read_for_its_check_once(thing, monkeypatch):
+    assert check_trailer(thing) is True
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_sum", lambda *_: pytest.fail("the file was read again"))
+        assert check_trailer(thing) is True
+    content = bytearray(thing.read_bytes())
+    content[1000] ^= 1
+    thing.write_bytes(content)
+    os.utime(thing, ns=(0, 12345))
+    assert check_trailer(thing) is False
+
+
+def test_a_file_that_another_program_changed_opens_with_one_warning(thing):
+    with h5py.File(thing, "r+") as file:
+        file["numbers"][0] = 1.0
+    assert check_trailer(thing) is None
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        assert numbers(thing)[0] == 499501.0 and numbers(thing)[0] == 499501.0
+    assert [warning.filename for warning in seen] == [__file__]
+    assert rescue_hdf5(thing) == f"{thing} could be read as it was, and has a check sum now."
+    assert check_trailer(thing) is True
+
+
+def test_versions_from_the_oldest_to_this_one_are_read(thing):
+    for version, fits in ((0, False), (1, True), (2, True), (3, False)):
+        with h5py.File(thing, "r+") as file:
+            file.attrs["format_version"] = version
+        rescue_hdf5(thing)
+        if fits:
+            assert numbers(thing)[1] == 64.0
+        else:
+            with pytest.raises(ValueError, match=f"format version {version}, but this opusim .* reads 1 to 2; make"):
+                numbers(thing)
+
+
+def test_an_error_in_the_block_leaves_the_old_file(thing):
+    before = thing.read_bytes()
+    with pytest.raises(KeyError), writing_hdf5(thing, KIND) as file:
+        file["numbers"] = np.zeros(3)
+        raise KeyError("no")
+    assert thing.read_bytes() == before and os.listdir(thing.parent) == ["thing.h5"]
+
+
+def test_rescue_refuses_what_is_none_of_ours_or_damaged(thing, tmp_path):
+    content = thing.read_bytes()
+    other = tmp_path / "other.h5"
+    with h5py.File(other, "w") as file:
+        file["x"] = 1
+    for path, raw, words in (
+        (thing, content[: len(content) // 2], "damaged or cut short in a way that cannot be mended"),
+        (thing, content[:2000] + b"?" * 100 + content[2100:], "damaged or cut short in a way that cannot be mended"),
+        (thing, b"text", "is not an HDF5 file"),
+        (other, other.read_bytes(), "is an HDF5 file, but none that opusim wrote"),
+    ):
+        path.write_bytes(raw)
+        with pytest.raises(ValueError, match=words):
+            rescue_hdf5(path)
+        assert path.read_bytes() == raw
+    with pytest.raises(FileNotFoundError, match="There is no file"):
+        rescue_hdf5(tmp_path / "none.h5")
+    with pytest.raises(IsADirectoryError):
+        rescue_hdf5(tmp_path)
+
+
+def spoilt(path):
+    """Make of a file what HDF5 1.14 makes of it: its status was 1 when the check sum of its superblock was made."""
+    content = bytearray(path.read_bytes()[:-TRAILER])
+    head = bytearray(content[:44])
+    head[11] = 1
+    content[44:48] = lookup3(bytes(head)).to_bytes(4, "little")
+    path.write_bytes(content)
+
+
+def lookup3(data):
+    """Jenkins' hash of HDF5's metadata, from its publication (burtleburtle.net/bob/c/lookup3.c, public domain)."""
+    mask = 0xFFFFFFFF
+
+    def rot(x, k):
+        return (x << k | x >> (32 - k)) & mask
+
+    a = b = c = (0xDEADBEEF + len(data)) & mask
+    while len(data) > 12:
+        x, y, z = (int.from_bytes(data[i : i + 4], "little") for i in (0, 4, 8))
+        a, b, c = (a + x) & mask, (b + y) & mask, (c + z) & mask
+        for k1, k2, k3 in ((4, 6, 8), (16, 19, 4)):
+            a = (a - c) & mask ^ rot(c, k1)
+            c = (c + b) & mask
+            b = (b - a) & mask ^ rot(a, k2)
+            a = (a + c) & mask
+            c = (c - b) & mask ^ rot(b, k3)
+            b = (b + a) & mask
+        data = data[12:]
+    x, y, z = (int.from_bytes(data[i : i + 4].ljust(4, b"\0"), "little") for i in (0, 4, 8))
+    a, b, c = (a + x) & mask, (b + y) & mask, (c + z) & mask
+    for first, second, k in (("c", "b", 14), ("a", "c", 11), ("b", "a", 25), ("c", "b", 16), ("a", "c", 4),
+                             ("b", "a", 14), ("c", "b", 24)):  # fmt: skip
+        v = {"a": a, "b": b, "c": c}
+        v[first] = ((v[first] ^ v[second]) - rot(v[second], k)) & mask
+        a, b, c = v["a"], v["b"], v["c"]
+    return c
+
+
+def test_a_rescued_file_is_whole_under_any_h5py(thing, tmp_path):
+    content = thing.read_bytes()
+    assert lookup3(content[:44]) == int.from_bytes(content[44:48], "little"), "HDF5's own check sum"
+    spoilt(thing)
+    before = thing.read_bytes()
+    with pytest.raises(OSError, match="checksum"):
+        h5py.File(thing, "r")
+    out = tmp_path / "rescued.h5"
+    assert rescue_hdf5(thing, out) == f"{out} can be read again, and has a check sum."
+    assert thing.read_bytes() == before
+    assert numbers(out) == (499500.0, 64.0, ["a", "bc"])
+    with h5py.File(out, "r") as file:
+        assert file.attrs["text"] == "words" and isinstance(file["group"].attrs["empty"], h5py.Empty)
+        assert file["group/chunks"].compression == "gzip"
+    # HDF5's status is that of a closed file, its check sum right: any version opens it.
+    content = out.read_bytes()
+    assert content[8] == 2 and content[11] == 0
+    assert lookup3(content[:44]) == int.from_bytes(content[44:48], "little")
+
+
+def test_two_threads_writing_and_reading_one_file_meet_whole_files(thing):
+    errors = []
+
+    def write(value):
+        for _ in range(20):
+            with writing_hdf5(thing, KIND) as file:
+                file["numbers"] = np.full(1000, value)
+                file["group/chunks"] = np.eye(64)
+                file.create_dataset("texts", data=["a", "bc"], dtype=h5py.string_dtype())
+
+    def read():
+        for _ in range(40):
+            try:
+                assert numbers(thing)[0] in (499500.0, 1000.0, 2000.0)
+            except Exception as error:  # noqa: BLE001 - told below
+                errors.append(error)
+
+    workers = [Thread(target=write, args=(1.0,)), Thread(target=write, args=(2.0,)), Thread(target=read)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not errors and check_trailer(thing) is True
+
+
+@pytest.mark.skipif(os.name == "nt", reason="limits as on POSIX are needed")
+def test_a_full_disk_leaves_the_old_file_and_says_so(thing):
+    import resource
+
+    before, limits = thing.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+        with (
+            pytest.raises(OSError, match="the thing cannot be written to"),
+            writing_hdf5(thing, KIND, "the thing") as f,
+        ):
+            f["numbers"] = np.zeros(100_000)
+        with pytest.raises(OSError):
+            append_trailer(thing)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, old)
+    assert thing.read_bytes() == before and os.listdir(thing.parent) == ["thing.h5"]

@@ -37,7 +37,16 @@ FORBIDDEN = {
     "drivers": (),
 }
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-COMMANDS = ("cli.py", "cli_calibrate.py", "cli_plan.py", "cli_report.py", "cli_run.py", "cli_sweep.py", "cli_train.py")
+COMMANDS = (
+    "cli.py",
+    "cli_calibrate.py",
+    "cli_plan.py",
+    "cli_report.py",
+    "cli_rescue.py",
+    "cli_run.py",
+    "cli_sweep.py",
+    "cli_train.py",
+)
 ABOVE = {ROOT / "opusim" / name for name in ("__init__.py", "__main__.py", *COMMANDS)}
 
 

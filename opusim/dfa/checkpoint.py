@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT", "RunFile", "check_same_run", "check_target", "read_run", "write_run"]
 
 FORMAT = "opusim training run"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3  # 2, of opusim 0.1.0, had no trailer
 _KIND = Hdf5Kind(
     FORMAT,
     FORMAT_VERSION,
+    oldest=2,
     noun="training run",
     wanted="the file of a training run (HDF5)",
     again="train again",
@@ -138,10 +139,9 @@ def write_run(path: str | os.PathLike[str], run: RunFile) -> None:
     texts["created"] = datetime.now(UTC).isoformat(timespec="seconds")
     texts["opusim_version"] = opusim.__version__
     arrays = _arrays(run)
-    with writing_hdf5(path, _WHAT) as file:
-        file.attrs["format"] = FORMAT
-        file.attrs["format_version"] = FORMAT_VERSION
+    with writing_hdf5(path, _KIND, _WHAT) as file:
         file.attrs["fingerprint"] = run.fingerprint
+        # Beside the trailer: another program that changes the file takes that away, and the change is still seen.
         file.attrs["content_sha256"] = _digest(texts, arrays)
         for name, text in texts.items():
             file.attrs[name] = text

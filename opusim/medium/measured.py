@@ -130,7 +130,12 @@ def _load_matrix(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     import h5py
 
+    from ..files import check_trailer
+
     try:
+        # A lab's own file has none, and need not.
+        if check_trailer(path) is False:
+            raise ValueError(f"medium.path is {path!r}, but that file is damaged or cut short; use a backup of it.")
         with h5py.File(path, "r") as file:
             if dataset not in file:
                 raise ValueError(

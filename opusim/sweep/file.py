@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-import opusim
 from opusim.files import Hdf5Kind, open_hdf5, writing_hdf5
 from opusim.sweep.points import Number
 from opusim.sweep.result import Header, Outcome, SweepResult
@@ -32,10 +31,11 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT", "read_sweep", "write_sweep", "writing"]
 
 FORMAT = "opusim sweep"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1, of opusim 0.1.0, had no trailer
 _KIND = Hdf5Kind(
     FORMAT,
     FORMAT_VERSION,
+    oldest=1,
     noun="sweep",
     wanted="the file of a sweep (HDF5)",
     again="run the sweep again into a new file",
@@ -67,10 +67,7 @@ def write_sweep(path: str | os.PathLike[str], result: SweepResult) -> None:
         points[place], seconds[place] = outcome.to_json(), outcome.seconds
         if outcome.traceback or outcome.warnings:
             notes[place] = json.dumps({"traceback": outcome.traceback, "warnings": outcome.warnings})
-    with writing_hdf5(path, "the sweep") as file:
-        file.attrs["format"] = FORMAT
-        file.attrs["format_version"] = FORMAT_VERSION
-        file.attrs["opusim_version"] = opusim.__version__
+    with writing_hdf5(path, _KIND, "the sweep") as file:
         file.attrs["device_fingerprint"] = result.header.fingerprint
         file.attrs["results_sha256"] = result.digest()
         text = h5py.string_dtype()

@@ -145,7 +145,8 @@ def whole(tmp_path_factory):
 @given(data=st.data())
 def test_cut_short_at_any_byte(tmp_path, whole, data):
     path = tmp_path / "cut.h5"
-    path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
+    # Without its trailer, and nothing else, a file is one of an older opusim: tests/test_files.py.
+    path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1).filter(lambda n: n != len(whole) - 40))])
     for act in (
         lambda: read_record(path, "one", Thing),
         lambda: record_names(path),
@@ -164,19 +165,14 @@ def test_cut_short_by_one_byte(tmp_path, whole):
 
 @settings(SLOW_FIXTURE, max_examples=300)
 @given(data=st.data())
-def test_a_byte_changed_is_a_sentence_or_does_not_matter(tmp_path, whole, data):
-    """Numbers of an array are never wrong unnoticed: they carry a check sum."""
+def test_a_changed_byte_is_a_sentence(tmp_path, whole, data):
     place = data.draw(st.integers(0, len(whole) - 1))
     bad = bytearray(whole)
     bad[place] ^= data.draw(st.integers(1, 255))
     path = tmp_path / "bad.h5"
     path.write_bytes(bad)
-    try:
-        back = read_record(path, "one", Thing)
-    except (ValueError, TypeError) as error:
-        assert str(path) in str(error)
-    else:
-        assert np.array_equal(back.field, thing(500).field) and np.array_equal(back.mask, thing(500).mask)
+    with pytest.raises(ValueError, match="bad.h5 is (damaged or cut short|not an HDF5 file)"):
+        read_record(path, "one", Thing)
 
 
 def test_other_device_seed_version_and_format(tmp_path, bench):
@@ -200,8 +196,8 @@ def test_other_device_seed_version_and_format(tmp_path, bench):
     with pytest.raises(ValueError, match="lacks newer; calibrate again"):
         read_record(path, "one", make_dataclass("Thing", ["newer", "gain"]))
     with h5py.File(path, "a") as file:
-        file.attrs["format_version"] = 2
-    with pytest.raises(ValueError, match="has the format version .*2.*, but this opusim .* reads 1"):
+        file.attrs["format_version"] = 3
+    with pytest.raises(ValueError, match="has the format version .*3.*, but this opusim .* reads 1 to 2"):
         read_record(path, "one", Thing)
     with pytest.raises(ValueError, match="has the format version"):
         write_record(path, "one", thing(), bench=bench)

@@ -180,7 +180,7 @@ def test_a_file_gives_back_what_was_written(tmp_path):
     X, _ = held_out()
     assert np.array_equal(run.trained_network().predict(X), trainer.network.predict(X))
     with h5py.File(path) as file:
-        assert file.attrs["format"] == "opusim training run" and file.attrs["format_version"] == 2
+        assert file.attrs["format"] == "opusim training run" and file.attrs["format_version"] == 3
         assert file.attrs["created"] == run.created and run.created.endswith("+00:00")
 
 
@@ -316,23 +316,13 @@ def test_a_file_cut_short_at_any_place_is_refused(run_path):
             read_run(run_path)
 
 
-def test_a_changed_byte_is_found_or_changes_nothing(run_path):
-    """One byte in 97 places: what is read is refused or is what was written. Some bytes of a file are not used."""
-    content, whole = run_path.read_bytes(), read_run(run_path)
-    refused = 0
+def test_a_changed_byte_is_found(run_path):
+    """One byte in 97 places."""
+    content = run_path.read_bytes()
     for place in range(8, len(content), len(content) // 97):
         run_path.write_bytes(content[:place] + bytes([content[place] ^ 0x5A]) + content[place + 1 :])
-        try:
-            run = read_run(run_path)
-        except ValueError as error:
-            assert "run.h5" in str(error)
-            refused += 1
-            continue
-        assert all(np.array_equal(a, b) for a, b in zip(run.parameters, whole.parameters, strict=True))
-        assert replace(run, history=whole.history, parameters=[], optimiser_state={}) == replace(
-            whole, parameters=[], optimiser_state={}
-        )
-    assert refused > 10
+        with pytest.raises(ValueError, match="run.h5 is damaged or cut short"):
+            read_run(run_path)
 
 
 def test_foreign_files_are_refused(run_path):
@@ -377,8 +367,8 @@ def test_a_checkpoint_is_a_path(path):
 
 def test_another_version_is_refused(run_path):
     with h5py.File(run_path, "r+") as file:
-        file.attrs["format_version"] = 3
-    with pytest.raises(ValueError, match="format version 3, but this opusim .* reads 2"):
+        file.attrs["format_version"] = 4
+    with pytest.raises(ValueError, match="format version 4, but this opusim .* reads 2 to 3"):
         read_run(run_path)
 
 

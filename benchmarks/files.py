@@ -1,0 +1,141 @@
+"""What check sums over whole files cost: writing and reading, beside an earlier build, in interleaved rounds.
+
+    python benchmarks/files.py --before PYTHON [--rounds 9] [--matrix-mib 256]
+
+PYTHON is an interpreter of an environment in which the earlier build is installed. Both builds run as processes of
+their own that wait for their turn. Asked: at most 5 % more than 0.1.0 for writing and for reading.
+
+Processor time, which other programs on the machine hardly change; files are in the page cache, and fsync, which both
+builds call once for a file, is left out: its time is the disk's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).resolve()
+RELEASE = HERE.parents[1] / "tests" / "releases" / "0.1.0"
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """Two arrays of the size of a sensor, as a camera's calibration has them."""
+
+    dark_dn: np.ndarray
+    gain: np.ndarray
+
+
+def serve(folder: Path, matrix_mib: int) -> None:
+    """Time each kind of file once whenever a line comes in; answer with a line of JSON."""
+    import warnings
+
+    import h5py
+
+    from opusim import dfa, files
+    from opusim.calibration.bench_protocol import Identity
+    from opusim.calibration.files import read_record, stamp_file, write_record
+    from opusim.calibration.transmission import read_matrix
+    from opusim.dfa.checkpoint import write_run
+    from opusim.sweep import read_sweep
+    from opusim.sweep.file import write_sweep
+
+    warnings.simplefilter("ignore")
+    os.fsync = lambda _: None  # type: ignore[assignment]
+    rng = np.random.default_rng(0)
+    sweep = read_sweep(RELEASE / "sweep.h5")
+    sizes = [(784, 1024), (1024,), (1024, 1024), (1024,), (1024, 10), (10,)]
+    weights = [rng.normal(size=size).astype(np.float32) for size in sizes]
+    state = {f"{name}{i:04d}": array for name in ("m", "v") for i, array in enumerate(weights)}
+    run = replace(dfa.read_run(RELEASE / "run.h5"), parameters=weights, optimiser_state=state)
+    sensor = Sensor(*rng.normal(size=(2, 1088, 2040)).astype(np.float32))
+    rows = matrix_mib * 2**20 // (8 * 4096)
+    matrix = rng.normal(size=(rows, 8192)).astype(np.float32).view(np.complex64)
+    has_trailer = hasattr(files, "append_trailer")
+
+    def write_matrix(path: Path) -> None:
+        """Write as calibration/tm_file.py does."""
+        with files.replacing(path) as temporary:
+            with h5py.File(temporary, "w", libver="v108") as file:
+                stamp_file(file, Identity("", "", 0), 0.0, 0.0)
+                chunks = (max(1, min(rows, 2**20 // (8 * 4096))), 4096)
+                check = {} if has_trailer else {"fletcher32": True}
+                tm = file.create_dataset("tm", matrix.shape, np.complex64, chunks=chunks, **check)
+                for first in range(0, rows, 1024):
+                    tm[first : first + 1024] = matrix[first : first + 1024]
+            if has_trailer:
+                files.append_trailer(temporary)
+
+    def write_sensor(path: Path) -> None:
+        path.unlink(missing_ok=True)
+        write_record(path, "sensor", sensor)
+
+    kinds = {
+        "sweep, 9 kB, 20 times": (20, lambda p: write_sweep(p, sweep), read_sweep),
+        "training run, 22 MB": (1, lambda p: write_run(p, run), dfa.read_run),
+        "calibration, 18 MB": (1, write_sensor, lambda p: read_record(p, "sensor", Sensor)),
+        f"matrix, {matrix_mib} MiB": (1, write_matrix, read_matrix),
+    }
+    for _line in sys.stdin:
+        times = {}
+        for number, (name, (times_over, write, read)) in enumerate(kinds.items()):
+            path = folder / f"{number}.h5"
+            for what, work in ((f"write {name}", write), (f"read {name}", read)):
+                start = time.process_time()
+                for _ in range(times_over):
+                    work(path)
+                times[what] = time.process_time() - start
+        print(json.dumps(times), flush=True)
+
+
+def main() -> None:
+    """Print the median of each kind, before and now."""
+    parser = argparse.ArgumentParser(description=inspect.getdoc(sys.modules[__name__]))
+    parser.add_argument("--before", type=Path, help="interpreter with the earlier build")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--matrix-mib", type=int, default=256)
+    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        serve(options.serve, options.matrix_mib)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        builds = {}
+        for name, python in (("before", options.before), ("now", sys.executable)):
+            (Path(folder) / name).mkdir()
+            command = [python, HERE, "--serve", Path(folder) / name, "--matrix-mib", options.matrix_mib]
+            builds[name] = subprocess.Popen(
+                [str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder
+            )
+        rounds: dict[str, list[dict[str, float]]] = {name: [] for name in builds}
+        for number in range(options.rounds + 1):
+            for name, process in builds.items():
+                assert process.stdin and process.stdout
+                print("go", file=process.stdin, flush=True)
+                times = json.loads(process.stdout.readline())
+                if number:  # the first round warms up
+                    rounds[name].append(times)
+        for process in builds.values():
+            process.communicate()
+    print(f"{'':<34}{'before ms':>12}{'now ms':>10}   ratio of medians, its range over rounds")
+    for what in rounds["now"][0]:
+        before, now = (np.array([times[what] for times in rounds[name]]) for name in ("before", "now"))
+        ratio = now / before
+        print(
+            f"{what:<34}{np.median(before) * 1e3:12.1f}{np.median(now) * 1e3:10.1f}   "
+            f"{np.median(now) / np.median(before):.2f}  ({ratio.min():.2f} - {ratio.max():.2f})"
+        )
+
+
+if __name__ == "__main__":
+    main()
