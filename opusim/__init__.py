@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from opusim.config import Device as Device
     from opusim.drivers import OPU as OPU
 
-__version__ = "0.1.0"
+    __version__: str
 
 # In a clone `drivers` and `calibration` stand beside this folder; installed, they are inside it. Python that starts in
 # a clone finds this file there, whatever is installed, so the file itself says where the two are.
@@ -49,7 +49,13 @@ __all__ = ["Camera", "Device", "OPU", "OpticalBench", "__version__", *_MODULES]
 
 def __getattr__(name: str) -> Any:
     """Load a public name on first use (PEP 562)."""
-    if name in _LAZY:
+    value: Any
+    if name == "__version__":
+        try:
+            value = importlib.import_module("opusim._version").__version__
+        except ModuleNotFoundError:  # which a build writes, that of an editable install too
+            value = "0+unknown"
+    elif name in _LAZY:
         value = getattr(importlib.import_module(_LAZY[name]), name)
     elif name in _MODULES:
         value = importlib.import_module(f"opusim.{name}")
