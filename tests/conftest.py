@@ -85,58 +85,82 @@ def run() -> Command:
     return run_command
 
 
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel from a copy of the files, so that the source tree stays clean."""
-    # Asked of the metadata: importing setuptools would replace parts of the standard library.
+def _tools_are_there() -> None:
+    """Skip the test where this environment cannot build the package."""
+    # Asked of the metadata: importing a build tool may replace parts of the standard library.
     for tool, least in (("pip", 23), ("hatchling", 1), ("setuptools-scm", 10)):
         try:
             version = metadata.version(tool)
         except metadata.PackageNotFoundError:
-            pytest.skip(f"this environment has no {tool} to build a wheel with")
+            pytest.skip(f"this environment has no {tool} to build the package with")
         if int(version.partition(".")[0]) < least:
-            pytest.skip(f"{tool} here is {version}, and building a wheel needs {least}")
-    folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
+            pytest.skip(f"{tool} here is {version}, and building the package needs {least}")
+
+
+def copy_of_the_clone(target: Path) -> Path:
+    """Copy the files that a build needs into a new folder, so that the source tree stays clean."""
+    target.mkdir(parents=True)
     ignored = shutil.ignore_patterns("__pycache__", "_version.py", "build", "*.egg-info")
-    for name in (*(".gitignore", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE"), *PACKAGES, ".ci"):
-        target = source / name
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, target, ignore=ignored)
-        else:
-            source.mkdir(exist_ok=True)
-            shutil.copyfile(ROOT / name, target)
+    for name in (".ci", *PACKAGES):
+        shutil.copytree(ROOT / name, target / name, ignore=ignored)
+    for name in (".gitignore", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE"):
+        shutil.copyfile(ROOT / name, target / name)
+    return target
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel from a copy of the files."""
+    _tools_are_there()
+    folder = tmp_path_factory.mktemp("wheel")
+    source = copy_of_the_clone(folder / "source")
     options = ["--no-deps", "--no-build-isolation", "--quiet", "--wheel-dir", folder]
-    built = run_command(
-        sys.executable, "-m", "pip", "wheel", *options, source, folder=folder,
-        # There is no git in the copy.
-        SETUPTOOLS_SCM_PRETEND_VERSION=opusim.__version__,
-    )  # fmt: skip
+    # There is no git in the copy.
+    version = {"SETUPTOOLS_SCM_PRETEND_VERSION": opusim.__version__}
+    built = run_command(sys.executable, "-m", "pip", "wheel", *options, source, folder=folder, **version)
     assert built.returncode == 0, built.stderr
     (path,) = folder.glob("*.whl")
     return path
 
 
-@pytest.fixture(scope="session")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install the wheel in a fresh environment; return the folder of its programs."""
-    folder = tmp_path_factory.mktemp("environment")
-    made = run_command(sys.executable, "-m", "venv", "--without-pip", folder / "venv", folder=folder)
+def make_environment(folder: Path, *what: object) -> Path:
+    """Install the package in a fresh environment, by pip's words for it; return the folder of its programs."""
+    made = run_command(sys.executable, "-m", "venv", "--without-pip", folder, folder=folder.parent)
     if made.returncode:
         pytest.skip(f"no virtual environment can be made here: {made.stderr.strip()[-200:]}")
-    programs = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
-    purelib = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder / "venv")}))
-    done = run_command(
-        sys.executable, "-m", "pip", "--python", programs / "python", "install", "--no-deps", "--no-index", "--quiet",
-        wheel, folder=folder,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    programs = folder / ("Scripts" if os.name == "nt" else "bin")
+    purelib = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder)}))
     # The dependencies come from this environment, after its own packages; this environment's own .pth files,
     # which may lead to the source tree, are not followed from there.
     others = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     others |= {str(path) for path in map(Path, sys.path) if path.name == "site-packages"}
-    (purelib / "dependencies.pth").write_text("\n".join(sorted(others)) + "\n")
+    (purelib / "zz-dependencies.pth").write_text("\n".join(sorted(others)) + "\n")
+    options = ["--no-deps", "--no-index", "--no-build-isolation", "--ignore-installed", "--quiet"]
+    done = run_command(
+        sys.executable, "-m", "pip", "--python", programs / "python", "install", *options, *what, folder=folder.parent,
+        SETUPTOOLS_SCM_PRETEND_VERSION=opusim.__version__,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
     return programs
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the wheel in a fresh environment; return the folder of its programs."""
+    return make_environment(tmp_path_factory.mktemp("environment") / "venv", wheel)
+
+
+@pytest.fixture(scope="module")
+def clone_and_environments(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Path]]:
+    """A clone by git's own name for it, and two environments with it: installed as editable, and plainly."""
+    _tools_are_there()
+    folder = tmp_path_factory.mktemp("beside")
+    clone = copy_of_the_clone(folder / "opusim")
+    (clone / "notebooks").mkdir()
+    return clone, {
+        "editable": make_environment(folder / "editable", "-e", clone),
+        "plain": make_environment(folder / "plain", clone),
+    }
 
 
 @pytest.fixture
