@@ -222,7 +222,10 @@ def transform(
 
         opu = OPU(n_components=components, device=device, seed=seed, disable_pbar=True)
     with opu:
-        (opu.fit2d if two_d else opu.fit1d)(data, shape, packed)
+        if two_d:
+            opu.fit2d(data, shape, packed)
+        else:
+            opu.fit1d(data, packed=packed)
         dtype = opu.device.output_dtype
         needed, free = len(data) * components * dtype.itemsize, shutil.disk_usage(target.parent).free
         if needed > free:

@@ -121,7 +121,7 @@ def calibrate(
             exposure_s=None if exposure_us is None else 1e-6 * exposure_us,
             **{name: value for name, value in chosen.items() if value is not None},
         )  # fmt: skip
-    todo = EVERY if procedure == "all" else (procedure,)
+    todo: tuple[str, ...] = EVERY if procedure == "all" else (procedure,)
     if procedure == "all" and not calibration.has_reference:
         todo = tuple(name for name in todo if name not in NEED_REFERENCE)
         out.print(f"{bench.device.name} has no reference arm: {', '.join(NEED_REFERENCE)} are left out.")
