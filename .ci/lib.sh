@@ -15,6 +15,18 @@ fi
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_QUIET=1 MPLBACKEND=Agg
 unset PYTHONPATH
 
+# The interpreters here, a path a line, from Python 3.11 to 3.14: pyenv's shims of versions that are not chosen fail.
+pythons() {
+    local minor version
+    for minor in 11 12 13 14; do
+        if command -v "python3.$minor" > /dev/null && "python3.$minor" -c '' 2> /dev/null; then
+            "python3.$minor" -c 'import sys; print(sys.executable)'
+        elif version=$(pyenv whence "python3.$minor" 2> /dev/null | tail -n 1) && [ -n "$version" ]; then
+            PYENV_VERSION=$version "python3.$minor" -c 'import sys; print(sys.executable)'
+        fi
+    done
+}
+
 # Number before a word in pytest's closing line: count WORD LOG. Lines of pytest alone count, and the last of them.
 count() {
     local line
