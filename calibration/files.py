@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 import opusim
-from opusim.files import Hdf5Kind, open_hdf5, stamp_hdf5, writing_hdf5
+from opusim.files import Hdf5Kind, copy_hdf5, open_hdf5, stamp_hdf5, writing_hdf5
 
 from .bench_protocol import Identity, elapsed_s, identity_of
 
@@ -120,12 +120,7 @@ def write_record(path: str | os.PathLike[str], name: str, record: Any, *, bench:
         if target.exists():
             with open_calibration(target) as old:
                 check_device(old, target, identity.fingerprint, identity.seed)
-                for key, value in old.attrs.items():
-                    if key not in file.attrs:
-                        file.attrs[key] = value
-                for key in old:
-                    if key != name:
-                        old.copy(key, file)
+                copy_hdf5(old, file, leave_out=(name,))
         else:
             stamp_file(file, identity, now, clock)
         group = file.create_group(name)

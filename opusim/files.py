@@ -12,7 +12,7 @@ import secrets
 import shutil
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import h5py
 
 __all__ = [
-    "HDF5_SIGNATURE", "Hdf5Kind", "NpyWriter", "append_trailer", "check_file", "check_trailer", "format_of",
-    "open_hdf5", "open_npy", "replacing", "rescue_hdf5", "stamp_hdf5", "unwritten", "writing_hdf5",
+    "HDF5_SIGNATURE", "Hdf5Kind", "NpyWriter", "append_trailer", "check_file", "check_trailer", "copy_hdf5",
+    "format_of", "open_hdf5", "open_npy", "replacing", "rescue_hdf5", "stamp_hdf5", "unwritten", "writing_hdf5",
 ]  # fmt: skip
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -500,10 +500,7 @@ def rescue_hdf5(path: str | os.PathLike[str], out: str | os.PathLike[str] | None
             old.visititems(_read_through)
             if content is not None:
                 with h5py.File(copy, "w", libver="v108") as new:
-                    for key, value in old.attrs.items():
-                        new.attrs[key] = value
-                    for key in old:
-                        old.copy(key, new)
+                    copy_hdf5(old, new)
     except _NotOurs:
         raise ValueError(f"{path} is an HDF5 file, but none that opusim wrote.") from None
     except _DAMAGE as error:
@@ -522,6 +519,37 @@ def rescue_hdf5(path: str | os.PathLike[str], out: str | os.PathLike[str] | None
 
 class _NotOurs(Exception):
     """An HDF5 file that opusim did not write."""
+
+
+def copy_hdf5(old: h5py.Group | h5py.Dataset, new: h5py.Group | h5py.Dataset, leave_out: Container[str] = ()) -> None:
+    """Copy attributes and members of a group of a file into a group of another one.
+
+    Parameters
+    ----------
+    old, new : h5py.Group
+        From and to; attributes that `new` has already stay.
+    leave_out : collection of str
+        Names of members that are not copied.
+
+    Notes
+    -----
+    Not by HDF5's own call: with h5py 3.10 that ends the process on some of our groups.
+    """
+    import h5py
+
+    for key, value in old.attrs.items():
+        if key not in new.attrs:
+            is_array = isinstance(value, np.ndarray)
+            new.attrs.create(key, value, dtype=old.attrs.get_id(key).dtype if is_array else None)
+    if not isinstance(old, h5py.Group):
+        return
+    for key, item in old.items():
+        if key in leave_out:
+            continue
+        if isinstance(item, h5py.Group):
+            copy_hdf5(item, new.create_group(key))
+        else:
+            copy_hdf5(item, new.create_dataset(key, data=item[()], dtype=item.dtype))
 
 
 def _read_through(_: str, item: h5py.Group | h5py.Dataset) -> None:

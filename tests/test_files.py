@@ -319,7 +319,7 @@ def test_a_rescued_file_is_whole_under_any_h5py(thing, tmp_path):
     assert numbers(out) == (499500.0, 64.0, ["a", "bc"])
     with h5py.File(out, "r") as file:
         assert file.attrs["text"] == "words" and isinstance(file["group"].attrs["empty"], h5py.Empty)
-        assert file["group/chunks"].compression == "gzip"
+        assert file["texts"].asstr()[()].tolist() == ["a", "bc"]
     # HDF5's status is that of a closed file, its check sum right: any version opens it.
     content = out.read_bytes()
     assert content[8] == 2 and content[11] == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import socket
 import sys
 import time
@@ -313,11 +314,18 @@ def test_names_and_descriptions_of_a_device_may_change(task, path):
     assert not task.calls
 
 
-def test_results_of_another_version_are_not_mixed_in(task, path, monkeypatch):
+def test_a_sweep_that_goes_on_with_another_version_says_so_and_names_both(task, path, monkeypatch):
     sweep(task).run(path)
+    first, calls = opusim.__version__, len(task.calls)
     monkeypatch.setattr(opusim, "__version__", "99.0")
-    with pytest.raises(ValueError, match="the version of opusim is .* in the file, but '99.0' now"):
-        sweep(task).run(path)
+    for seeds in (3, 4):
+        if seeds == 3:
+            with pytest.warns(UserWarning, match=f"begun with opusim {re.escape(first)} and goes on with 99.0"):
+                result = sweep(task, seeds=seeds).run(path)
+        else:
+            result = sweep(task, seeds=seeds).run(path)  # said once
+        assert result.header.opusim_version == read_sweep(path).header.opusim_version == f"{first}, 99.0"
+    assert len(task.calls) == 2 * calls
 
 
 # ---------------------------------------------------------------- points that fail

@@ -6,11 +6,12 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from opusim._warning import warn_outside
 from opusim.sweep.points import Axis, Number, label
 
 __all__ = ["Header", "Outcome", "SweepResult", "differences", "falls_at"]
@@ -78,7 +79,7 @@ class Header:
     seeds : tuple of int
         Seeds.
     opusim_version : str
-        What the points were computed with.
+        What the points were computed with; several, with commas between, if the sweep went on with another version.
     meanings : dict of str to str, optional
         What a path stands for, of those for which that has changed since sweeps are written.
     """
@@ -239,6 +240,14 @@ class SweepResult:
         for (i, j), outcome in other.outcomes.items():
             self.outcomes[rows[other.settings[i]], columns[other.seeds[j]]] = outcome
         self.created = other.created
+        versions = other.header.opusim_version
+        if self.header.opusim_version not in versions.split(", "):
+            # A version of a device keeps its numbers, within the tolerance that docs/design.md names.
+            warn_outside(
+                f"{path} was begun with opusim {versions} and goes on with {self.header.opusim_version}; it names both."
+            )
+            versions += f", {self.header.opusim_version}"
+        self.header = replace(self.header, opusim_version=versions)
 
 
 def differences(then: Header, now: Header) -> list[str]:
@@ -274,8 +283,6 @@ def differences(then: Header, now: Header) -> list[str]:
             meaning = [header.meanings.get(path, _EARLIER) for header in (then, now)]
             if meaning[0] != meaning[1]:
                 result.append(_differs(f"what {path} stands for", *meaning))
-    if then.opusim_version != now.opusim_version:
-        result.append(_differs("the version of opusim", then.opusim_version, now.opusim_version))
     return result
 
 
