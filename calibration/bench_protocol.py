@@ -55,19 +55,68 @@ class Bench(Protocol):
     ) -> np.ndarray:
         """Show patterns and return a frame for each, and for each phase of the reference arm.
 
-        Mirrors None shuts the laser (`n_frames` dark frames); reference phase None blocks the reference arm. With
-        several phases each pattern is shown under every one of them, in turn.
+        With several phases each pattern is shown under every one of them, in turn.
+
+        Parameters
+        ----------
+        mirrors : ndarray or MirrorPatterns, or None
+            Patterns, (rows, columns) or (n, rows, columns) of 0 and 1. None shuts the laser.
+        exposure_s : float
+            Exposure in seconds.
+        reference_phase_rad : float or array_like of float, optional
+            Phases of the reference arm in radians; None blocks it.
+        roi : tuple of int, optional
+            (row, column, n_rows, n_columns); the whole sensor by default.
+        frametime_s : float, optional
+            Time of each frame in seconds; the bench's own by default.
+        n_frames : int
+            How many dark frames, where `mirrors` is None.
+
+        Returns
+        -------
+        ndarray, shape (n * number of phases, n_rows, n_columns)
+            Counts.
         """
         ...
 
     def flat_field(
         self, photons_per_pixel: float, *, exposure_s: float, n_frames: int = 1, roi: Roi | None = None
     ) -> np.ndarray:
-        """Light the sensor evenly with a known mean number of photons per pixel, and return frames."""
+        """Light the sensor evenly and return frames.
+
+        Parameters
+        ----------
+        photons_per_pixel : float
+            Known mean number of photons on each pixel in the exposure.
+        exposure_s : float
+            Exposure in seconds.
+        n_frames : int
+            How many frames.
+        roi : tuple of int, optional
+            (row, column, n_rows, n_columns); the whole sensor by default.
+
+        Returns
+        -------
+        ndarray, shape (n_frames, n_rows, n_columns)
+            Counts.
+        """
         ...
 
     def minimum_frametime_s(self, n_rows: int, exposure_s: float) -> float:
-        """Shortest time between frames, in seconds."""
+        """Return the shortest time between frames.
+
+        Parameters
+        ----------
+        n_rows : int
+            Rows of the sensor that are read.
+        exposure_s : float
+            Exposure in seconds.
+
+        Returns
+        -------
+        float
+            Seconds.
+        """
         ...
 
 

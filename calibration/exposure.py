@@ -115,6 +115,7 @@ def find_exposure(
     Returns
     -------
     ExposureRecord
+        The exposure, and the levels at it.
 
     Raises
     ------

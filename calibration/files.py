@@ -259,6 +259,7 @@ def read_record(
     Returns
     -------
     instance of `kind`
+        The record.
 
     Raises
     ------
@@ -291,13 +292,47 @@ def read_record(
 
 
 def record_names(path: str | os.PathLike[str]) -> list[str]:
-    """Return the names of the groups of a calibration file, sorted; errors as for `read_record`."""
+    """Return the names of the groups of a calibration file.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+
+    Returns
+    -------
+    list of str
+        Names, sorted.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError, ValueError
+        As for `read_record`.
+    """
     with open_calibration(path) as file:
         return sorted(file)
 
 
 def read_info(path: str | os.PathLike[str], name: str) -> RecordInfo:
-    """Return where a record comes from; errors as for `read_record`."""
+    """Return where a record comes from.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    name : str
+        Name of the group.
+
+    Returns
+    -------
+    RecordInfo
+        Format, device and time of the record.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError, ValueError
+        As for `read_record`.
+    """
     with open_calibration(path) as file:
         group = _group(file, path, name)
         attrs = group.attrs

@@ -78,9 +78,19 @@ def focus_binary(rows: np.ndarray, phase_rad: float | str = 0.0) -> np.ndarray:
 
 
 def focus_phase(rows: np.ndarray) -> np.ndarray:
-    """Return for each target the inputs of modulus 1 that add up there: conj(t) / |t|, complex64 (targets, inputs).
+    """Return for each target the inputs of modulus 1 that add up there: ``conj(t) / |t|``.
 
     For mirrors with a phase (Lee holograms) or a phase modulator; an input that does not reach the target gets 1.
+
+    Parameters
+    ----------
+    rows : ndarray of complex, shape (targets, inputs)
+        Rows t of the matrix.
+
+    Returns
+    -------
+    ndarray of complex64, shape (targets, inputs)
+        Inputs.
     """
     matrix = _rows(rows)
     size = np.abs(matrix)
@@ -159,7 +169,7 @@ def measure_focus(
     full_scale_dn: float | None = None,
     seed: int = 0,
 ) -> FocusRecord:
-    """Focus on one pixel after the other, with the reference arm blocked, and compare with random patterns.
+    """Bring light to one pixel after the other, with the reference arm blocked, and compare with random patterns.
 
     Parameters
     ----------
@@ -186,6 +196,7 @@ def measure_focus(
     Returns
     -------
     FocusRecord
+        Enhancements, and what theory lets expect.
 
     Raises
     ------

@@ -44,6 +44,7 @@ def frame_powers(
     Returns
     -------
     ndarray of float64, shape frames.shape[:axis] + (steps,)
+        Powers.
 
     Raises
     ------
@@ -57,7 +58,7 @@ def frame_powers(
     itself (1.8 g for a reference of 3 times the signal and 4 steps).
 
     *Best fit*: with M = 1 - A A^+ the projector off the columns 1, cos d, sin d, the powers p minimise the sum over
-    pixels of |M (I/p)|^2, a quadratic form in w = 1/p with the matrix M o G, G the sums of products of two frames;
+    pixels of ``|M (I/p)|^2``, a quadratic form in w = 1/p with the matrix M o G, G the sums of products of two frames;
     w is its lowest eigenvector. It is limited by camera noise only, but takes an error of the phases for power: one
     of s rad gives powers wrong by about s.
     """
@@ -102,14 +103,19 @@ def normalise_power(
 
     Parameters
     ----------
-    frames, phases_rad, axis, mask
+    frames : array_like of real numbers, shape (..., steps, ...)
+        As for `frame_powers`.
+    phases_rad : array_like of float, shape (steps,), optional
         As for `frame_powers`.
     powers : array_like of float, shape frames.shape[:axis] + (steps,) or (steps,), optional
         Measured powers (a photodiode's, say), used instead.
+    axis, mask : object
+        As for `frame_powers`.
 
     Returns
     -------
     ndarray of float32 or float64, shape of frames
+        The frames.
 
     Raises
     ------

@@ -43,7 +43,7 @@ class Demodulated:
     q : ndarray of complex64 or complex128
         S conj(R), in the frames' unit. Not a number (NaN) in pixels that `valid` leaves out.
     offset : ndarray of float32 or float64
-        a = |S|^2 + |R|^2, in the frames' unit.
+        The sum ``|S|^2 + |R|^2``, in the frames' unit.
     phases_rad : ndarray of float64, shape (steps,)
         The steps that were used or found.
     valid : ndarray of bool, or None
@@ -61,12 +61,12 @@ class Demodulated:
         return modulation(self.q, self.offset)
 
     def field(self, reference_intensity: ArrayLike) -> NDArray[Any]:
-        """Return the signal field S in the reference's phase, q / |R|.
+        """Return the signal field S in the reference's phase, ``q / |R|``.
 
         Parameters
         ----------
         reference_intensity : array_like
-            |R|^2: a frame of the reference alone, dark frame taken off, in the frames' unit; broadcasts to q.
+            ``|R|^2``: a frame of the reference alone, dark frame taken off, in the frames' unit; broadcasts to q.
 
         Returns
         -------
@@ -120,7 +120,7 @@ def least_squares(
     Returns
     -------
     Demodulated
-        q and offset have the shape of the frames without the step axis. They are complex64 and float32 for counts
+        Its q and offset have the shape of the frames without the step axis. They are complex64 and float32 for counts
         of up to 16 bits and float32 frames, double precision otherwise.
 
     Raises
@@ -213,14 +213,14 @@ def apply_rows(frames: NDArray[Any], rows: NDArray[np.float64], axis: int) -> tu
 
 
 def modulation(q: ArrayLike, offset: ArrayLike) -> NDArray[Any]:
-    """Return the fringe modulation 2 |q| / a of each pixel: 0 without fringes, 1 for |S| = |R|.
+    """Return the fringe modulation ``2 |q| / a`` of each pixel: 0 without fringes, 1 for ``|S| = |R|``.
 
     Parameters
     ----------
     q : array_like of complex
         S conj(R).
     offset : array_like of float
-        |S|^2 + |R|^2, of the same shape.
+        ``|S|^2 + |R|^2``, of the same shape.
 
     Returns
     -------

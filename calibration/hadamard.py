@@ -10,7 +10,18 @@ __all__ = ["column_signs", "fast_transform", "padded_order", "rows"]
 
 
 def padded_order(n_inputs: int) -> int:
-    """Return the smallest power of two that is at least `n_inputs`: the order of the Hadamard matrix in use."""
+    """Return the order of the Hadamard matrix in use.
+
+    Parameters
+    ----------
+    n_inputs : int
+        Inputs that are measured.
+
+    Returns
+    -------
+    int
+        The smallest power of two that is at least `n_inputs`.
+    """
     return 1 << (validation.integer("n_inputs", n_inputs, low=1) - 1).bit_length()
 
 
@@ -22,7 +33,7 @@ def rows(first: int, stop: int, n_inputs: int) -> np.ndarray:
     first, stop : int
         Which rows.
     n_inputs : int
-        How many columns: the first ones of the matrix of order `padded_order(n_inputs)` or above.
+        How many columns: the first ones of the matrix of order ``padded_order(n_inputs)`` or above.
 
     Returns
     -------
@@ -37,10 +48,20 @@ def rows(first: int, stop: int, n_inputs: int) -> np.ndarray:
 
 
 def column_signs(n_inputs: int) -> np.ndarray:
-    """Return a fixed random sign for each input, int8 (n_inputs,).
+    """Return a fixed random sign for each input.
 
     With its columns multiplied by them a Hadamard matrix stays orthogonal, and each row turns on about half of the
     inputs. Without them the first pattern turns on all, twice the light of the others, and sets the exposure.
+
+    Parameters
+    ----------
+    n_inputs : int
+        Inputs that are measured.
+
+    Returns
+    -------
+    ndarray of int8, shape (n_inputs,)
+        Signs, 1 or -1.
     """
     draws = rng.uniforms(rng.stream_key(0, "signs of Hadamard columns"), n_inputs)
     return np.where(draws < 0.5, 1, -1).astype(np.int8)

@@ -26,6 +26,8 @@ class PhaseEstimate(Demodulated):
 
     Parameters
     ----------
+    q, offset, phases_rad, valid : object
+        As in `Demodulated`.
     powers : ndarray of float64, shape (steps,)
         Relative power of each frame, of mean 1; all 1 if they were not fitted.
     iterations : int
@@ -79,6 +81,7 @@ def advanced_iterative(
     Returns
     -------
     PhaseEstimate
+        The field and the steps.
 
     Raises
     ------

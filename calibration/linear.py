@@ -50,7 +50,7 @@ class LinearRecord:
     dark_dn : ndarray of float32, shape (n_pixels,)
         Level without light.
     reference_dn : ndarray of float32, shape (n_pixels,)
-        |R|^2, the reference alone, dark level taken off.
+        ``|R|^2``, the reference alone, dark level taken off.
     valid : ndarray of bool, shape (n_pixels,)
         Pixels with enough reference, whose fringes were not saturated.
     full_scale_dn : float
@@ -179,6 +179,7 @@ def measure_linear(
     Returns
     -------
     LinearRecord
+        What was found, pixel by pixel.
 
     Raises
     ------

@@ -50,7 +50,7 @@ def dark_pixels(offset: ArrayLike, *, least_share: float = 0.05) -> NDArray[np.b
     offset : array_like of real numbers, shape (..., pixels) or of a frame
         Level of each pixel, dark frame taken off: a frame of the reference alone, or the offset of a fit.
     least_share : float, optional
-        Share of the mean over all pixels, from 0 to 1. The field's noise goes as 1/|R|: in a pixel at the default
+        Share of the mean over all pixels, from 0 to 1. The field's noise goes as ``1/|R|``: in a pixel at the default
         share it is 4.5 times the typical one.
 
     Returns
@@ -90,10 +90,12 @@ def least_squares_unsaturated(
     ----------
     frames : array_like of real numbers, shape (..., steps, ...)
         Counts as they come from the camera; at most 63 steps.
-    phases_rad, weights, axis
+    phases_rad : array_like of float, shape (steps,)
         As for `least_squares`.
     full_scale_dn : float
         The count from which a pixel is saturated.
+    weights, axis : optional
+        As for `least_squares`.
     black_level_dn : float or array_like, optional
         Black level or dark frame, taken off the offset (the fringe does not depend on it).
     least_condition : float, optional

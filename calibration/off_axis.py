@@ -1,8 +1,8 @@
 """Off-axis holography: the field from a single frame under a tilted reference.
 
 A reference R exp(2 pi i f . r) moves the term S conj(R) of the frame's spectrum away from the middle, where it can be
-cut out. The spectrum of a frame has three parts: |S|^2 + |R|^2 in a disc of radius 2 B around zero, with B the half
-bandwidth of the speckle, and two side bands of radius B around -f and f. They are apart if |f| >= 3 B.
+cut out. The spectrum of a frame has three parts: ``|S|^2 + |R|^2`` in a disc of radius 2 B around zero, with B the
+half bandwidth of the speckle, and two side bands of radius B around -f and f. They are apart if ``|f| >= 3 B``.
 """
 
 from __future__ import annotations
@@ -27,12 +27,17 @@ _LEAST_CONTRAST = 3.0
 
 
 def half_bandwidth(grain_px: float) -> float:
-    """Half bandwidth B of speckle behind a round aperture, in cycles per pixel: 1/(2 g) for a grain of g pixels.
+    """Return the half bandwidth B of speckle behind a round aperture: 1/(2 g) for a grain of g pixels.
 
     Parameters
     ----------
     grain_px : float
         Grain g = wavelength x distance / diameter of the aperture, in pixels, above 0.
+
+    Returns
+    -------
+    float
+        Cycles per pixel.
 
     Raises
     ------
@@ -57,27 +62,28 @@ def demodulate(
     frames : array_like of real numbers, shape (..., rows, columns)
         Off-axis holograms.
     carrier : array_like of float, shape (2,)
-        Cycles per pixel of the reference's phase along rows and columns: R = |R| exp(2 pi i (f0 row + f1 column)).
+        Cycles per pixel of the reference's phase along rows and columns:
+        ``R = |R| exp(2 pi i (f0 row + f1 column))``.
     bandwidth : float
         Half bandwidth B of the speckle in cycles per pixel (`half_bandwidth`).
     background : array_like of real numbers, shape broadcastable to frames, optional
-        |S|^2 + |R|^2 of each frame, from frames with one arm blocked. Taken off first; the carrier may then be as
-        short as 1 B, where the two side bands touch.
+        The sum ``|S|^2 + |R|^2`` of each frame, from frames with one arm blocked. Taken off first; the carrier may then
+        be as short as 1 B, where the two side bands touch.
     workers : int, optional
-        Threads of the Fourier transforms, as in `scipy.fft`.
+        Threads of the Fourier transforms, as in ``scipy.fft``.
 
     Returns
     -------
     Demodulated
-        q = S conj(R exp(-2 pi i f . r)): the tilt is taken out. Its phases are (0,), its offset the frame's part
-        within 2 B of zero frequency (or the background).
+        The field q = S conj(R exp(-2 pi i f . r)): the tilt is taken out. Its phases are (0,), its offset the frame's
+        part within 2 B of zero frequency (or the background).
 
     Raises
     ------
     TypeError
         If an argument is not of the kind named.
     ValueError
-        If the side band overlaps the middle of the spectrum or its own twin (|f| < 3 B, or f beyond what the pixels
+        If the side band overlaps the middle of the spectrum or its own twin (``|f| < 3 B``, or f beyond what the pixels
         resolve), or frames hold NaN or infinity.
 
     Notes

@@ -50,7 +50,23 @@ _FIVE = np.array([[1, 2, 2, 2, 1], [1, 0, -2, 0, 1], [0, 2, 0, -2, 0]]) / 8
 
 
 def equal_steps(n_steps: int) -> NDArray[np.float64]:
-    """Return n phases 0, 2 pi / n, ... that divide one turn, the best for a given number of frames (n >= 3)."""
+    """Return phases 0, 2 pi / n, ... that divide one turn, the best for a given number of frames.
+
+    Parameters
+    ----------
+    n_steps : int
+        Their number n, at least 3.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_steps,)
+        Phases in radians.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not such a number.
+    """
     if isinstance(n_steps, bool) or not isinstance(n_steps, (int, np.integer)):
         raise TypeError(f"n_steps is {n_steps!r} ({type(n_steps).__name__}), but it must be a whole number.")
     if n_steps < 3:
@@ -71,7 +87,7 @@ def three_step(frames: ArrayLike, *, axis: int = 0) -> Demodulated:
     Returns
     -------
     Demodulated
-        q = (2 I0 - I1 - I2) / 6 + i (I1 - I2) / sqrt(12).
+        The field q = (2 I0 - I1 - I2) / 6 + i (I1 - I2) / sqrt(12).
 
     Raises
     ------
@@ -94,7 +110,7 @@ def four_step(frames: ArrayLike, *, axis: int = 0) -> Demodulated:
     Returns
     -------
     Demodulated
-        q = (I0 - I2) / 4 + i (I1 - I3) / 4.
+        The field q = (I0 - I2) / 4 + i (I1 - I3) / 4.
 
     Raises
     ------
@@ -117,7 +133,7 @@ def schwider_hariharan(frames: ArrayLike, *, axis: int = 0) -> Demodulated:
     Returns
     -------
     Demodulated
-        q = (I0 - 2 I2 + I4) / 8 + i (I1 - I3) / 4.
+        The field q = (I0 - 2 I2 + I4) / 8 + i (I1 - I3) / 4.
 
     Raises
     ------

@@ -57,9 +57,9 @@ class PhaseRecord:
     noise_rad : float
         Standard deviation of the phase found from one frame by camera noise alone.
     scale_error, scale_interval : float, tuple of float
-        s of the model d' = d (1 + s + n d / pi) + constant, over one turn.
+        The s of the model d' = d (1 + s + n d / pi) + constant, over one turn.
     nonlinearity, nonlinearity_interval : float, tuple of float
-        n of the model.
+        The n of the model.
     confidence : float
         Probability with which each interval alone holds the true value.
     modulation : float
@@ -136,6 +136,7 @@ def measure_phases(
     Returns
     -------
     PhaseRecord
+        The phases, and a model of them.
 
     Raises
     ------

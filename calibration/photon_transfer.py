@@ -174,6 +174,7 @@ def characterise_camera(
     Returns
     -------
     CameraRecord
+        What was found, with intervals.
 
     Raises
     ------

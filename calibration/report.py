@@ -112,6 +112,7 @@ def read_report(path: str | os.PathLike[str], *, device: Device | None = None) -
     Returns
     -------
     Report
+        What the file holds.
 
     Raises
     ------

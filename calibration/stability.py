@@ -52,8 +52,8 @@ class DriftRecord:
         Phase of the reference against the first look, in radians, continued over whole turns; NaN without a reference
         or where the field has decorrelated.
     decorrelation_time_s : float
-        tau of the fit exp(-2 (t / tau)^2) to the intensity correlation, at which the correlation of the field is 1/e;
-        inf if no decorrelation was seen.
+        The tau of the fit exp(-2 (t / tau)^2) to the intensity correlation, at which the correlation of the field is
+        1/e; inf if no decorrelation was seen.
     decorrelation_interval_s : tuple of float
         Its confidence interval, by the scatter between groups of pixels; the upper end is inf if nothing was seen.
     reference_drift_rad_per_minute : float
@@ -151,6 +151,7 @@ def measure_drift(
     Returns
     -------
     DriftRecord
+        Correlations against time, and how long a calibration holds.
 
     Raises
     ------

@@ -41,9 +41,11 @@ class TmRecord:
     n_inputs, n_outputs : int
         Shape of the matrix: tm[output, input].
     layout_kind : str
+        Kind of the layout of the macro-pixels, see `layout`.
     layout_factor : int
+        Mirrors of an input, or side of its block.
     layout_features, layout_dmd_shape, layout_offset, layout_size : ndarray of int64
-        The macro-pixels; see `layout`.
+        Shapes of the features, the mirrors and the region that they lie on.
     roi : ndarray of int64, shape (4,)
         Outputs: row, column, n_rows, n_columns on the sensor, in raster order.
     exposure_s : float
@@ -57,7 +59,7 @@ class TmRecord:
     valid : ndarray of bool, shape (n_outputs,)
         Pixels with a reference and with fringes that were not saturated. Rows of the others are zero.
     dark_dn, reference_dn : ndarray of float32, shape (n_outputs,)
-        Dark level, and |R|^2, in counts.
+        Dark level, and ``|R|^2``, in counts.
     contrast : float
         Contrast of the fringes over that of fully coherent arms; divided out.
     conjugate_share : complex
@@ -103,7 +105,13 @@ class TmRecord:
     path: str = ""
 
     def layout(self) -> MirrorLayout:
-        """Return the macro-pixels."""
+        """Return the macro-pixels.
+
+        Returns
+        -------
+        MirrorLayout
+            How the inputs lie on the mirrors.
+        """
 
         def pair(values: np.ndarray) -> Any:
             return tuple(int(v) for v in values)
@@ -120,11 +128,33 @@ class TmRecord:
         return row, column, n_rows, n_columns
 
     def matrix(self, outputs: Any = slice(None)) -> np.ndarray:
-        """Read rows of the matrix: complex64 (outputs, n_inputs), in roots of counts; see `read_matrix`."""
+        """Read rows of the matrix.
+
+        Parameters
+        ----------
+        outputs : slice or sequence of int
+            Which rows; all by default.
+
+        Returns
+        -------
+        ndarray of complex64, shape (outputs, n_inputs)
+            Entries, in roots of counts.
+        """
         return read_matrix(self.path, outputs)
 
     def background(self, outputs: Any = slice(None)) -> np.ndarray:
-        """Read the field with every input off: complex64 (outputs,)."""
+        """Read the field with every input off.
+
+        Parameters
+        ----------
+        outputs : slice or sequence of int
+            Which rows; all by default.
+
+        Returns
+        -------
+        ndarray of complex64, shape (outputs,)
+            Fields, in roots of counts.
+        """
         return read_matrix(self.path, outputs, name="background")
 
 
@@ -137,6 +167,11 @@ def read_tm(path: str | os.PathLike[str], *, bench: Any = None) -> TmRecord:
         The file.
     bench : Bench, optional
         The bench for which it is wanted: a file of another device is refused.
+
+    Returns
+    -------
+    TmRecord
+        All about the matrix, which its method `matrix` reads.
 
     Raises
     ------

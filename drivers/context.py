@@ -23,24 +23,35 @@ def from_epoch(value: dt.datetime | float) -> dt.datetime:
 class Context:
     """What a transform was made with.
 
+    Parameters
+    ----------
+    frametime, exposure : int, optional
+        Time between frames and exposure of the camera, in microseconds.
+    output_roi : tuple of tuple of int, optional
+        Region of interest on the camera: (x, y) of its first pixel, and (width, height).
+    start, end : datetime, optional
+        When the transform began and ended.
+    gain : float, optional
+        Analogue gain of the camera in dB, relative to the device's own.
+    input_roi : tuple of tuple of int, optional
+        Region of interest on the mirrors, in the same way: x counts along the axis of 912, y along that of 1140.
+    n_ones : int, optional
+        Mirrors that are on, those outside the input region included; mean over the data of the fit.
+    fmt_type : FeaturesFormat, optional
+        How the features lie on the mirrors.
+    fmt_factor : int, optional
+        Mirrors of a feature (lined), side of its block (macro_2d), or 0 (none).
+
     Attributes
     ----------
     exposure_us, frametime_us : int or None
-        Exposure of the camera and time between frames, in microseconds.
+        As given: exposure and frame time in microseconds.
     output_roi_upper, output_roi_shape : tuple of int or None
-        Region of interest on the camera: (x, y) of its first pixel and (width, height).
+        Both parts of `output_roi`.
     input_roi_upper, input_roi_shape : tuple of int or None
-        Region of interest on the mirrors, in the same way: x counts along the axis of 912, y along that of 1140.
-    start, end : datetime or None
-        When the transform began and ended.
-    gain : float or None
-        Analogue gain of the camera in dB, relative to the device's own.
-    n_ones : int or None
-        Mirrors that are on, those outside the input region included; mean over the data of the fit.
-    fmt_type : FeaturesFormat or None
-        How the features lie on the mirrors.
-    fmt_factor : int or None
-        Mirrors of a feature (lined), side of its block (macro_2d), or 0 (none).
+        Both parts of `input_roi`.
+    start, end, gain, n_ones, fmt_type, fmt_factor : object
+        As given.
     info : object
         Anything that was added.
     """
@@ -73,7 +84,15 @@ class Context:
         self.fmt_factor = fmt_factor
 
     def from_opu(self, opu: Any, start: dt.datetime, end: dt.datetime | None = None) -> None:
-        """Take frame time, exposure, output region and gain from a low-level device."""
+        """Take frame time, exposure, output region and gain from a low-level device.
+
+        Parameters
+        ----------
+        opu : OpuDevice
+            The device.
+        start, end : datetime
+            When the transform began and ended; no end by default.
+        """
         self.frametime_us = opu.frametime_us
         self.exposure_us = opu.exposure_us
         self.output_roi_upper, self.output_roi_shape = opu.output_roi
@@ -83,13 +102,35 @@ class Context:
 
     @staticmethod
     def from_timestamps(start: dt.datetime | float, end: dt.datetime | float | None = None) -> Context:
-        """Return a context that knows its times only."""
+        """Return a context that knows its times only.
+
+        Parameters
+        ----------
+        start, end : datetime or float
+            When the transform began and ended, also in seconds since 1970; no end by default.
+
+        Returns
+        -------
+        Context
+            The context; its numbers are -1.
+        """
         last = from_epoch(end) if end is not None else None
         return Context(-1, -1, ((-1, -1), (-1, -1)), from_epoch(start), last)
 
     @staticmethod
     def from_dict(d: Mapping[str, Any]) -> Context:
-        """Return the context that `as_dict` or `as_flat_dict` described; the names of older versions are known."""
+        """Return the context that a dictionary describes.
+
+        Parameters
+        ----------
+        d : dict
+            From `as_dict` or `as_flat_dict`; the names of older versions are known.
+
+        Returns
+        -------
+        Context
+            The context.
+        """
 
         def region(*names: str) -> Roi | None:
             for name in names:
@@ -116,11 +157,23 @@ class Context:
         return context
 
     def add_info(self, info: Any) -> None:
-        """Add anything worth keeping."""
+        """Add anything worth keeping.
+
+        Parameters
+        ----------
+        info : object
+            What `info` is from now on.
+        """
         self.info = info
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what is known, by name."""
+        """Return what is known, by name.
+
+        Returns
+        -------
+        dict
+            Times, regions and numbers; names of what is not known are left out.
+        """
         result: dict[str, Any] = {
             "exposure_us": self.exposure_us,
             "frametime_us": self.frametime_us,
@@ -141,7 +194,13 @@ class Context:
         return result
 
     def as_flat_dict(self) -> dict[str, Any]:
-        """Return what is known, with one number per entry, as for the columns of a table."""
+        """Return what is known, with one number per entry, as for the columns of a table.
+
+        Returns
+        -------
+        dict
+            As `as_dict`, with four numbers for a region.
+        """
         result = self.as_dict()
         for name in ("output_roi", "input_roi"):
             region = result.pop(name, None)

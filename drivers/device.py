@@ -52,7 +52,7 @@ class OpuDevice(DeviceSettings):
         Kept, without effect.
     name : str, optional
         Name of this unit; the device's own by default.
-    device : str, Path or opusim.config.Device
+    device : str, Path or Device
         What is simulated: a preset's name, the path of a TOML file, or a device.
     seed : int
         Seed of the medium, the sensor and the noise.
@@ -64,7 +64,7 @@ class OpuDevice(DeviceSettings):
         Most bytes that a stored matrix may take.
     backend : str
         What the light is computed with, as for `OPU`.
-    bench : opusim.bench.OpticalBench, optional
+    bench : OpticalBench, optional
         A bench to drive, in place of one made from `device` and the arguments after it.
     exclusive : bool
         Whether only one process at a time may have a device of this name open; `open` then raises an
@@ -170,13 +170,32 @@ class OpuDevice(DeviceSettings):
         return self._bench_arguments.get("backend")
 
     def features_level_dn(self, layout: MirrorLayout, exposure_us: float) -> float:
-        """Return the mean level, above the dark, that all features of a layout give together, in grey levels."""
+        """Return the mean level, above the dark, that all features of a layout give together.
+
+        Parameters
+        ----------
+        layout : MirrorLayout
+            How features lie on the mirrors.
+        exposure_us : float
+            Exposure in microseconds.
+
+        Returns
+        -------
+        float
+            Grey levels.
+        """
         bench, exposure_s = self.bench, exposure_us / 1e6
         n_mirrors = layout.n_features_total * layout.mirrors_per_feature
         return bench.expected_level_dn(n_mirrors, exposure_s) - bench.expected_level_dn(0, exposure_s)
 
     def versions(self) -> str:
-        """Return name and version of what is simulated, over several lines."""
+        """Return name and version of what is simulated.
+
+        Returns
+        -------
+        str
+            Several lines.
+        """
         model = self.device_model
         return "\n".join(
             [
@@ -187,7 +206,13 @@ class OpuDevice(DeviceSettings):
         )
 
     def exposure(self) -> Exposure:
-        """Return the present settings as one record that no other thread can change."""
+        """Return the present settings as one record that no other thread can change.
+
+        Returns
+        -------
+        Exposure
+            Region, exposure, frame time and gain.
+        """
         with self.lock:
             roi, exposure_us, frametime_us = self._output_roi, self._exposure_us, self._frametime_us
         least_s = self.bench.minimum_frametime_s(roi[1][1], exposure_us / 1e6)
@@ -246,7 +271,13 @@ class OpuDevice(DeviceSettings):
         return self.readout_us(self.output_shape[1])
 
     def reserve(self, n_images: int) -> None:
-        """Prepare for `n_images` frames; the real device needs it, here it only checks the number."""
+        """Prepare for frames; the real device needs it, here it only checks the number.
+
+        Parameters
+        ----------
+        n_images : int
+            How many frames.
+        """
         validation.integer("n_images", n_images, low=0)
 
     @property
@@ -269,6 +300,11 @@ class OpuDevice(DeviceSettings):
         n_images : int
             Frames to prepare for.
 
+        Returns
+        -------
+        Acquisition
+            The context manager.
+
         Raises
         ------
         NotReadyError
@@ -280,7 +316,20 @@ class OpuDevice(DeviceSettings):
         return Acquisition(self, AcqState.online if online else AcqState.batch)
 
     def start_acquisition(self, state: AcqState) -> None:
-        """Begin to acquire; `acquiring` does so."""
+        """Begin to acquire; `acquiring` does so.
+
+        Parameters
+        ----------
+        state : AcqState
+            In which mode.
+
+        Raises
+        ------
+        NotReadyError
+            If the device is closed.
+        RuntimeError
+            If it is acquiring in the other mode.
+        """
         with self.lock:
             self.check_open()
             if self._acquisitions and self._acquisitions[-1] is not state:
@@ -291,7 +340,13 @@ class OpuDevice(DeviceSettings):
             self._acquisitions.append(state)
 
     def stop_acquisition(self, state: AcqState) -> None:
-        """End what `start_acquisition` began; nothing happens if the device was closed since."""
+        """End what `start_acquisition` began; nothing happens if the device was closed since.
+
+        Parameters
+        ----------
+        state : AcqState
+            In which mode it was.
+        """
         with self.lock:
             if state in self._acquisitions:
                 self._acquisitions.remove(state)
@@ -347,7 +402,7 @@ class OpuDevice(DeviceSettings):
         Parameters
         ----------
         ins : numpy.ndarray
-            uint8 (k, input_size), little-endian bits.
+            Bytes, uint8 (k, input_size), of little-endian bits.
         batch_index : int
             Without effect.
         nb_acq_output : int, optional
@@ -374,9 +429,9 @@ class OpuDevice(DeviceSettings):
         Parameters
         ----------
         ins : numpy.ndarray
-            uint8 (k, input_size), little-endian bits.
+            Bytes, uint8 (k, input_size), of little-endian bits.
         out : numpy.ndarray
-            (m, w) of `output_dtype`, m at most k and w at most the region's pixels; filled in place. Patterns
+            An array (m, w) of `output_dtype`, m at most k and w at most the region's pixels; filled in place. Patterns
             without a row in it are not shown.
         batch_index : int
             Without effect.
@@ -397,11 +452,38 @@ class OpuDevice(DeviceSettings):
         self._fill(ins, out)
 
     def transform_single(self, v: np.ndarray) -> np.ndarray:
-        """Return the whole region of interest, flat, for one packed pattern, uint8 (input_size,)."""
+        """Return the whole region of interest for one packed pattern.
+
+        Parameters
+        ----------
+        v : numpy.ndarray
+            Bytes, uint8 (input_size,), of little-endian bits.
+
+        Returns
+        -------
+        numpy.ndarray
+            Counts, (pixels of the region,).
+        """
         return self.transform1(self._check_ins(np.asarray(v)[None], name="v"))[0]
 
     def transform_online(self, v: np.ndarray) -> np.ndarray:
-        """Return what `transform_single` does; the device must acquire in online mode."""
+        """Return what `transform_single` does, in online mode.
+
+        Parameters
+        ----------
+        v : numpy.ndarray
+            As for `transform_single`.
+
+        Returns
+        -------
+        numpy.ndarray
+            Counts, (pixels of the region,).
+
+        Raises
+        ------
+        RuntimeError
+            If the device does not acquire in online mode.
+        """
         if self.acq_state is not AcqState.online:
             self.check_open()
             raise RuntimeError(

@@ -142,5 +142,16 @@ class DeviceSettings:
         self._gain_dB = validation.number("gain_dB", value, low=0.0, high=0.0)
 
     def readout_us(self, n_rows: int) -> int:
-        """Return the time to read `n_rows` rows, in microseconds, rounded up."""
+        """Return the time to read rows of the sensor.
+
+        Parameters
+        ----------
+        n_rows : int
+            How many rows.
+
+        Returns
+        -------
+        int
+            Microseconds, rounded up.
+        """
         return whole_microseconds(self.device_model.camera.readout_s(n_rows))

@@ -65,7 +65,7 @@ class BenchRecipe:
 
     Attributes
     ----------
-    device : opusim.config.Device
+    device : Device
         The device; the path of a measured matrix is absolute.
     seed : int
         Its seed.

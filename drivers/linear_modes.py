@@ -177,6 +177,7 @@ class LinearTransforms:
         Returns
         -------
         LinearRecord
+            What was found; also `calibration` from now on.
 
         Raises
         ------
@@ -203,8 +204,8 @@ class LinearTransforms:
         Returns
         -------
         ContextArray, torch.Tensor, cupy.ndarray or dask.array.Array
-            complex64, (*batch dimensions, n_components), scaled by `rescale` as `linear_transform` is; the entries of R
-            are i.i.d. complex normal numbers with mean square 1.
+            Fields, complex64, ``(*batch dimensions, n_components)``, scaled by `rescale` as `linear_transform` is; the
+            entries of R are i.i.d. complex normal numbers with mean square 1.
 
         Raises
         ------
@@ -222,7 +223,7 @@ class LinearTransforms:
         that says so, unless `calibrate` was called or a calibration of the same device is stored.
 
         "intensity": put together from counts without the reference arm, two frames a vector and three for each 64
-        vectors begun (`opusim.drivers.linear_reconstruction`).
+        vectors begun (``opusim.drivers.linear_reconstruction``).
 
         Parameters
         ----------
@@ -232,7 +233,7 @@ class LinearTransforms:
         Returns
         -------
         ContextArray, torch.Tensor, cupy.ndarray or dask.array.Array
-            float32, (*batch dimensions, n_components), scaled by `rescale`: "variance" divides R x by
+            Numbers, float32, ``(*batch dimensions, n_components)``, scaled by `rescale`: "variance" divides R x by
             sqrt(n_features), "norm" by sqrt(n_components), "none" by nothing. By holography the entries of R are i.i.d.
             N(0, 1). By intensity they are so but in one direction: entries of one column have a mean of
             +-sqrt(pi / (2 n_features)), with a fixed random sign for each column.

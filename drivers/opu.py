@@ -18,7 +18,7 @@ from .user_input import UserInput, check_coder
 
 
 class OPU(LinearTransforms, OpuBase):
-    """Interface to a simulated optical processing unit: y = camera counts of |R x|^2.
+    """Interface to a simulated optical processing unit: y = camera counts of ``|R x|^2``.
 
     Parameters and methods are those of `lightonml.OPU` 1.4.3, and of the one-call interface before it. Those of our
     own are keyword-only.
@@ -44,13 +44,13 @@ class OPU(LinearTransforms, OpuBase):
     disable_pbar : bool
         Never show a progress bar.
     simulated : bool
-        Accepted: every device here is simulated, camera and all. (lightonml's own simulator gives floats without
-        noise; for that use ``device="ideal"``.)
+        Accepted: every device here is simulated, camera and all. lightonml's own simulator gives floats without
+        noise; for that use ``device="ideal"``.
     rescale : OutputRescaling or str
         Scale of the linear transform: variance, norm or none.
     features_fmt, dmd_strategy : object
         Arguments of old versions, without effect.
-    device : str, Path or opusim.config.Device
+    device : str, Path or Device
         What is simulated: a preset's name, the path of a TOML file, or a device.
     seed : int
         Seed of the medium, the sensor and the noise. The same seed gives the same counts.
@@ -139,7 +139,7 @@ class OPU(LinearTransforms, OpuBase):
         online : bool
             Whether vectors come one by one; batches are then refused.
         **override
-            exposure_us, frametime_us, input_roi, raw_output_size, n_components, input_roi_strategy.
+            Any of exposure_us, frametime_us, input_roi, raw_output_size, n_components, input_roi_strategy.
 
         Raises
         ------
@@ -166,7 +166,14 @@ class OPU(LinearTransforms, OpuBase):
             0/1 data, (a, b), (batch, a, b) or (batch1, batch2, a, b); packed (..., ceil(a*b/8)).
         n_features : tuple of int, optional
             (a, b), if `X` is not given or is packed.
-        packed, online, **override
+        packed, online : bool
+            As for `fit1d`.
+        **override
+            As for `fit1d`.
+
+        Raises
+        ------
+        NotReadyError, TypeError, ValueError
             As for `fit1d`.
         """
         self._make_fit(X, n_features, packed, online, True, override)
@@ -220,8 +227,8 @@ class OPU(LinearTransforms, OpuBase):
         Returns
         -------
         ContextArray, torch.Tensor, cupy.ndarray or dask.array.Array
-            Counts, uint8 for the default camera, of shape (*batch dimensions, n_components). A tensor or an array of
-            CuPy, on the same device, if `X` was one; lazy if `X` was a Dask array.
+            Counts, uint8 for the default camera, of shape ``(*batch dimensions, n_components)``. A tensor or an array
+            of CuPy, on the same device, if `X` was one; lazy if `X` was a Dask array.
 
         Raises
         ------
@@ -299,19 +306,83 @@ class OPU(LinearTransforms, OpuBase):
             return self.device.exposure(), self._n_components, base
 
     def fit_transform1d(self, X: Any, packed: bool = False, **override: Any) -> Any:
-        """Fit on `X` with `fit1d`, then `transform` it."""
+        """Fit on data with `fit1d`, then `transform` them.
+
+        Parameters
+        ----------
+        X : array_like, torch.Tensor, cupy.ndarray or dask.array.Array
+            Vectors of 0 and 1, as for `fit1d`.
+        packed : bool
+            Whether eight features share a byte, the first in the highest bit.
+        **override
+            As for `fit1d`.
+
+        Returns
+        -------
+        ContextArray, torch.Tensor, cupy.ndarray or dask.array.Array
+            Counts, as for `transform`.
+        """
         return self._fit_and_run(X, None, packed, False, override)
 
     def fit_transform2d(self, X: Any, packed: bool = False, n_2d_features: Any = None, **override: Any) -> Any:
-        """Fit on `X` with `fit2d`, then `transform` it; `n_2d_features` is (a, b) of packed features."""
+        """Fit on data with `fit2d`, then `transform` them.
+
+        Parameters
+        ----------
+        X : array_like, torch.Tensor, cupy.ndarray or dask.array.Array
+            Vectors of 0 and 1, as for `fit2d`.
+        packed : bool
+            Whether eight features share a byte, the first in the highest bit.
+        n_2d_features : tuple of int, optional
+            The shape (a, b) of packed features.
+        **override
+            As for `fit2d`.
+
+        Returns
+        -------
+        ContextArray, torch.Tensor, cupy.ndarray or dask.array.Array
+            Counts, as for `transform`.
+        """
         return self._fit_and_run(X, n_2d_features, packed, True, override)
 
     def transform1d(self, X: Any, packed: bool = False, **override: Any) -> Any:
-        """Do what `fit_transform1d` does, under its name of 2018 to 2020."""
+        """Do what `fit_transform1d` does, under its name of 2018 to 2020.
+
+        Parameters
+        ----------
+        X : array_like, torch.Tensor, cupy.ndarray or dask.array.Array
+            Vectors of 0 and 1, as for `fit1d`.
+        packed : bool
+            Whether eight features share a byte, the first in the highest bit.
+        **override
+            As for `fit1d`.
+
+        Returns
+        -------
+        ContextArray, torch.Tensor, cupy.ndarray or dask.array.Array
+            Counts, as for `transform`.
+        """
         return self.fit_transform1d(X, packed, **override)
 
     def transform2d(self, X: Any, packed: bool = False, n_2d_features: Any = None, **override: Any) -> Any:
-        """Do what `fit_transform2d` does, under its name of 2018 to 2020."""
+        """Do what `fit_transform2d` does, under its name of 2018 to 2020.
+
+        Parameters
+        ----------
+        X : array_like, torch.Tensor, cupy.ndarray or dask.array.Array
+            Vectors of 0 and 1, as for `fit2d`.
+        packed : bool
+            Whether eight features share a byte, the first in the highest bit.
+        n_2d_features : tuple of int, optional
+            The shape (a, b) of packed features.
+        **override
+            As for `fit2d`.
+
+        Returns
+        -------
+        ContextArray, torch.Tensor, cupy.ndarray or dask.array.Array
+            Counts, as for `transform`.
+        """
         return self.fit_transform2d(X, packed, n_2d_features, **override)
 
     def _fit_and_run(self, X: Any, n_features: Any, packed: bool, is_2d: bool, override: dict[str, Any]) -> Any:

@@ -191,12 +191,17 @@ class OpuBase:
         self._rescale = as_member("rescale", value, OutputRescaling)
 
     def version(self, devices: bool = False) -> str:
-        """Return name and version of the device and of the software, over several lines.
+        """Return name and version of the device and of the software.
 
         Parameters
         ----------
         devices : bool
             Whether to add what the low-level device says about itself.
+
+        Returns
+        -------
+        str
+            Several lines.
         """
         import opusim
 

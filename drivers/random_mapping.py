@@ -18,7 +18,7 @@ class OPURandomMapping(LightonOPUMap):
     ----------
     n_components : int
         Components of an output vector.
-    opu : opusim.drivers.OPU, optional
+    opu : OPU, optional
         The OPU to use; made if not given.
     ndims : {1, 2}
         Dimensions of a vector's features.

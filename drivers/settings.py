@@ -58,7 +58,7 @@ def default_config(device: Any) -> dict[str, Any]:
 
     Parameters
     ----------
-    device : opusim.config.Device
+    device : Device
         The device.
 
     Returns

@@ -44,7 +44,7 @@ class OpticalBench(ClockedBench):
     threads : int, optional
         Threads to use; all processors by default. They do not change the result.
     backend : str
-        What `transform` computes with (`opusim.arrays.choose`): "auto" is where the bits lie, numpy for all that lies
+        What `transform` computes with (``opusim.arrays.choose``): "auto" is where the bits lie, numpy for all that lies
         in the machine's own memory; "numpy", "cupy", "torch", "torch:cpu", "torch:cuda", "torch:cuda:1". Frames of
         `expose` and planes of `inspect` are always computed by numpy. Counts of two backends differ in a few pixels at
         the edge of a rounding, by what one electron is worth.
@@ -192,12 +192,14 @@ class OpticalBench(ClockedBench):
         ----------
         patterns : MirrorPatterns
             Patterns from the formatter.
-        exposure_s, reference_phase_rad, frametime_s : float
-            As in `expose`.
+        exposure_s : float
+            Exposure in seconds.
         roi : tuple of int
             (row, column, n_rows, n_columns) on the sensor.
         n_pixels : int
             How many of its pixels, in raster order, are wanted; the others are not computed.
+        reference_phase_rad, frametime_s : float, optional
+            As in `expose`.
         progress : callable, optional
             Told the number of vectors that are done.
         reserved : ReservedFrames, optional
@@ -236,14 +238,23 @@ class OpticalBench(ClockedBench):
         roi: tuple[int, int, int, int] | None = None,
         frametime_s: float | None = None,
     ) -> np.ndarray:
-        """Light the sensor evenly (a lamp in place of the medium) and return frames (n_frames, n_rows, n_columns).
+        """Light the sensor evenly (a lamp in place of the medium) and return frames.
 
         Parameters
         ----------
         photons_per_pixel : float
             Mean photons on each pixel in the exposure.
-        exposure_s, n_frames, roi, frametime_s
+        exposure_s : float
+            Exposure in seconds.
+        n_frames : int
+            How many frames.
+        roi, frametime_s : optional
             As in `expose`.
+
+        Returns
+        -------
+        ndarray, shape (n_frames, n_rows, n_columns)
+            Frames in the camera's type.
         """
         photons = validation.number("photons_per_pixel", photons_per_pixel, low=0.0, high=1e9)
         exposure_s = checked_exposure(exposure_s)
@@ -273,6 +284,11 @@ class OpticalBench(ClockedBench):
             One phase, as in `expose`.
         roi : tuple of int, optional
             As in `expose`.
+
+        Returns
+        -------
+        Planes
+            Fields, photons, electrons and counts of that exposure.
         """
         phases = checked_phases(reference_phase_rad, self.device.reference.present)
         if phases is not None and len(phases) != 1:

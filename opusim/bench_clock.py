@@ -40,18 +40,54 @@ class ClockedBench:
         return self.device.camera.shape
 
     def readout_s(self, n_rows: int) -> float:
-        """Time to read `n_rows` rows of the sensor, in seconds."""
+        """Return the time to read rows of the sensor.
+
+        Parameters
+        ----------
+        n_rows : int
+            How many rows.
+
+        Returns
+        -------
+        float
+            Seconds.
+        """
         return self.device.camera.readout_s(n_rows)
 
     def minimum_frametime_s(self, n_rows: int, exposure_s: float) -> float:
-        """Shortest time between frames: max(readout, exposure) + 50 us (lightonml), and what the mirrors allow."""
+        """Return the shortest time between frames.
+
+        That is max(readout, exposure) + 50 us (lightonml), and what the mirrors allow.
+
+        Parameters
+        ----------
+        n_rows : int
+            Rows of the sensor that are read.
+        exposure_s : float
+            Exposure in seconds.
+
+        Returns
+        -------
+        float
+            Seconds.
+        """
         camera = max(self.readout_s(n_rows), exposure_s) + FRAME_OVERHEAD_S
         return max(camera, 1.0 / self.device.dmd.frame_rate_hz)
 
     def photons_per_intensity(self, exposure_s: float) -> float:
-        """Photons on a pixel for a field of intensity 1, the light of one average mirror, at the mean power.
+        """Return the photons on a pixel for a field of intensity 1: the light of one average mirror, at the mean power.
 
         Without the polariser both polarisations reach the camera: twice the light.
+
+        Parameters
+        ----------
+        exposure_s : float
+            Exposure in seconds.
+
+        Returns
+        -------
+        float
+            Mean number of photons.
         """
         device = self.device
         light = device.laser.photons(exposure_s) * device.dmd.efficiency * device.medium.transmission
@@ -68,6 +104,11 @@ class ClockedBench:
             Number of mirrors that are on.
         exposure_s : float
             Exposure in seconds.
+
+        Returns
+        -------
+        float
+            Grey levels.
         """
         camera, dmd = self.device.camera, self.device.dmd
         intensity = n_on + dmd.off_amplitude**2 * (dmd.n_mirrors - n_on)
@@ -83,6 +124,11 @@ class ClockedBench:
             How many.
         frametime_s : float
             Time of each, in seconds.
+
+        Returns
+        -------
+        ReservedFrames
+            The frames, for the argument `reserved` of `transform`.
         """
         n = validation.integer("n_frames", n_frames, low=0)
         time_s = validation.number("frametime_s", frametime_s, low=0.0, high=3600.0)
@@ -115,9 +161,9 @@ class ClockedBench:
         Parameters
         ----------
         frames : int
-            `clock.frames` of the other bench.
+            ``clock.frames`` of the other bench.
         elapsed_s : float
-            `clock.elapsed_s` of the other bench, in seconds.
+            ``clock.elapsed_s`` of the other bench, in seconds.
 
         Raises
         ------

@@ -11,7 +11,7 @@ import numpy as np
 class BenchClock:
     """What the real device would have needed.
 
-    Attributes
+    Parameters
     ----------
     elapsed_s : float
         Device time since the bench was made, in seconds.
@@ -35,7 +35,7 @@ class BenchClock:
 class Planes:
     """Every plane of one exposure, from `OpticalBench.inspect`.
 
-    Attributes
+    Parameters
     ----------
     mirrors : ndarray of uint8, shape (rows, columns)
         Mirrors as shown (1 on), stuck ones as commanded.

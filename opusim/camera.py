@@ -162,19 +162,53 @@ class Camera:
         return np.dtype(np.uint8 if self.bits <= 8 else np.uint16)
 
     def readout_s(self, n_rows: int) -> float:
-        """Return the time that reading `n_rows` rows takes, in seconds."""
+        """Return the time that reading rows takes.
+
+        Parameters
+        ----------
+        n_rows : int
+            How many rows.
+
+        Returns
+        -------
+        float
+            Seconds.
+        """
         return validation.integer("n_rows", n_rows, low=1, high=self.shape[0]) * self.row_time_s
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain values."""
+        """Return the fields as plain values.
+
+        Returns
+        -------
+        dict
+            A value for each field, by its name.
+        """
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     def evolve(self, **changes: Any) -> Camera:
-        """Return a camera with some fields changed."""
+        """Return a camera with some fields changed.
+
+        Parameters
+        ----------
+        **changes
+            New values of fields, by name.
+
+        Returns
+        -------
+        Camera
+            The changed camera; this one stays as it is.
+        """
         return replace(self, **changes)
 
     def ideal(self) -> Camera:
-        """Return the camera with every imperfection switched off: float32 grey levels, not clipped."""
+        """Return the camera with every imperfection switched off.
+
+        Returns
+        -------
+        Camera
+            It gives float32 grey levels, not clipped.
+        """
         return replace(
             self,
             full_well_e=math.inf,
@@ -191,12 +225,17 @@ class Camera:
         )
 
     def params(self, *, electrons: bool = False) -> NDArray[np.float32]:
-        """Return the numbers that the kernels of `opusim.sensor_kernels` need, as float32 of shape (8,).
+        """Return the numbers that the kernels of ``opusim.sensor_kernels`` need.
 
         Parameters
         ----------
         electrons : bool, optional
             Whether the kernels are to stop after the full well and write electrons.
+
+        Returns
+        -------
+        ndarray of float32, shape (8,)
+            In the kernels' order.
         """
         values = (
             self.read_noise_e,
@@ -268,7 +307,18 @@ class Camera:
 
     @staticmethod
     def noise_key(seed: int) -> rng.Key:
-        """Return the key of the temporal noise, as `expose` uses it."""
+        """Return the key of the temporal noise, as `expose` uses it.
+
+        Parameters
+        ----------
+        seed : int
+            Seed of the device.
+
+        Returns
+        -------
+        tuple of numpy.uint32
+            The key of the generator.
+        """
         return rng.stream_key(seed, _NOISE)
 
     def expose(
@@ -302,6 +352,7 @@ class Camera:
         Returns
         -------
         ndarray of `dtype`, shape of `photons`
+            The counts.
 
         Raises
         ------
@@ -324,7 +375,9 @@ class Camera:
 
         Parameters
         ----------
-        photons, exposure_s, seed, maps, frame0, threads
+        photons : array_like of float32, shape (n_frames, n_pixels) or (n_pixels,)
+            As for `expose`.
+        exposure_s, seed, maps, frame0, threads : object
             As for `expose`.
 
         Returns
@@ -387,14 +440,17 @@ class Camera:
 
         Parameters
         ----------
-        photons, exposure_s, maps
+        photons, exposure_s : object
             As for `expose`.
         generator : numpy.random.Generator
             Source of the noise.
+        maps : SensorMaps
+            As for `expose`.
 
         Returns
         -------
         ndarray of `dtype`, shape of `photons`
+            The counts.
         """
         mean = _checked_photons(photons, maps).astype(np.float64) * maps.gain + maps.dark_e(exposure_s)
         electrons = generator.poisson(mean) if self.shot_noise else mean
@@ -428,7 +484,18 @@ class SensorMaps:
     offset_e: NDArray[np.float32]
 
     def dark_e(self, exposure_s: float) -> NDArray[np.float32]:
-        """Return the mean dark electrons of each pixel in an exposure, as float32 of shape (n,)."""
+        """Return the mean dark electrons of each pixel in an exposure.
+
+        Parameters
+        ----------
+        exposure_s : float
+            Exposure in seconds.
+
+        Returns
+        -------
+        ndarray of float32, shape (n,)
+            Electrons.
+        """
         return self.dark_e_per_s * np.float32(exposure_s)
 
     def __len__(self) -> int:

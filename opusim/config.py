@@ -78,18 +78,23 @@ class Device:
     ----------
     name : str
         Name of the device.
-    version : int
-        Version of the preset it came from.
     laser : Laser
+        The light source.
     dmd : Dmd
+        The mirrors.
     medium : PhaseScreenMedium, GaussianMedium or MeasuredMedium
+        What scatters the light.
     camera : Camera
+        The camera.
     operation : Operation
+        How the driver runs it.
     reference : Reference
         The reference arm; without one by default.
     resolution : {"auto", "mirrors"}
         "auto": one mode for each macro-pixel that the formatter makes; "mirrors": one for each mirror and each
         pixel. Statistically the same device, another realisation; part of the fingerprint.
+    version : int
+        Version of the preset it came from.
     description : str
         One line about it.
     """
@@ -161,6 +166,11 @@ class Device:
         spec : str, Path or Device
             A preset ("aurora", or "aurora@1" for one version of it), the path of a TOML file, or a device.
 
+        Returns
+        -------
+        Device
+            The device; one that is given comes back as it is.
+
         Raises
         ------
         ValueError
@@ -182,8 +192,23 @@ class Device:
     def from_toml(cls, source: str | Path) -> Device:
         """Read a device from a TOML file (a Path) or from TOML text (a str).
 
-        Tables `dmd` and `camera` may name a preset (`preset = "DLP4500"`) and change fields of it; a file may
-        also start from a whole device (`preset = "aurora"` at the top) and change fields of that.
+        Tables ``dmd`` and ``camera`` may name a preset (``preset = "DLP4500"``) and change fields of it; a file may
+        also start from a whole device (``preset = "aurora"`` at the top) and change fields of that.
+
+        Parameters
+        ----------
+        source : str or Path
+            The file, as a Path, or the text itself, as a str.
+
+        Returns
+        -------
+        Device
+            The device.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the file cannot be read, the text is not TOML, or it does not describe a device.
         """
         origin = "the TOML text"
         if isinstance(source, Path):
@@ -202,7 +227,25 @@ class Device:
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any], *, origin: str = "the table") -> Device:
-        """Build a device from nested tables as in a TOML file."""
+        """Build a device from nested tables as in a TOML file.
+
+        Parameters
+        ----------
+        table : mapping
+            Tables of the stages by name, and the fields of the device.
+        origin : str
+            What the sentence of an error calls the table.
+
+        Returns
+        -------
+        Device
+            The device.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a field is missing, unknown, or not what it may be.
+        """
         table = dict(table)
         while (base := table.pop("preset", None)) is not None:  # a preset may start from another one
             table = _merge(_read_preset("", base), table)
@@ -233,7 +276,13 @@ class Device:
     # ------------------------------------------------------------------ writing
 
     def to_dict(self) -> dict[str, Any]:
-        """Return nested tables of plain values, complete, as `from_dict` takes them."""
+        """Return nested tables of plain values, as `from_dict` takes them.
+
+        Returns
+        -------
+        dict
+            Every field of every stage.
+        """
         result: dict[str, Any] = {}
         for f in dataclasses.fields(self):
             value = getattr(self, f.name)
@@ -247,15 +296,26 @@ class Device:
         return result
 
     def to_toml(self) -> str:
-        """Return the device as TOML text that `from_toml` reads back to an equal device."""
+        """Return the device as a TOML text.
+
+        Returns
+        -------
+        str
+            `from_toml` reads it back to an equal device.
+        """
         import tomli_w
 
         return tomli_w.dumps(self.to_dict())
 
     def fingerprint(self) -> str:
-        """Return the sha256 (hex) of everything that sets what the device does: files carry it.
+        """Return the checksum of everything that sets what the device does: files carry it.
 
         The name, the description and the version are left out; a measured matrix goes in with its contents.
+
+        Returns
+        -------
+        str
+            A sha256 in hexadecimal digits.
         """
         content = self.to_dict()
         for name in ("name", "description", "version"):
@@ -274,7 +334,12 @@ class Device:
         Parameters
         ----------
         **changes
-            Fields by dotted path, as in `device.evolve(**{"camera.bits": 10, "resolution": "mirrors"})`.
+            Fields by dotted path, as in ``device.evolve(**{"camera.bits": 10, "resolution": "mirrors"})``.
+
+        Returns
+        -------
+        Device
+            The changed device; this one stays as it is.
 
         Raises
         ------
@@ -297,7 +362,13 @@ class Device:
         return dataclasses.replace(self, **top)
 
     def paths(self) -> list[str]:
-        """Return the dotted paths of all fields of the stages."""
+        """Return the dotted paths of all fields of the stages.
+
+        Returns
+        -------
+        list of str
+            Such as "camera.bits": what `evolve` takes.
+        """
         result = []
         for f in dataclasses.fields(self):
             value = getattr(self, f.name)
@@ -308,7 +379,13 @@ class Device:
         return result
 
     def imperfections(self) -> dict[str, dict[str, Any]]:
-        """Return, for each imperfection by name, the fields that switch it off alone."""
+        """Return, for each imperfection by name, the fields that switch it off alone.
+
+        Returns
+        -------
+        dict of dict
+            For each name, values by dotted path, as `evolve` takes them.
+        """
         switches: dict[str, dict[str, Any]] = {
             "laser power noise": {"laser.power_noise": 0.0},
             "laser power drift": {"laser.power_drift_per_hour": 0.0},
@@ -340,9 +417,14 @@ class Device:
         return switches
 
     def ideal(self) -> Device:
-        """Return the device without any imperfection: y = |Rx|^2 in grey levels, as float32.
+        """Return the device without any imperfection: ``y = |Rx|^2`` in grey levels, as float32.
 
         Not rounded, not clipped; the same medium, the same light level.
+
+        Returns
+        -------
+        Device
+            The ideal device.
         """
         changes: dict[str, Any] = {}
         for switch in self.imperfections().values():
@@ -351,12 +433,17 @@ class Device:
 
 
 def presets(shelf: str = "") -> dict[str, str]:
-    """Return name@version of every preset and its description.
+    """Return the presets that come with opusim.
 
     Parameters
     ----------
     shelf : {"", "cameras", "dmds"}
         Whole devices, cameras or mirror arrays.
+
+    Returns
+    -------
+    dict of str
+        Descriptions, by name@version.
     """
     folder = resources.files("opusim") / "presets"
     if shelf:

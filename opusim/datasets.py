@@ -76,7 +76,13 @@ class Dataset:
         raise AttributeError(f"There is no array {name!r} in this data set; it has {', '.join(self.keys())}.")
 
     def keys(self) -> list[str]:
-        """Return the names of the arrays."""
+        """Return the names of the arrays.
+
+        Returns
+        -------
+        list of str
+            Names.
+        """
         return [key for key in self.__dict__ if key != "name"]
 
     def __repr__(self) -> str:
@@ -238,6 +244,7 @@ def load_text(name: str, *, progress: bool = False) -> str:
     Returns
     -------
     str
+        The whole text.
 
     Raises
     ------
@@ -278,7 +285,7 @@ def read_idx(data: bytes) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        uint8, of the shape that the file states.
+        The array, uint8, of the shape that the file states.
 
     Raises
     ------

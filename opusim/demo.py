@@ -92,7 +92,7 @@ def run(opu: Any, *, say: Callable[[str], None] | None = None) -> DemoResult:
 
     Parameters
     ----------
-    opu : opusim.drivers.OPU
+    opu : OPU
         An open OPU; its `n_components` sets the number of outputs.
     say : callable, optional
         Told, in a few words, what is being done.

@@ -2,14 +2,14 @@
 
 The simulator draws photons, electrons and grey levels: it has no gradient. What it gives on average has one, and
 `ExpectedOutput` computes it: the field of the simulator's own matrix or waves, the mean electrons of the intensity,
-and the mean of what full well, read noise, clipping and rounding make of them (`opusim.differentiable_camera`)::
+and the mean of what full well, read noise, clipping and rounding make of them (``opusim.differentiable_camera``)::
 
     model = ExpectedOutput("aurora", 784, 1000, seed=3, learn=["operation.exposure_s"])
     optimiser = torch.optim.Adam(model.parameters(), lr=0.05)
     ...
     bench = OpticalBench(model.device(), seed=3)  # the simulator, with what was learnt
 
-PyTorch is an optional dependency: the extra `torch`.
+PyTorch is an optional dependency: the extra ``torch``.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class ExpectedOutput(nn.Module):
     rounding : {"mean", "straight-through", "none"}
         "mean": the mean of rounded counts, what averaging many frames gives. "straight-through": the mean level,
         rounded; the gradient passes as if it were not. "none": the mean level, clipped but not rounded. Without
-        effect for a camera that does not round (`camera.quantise`).
+        effect for a camera that does not round (``camera.quantise``).
     layout : MirrorLayout, optional
         How features lie on the mirrors; as large as they fit by default, as an `OPU` lays them.
     roi : tuple of int, optional
@@ -86,16 +86,14 @@ class ExpectedOutput(nn.Module):
     memory_budget : int, optional
         Bytes that the matrix may take; a quarter of the machine's memory by default.
     dtype : torch.dtype
-        torch.float32 or torch.float64.
+        Either torch.float32 or torch.float64.
 
     Attributes
     ----------
-    layout : MirrorLayout
-    roi : tuple of int
-    n_components, seed : int
+    layout, roi, n_components, seed : object
         What `OpticalBench.transform` takes to show the same.
     steps : torch.nn.ParameterDict
-        What is learnt, as numbers without unit that start at 0 (`opusim.differentiable_parameters.Parameters`), so
+        What is learnt, as numbers without unit that start at 0 (``opusim.differentiable_parameters.Parameters``), so
         that every value stays within its range: read them by `values`.
 
     Raises
@@ -114,7 +112,7 @@ class ExpectedOutput(nn.Module):
         variance = mean + (laser.power_noise * light)^2
                    + k^2 [Re(z)^2 (1 - exp(-j^2))^2 + Im(z)^2 (1 - exp(-2 j^2))] / 2
 
-    The mean counts of such electrons are those of `opusim.differentiable_camera.expected_counts`.
+    The mean counts of such electrons are those of ``opusim.differentiable_camera.expected_counts``.
 
     The device stands at the start of its time: nothing has drifted. Phase errors are taken as small where they move the
     light across a limit of the camera: with a jitter of .2 rad such a pixel is off by up to four grey levels, with .02
@@ -259,6 +257,7 @@ class ExpectedOutput(nn.Module):
         Returns
         -------
         Tensor of `dtype`, shape (batch * number of phases, n_components), or (n_components,)
+            Grey levels.
 
         Raises
         ------
@@ -292,13 +291,25 @@ class ExpectedOutput(nn.Module):
         return counts[0] if x.ndim == 1 and len(counts) == 1 else counts
 
     def values(self) -> dict[str, float | np.ndarray]:
-        """Return what is learnt, in its own units."""
+        """Return what is learnt, in its own units.
+
+        Returns
+        -------
+        dict of float or ndarray
+            Values by path.
+        """
         with torch.no_grad():
             found = {path: value.cpu().numpy() for path, value in self._learnt.values().items()}
         return {path: float(value) if value.ndim == 0 else value for path, value in found.items()}
 
     def device(self) -> Device:
-        """Return the device with what was learnt, for the simulator; the phase of the reference is in `values`."""
+        """Return the device with what was learnt, for the simulator.
+
+        Returns
+        -------
+        Device
+            The device; the phase of the reference is in `values`.
+        """
         return self._learnt.learnt_device()
 
     # ---------------------------------------------------------------- inside

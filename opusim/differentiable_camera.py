@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -22,7 +23,8 @@ from torch import Tensor
 __all__ = ["ROUNDINGS", "Reading", "expected_counts", "soft_minimum"]
 
 ROUNDINGS = ("mean", "straight-through", "none")
-Number = Tensor | float
+# A text, because the documentation is made without torch.
+Number: TypeAlias = "Tensor | float"
 _ROOT_2 = math.sqrt(2.0)
 _ROOT_2_PI = math.sqrt(2 * math.pi)
 # Electrons squared. A signal without any noise would have no width, and a slope that is not a number at its limits.

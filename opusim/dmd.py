@@ -90,7 +90,7 @@ class Dmd:
         Returns
         -------
         ndarray of float32, shape `shape`, read-only
-            exp(-r^2 / w^2), scaled so that the mean of its square is 1: `Laser.power_w` is the power on
+            Amplitudes exp(-r^2 / w^2), scaled so that the mean of its square is 1: `Laser.power_w` is the power on
             the array, whatever the beam's radius.
         """
         return _amplitude(self.shape, self.pitch_m, self.beam_radius_m)
@@ -114,10 +114,15 @@ class Dmd:
     def stuck(self, seed: int) -> np.ndarray:
         """Which mirrors are stuck.
 
+        Parameters
+        ----------
+        seed : int
+            Seed of the device.
+
         Returns
         -------
         ndarray of int8, shape `shape`, read-only
-            1: stuck on, -1: stuck off, 0: working.
+            For each mirror 1 if it is stuck on, -1 if it is stuck off, 0 if it works.
         """
         return _stuck(self.shape, self.stuck_on_fraction, self.stuck_off_fraction, seed)
 
@@ -134,7 +139,7 @@ class Dmd:
         Returns
         -------
         ndarray of complex64, same shape
-            g [b + eps (1 - b)] exp(i phi) (docs/physics.md section 3), in units in which one mirror that is on
+            Field g [b + eps (1 - b)] exp(i phi) (docs/physics.md section 3), in units in which one mirror that is on
             has the mean intensity 1.
         """
         on, off = _states(self, seed)

@@ -50,7 +50,18 @@ class Laser:
         return PLANCK_J_S * LIGHT_SPEED_M_PER_S / self.wavelength_m
 
     def photons(self, exposure_s: float) -> float:
-        """Mean number of photons that fall on the mirror array in one exposure."""
+        """Return the mean number of photons that fall on the mirror array in one exposure.
+
+        Parameters
+        ----------
+        exposure_s : float
+            Exposure in seconds.
+
+        Returns
+        -------
+        float
+            Photons.
+        """
         return self.power_w * exposure_s / self.photon_energy_j
 
     def relative_power(self, frames: np.ndarray, times_s: np.ndarray, *, seed: int) -> np.ndarray:
@@ -75,7 +86,7 @@ class Laser:
         The drift is sum_m a_m (cos(w_m t + p_m) - cos p_m), zero at t = 0, with random phases p_m. The
         amplitudes grow as the square root of the period, as in a random walk, so that the drift goes on for days:
         E[(x(t + T) - x(t))^2] = sum_m a_m^2 (1 - cos w_m T) is about proportional to T between ten minutes and a
-        day. They are scaled so that it is `power_drift_per_hour`^2 for an hour.
+        day. They are scaled so that it is the square of `power_drift_per_hour` for an hour.
         """
         power = np.ones(len(times_s))
         if self.power_drift_per_hour:

@@ -58,16 +58,16 @@ class MirrorLayout:
     roi_offset, roi_size : tuple of int, optional
         Region of interest as (row, column) and (rows, columns); the whole array by default.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is not one, or the features do not fit.
+
     Notes
     -----
     Mirrors outside the region are on, mirrors of the region that no feature drives are off. A plain layout in
     two dimensions takes features shaped like the mirrors, or their transpose, which is how images of the
     array's own size come (columns, rows).
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a number is not one, or the features do not fit.
     """
 
     dmd_shape: tuple[int, int]
@@ -136,7 +136,29 @@ class MirrorLayout:
         roi_offset: tuple[int, int] = (0, 0),
         roi_size: tuple[int, int] | None = None,
     ) -> MirrorLayout:
-        """Lay `n_features` features in line on a region, each on as many mirrors as fit (area // n_features)."""
+        """Lay features in line on a region, each on as many mirrors as fit (area // n_features).
+
+        Parameters
+        ----------
+        dmd_shape : tuple of int
+            Mirrors as (rows, columns).
+        n_features : int
+            Number of features.
+        roi_offset : tuple of int
+            First row and column of the region.
+        roi_size : tuple of int, optional
+            Rows and columns of the region; the whole array by default.
+
+        Returns
+        -------
+        MirrorLayout
+            The layout.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a number is not one, or the features do not fit.
+        """
         n = _features(n_features)
         size = _pair("roi_size", dmd_shape if roi_size is None else roi_size, 1)
         return cls(dmd_shape, n, "lined", max(1, math.prod(size) // math.prod(n)), roi_offset, size)
@@ -149,14 +171,54 @@ class MirrorLayout:
         roi_offset: tuple[int, int] = (0, 0),
         roi_size: tuple[int, int] | None = None,
     ) -> MirrorLayout:
-        """Lay a picture of features on a region, each on the largest square block that fits."""
+        """Lay a picture of features on a region, each on the largest square block that fits.
+
+        Parameters
+        ----------
+        dmd_shape : tuple of int
+            Mirrors as (rows, columns).
+        n_features : tuple of int
+            Features as (rows, columns).
+        roi_offset : tuple of int
+            First row and column of the region.
+        roi_size : tuple of int, optional
+            Rows and columns of the region; the whole array by default.
+
+        Returns
+        -------
+        MirrorLayout
+            The layout.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a number is not one, or the features do not fit.
+        """
         n = _pair("n_features", n_features, 1)
         size = _pair("roi_size", dmd_shape if roi_size is None else roi_size, 1)
         return cls(dmd_shape, n, "macro_2d", max(1, min(size[0] // n[0], size[1] // n[1])), roi_offset, size)
 
     @classmethod
     def plain(cls, dmd_shape: tuple[int, int], n_features: int | tuple[int, ...] | None = None) -> MirrorLayout:
-        """One feature per mirror."""
+        """Lay one feature on each mirror.
+
+        Parameters
+        ----------
+        dmd_shape : tuple of int
+            Mirrors as (rows, columns).
+        n_features : int or tuple of int, optional
+            Number of features, or their shape; the number of mirrors by default.
+
+        Returns
+        -------
+        MirrorLayout
+            The layout.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a number is not one, or the features do not fit.
+        """
         n = math.prod(dmd_shape) if n_features is None else n_features
         return cls(dmd_shape, _features(n), "plain", 1)
 
@@ -219,19 +281,29 @@ class MirrorLayout:
         Returns
         -------
         numpy.ndarray
-            int32, (rows, columns), read-only and kept: the index of the feature (raster order for two dimensions),
-            `ALWAYS_ON` (-1) or `ALWAYS_OFF` (-2).
+            Index of the feature, in raster order for two dimensions; -1 for a mirror that is always on, -2 for one that
+            is always off. An int32 array (rows, columns), read-only and kept.
         """
         return self._feature_map
 
     def check_bits(self, bits: np.ndarray) -> np.ndarray:
-        """Return `bits` as a read-only view (n, n_features_total) of uint8, or raise a sentence.
+        """Return bits as they are used here, or raise a sentence.
 
         Parameters
         ----------
         bits : numpy.ndarray
-            uint8 or bool, (n, n_features_total) or (n_features_total,). The values must be 0 and 1; this is not
-            looked at here.
+            An array of uint8 or bool, (n, n_features_total) or (n_features_total,). The values must be 0 and 1; this is
+            not looked at here.
+
+        Returns
+        -------
+        numpy.ndarray
+            A read-only view of uint8, (n, n_features_total).
+
+        Raises
+        ------
+        TypeError, ValueError
+            If type or shape are others.
         """
         array = np.asarray(bits)
         if array.dtype not in (np.uint8, np.bool_):
@@ -250,12 +322,12 @@ class MirrorLayout:
         Parameters
         ----------
         bits : numpy.ndarray
-            uint8 or bool 0/1, (n, n_features_total).
+            Zeros and ones, uint8 or bool, (n, n_features_total).
 
         Returns
         -------
         numpy.ndarray
-            uint8 0/1, (n, rows, columns).
+            Zeros and ones, uint8, (n, rows, columns).
         """
         values = self.check_bits(bits)
         out = np.empty((len(values), self.n_mirrors), dtype=np.uint8)
@@ -278,16 +350,16 @@ class MirrorLayout:
         Parameters
         ----------
         bits : numpy.ndarray
-            uint8 or bool 0/1, (n, n_features_total).
+            Zeros and ones, uint8 or bool, (n, n_features_total).
         threads : int, optional
             Threads to use; all by default. The result does not depend on it.
         out : numpy.ndarray, optional
-            uint8, (n, ceil(mirrors / 8)), C-contiguous: written, every byte of it, and returned.
+            An array of uint8, (n, ceil(mirrors / 8)), C-contiguous: written, every byte of it, and returned.
 
         Returns
         -------
         numpy.ndarray
-            uint8, (n, ceil(mirrors / 8)), little-endian: mirror ``k`` is bit ``k % 8`` of byte ``k // 8``.
+            Bytes, uint8, (n, ceil(mirrors / 8)), little-endian: mirror ``k`` is bit ``k % 8`` of byte ``k // 8``.
         """
         values = self.check_bits(bits)
         shape = (len(values), self.n_bytes)
@@ -378,12 +450,12 @@ class MirrorLayout:
         Parameters
         ----------
         bits : numpy.ndarray
-            uint8 or bool 0/1, (n, n_features_total).
+            Zeros and ones, uint8 or bool, (n, n_features_total).
 
         Returns
         -------
         numpy.ndarray
-            int64, (n,).
+            Numbers of mirrors, int64, (n,).
         """
         return self.n_always_on + self.mirrors_per_feature * self.check_bits(bits).sum(axis=1, dtype=np.int64)
 
@@ -413,8 +485,8 @@ class MirrorPatterns:
     Parameters
     ----------
     bits : numpy.ndarray, torch.Tensor or cupy.ndarray
-        uint8 or bool 0/1, (n, n_features_total). An array is kept as a read-only view where it is contiguous; a tensor
-        or an array of CuPy stays on its device, as uint8, and must not be written to.
+        Zeros and ones, uint8 or bool, (n, n_features_total). An array is kept as a read-only view where it is
+        contiguous; a tensor or an array of CuPy stays on its device, as uint8, and must not be written to.
     layout : MirrorLayout
         Where they go.
 
@@ -457,19 +529,43 @@ class MirrorPatterns:
         return part
 
     def host_bits(self) -> np.ndarray:
-        """Return the bits as a numpy array, uint8 (n, n_features_total), copied from a device if they lie on one."""
+        """Return the bits as a numpy array, copied from a device if they lie on one.
+
+        Returns
+        -------
+        numpy.ndarray
+            Zeros and ones, uint8, (n, n_features_total).
+        """
         if not arrays.is_device_array(self.bits):
             return self.bits
         return self.layout.check_bits(arrays.of(self.bits).to_host(self.bits))
 
     def to_mirrors(self) -> np.ndarray:
-        """Return the state of every mirror, uint8 0/1, (n, rows, columns)."""
+        """Return the state of every mirror.
+
+        Returns
+        -------
+        numpy.ndarray
+            Zeros and ones, uint8, (n, rows, columns).
+        """
         return self.layout.mirrors(self.host_bits())
 
     def packed(self) -> np.ndarray:
-        """Return the patterns as packed little-endian bits, uint8, (n, ceil(mirrors / 8))."""
+        """Return the patterns as packed bits, little-endian.
+
+        Returns
+        -------
+        numpy.ndarray
+            Bytes, uint8, (n, ceil(mirrors / 8)).
+        """
         return self.layout.packed(self.host_bits())
 
     def count_on(self) -> np.ndarray:
-        """Return how many mirrors each pattern turns on, int64, (n,)."""
+        """Return how many mirrors each pattern turns on.
+
+        Returns
+        -------
+        numpy.ndarray
+            Numbers of mirrors, int64, (n,).
+        """
         return self.layout.count_on(self.host_bits())

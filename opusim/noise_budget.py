@@ -95,15 +95,53 @@ class NoiseBudget:
     terms: tuple[NoiseTerm, ...]
 
     def variance_dn2(self, kind: Kind | None = None) -> float:
-        """Sum of the variances in DN² of all sources, or of those of one kind."""
+        """Return the sum of the variances.
+
+        Parameters
+        ----------
+        kind : {"temporal", "fixed"}, optional
+            Of which sources; of all by default.
+
+        Returns
+        -------
+        float
+            Variance in DN².
+        """
         return math.fsum(term.variance_dn2 for term in self.terms if kind is None or term.kind == kind)
 
     def rms_dn(self, kind: Kind | None = None) -> float:
-        """Root of `variance_dn2`, in grey levels."""
+        """Return the root of `variance_dn2`.
+
+        Parameters
+        ----------
+        kind : {"temporal", "fixed"}, optional
+            Of which sources; of all by default.
+
+        Returns
+        -------
+        float
+            Standard deviation in grey levels.
+        """
         return math.sqrt(self.variance_dn2(kind))
 
     def share(self, name: str) -> float:
-        """Share of the source `name` in the whole variance, between 0 and 1 (0 if there is no noise)."""
+        """Return the share of a source in the whole variance.
+
+        Parameters
+        ----------
+        name : str
+            Name of the source.
+
+        Returns
+        -------
+        float
+            Between 0 and 1; 0 if there is no noise.
+
+        Raises
+        ------
+        ValueError
+            If there is no source of that name.
+        """
         for term in self.terms:
             if term.name == name:
                 total = self.variance_dn2()
@@ -112,7 +150,7 @@ class NoiseBudget:
 
 
 def dark_level_dn(device: Device, exposure_s: float) -> float:
-    """Mean grey level without light: the black level and the dark current of ordinary and hot pixels.
+    """Return the mean grey level without light: the black level and the dark current of ordinary and hot pixels.
 
     Parameters
     ----------
@@ -120,6 +158,11 @@ def dark_level_dn(device: Device, exposure_s: float) -> float:
         The device.
     exposure_s : float
         Exposure in seconds.
+
+    Returns
+    -------
+    float
+        Grey levels.
     """
     device, exposure_s = _loaded(device), _checked_exposure(exposure_s)
     return device.camera.black_level_dn + device.camera.gain_dn_per_e * _dark_e(device.camera, exposure_s)
@@ -144,6 +187,7 @@ def noise_at_level(device: Device, level_dn: float, exposure_s: float, *, speckl
     Returns
     -------
     NoiseBudget
+        The sources and their variances.
 
     Raises
     ------
@@ -220,7 +264,7 @@ def noise_terms(device: Device, n_on: int, exposure_s: float) -> NoiseBudget:
 
 
 def error_budget(device: Device, mode: str = "intensity", **circumstances: Any) -> ErrorBudget:
-    """Parts of each source in the error of an output, in closed form, relative to the variance of outputs.
+    """Return the part of each source in the error of an output, in closed form, relative to the variance of outputs.
 
     Parameters
     ----------
@@ -229,14 +273,15 @@ def error_budget(device: Device, mode: str = "intensity", **circumstances: Any) 
     mode : {"intensity", "linear"}
         What an output is: a count, or a field measured by phase-shifting holography.
     **circumstances
-        share_on, exposure_s, elapsed_s, n_steps, frametime_s, roi: as for `noise_sources.working_point`.
+        Any of share_on, exposure_s, elapsed_s, n_steps, frametime_s, roi: as for
+        `opusim.noise_sources.working_point`.
 
     Returns
     -------
     ErrorBudget
-        What counts as an error is said in `opusim.noise_sources`, the formulas and where they come from in
-        `opusim.noise_intensity` and `opusim.noise_linear`. `noise_measured.measured_error_budget` finds the same by
-        switching each source off on a bench.
+        The parts. What counts as an error is said in the module ``opusim.noise_sources``, the formulas and where they
+        come from in ``opusim.noise_intensity`` and ``opusim.noise_linear``.
+        `opusim.noise_measured.measured_error_budget` finds the same by switching each source off on a bench.
 
     Raises
     ------

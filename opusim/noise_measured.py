@@ -56,7 +56,7 @@ def measured_error_budget(
     device : Device, str or Path
         The device, a preset's name, or the path of a TOML file.
     mode : {"intensity", "linear"}
-        What an output is, see `noise_sources.working_point`.
+        What an output is, see `opusim.noise_sources.working_point`.
     n_vectors : int, optional
         Random patterns to show, at least 2. Noise that a whole frame shares (laser power, phase of the reference) is
         known to sqrt(2 / n_vectors) of its variance, a fixed pattern to sqrt(2 / number of pixels).
@@ -67,11 +67,12 @@ def measured_error_budget(
     progress : callable, optional
         Told (done, total) runs.
     **circumstances
-        As for `noise_sources.working_point`; `roi` says which pixels are read, and how many.
+        As for `opusim.noise_sources.working_point`; `roi` says which pixels are read, and how many.
 
     Returns
     -------
     ErrorBudget
+        The parts, and how sure they are.
 
     Raises
     ------
@@ -89,10 +90,10 @@ def measured_error_budget(
     All runs show the same patterns and have the same seed and frame numbers, hence the same noise of the sources that
     are on: what differs is the source. The target of all is the run without any.
 
-    In linear mode pixels are left out that the driver calls not valid with every source on: those whose |R|^2 was found
-    to be below a twentieth of its mean, and those where half of the bursts or more have a saturated frame. In the other
-    runs |R|^2 is taken as a twentieth of its mean where it is below, as the driver does. Far from the exposure that the
-    driver's calibration finds, few pixels are left, or none.
+    In linear mode pixels are left out that the driver calls not valid with every source on: those whose ``|R|^2`` was
+    found to be below a twentieth of its mean, and those where half of the bursts or more have a saturated frame. In the
+    other runs ``|R|^2`` is taken as a twentieth of its mean where it is below, as the driver does. Far from the
+    exposure that the driver's calibration finds, few pixels are left, or none.
 
     Uncertainties are those of a jackknife over eighths of the vectors or over eighths of the pixels, the larger of
     both. What happens to one pixel or one vector in thousands they cannot know.

@@ -89,9 +89,10 @@ _MIDDLE = 64  # rows and columns of the region in the middle of the sensor
 class WorkingPoint:
     """A device and the circumstances of an output. Made by `working_point`.
 
-    Attributes
+    Parameters
     ----------
     device : Device
+        The device.
     mode : "intensity" or "linear"
         What an output is: a count, or a field measured by phase-shifting holography.
     share_on : float
@@ -143,7 +144,7 @@ class WorkingPoint:
         """Count from which a pixel is taken as saturated; inf for a camera that returns floats.
 
         The end of the scale, or, where the full well comes first, four standard deviations below its level, as
-        `opusim.calibration.bench_protocol.saturation_dn` finds it.
+        ``opusim.calibration.bench_protocol.saturation_dn`` finds it.
         """
         camera = self.device.camera
         if not camera.quantise:
@@ -173,14 +174,14 @@ class WorkingPoint:
 class ErrorBudget:
     """Parts of the sources in the error of an output, relative to the variance of outputs.
 
-    Attributes
+    Parameters
     ----------
     point : WorkingPoint
         Device and circumstances.
     errors : dict of float
-        By how much the error falls when a source is off, by its name; in the order of `SOURCES`.
+        By how much the error falls when a source is off, by its name; in the order of ``SOURCES``.
     whole : float
-        The error with all sources at once (that of pixel integration added). Above 10 (`LARGEST_ERROR`) it says no more
+        The error with all sources at once (that of pixel integration added). Above 10 it says no more
         than that outputs have next to nothing to do with their inputs; closed form and measurement need not agree then.
     measured : bool
         Whether it was measured on a bench (True) or comes from closed forms.
@@ -242,7 +243,17 @@ class ErrorBudget:
         return math.sqrt(max(self.whole, 0.0))
 
     def share(self, source: str) -> float:
-        """Part of a source in the sum of all; 0 if there is no error.
+        """Return the part of a source in the sum of all.
+
+        Parameters
+        ----------
+        source : str
+            Name of the source.
+
+        Returns
+        -------
+        float
+            Its share; 0 if there is no error.
 
         Raises
         ------
@@ -305,7 +316,7 @@ def working_point(
     device : Device, str or Path
         The device, a preset's name, or the path of a TOML file.
     mode : {"intensity", "linear"}
-        What an output is. "linear": the field S conj(R) / |R| from a burst of frames under equal steps of the
+        What an output is. "linear": the field ``S conj(R) / |R|`` from a burst of frames under equal steps of the
         reference's phase, by least squares at the phases that the shifter makes, as `OPU.linear_transform` measures it.
     share_on : float, optional
         Share of the mirrors that are on, above 0 and up to 1.
@@ -324,6 +335,7 @@ def working_point(
     Returns
     -------
     WorkingPoint
+        Device and circumstances.
 
     Raises
     ------

@@ -18,14 +18,14 @@ _DRIFT_PERIODS_S = np.geomspace(20.0, 86400.0, 16)
 class Reference:
     """A reference arm with a phase shifter.
 
-    With the phase d asked for, the camera sees |S + c R exp(i d')|^2 + (1 - c^2) |R|^2, where S is the field behind
-    the medium, R the reference, c the coherence of the two arms, and d' the phase that the shifter really makes.
+    With the phase d asked for, the camera sees ``|S + c R exp(i d')|^2 + (1 - c^2) |R|^2``, where S is the field
+    behind the medium, R the reference, c the coherence of the two arms, and d' the phase that the shifter really makes.
 
     Parameters
     ----------
     relative_amplitude : float
-        |R| over the rms of |S| with half of the mirrors on. 0: there is no reference arm. Two to four is practical,
-        3 is the value for four steps in docs/physics.md section 4.
+        ``|R|`` over the rms of ``|S|`` with half of the mirrors on. 0: there is no reference arm. Two to four is
+        practical, 3 is the value for four steps in docs/physics.md section 4.
     beam_radius_m : float
         Radius (1/e^2 of the intensity) of the beam on the sensor in metres; inf lights it evenly.
     wavefront_rms_rad : float
@@ -140,6 +140,11 @@ class Reference:
             Device time of each frame in seconds: drift and vibration are functions of it.
         seed : int
             Seed of the device.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+            Phases in radians.
 
         Notes
         -----

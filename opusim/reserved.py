@@ -35,15 +35,38 @@ class ReservedFrames:
     patterns: np.ndarray | None = None
 
     def only(self, patterns: np.ndarray) -> ReservedFrames:
-        """Return the frames of some patterns of the sequence: their numbers within it, from 0 on, rising."""
+        """Return the frames of some patterns of the sequence.
+
+        Parameters
+        ----------
+        patterns : ndarray of int64
+            Their numbers within it, from 0 on, rising.
+
+        Returns
+        -------
+        ReservedFrames
+            The same sequence, of which only these are shown.
+        """
         return replace(self, patterns=np.asarray(patterns, dtype=np.int64))
 
     def numbers(self) -> np.ndarray:
-        """Return the numbers of all frames of the sequence, int64 (n_frames,)."""
+        """Return the numbers of all frames of the sequence.
+
+        Returns
+        -------
+        ndarray of int64, shape (n_frames,)
+            Numbers.
+        """
         return self.first + np.arange(self.n_frames, dtype=np.int64)
 
     def times_s(self) -> np.ndarray:
-        """Return the device times of all frames of the sequence, in seconds, float64 (n_frames,)."""
+        """Return the device times of all frames of the sequence.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_frames,)
+            Seconds.
+        """
         return self.start_s + self.frametime_s * np.arange(self.n_frames)
 
     def shown(self, n_patterns: int, steps: int) -> slice | np.ndarray:
@@ -55,6 +78,11 @@ class ReservedFrames:
             How many patterns there are to show.
         steps : int
             Frames of a pattern.
+
+        Returns
+        -------
+        slice or ndarray of int64
+            What `numbers` and `times_s` are to be indexed with.
 
         Raises
         ------

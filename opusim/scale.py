@@ -76,7 +76,18 @@ class Workload:
         object.__setattr__(self, "n_pixels", validation.integer("n_pixels", self.n_pixels or self.n_out, low=1))
 
     def patterns(self, n_vectors: int) -> int:
-        """Return how many patterns `n_vectors` vectors are shown by."""
+        """Return how many patterns vectors are shown by.
+
+        Parameters
+        ----------
+        n_vectors : int
+            How many vectors.
+
+        Returns
+        -------
+        int
+            Patterns.
+        """
         return self.patterns_per_vector * n_vectors + self.patterns_per_block * -(-n_vectors // self.block)
 
     @property
@@ -198,9 +209,21 @@ class Costs:
         return min(p.source.n_features + 1, p.region.n_pixels * p.fine**2 + 1)
 
     def show_s(self, n_patterns: int, steps: int) -> float:
-        """Seconds to show patterns in one go, `steps` frames each, without making what is kept.
+        """Return the seconds to show patterns in one go, without making what is kept.
 
         A matrix that is not kept is made anew in each go.
+
+        Parameters
+        ----------
+        n_patterns : int
+            How many patterns.
+        steps : int
+            Frames of each.
+
+        Returns
+        -------
+        float
+            Seconds.
         """
         p, r = self.projector, self.rates
         frame_s = r.frame_s_per_pixel if steps == 1 else r.step_s_per_pixel
@@ -213,7 +236,20 @@ class Costs:
         return seconds if p.plan.stored else seconds + self.build_s
 
     def vectors_s(self, work: Workload, n_vectors: int) -> float:
-        """Seconds of a call for some of the vectors, what is kept being there."""
+        """Return the seconds of a call for some of the vectors, what is kept being there.
+
+        Parameters
+        ----------
+        work : Workload
+            The transform.
+        n_vectors : int
+            How many of its vectors.
+
+        Returns
+        -------
+        float
+            Seconds.
+        """
         whole, rest = divmod(n_vectors, work.block)
         seconds = whole * self.show_s(work.patterns(work.block), work.steps)
         if rest:
@@ -283,7 +319,18 @@ class Costs:
         return n_patterns * 3 * groups + scratch * self.rates.threads + 2 * tile
 
     def task_bytes(self, work: Workload) -> int:
-        """Bytes of one task: a chunk of vectors, the buffers of one block, frames and results."""
+        """Return the bytes of one task: a chunk of vectors, the buffers of one block, frames and results.
+
+        Parameters
+        ----------
+        work : Workload
+            The transform.
+
+        Returns
+        -------
+        int
+            Bytes.
+        """
         n = work.task_size
         shown = work.patterns(min(n, work.block))
         buffers = self._wave_bytes(shown) if self.projector.plan.way == "waves" else self._matrix_bytes(shown)
@@ -386,6 +433,7 @@ def plan_scale(
     Returns
     -------
     ScalePlan
+        Way, memory, times and traffic.
 
     Raises
     ------

@@ -85,7 +85,18 @@ class Rates:
     measured: bool = True
 
     def transform_s(self, side: int) -> float:
-        """Seconds of one transform on a grid of another side: in proportion to N log N."""
+        """Return the seconds of one transform on a grid of another side: in proportion to N log N.
+
+        Parameters
+        ----------
+        side : int
+            Side of the grid.
+
+        Returns
+        -------
+        float
+            Seconds.
+        """
         points = side**2
         if not self.side:
             return math.inf
@@ -101,6 +112,11 @@ def planner_rates(projector: Projector, threads: int, at_once: int = 1) -> Rates
         What they are for.
     threads, at_once : int
         Threads of a call, and calls at a time; threads are taken to share the work evenly.
+
+    Returns
+    -------
+    Rates
+        The rates.
     """
     side = projector.plan.side
     points = max(2, side**2)
@@ -389,6 +405,11 @@ class RateStore:
             Threads of a call, and calls at a time.
         mode : tuple of int
             What distinguishes a transform from a linear one: steps, and patterns of a vector.
+
+        Returns
+        -------
+        str
+            The name.
         """
         p = projector
         size: tuple[Any, ...] = (p.plan.way, p.plan.side, p.samples, p.by_mirror)
@@ -400,14 +421,33 @@ class RateStore:
         return hashlib.sha256(words.encode()).hexdigest()[:16]
 
     def load(self, key: str) -> Rates | None:
-        """Return the rates under a name, or None."""
+        """Return the rates that are kept under a name.
+
+        Parameters
+        ----------
+        key : str
+            From `key`.
+
+        Returns
+        -------
+        Rates or None
+            None if there are none.
+        """
         try:
             return Rates(**self._read()[key]["rates"])
         except (KeyError, TypeError):
             return None
 
     def save(self, key: str, rates: Rates) -> None:
-        """Keep rates under a name."""
+        """Keep rates under a name.
+
+        Parameters
+        ----------
+        key : str
+            From `key`.
+        rates : Rates
+            What to keep.
+        """
         content = self._read()
         content[key] = {
             "machine": machine(), "version": opusim.__version__, "rates": dataclasses.asdict(rates)

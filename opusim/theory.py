@@ -7,19 +7,26 @@ from scipy import integrate, special
 
 
 def marchenko_pastur_edges(ratio: float) -> tuple[float, float]:
-    """Smallest and largest singular value of a large random matrix, 1 -+ sqrt(ratio).
+    """Return the smallest and the largest singular value of a large random matrix, 1 -+ sqrt(ratio).
 
     Parameters
     ----------
     ratio : float
         Inputs over outputs, 0 < ratio <= 1, for entries of variance 1 / outputs.
+
+    Returns
+    -------
+    tuple of float
+        Both edges of the distribution.
     """
     root = float(np.sqrt(ratio))
     return 1 - root, 1 + root
 
 
 def marchenko_pastur_pdf(s: np.ndarray, ratio: float) -> np.ndarray:
-    """Density of the singular values s: sqrt((s+^2 - s^2)(s^2 - s-^2)) / (pi ratio s) (Marchenko and Pastur 1967).
+    """Return the density of the singular values (Marchenko and Pastur 1967).
+
+    It is sqrt((s+^2 - s^2)(s^2 - s-^2)) / (pi ratio s) between the edges s- and s+, and 0 elsewhere.
 
     Parameters
     ----------
@@ -27,6 +34,11 @@ def marchenko_pastur_pdf(s: np.ndarray, ratio: float) -> np.ndarray:
         Singular values.
     ratio : float
         As in `marchenko_pastur_edges`.
+
+    Returns
+    -------
+    ndarray
+        Density at each `s`.
     """
     low, high = marchenko_pastur_edges(ratio)
     s = np.asarray(s, dtype=np.float64)
@@ -35,7 +47,20 @@ def marchenko_pastur_pdf(s: np.ndarray, ratio: float) -> np.ndarray:
 
 
 def marchenko_pastur_cdf(s: np.ndarray, ratio: float) -> np.ndarray:
-    """Distribution function that belongs to `marchenko_pastur_pdf`, by the trapezoidal rule on 20 000 steps."""
+    """Return the distribution function of the singular values, by the trapezoidal rule on 20 000 steps.
+
+    Parameters
+    ----------
+    s : ndarray
+        Singular values.
+    ratio : float
+        As in `marchenko_pastur_edges`.
+
+    Returns
+    -------
+    ndarray
+        Share of the singular values up to each `s`.
+    """
     low, high = marchenko_pastur_edges(ratio)
     # The substitution s = mid - half cos(a) takes away the square-root ends.
     angle = np.linspace(0, np.pi, 20_001)
@@ -57,7 +82,7 @@ def pixel_modes(pixel_over_grain: float) -> float:
     Returns
     -------
     float
-        M = 1 / integral of the triangle-weighted squared coherence |2 J1(pi r)/(pi r)|^2 over the pixel
+        M = 1 / integral of the triangle-weighted squared coherence ``|2 J1(pi r)/(pi r)|^2`` over the pixel
         (Goodman, Speckle Phenomena in Optics, 2nd ed., eq. 4-133). The contrast is 1/sqrt(M).
     """
     if pixel_over_grain == 0:
@@ -73,15 +98,29 @@ def pixel_modes(pixel_over_grain: float) -> float:
 
 
 def speckle_contrast(pixel_over_grain: float = 0.0, polarised: bool = True) -> float:
-    """Contrast (standard deviation over mean) of the intensity that pixels read: 1/sqrt(M).
+    """Return the contrast (standard deviation over mean) of the intensity that pixels read: 1/sqrt(M).
 
     Unpolarised light through a depolarising medium adds two independent patterns (Goodman 1976).
+
+    Parameters
+    ----------
+    pixel_over_grain : float
+        Side of a pixel over the size of a speckle grain; 0 for a pixel that samples a point.
+    polarised : bool
+        Whether the camera reads one polarisation.
+
+    Returns
+    -------
+    float
+        Contrast, from 0 to 1.
     """
     return float(1 / np.sqrt(pixel_modes(pixel_over_grain) * (1 if polarised else 2)))
 
 
 def optical_kernel(x: np.ndarray, y: np.ndarray, modes: float = 1.0) -> np.ndarray:
-    """Kernel of |Rx|^2 features: ||x||^2 ||y||^2 + (x . y)^2 / modes (Saade et al. 2016, 1510.06664).
+    """Return the kernel of ``|Rx|^2`` features (Saade et al. 2016, 1510.06664).
+
+    It is ``||x||^2 ||y||^2 + (x . y)^2 / modes``.
 
     Parameters
     ----------
@@ -93,28 +132,48 @@ def optical_kernel(x: np.ndarray, y: np.ndarray, modes: float = 1.0) -> np.ndarr
     Returns
     -------
     ndarray, shape (n, m)
-        Mean over outputs of |Rx|^2 |Ry|^2 for entries of unit variance.
+        Mean over outputs of ``|Rx|^2 |Ry|^2`` for entries of unit variance.
     """
     norms = np.sum(np.square(x), axis=1)[:, None] * np.sum(np.square(y), axis=1)[None, :]
     return norms + np.square(x @ y.T) / modes
 
 
 def gaussian_beam_radius(waist_m: float, distance_m: float, wavelength_m: float) -> float:
-    """1/e^2 radius of a Gaussian beam: w0 sqrt(1 + (z wavelength / (pi w0^2))^2) (Siegman, Lasers, ch. 17)."""
+    """Return the 1/e^2 radius of a Gaussian beam: w0 sqrt(1 + (z wavelength / (pi w0^2))^2) (Siegman, Lasers, ch. 17).
+
+    Parameters
+    ----------
+    waist_m : float
+        Radius w0 at the waist, in metres.
+    distance_m : float
+        Distance z from the waist, in metres.
+    wavelength_m : float
+        Wavelength in metres.
+
+    Returns
+    -------
+    float
+        Radius in metres.
+    """
     rayleigh = np.pi * waist_m**2 / wavelength_m
     return float(waist_m * np.sqrt(1 + (distance_m / rayleigh) ** 2))
 
 
 def memory_effect(tilt: np.ndarray, length: float) -> np.ndarray:
-    """Correlation of the speckle with itself after a tilt: (q L / sinh q L)^2 for a diffusive slab.
+    """Return the correlation of the speckle with itself after a tilt: (q L / sinh q L)^2 for a diffusive slab.
 
     Parameters
     ----------
     tilt : ndarray
-        q, change of the transverse wave number, in 1/m.
+        The q: change of the transverse wave number, in 1/m.
     length : float
         Effective thickness in metres (Feng, Kane, Lee and Stone 1988; for screens .4 to .55 of the distance
         from the first to the last one, docs/physics.md section 3; about two thirds of it for three screens).
+
+    Returns
+    -------
+    ndarray
+        Correlation at each `tilt`, from 0 to 1.
     """
     x = np.asarray(tilt, dtype=np.float64) * length
     safe = np.where(np.abs(x) < 1e-6, 1.0, x)

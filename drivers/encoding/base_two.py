@@ -66,6 +66,11 @@ class SequentialBaseTwoEncoder(BaseTransformer):
         y : array_like, optional
             Ignored.
 
+        Returns
+        -------
+        SequentialBaseTwoEncoder
+            The encoder itself.
+
         Raises
         ------
         ValueError
@@ -91,7 +96,7 @@ class SequentialBaseTwoEncoder(BaseTransformer):
         Returns
         -------
         numpy.ndarray
-            uint8, of the shape of `X`, 0 to n_gray_levels - 1.
+            Levels from 0 to n_gray_levels - 1, uint8, of the shape of `X`.
 
         Raises
         ------
@@ -146,7 +151,7 @@ class SequentialBaseTwoEncoder(BaseTransformer):
         Returns
         -------
         numpy.ndarray or torch.Tensor
-            uint8 0/1, (n_samples, n_features * (n_gray_levels - 1)).
+            Bits, uint8, (n_samples, n_features * (n_gray_levels - 1)).
 
         Raises
         ------

@@ -119,7 +119,7 @@ class ConcatenatedBitPlanEncoder(BaseTransformer):
         Returns
         -------
         numpy.ndarray or torch.Tensor
-            uint8 0/1, (n_samples, n_features * n_bits): all bits of the first feature, then of the second, ...
+            Bits, uint8, (n_samples, n_features * n_bits): all bits of the first feature, then of the second, ...
 
         Raises
         ------
@@ -177,7 +177,7 @@ class ConcatenatingBitPlanDecoder(_PlaneDecoder):
         Returns
         -------
         numpy.ndarray or torch.Tensor
-            float32, (n_samples, n_bits * n_features).
+            Numbers, float32, (n_samples, n_bits * n_features).
 
         Raises
         ------

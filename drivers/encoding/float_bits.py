@@ -83,13 +83,13 @@ class Float32Encoder(_FloatBits):
         Parameters
         ----------
         X : array_like or torch.Tensor
-            float32, (n_samples, n_features). Of numbers of another type the leading bits are taken as they are,
-            with a warning for floats.
+            Numbers, float32, (n_samples, n_features). Of numbers of another type the leading bits are taken as they
+            are, with a warning for floats.
 
         Returns
         -------
         numpy.ndarray or torch.Tensor
-            uint8 0/1, (n_samples * n_bits, n_features): all planes of the first sample, then of the second, ...
+            Bits, uint8, (n_samples * n_bits, n_features): all planes of the first sample, then of the second, ...
 
         Raises
         ------
@@ -134,13 +134,13 @@ class ConcatenatedFloat32Encoder(_FloatBits):
         Parameters
         ----------
         X : array_like or torch.Tensor
-            float32, (n_samples, n_features). Of numbers of another type the leading bits are taken as they are,
-            with a warning for floats.
+            Numbers, float32, (n_samples, n_features). Of numbers of another type the leading bits are taken as they
+            are, with a warning for floats.
 
         Returns
         -------
         numpy.ndarray or torch.Tensor
-            uint8 0/1, (n_samples, n_features * n_bits): all bits of the first feature, then of the second, ...
+            Bits, uint8, (n_samples, n_features * n_bits): all bits of the first feature, then of the second, ...
 
         Raises
         ------

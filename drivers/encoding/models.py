@@ -48,12 +48,12 @@ class EncoderDecoder(AE):
         Parameters
         ----------
         input : torch.Tensor
-            float32, (n_samples, input_size).
+            Samples, float32, (n_samples, input_size).
 
         Returns
         -------
         torch.Tensor
-            float32 (n_samples, input_size), or uint8 0/1 (n_samples, hidden_size).
+            The reconstruction, float32 (n_samples, input_size), or the code, uint8 0/1 (n_samples, hidden_size).
         """
         with torch.no_grad():
             code = self.proj(input) > 0
@@ -62,7 +62,13 @@ class EncoderDecoder(AE):
         return code.to(torch.uint8)
 
     def penalty(self) -> torch.Tensor:
-        """Return what keeps the features of the layer apart: half the squared Frobenius norm of W^T W - 1."""
+        """Return what keeps the features of the layer apart.
+
+        Returns
+        -------
+        torch.Tensor
+            Half the squared Frobenius norm of W^T W - 1, a number.
+        """
         weight = self.proj.weight
         eye = torch.eye(weight.shape[1], dtype=weight.dtype, device=weight.device)
         return 0.5 * (weight.t() @ weight - eye).pow(2).sum()
@@ -176,7 +182,18 @@ class ConvAE(_SoftStepAE):
         self.flatten = flatten
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Return the reconstruction in training mode, else the code; see `flatten` for its shape."""
+        """Return the reconstruction in training mode, else the code.
+
+        Parameters
+        ----------
+        input : torch.Tensor
+            Images, (n_samples, in_ch, rows, columns).
+
+        Returns
+        -------
+        torch.Tensor
+            The reconstruction, of the input's shape, or the code, uint8 0/1, one row a sample if `flatten` is set.
+        """
         result = super().forward(input)
         return result if self.training or not self.flatten else result.reshape(len(result), -1)
 
@@ -206,7 +223,7 @@ def train(
     epochs : int, optional
         Passes over the data.
     beta_interval : int, optional
-        Every how many epochs `model.beta` is multiplied by 10.
+        Every how many epochs ``model.beta`` is multiplied by 10.
     device : str or torch.device, optional
         Where to train; by default a GPU if there is one.
     verbose : bool, optional

@@ -85,7 +85,7 @@ class SeparatedBitPlanEncoder(BaseTransformer):
         Returns
         -------
         numpy.ndarray or torch.Tensor
-            uint8 0/1, (n_samples * precision, ...): the planes of the first sample, the most significant first, then
+            Bits, uint8, (n_samples * precision, ...): the planes of the first sample, the most significant first, then
             those of the second, ... Where there are two sides, all rows of positive parts come before those of
             negative parts. With `n_bits`: (n_samples * n_bits, n_features), the least significant plane first.
 
@@ -207,7 +207,7 @@ class SeparatedBitPlanDecoder(BaseTransformer):
         Returns
         -------
         numpy.ndarray or torch.Tensor
-            float64, (n_samples, n_features). n_samples is n_rows / precision, half of that with two sides.
+            Numbers, float64, (n_samples, n_features). n_samples is n_rows / precision, half of that with two sides.
 
         Raises
         ------

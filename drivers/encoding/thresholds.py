@@ -70,6 +70,11 @@ class BinaryThresholdEncoder(BaseTransformer):
         y : array_like, optional
             Ignored.
 
+        Returns
+        -------
+        BinaryThresholdEncoder
+            The encoder itself.
+
         Raises
         ------
         ValueError
@@ -98,7 +103,7 @@ class BinaryThresholdEncoder(BaseTransformer):
         Returns
         -------
         numpy.ndarray or torch.Tensor
-            uint8 0/1, of the shape of `X`.
+            Bits, uint8, of the shape of `X`.
 
         Raises
         ------
@@ -239,7 +244,7 @@ class MultiThresholdEncoder(BaseTransformer):
         Returns
         -------
         numpy.ndarray or torch.Tensor
-            uint8 0/1, (n_samples, (n_bins - 1) * n_features): all features against the first threshold, then all
+            Bits, uint8, (n_samples, (n_bins - 1) * n_features): all features against the first threshold, then all
             against the second, ...
 
         Raises

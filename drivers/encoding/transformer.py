@@ -42,7 +42,7 @@ def preserve_type(transform: Callable[..., Any]) -> Callable[..., Any]:
 class BaseTransformer:
     """Base of the encoders and decoders; a subclass has a method `transform`, and `fit` if it learns something.
 
-    Works as a step of a scikit-learn `Pipeline`, under `clone` and in a grid search. There is no `get_params`
+    Works as a step of a scikit-learn ``Pipeline``, under `clone` and in a grid search. There is no `get_params`
     here on purpose: an `OPU` hands what an encoder's `get_params` returns to the decoder.
     """
 
@@ -55,6 +55,11 @@ class BaseTransformer:
             Data.
         y : array_like, optional
             Ignored.
+
+        Returns
+        -------
+        object
+            The encoder itself.
         """
         return self
 
@@ -74,11 +79,34 @@ class BaseTransformer:
         raise NotImplementedError(f"{type(self).__name__} has no method transform of its own.")
 
     def fit_transform(self, X: Any, y: Any = None) -> Any:
-        """Fit to `X`, then transform it."""
+        """Fit to data, then transform them.
+
+        Parameters
+        ----------
+        X : array_like or torch.Tensor
+            Data, most often (n_samples, n_features).
+        y : array_like, optional
+            Ignored.
+
+        Returns
+        -------
+        numpy.ndarray or torch.Tensor
+            As for `transform`.
+        """
         return self.fit(X, y).transform(X)
 
     def set_params(self, **params: Any) -> Any:
         """Set arguments of the constructor by name; what was learnt is forgotten.
+
+        Parameters
+        ----------
+        **params
+            New values, by name.
+
+        Returns
+        -------
+        object
+            The encoder itself.
 
         Raises
         ------
@@ -136,7 +164,18 @@ class NoEncoding(BaseTransformer):
     """Leave the data as they are."""
 
     def transform(self, X: Any) -> Any:
-        """Return `X` itself."""
+        """Return the data themselves.
+
+        Parameters
+        ----------
+        X : object
+            Anything.
+
+        Returns
+        -------
+        object
+            The same.
+        """
         return X
 
 
@@ -153,5 +192,16 @@ class NoDecoding(BaseTransformer):
         pass
 
     def transform(self, X: Any) -> Any:
-        """Return `X` itself."""
+        """Return the data themselves.
+
+        Parameters
+        ----------
+        X : object
+            Anything.
+
+        Returns
+        -------
+        object
+            The same.
+        """
         return X

@@ -28,7 +28,7 @@ class OPUMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OpuUser, BaseEst
     n_components : int
         Components of an output vector. May be set at any time; it needs no new fit. lightonml has no default; 1000
         can be computed at once for any data, where the OPU's own 200 000 would take 1.6 MB of matrix per feature.
-    opu : opusim.drivers.OPU, optional
+    opu : OPU, optional
         The OPU to use. Several maps may share one; each keeps its own width and fit. If none is given, the map makes
         one, which its clones share.
     ndims : {1, 2}
@@ -51,16 +51,16 @@ class OPUMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OpuUser, BaseEst
     decoder : class or object, optional
         Its `transform` is applied to the result. A class is made with the encoder's `get_params()`, if it has any.
         Needed if the encoder makes more vectors than it is given.
-    device : str, Path or opusim.config.Device
+    device : str, Path or Device
         What is simulated if `opu` is None.
     seed : int
         Seed of the medium, the sensor and the noise, if `opu` is None.
 
     Attributes
     ----------
-    opu : opusim.drivers.OPU
+    opu : OPU
         The OPU in use, also before a fit. (`get_params` gives what was passed.)
-    opu_ : opusim.drivers.OPU
+    opu_ : OPU
         The map's settings and fit, on the same device.
     encoder_ : object
         The encoder in use, or None.
@@ -185,7 +185,7 @@ class OPUMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OpuUser, BaseEst
         Returns
         -------
         numpy.ndarray
-            (*batch dimensions, n_components); of the camera's type, or float32 if `linear`.
+            ``(*batch dimensions, n_components)``; of the camera's type, or float32 if `linear`.
 
         Raises
         ------
@@ -248,6 +248,11 @@ class OPUMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OpuUser, BaseEst
         ----------
         deep : bool
             Whether to add the parameters of the encoder and the decoder, as ``encoder__threshold``.
+
+        Returns
+        -------
+        dict
+            Parameters by name.
         """
         params: dict[str, Any] = {}
         for name in self._get_param_names():

@@ -21,7 +21,7 @@ class OPUMap(OpuUser, nn.Module):
     ----------
     n_components : int
         Components of an output vector. May be set at any time; it needs no new fit.
-    opu : opusim.drivers.OPU, optional
+    opu : OPU, optional
         The OPU to use. Several maps may share one; each keeps its own width and fit. If none is given, the map makes
         one when it is first needed.
     ndims : {1, 2}
@@ -44,16 +44,16 @@ class OPUMap(OpuUser, nn.Module):
     decoder : class or object, optional
         Its `transform` is applied to the result. A class is made with the encoder's `get_params()`, if it has any.
         Needed if the encoder makes more vectors than it is given.
-    device : str, Path or opusim.config.Device
-        What is simulated if `opu` is None. (No torch device: results go to where the input was.)
+    device : str, Path or Device
+        What is simulated if `opu` is None. It is no torch device: results go to where the input was.
     seed : int
         Seed of the medium, the sensor and the noise, if `opu` is None.
 
     Attributes
     ----------
-    opu : opusim.drivers.OPU
+    opu : OPU
         The OPU in use, also before a fit.
-    opu_ : opusim.drivers.OPU
+    opu_ : OPU
         The map's settings and fit, on the same device.
     fitted : bool
         Whether there is a fit.
@@ -75,7 +75,7 @@ class OPUMap(OpuUser, nn.Module):
     trained network needs besides its weights, the device and the seed, is in the arguments, and in a pickle of the
     whole module (`torch.save` of it, `torch.load` with ``weights_only=False``).
 
-    A deep copy uses the same device; `close` closes it for all. In a worker of a `DataLoader` the map is the
+    A deep copy uses the same device; `close` closes it for all. In a worker of a ``DataLoader`` the map is the
     same device, and every worker counts frames from where the map was copied: workers share the matrix, and the noise
     too, unless each calls ``opu.device.bench.skip_frames(n)`` with another `n` (in `worker_init_fn`).
 
@@ -173,7 +173,7 @@ class OPUMap(OpuUser, nn.Module):
         Returns
         -------
         torch.Tensor
-            (*batch dimensions, n_components), of the camera's type (uint8), or float32 if `linear`; on the input's
+            ``(*batch dimensions, n_components)``, of the camera's type (uint8), or float32 if `linear`; on the input's
             torch device, without a gradient.
 
         Raises
@@ -201,7 +201,13 @@ class OPUMap(OpuUser, nn.Module):
         return result.reshape(*batch, result.shape[-1]).to(x.device)
 
     def extra_repr(self) -> str:
-        """Return what `repr` shows of the map."""
+        """Return what `repr` shows of the map.
+
+        Returns
+        -------
+        str
+            The arguments.
+        """
         shown = [f"n_components={self.n_components}", f"ndims={self.ndims}"]
         for name in ("packed", "linear", "simulated", "online"):
             if getattr(self, name):

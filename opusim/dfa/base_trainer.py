@@ -32,8 +32,10 @@ __all__ = ["Trainer", "TrainingDivergedError"]
 class TrainingDivergedError(RuntimeError):
     """The loss or a parameter is no longer a finite number, or an error is too large for any feedback.
 
-    Attributes
+    Parameters
     ----------
+    message : str
+        The sentence.
     epoch, step : int
         Where, both from 1.
     checkpoint : pathlib.Path or None
@@ -159,7 +161,13 @@ class Trainer(ABC):
         """Return the alignment of each hidden layer on a batch that was run forward."""
 
     def settings(self) -> dict[str, Any]:
-        """Return what, besides network, optimiser, feedback and data, makes the run what it is."""
+        """Return what, besides network, optimiser, feedback and data, makes the run what it is.
+
+        Returns
+        -------
+        dict
+            Values by name.
+        """
         names = ("label", "method", "batch_size", "epochs", "seed", "loss", "learning_rate_decay", "alignment_samples")
         return {name: getattr(self, name) for name in names}
 
@@ -171,7 +179,9 @@ class Trainer(ABC):
         Parameters
         ----------
         X : array_like of real numbers, shape (batch, n_inputs)
+            Samples.
         y : array_like of int, shape (batch,)
+            Labels from 0.
 
         Returns
         -------
@@ -195,7 +205,9 @@ class Trainer(ABC):
         Parameters
         ----------
         X : array_like of real numbers, shape (batch, n_inputs)
+            Samples.
         y : array_like of int, shape (batch,)
+            Labels from 0.
 
         Returns
         -------
@@ -255,6 +267,7 @@ class Trainer(ABC):
         Returns
         -------
         History
+            The epochs that are done, those before a resume included.
 
         Raises
         ------

@@ -107,7 +107,13 @@ class RunFile:
         return str(self.feedback.get("fingerprint", ""))
 
     def trained_network(self) -> MLP:
-        """Return the network with the parameters of the last epoch that is done."""
+        """Return the network with the parameters of the last epoch that is done.
+
+        Returns
+        -------
+        MLP
+            A new network.
+        """
         network = MLP(
             self.sizes,
             activation=self.network["activation"],
@@ -219,6 +225,7 @@ def read_run(path: str | os.PathLike[str]) -> RunFile:
     Returns
     -------
     RunFile
+        What the file holds.
 
     Raises
     ------

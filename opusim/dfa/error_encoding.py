@@ -66,7 +66,7 @@ def checked_errors(errors: ArrayLike, n_classes: int | None = None) -> np.ndarra
 class EncodedErrors:
     """Patterns to show for a batch of errors, and what to do with their projections.
 
-    Attributes
+    Parameters
     ----------
     bits : ndarray of uint8, shape (n_shown, n_classes)
         The patterns, 0 or 1. A pattern without a single 1 is left out: its projection is zero.
@@ -78,7 +78,13 @@ class EncodedErrors:
     weights: scipy.sparse.csr_array
 
     def decoded(self) -> np.ndarray:
-        """Return the errors that are really projected, float32 of shape (batch, n_classes)."""
+        """Return the errors that are really projected.
+
+        Returns
+        -------
+        ndarray of float32, shape (batch, n_classes)
+            Errors.
+        """
         return np.asarray(self.weights @ self.bits.astype(np.float32), dtype=np.float32)
 
 
@@ -86,7 +92,18 @@ class ErrorEncoding(Protocol):
     """A way to show errors on a binary mirror."""
 
     def encode(self, errors: ArrayLike) -> EncodedErrors:
-        """Return patterns and weights for errors of shape (batch, n_classes)."""
+        """Return patterns and weights for errors.
+
+        Parameters
+        ----------
+        errors : array_like of float, shape (batch, n_classes)
+            Errors.
+
+        Returns
+        -------
+        EncodedErrors
+            Patterns and weights.
+        """
         ...
 
     def describe(self) -> dict[str, str | int | float]:
@@ -108,6 +125,7 @@ class _Encoding(ABC):
         Returns
         -------
         EncodedErrors
+            Patterns and weights.
 
         Raises
         ------
@@ -163,7 +181,13 @@ class NearestTernaryEncoding(_Encoding):
         return _from_planes(planes, factors * np.array([1.0, -1.0]))
 
     def describe(self) -> dict[str, str | int | float]:
-        """Return the name and the parameter."""
+        """Return the name and the parameter.
+
+        Returns
+        -------
+        dict
+            Values by name.
+        """
         return {"encoding": "nearest ternary", "encoding_least_norm": float(self.least_norm)}
 
 
@@ -208,7 +232,13 @@ class TernaryEncoding(_Encoding):
         return _from_planes(planes, factors[:, None] * np.array([1.0, -1.0]))
 
     def describe(self) -> dict[str, str | int | float]:
-        """Return the name and the parameters."""
+        """Return the name and the parameters.
+
+        Returns
+        -------
+        dict
+            Values by name.
+        """
         return {"encoding": "ternary", "encoding_threshold": float(self.threshold), "encoding_scale": self.scale}
 
 
@@ -259,7 +289,13 @@ class SignEncoding(_Encoding):
         return EncodedErrors(bits, weights)
 
     def describe(self) -> dict[str, str | int | float]:
-        """Return the name and the parameters."""
+        """Return the name and the parameters.
+
+        Returns
+        -------
+        dict
+            Values by name.
+        """
         return {"encoding": "sign", "encoding_scale": self.scale}
 
 
@@ -301,7 +337,13 @@ class BitPlaneEncoding(_Encoding):
         return _from_planes(planes.reshape(len(e), 2 * self.n_bits, -1), weights)
 
     def describe(self) -> dict[str, str | int | float]:
-        """Return the name and the parameters."""
+        """Return the name and the parameters.
+
+        Returns
+        -------
+        dict
+            Values by name.
+        """
         return {"encoding": "bits", "encoding_bits": int(self.n_bits)}
 
 

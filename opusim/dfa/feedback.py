@@ -31,7 +31,7 @@ State = dict[str, int | float]
 class Costs:
     """What projections have cost, summed over all calls.
 
-    Attributes
+    Parameters
     ----------
     vectors : int
         Error vectors projected.
@@ -67,19 +67,48 @@ class Feedback(Protocol):
     costs: Costs
 
     def project(self, errors: ArrayLike) -> np.ndarray:
-        """Return B e for errors (batch, n_classes), as float32 (batch, width)."""
+        """Return B e for each error vector.
+
+        Parameters
+        ----------
+        errors : array_like of float, shape (batch, n_classes)
+            Errors.
+
+        Returns
+        -------
+        ndarray of float32, shape (batch, width)
+            Projections.
+        """
         ...
 
     def describe(self) -> Description:
-        """Return what must be the same when a run goes on."""
+        """Return what must be the same when a run goes on.
+
+        Returns
+        -------
+        dict
+            Values by name.
+        """
         ...
 
     def state(self) -> State:
-        """Return what moves on from call to call."""
+        """Return what moves on from call to call.
+
+        Returns
+        -------
+        dict
+            Numbers by name.
+        """
         ...
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` returned."""
+        """Go on from what `state` returned.
+
+        Parameters
+        ----------
+        state : mapping
+            From `state`.
+        """
         ...
 
 
@@ -156,6 +185,7 @@ class GaussianFeedback:
         Returns
         -------
         ndarray of float32, shape (batch, width)
+            Projections.
 
         Raises
         ------
@@ -186,7 +216,13 @@ class GaussianFeedback:
         return result
 
     def describe(self) -> Description:
-        """Return kind, sizes, what sets the matrix, and the encoding."""
+        """Return kind, sizes, what sets the matrix, and the encoding.
+
+        Returns
+        -------
+        dict
+            Values by name.
+        """
         origin: Description = {"matrix_sha256": self._digest} if self._digest else {"seed": self.seed}
         return {
             "kind": "gaussian", "n_classes": self.n_classes, "width": self.width, **origin,
@@ -194,11 +230,22 @@ class GaussianFeedback:
         }  # fmt: skip
 
     def state(self) -> State:
-        """Return the number of vectors projected; nothing else moves on."""
+        """Return the number of vectors projected; nothing else moves on.
+
+        Returns
+        -------
+        dict
+            Numbers by name.
+        """
         return {"vectors": self._vectors}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` returned.
+
+        Parameters
+        ----------
+        state : mapping
+            From `state`.
 
         Raises
         ------
@@ -213,15 +260,17 @@ class NoisyFeedback(GaussianFeedback):
 
     Parameters
     ----------
-    n_classes, width, encoding, matrix
-        As for `GaussianFeedback`; the same seed has the same matrix.
+    n_classes, width : int
+        As for `GaussianFeedback`.
     noise : float
         Standard deviation of the noise over the root mean square of the signal, norm(e) as shown: sigma / signal.
     bits : int, optional
         Outputs are rounded to 2**bits levels, evenly from -4 to +4 norm(e) with both ends, and clipped there: full
         scale of an ideal camera that is set for each vector. 1 to 16; None does not round.
     seed : int
-        Seed of the matrix and of the noise.
+        Seed of the matrix and of the noise; a `GaussianFeedback` of the same seed has the same matrix.
+    encoding, matrix : optional
+        As for `GaussianFeedback`.
 
     Notes
     -----
@@ -264,7 +313,13 @@ class NoisyFeedback(GaussianFeedback):
         return result
 
     def describe(self) -> Description:
-        """Return kind, sizes, what sets matrix and noise, and the encoding."""
+        """Return kind, sizes, what sets matrix and noise, and the encoding.
+
+        Returns
+        -------
+        dict
+            Values by name.
+        """
         bits: str | int = "none" if self.bits is None else self.bits
         return {**super().describe(), "kind": "noisy", "noise": self.noise, "output_bits": bits, "seed": self.seed}
 

@@ -74,7 +74,7 @@ def training_figure(run: RunFile) -> Figure:
     Parameters
     ----------
     run : RunFile
-        From `opusim.dfa.checkpoint.read_run`.
+        From `opusim.dfa.read_run`.
 
     Returns
     -------

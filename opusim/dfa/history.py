@@ -66,14 +66,36 @@ class History:
 
     @classmethod
     def empty(cls, n_hidden: int) -> History:
-        """Return the history of a run of a network with `n_hidden` hidden layers before its first epoch."""
+        """Return the history of a run before its first epoch.
+
+        Parameters
+        ----------
+        n_hidden : int
+            Hidden layers of the network.
+
+        Returns
+        -------
+        History
+            Arrays without an entry.
+        """
         arrays: dict[str, np.ndarray] = {field.name: np.empty(0) for field in fields(cls)}
         arrays["epoch"] = np.empty(0, np.int64)
         arrays["alignment_deg"] = np.empty((0, n_hidden))
         return cls(**arrays)
 
     def appended(self, **entry: Any) -> History:
-        """Return this history and one more epoch: a value for each field."""
+        """Return this history and one more epoch.
+
+        Parameters
+        ----------
+        **entry
+            A value for each field.
+
+        Returns
+        -------
+        History
+            A new history.
+        """
         arrays = {}
         for field in fields(self):
             old = getattr(self, field.name)

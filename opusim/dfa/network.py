@@ -142,12 +142,29 @@ class MLP:
         return sum(array.size for array in self.parameters())
 
     def parameters(self, first_layer: int = 0) -> list[np.ndarray]:
-        """Return W_0, b_0, W_1, b_1 and so on, from a layer on; the arrays themselves, not copies."""
+        """Return weights and biases: W_0, b_0, W_1, b_1 and so on.
+
+        Parameters
+        ----------
+        first_layer : int
+            The layer to begin with.
+
+        Returns
+        -------
+        list of ndarray
+            The arrays themselves, not copies.
+        """
         pairs = zip(self.weights[first_layer:], self.biases[first_layer:], strict=True)
         return [array for pair in pairs for array in pair]
 
     def describe(self) -> dict[str, str | int]:
-        """Return what tells one network from another before training."""
+        """Return what tells one network from another before training.
+
+        Returns
+        -------
+        dict
+            Values by name.
+        """
         return {
             "sizes": "-".join(map(str, self.sizes)),
             "activation": self.activation,
@@ -158,7 +175,18 @@ class MLP:
     # ------------------------------------------------------------------------------------------------ passes
 
     def workspace(self, rows: int) -> Activations:
-        """Return empty arrays for `rows` samples, for `forward` to fill."""
+        """Return empty arrays for `forward` to fill.
+
+        Parameters
+        ----------
+        rows : int
+            For how many samples.
+
+        Returns
+        -------
+        Activations
+            The arrays.
+        """
 
         def empty(size: int) -> np.ndarray:
             return np.empty((rows, size), self.dtype)
@@ -181,6 +209,7 @@ class MLP:
         Returns
         -------
         Activations
+            Inputs, outputs of all layers, and logits.
 
         Raises
         ------
@@ -215,9 +244,20 @@ class MLP:
         return array.astype(self.dtype, copy=False)
 
     def times_derivative(self, activations: Activations, layer: int, values: np.ndarray, out: np.ndarray) -> None:
-        """Write ``values * f'(a)`` of a hidden layer to `out`, which must not be `values` itself.
+        """Write ``values * f'(a)`` of a hidden layer.
 
         The derivative comes from the layer's output: 1 - h^2 for tanh, 1 where h > 0 for relu (0 at a = 0).
+
+        Parameters
+        ----------
+        activations : Activations
+            From `forward`.
+        layer : int
+            Which hidden layer, from 0.
+        values : ndarray, shape (batch, size of the layer)
+            What to multiply.
+        out : ndarray, shape of `values`
+            Where to write; not `values` itself.
         """
         hidden = activations.hidden[layer]
         if self.activation == "tanh":
@@ -233,6 +273,7 @@ class MLP:
         Parameters
         ----------
         X : array_like, shape (samples, n_inputs)
+            Samples.
 
         Returns
         -------
@@ -264,7 +305,9 @@ class MLP:
         Parameters
         ----------
         X : array_like, shape (samples, n_inputs)
+            Samples.
         y : array_like of int, shape (samples,)
+            Labels from 0.
 
         Returns
         -------
@@ -283,7 +326,18 @@ class MLP:
         return float(np.mean(predicted == labels))
 
     def load_parameters(self, arrays: Sequence[np.ndarray]) -> None:
-        """Copy parameters into the network, in the order of `parameters`; ValueError if they do not fit."""
+        """Copy parameters into the network.
+
+        Parameters
+        ----------
+        arrays : sequence of ndarray
+            Weights and biases in the order of `parameters`.
+
+        Raises
+        ------
+        ValueError
+            If they do not fit.
+        """
         own = self.parameters()
         if [a.shape for a in arrays] != [a.shape for a in own] or any(a.dtype != self.dtype for a in arrays):
             given_text = ", ".join(f"{a.dtype}{a.shape}" for a in arrays) or "none"

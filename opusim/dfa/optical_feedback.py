@@ -275,7 +275,13 @@ class OpticalFeedback:
     # ------------------------------------------------------------------ to go on later
 
     def describe(self) -> Description:
-        """Return kind, sizes, encoding and averages, and which device in which mode."""
+        """Return kind, sizes, encoding and averages, and which device in which mode.
+
+        Returns
+        -------
+        dict
+            Values by name.
+        """
         what: Description = {
             "kind": "optical", "n_classes": self.n_classes, "width": self.width, "averages": self.averages,
             "calibrate": int(self.calibrate), "exposure_s": self.exposure_s or "auto",

@@ -96,14 +96,31 @@ class Optimiser(ABC):
         """Change a parameter and its moments in place; `arrays` is parameter, gradient and moments, flat."""
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return what moves on from step to step, by name: the number of steps and the moments (not copies)."""
+        """Return what moves on from step to step.
+
+        Returns
+        -------
+        dict of ndarray
+            The number of steps and the moments by name, not copies.
+        """
         result = {"steps": np.array(self.steps, np.int64)}
         for name, arrays in zip(self._moment_names, self._moments, strict=True):
             result |= {f"{name}_{i}": array for i, array in enumerate(arrays)}
         return result
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Go on from a state of `state`, after `prepare`; ValueError if it does not fit."""
+        """Go on from a state, after `prepare`.
+
+        Parameters
+        ----------
+        state : mapping of ndarray
+            From `state`.
+
+        Raises
+        ------
+        ValueError
+            If it does not fit.
+        """
         own = self.state()
         if {k: (v.shape, v.dtype) for k, v in own.items()} != {k: (v.shape, v.dtype) for k, v in state.items()}:
             raise ValueError(f"The state of the optimiser does not fit these parameters and {type(self).__name__}.")
@@ -113,7 +130,13 @@ class Optimiser(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, str | float]:
-        """Return the optimiser's kind and settings."""
+        """Return the optimiser's kind and settings.
+
+        Returns
+        -------
+        dict
+            Values by name.
+        """
 
 
 class SGD(Optimiser):
@@ -148,7 +171,13 @@ class SGD(Optimiser):
         sgd_update(*arrays, number(learning_rate), number(self.momentum), number(self.weight_decay))
 
     def describe(self) -> dict[str, str | float]:
-        """Return the optimiser's kind and settings."""
+        """Return the optimiser's kind and settings.
+
+        Returns
+        -------
+        dict
+            Values by name.
+        """
         return {
             "kind": "sgd",
             "learning_rate": self.learning_rate,
@@ -205,7 +234,13 @@ class Adam(Optimiser):
         adam_update(*arrays, *(arrays[0].dtype.type(number) for number in numbers))
 
     def describe(self) -> dict[str, str | float]:
-        """Return the optimiser's kind and settings."""
+        """Return the optimiser's kind and settings.
+
+        Returns
+        -------
+        dict
+            Values by name.
+        """
         return {
             "kind": "adam",
             "learning_rate": self.learning_rate,

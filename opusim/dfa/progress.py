@@ -17,7 +17,7 @@ __all__ = ["Bar", "Progress"]
 class Progress:
     """Where a training run stands: what a callback is given.
 
-    Attributes
+    Parameters
     ----------
     epoch, epochs : int
         Number of the epoch under way, from 1, and how many there will be.

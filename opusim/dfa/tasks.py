@@ -20,14 +20,16 @@ TASKS = tuple(_WHITE)
 class Task:
     """An image set for a classifier.
 
-    Attributes
+    Parameters
     ----------
     name : str
-        One of `TASKS`.
-    x_train, x_test : ndarray of float32, shape (n, pixels)
+        Name of the image set.
+    x_train : ndarray of float32, shape (n, pixels)
         Images, a row each; grey levels from 0 (black) to 1 (white), less the mean image if that was asked.
-    y_train, y_test : ndarray of int64, shape (n,)
+    y_train : ndarray of int64, shape (n,)
         Labels from 0 on.
+    x_test, y_test : ndarray
+        Images and labels to test with, likewise.
     n_classes : int
         How many labels there are.
     """
@@ -57,6 +59,7 @@ def load_task(name: str, *, limit: int | None = None, centred: bool = False, pro
     Returns
     -------
     Task
+        Images and labels.
 
     Raises
     ------

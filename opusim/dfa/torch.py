@@ -50,7 +50,7 @@ class DFA:
 
     Parameters
     ----------
-    feedback : opusim.dfa.feedback.Feedback
+    feedback : Feedback
         What projects the errors. Its `n_classes` is the length of the logits, its `width` the sum of the widths of all
         blocks: the first block to run gets the first columns, and so on.
     scale : float, optional
@@ -61,9 +61,9 @@ class DFA:
         encoding is defined. "mean": the loss is a mean over the rows whose gradient is not zero, so the errors are
         that number times the gradient; "sum": the loss is a sum, and they are the gradient. A float is the factor
         itself, for instance batch times steps when a loss is divided once more to accumulate gradients. The factor is
-        divided out after the projection: with a linear feedback nothing depends on it. `BCEWithLogitsLoss` and
-        `MSELoss` take the mean over the classes too: the factor is then rows times n_classes, and half of that for
-        `MSELoss`, whose gradient is twice the error.
+        divided out after the projection: with a linear feedback nothing depends on it. ``BCEWithLogitsLoss``
+        and ``MSELoss`` take the mean over the classes too: the factor is then rows times n_classes, and half of that
+        for ``MSELoss``, whose gradient is twice the error.
 
     Raises
     ------
@@ -124,7 +124,7 @@ class DFA:
 
         Parameters
         ----------
-        h : torch.Tensor, shape (*rows, ...)
+        h : torch.Tensor, shape (rows..., features...)
             The block's output, of a floating type.
 
         Returns
@@ -142,7 +142,7 @@ class DFA:
 
         Parameters
         ----------
-        logits : torch.Tensor, shape (*rows, n_classes)
+        logits : torch.Tensor, shape (rows..., n_classes)
             The network's output before softmax or sigmoid: the errors are the gradient there. Behind a softmax they
             would be no errors of the classes.
 
@@ -253,12 +253,14 @@ class DFA:
 class Marks:
     """Blocks and output of one model, marked by `DFA.mark`.
 
-    Attributes
+    Parameters
     ----------
     dfa : DFA
         Whose feedback it is.
     model : torch.nn.Module
         The model that carries the marks.
+    blocks, output : object
+        As for `DFA.mark`.
     """
 
     def __init__(
@@ -353,12 +355,28 @@ def mark(
 ) -> Marks:
     """Train the blocks of a model by feedback: ``DFA(feedback, ...).mark(model, blocks, output)``.
 
-    Parameters, errors : see `DFA` and `DFA.mark`.
+    Parameters
+    ----------
+    model : torch.nn.Module
+        As for `DFA.mark`.
+    blocks : iterable of str or torch.nn.Module
+        As for `DFA.mark`.
+    feedback : Feedback
+        As for `DFA`.
+    output : str or torch.nn.Module, optional
+        As for `DFA.mark`.
+    scale, error_scale : optional
+        As for `DFA`.
 
     Returns
     -------
     Marks
         The marks; their `remove` makes the model what it was.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `DFA` and `DFA.mark`.
     """
     return DFA(feedback, scale=scale, error_scale=error_scale).mark(model, blocks, output)
 

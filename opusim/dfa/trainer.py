@@ -89,7 +89,13 @@ class DFATrainer(Trainer):
         )
 
     def settings(self) -> dict[str, Any]:
-        """Return what, besides network, optimiser, feedback and data, makes the run what it is."""
+        """Return what, besides network, optimiser, feedback and data, makes the run what it is.
+
+        Returns
+        -------
+        dict
+            Values by name.
+        """
         return {**super().settings(), "feedback_scale": self.feedback_scale}
 
     def _fill_hidden_deltas(self, batch: Batch) -> None:
@@ -126,8 +132,12 @@ class BackpropTrainer(Trainer):
     ----------
     network : MLP
         It is changed in place.
-    **options
-        As for `Trainer`. `alignment_samples` has no effect: the angle to itself is 0.
+    optimiser, batch_size, epochs, seed, loss, learning_rate_decay : optional
+        As for `Trainer`.
+    alignment_samples : int, optional
+        Without effect: the angle to itself is 0.
+    checkpoint, checkpoint_every, progress, callback, label : optional
+        As for `Trainer`.
     """
 
     method = "backprop"

@@ -56,7 +56,13 @@ class ModeGrid:
         return self._block(self.side, self.output_shape, self.output_corner)
 
     def transposed(self) -> ModeGrid:
-        """Return the same grid seen from the other side, for building a matrix row by row."""
+        """Return the same grid seen from the other side, for building a matrix row by row.
+
+        Returns
+        -------
+        ModeGrid
+            Inputs and outputs have changed places.
+        """
         return ModeGrid(
             self.side, self.output_shape, self.input_shape, self.aperture, self.output_corner, self.input_corner
         )
@@ -130,12 +136,12 @@ class Drift:
     """Slow decorrelation: the correlation of the field with that of a time tau earlier is exp(-(tau/tau_d)^2).
 
     The medium moves in small steps ("states"), so that the matrix of a state can be kept. A state lasts
-    until the correlation within it has fallen by `STATE_DECORRELATION`.
+    until the correlation within it has fallen by 1e-5.
 
     Parameters
     ----------
     decorrelation_time_s : float
-        tau_d in seconds; `inf` for none.
+        The time tau_d in seconds; ``inf`` for none.
     """
 
     decorrelation_time_s: float
@@ -146,22 +152,55 @@ class Drift:
         return self.decorrelation_time_s * math.sqrt(STATE_DECORRELATION)
 
     def state(self, time_s: np.ndarray) -> np.ndarray:
-        """Return the number of the state at each time (int64)."""
+        """Return the number of the state at each time.
+
+        Parameters
+        ----------
+        time_s : ndarray
+            Times in seconds.
+
+        Returns
+        -------
+        ndarray of int64
+            Numbers from 0 on.
+        """
         times = np.asarray(time_s, dtype=np.float64)
         if math.isinf(self.decorrelation_time_s):
             return np.zeros(times.shape, dtype=np.int64)
         return np.floor(times / self.step_s).astype(np.int64)
 
     def time(self, state: int) -> float:
-        """Time that a state stands for, in seconds: its start."""
+        """Return the time that a state stands for: its start.
+
+        Parameters
+        ----------
+        state : int
+            Number of the state.
+
+        Returns
+        -------
+        float
+            Seconds.
+        """
         return state * self.step_s if state else 0.0
 
     def correlation(self, time_s: float) -> float:
-        """Field correlation with the start after `time_s`: exp(-(time_s / decorrelation_time_s)^2)."""
+        """Return the correlation of the field with that at the start: exp(-(time_s / decorrelation_time_s)^2).
+
+        Parameters
+        ----------
+        time_s : float
+            Time since the start, in seconds.
+
+        Returns
+        -------
+        float
+            From 0 to 1.
+        """
         return math.exp(-((time_s / self.decorrelation_time_s) ** 2))
 
     def mixture(self, time_s: float) -> tuple[float, list[tuple[int, float]]]:
-        """Weights of independent matrices whose sum is the medium at a time.
+        """Return weights of independent matrices whose sum is the medium at a time.
 
         Parameters
         ----------

@@ -72,7 +72,18 @@ class MeasuredMedium:
         return matrix.shape[1], matrix.shape[0]
 
     def check_size(self, n_features: int, n_pixels: int) -> None:
-        """Raise a ValueError that says so if the file's matrix is too small."""
+        """Raise an error if the file's matrix is too small.
+
+        Parameters
+        ----------
+        n_features, n_pixels : int
+            Inputs and outputs that are wanted.
+
+        Raises
+        ------
+        ValueError
+            If the matrix has fewer.
+        """
         outputs, inputs = self.shape
         for what, asked, stored in (("features", n_features, inputs), ("pixels", n_pixels, outputs)):
             if asked > stored:
@@ -82,7 +93,13 @@ class MeasuredMedium:
                 )
 
     def content_hash(self) -> str:
-        """sha256 of the file, part of the device's fingerprint."""
+        """Return the checksum of the file, part of the device's fingerprint.
+
+        Returns
+        -------
+        str
+            A sha256 in hexadecimal digits.
+        """
         try:
             with open(self.path, "rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
@@ -90,9 +107,21 @@ class MeasuredMedium:
             raise ValueError(f"medium.path is {self.path!r}, but that file cannot be read ({error}).") from error
 
     def entries(self, inputs: range, outputs: range, *, seed: int, state: int = 0, channel: int = 0) -> np.ndarray:
-        """Tile of the matrix, complex64 (len(inputs), len(outputs)), unit mean square; see `GaussianMedium.entries`.
+        """Return a tile of the matrix; see `GaussianMedium.entries`.
 
-        `channel` is there for the protocol alone: a measured matrix holds one polarisation.
+        Parameters
+        ----------
+        inputs, outputs : range
+            Columns and rows of the matrix.
+        seed, state : int
+            Which realisation of the drift, and which of its states.
+        channel : int
+            There for the protocol alone: a measured matrix holds one polarisation.
+
+        Returns
+        -------
+        ndarray of complex64, shape (len(inputs), len(outputs))
+            Entries of mean square 1.
         """
         matrix, _ = self._load()
         tile = matrix[inputs.start : inputs.stop, outputs.start : outputs.stop]
@@ -111,7 +140,18 @@ class MeasuredMedium:
         return result
 
     def background_field(self, outputs: range) -> np.ndarray | None:
-        """Field with every feature off in the matrix's units, complex64 (len(outputs),), or None."""
+        """Return the field with every feature off.
+
+        Parameters
+        ----------
+        outputs : range
+            Rows of the matrix.
+
+        Returns
+        -------
+        ndarray of complex64, shape (len(outputs),), or None
+            In the matrix's units; None if the file has none.
+        """
         _, background = self._load()
         return None if background is None else background[outputs.start : outputs.stop]
 

@@ -33,9 +33,9 @@ class PhaseScreenMedium:
     n_screens : int
         K, number of screens.
     phase_std_rad : float
-        sigma, standard deviation of each screen's phase in radians.
+        The sigma: standard deviation of each screen's phase in radians.
     correlation_length_m : float
-        l_c: the screen's phase has the correlation exp(-(r / l_c)^2).
+        The l_c: the screen's phase has the correlation exp(-(r / l_c)^2).
     thickness_m : float
         Distance from the first to the last screen. It sets the memory effect: the larger, the smaller the
         tilt under which the speckle still moves as a whole.
@@ -49,7 +49,7 @@ class PhaseScreenMedium:
         face a random share of the light is in the polarisation that is read (a circular complex Gaussian element
         of the local Jones matrix). What the camera sees is then not a block of a lossless, unitary map. A block of
         a unitary map has less spread singular values than an i.i.d. matrix, the more so the larger a part of the
-        modes is read: a spread of |amplitude|^2 equal to its mean is what makes up for that, for any part.
+        modes is read: a spread of ``|amplitude|^2`` equal to its mean is what makes up for that, for any part.
         Without it energy is kept, for tests of that.
     transmission : float
         Share of the light that leaves the mirrors (all on) which reaches one pixel on average, in one polarisation.
@@ -148,7 +148,14 @@ class PhaseScreenMedium:
         return scipy.fft.irfft2(spectrum, s=(side, side), overwrite_x=True).astype(np.float32, copy=False)
 
     def exit_amplitude(self, side: int, *, seed: int, channel: int = 0) -> np.ndarray:
-        """Amplitude that passes the polariser at each point of the exit face.
+        """Return the amplitude that passes the polariser at each point of the exit face.
+
+        Parameters
+        ----------
+        side : int
+            Modes along a side of the grid.
+        seed, channel : int
+            Which realisation, and which polarisation.
 
         Returns
         -------
@@ -185,6 +192,11 @@ class PhaseScreenMedium:
             Threads of the FFT; they do not change the result.
         arrays : Arrays, optional
             Library and device that the fields are of: the layer is prepared by numpy and moved there once.
+
+        Returns
+        -------
+        PhaseScreenOperator
+            What takes fields through the layer.
         """
         return PhaseScreenOperator(self, grid, wavelength_m, seed, state, channel, workers, arrays)
 

@@ -24,11 +24,12 @@ def demo_figure(result: DemoResult) -> Figure:
     Parameters
     ----------
     result : DemoResult
-        From `opusim.demo.run`.
+        From ``opusim.demo.run``.
 
     Returns
     -------
     matplotlib.figure.Figure
+        A figure of its own, apart from pyplot.
     """
     import matplotlib
     from matplotlib.figure import Figure

@@ -39,6 +39,7 @@ def transmission_matrix(matrix: Any, ax: Axes | None = None, *, part: str = "amp
     Returns
     -------
     matplotlib.axes.Axes
+        The axes.
 
     Raises
     ------

@@ -86,7 +86,20 @@ def save(figure: Figure, path: str | Path, *, dpi: int = 120) -> None:
 
 
 def counted(n: int, thing: str) -> str:
-    """Return "1 output" or "2 outputs"."""
+    """Return a number and what it counts, as "1 output" or "2 outputs".
+
+    Parameters
+    ----------
+    n : int
+        How many.
+    thing : str
+        The word for one of them.
+
+    Returns
+    -------
+    str
+        The text.
+    """
     return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
 
 

@@ -57,7 +57,7 @@ def exposure_for_level(opu: Any, share: float, example: np.ndarray) -> float:
 
     Parameters
     ----------
-    opu : opusim.drivers.OPU
+    opu : OPU
         An open OPU. It is fitted to the example, shows some vectors of it at each exposure that is tried, and keeps
         the last exposure in its configuration. A sweep gives one whose camera hardly rounds
         (`opusim.sweep.points.without_rounding`): the level is that of the signal, the same for any bits.

@@ -110,6 +110,7 @@ def sweep_curves(result: SweepResult, metric: str | None = None, ax: Axes | None
     Returns
     -------
     matplotlib.axes.Axes
+        The axes.
 
     Raises
     ------

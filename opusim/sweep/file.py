@@ -99,6 +99,7 @@ def read_sweep(path: str | os.PathLike[str]) -> SweepResult:
     Returns
     -------
     SweepResult
+        What is done so far.
 
     Raises
     ------

@@ -57,7 +57,15 @@ class FunctionTask:
         return f"{Path(place).name if self.source else place}:{function}"
 
     def describe(self) -> dict[str, Any]:
-        """Return the name. The text of the function is not compared: it may be mended in the course of a sweep."""
+        """Return what tells one task from another.
+
+        The text of the function is not compared: it may be mended in the course of a sweep.
+
+        Returns
+        -------
+        dict
+            The function's name.
+        """
         return {"name": self.name}
 
     @property
@@ -76,13 +84,29 @@ class FunctionTask:
         return getattr(_load(self.spec, self.source), "outputs", None)
 
     def check(self, device: Device, n_components: int) -> None:
-        """Ask the function's attribute `check`, if there is one."""
+        """Ask the function's attribute `check`, if there is one.
+
+        Parameters
+        ----------
+        device : Device
+            What is simulated at a point.
+        n_components : int
+            Outputs at that point.
+        """
         check = getattr(_load(self.spec, self.source), "check", None)
         if check is not None:
             check(device, n_components)
 
     def check_sweep(self, axes: Any, settings: Any) -> None:
-        """Ask the function's attribute `check_sweep`, if there is one."""
+        """Ask the function's attribute `check_sweep`, if there is one.
+
+        Parameters
+        ----------
+        axes : sequence of Axis
+            What is varied.
+        settings : sequence of Setting
+            Values of each point.
+        """
         check = getattr(_load(self.spec, self.source), "check_sweep", None)
         if check is not None:
             check(axes, settings)

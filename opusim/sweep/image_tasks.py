@@ -90,11 +90,37 @@ class KernelRidge(_ImageTask):
         return self.dataset
 
     def check(self, device: Device, n_components: int) -> None:
-        """Refuse what cannot be done: the images must be there, and so many."""
+        """Refuse what cannot be done: the images must be there, and so many.
+
+        Parameters
+        ----------
+        device : Device
+            What is simulated at a point.
+        n_components : int
+            Outputs at that point.
+
+        Raises
+        ------
+        ValueError, FileNotFoundError
+            If it cannot.
+        """
         self.images(0)
 
     def check_sweep(self, axes: Sequence[Axis], settings: Sequence[Setting]) -> None:
-        """Refuse to vary what has no effect on counts, or needs time to have one where none passes."""
+        """Refuse to vary what has no effect on counts, or needs time to have one where none passes.
+
+        Parameters
+        ----------
+        axes : sequence of Axis
+            What is varied.
+        settings : sequence of Setting
+            Values of each point.
+
+        Raises
+        ------
+        ValueError
+            If something has none.
+        """
         for axis in axes:
             if len(axis.values) < 2:
                 continue
@@ -107,13 +133,35 @@ class KernelRidge(_ImageTask):
                 )
 
     def images(self, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return x_train, y_train, x_test, y_test; images as bits, (n, rows, columns)."""
+        """Return the images of a seed, as bits.
+
+        Parameters
+        ----------
+        seed : int
+            Seed of the point.
+
+        Returns
+        -------
+        tuple of ndarray
+            Images and labels: x_train, y_train, x_test, y_test; images have the shape (n, rows, columns).
+        """
         x_train, y_train, x_test, y_test = _binary_images(self.dataset)
         train, test = self._chosen(seed, len(x_train), len(x_test))
         return x_train[train], y_train[train], x_test[test], y_test[test]
 
     def example(self, seed: int) -> np.ndarray:
-        """Return the training images."""
+        """Return the training images.
+
+        Parameters
+        ----------
+        seed : int
+            Seed of the point.
+
+        Returns
+        -------
+        ndarray, shape (n, rows, columns)
+            Bits.
+        """
         return self.images(seed)[0]
 
     def __call__(self, opu: Any, seed: int) -> dict[str, float]:
@@ -241,7 +289,20 @@ class DfaAccuracy(_ImageTask):
         return f"dfa-{self.dataset}"
 
     def check(self, device: Device, n_components: int) -> None:
-        """Refuse what cannot be done."""
+        """Refuse what cannot be done.
+
+        Parameters
+        ----------
+        device : Device
+            What is simulated at a point.
+        n_components : int
+            Outputs at that point.
+
+        Raises
+        ------
+        ValueError, FileNotFoundError
+            If it cannot.
+        """
         if n_components % self.layers:
             raise ValueError(
                 f"n_components is {n_components}, but it must be a multiple of layers, {self.layers}: it is shared out "

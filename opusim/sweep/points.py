@@ -1,12 +1,12 @@
 """What a sweep varies: fields of a device by dotted path, and a few things beside them.
 
-Beside the numeric fields of a device (`camera.bits`, `medium.decorrelation_time_s`, ...) there are:
+Beside the numeric fields of a device (``camera.bits``, ``medium.decorrelation_time_s``, ...) there are:
 
 - ``n_components``: outputs of the OPU.
 - ``exposure_s`` (or ``exposure.exposure_s``): the same as ``operation.exposure_s``, in whole microseconds as the driver
   takes them.
 - ``exposure.mean_level``: the exposure is found for each point at which the mean output, above the black level, is this
-  share of the full scale (`opusim.sweep.exposure`). The mean is taken before the camera rounds to its bits, so that
+  share of the full scale (``opusim.sweep.exposure``). The mean is taken before the camera rounds to its bits, so that
   points of different bits get the same light.
 - ``adc.bits``: bits of a camera whose full scale stays: the gain and the black level follow, so that a count is the
   same signal rounded more or less finely. ``camera.bits`` alone keeps the gain, and the full scale moves with it.

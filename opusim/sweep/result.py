@@ -52,7 +52,13 @@ class Outcome:
         return bool(self.error_type)
 
     def to_json(self) -> str:
-        """Return what must be the same however the point was run: metrics, or the error; as text, exactly."""
+        """Return what must be the same however the point was run, as text.
+
+        Returns
+        -------
+        str
+            The metrics, exactly, or the error.
+        """
         if self.failed:
             return json.dumps({"error_type": self.error_type, "error": self.error})
         return json.dumps({"metrics": dict(self.metrics)})
@@ -120,7 +126,7 @@ class SweepResult:
     header : Header
         Which sweep it is.
     settings : tuple of tuple of numbers
-        Values of each combination, in the order of `header.axes`.
+        Values of each combination, in the order of ``header.axes``.
     outcomes : dict
         Outcome of each point that was run, by (index of the combination, index of the seed).
     created : str
@@ -161,7 +167,18 @@ class SweepResult:
         return tuple(sorted(names, key=lambda name: name not in _FIRST))
 
     def label(self, place: Place) -> str:
-        """Return what a point is, as text."""
+        """Return what a point is, as text.
+
+        Parameters
+        ----------
+        place : Place
+            Where the point lies in the sweep.
+
+        Returns
+        -------
+        str
+            Its values and its seed.
+        """
         return f"{label(self.axes, self.settings[place[0]])}, seed {self.seeds[place[1]]}"
 
     def values(self, metric: str | None = None) -> np.ndarray:
@@ -194,12 +211,33 @@ class SweepResult:
         return result
 
     def n_not_finite(self, metric: str | None = None) -> int:
-        """Return how many points have given a metric (the first one by default) that is NaN or infinite."""
+        """Return how many points have given a metric that is NaN or infinite.
+
+        Parameters
+        ----------
+        metric : str, optional
+            Which one; the first by default.
+
+        Returns
+        -------
+        int
+            Points.
+        """
         name = metric or next(iter(self.metrics), "")
         return sum(not math.isfinite(outcome.metrics.get(name, 0.0)) for outcome in self.outcomes.values())
 
     def grid(self, metric: str | None = None) -> np.ndarray:
-        """Return a metric with an axis for each parameter and one for the seeds; values that go together are refused.
+        """Return a metric with an axis for each parameter and one for the seeds.
+
+        Parameters
+        ----------
+        metric : str, optional
+            Which one; the first by default.
+
+        Returns
+        -------
+        ndarray of float64
+            The metric; NaN where there is nothing.
 
         Raises
         ------
@@ -211,7 +249,15 @@ class SweepResult:
         return self.values(metric).reshape(*(len(axis.values) for axis in self.axes), len(self.seeds))
 
     def digest(self) -> str:
-        """Return a sha256 (hex) of the sweep and its results; how long they took, and when, is left out."""
+        """Return a checksum of the sweep and its results.
+
+        How long they took, and when, is left out.
+
+        Returns
+        -------
+        str
+            A sha256 in hexadecimal digits.
+        """
         result = hashlib.sha256(self.header.to_json().encode())
         for place in sorted(self.outcomes):
             result.update(f"\n{place}{self.outcomes[place].to_json()}".encode())
@@ -325,9 +371,11 @@ def falls_at(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray, d
 
     Returns
     -------
-    left, right : float
-        Linear between neighbouring points, in the logarithm of x if all of x is above 0. NaN where the curve does not
-        fall so far.
+    left : float
+        Where it falls to the left: linear between neighbouring points, in the logarithm of x if all of x is above 0.
+        NaN where the curve does not fall so far.
+    right : float
+        Where it falls to the right, likewise.
 
     Raises
     ------

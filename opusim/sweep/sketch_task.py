@@ -94,7 +94,20 @@ class SketchError:
         return max(1, 2 * self.size // 5) if self.kind == "randsvd" else 20 * self.block
 
     def check(self, device: Device, n_components: int) -> None:
-        """Refuse what cannot be done."""
+        """Refuse what cannot be done.
+
+        Parameters
+        ----------
+        device : Device
+            What is simulated at a point.
+        n_components : int
+            Outputs at that point.
+
+        Raises
+        ------
+        ValueError
+            If it cannot.
+        """
         if self.kind == "randsvd" and n_components > self.size:
             raise ValueError(f"n_components is {n_components}, but the matrix has only {self.size} columns.")
         if self.kind != "randsvd" and n_components % self.block:
@@ -106,7 +119,20 @@ class SketchError:
             raise ValueError("mode is 'holographic', but this device has no reference arm.")
 
     def check_sweep(self, axes: Any, settings: Any) -> None:
-        """Refuse to vary what this kind does not use."""
+        """Refuse to vary what this kind does not use.
+
+        Parameters
+        ----------
+        axes : sequence of Axis
+            What is varied.
+        settings : sequence of Setting
+            Values of each point.
+
+        Raises
+        ------
+        ValueError
+            If something is not used.
+        """
         idle = ("block",) if self.kind == "randsvd" else ("decay", "power_iterations")
         for axis in axes:
             if axis.path.removeprefix("task.") in idle and len(axis.values) > 1:

@@ -54,7 +54,7 @@ class Sweep:
     ----------
     header : opusim.sweep.result.Header
         What makes it the sweep that it is.
-    settings : tuple of opusim.sweep.points.Setting
+    settings : tuple of Setting
         Every combination, checked.
 
     Raises
@@ -137,6 +137,7 @@ class Sweep:
         Returns
         -------
         SweepResult
+            What is done, in this call and before.
 
         Raises
         ------

@@ -46,6 +46,11 @@ def parse_task(text: str, settings: Mapping[str, str] | None = None) -> Any:
     settings : mapping of str to str, optional
         Settings of the task, as texts.
 
+    Returns
+    -------
+    object
+        The task: a function of an OPU and a seed.
+
     Raises
     ------
     TypeError, ValueError
@@ -82,6 +87,16 @@ def parse_task(text: str, settings: Mapping[str, str] | None = None) -> Any:
 
 def describe(task: Any) -> dict[str, Any]:
     """Return what makes a task the one that it is: its name and its settings.
+
+    Parameters
+    ----------
+    task : callable
+        A function of an OPU and a seed.
+
+    Returns
+    -------
+    dict
+        Texts, flags and numbers by name.
 
     Raises
     ------
