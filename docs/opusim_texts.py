@@ -1,0 +1,102 @@
+"""What the pages take from the package itself when they are built: its commands, its presets, what may be learnt."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Iterable
+from importlib import resources
+
+from typer.cli import get_docs_for_click
+from typer.main import get_command
+
+from opusim.cli import app as opusim_app
+from opusim.config import Device
+
+# ---------------------------------------------------------------- the command line
+
+
+def command_line() -> str:
+    """Return every command with its arguments and options, in Markdown as typer writes it."""
+    program = get_command(opusim_app)
+    context = program.make_context("opusim", [], resilient_parsing=True)
+    text = get_docs_for_click(obj=program, ctx=context, name="opusim", indent=1)
+    # The list of commands breaks off what they do, and each has a section of its own.
+    return re.sub(r"\*\*Commands\*\*:\n\n(\* .*\n)+\n", "", text)
+
+
+# ---------------------------------------------------------------- the presets
+
+Row = Callable[[str], dict[str, str]]
+
+
+def _device(name: str) -> dict[str, str]:
+    device = Device.load(name)
+    return {
+        "what it is": device.description,
+        "mirrors": device.dmd.name,
+        "camera": device.camera.name,
+        "medium": device.medium.kind.replace("_", " "),
+        "reference arm": "yes" if device.reference.present else "no",
+    }
+
+
+def _mirrors(name: str) -> dict[str, str]:
+    dmd = Device.from_dict({"preset": "aurora", "dmd": {"preset": name}}).dmd
+    return {
+        "rows × columns": f"{dmd.shape[0]} × {dmd.shape[1]}",
+        "pitch, µm": f"{1e6 * dmd.pitch_m:g}",
+        "contrast ratio": f"{dmd.contrast_ratio:g}",
+        "efficiency": f"{dmd.efficiency:g}",
+        "patterns a second": f"{dmd.frame_rate_hz:g}",
+    }
+
+
+def _camera(name: str) -> dict[str, str]:
+    camera = Device.from_dict({"preset": "aurora", "camera": {"preset": name}}).camera
+    return {
+        "rows × columns": f"{camera.shape[0]} × {camera.shape[1]}",
+        "pitch, µm": f"{1e6 * camera.pixel_pitch_m:g}",
+        "bits": f"{camera.bits}",
+        "quantum efficiency": f"{camera.quantum_efficiency:g}",
+        "full well, e⁻": f"{camera.full_well_e:g}",
+        "read noise, e⁻": f"{camera.read_noise_e:g}",
+        "frames a second": f"{camera.frame_rate_hz:g}",
+    }
+
+
+def presets() -> str:
+    """Return a table of each kind of preset, and the files themselves, where each value has its source beside it."""
+    kinds: list[tuple[str, str, Row]] = [
+        ("Devices", "", _device), ("Mirror arrays", "dmds", _mirrors), ("Cameras", "cameras", _camera)
+    ]  # fmt: skip
+    return "\n".join(line for title, shelf, row in kinds for line in _section(title, shelf, row))
+
+
+def _section(title: str, shelf: str, row: Row) -> Iterable[str]:
+    folder = resources.files("opusim") / "presets" / shelf
+    files = {file.name.removesuffix(".toml"): file for file in folder.iterdir() if file.name.endswith(".toml")}
+    texts = {name: files[name].read_text(encoding="utf-8") for name in sorted(files)}
+    rows = {name: row(name) for name in texts}
+    head = next(iter(rows.values()))
+    yield from (f"## {title}", "", f"| name | {' | '.join(head)} |", f"|---|{'---|' * len(head)}")
+    for name, values in rows.items():
+        cells = (value.replace("|", "\\|") for value in values.values())
+        yield f"| [{name}](#preset-{name}) | {' | '.join(cells)} |"
+    for name, text in texts.items():
+        yield from ("", f"(preset-{name})=", f"### {name}", "", f"Version {tomllib.loads(text).get('version', 1)}.", "")
+        yield from ("```toml", text.strip(), "```", "")
+
+
+# ---------------------------------------------------------------- what torch can learn of a device
+
+
+def learnable() -> str:
+    """Return a table of the parameters of a device that have gradients, in reStructuredText."""
+    from opusim.differentiable_parameters import RANGES
+
+    rows = [
+        f"``{path}``; {low:g} to {'the full scale' if high is None else f'{high:g}'}"
+        for path, (low, high) in RANGES.items()
+    ]
+    return "\n   ".join([".. csv-table::", ":delim: ;", ":header: parameter; range", "", *rows])
