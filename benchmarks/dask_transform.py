@@ -18,10 +18,8 @@ from opusim import OPU
 
 
 def make_opu(options: argparse.Namespace) -> OPU:
-    opu = OPU(options.outputs, linear_mode="intensity")
+    opu = OPU(options.outputs, linear_mode="intensity", threads=options.threads)
     opu.fit1d(n_features=options.features)
-    if options.threads:
-        opu.device.bench.threads = options.threads
     return opu
 
 

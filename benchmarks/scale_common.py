@@ -54,6 +54,7 @@ def plan_of(opu: OPU) -> Any:
 
 
 def with_threads(opu: OPU, threads: int) -> OPU:
-    opu.device.bench.threads = threads
+    """Return the OPU with so many threads, and with nothing computed yet."""
+    opu.device.set_limits(threads=threads)
     opu.device.bench._fresh()
     return opu

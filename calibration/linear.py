@@ -132,7 +132,7 @@ def demodulate(record: LinearRecord, frames: np.ndarray, threads: int | None = N
         counts = bursts[vector, :, pixel].astype(np.float64)
         field[vector, pixel] = field_of_clipped(
             counts - record.dark_dn[pixel, None], counts >= record.full_scale_dn, amplitude[pixel],
-            record.actual_rad, record.coherence, field[vector, pixel],
+            record.actual_rad, record.coherence, field[vector, pixel], threads,
         )  # fmt: skip
     return field.astype(np.complex64, copy=False)
 
@@ -238,7 +238,8 @@ def measure_linear(
         modulation=modulation, modulation_map=modulation_map, coherence=1.0, relative_error=np.inf,
         drift_rad_per_minute=0.0, elapsed_s=ended,
     )  # fmt: skip
-    return _with_quality(record, first, second, whole, light_dn, ended - started)
+    threads = getattr(bench, "threads", None)
+    return _with_quality(record, first, second, whole, light_dn, ended - started, threads)
 
 
 def _test_patterns(bench: Bench, seed: int) -> MirrorPatterns:
@@ -282,17 +283,18 @@ def _fringes(
 
 
 def _with_quality(
-    record: LinearRecord, first: np.ndarray, second: np.ndarray, whole: np.ndarray, light_dn: float, lasted_s: float
-) -> LinearRecord:
+    record: LinearRecord, first: np.ndarray, second: np.ndarray, whole: np.ndarray, light_dn: float, lasted_s: float,
+    threads: int | None = None,
+) -> LinearRecord:  # fmt: skip
     """Add what two measurements of the same patterns tell: noise, and drift of the reference.
 
     `whole` are the bursts that are not clipped, `light_dn` the mean light in them without the reference's own.
     """
     # The contrast of the fringes: field against intensity.
-    (own, _), noise, _ = _compared(record, first, second, whole)
+    (own, _), noise, _ = _compared(record, first, second, whole, threads)
     if light_dn > 0 and own > noise:
         record = replace(record, coherence=min(1.0, float(np.sqrt((own - noise) / light_dn))))
-    powers, noise, moved = _compared(record, first, second, np.broadcast_to(record.valid, whole.shape))
+    powers, noise, moved = _compared(record, first, second, np.broadcast_to(record.valid, whole.shape), threads)
     # The two rounds follow each other: the same pattern comes half of the time later.
     minutes = lasted_s / 2 / 60
     drift = abs(float(np.mean(moved))) / minutes if minutes > 0 else 0.0
@@ -302,7 +304,7 @@ def _with_quality(
 
 
 def _compared(
-    record: LinearRecord, first: np.ndarray, second: np.ndarray, use: np.ndarray
+    record: LinearRecord, first: np.ndarray, second: np.ndarray, use: np.ndarray, threads: int | None
 ) -> tuple[np.ndarray, float, np.ndarray]:
     """Return the mean powers of both rounds' fields, their noise, and the phase between them of each pattern.
 
@@ -310,11 +312,11 @@ def _compared(
     by pattern, as for `_fringes`.
     """
     products = np.zeros(len(first), dtype=np.complex128)
-    for i, (a, b) in enumerate(_fields(record, first, second)):
+    for i, (a, b) in enumerate(_fields(record, first, second, threads)):
         products[i] = np.sum((b * np.conj(a))[record.valid], dtype=np.complex128)
     turn = np.complex64(np.exp(-1j * np.angle(products.sum())))
     powers, noise = np.zeros(2), 0.0
-    for some, (a, b) in zip(use, _fields(record, first, second), strict=True):
+    for some, (a, b) in zip(use, _fields(record, first, second, threads), strict=True):
         x, y = a[some], (b * turn)[some]
         # The difference itself: on a device without noise it is ten digits below the powers.
         noise += float(np.sum(np.square(np.abs(x - y)), dtype=np.float64)) / 2
@@ -323,10 +325,12 @@ def _compared(
     return powers / size, noise / size, np.angle(products)
 
 
-def _fields(record: LinearRecord, first: np.ndarray, second: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _fields(
+    record: LinearRecord, first: np.ndarray, second: np.ndarray, threads: int | None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the fields of each pattern in both rounds."""
     for bursts in zip(first, second, strict=True):
-        a, b = (demodulate(record, burst)[0] for burst in bursts)
+        a, b = (demodulate(record, burst, threads)[0] for burst in bursts)
         yield a, b
 
 

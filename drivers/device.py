@@ -22,7 +22,7 @@ from .device_settings import DeviceSettings
 from .errors import NotReadyError
 from .exclusive import ExclusiveUse
 from .recognition import FORMATTED
-from .settings import OPU_TYPES, whole_microseconds
+from .settings import whole_microseconds
 from .types import AcqState, Roi
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _PATTERNS_PER_STEP = 64
 
 
-class OpuDevice(DeviceSettings):
+class OpuDevice(validation.Fixed, DeviceSettings):
     """Low-level interface of a simulated optical processing unit.
 
     Parameters
@@ -61,7 +61,9 @@ class OpuDevice(DeviceSettings):
     execution : {"auto", "matrix", "waves"}
         How; same numbers within rounding.
     memory_budget : int, optional
-        Most bytes that a stored matrix may take.
+        Most bytes that a stored matrix may take; a quarter of the machine's memory by default.
+    threads : int, optional
+        Threads to use with numpy; all processors by default. They do not change the result.
     backend : str
         What the light is computed with, as for `OPU`.
     bench : OpticalBench, optional
@@ -79,6 +81,8 @@ class OpuDevice(DeviceSettings):
     it was, and goes on with the next frame.
     """
 
+    _fixed = {"device_model": "Make another OpuDevice."}
+
     def __init__(
         self,
         opu_type: str | None = None,
@@ -94,6 +98,7 @@ class OpuDevice(DeviceSettings):
         resolution: str | None = None,
         execution: str = "auto",
         memory_budget: int | None = None,
+        threads: int | None = None,
         backend: str = "auto",
         bench: OpticalBench | None = None,
         exclusive: bool = False,
@@ -119,10 +124,11 @@ class OpuDevice(DeviceSettings):
             arrays.choose(backend)  # what is wrong with it is said now, not when the first vector is shown
             if resolution is not None:
                 self._bench_arguments["resolution"] = validation.choice("resolution", resolution, ("auto", "mirrors"))
-            if memory_budget is not None:
-                self._bench_arguments["memory_budget"] = validation.integer("memory_budget", memory_budget, low=1)
+            for limit, value in (("memory_budget", memory_budget), ("threads", threads)):
+                if value is not None:
+                    self._bench_arguments[limit] = validation.integer(limit, value, low=1)
         operation = self.device_model.operation
-        self.opu_type = validation.choice("opu_type", operation.opu_type if opu_type is None else opu_type, OPU_TYPES)
+        self.opu_type = operation.opu_type if opu_type is None else opu_type
         self.name = self.device_model.name if name is None else str(name)
         self.verbose = verbose
         self.exclusive = validation.flag("exclusive", exclusive)
@@ -168,6 +174,32 @@ class OpuDevice(DeviceSettings):
     def backend(self) -> str | None:
         """What the bench computes with, as it was asked for; None for a bench of another kind, which takes arrays."""
         return self._bench_arguments.get("backend")
+
+    def set_limits(self, *, memory_budget: int | None = None, threads: int | None = None) -> None:
+        """Give the bench other limits, from the next sequence on; what it has computed is computed again.
+
+        Parameters
+        ----------
+        memory_budget, threads : int, optional
+            As for `OpuDevice`; what is not given stays as it is.
+
+        Raises
+        ------
+        TypeError
+            If the bench is of another kind, without `with_limits`, or an argument is no whole number.
+        ValueError
+            If one is below 1.
+        """
+        with self.lock:
+            bench = self.bench
+            if not hasattr(bench, "with_limits"):
+                raise TypeError(
+                    f"The bench behind this device is a {type(bench).__name__}, which has no limits to set: it must "
+                    "have with_limits, as an opusim.bench.OpticalBench has."
+                )
+            changed = bench.with_limits(memory_budget=memory_budget, threads=threads)
+            if changed.limits != bench.limits:
+                self._bench = changed
 
     def features_level_dn(self, layout: MirrorLayout, exposure_us: float) -> float:
         """Return the mean level, above the dark, that all features of a layout give together.
@@ -504,7 +536,8 @@ class OpuDevice(DeviceSettings):
 
     def _fill(self, ins: np.ndarray, out: np.ndarray) -> None:
         settings = self.exposure()
-        for rows, patterns in FORMATTED.split(ins[: len(out)], self.input_shape):
+        threads = getattr(self.bench, "threads", None)
+        for rows, patterns in FORMATTED.split(ins[: len(out)], self.input_shape, threads):
             if patterns is not None:
                 out[rows] = self.project(patterns, out.shape[1], settings=settings)
                 continue

@@ -10,7 +10,7 @@ import numpy as np
 from opusim import validation
 
 from .output_roi import check_roi
-from .settings import microseconds, whole_microseconds
+from .settings import OPU_TYPES, microseconds, whole_microseconds
 from .types import OutputRoiStrategy, Roi, Tuple2D
 
 # Read the middle rows of a sensor at full width, or a rectangle of its proportions, in steps of so many pixels.
@@ -25,7 +25,7 @@ class DeviceSettings:
     """What `OpuDevice` is without bench and frames; see there."""
 
     device_model: Any
-    opu_type: str
+    _opu_type: str
     _output_roi: Roi
     _gain_dB: float
 
@@ -86,6 +86,15 @@ class DeviceSettings:
         return float(camera.full_scale_dn) if camera.quantise else math.inf
 
     # ------------------------------------------------------------------ settings
+
+    @property
+    def opu_type(self) -> str:
+        """Which rule the region of interest follows: type1, type2 or type3."""
+        return self._opu_type
+
+    @opu_type.setter
+    def opu_type(self, value: str) -> None:
+        self._opu_type = validation.choice("opu_type", value, OPU_TYPES)
 
     @property
     def output_roi(self) -> Roi:

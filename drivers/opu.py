@@ -59,7 +59,10 @@ class OPU(LinearTransforms, OpuBase):
     execution : {"auto", "matrix", "waves"}
         How the light is computed; "auto" takes the cheaper way.
     memory_budget : int, optional
-        Most bytes that a stored matrix may take.
+        Most bytes that a stored matrix may take; a quarter of the machine's memory by default. The way that the light
+        is computed depends on it, and with it last bits.
+    threads : int, optional
+        Threads to use with numpy; all processors by default. They do not change the result.
     linear_mode : {"auto", "holographic", "intensity"}
         How `linear_transform` is made: against the reference arm, or from intensities alone. "auto" takes the first
         on a device that has a reference arm.

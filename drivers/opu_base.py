@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from opusim.config import Device
 
 
-class OpuBase:
+class OpuBase(validation.Fixed):
     """What `OPU` is without fits and transforms; see there."""
+
+    _fixed = {"config_file": "Change `config`, or make another OPU."}
 
     def __init__(
         self,
@@ -44,10 +46,11 @@ class OpuBase:
         resolution: str | None = None,
         execution: str = "auto",
         memory_budget: int | None = None,
+        threads: int | None = None,
         linear_mode: str = "auto",
         backend: str = "auto",
     ) -> None:
-        self.linear_mode = validation.choice("linear_mode", linear_mode, LINEAR_MODES)
+        self.linear_mode = linear_mode
         self.rescale = rescale
         self.input_roi_strategy = input_roi_strategy
         self.verbose_level = validation.integer("verbose_level", verbose_level, low=-1)
@@ -64,6 +67,7 @@ class OpuBase:
             resolution=resolution,
             execution=execution,
             memory_budget=memory_budget,
+            threads=threads,
             backend=backend,
         )
         config = settings.default_config(self.device.device_model)
@@ -180,6 +184,15 @@ class OpuBase:
     @input_roi_strategy.setter
     def input_roi_strategy(self, value: InputRoiStrategy | str) -> None:
         self._input_roi_strategy = as_member("input_roi_strategy", value, InputRoiStrategy)
+
+    @property
+    def linear_mode(self) -> str:
+        """How `linear_transform` is made: auto, holographic or intensity."""
+        return self._linear_mode
+
+    @linear_mode.setter
+    def linear_mode(self, value: str) -> None:
+        self._linear_mode = validation.choice("linear_mode", value, LINEAR_MODES)
 
     @property
     def rescale(self) -> OutputRescaling:

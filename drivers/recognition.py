@@ -63,7 +63,9 @@ class LayoutMemory:
         with self._lock:
             return [layout for layout in reversed(self._formatted) if layout.dmd_shape == shape]
 
-    def split(self, packed: np.ndarray, shape: tuple[int, int]) -> Iterator[tuple[slice, MirrorPatterns | None]]:
+    def split(
+        self, packed: np.ndarray, shape: tuple[int, int], threads: int | None = None
+    ) -> Iterator[tuple[slice, MirrorPatterns | None]]:
         """Cut a batch into runs of rows of one kind.
 
         Parameters
@@ -72,6 +74,8 @@ class LayoutMemory:
             uint8, (n, bytes), little-endian.
         shape : tuple of int
             Mirrors as (rows, columns).
+        threads : int, optional
+            Threads to use; all processors by default. They do not change the result.
 
         Yields
         ------
@@ -83,7 +87,7 @@ class LayoutMemory:
         read: list[np.ndarray] = []
         layouts = self.layouts(shape)
         for index, layout in enumerate(layouts):
-            bits, recognised = read_packed(layout, packed)
+            bits, recognised = read_packed(layout, packed, threads)
             read.append(bits)
             if recognised.any():
                 recognised &= self._known(layout, bits)

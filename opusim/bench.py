@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from opusim.reserved import ReservedFrames
 __all__ = ["FRAME_OVERHEAD_S", "BenchClock", "OpticalBench", "Planes"]
 
 
-class OpticalBench(ClockedBench):
+class OpticalBench(validation.Fixed, ClockedBench):
     """A device on the table: shows patterns, returns frames, keeps time.
 
     Parameters
@@ -42,7 +43,7 @@ class OpticalBench(ClockedBench):
     memory_budget : int, optional
         Bytes that a stored matrix may take; a quarter of the machine's memory by default.
     threads : int, optional
-        Threads to use; all processors by default. They do not change the result.
+        Threads to use with numpy; all processors by default. They do not change the result.
     backend : str
         What `transform` computes with (``opusim.arrays.choose``): "auto" is where the bits lie, numpy for all that lies
         in the machine's own memory; "numpy", "cupy", "torch", "torch:cpu", "torch:cuda", "torch:cuda:1". Frames of
@@ -53,6 +54,11 @@ class OpticalBench(ClockedBench):
     ----------
     device : Device
     seed : int
+    execution, backend : str
+    memory_budget, threads : int
+        In use. They stay, as device, seed, execution and backend do: `with_limits` returns a bench with others.
+    limits : dict
+        `memory_budget` and `threads` as they were given, None for what was not: the arguments of another such bench.
     clock : BenchClock
         Device time, frames and energy.
     mirror_shape, sensor_shape : tuple of int
@@ -64,7 +70,14 @@ class OpticalBench(ClockedBench):
         If an argument is not what it may be.
     ImportError, RuntimeError
         If a package or the GPU that the backend needs is missing.
+    AttributeError
+        If something that stays is set.
     """
+
+    _fixed = {
+        **dict.fromkeys(("device", "seed", "execution", "backend"), "Make another OpticalBench."),
+        **dict.fromkeys(("memory_budget", "threads"), "Use with_limits, which returns a bench with others."),
+    }
 
     def __init__(
         self,
@@ -85,30 +98,64 @@ class OpticalBench(ClockedBench):
         self.device = device
         self.seed = validation.integer("seed", seed, low=0)
         self.execution = validation.choice("execution", execution, EXECUTIONS)
-        if memory_budget is None:
-            self.memory_budget = memory_budget_bytes()
-        else:
-            self.memory_budget = validation.integer("memory_budget", memory_budget, low=1)
-        if threads is None:
-            self.threads = parallel.default_threads()
-        else:
-            self.threads = validation.integer("threads", threads, low=1)
+        self._limits = _checked_limits(memory_budget, threads)
+        self.memory_budget: int = self._limits["memory_budget"] or memory_budget_bytes()
+        self.threads: int = self._limits["threads"] or parallel.default_threads()
         self.clock = BenchClock(power_w=device.operation.power_w)
+        self._lock = threading.RLock()
         self._fresh()
 
     def _fresh(self) -> None:
-        self._lock = threading.RLock()
         self._parts = PreparedParts(
             self.device, self.seed, execution=self.execution, memory_budget=self.memory_budget, threads=self.threads
         )
 
+    @property
+    def limits(self) -> dict[str, int | None]:
+        """`memory_budget` and `threads` as they were given; None for what was not."""
+        return dict(self._limits)
+
+    def with_limits(self, *, memory_budget: int | None = None, threads: int | None = None) -> Self:
+        """Return this bench with other limits. Both keep one clock, so that no two of their frames share noise.
+
+        Parameters
+        ----------
+        memory_budget, threads : int, optional
+            As for `OpticalBench`; what is not given stays as it is.
+
+        Returns
+        -------
+        OpticalBench
+            Of the same class; what this one has computed is computed again there when needed.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not what it may be.
+        """
+        given = {name: value for name, value in _checked_limits(memory_budget, threads).items() if value is not None}
+        state = self.__getstate__()
+        other = type(self).__new__(type(self))
+        other.__setstate__({**state, **given, "_limits": {**self._limits, **given}})
+        other.clock, other._lock = self.clock, self._lock
+        return other
+
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what can be computed again."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_parts")}
+        """Leave out what can be computed again; the clock is one of its own."""
+        state = {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_parts")}
+        with self._lock:
+            state["clock"] = copy.copy(self.clock)
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore the bench; matrices are computed again when needed."""
+        """Restore the bench; matrices are computed again when needed.
+
+        The budget is that of where it was made, as the way must stay; the default of threads is that of this machine.
+        """
         self.__dict__.update(state)
+        if self._limits["threads"] is None:
+            self.__dict__["threads"] = parallel.default_threads()
+        self._lock = threading.RLock()
         self._fresh()
 
     def __repr__(self) -> str:
@@ -415,3 +462,8 @@ class OpticalBench(ClockedBench):
     def _region(self, rectangle: tuple[int, int, int, int], n_pixels: int | None = None) -> Region:
         n = rectangle[2] * rectangle[3] if n_pixels is None else n_pixels
         return Region(*rectangle, n, self.sensor_shape[1])
+
+
+def _checked_limits(memory_budget: int | None, threads: int | None) -> dict[str, int | None]:
+    given = {"memory_budget": memory_budget, "threads": threads}
+    return {name: None if v is None else validation.integer(name, v, low=1) for name, v in given.items()}

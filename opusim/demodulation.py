@@ -43,7 +43,10 @@ def least_squares_row(phases_rad: ArrayLike) -> NDArray[np.complex128]:
     return rows[1] + 1j * rows[2]
 
 
-def field_of_clipped(light: Any, clipped: Any, amplitude: Any, phases: np.ndarray, coherence: float, start: Any) -> Any:
+def field_of_clipped(
+    light: Any, clipped: Any, amplitude: Any, phases: np.ndarray, coherence: float, start: Any,
+    threads: int | None = None,
+) -> Any:  # fmt: skip
     """Fields of bursts with saturated frames, from the others and the known reference.
 
     All arrays but `phases` are of one library, on one device.
@@ -62,6 +65,8 @@ def field_of_clipped(light: Any, clipped: Any, amplitude: Any, phases: np.ndarra
         c.
     start : array of complex, shape (n,)
         A first guess.
+    threads : int, optional
+        Threads to use with numpy; all processors by default. They do not change the result.
 
     Returns
     -------
@@ -84,7 +89,7 @@ def field_of_clipped(light: Any, clipped: Any, amplitude: Any, phases: np.ndarra
         np.ascontiguousarray(amplitude, dtype=np.float64), np.cos(phases), np.sin(phases), 1 / coherence**2,
         _NEWTON_STEPS, field,
     )  # fmt: skip
-    parallel.over_ranges(work, len(field), parallel.default_threads() if len(field) > _FEW_BURSTS else 1)
+    parallel.over_ranges(work, len(field), (threads or parallel.default_threads()) if len(field) > _FEW_BURSTS else 1)
     return field
 
 

@@ -8,7 +8,9 @@ from .layout import MirrorLayout
 from .parallel import default_threads, over_ranges
 
 
-def read_packed(layout: MirrorLayout, packed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def read_packed(
+    layout: MirrorLayout, packed: np.ndarray, threads: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Return the features behind packed mirrors, and which rows are patterns of this layout at all.
 
     Parameters
@@ -17,6 +19,8 @@ def read_packed(layout: MirrorLayout, packed: np.ndarray) -> tuple[np.ndarray, n
         How features lie on the mirrors; "lined" or "macro_2d".
     packed : numpy.ndarray
         uint8, (n, ceil(mirrors / 8)), little-endian as `MirrorLayout.packed` gives them.
+    threads : int, optional
+        Threads to use; all processors by default. The result does not depend on it.
 
     Returns
     -------
@@ -33,7 +37,8 @@ def read_packed(layout: MirrorLayout, packed: np.ndarray) -> tuple[np.ndarray, n
     recognised = np.empty(len(source), dtype=np.bool_)
     plan = layout._packing_plan
     extra = _reading_plan(layout)
-    over_ranges(lambda a, b: read_rows(source, *plan, *extra, bits, recognised, a, b), len(source), default_threads())
+    threads = threads or default_threads()
+    over_ranges(lambda a, b: read_rows(source, *plan, *extra, bits, recognised, a, b), len(source), threads)
     return bits, recognised
 
 

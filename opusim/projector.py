@@ -423,7 +423,8 @@ class Projector:
         return [range(int(run[0]), int(run[-1]) + 1) for run in np.split(index, cuts)]
 
     def _entries(self, inputs: range, outputs: list[range], state: int, channel: int) -> np.ndarray:
-        tiles = [self.medium.entries(inputs, run, seed=self.seed, state=state, channel=channel) for run in outputs]
+        how: dict[str, Any] = {"seed": self.seed, "state": state, "channel": channel, "threads": self.threads}
+        tiles = [self.medium.entries(inputs, run, **how) for run in outputs]
         return tiles[0] if len(tiles) == 1 else np.concatenate(tiles, axis=1)
 
     # ---------------------------------------------------------------- counts

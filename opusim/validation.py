@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar
 
 
 def number(name: str, value: Any, *, low: float, high: float, low_open: bool = False, allow_inf: bool = False) -> float:
@@ -79,3 +80,33 @@ def shape2(name: str, value: Any) -> tuple[int, int]:
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise TypeError(f"{name} is {value!r}, but it must be two whole numbers (rows, columns).")
     return integer(f"{name}[0]", value[0], low=1), integer(f"{name}[1]", value[1], low=1)
+
+
+class Fixed:
+    """Base of classes with attributes that are given when an object is made, and stay what they are.
+
+    Other things were made from them: a later value would have no effect, or half of one. Setting it raises an
+    AttributeError that says what to do instead.
+
+    Attributes
+    ----------
+    _fixed : mapping of str to str
+        Of the class: the names, and for each the sentence that says what to do.
+    """
+
+    _fixed: ClassVar[Mapping[str, str]] = {}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; one that stays is set once."""
+        if name in self._fixed and name in self.__dict__:
+            raise AttributeError(
+                f"{name} can't be set to {_short(value)}: this {type(self).__name__} was made with "
+                f"{_short(self.__dict__[name])}, which stays. {self._fixed[name]}"
+            )
+        super().__setattr__(name, value)
+
+
+def _short(value: Any) -> str:
+    """Return what a sentence says of a value: itself, or its kind where that is long."""
+    text = repr(value)
+    return text if len(text) <= 40 else f"a {type(value).__name__}"

@@ -166,9 +166,7 @@ def test_a_worker_takes_what_the_plan_says(n_features, n_out, execution):
     warm = fitted(64, 64, execution=execution)
     with dask.config.set(scheduler="sync"):
         warm.transform(da.from_array(bits(16, 64))).compute()  # kernels
-        opu = fitted(n_features, n_out, execution=execution)
-        opu.device.bench.threads = 1
-        opu.device.bench._fresh()
+        opu = fitted(n_features, n_out, execution=execution, threads=1)
         costs, work = costs_of(opu, n_vectors=300)
         x = bits(work.task_size, n_features)
         y = opu.transform(da.from_array(x, chunks=(len(x), -1)))

@@ -43,7 +43,9 @@ class GaussianMedium:
             allow_inf=True,
         )  # fmt: skip
 
-    def entries(self, inputs: range, outputs: range, *, seed: int, state: int = 0, channel: int = 0) -> np.ndarray:
+    def entries(
+        self, inputs: range, outputs: range, *, seed: int, state: int = 0, channel: int = 0, threads: int | None = None
+    ) -> np.ndarray:
         """Tile of the transmission matrix.
 
         Parameters
@@ -52,6 +54,8 @@ class GaussianMedium:
             Consecutive input and output modes.
         seed, state, channel : int
             Which realisation, which state of its drift (`Drift`), which polarisation.
+        threads : int, optional
+            Threads to use; all processors by default. The entries do not depend on it.
 
         Returns
         -------
@@ -60,19 +64,20 @@ class GaussianMedium:
         """
         drift = Drift(self.decorrelation_time_s)
         first, others = drift.mixture(drift.time(state))
-        tile = self._tile(inputs, outputs, seed, channel, 0)
+        threads = threads or parallel.default_threads()
+        tile = self._tile(inputs, outputs, seed, channel, 0, threads)
         if not others:
             return tile
         tile *= np.complex64(first)
         for m, weight in others:
-            tile += np.complex64(weight) * self._tile(inputs, outputs, seed, channel, m)
+            tile += np.complex64(weight) * self._tile(inputs, outputs, seed, channel, m, threads)
         return tile
 
     @staticmethod
-    def _tile(inputs: range, outputs: range, seed: int, channel: int, term: int) -> np.ndarray:
+    def _tile(inputs: range, outputs: range, seed: int, channel: int, term: int, threads: int) -> np.ndarray:
         from opusim.medium.gaussian_entries import gaussian_entries
 
         key = rng.stream_key(seed, "gaussian medium", channel, term)
         tile = np.empty((len(inputs), 2 * len(outputs)), dtype=np.float32)
-        gaussian_entries(key, tile, inputs.start, outputs.start, threads=parallel.default_threads())
+        gaussian_entries(key, tile, inputs.start, outputs.start, threads=threads)
         return tile.view(np.complex64)

@@ -106,7 +106,9 @@ class MeasuredMedium:
         except OSError as error:
             raise ValueError(f"medium.path is {self.path!r}, but that file cannot be read ({error}).") from error
 
-    def entries(self, inputs: range, outputs: range, *, seed: int, state: int = 0, channel: int = 0) -> np.ndarray:
+    def entries(
+        self, inputs: range, outputs: range, *, seed: int, state: int = 0, channel: int = 0, threads: int | None = None
+    ) -> np.ndarray:
         """Return a tile of the matrix; see `GaussianMedium.entries`.
 
         Parameters
@@ -117,6 +119,8 @@ class MeasuredMedium:
             Which realisation of the drift, and which of its states.
         channel : int
             There for the protocol alone: a measured matrix holds one polarisation.
+        threads : int, optional
+            Upper limit of threads; numba's by default.
 
         Returns
         -------
@@ -135,7 +139,9 @@ class MeasuredMedium:
         noise = np.empty((len(inputs), 2 * len(outputs)), dtype=np.float32)
         for m, weight in others:
             key = rng.stream_key(seed, "measured medium drift", m)
-            gaussian_entries(key, noise, inputs.start, outputs.start, threads=parallel.default_threads())
+            gaussian_entries(
+                key, noise, inputs.start, outputs.start, threads=threads or parallel.default_threads()
+            )  # fmt: skip
             result += np.complex64(weight) * noise.view(np.complex64)
         return result
 

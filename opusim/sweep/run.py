@@ -24,7 +24,6 @@ from numbers import Real
 from typing import Any
 
 import opusim
-from opusim.plan import memory_budget_bytes
 from opusim.sweep.exposure import OUTPUTS, example_of, exposure_for_level
 from opusim.sweep.points import EXPOSURE, Setting, without_rounding
 from opusim.sweep.result import Outcome, Place
@@ -53,7 +52,8 @@ class Job:
         Threads of the simulation.
     memory_budget : int
         Bytes that a stored matrix may take by default, on the machine that the sweep was started on: which way the
-        light is computed, and with it the last bits, must not depend on the worker's memory.
+        light is computed, and with it the last bits, must not depend on the worker's memory. An OPU that was made
+        with a `memory_budget` keeps that.
     """
 
     place: Place
@@ -113,12 +113,16 @@ def _run(make_opu: MakeOpu, job: Job) -> Any:
 def _opened(make_opu: MakeOpu, job: Job, device: Any, n_components: int) -> Iterator[Any]:
     opu = make_opu(device, n_components, job.seed)
     with opu if hasattr(opu, "__enter__") else nullcontext():
-        bench: Any = getattr(getattr(opu, "device", None), "bench", None)
-        if hasattr(bench, "threads"):
-            bench.threads = job.threads
-        if getattr(bench, "memory_budget", None) == memory_budget_bytes():
-            bench.memory_budget = job.memory_budget
+        _limit(opu, job)
         yield opu
+
+
+def _limit(opu: Any, job: Job) -> None:
+    """Give the bench of an OPU the threads of the job, and its memory where `make_opu` has not said how much."""
+    device: Any = getattr(opu, "device", None)
+    given = getattr(getattr(device, "bench", None), "limits", None)
+    if given is not None:
+        device.set_limits(threads=job.threads, memory_budget=given["memory_budget"] or job.memory_budget)
 
 
 def _checked_metrics(metrics: Any) -> dict[str, float]:
