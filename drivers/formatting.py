@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+from opusim import validation
 from opusim.layout import MirrorLayout
 
 from .output_roi import check_roi
@@ -16,7 +17,7 @@ from .types import FeaturesFormat, InputRoiStrategy, Roi, Tuple2D, as_member
 FORMATS = {"lined": FeaturesFormat.lined, "macro_2d": FeaturesFormat.macro_2d, "plain": FeaturesFormat.none}
 
 
-class InputRoi:
+class InputRoi(validation.Fixed):
     """Chooses the region of interest on the mirrors.
 
     Parameters
@@ -26,6 +27,8 @@ class InputRoi:
     ones_range : tuple of int
         Fewest and most mirrors on that give a good signal.
     """
+
+    _fixed = dict.fromkeys(("input_shape", "input_size"), "Make another InputRoi.")
 
     def __init__(self, input_shape: Tuple2D, ones_range: tuple[int, int]) -> None:
         self.input_shape = input_shape

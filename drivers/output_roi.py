@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from opusim import validation
 from opusim.camera import middle_of_sensor
 
 from .errors import TooManyComponentsError
 from .types import OutputRoiStrategy, Roi, Tuple2D, as_member
 
 
-class OutputRoi:
+class OutputRoi(validation.Fixed):
     """Chooses the region of interest on the camera.
 
     Parameters
@@ -31,6 +32,8 @@ class OutputRoi:
     -----
     Same numbers as lightonml 1.4.3's `OutputRoi`.
     """
+
+    _fixed = dict.fromkeys(("strategy", "allowed_roi", "min_components", "max_components"), "Make another OutputRoi.")
 
     def __init__(
         self,

@@ -33,9 +33,20 @@ class OPURandomMapping(LightonOPUMap):
     def __init__(
         self, n_components: int = 200000, opu: OPU | None = None, ndims: int = 1, disable_pbar: bool = False
     ) -> None:
-        self.disable_pbar = disable_pbar
         super().__init__(n_components, opu, ndims)
-        self.opu.disable_pbar = bool(disable_pbar)
+        self.disable_pbar = disable_pbar
+
+    @property
+    def disable_pbar(self) -> bool:
+        """Never show a progress bar; set on the OPU too, at once."""
+        return self._disable_pbar
+
+    @disable_pbar.setter
+    def disable_pbar(self, value: bool) -> None:
+        self._disable_pbar = value
+        for opu in (self.opu, self.__dict__.get("opu_")):
+            if opu is not None:
+                opu.disable_pbar = bool(value)
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
         """Fit on `X`, then transform it.

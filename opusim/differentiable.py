@@ -47,7 +47,7 @@ __all__ = ["ExpectedOutput"]
 MIRRORS = ("straight-through", "relaxed")
 
 
-class ExpectedOutput(nn.Module):
+class ExpectedOutput(validation.Fixed, nn.Module):
     """Mean grey levels of a device for binary vectors, as a function that torch can differentiate.
 
     Parameters
@@ -134,6 +134,8 @@ class ExpectedOutput(nn.Module):
     >>> round(model.device().camera.gain_dn_per_e, 3)
     0.04
     """
+
+    _fixed = dict.fromkeys(("layout", "roi", "n_components", "seed"), "Make another ExpectedOutput.")
 
     response: Tensor
     offset_e: Tensor

@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from opusim import validation
+
 from .inputs import AssertedValueError, NotFittedError, asserted_integer, check_matrix, numeric
 from .transformer import BaseTransformer, preserve_type
 
 _BITS = 8
 
 
-class SequentialBaseTwoEncoder(BaseTransformer):
+class SequentialBaseTwoEncoder(validation.Fixed, BaseTransformer):
     """Quantise numbers and write them in base two, the bit of weight 2^k repeated 2^k times.
 
     The Hamming distance of two codes thus grows with the difference of the numbers: 5 of 8 levels is 101 in base
@@ -38,6 +40,8 @@ class SequentialBaseTwoEncoder(BaseTransformer):
     AssertionError
         If the number of levels is no power of two (the error is a ValueError, too).
     """
+
+    _fixed = dict.fromkeys(("n_gray_levels", "n_bits"), "Use set_params(n_gray_levels=...), and fit again.")
 
     def __init__(self, n_gray_levels: int = 16) -> None:
         such = " that is a power of 2"

@@ -17,8 +17,10 @@ _EXPONENT_BITS = 8
 _MANTISSA_BITS = 23
 
 
-class _FloatBits(BaseTransformer):
+class _FloatBits(validation.Fixed, BaseTransformer):
     """Choice of bits, common to both encoders."""
+
+    _fixed = dict.fromkeys(("sign_bit", "exp_bits", "mantissa_bits", "n_bits"), "Use set_params.")
 
     def __init__(self, sign_bit: bool = True, exp_bits: int = 8, mantissa_bits: int = 23) -> None:
         self.sign_bit = sign_bit

@@ -152,6 +152,8 @@ class OpuUser:
 
     def _run(self, X: Any) -> Any:
         own = self.opu_
+        if self.__dict__["opu"] is None:
+            own.verbose_level = self.verbose_level
         if own.n_components != self.n_components or not isinstance(own.device, OpuDevice):
             # A simulator holds one matrix, which another map may have drawn in another size.
             own.n_components = self.n_components

@@ -112,7 +112,7 @@ class Feedback(Protocol):
         ...
 
 
-class GaussianFeedback:
+class GaussianFeedback(validation.Fixed):
     """Projection by a matrix of independent normal numbers: the noise-free digital twin of a device.
 
     Parameters
@@ -143,6 +143,8 @@ class GaussianFeedback:
     Same errors, same numbers, bit for bit, however they are split into batches, unless the encoding looks at the whole
     batch (the scale "batch" and bit planes do).
     """
+
+    _fixed = dict.fromkeys(("n_classes", "width", "seed"), "Its matrix is made of it: make another feedback.")
 
     def __init__(
         self,

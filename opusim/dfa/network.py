@@ -48,7 +48,7 @@ class Activations:
         )
 
 
-class MLP:
+class MLP(validation.Fixed):
     """A multilayer perceptron: hidden layers h_l = f(W_l h_(l-1) + b_l) and a linear last layer.
 
     Parameters
@@ -87,6 +87,8 @@ class MLP:
     >>> network.n_parameters
     1863690
     """
+
+    _fixed = dict.fromkeys(("sizes", "activation", "seed", "dtype"), "Make another MLP.")
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ _SCALE_CLASSES = 64
 _FRESH = "Make a new driver of the same device and seed, and a new feedback on it."
 
 
-class OpticalFeedback:
+class OpticalFeedback(validation.Fixed):
     """Projection by a device, through the driver's `linear_transform`.
 
     Parameters
@@ -75,6 +75,11 @@ class OpticalFeedback:
     the first feedback was prepared, prepares, and lets it come to where the run stood.
     """
 
+    _fixed = dict.fromkeys(
+        ("opu", "n_classes", "width", "calibrate", "exposure_s"),
+        "The driver is prepared for it: make another feedback.",
+    )
+
     def __init__(
         self,
         opu: Any,
@@ -109,14 +114,14 @@ class OpticalFeedback:
         self.encoding = encoding
         self.averages = validation.integer("averages", averages, low=1)
         self.calibrate = validation.flag("calibrate", calibrate)
-        self.exposure_s: float | None = None
         if exposure_s is not None:
-            self.exposure_s = validation.number("exposure_s", exposure_s, low=0.0, high=3600.0, low_open=True)
+            exposure_s = validation.number("exposure_s", exposure_s, low=0.0, high=3600.0, low_open=True)
             if not (self._calibrates() or (self._fits() and not self._is_holographic())):
                 raise ValueError(
                     f"exposure_s is {exposure_s!r}, but it must be None: without a calibration or a fit of the driver "
                     "there is nobody to tell it to."
                 )
+        self.exposure_s = exposure_s
         self.progress = validation.flag("progress", progress)
         self.scale = 0.0
         self.relative_noise = 0.0

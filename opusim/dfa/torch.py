@@ -45,7 +45,7 @@ _numbers = itertools.count()
 _living: WeakValueDictionary[int, DFA] = WeakValueDictionary()  # an operator takes numbers, not objects
 
 
-class DFA:
+class DFA(validation.Fixed):
     """Puts a feedback behind a network.
 
     Parameters
@@ -94,6 +94,8 @@ class DFA:
     >>> first.weight.grad.shape
     torch.Size([8, 5])
     """
+
+    _fixed = dict.fromkeys(("feedback", "n_classes", "width"), "Make another DFA.")
 
     def __init__(self, feedback: Feedback, *, scale: float | None = None, error_scale: str | float = "mean") -> None:
         missing = [name for name in ("project", "n_classes", "width") if not hasattr(feedback, name)]
@@ -250,7 +252,7 @@ class DFA:
         return result
 
 
-class Marks:
+class Marks(validation.Fixed):
     """Blocks and output of one model, marked by `DFA.mark`.
 
     Parameters
@@ -262,6 +264,8 @@ class Marks:
     blocks, output : object
         As for `DFA.mark`.
     """
+
+    _fixed = {"dfa": "Call remove, then mark the model anew.", "model": "Mark the other model, by DFA.mark."}
 
     def __init__(
         self,

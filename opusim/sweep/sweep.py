@@ -26,7 +26,7 @@ Callback = Callable[[SweepResult, Place | None], object]
 _OUTPUTS = 1000
 
 
-class Sweep:
+class Sweep(validation.Fixed):
     """A task at every combination of some parameters, for some seeds.
 
     Parameters
@@ -62,6 +62,8 @@ class Sweep:
     TypeError, ValueError
         If an argument is not what it may be. Every point is checked before any is run.
     """
+
+    _fixed = dict.fromkeys(("task", "settings", "header"), "Make another Sweep.")
 
     def __init__(
         self,
