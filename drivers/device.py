@@ -76,9 +76,10 @@ class OpuDevice(validation.Fixed, DeviceSettings):
     -----
     Settings may be read and written while the device is closed, and are kept over `close`. The bench is made when it
     is first needed. Any number of devices may be open at once, and one may be used from several threads: every
-    sequence reserves frame numbers of its own, so that no two frames share noise. A copy made by `copy.deepcopy` is
-    the device itself. A pickle holds the settings and how far the bench has counted; unpickled, the device is open if
-    it was, and goes on with the next frame.
+    sequence reserves frame numbers of its own, so that no two frames share noise. A copy made by `copy.copy` or
+    `copy.deepcopy` is the device itself. A pickle holds the settings and the bench, of whatever kind, as that pickles
+    itself (an `OpticalBench` without what it has computed); unpickled, the device is open if it was, and goes on with
+    the next frame.
     """
 
     _fixed = {"device_model": "Make another OpuDevice."}
@@ -104,14 +105,12 @@ class OpuDevice(validation.Fixed, DeviceSettings):
         exclusive: bool = False,
     ) -> None:
         self._bench = bench
-        # Frames and seconds that a bench starts from: those of the bench that was left behind by a pickle.
-        self._start = (0, 0.0)
         if bench is not None:
             self.device_model: Any = bench.device
+            # What is asked of them without a bench being made.
             self._bench_arguments: dict[str, Any] = {"seed": bench.seed}
-            for argument in ("execution", "memory_budget", "threads", "backend"):
-                if hasattr(bench, argument):
-                    self._bench_arguments[argument] = getattr(bench, argument)
+            if hasattr(bench, "backend"):
+                self._bench_arguments["backend"] = bench.backend
         else:
             from opusim.config import Device
 
@@ -162,7 +161,6 @@ class OpuDevice(validation.Fixed, DeviceSettings):
                 from opusim.bench import OpticalBench
 
                 self._bench = OpticalBench(self.device_model, **self._bench_arguments)
-                self._bench.advance_to(*self._start)
             return self._bench
 
     @property
@@ -547,16 +545,25 @@ class OpuDevice(validation.Fixed, DeviceSettings):
 
     # ------------------------------------------------------------------ copies
 
+    def __copy__(self) -> OpuDevice:
+        """Return the device itself: there is one of it."""
+        return self
+
     def __deepcopy__(self, memo: dict[int, Any]) -> OpuDevice:
         """Return the device itself: there is one of it."""
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the settings and the clock; the bench and what it has computed stay behind."""
+        """Return the settings and the bench: an `OpticalBench` leaves out what it has computed, others say themselves.
+
+        One that is not made yet will be given the memory of this machine, as the way that is taken must stay.
+        """
+        from opusim.plan import memory_budget_bytes
+
         state = self.__dict__.copy()
-        if self._bench is not None:
-            state["_start"] = self._bench.clock.frames, self._bench.clock.elapsed_s
-        for name in ("lock", "_acquisitions", "_use", "_bench", "settings_owner"):
+        if self._bench is None:
+            state["_bench_arguments"] = {"memory_budget": memory_budget_bytes(), **self._bench_arguments}
+        for name in ("lock", "_acquisitions", "_use"):
             state.pop(name)
         return state
 
@@ -565,7 +572,6 @@ class OpuDevice(validation.Fixed, DeviceSettings):
         active = state["_active"]
         self._fresh()
         self.__dict__.update(state)
-        self._bench = None
         self._active = False
         if active:
             self.open()

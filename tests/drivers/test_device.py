@@ -160,7 +160,9 @@ def test_features_and_their_mirrors_give_the_same(device):
         assert np.array_equal(device.transform1(layout.packed(bits)), by_feature)
 
 
-def test_copies(device):
+def test_copies():
+    device = OpuDevice("type2", 500, 400, 0, ((0, 500), (2040, 2)), 0, "mine")
+    assert copy.copy(device) is device
     assert copy.deepcopy(device) is device
     device.exposure_us = 77
     for active in (False, True):
