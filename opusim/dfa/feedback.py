@@ -169,12 +169,13 @@ class GaussianFeedback(validation.Fixed):
         self._digest = "" if matrix is None else hashlib.sha256(rows.tobytes()).hexdigest()
         # Kept as the product takes it: a class a row.
         self._columns = np.ascontiguousarray(rows.T)
-        self._columns.flags.writeable = False
 
     @property
     def matrix(self) -> np.ndarray:
         """The feedback matrix B, float32 of shape (width, n_classes), read only."""
-        return self._columns.T
+        matrix = self._columns.T
+        matrix.flags.writeable = False
+        return matrix
 
     def project(self, errors: ArrayLike) -> np.ndarray:
         """Return B e for each error vector, as the encoding shows it.

@@ -113,9 +113,21 @@ class DFA(validation.Fixed):
         self.scale = None if scale is None else validation.number("scale", scale, low=0, high=math.inf, low_open=True)
         self.n_classes = validation.integer("feedback.n_classes", feedback.n_classes, low=1)
         self.width = validation.integer("feedback.width", feedback.width, low=1)
+        self._begin()
+
+    def _begin(self) -> None:
         self._blocks: list[Tensor] = []
         self._number = next(_numbers)
         _living[self._number] = self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the forward pass that is on its way, and the number under which a graph finds this object."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_blocks", "_number")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the feedback; graphs find it under a number of its own."""
+        self.__dict__.update(state)
+        self._begin()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Return the object itself: a copy of a marked model uses the same device."""
