@@ -431,36 +431,6 @@ class Camera:
         parallel.over_ranges(work, stack.shape[0] * n_blocks, threads)
         return out.reshape(light.shape)
 
-    def expose_reference(
-        self, photons: ArrayLike, *, exposure_s: float, generator: np.random.Generator, maps: SensorMaps
-    ) -> NDArray[Any]:
-        """Return counts by the same laws as `expose`, written plainly in double precision.
-
-        For checks of the kernel: the noise is drawn in order from `generator`, with numpy's Poisson law.
-
-        Parameters
-        ----------
-        photons, exposure_s : object
-            As for `expose`.
-        generator : numpy.random.Generator
-            Source of the noise.
-        maps : SensorMaps
-            As for `expose`.
-
-        Returns
-        -------
-        ndarray of `dtype`, shape of `photons`
-            The counts.
-        """
-        mean = _checked_photons(photons, maps).astype(np.float64) * maps.gain + maps.dark_e(exposure_s)
-        electrons = generator.poisson(mean) if self.shot_noise else mean
-        electrons = np.minimum(electrons, self.full_well_e)
-        signal = electrons + maps.offset_e + self.read_noise_e * generator.standard_normal(mean.shape)
-        level = self.black_level_dn + self.gain_dn_per_e * signal
-        if self.quantise:
-            level = np.clip(np.rint(level), 0, self.full_scale_dn)
-        return level.astype(self.dtype)
-
 
 @dataclass(frozen=True)
 class SensorMaps:

@@ -9,16 +9,16 @@ are, as long as no frame is saturated:
 =================  ============================  =====================================================================
 source             part                          from
 =================  ============================  =====================================================================
-shot noise         G (r + s + d) / b             `holography_theory.field_variance_e`; d: dark electrons
+shot noise         G (r + s + d) / b             the variance of I_k is its mean; d: dark electrons
 read noise         G sigma_d^2 / b               the same
 quantisation       G / (12 K^2 b)                the same
 dark current       G d / b                       the same; what is fixed of hot pixels drops out with the dark frame
 DSNU               0                             an offset drops out, as the c_k add up to 0
 PRNU               sigma^2 / 4                   I_k and |R|^2 share the response 1 + w: S sqrt(1 + w)
-laser power        g^2 G <I^2> / b               `holography_theory.power_noise_error`
+laser power        g^2 G <I^2> / b               <I^2>: the mean of I_k^2 over the steps and over pixels
 decorrelation      exp(2 L) - 1                  fields correlate as exp(-L)
-reference phase    2 G sigma^2 / (1 - eps)^2     `holography_theory.jitter_error`; a vibration of amplitude a adds the
-                                                 covariance a^2 cos(w (k - l) T) / 2 of frames k and l
+reference phase    2 G sigma^2 / (1 - eps)^2     an error e_k changes I_k by 2 Im(q exp(-i d_k)) e_k; a vibration of
+                                                 amplitude a adds the covariance a^2 cos(w (k - l) T) / 2 of frames k, l
 off-state leakage  eps^2 (n / r) (2 + f) / 4     below; and the noise of all others is larger by 1 / (1 - eps)^2
 pixel integration  1 / <mu> - 1                  mean coherence <mu> of points on the pixel
 =================  ============================  =====================================================================

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from opusim import holography_theory as holography
 from opusim.config import Device
 from opusim.demodulation import field_of_clipped, least_squares_row
 from opusim.medium import GaussianMedium
@@ -16,6 +15,8 @@ from opusim.noise_budget import error_budget
 from opusim.noise_measured import measured_error_budget
 from opusim.noise_sources import SOURCES, without, working_point
 from opusim.theory import pixel_modes, speckle_contrast
+
+from . import holography_theory as holography
 
 AURORA = Device.load("aurora")
 # The same light and noise through the textbook medium, which is quick to compute for many pixels.

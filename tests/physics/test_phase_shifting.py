@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from opusim import holography_theory as theory
 from opusim.calibration import phase_shifting as ps
+
+from . import holography_theory as theory
 
 Q = np.pi / 2
 
