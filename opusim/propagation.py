@@ -199,33 +199,6 @@ def inverse_fourier(
     return fourier(field, times=times, inverse=True, arrays=arrays, workers=workers, scaled=scaled)
 
 
-def angular_spectrum(
-    field: np.ndarray, *, step_m: float, wavelength_m: float, distance_m: float, workers: int | None = None
-) -> np.ndarray:
-    """Propagate a field through free space.
-
-    Parameters
-    ----------
-    field : ndarray of complex64, shape (..., rows, columns)
-        Field on a periodic grid.
-    step_m, wavelength_m, distance_m : float
-        Grid step, wavelength and distance in metres; a negative distance goes back.
-    workers : int, optional
-        Threads of the FFT.
-
-    Returns
-    -------
-    ndarray of complex64, same shape
-        Field at the new plane. Without evanescent waves (step_m >= wavelength_m / sqrt 2) the energy is kept.
-    """
-    transfer = transfer_function(
-        (field.shape[-2], field.shape[-1]), step_m=step_m, wavelength_m=wavelength_m, distance_m=distance_m
-    )
-    spectrum = fourier(np.array(field, dtype=np.complex64), workers=workers)
-    spectrum *= transfer
-    return inverse_fourier(spectrum, workers=workers)
-
-
 def lens_from_rows(
     field: Any, rows: slice, *, times: Any = None, arrays: Arrays = NUMPY, workers: int | None = None,
     scaled: bool = True,

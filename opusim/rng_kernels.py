@@ -114,27 +114,6 @@ def philox_words(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
     return c0, c1, c2, c3
 
 
-@kernel()
-def philox4x32(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
-    """Return the four random uint32 words of Philox4x32-10.
-
-    Parameters
-    ----------
-    c0, c1, c2, c3 : uint32
-        The counter, lowest word first.
-    k0, k1 : uint32
-        The key.
-
-    Returns
-    -------
-    tuple of four uint32
-    """
-    r0, r1, r2, r3 = philox_words(
-        np.uint64(c0), np.uint64(c1), np.uint64(c2), np.uint64(c3), np.uint64(k0), np.uint64(k1)
-    )
-    return np.uint32(r0), np.uint32(r1), np.uint32(r2), np.uint32(r3)
-
-
 @kernel(inline="always")
 def unit_float(word):  # type: ignore[no-untyped-def]
     """Return a uint32 word as a float32 in (0, 1], fine near 0."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -11,19 +11,6 @@ import scipy.sparse
 from opusim.arrays import NUMPY, Arrays
 from opusim.dmd import Dmd
 from opusim.layout import ALWAYS_OFF, ALWAYS_ON, MirrorLayout
-
-
-class Source(Protocol):
-    """Binary inputs on a block of input cells; the field is linear in them."""
-
-    @property
-    def input_shape(self) -> tuple[int, int]:
-        """Input cells as (rows, columns)."""
-        ...
-
-    def cells(self, bits: Any, arrays: Arrays = NUMPY) -> Any:
-        """Fields of the cells, complex64 (n, *input_shape), for 0/1 bits (n, n_features), both of one library."""
-        ...
 
 
 class _Moved:
