@@ -270,6 +270,10 @@ def test_results_of_a_sweep_do_not_depend_on_a_workers_memory(monkeypatch, vary)
     monkeypatch.setattr("opusim.sweep.sweep.memory_budget_bytes", lambda: 1)
     monkeypatch.setattr("opusim.bench.memory_budget_bytes", lambda: 1 << 40)
     assert sweep.run().values("by matrix").tolist() == [[0], [0]]
+    # On two such machines the same, if it is told.
+    assert sweep.run(memory_budget=MATRIX_BYTES).digest() == here.digest()
+    with pytest.raises(ValueError, match="memory_budget is 0, but it must be a whole number of at least 1"):
+        sweep.run(memory_budget=0)
 
 
 def test_the_last_bits_depend_on_the_way():

@@ -108,6 +108,7 @@ class Sweep(validation.Fixed):
         workers: int = 1,
         dask: Any = None,
         threads: int | None = None,
+        memory_budget: int | None = None,
         retry_failed: bool = False,
         progress: bool = False,
         callback: Callback | None = None,
@@ -128,6 +129,10 @@ class Sweep(validation.Fixed):
         threads : int, optional
             Threads of the simulation at each point; the processors of this machine, shared among the workers, by
             default, and 1 on Dask. They do not change the results.
+        memory_budget : int, optional
+            Bytes that a stored matrix may take at each point, where `make_opu` does not say; a quarter of the memory of
+            this machine by default, not of a worker's. The way that the light is computed depends on it, and with it
+            last bits: give the number to have the same ones from a machine of other memory.
         retry_failed : bool, optional
             Whether points that are recorded as failed are run again.
         progress : bool, optional
@@ -164,6 +169,9 @@ class Sweep(validation.Fixed):
             validation.integer("threads", threads, low=1)
         elif dask is None:
             threads = default_threads(workers)
+        if memory_budget is None:
+            memory_budget = memory_budget_bytes()
+        validation.integer("memory_budget", memory_budget, low=1)
         result = SweepResult(self.header, tuple(setting.values for setting in self.settings), created=now())
         with ExitStack() as stack:
             if path is not None:
@@ -176,7 +184,7 @@ class Sweep(validation.Fixed):
                 if retry_failed:
                     result.outcomes = {p: o for p, o in result.outcomes.items() if not o.failed}
             jobs = [
-                Job((i, j), self.settings[i], self.header.seeds[j], threads or 1, memory_budget_bytes())
+                Job((i, j), self.settings[i], self.header.seeds[j], threads or 1, memory_budget)
                 for i, j in result.places
                 if (i, j) not in result.outcomes
             ]
