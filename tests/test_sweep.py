@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -201,6 +202,33 @@ def test_warnings_of_a_point_are_kept_each_once(path, recwarn):
     result = sweep(task, {"camera.bits": [8]}).run(path)
     assert result.outcomes[0, 0].warnings == ("UserWarning: too bright",) and not len(recwarn)
     assert read_sweep(path).outcomes == result.outcomes
+
+
+def test_warnings_go_to_the_point_that_they_come_from(recwarn):
+    """Of a thread that a point has started, of a sweep within a task, and of one in a thread of its own."""
+
+    def warn(text):
+        warnings.warn(text, stacklevel=2)
+
+    def task(opu, seed):
+        def inner(opu, seed):
+            warn("inner")
+            return {"one": 1.0}
+
+        within = sweep(inner, {"camera.bits": [8]}, seeds=1).run()
+        assert within.outcomes[0, 0].warnings == ("UserWarning: inner",)
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(warn, "helper").result()
+        warn("outer")
+        return {"one": 1.0}
+
+    kept = {(0, 0): ("UserWarning: helper", "UserWarning: outer")}
+    state = warnings.showwarning, list(warnings.filters)
+    plan = sweep(task, {"camera.bits": [8]}, seeds=1)
+    assert {place: outcome.warnings for place, outcome in plan.run().outcomes.items()} == kept
+    with ThreadPoolExecutor(1) as pool:
+        assert {place: o.warnings for place, o in pool.submit(plan.run).result().outcomes.items()} == kept
+    assert not len(recwarn) and (warnings.showwarning, warnings.filters) == state
 
 
 # ---------------------------------------------------------------- going on

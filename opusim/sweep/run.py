@@ -18,7 +18,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -163,18 +163,49 @@ def _one_blas_thread() -> Iterator[None]:
                 _blas_limits.restore_original_limits()
 
 
+_warnings_lock = threading.Lock()
+# Of each thread that is at a point, what warned there; and what puts back the module's state when there is none.
+_warned: dict[int, list[str]] = {}
+_warnings_state = ExitStack()
+
+
 @contextmanager
 def _warnings(seen: list[str]) -> Iterator[None]:
-    """Collect warnings, each once. In a thread that is not the main one they go their usual way."""
-    if threading.current_thread() is not threading.main_thread():
+    """Collect the warnings of a point, each once; a worker of a cluster may be at several points at a time."""
+    caught: list[str] = []
+    thread = threading.get_ident()
+    with _warnings_lock:
+        if not _warned:
+            _warnings_state.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("always")
+            warnings.showwarning = _sorted_by_thread(warnings.showwarning)
+        # A task may run a sweep itself.
+        before = _warned.get(thread)
+        _warned[thread] = caught
+    try:
         yield
-        return
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            yield
-        finally:
-            seen += dict.fromkeys(f"{w.category.__name__}: {' '.join(str(w.message).split())}" for w in caught)
+    finally:
+        seen += dict.fromkeys(caught)
+        with _warnings_lock:
+            del _warned[thread]
+            if before is not None:
+                _warned[thread] = before
+            if not _warned:
+                _warnings_state.close()
+
+
+def _sorted_by_thread(others: Callable[..., None]) -> Callable[..., None]:
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        mine = _warned.get(threading.get_ident())
+        if mine is None and len(_warned) == 1:
+            # Of a thread that the point has started, if there is only one.
+            (mine,) = _warned.values()
+        if mine is None:
+            others(message, category, *place, **more)
+        else:
+            mine.append(f"{category.__name__}: {' '.join(str(message).split())}")
+
+    return show
 
 
 # ---------------------------------------------------------------- where points run
