@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import math
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -322,6 +324,32 @@ def test_a_function_of_a_file_goes_to_the_workers_as_text(program):
 def test_a_function_of_a_module_is_imported():
     task = FunctionTask("math:hypot")
     assert task(3, 4) == 5 and task.name == "math:hypot"
+
+
+@pytest.mark.parametrize("spec", ["program.py:task", "program:task"])
+def test_a_function_is_found_by_a_process_in_another_folder(program, monkeypatch, tmp_path_factory, spec):
+    """With what lies beside it; a module that was edited meanwhile is not taken for the same."""
+    monkeypatch.chdir(program.parent)
+    monkeypatch.syspath_prepend(program.parent)
+    try:
+        task = FunctionTask(spec)
+        sent = pickle.dumps(task)
+    finally:
+        for name in ("program", "helper"):
+            sys.modules.pop(name, None)
+    code = "import sys, pickle; task = pickle.load(sys.stdin.buffer); print(task(type('', (), {'n_components': 5}), 1))"
+
+    def elsewhere():
+        elsewhere = tmp_path_factory.mktemp("elsewhere")
+        return subprocess.run([sys.executable, "-c", code], input=sent, capture_output=True, cwd=elsewhere)
+
+    assert elsewhere().stdout.strip() == b"{'sum': 9}"
+    program.write_text(FILE + "# edited\n")
+    after = elsewhere()
+    if spec.startswith("program.py"):
+        assert after.stdout.strip() == b"{'sum': 9}"
+    else:
+        assert b"holds another text of that module" in after.stderr
 
 
 @pytest.mark.parametrize(
