@@ -77,7 +77,7 @@ class LazyInput(UserInput):
             _ones, x, traits=_flat(self.traits), shape=self.array.shape, dtype=np.int64,
             meta=np.empty((0, 0), np.int64), chunks=((1,) * x.numblocks[0], (1,)), name=_name("ones"),
         )  # fmt: skip
-        return int(counts.sum().compute()) / self.n_samples
+        return int(_computed(counts.sum())) / self.n_samples
 
     def bits(self, start: int, stop: int, bitorder: str = "big") -> np.ndarray:
         """Raise a TypeError: bits are there only when they are computed."""
@@ -278,6 +278,13 @@ def _chunks(given: tuple[int, ...], most: int, align: int) -> tuple[int, ...]:
         size = -(-(b - a) // (pieces * align)) * align
         sizes += [min(size, b - start) for start in range(a, b, size)]
     return tuple(sizes)
+
+
+def _computed(array: Any) -> Any:
+    """Compute with the client that holds parts of an array, if one does: it need not be the default one."""
+    distributed = sys.modules.get("distributed")  # parts can be held only if this was imported
+    futures = distributed.futures_of(array) if distributed is not None else []
+    return array.compute(scheduler=futures[0].client) if futures else array.compute()
 
 
 def _name(what: str) -> str:

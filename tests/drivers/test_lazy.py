@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import pickle
 import warnings
 
@@ -237,6 +239,25 @@ def test_a_fit_counts_the_ones_of_a_dask_array():
         later.fit_transform1d(da.from_array(packed, chunks=4), packed=True).compute(),
         now.fit_transform1d(packed, packed=True),
     )
+
+
+def test_a_fit_counts_what_a_client_holds_that_is_not_the_default_one():
+    """There is none, or it is that of another cluster; Dask itself asks for the default one."""
+    distributed = pytest.importorskip("distributed", reason="distributed is not installed")
+    x = bits(31, N)
+    cluster = functools.partial(
+        distributed.LocalCluster, n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
+    )
+    with cluster() as first, distributed.Client(first, set_as_default=False) as client:
+        held = client.persist(da.from_array(x, chunks=(8, -1)))
+        with cluster() as second:
+            for default_client in (contextlib.nullcontext, functools.partial(distributed.Client, second)):
+                with default_client():
+                    now, later = twins(fit=False)
+                    now.fit1d(x)
+                    later.fit1d(held)
+                    assert later._fit.n_ones == now._fit.n_ones
+                    assert same(client.compute(later.transform(held)).result(), now.transform(x))
 
 
 def test_without_a_fit_one_is_made():
