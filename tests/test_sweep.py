@@ -20,9 +20,9 @@ import pytest
 import opusim
 from opusim.config import Device
 from opusim.sweep import Sweep, SweepResult, falls_at, read_sweep
+from opusim.sweep.cluster import dask_client
 from opusim.sweep.file import write_sweep
 from opusim.sweep.result import Outcome
-from opusim.sweep.run import dask_client
 
 VARY = {"camera.read_noise_e": [1.0, 2.0, 3.0]}
 

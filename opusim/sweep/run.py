@@ -1,4 +1,4 @@
-"""Running the points of a sweep: one after the other, or on a Dask cluster; `processes` has a third way.
+"""Running the points of a sweep, and one after the other; `processes` and `cluster` have two other ways.
 
 All three give the same numbers.
 
@@ -8,22 +8,17 @@ of the simulation itself do not change its results.
 
 from __future__ import annotations
 
-import asyncio
 import math
-import re
 import threading
 import time
 import traceback
-import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
-import opusim
 from opusim.sweep.exposure import OUTPUTS, example_of, exposure_for_level
 from opusim.sweep.points import EXPOSURE, Setting, without_rounding
 from opusim.sweep.result import Outcome, Place
@@ -32,8 +27,6 @@ MakeOpu = Callable[[Any, int, int], Any]
 
 # Lines at the end of a traceback that are kept, and characters of a sentence.
 _TRACEBACK_LINES, _SENTENCE = 25, 2000
-# Time that a scheduler has to answer.
-_ANSWER_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -215,135 +208,6 @@ def serially(make_opu: MakeOpu, jobs: Sequence[Job]) -> Iterator[tuple[Place, Ou
     """Run points one after the other in this process."""
     for job in jobs:
         yield run_job(make_opu, job)
-
-
-def on_dask(make_opu: MakeOpu, jobs: Sequence[Job], client: Any) -> Iterator[tuple[Place, Outcome]]:
-    """Run points on a Dask cluster; give each back when it is done.
-
-    Raises
-    ------
-    RuntimeError
-        If the cluster goes away.
-    """
-    from distributed import as_completed
-
-    name = uuid.uuid4().hex[:8]
-    futures = {
-        client.submit(run_job, make_opu, job, key=f"opusim-sweep-{name}-{number}", pure=False): job.place
-        for number, job in enumerate(jobs)
-    }
-    try:
-        for future in as_completed(futures):
-            if future.status == "finished":
-                yield future.result()
-            elif future.status == "error":
-                # Of the cluster itself: the errors of tasks are outcomes. A worker that was killed, for instance.
-                error = future.exception()
-                sentence = " ".join(str(error).split())[:_SENTENCE] or type(error).__name__
-                yield futures[future], Outcome(error_type=type(error).__name__, error=sentence)
-            else:
-                raise RuntimeError(
-                    "The Dask cluster went away. Points that are done are kept: run the sweep again to go on."
-                )
-            future.release()
-    finally:
-        client.cancel(list(futures), force=True)
-
-
-def check_workers(client: Any) -> None:
-    """Raise a RuntimeError if the workers of a cluster have no opusim, or another version of it."""
-    try:
-        versions = client.run(_version)
-    except Exception as error:
-        raise RuntimeError(f"The workers of the Dask cluster cannot import opusim ({error}).") from error
-    others = {version for version in versions.values() if version != opusim.__version__}
-    if others:
-        raise RuntimeError(
-            f"The workers of the Dask cluster have opusim {', '.join(sorted(others))}, but this is "
-            f"{opusim.__version__}: they must be the same."
-        )
-
-
-def _version() -> str:
-    return opusim.__version__
-
-
-@contextmanager
-def dask_client(dask: Any) -> Iterator[Any]:
-    """Connect to a Dask cluster, or start one on this machine.
-
-    Parameters
-    ----------
-    dask : str or distributed.Client
-        An address such as "tcp://host:8786", "local:2" for two processes here, or a client, which stays open.
-
-    Yields
-    ------
-    distributed.Client
-
-    Raises
-    ------
-    TypeError
-        If it is neither.
-    RuntimeError
-        If the package distributed is not installed.
-    ConnectionError
-        If no scheduler answers within five seconds, or it has no workers.
-    """
-    try:
-        from distributed import Client, LocalCluster
-    except ImportError as error:
-        raise RuntimeError(
-            "dask is given, but the package distributed is not installed: pip install 'opusim[distributed]'."
-        ) from error
-    if isinstance(dask, Client):
-        yield dask
-        return
-    if not isinstance(dask, str):
-        raise TypeError(f"dask is {dask!r} ({type(dask).__name__}), but it must be an address or a distributed.Client.")
-    local = re.fullmatch(r"local(?::([1-9][0-9]*))?", dask)
-    if local:
-        import logging
-
-        n = int(local[1]) if local[1] else None
-        with (
-            LocalCluster(
-                n_workers=n, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=logging.ERROR
-            ) as cluster,
-            Client(cluster) as client,
-        ):
-            yield client
-        return
-    try:
-        _knock(dask)
-        client = Client(dask, timeout=_ANSWER_S, set_as_default=False)
-    except Exception as error:  # of all kinds: something else may listen there
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ConnectionError(
-            f"dask is {dask!r}, but no Dask scheduler answers there ({reason}). It must be an address such as "
-            "tcp://host:8786, or local:2 for two processes on this machine."
-        ) from error
-    with client:
-        try:
-            client.wait_for_workers(1, timeout=_ANSWER_S)
-        except TimeoutError as error:
-            raise ConnectionError(f"dask is {dask!r}, but the scheduler there has no workers.") from error
-        yield client
-
-
-def _knock(address: str) -> None:
-    """Raise an error if no scheduler answers: a client that cannot connect leaves threads behind, or waits for ever."""
-    from distributed.core import rpc
-    from distributed.security import Security
-
-    async def ask() -> None:
-        arguments = Security().get_connection_args("client")
-        async with rpc(address, timeout=_ANSWER_S, connection_args=arguments) as scheduler:
-            await asyncio.wait_for(scheduler.identity(), _ANSWER_S)
-
-    # In a thread of its own: in a notebook this one has an event loop already.
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(asyncio.run, ask()).result()
 
 
 def default_threads(workers: int) -> int:

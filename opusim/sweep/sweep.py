@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -11,12 +12,14 @@ from typing import Any
 import opusim
 from opusim import validation
 from opusim.config import Device
+from opusim.medium.measured import MeasuredMedium
 from opusim.plan import memory_budget_bytes
+from opusim.sweep.cluster import check_workers, dask_client, on_dask
 from opusim.sweep.file import now, read_sweep, write_sweep, writing
-from opusim.sweep.points import MEANINGS, Number, make_axes, make_settings
+from opusim.sweep.points import MEANINGS, Number, Setting, make_axes, make_settings
 from opusim.sweep.processes import in_processes
 from opusim.sweep.result import Header, Outcome, Place, SweepResult
-from opusim.sweep.run import Job, check_workers, dask_client, default_threads, on_dask, serially
+from opusim.sweep.run import Job, default_threads, serially
 from opusim.sweep.tasks import describe
 
 __all__ = ["Sweep"]
@@ -125,7 +128,8 @@ class Sweep(validation.Fixed):
             Processes, through joblib; 1 runs the points in this one.
         dask : str or distributed.Client, optional
             Runs the points on a Dask cluster: the address of a scheduler, "local:2" for a cluster of two processes on
-            this machine, or a client. Needs the extra `distributed`.
+            this machine, or a client, which need not be the default one. Needs the extra `distributed`. The workers
+            must have the same opusim and Python, and the modules and files that task and device need.
         threads : int, optional
             Threads of the simulation at each point; the processors of this machine, shared among the workers, by
             default, and 1 on Dask. They do not change the results.
@@ -150,11 +154,12 @@ class Sweep(validation.Fixed):
         ------
         TypeError, ValueError
             If an argument is not what it may be, or the file is damaged or holds another sweep, which the sentence
-            tells apart.
+            tells apart. A TypeError also if `task` or `make_opu` cannot be sent to the workers of a cluster.
         OSError
             If the file cannot be written; the last whole one stays. As a ConnectionError: if no scheduler answers.
         RuntimeError
-            If a sweep is being run into the file, or a cluster goes away; what is done is kept.
+            If a sweep is being run into the file; or a worker of a cluster is not fit for it, or the cluster goes
+            away, or has no workers, or no answer, for a minute. What is done is kept.
 
         Notes
         -----
@@ -183,8 +188,9 @@ class Sweep(validation.Fixed):
                         result.adopt(before, path)
                 if retry_failed:
                     result.outcomes = {p: o for p, o in result.outcomes.items() if not o.failed}
+            settings = [_anywhere(setting) for setting in self.settings]
             jobs = [
-                Job((i, j), self.settings[i], self.header.seeds[j], threads or 1, memory_budget)
+                Job((i, j), settings[i], self.header.seeds[j], threads or 1, memory_budget)
                 for i, j in result.places
                 if (i, j) not in result.outcomes
             ]
@@ -192,7 +198,7 @@ class Sweep(validation.Fixed):
             if dask is not None and jobs:
                 # First of all: a cluster that is not there leaves no file behind, and no progress bar.
                 client = stack.enter_context(dask_client(dask))
-                check_workers(client)
+                check_workers(client, self.make_opu, jobs)
             if path is not None:
                 # Before the work, so that a file that cannot be written shows at once.
                 write_sweep(path, result)
@@ -218,6 +224,15 @@ class Sweep(validation.Fixed):
             yield from in_processes(self.make_opu, jobs, workers)
         else:
             yield from serially(self.make_opu, jobs)
+
+
+def _anywhere(setting: Setting) -> Setting:
+    """Return a setting that means the same in a process that works in another folder."""
+    device = setting.device
+    if not isinstance(device.medium, MeasuredMedium):
+        return setting
+    path = str(Path(device.medium.path).resolve())
+    return dataclasses.replace(setting, device=device.evolve(**{"medium.path": path}))
 
 
 def _bar(total: int, shown: bool) -> Any:
