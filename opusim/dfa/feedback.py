@@ -15,11 +15,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from opusim import rng, validation
+from opusim import parallel, rng, validation
 from opusim.dfa.error_encoding import ErrorEncoding, checked_errors
 
-# Rows of a product. Always the same, because the last bits of a BLAS's result depend on the shape.
-_TILE = 64
+# Multiplications from which on threads are worth while: some tenths of a millisecond.
+_MANY = 1 << 24
 #: Outputs of a rounded `NoisyFeedback` reach so many times norm(e) on either side.
 RANGE = 4.0
 
@@ -208,14 +208,18 @@ class GaussianFeedback(validation.Fixed):
         return result
 
     def _project(self, errors: np.ndarray) -> np.ndarray:
-        result = np.empty((len(errors), self.width), dtype=np.float32)
-        whole = len(errors) - len(errors) % _TILE
-        for first in range(0, whole, _TILE):
-            np.matmul(errors[first : first + _TILE], self._columns, out=result[first : first + _TILE])
-        if whole < len(errors):
-            last = np.zeros((_TILE, self.n_classes), dtype=np.float32)
-            last[: len(errors) - whole] = errors[whole:]
-            result[whole:] = (last @ self._columns)[: len(errors) - whole]
+        # Here: numba takes a while to load.
+        from opusim.dfa.feedback_kernels import COLUMNS, add_products
+
+        result = np.zeros((len(errors), self.width), dtype=np.float32)
+        errors = np.ascontiguousarray(errors, dtype=np.float32)
+
+        def work(first: int, last: int) -> None:
+            add_products(errors, self._columns, COLUMNS * first, min(COLUMNS * last, self.width), result)
+
+        n_blocks = -(-self.width // COLUMNS)
+        many = errors.size * self.width > _MANY
+        parallel.over_ranges(work, n_blocks, parallel.default_threads() if many else 1)
         return result
 
     def describe(self) -> Description:

@@ -100,6 +100,14 @@ def test_same_bits_for_any_split(make, encoding, width, classes):
         assert np.array_equal(in_batches(make(classes, width, encoding=encoding), errors, sizes), whole)
 
 
+def test_same_bits_for_any_split_on_several_threads():
+    """More than 2^24 multiplications, in three blocks of columns."""
+    errors = errors_of(300, 65)
+    whole = GaussianFeedback(65, 1100).project(errors)
+    for sizes in ([1] * 300, [150, 150], [3, 297]):
+        assert np.array_equal(in_batches(GaussianFeedback(65, 1100), errors, sizes), whole)
+
+
 def test_order_of_batches():
     """Without noise the order has no part in it; with noise, the noise goes by the number of the vector."""
     a, b = errors_of(10, seed=1), errors_of(10, seed=2)
