@@ -203,8 +203,10 @@ def check_trailer(path: str | os.PathLike[str]) -> bool | None:
         length = _length(raw.read(_LENGTH.stop))
         raw.seek(max(0, size - _TRAILER.size))
         tail = raw.read(_TRAILER.size)
-        raw.seek(length)
-        begin = raw.read(len(_MARK)) if 0 < length < size else b""
+        begin = b""
+        if 0 < length < size:
+            raw.seek(length)
+            begin = raw.read(len(_MARK))
         # Either end of a trailer is enough to ask for the whole; a file that was cut may end within the first mark.
         if not (begin and _MARK.startswith(begin)) and not tail.endswith(_END):
             return None

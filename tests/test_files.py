@@ -174,9 +174,13 @@ def test_a_file_is_checked_before_hdf5_sees_it(thing, monkeypatch):
 def test_a_changed_bit_anywhere_is_found(thing):
     content = thing.read_bytes()
     rng = np.random.default_rng(0)
-    places = {*rng.integers(8, len(content), 300).tolist(), *range(len(content) - TRAILER, len(content))}
-    for place in places:
-        thing.write_bytes(content[:place] + bytes([content[place] ^ 1 << int(rng.integers(8))]) + content[place + 1 :])
+    # Of the superblock and the trailer each byte, the highest bit of the length among them; of the rest some.
+    places = {*rng.integers(48, len(content), 300).tolist(), *range(len(content) - TRAILER, len(content))}
+    flips = [(place, 1 << int(rng.integers(8))) for place in places] + [
+        (p, 1 << b) for p in range(8, 48) for b in (0, 7)
+    ]
+    for place, flip in flips:
+        thing.write_bytes(content[:place] + bytes([content[place] ^ flip]) + content[place + 1 :])
         with pytest.raises(ValueError, match="damaged or cut short"):
             numbers(thing)
     thing.write_bytes(content)
