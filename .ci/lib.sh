@@ -39,8 +39,14 @@ lane() {
     local name=$1 status=0 start=$SECONDS p f e s
     shift
     printf '\n=== %s\n+ %s\n' "$name" "$*"
-    ("$@") > >(tee "$work/lane.log") 2>&1 || status=$?
-    sleep 0.2 # for tee
+    # Plainly, not before an || or in an if: there bash goes on after a command that fails, set -e or not.
+    set +e
+    (
+        set -e
+        "$@"
+    ) 2>&1 | tee "$work/lane.log"
+    status=${PIPESTATUS[0]}
+    set -e
     p=$(count passed "$work/lane.log") f=$(count failed "$work/lane.log") e=$(count 'errors?' "$work/lane.log")
     s=$(count skipped "$work/lane.log")
     f=$((f + e))

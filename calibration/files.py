@@ -29,11 +29,12 @@ if TYPE_CHECKING:
 __all__ = ["RecordInfo", "read_info", "read_record", "record_names", "write_record"]
 
 FORMAT = "opusim calibration"
-FORMAT_VERSION = 2  # 1, of opusim 0.1.0, had no trailer, but a check sum for each array
+FORMAT_VERSION = 2  # 1, of opusim 0.1.0, had no trailer
 _KIND = Hdf5Kind(
     FORMAT,
     FORMAT_VERSION,
     oldest=1,
+    checked=2,
     noun="calibration file",
     wanted="a calibration file (HDF5)",
     again="calibrate again",
@@ -127,7 +128,9 @@ def write_record(path: str | os.PathLike[str], name: str, record: Any, *, bench:
         stamp_group(group, type(record).__name__, now, clock)
         for field_name, value in content.items():
             if isinstance(value, np.ndarray) and value.dtype.kind != "O":
-                group.create_dataset(field_name, data=value)
+                stored = group.create_dataset(field_name, data=value)
+                # Beside the trailer, which another program takes away when it changes the file.
+                stored.attrs[_DIGEST] = _digest(value)
             else:
                 group.attrs[field_name] = value
 
@@ -404,7 +407,6 @@ def _value(group: h5py.Group, key: str) -> Any:
 
     if key in group:
         array = np.asarray(group[key][()], dtype=group[key].dtype)
-        # In files of version 1.
         if _DIGEST in group[key].attrs and group[key].attrs[_DIGEST] != _digest(array):
             raise ValueError(f"{group.file.filename}: {key} in {group.name} is damaged; calibrate again.")
         return array

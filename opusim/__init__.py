@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
+from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,11 +31,24 @@ if TYPE_CHECKING:
     __version__: str
 
 # In a clone `drivers` and `calibration` stand beside this folder; installed, they are inside it. Python that starts in
-# a clone finds this file there, whatever is installed, so the file itself says where the two are.
+# a clone finds this file there, whatever is installed, so the file itself says where the two are. Only those: with the
+# whole clone on `__path__` the package would hold itself, and its tests.
 _CLONE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+class _InTheClone:
+    """Finds `opusim.drivers` and `opusim.calibration` in a clone."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> Any:
+        if name in ("opusim.drivers", "opusim.calibration"):
+            return PathFinder.find_spec(name, [_CLONE], target)
+        return None
+
+
 if os.path.isfile(os.path.join(_CLONE, "drivers", "__init__.py")):
     if not os.path.isdir(os.path.join(__path__[0], "drivers")):
-        __path__.append(_CLONE)
+        sys.meta_path.append(_InTheClone)
 
 # name -> module it comes from; `None` for the name means the module itself.
 _LAZY = {

@@ -126,6 +126,8 @@ class Hdf5Kind:
         The attribute "format_version" of what is written.
     oldest : int
         The oldest version that can be read.
+    checked : int
+        The first version that is written with a trailer.
     noun, wanted : str
         What it is, as for `check_file`: "sweep", "the file of a sweep (HDF5)".
     again : str
@@ -137,6 +139,7 @@ class Hdf5Kind:
     form: str
     version: int
     oldest: int
+    checked: int
     noun: str
     wanted: str
     again: str
@@ -255,7 +258,7 @@ def _is_checked(path: Path, damaged: str) -> bool:
     return whole is not None
 
 
-def _tell_unchecked(path: Path) -> None:
+def _tell_unchecked(path: Path, cause: str) -> None:
     """Warn of a file that has no trailer, once as long as it stays the same."""
     with path.open("rb") as raw:
         state = _state(raw)
@@ -263,8 +266,7 @@ def _tell_unchecked(path: Path) -> None:
     if _told.get(key) != state:
         _remember(_told, key, state)
         warn_outside(
-            f"{path} has no check sum, so that damage to it may not be seen: opusim before 0.1.1 wrote it, or another "
-            "program changed it. opusim rescue gives it one."
+            f"{path} has no check sum, so that damage to it may not be seen: {cause}. opusim rescue gives it one."
         )
 
 
@@ -317,7 +319,8 @@ def open_hdf5(
                 f"{kind.again}."
             )
         if not is_checked:
-            _tell_unchecked(path)
+            lost = version >= kind.checked
+            _tell_unchecked(path, "another program changed it" if lost else "an opusim before 0.1.1 wrote it")
         try:
             yield file
         except damage as error:
@@ -355,6 +358,7 @@ def format_of(path: str | os.PathLike[str], *, wanted: str, other: str, damaged:
     Returns
     -------
     str or None
+        Such as "opusim sweep".
 
     Raises
     ------
@@ -375,7 +379,15 @@ def format_of(path: str | os.PathLike[str], *, wanted: str, other: str, damaged:
 
 
 def stamp_hdf5(file: h5py.File, kind: Hdf5Kind) -> None:
-    """Write into a file what it is, and which opusim wrote it."""
+    """Write into a file what it is, and which opusim wrote it.
+
+    Parameters
+    ----------
+    file : h5py.File
+        Open for writing.
+    kind : Hdf5Kind
+        What it is.
+    """
     file.attrs["format"] = kind.form
     file.attrs["format_version"] = kind.version
     file.attrs["opusim_version"] = opusim.__version__
@@ -437,14 +449,12 @@ def _mended(path: Path) -> bytes | None:
     """Return the content of a file that HDF5 1.14 spoilt, as it should have been; None if something else is wrong."""
     import h5py
 
-    with path.open("rb") as raw:
-        head = raw.read(_STATUS_BYTE + 1)
-        # Version 2 of the superblock: its status is 0 in a file that is closed, and was 1 when its check sum was made.
-        if head[8:9] != b"\2" or head[_STATUS_BYTE:] != b"\0":
-            return None
-        content = bytearray(head + raw.read())
-    content[_STATUS_BYTE] = 1
     try:
+        content = bytearray(path.read_bytes())
+        # Version 2 of the superblock: its status is 0 in a file that is closed, and was 1 when its check sum was made.
+        if content[8:9] != b"\2" or content[_STATUS_BYTE : _STATUS_BYTE + 1] != b"\0":
+            return None
+        content[_STATUS_BYTE] = 1
         with h5py.File(io.BytesIO(content), "r"):
             return bytes(content)
     except _DAMAGE:
@@ -493,22 +503,17 @@ def rescue_hdf5(path: str | os.PathLike[str], out: str | os.PathLike[str] | None
         raise ValueError(damaged)
     if whole:
         return f"{path} is whole and has its check sum: there is nothing to mend."
-    content = _mended(path)
-    copy = io.BytesIO()
     try:
-        with h5py.File(path if content is None else io.BytesIO(content), "r", locking=False) as old:
-            if not str(old.attrs.get("format", "")).startswith("opusim "):
-                raise _NotOurs
+        with h5py.File(path, "r", locking=False) as old:
+            _check_ours(old, path)
             old.visititems(_read_through)
-            if content is not None:
-                with h5py.File(copy, "w", libver="v108") as new:
-                    copy_hdf5(old, new)
-    except _NotOurs:
-        raise ValueError(f"{path} is an HDF5 file, but none that opusim wrote.") from None
     except _DAMAGE as error:
-        raise ValueError(damaged) from error
-    if content is not None:
-        _replace(target, copy, _RESCUED)
+        if isinstance(error, _NotOursError):
+            raise
+        content = _mended(path)
+        if content is None:
+            raise ValueError(damaged) from error
+        _rescue_spoilt(content, path, target, damaged)
         return f"{target} can be read again, and has a check sum."
     try:
         with replacing(target) as temporary:
@@ -519,8 +524,29 @@ def rescue_hdf5(path: str | os.PathLike[str], out: str | os.PathLike[str] | None
     return f"{target} could be read as it was, and has a check sum now."
 
 
-class _NotOurs(Exception):
+def _rescue_spoilt(content: bytes, path: Path, target: Path, damaged: str) -> None:
+    """Copy what is in a mended image into a new file. They are small: a matrix, which need not be, was never spoilt."""
+    import h5py
+
+    copy = io.BytesIO()
+    try:
+        with h5py.File(io.BytesIO(content), "r") as old, h5py.File(copy, "w", libver="v108") as new:
+            _check_ours(old, path)
+            copy_hdf5(old, new)
+    except _DAMAGE as error:
+        if isinstance(error, _NotOursError):
+            raise
+        raise ValueError(damaged) from error
+    _replace(target, copy, _RESCUED)
+
+
+class _NotOursError(ValueError):
     """An HDF5 file that opusim did not write."""
+
+
+def _check_ours(file: h5py.File, path: Path) -> None:
+    if not str(file.attrs.get("format", "")).startswith("opusim "):
+        raise _NotOursError(f"{path} is an HDF5 file, but none that opusim wrote.")
 
 
 def copy_hdf5(old: h5py.Group | h5py.Dataset, new: h5py.Group | h5py.Dataset, leave_out: Container[str] = ()) -> None:
@@ -566,7 +592,22 @@ def _read_through(_: str, item: h5py.Group | h5py.Dataset) -> None:
 
 
 def unwritten(error: OSError, path: Path, what: str) -> OSError:
-    """Return an error that says what cannot be written, and to which file."""
+    """Return an error that says what cannot be written, and to which file.
+
+    Parameters
+    ----------
+    error : OSError
+        What a write has raised.
+    path : pathlib.Path
+        The file that the user has named.
+    what : str
+        What it was to hold, such as "the sweep".
+
+    Returns
+    -------
+    OSError
+        To be raised from `error`.
+    """
     # A write does not know its file's name, and the temporary one says nothing to the user.
     return OSError(error.errno, f"{error.strerror}; {what} cannot be written to", str(path))
 

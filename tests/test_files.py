@@ -114,7 +114,14 @@ def test_open_npy_says_what_is_wrong(tmp_path):
 # ---------------------------------------------------------------- HDF5 files and their trailer
 
 KIND = Hdf5Kind(
-    "opusim thing", 2, oldest=1, noun="thing", wanted="a thing (HDF5)", again="make it again", rescue="make it again"
+    "opusim thing",
+    2,
+    oldest=1,
+    checked=2,
+    noun="thing",
+    wanted="a thing (HDF5)",
+    again="make it again",
+    rescue="make it again",
 )
 TRAILER = 40
 
@@ -227,6 +234,7 @@ def test_a_file_that_another_program_changed_opens_with_one_warning(thing):
         warnings.simplefilter("always")
         assert numbers(thing)[0] == 499501.0 and numbers(thing)[0] == 499501.0
     assert [warning.filename for warning in seen] == [__file__]
+    assert "another program changed it" in str(seen[0].message)
     assert rescue_hdf5(thing) == f"{thing} could be read as it was, and has a check sum now."
     assert check_trailer(thing) is True
 

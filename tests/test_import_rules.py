@@ -198,6 +198,17 @@ def test_every_public_name_is_there(name):
     assert getattr(opusim, name) is not None and name in dir(opusim)
 
 
+def test_the_package_does_not_hold_itself_nor_its_tests():
+    """In a clone `drivers` and `calibration` are found beside the package, and nothing else that is there."""
+    code = "import importlib, pkgutil, opusim, opusim.drivers, opusim.calibration\n"
+    code += "names = [m.name for m in pkgutil.walk_packages(opusim.__path__, 'opusim.') if 'torch' not in m.name]\n"
+    code += "for name in ('opusim', 'tests', 'benchmarks', 'docs', 'notebooks'):\n"
+    code += "    try:\n        importlib.import_module(f'opusim.{name}')\n        print('found', name)\n"
+    code += "    except ModuleNotFoundError:\n        pass\n"
+    code += "print(len(set(names)) == len(names) > 50, len(opusim.__path__))"
+    assert run_python(code).splitlines()[-1] == "True 1" and "found" not in run_python(code)
+
+
 def test_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'Opu'; it has .*OPU"):
         _ = opusim.Opu

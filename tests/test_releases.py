@@ -42,7 +42,7 @@ def test_a_file_of_0_1_0_opens_with_one_warning(files, name):
             read_any(files / name)
     told = [warning for warning in seen if str(warning.message).startswith(f"{files / name} has no check sum")]
     assert len(told) == 1
-    assert told[0].filename == __file__ and "opusim before 0.1.1 wrote it" in str(told[0].message)
+    assert told[0].filename == __file__ and "an opusim before 0.1.1 wrote it" in str(told[0].message)
 
 
 @pytest.mark.filterwarnings("ignore:.*check sum")

@@ -34,6 +34,7 @@ _KIND = Hdf5Kind(
     FORMAT,
     FORMAT_VERSION,
     oldest=2,
+    checked=3,
     noun="training run",
     wanted="the file of a training run (HDF5)",
     again="train again",

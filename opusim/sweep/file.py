@@ -36,6 +36,7 @@ _KIND = Hdf5Kind(
     FORMAT,
     FORMAT_VERSION,
     oldest=1,
+    checked=2,
     noun="sweep",
     wanted="the file of a sweep (HDF5)",
     again="run the sweep again into a new file",
