@@ -350,6 +350,15 @@ def read_info(path: str | os.PathLike[str], name: str) -> RecordInfo:
         )
 
 
+def check_arrays(path: str | os.PathLike[str]) -> None:
+    """Compare every array of a calibration file with its check sum; errors as for `read_record`."""
+    with open_calibration(path) as file:
+        for name in file:
+            group = file[name]
+            for key in group if hasattr(group, "keys") else ():
+                _value(group, key)
+
+
 @contextmanager
 def open_calibration(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     """Open a calibration file for reading; whatever HDF5 says against it becomes a sentence.

@@ -72,7 +72,7 @@ numpydoc_validation_exclude = {
 # ---------------------------------------------------------------- looks
 
 html_theme = "pydata_sphinx_theme"
-html_title = f"opusim {release}"
+html_title = "opusim"
 html_show_sourcelink = False
 html_static_path = ["_static"]
 html_css_files = ["opusim.css"]

@@ -106,6 +106,14 @@ class OpuDevice(validation.Fixed, DeviceSettings):
     ) -> None:
         self._bench = bench
         if bench is not None:
+            given = {
+                "device": device != "aurora", "seed": seed != 0, "resolution": resolution is not None,
+                "execution": execution != "auto", "memory_budget": memory_budget is not None,
+                "threads": threads is not None, "backend": backend != "auto",
+            }  # fmt: skip
+            if any(given.values()):
+                names = ", ".join(name for name, is_given in given.items() if is_given)
+                raise ValueError(f"bench is given, and so is {names}: the bench has its own. Leave out one of the two.")
             self.device_model: Any = bench.device
             # What is asked of them without a bench being made.
             self._bench_arguments: dict[str, Any] = {"seed": bench.seed}

@@ -126,12 +126,24 @@ def measure(
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 write_record(path, _group(roi), record, bench=device.bench)
-            except ValueError:  # damaged, or of an older version: it is a copy of ours, and made anew
-                path.unlink()
+            except ValueError as error:
+                _put_aside(path, error)
                 write_record(path, _group(roi), record, bench=device.bench)
         except OSError:
             pass  # a folder that cannot be written costs no more than the next calibration
     return record
+
+
+def _put_aside(path: Path, error: ValueError) -> None:
+    """Make a file of calibrations readable that 0.1.0 spoilt; one that stays unreadable is kept elsewhere."""
+    from opusim.files import rescue_hdf5
+
+    try:
+        rescue_hdf5(path)
+    except ValueError:
+        aside = path.with_name(f"{path.name}.unreadable")
+        path.replace(aside)
+        warn_outside(f"{error} It is {aside} now, and the calibrations are made anew.", CalibrationWarning)
 
 
 def _load(device: OpuDevice, roi: tuple[int, int, int, int]) -> LinearRecord | None:

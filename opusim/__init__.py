@@ -69,7 +69,12 @@ def __getattr__(name: str) -> Any:
         try:
             value = importlib.import_module("opusim._version").__version__
         except ModuleNotFoundError:  # which a build writes, that of an editable install too
-            value = "0+unknown"
+            from importlib import metadata
+
+            try:
+                value = metadata.version("opusim")
+            except metadata.PackageNotFoundError:
+                value = "0+unknown"
     elif name in _LAZY:
         value = getattr(importlib.import_module(_LAZY[name]), name)
     elif name in _MODULES:

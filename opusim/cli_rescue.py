@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .cli import command, out
+from .cli import EXIT_ERROR, _say, _sentence, command, out
 
 
 @command("rescue")
@@ -26,5 +26,32 @@ def rescue(
 
     if to is not None and len(sources) > 1:
         raise ValueError(f"--out is {str(to)!r}, but {len(sources)} files are named: it may be given with one.")
+    refused = 0
     for source in sources:
-        out.print(rescue_hdf5(source, to), markup=False, soft_wrap=True)
+        try:
+            out.print(rescue_hdf5(source, to, verify=_read), markup=False, soft_wrap=True)
+        except (OSError, ValueError) as error:
+            # The others are rescued all the same.
+            refused += 1
+            _say(f"opusim rescue: {_sentence(error)}")
+    if refused:
+        raise typer.Exit(EXIT_ERROR)
+
+
+def _read(path: Path) -> None:
+    """Read all of a file as what it says that it is; its own check sums and digests are compared."""
+    from .dfa.checkpoint import FORMAT as RUN
+    from .dfa.checkpoint import read_run
+    from .files import format_of
+    from .sweep.file import FORMAT as SWEEP
+    from .sweep.file import read_sweep
+
+    form = format_of(path, wanted="a file", other="not HDF5", damaged="damaged")
+    if form == SWEEP:
+        read_sweep(path)
+    elif form == RUN:
+        read_run(path)
+    else:
+        from opusim.calibration.files import check_arrays
+
+        check_arrays(path)

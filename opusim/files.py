@@ -12,7 +12,7 @@ import secrets
 import shutil
 import struct
 import zlib
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HDF5_SIGNATURE", "Hdf5Kind", "NpyWriter", "append_trailer", "check_file", "check_trailer", "copy_hdf5",
-    "format_of", "open_hdf5", "open_npy", "replacing", "rescue_hdf5", "stamp_hdf5", "unwritten", "writing_hdf5",
+    "format_of", "open_hdf5", "open_npy", "replacing", "rescue_hdf5", "stamp_hdf5", "tell_unchecked", "unwritten",
+    "writing_hdf5",
 ]  # fmt: skip
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -45,9 +46,12 @@ _PART_BYTES = 1 << 20
 _whole: dict[str, tuple[int, ...]] = {}
 _told: dict[str, tuple[int, ...]] = {}
 _REMEMBERED = 1000
-# Where the superblock of HDF5's version 2 holds its status, and the length of the file.
-_STATUS_BYTE, _LENGTH = 11, slice(28, 36)
+# Where the superblock of HDF5's version 2 holds its status, and those of the versions the length of the file.
+_STATUS_BYTE, _HEAD_BYTES = 11, 48
+_LENGTHS = {b"\0": slice(40, 48), b"\2": slice(28, 36), b"\3": slice(28, 36)}
 _RESCUED = "the rescued file"
+#: Why a file of ours may have no check sum.
+OLD, CHANGED = "an opusim before 0.1.1 wrote it", "another program changed it"
 
 
 @contextmanager
@@ -63,17 +67,20 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     ------
     pathlib.Path
         An empty file in the same folder, whose name begins with a dot and ends as `path` does. It is
-        removed if the block raises, so a reader finds the old file or the whole new one.
+        removed if the block raises, so a reader finds the old file or the whole new one. Of a link the file that it
+        leads to is replaced, and who may read a file stays as it was.
 
     Raises
     ------
     OSError
         If the folder is not there or cannot be written.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
     temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
     temporary.open("xb").close()
     try:
+        if target.is_file():
+            shutil.copymode(target, temporary)
         yield temporary
         os.replace(temporary, target)
     finally:
@@ -203,7 +210,7 @@ def check_trailer(path: str | os.PathLike[str]) -> bool | None:
     with open(path, "rb") as raw:
         state = _state(raw)
         size = state[1]
-        length = _length(raw.read(_LENGTH.stop))
+        length = _length(raw.read(_HEAD_BYTES))
         raw.seek(max(0, size - _TRAILER.size))
         tail = raw.read(_TRAILER.size)
         begin = b""
@@ -229,16 +236,15 @@ def check_trailer(path: str | os.PathLike[str]) -> bool | None:
 
 
 def _length(head: bytes) -> int:
-    """Return how long an HDF5 file says that it is; 0 if its superblock is not of version 2 or 3."""
-    if head[8:9] not in (b"\2", b"\3") or len(head) < _LENGTH.stop:
-        return 0
-    return int.from_bytes(head[_LENGTH], "little")
+    """Return how long an HDF5 file says that it is; 0 if its superblock is of another version than 0, 2 and 3."""
+    place = _LENGTHS.get(head[8:9])
+    return int.from_bytes(head[place], "little") if place is not None and len(head) >= place.stop else 0
 
 
 def _state(raw: BinaryIO) -> tuple[int, ...]:
-    """Return what changes when a file is replaced or written to: its number, size and time."""
+    """Return what changes when a file is replaced or written to: its number, size and times."""
     stat = os.fstat(raw.fileno())
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 def _remember(memory: dict[str, tuple[int, ...]], key: str, state: tuple[int, ...]) -> None:
@@ -258,8 +264,16 @@ def _is_checked(path: Path, damaged: str) -> bool:
     return whole is not None
 
 
-def _tell_unchecked(path: Path, cause: str) -> None:
-    """Warn of a file that has no trailer, once as long as it stays the same."""
+def tell_unchecked(path: Path, cause: str) -> None:
+    """Warn of a file that has no trailer, once as long as it stays the same.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    cause : str
+        Why it has none, a clause.
+    """
     with path.open("rb") as raw:
         state = _state(raw)
     key = os.path.realpath(path)
@@ -319,8 +333,7 @@ def open_hdf5(
                 f"{kind.again}."
             )
         if not is_checked:
-            lost = version >= kind.checked
-            _tell_unchecked(path, "another program changed it" if lost else "an opusim before 0.1.1 wrote it")
+            tell_unchecked(path, CHANGED if version >= kind.checked else OLD)
         try:
             yield file
         except damage as error:
@@ -430,15 +443,18 @@ def writing_hdf5(
     _replace(target, image, what)
 
 
-def _replace(target: Path, image: io.BytesIO, what: str | None) -> None:
-    """Put the bytes of an HDF5 file in the place of a file, whole, with their trailer."""
+def _replace(target: Path, image: io.BytesIO, what: str | None, verify: Callable[[Path], object] | None = None) -> None:
+    """Put the bytes of an HDF5 file in the place of a file, whole, with their trailer; if `verify` raises no error."""
     content = image.getbuffer()
     try:
-        with replacing(target) as temporary, temporary.open("wb") as out:
-            out.write(content)
-            out.write(_TRAILER.pack(_MARK, len(content), zlib.crc32(content), _END))
-            out.flush()
-            os.fsync(out.fileno())
+        with replacing(target) as temporary:
+            with temporary.open("wb") as out:
+                out.write(content)
+                out.write(_TRAILER.pack(_MARK, len(content), zlib.crc32(content), _END))
+                out.flush()
+                os.fsync(out.fileno())
+            if verify is not None:
+                verify(temporary)
     except OSError as error:
         if what is None:
             raise
@@ -461,19 +477,27 @@ def _mended(path: Path) -> bytes | None:
         return None
 
 
-def rescue_hdf5(path: str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> str:
+def rescue_hdf5(
+    path: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    verify: Callable[[Path], object] | None = None,
+) -> str:
     """Make a file of an older opusim readable, and give it the check sum that it lacks.
 
     opusim 0.1.0 beside an h5py from 3.10 to 3.15 wrote files that no h5py opens ("incorrect metadata checksum"), though
-    nothing in them is lost. Every object of such a file, or of any other file of ours without a trailer, is copied into
-    a new one, which takes its place when it is whole.
+    nothing in them is lost. What is in such a file is copied into a new one, which takes its place when it is whole.
+    Any other file of ours without a trailer is read through, and gets one.
 
     Parameters
     ----------
     path : str or path-like
         The file: a sweep, a training run, a calibration or a transmission matrix.
     out : str or path-like, optional
-        Where the rescued file goes; in place of the old one by default.
+        Where the rescued file goes, a name that is not taken; in place of the old one by default.
+    verify : callable, optional
+        Reads the rescued file, under a temporary name, before it takes its place, and raises a ValueError if its
+        content is not what it should be; `opusim rescue` gives the reader of its kind.
 
     Returns
     -------
@@ -484,6 +508,8 @@ def rescue_hdf5(path: str | os.PathLike[str], out: str | os.PathLike[str] | None
     ------
     FileNotFoundError, IsADirectoryError
         If there is no such file, or it is a folder.
+    FileExistsError
+        If there is something by the name `out`.
     ValueError
         If it is not an HDF5 file of ours, or is damaged in another way: it stays as it is.
     OSError
@@ -498,34 +524,57 @@ def rescue_hdf5(path: str | os.PathLike[str], out: str | os.PathLike[str] | None
     check_file(
         path, HDF5_SIGNATURE, noun="file", wanted="a file that opusim wrote (HDF5)", other=other, damaged=damaged
     )
+    if out is not None and os.path.lexists(target):
+        raise FileExistsError(
+            f"out is {str(target)!r}, which is there already: the rescued file needs a name of its own."
+        )
     whole = check_trailer(path)
     if whole is False:
         raise ValueError(damaged)
     if whole:
-        return f"{path} is whole and has its check sum: there is nothing to mend."
+        if out is None:
+            return f"{path} is whole and has its check sum: there is nothing to mend."
+        _copy_checked(path, target, trailer=False)
+        return f"{path} is whole and has its check sum; {target} is a copy of it."
+
+    def checked(temporary: Path) -> None:
+        if verify is not None:
+            try:
+                verify(temporary)
+            except ValueError as error:
+                raise ValueError(damaged) from error
+
     try:
         with h5py.File(path, "r", locking=False) as old:
             _check_ours(old, path)
             old.visititems(_read_through)
+    except _NotOursError:
+        raise
     except _DAMAGE as error:
-        if isinstance(error, _NotOursError):
-            raise
         content = _mended(path)
         if content is None:
             raise ValueError(damaged) from error
-        _rescue_spoilt(content, path, target, damaged)
+        _replace(target, _copy_of(content, path, damaged), _RESCUED, checked)
         return f"{target} can be read again, and has a check sum."
-    try:
-        with replacing(target) as temporary:
-            shutil.copyfile(path, temporary)
-            append_trailer(temporary)
-    except OSError as error:
-        raise unwritten(error, target, _RESCUED) from error
+    _copy_checked(path, target, trailer=True, verify=checked)
     return f"{target} could be read as it was, and has a check sum now."
 
 
-def _rescue_spoilt(content: bytes, path: Path, target: Path, damaged: str) -> None:
-    """Copy what is in a mended image into a new file. They are small: a matrix, which need not be, was never spoilt."""
+def _copy_checked(path: Path, target: Path, *, trailer: bool, verify: Callable[[Path], object] | None = None) -> None:
+    """Copy a file byte by byte, with a trailer behind it if it has none."""
+    try:
+        with replacing(target) as temporary:
+            shutil.copyfile(path, temporary)
+            if trailer:
+                append_trailer(temporary)
+            if verify is not None:
+                verify(temporary)
+    except OSError as error:
+        raise unwritten(error, target, _RESCUED) from error
+
+
+def _copy_of(content: bytes, path: Path, damaged: str) -> io.BytesIO:
+    """Return a new image with what is in a mended one, which is small: a large matrix was never spoilt."""
     import h5py
 
     copy = io.BytesIO()
@@ -533,11 +582,11 @@ def _rescue_spoilt(content: bytes, path: Path, target: Path, damaged: str) -> No
         with h5py.File(io.BytesIO(content), "r") as old, h5py.File(copy, "w", libver="v108") as new:
             _check_ours(old, path)
             copy_hdf5(old, new)
+    except _NotOursError:
+        raise
     except _DAMAGE as error:
-        if isinstance(error, _NotOursError):
-            raise
         raise ValueError(damaged) from error
-    _replace(target, copy, _RESCUED)
+    return copy
 
 
 class _NotOursError(ValueError):

@@ -105,6 +105,12 @@ class Fixed:
             )
         super().__setattr__(name, value)
 
+    def __delattr__(self, name: str) -> None:
+        """Take an attribute away, unless it stays."""
+        if name in self._fixed and name in self.__dict__:
+            raise AttributeError(f"{name} can't be taken away: this {type(self).__name__} was made with it.")
+        super().__delattr__(name)
+
 
 def _short(value: Any) -> str:
     """Return what a sentence says of a value: itself, or its kind where that is long."""

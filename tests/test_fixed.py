@@ -8,7 +8,7 @@ import pickle
 import numpy as np
 import pytest
 
-from opusim import OPU
+from opusim import OPU, OpticalBench
 from opusim.config import Device
 from opusim.dfa import GaussianFeedback, NoisyFeedback, OpticalFeedback
 from opusim.dfa.network import MLP
@@ -37,6 +37,8 @@ def test_an_attribute_is_set_once():
         AttributeError, match="^size can't be set to 4: this Thing was made with 3, which stays. Make another Thing.$"
     ):
         thing.size = 4
+    with pytest.raises(AttributeError, match="^size can't be taken away: this Thing was made with it.$"):
+        del thing.size
     assert (thing.size, thing.colour) == (3, "blue")
 
 
@@ -162,3 +164,14 @@ def test_progress_bars_of_maps_follow_what_is_set(capfd):
     assert old.get_params()["disable_pbar"] is False
     old.set_params(disable_pbar=True)
     assert old.disable_pbar is True and old.opu.disable_pbar and old.opu_.disable_pbar
+
+
+@pytest.mark.parametrize(
+    "given", [{"seed": 7}, {"device": "ideal"}, {"execution": "waves"}, {"memory_budget": 5}, {"threads": 1}], ids=str
+)
+def test_a_bench_and_what_only_a_new_one_would_have(given):
+    bench = OpticalBench("aurora", seed=3)
+    (name,) = given
+    with pytest.raises(ValueError, match=f"bench is given, and so is {name}: the bench has its own"):
+        OpuDevice(bench=bench, **given)
+    assert OpuDevice(bench=bench).bench is bench

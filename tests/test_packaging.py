@@ -36,7 +36,7 @@ def package_folders() -> dict[str, Path]:
 
 def test_version_is_that_of_the_changelog_and_the_citation():
     """The newest release, or a state on the way to the next one; the tag itself is compared by .ci/release."""
-    newest = re.search(r"^## \[(\d+)\.(\d+)\.(\d+)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
+    newest = re.search(r"^## (\d+)\.(\d+)\.(\d+) - ", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
     assert newest is not None
     release = ".".join(newest.groups())
     assert f"version: {release}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
@@ -62,12 +62,14 @@ def test_the_version_is_known_without_git(tmp_path):
         who = ["-c", "user.name=a", "-c", "user.email=a@b"]
         subprocess.run(["git", *who, *arguments], cwd=tmp_path, check=True, capture_output=True)
 
-    release = re.findall(r"^## \[(\d\S*)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)[0]
-    assert version() == release
+    release = re.findall(r"^## (\d\S*)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)[0]
+    assert version() == f"{release}+archive"
     git("init")
     git("add", ".")
     git("commit", "-m", "one")
     major, minor, patch = release.split(".")
+    assert re.fullmatch(rf"{major}\.{minor}\.{int(patch) + 1}\.dev1\+g[0-9a-f]+", version())
+    git("tag", "golden-2026")  # a tag, but none of a release
     assert re.fullmatch(rf"{major}\.{minor}\.{int(patch) + 1}\.dev1\+g[0-9a-f]+", version())
     git("tag", "v7.8.9")
     assert version() == "7.8.9"

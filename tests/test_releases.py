@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 import sys
 import warnings
 from pathlib import Path
@@ -15,6 +17,7 @@ from opusim import dfa
 from opusim.calibration.report import read_report
 from opusim.cli import app
 from opusim.files import check_trailer, rescue_hdf5
+from opusim.medium import MeasuredMedium
 from opusim.sweep import read_sweep
 
 FOLDER = Path(__file__).parent / "releases" / "0.1.0"
@@ -120,3 +123,52 @@ def test_the_program_of_0_1_0_runs_and_prints_the_same(tmp_path, run):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == (FOLDER / "program.txt").read_text(encoding="utf-8")
+
+
+def test_a_rescue_is_refused_if_the_content_is_not_what_it_was(files):
+    """One digit of an accuracy: HDF5 reads it, the sweep's own digest does not fit."""
+    path = files / "spoilt-sweep.h5"
+    content = path.read_bytes()
+    place = content.index(b'"accuracy": 0.') + len(b'"accuracy": 0.')
+    path.write_bytes(content[:place] + b"1" + content[place + 1 :])
+    assert path.read_bytes() != content
+    before = path.read_bytes()
+    result = CliRunner().invoke(app, ["rescue", str(path)])
+    assert result.exit_code == 2 and "in a way that cannot be mended" in result.output
+    assert path.read_bytes() == before and len(list(files.iterdir())) == len(list(FOLDER.iterdir()))
+
+
+def test_each_of_several_files_is_rescued_whatever_becomes_of_the_others(files):
+    (files / "cut.h5").write_bytes((files / "run.h5").read_bytes()[:3000])
+    names = ["sweep.h5", "cut.h5", "none.h5", "spoilt-run.h5", "cal.h5"]
+    result = CliRunner().invoke(app, ["rescue", *(str(files / name) for name in names)])
+    assert result.exit_code == 2
+    assert "cut.h5 is damaged or cut short in a way" in result.output and "There is no file" in result.output
+    assert [check_trailer(files / name) for name in ("sweep.h5", "spoilt-run.h5", "cal.h5")] == [True] * 3
+
+
+def test_a_rescued_file_goes_to_a_name_that_is_free(files):
+    with pytest.raises(FileExistsError, match="out is .*run.h5', which is there already"):
+        rescue_hdf5(files / "sweep.h5", files / "run.h5")
+    rescue_hdf5(files / "sweep.h5")
+    out = files / "copy.h5"
+    assert rescue_hdf5(files / "sweep.h5", out).endswith(f"{out} is a copy of it.")
+    assert out.read_bytes() == (files / "sweep.h5").read_bytes()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links and rights as on POSIX are needed")
+def test_a_rescue_keeps_a_link_and_who_may_read(files):
+    path, link = files / "spoilt-sweep.h5", files / "link.h5"
+    path.chmod(0o600)
+    link.symlink_to(path.name)
+    rescue_hdf5(link)
+    assert link.is_symlink() and check_trailer(path) is True
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_matrix_of_0_1_0_as_a_medium_says_once_that_it_is_not_checked(files):
+    medium = MeasuredMedium(path=str(files / "cal.tm.h5"))
+    with pytest.warns(UserWarning, match="cal.tm.h5 has no check sum") as seen:
+        medium.entries(range(4), range(4), seed=0)
+        medium.entries(range(4), range(4), seed=0)
+    assert len(seen) == 1

@@ -176,13 +176,16 @@ def _load_matrix(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     import h5py
 
-    from ..files import check_trailer
+    from ..files import OLD, check_trailer, tell_unchecked
 
     try:
         # A lab's own file has none, and need not.
-        if check_trailer(path) is False:
+        whole = check_trailer(path)
+        if whole is False:
             raise ValueError(f"medium.path is {path!r}, but that file is damaged or cut short; use a backup of it.")
         with h5py.File(path, "r") as file:
+            if whole is None and str(file.attrs.get("format", "")).startswith("opusim "):
+                tell_unchecked(Path(path), OLD)
             if dataset not in file:
                 raise ValueError(
                     f"medium.dataset is {dataset!r}, but {path!r} holds {', '.join(map(repr, file)) or 'nothing'}."

@@ -79,7 +79,7 @@ def run_job(make_opu: MakeOpu, job: Job) -> tuple[Place, Outcome]:
             metrics = _checked_metrics(_run(make_opu, job))
     except (Exception, SystemExit) as error:
         lines = "".join(traceback.format_exception(error)).splitlines()[-_TRACEBACK_LINES:]
-        said = f"The task called sys.exit({error})." if isinstance(error, SystemExit) else str(error)
+        said = f"The task called sys.exit({error})." if isinstance(error, SystemExit) else _words(error)
         sentence = " ".join(said.split())[:_SENTENCE] or type(error).__name__
         outcome = Outcome(
             error_type=type(error).__name__, error=sentence, traceback="\n".join(lines),
@@ -88,6 +88,14 @@ def run_job(make_opu: MakeOpu, job: Job) -> tuple[Place, Outcome]:
     else:
         outcome = Outcome(metrics, warnings=tuple(seen), seconds=time.perf_counter() - start)
     return job.place, outcome
+
+
+def _words(error: BaseException) -> str:
+    """Return what an error says; its own code may fail at that."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
 
 
 def _run(make_opu: MakeOpu, job: Job) -> Any:

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from opusim import OPU
+from opusim.calibration.files import record_names
 from opusim.config import Device
 from opusim.drivers import linear_modes
 from opusim.drivers.compat import OPU as PRODUCT
 from opusim.drivers.linear_modes import CalibrationWarning
+
+from ..spoilt_files import spoil
 
 # Everything that is noise, or changes from frame to frame; the optics stays that of the device.
 QUIET = {
@@ -157,10 +160,26 @@ def test_damaged_file_is_measured_again(own_folder):
     with OPU(2040) as opu, pytest.warns(CalibrationWarning, match="calibrated"):
         opu.fit1d(x)
         opu.linear_transform(x)
+    aside = path.with_name(f"{path.name}.unreadable")
+    assert aside.stat().st_size == 1000
     with OPU(2040) as opu, warnings.catch_warnings():  # the file was made anew
         warnings.simplefilter("error")
         opu.fit1d(x)
         opu.linear_transform(x)
+
+
+def test_calibrations_that_0_1_0_spoilt_are_rescued_not_lost(own_folder):
+    """Those of other regions too: a new one is written beside them."""
+    x = bits(3, N)
+    with OPU(2040) as opu:
+        opu.fit1d(x)
+        opu.calibrate()
+    (path,) = (own_folder / "opusim" / "calibrations").iterdir()
+    spoil(path)
+    with OPU(4080) as opu, pytest.warns(CalibrationWarning, match="calibrated"):
+        opu.fit1d(x)
+        opu.linear_transform(x)
+    assert len(record_names(path)) == 2 and len(list(path.parent.iterdir())) == 1
 
 
 def test_modes():
