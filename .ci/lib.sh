@@ -13,9 +13,8 @@ if [ -z "${OPUSIM_DATA:-}" ] && [ -d "$checkout/../shared/data" ]; then
     export OPUSIM_DATA
 fi
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_QUIET=1 MPLBACKEND=Agg
-# A coloured line would not be counted.
-export PY_COLORS=0
-unset PYTHONPATH FORCE_COLOR
+# A coloured line would not be counted. Not PY_COLORS=0, which pytest takes for no and typer for yes.
+unset PYTHONPATH FORCE_COLOR PY_COLORS
 
 # The interpreters here, a path a line, from Python 3.11 to 3.14: pyenv's shims of versions that are not chosen fail.
 pythons() {
