@@ -21,8 +21,9 @@ import opusim  # noqa: E402
 
 project = "opusim"
 author = "The opusim authors"
-project_copyright = author
 version = release = opusim.__version__
+# The version stands at the foot of a page: beside the title it may be too long.
+project_copyright = f"{author}, opusim {release}"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "opusim_pages"]
 exclude_patterns = ["_build"]
