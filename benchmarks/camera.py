@@ -12,10 +12,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from opusim import rng
-from opusim.camera import Camera
-from opusim.medium.gaussian_entries import gaussian_entries
-from opusim.sensor_kernels import BLOCK, develop_frames
+from opusim.base import rng
+from opusim.device.camera import Camera
+from opusim.device.camera_kernels import BLOCK, develop_frames
+from opusim.device.medium.gaussian_kernels import gaussian_entries
 
 SHAPE = (1000, 2000)
 MEANS_E = (10, 100, 1000, 10_000)

@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 
 from opusim import OPU, dfa
-from opusim.config import Device
-from opusim.dfa.tasks import load_task
+from opusim.device.record import Device
+from opusim.tasks.image_sets import load_task
 
 DEVICE = "aurora"
 
@@ -164,7 +164,7 @@ def noise(arguments: argparse.Namespace) -> None:
 
 def graphs(arguments: argparse.Namespace) -> None:
     from opusim import datasets
-    from opusim.dfa.examples.gcn import train_gcn
+    from opusim.tasks.graph import train_gcn
 
     print(
         f"GCN, 16 hidden units, 250 epochs, seeds 0-{arguments.seeds - 1}, test accuracy at the best validation one\n"
@@ -194,7 +194,7 @@ def graphs(arguments: argparse.Namespace) -> None:
 
 def transformer(arguments: argparse.Namespace) -> None:
     from opusim import datasets
-    from opusim.dfa.examples.transformer import train_language_model
+    from opusim.tasks.text import train_language_model
 
     text = datasets.load_text("tinyshakespeare")
     steps, sizes = arguments.steps, {"blocks": 4, "heads": 4, "d_model": 128, "context": 64, "batch_size": 16}

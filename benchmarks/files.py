@@ -42,10 +42,11 @@ def serve(folder: Path, matrix_mib: int) -> None:
 
     import h5py
 
-    from opusim import dfa, files
-    from opusim.calibration.bench_protocol import Identity
+    from opusim import dfa
+    from opusim.base import files
+    from opusim.bench.protocol import Identity
     from opusim.calibration.files import read_record, stamp_file, write_record
-    from opusim.calibration.transmission import read_matrix
+    from opusim.calibration.procedures.matrix.measure import read_matrix
     from opusim.dfa.checkpoint import write_run
     from opusim.sweep import read_sweep
     from opusim.sweep.file import write_sweep

@@ -19,7 +19,7 @@ import warnings
 import numpy as np
 
 from opusim import OPU
-from opusim.config import Device
+from opusim.device.record import Device
 
 N_FEATURES = 784
 AURORA = Device.load("aurora")

@@ -63,7 +63,7 @@ def device(kind: str, n: int, m: int, seed: int) -> tuple[Sketch, Any]:
     opu: Any
     if kind == "opusim":
         from opusim import OPU
-        from opusim.drivers.encoding import SeparatedBitPlanDecoder, SeparatedBitPlanEncoder
+        from opusim.encoding import SeparatedBitPlanDecoder, SeparatedBitPlanEncoder
 
         opu = OPU(m, seed=seed, rescale="norm", disable_pbar=True)
     else:

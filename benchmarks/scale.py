@@ -42,8 +42,8 @@ from scale_common import apart, fitted, half_on, plan_of, row, shown, table, wit
 from throughput import interleaved, peak_mib
 
 import opusim
-from opusim import parallel
-from opusim.layout import MirrorPatterns
+from opusim.base import parallel
+from opusim.patterns.layout import MirrorPatterns
 
 MIRRORS, OUTPUTS = 1_039_680, 2_000_000
 

@@ -12,7 +12,7 @@ import numpy as np
 from scale_common import fitted
 from throughput import interleaved
 
-from opusim.layout import MirrorPatterns
+from opusim.patterns.layout import MirrorPatterns
 
 FEATURES, LINEAR_OUTPUTS, OUTPUTS = 1_000_000, 300_000, 2_000_000
 BATCH, STEPS = 64, 4

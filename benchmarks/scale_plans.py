@@ -16,7 +16,8 @@ import numpy as np
 from scale_common import apart, fitted, half_on, row, shown, table, with_threads
 from throughput import peak_mib
 
-from opusim import OPU, demodulation
+from opusim import OPU
+from opusim.fringes import demodulation
 
 # (features, outputs, vectors, linear) of the plan's checks.
 CASES = (
@@ -31,9 +32,10 @@ CLUSTER_CASES = (
 
 def task_plan(case: tuple[int, int, int, bool], rounds: int) -> dict[str, Any]:
     """Time of a plan and of what it plans, by turns, and memory: in this process, or on one Dask worker of it."""
-    from opusim import scale, scale_rates
-    from opusim.cli_plan import _program_bytes
+    from opusim.cli.plan import _program_bytes
     from opusim.drivers import workload as rules
+    from opusim.planning import costs as scale
+    from opusim.planning import rates as scale_rates
 
     warnings.simplefilter("ignore")
     n, n_out, vectors, linear = case
@@ -69,9 +71,10 @@ def task_memory(case: tuple[int, int, int, bool]) -> dict[str, Any]:
     import dask
     import dask.array as da
 
-    from opusim import scale, scale_rates
-    from opusim.cli_plan import _program_bytes
+    from opusim.cli.plan import _program_bytes
     from opusim.drivers import workload as rules
+    from opusim.planning import costs as scale
+    from opusim.planning import rates as scale_rates
 
     warnings.simplefilter("ignore")
     n, n_out, vectors, linear = case
@@ -120,8 +123,9 @@ def task_cluster(case: tuple[int, int, int, bool], rounds: int) -> dict[str, Any
     import dask.array as da
     from distributed import Client, LocalCluster, wait
 
-    from opusim import scale, scale_rates
     from opusim.drivers import workload as rules
+    from opusim.planning import costs as scale
+    from opusim.planning import rates as scale_rates
 
     warnings.simplefilter("ignore")
     n, n_out, vectors, linear = case

@@ -15,7 +15,7 @@ from throughput import interleaved, peak_mib
 
 import opusim
 from opusim import OPU
-from opusim.medium import GaussianMedium
+from opusim.device.medium import GaussianMedium
 
 PASS = 3000  # vectors of a pass of the real driver, for which the planner weighs its ways
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
@@ -36,7 +36,7 @@ def gaussian(n: int, **settings: Any) -> OPU:
 def task_square(n: int, way: str, vectors: int, rounds: int) -> dict[str, Any]:
     """First call and further ones of one size one way, and the memory that they took."""
     if way == "simulator":
-        from opusim.drivers.simulated_opu import SimulatorOPU
+        from opusim.drivers.compat.opu import SimulatorOPU
 
         SimulatorOPU(16, max_n_features=16).fit_transform1d(half_on(8, 16))
     elif way == "gaussian":

@@ -21,8 +21,8 @@ import numpy as np
 import scipy.fft
 
 import opusim
-from opusim.bench import OpticalBench
-from opusim.config import Device
+from opusim.bench.bench import OpticalBench
+from opusim.device.record import Device
 
 
 def timed(work: Callable[[], object]) -> float:

@@ -16,10 +16,15 @@ from pathlib import Path
 import numpy as np
 
 from opusim import OpticalBench
-from opusim.calibration.focus import binary_enhancement, measure_focus, phase_enhancement, phase_enhancement_of
-from opusim.calibration.transmission import TmRecord, measure_tm
-from opusim.config import Device
-from opusim.layout import MirrorLayout, MirrorPatterns
+from opusim.calibration.procedures.focus import (
+    binary_enhancement,
+    measure_focus,
+    phase_enhancement,
+    phase_enhancement_of,
+)
+from opusim.calibration.procedures.matrix.measure import TmRecord, measure_tm
+from opusim.device.record import Device
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 EXPOSURE_S = 400e-6
 

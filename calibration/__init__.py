@@ -18,60 +18,61 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opusim._lazy import lazy_names
+from opusim.base.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from .bench_protocol import Bench as Bench
-    from .exposure import ExposureRecord as ExposureRecord
-    from .exposure import find_exposure as find_exposure
+    from opusim.bench.protocol import Bench as Bench
+    from opusim.calibration.procedures.camera import CameraRecord as CameraRecord
+    from opusim.calibration.procedures.camera import characterise_camera as characterise_camera
+    from opusim.calibration.procedures.drift import DriftRecord as DriftRecord
+    from opusim.calibration.procedures.drift import measure_drift as measure_drift
+    from opusim.calibration.procedures.exposure import ExposureRecord as ExposureRecord
+    from opusim.calibration.procedures.exposure import find_exposure as find_exposure
+    from opusim.calibration.procedures.focus import FocusRecord as FocusRecord
+    from opusim.calibration.procedures.focus import focus_binary as focus_binary
+    from opusim.calibration.procedures.focus import focus_phase as focus_phase
+    from opusim.calibration.procedures.focus import measure_focus as measure_focus
+    from opusim.calibration.procedures.linear import LinearRecord as LinearRecord
+    from opusim.calibration.procedures.linear import measure_linear as measure_linear
+    from opusim.calibration.procedures.matrix.measure import TmRecord as TmRecord
+    from opusim.calibration.procedures.matrix.measure import measure_tm as measure_tm
+    from opusim.calibration.procedures.matrix.measure import read_tm as read_tm
+    from opusim.calibration.procedures.phase import PhaseRecord as PhaseRecord
+    from opusim.calibration.procedures.phase import measure_phases as measure_phases
+    from opusim.plotting.calibration import report_figure as report_figure
+
     from .files import read_info as read_info
     from .files import read_record as read_record
     from .files import record_names as record_names
     from .files import write_record as write_record
-    from .focus import FocusRecord as FocusRecord
-    from .focus import focus_binary as focus_binary
-    from .focus import focus_phase as focus_phase
-    from .focus import measure_focus as measure_focus
-    from .linear import LinearRecord as LinearRecord
-    from .linear import measure_linear as measure_linear
-    from .phase_steps import PhaseRecord as PhaseRecord
-    from .phase_steps import measure_phases as measure_phases
-    from .photon_transfer import CameraRecord as CameraRecord
-    from .photon_transfer import characterise_camera as characterise_camera
     from .report import read_report as read_report
-    from .report_figure import report_figure as report_figure
-    from .stability import DriftRecord as DriftRecord
-    from .stability import measure_drift as measure_drift
-    from .transmission import TmRecord as TmRecord
-    from .transmission import measure_tm as measure_tm
-    from .transmission import read_tm as read_tm
 
 # name -> module of this package that it comes from
 _LAZY = {
-    "Bench": ".bench_protocol",
-    "ExposureRecord": ".exposure",
-    "find_exposure": ".exposure",
+    "Bench": "opusim.bench.protocol",
+    "ExposureRecord": "opusim.calibration.procedures.exposure",
+    "find_exposure": "opusim.calibration.procedures.exposure",
     "read_info": ".files",
     "read_record": ".files",
     "record_names": ".files",
     "write_record": ".files",
-    "FocusRecord": ".focus",
-    "focus_binary": ".focus",
-    "focus_phase": ".focus",
-    "measure_focus": ".focus",
-    "LinearRecord": ".linear",
-    "measure_linear": ".linear",
-    "PhaseRecord": ".phase_steps",
-    "measure_phases": ".phase_steps",
-    "CameraRecord": ".photon_transfer",
-    "characterise_camera": ".photon_transfer",
+    "FocusRecord": "opusim.calibration.procedures.focus",
+    "focus_binary": "opusim.calibration.procedures.focus",
+    "focus_phase": "opusim.calibration.procedures.focus",
+    "measure_focus": "opusim.calibration.procedures.focus",
+    "LinearRecord": "opusim.calibration.procedures.linear",
+    "measure_linear": "opusim.calibration.procedures.linear",
+    "PhaseRecord": "opusim.calibration.procedures.phase",
+    "measure_phases": "opusim.calibration.procedures.phase",
+    "CameraRecord": "opusim.calibration.procedures.camera",
+    "characterise_camera": "opusim.calibration.procedures.camera",
     "read_report": ".report",
-    "report_figure": ".report_figure",
-    "DriftRecord": ".stability",
-    "measure_drift": ".stability",
-    "TmRecord": ".transmission",
-    "measure_tm": ".transmission",
-    "read_tm": ".transmission",
+    "report_figure": "opusim.plotting.calibration",
+    "DriftRecord": "opusim.calibration.procedures.drift",
+    "measure_drift": "opusim.calibration.procedures.drift",
+    "TmRecord": "opusim.calibration.procedures.matrix.measure",
+    "measure_tm": "opusim.calibration.procedures.matrix.measure",
+    "read_tm": "opusim.calibration.procedures.matrix.measure",
 }
 
 __all__ = [

@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 import opusim
-from opusim.files import Hdf5Kind, copy_hdf5, open_hdf5, stamp_hdf5, writing_hdf5
-
-from .bench_protocol import Identity, elapsed_s, identity_of
+from opusim.base.files import Hdf5Kind, copy_hdf5, open_hdf5, stamp_hdf5, writing_hdf5
+from opusim.bench.protocol import Identity, elapsed_s, identity_of
 
 if TYPE_CHECKING:
     import h5py

@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from opusim.bench import OpticalBench
-from opusim.config import Device, presets
-from opusim.layout import MirrorPatterns
+from opusim.bench.bench import OpticalBench
+from opusim.bench.protocol import Identity
+from opusim.calibration.procedures.camera import CameraRecord
+from opusim.calibration.procedures.drift import DriftRecord
+from opusim.calibration.procedures.exposure import ExposureRecord
+from opusim.calibration.procedures.linear import LinearRecord
+from opusim.calibration.procedures.matrix.file import TmRecord, read_tm
+from opusim.calibration.procedures.phase import PhaseRecord
+from opusim.device.record import Device, presets
+from opusim.patterns.layout import MirrorPatterns
 
-from .bench_protocol import Identity
-from .commands import tm_path
-from .exposure import ExposureRecord
 from .files import RecordInfo, read_info, read_record, record_names
-from .linear import LinearRecord
-from .phase_steps import PhaseRecord
-from .photon_transfer import CameraRecord
-from .stability import DriftRecord
-from .tm_file import TmRecord, read_tm
+from .session import tm_path
 
 __all__ = ["Entries", "Report", "duration", "read_report", "summary"]
 

@@ -10,8 +10,8 @@ from importlib import resources
 from typer.cli import get_docs_for_click
 from typer.main import get_command
 
-from opusim.cli import app as opusim_app
-from opusim.config import Device
+from opusim.cli.app import app as opusim_app
+from opusim.device.record import Device
 
 # ---------------------------------------------------------------- the command line
 
@@ -93,7 +93,7 @@ def _section(title: str, shelf: str, row: Row) -> Iterable[str]:
 
 def learnable() -> str:
     """Return a table of the parameters of a device that have gradients, in reStructuredText."""
-    from opusim.differentiable_parameters import RANGES
+    from opusim.differentiable.parameters import RANGES
 
     rows = [
         f"``{path}``; {low:g} to {'the full scale' if high is None else f'{high:g}'}"

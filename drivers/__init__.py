@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from opusim.base.errors import InputTypeError, NotReadyError, TooManyComponentsError
+from opusim.drivers.compat.standin import install
+from opusim.drivers.lowlevel.device import OpuDevice
+
 from .context import Context, ContextArray
-from .device import OpuDevice
-from .errors import InputTypeError, NotReadyError, TooManyComponentsError
 from .opu import OPU
-from .standin import install
 from .types import AcqState, FeaturesFormat, InputRoiStrategy, OutputRescaling, OutputRoiStrategy
 
 __all__ = [

@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from opusim import arrays, validation
+from opusim.base import arrays, validation
+from opusim.base.errors import warn_outside
+from opusim.drivers.compat import environment
+from opusim.drivers.inputs.traits import UserInput
 
-from . import environment, runner
-from .errors import warn_outside
+from . import runner
 from .settings import whole_microseconds
 from .types import OutputRescaling
-from .user_input import UserInput
 
 if TYPE_CHECKING:
-    from opusim.calibration.linear import LinearRecord
+    from opusim.calibration.procedures.linear import LinearRecord
+    from opusim.drivers.lowlevel.device import OpuDevice
+    from opusim.drivers.lowlevel.settings_of_frame import Exposure
 
-    from .acquisition import Exposure
-    from .device import OpuDevice
     from .runner import Fit
 
 LINEAR_MODES = ("auto", "holographic", "intensity")
@@ -56,7 +57,7 @@ def times_of(record: LinearRecord, exposure: Exposure, device: OpuDevice) -> Exp
 
 def stored_path(device: OpuDevice) -> Path:
     """Return the file that keeps the calibrations of a device: one for each fingerprint and seed."""
-    from opusim.calibration.bench_protocol import identity_of
+    from opusim.bench.protocol import identity_of
 
     # Of the bench, not of the preset: the resolution may have been chosen apart.
     identity = identity_of(device.bench)
@@ -113,7 +114,7 @@ def measure(
 ) -> LinearRecord:
     """Calibrate a region, and keep the result in the user's folder if that can be written."""
     from opusim.calibration.files import write_record
-    from opusim.calibration.linear import measure_linear
+    from opusim.calibration.procedures.linear import measure_linear
 
     device.check_open()
     roi = exposure.bench_roi
@@ -136,7 +137,7 @@ def measure(
 
 def _put_aside(path: Path, error: ValueError) -> None:
     """Make a file of calibrations readable that 0.1.0 spoilt; one that stays unreadable is kept elsewhere."""
-    from opusim.files import rescue_hdf5
+    from opusim.base.files import rescue_hdf5
 
     try:
         rescue_hdf5(path)
@@ -148,7 +149,7 @@ def _put_aside(path: Path, error: ValueError) -> None:
 
 def _load(device: OpuDevice, roi: tuple[int, int, int, int]) -> LinearRecord | None:
     from opusim.calibration.files import read_record
-    from opusim.calibration.linear import LinearRecord
+    from opusim.calibration.procedures.linear import LinearRecord
 
     path = stored_path(device)
     if not path.exists():
@@ -235,12 +236,12 @@ class LinearTransforms:
         that says so, unless `calibrate` was called or a calibration of the same device is stored.
 
         "intensity": put together from counts without the reference arm, two frames a vector and three for each 64
-        vectors begun (``opusim.drivers.linear_reconstruction``).
+        vectors begun (``opusim.drivers.methods.intensity``).
 
         Parameters
         ----------
         X, encoder_cls, decoder_cls : object
-            As for `transform`. Inputs that are not bits go through bit planes (`opusim.drivers.encoding`).
+            As for `transform`. Inputs that are not bits go through bit planes (`opusim.encoding`).
 
         Returns
         -------
@@ -303,7 +304,7 @@ class LinearTransforms:
     def _holographic(
         self, fit: Fit, data: UserInput, exposure: Exposure, n_out: int, complex_output: bool, progress: bool
     ) -> Any:
-        from . import holography  # loads the calibration, and scipy with it: when first needed
+        from opusim.drivers.methods import holography  # loads the calibration, and scipy with it: when first needed
 
         record = find_record(self.device, exposure)
         timed = times_of(record, exposure, self.device)

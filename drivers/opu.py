@@ -5,16 +5,18 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from opusim import validation
+from opusim.base import validation
+from opusim.base.errors import InputTypeError
+from opusim.drivers.inputs import dask as lazy
+from opusim.drivers.inputs import gpu as device_input
+from opusim.drivers.inputs.traits import UserInput, check_coder
+from opusim.drivers.lowlevel.device import Exposure
 
-from . import device_input, lazy, runner, settings
-from .device import Exposure
-from .errors import InputTypeError
+from . import runner, settings
 from .linear_modes import LinearTransforms
 from .opu_base import OpuBase
 from .runner import Fit, Overrides
 from .types import AcqState
-from .user_input import UserInput, check_coder
 
 
 class OPU(LinearTransforms, OpuBase):

@@ -7,17 +7,17 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from opusim import validation
+from opusim.base import validation
+from opusim.drivers.lowlevel.device import OpuDevice
 
 from . import runner, settings
-from .device import OpuDevice
 from .linear_modes import LINEAR_MODES
-from .output_roi import OutputRoi
+from .output_region import OutputRoi
 from .runner import Fit
 from .types import InputRoiStrategy, OutputRescaling, as_member
 
 if TYPE_CHECKING:
-    from opusim.config import Device
+    from opusim.device.record import Device
 
 
 class OpuBase(validation.Fixed):

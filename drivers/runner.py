@@ -12,20 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from opusim import arrays, memory, validation
-from opusim.layout import MirrorLayout, MirrorPatterns
+from opusim.base import arrays, memory, validation
+from opusim.base.errors import NotReadyError, TooManyComponentsError, warn_outside
+from opusim.drivers.inputs.dask import LazyInput
+from opusim.drivers.inputs.traits import InputTraits, UserInput
+from opusim.drivers.lowlevel.device import Exposure, OpuDevice
+from opusim.drivers.methods import intensity as linear_reconstruction
+from opusim.drivers.methods.base import BenchRecipe, CountsJob, IntensityJob, Passes
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
-from . import linear_reconstruction
 from .context import Context
-from .device import Exposure, OpuDevice
-from .errors import NotReadyError, TooManyComponentsError, warn_outside
-from .formatting import InputRoi, format_of, make_layout
-from .lazy import LazyInput
-from .lazy_jobs import BenchRecipe, CountsJob, IntensityJob, Passes
-from .output_roi import check_roi
+from .input_region import InputRoi, format_of, make_layout
+from .output_region import check_roi
 from .settings import Settings, microseconds
 from .types import AcqState, InputRoiStrategy, Roi, Tuple2D, as_member
-from .user_input import InputTraits, UserInput
 
 # Bytes of bits, and of counts, that one pass may take beside the result.
 _PASS_BYTES = 256 << 20

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from opusim import validation
+from opusim.base import validation
 
-from .output_roi import check_roi
+from .output_region import check_roi
 from .types import Roi, Tuple2D
 
 OPU_TYPES = ("type1", "type2", "type3")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, TypeVar
 
-from .errors import UnknownNameError
+from opusim.base.errors import UnknownNameError
 
 Tuple2D = tuple[int, int]
 Roi = tuple[Tuple2D, Tuple2D]

@@ -1,4 +1,4 @@
-"""What a transform of an OPU would ask of the simulation, before any vector is there: for `opusim.scale`."""
+"""What a transform of an OPU would ask of the simulation, before any vector is there: for `opusim.planning.costs`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from opusim.plan import Region
-from opusim.projector import Projector
-from opusim.scale import Workload
+from opusim.bench.plan import Region
+from opusim.bench.projector import Projector
+from opusim.drivers.inputs import dask as lazy
+from opusim.drivers.methods import intensity as linear_reconstruction
+from opusim.planning.costs import Workload
 
-from . import lazy, linear_reconstruction, runner
+from . import runner
 from .linear_modes import chosen_mode
 from .settings import whole_microseconds
 
@@ -62,7 +64,7 @@ def workload(opu: Any, n_vectors: int, *, linear: bool = False, steps: int = 4) 
             block=max(1, frames // per_block) * linear_reconstruction.BLOCK,
             shared_patterns=linear_reconstruction.frames_needed(n_vectors) - 2 * n_vectors,
         )  # fmt: skip
-    from . import holography
+    from opusim.drivers.methods import holography
 
     n_pixels = holography.n_measured(n_out, exposure)
     block = holography.block_size(steps, n_pixels)
@@ -123,15 +125,15 @@ def demodulator(opu: Any, work: Workload) -> Callable[[np.ndarray], np.ndarray]:
 
     Its reference is as bright as a calibrated exposure has it, and even over the pixels.
     """
-    from opusim.calibration.linear import demodulate
+    from opusim.calibration.procedures.linear import demodulate
 
     record = _plain_record(opu, work)
     return lambda frames: demodulate(record, frames)
 
 
 def _plain_record(opu: Any, work: Workload) -> Any:
-    from opusim.calibration.linear import LinearRecord
-    from opusim.calibration.phase_shifting import equal_steps
+    from opusim.calibration.algorithms.phase_shifting import equal_steps
+    from opusim.calibration.procedures.linear import LinearRecord
 
     exposure, n = opu.device.exposure(), work.n_pixels
     phases = equal_steps(work.steps)
@@ -146,9 +148,8 @@ def _plain_record(opu: Any, work: Workload) -> Any:
 
 
 def _holographic_finisher(opu: Any, work: Workload) -> Callable[[np.ndarray], object]:
-    from opusim.calibration.linear import demodulate
-
-    from . import holography
+    from opusim.calibration.procedures.linear import demodulate
+    from opusim.drivers.methods import holography
 
     fit, exposure, n = opu._fit, opu.device.exposure(), work.n_pixels
     record = _plain_record(opu, work)

@@ -27,8 +27,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from opusim import OPU, Device, OpticalBench, datasets, plotting, theory
-from opusim.layout import MirrorLayout, MirrorPatterns
-from opusim.noise_budget import dark_level_dn, noise_at_level
+from opusim.noise import dark_level_dn, noise_at_level
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 plt.rcParams.update({**plotting.STYLE, "figure.constrained_layout.use": True})
 

@@ -33,7 +33,7 @@ import numpy as np
 
 from opusim import OPU, Device, OpticalBench, plotting
 from opusim.calibration import characterise_camera, find_exposure, measure_focus, measure_phases, measure_tm
-from opusim.layout import MirrorLayout, MirrorPatterns
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 plt.rcParams.update({**plotting.STYLE, "figure.constrained_layout.use": True})
 

@@ -44,8 +44,8 @@ from opusim.dfa import (
     parse_encoding,
 )
 from opusim.dfa.checkpoint import read_run
-from opusim.dfa.figure import training_figure
-from opusim.dfa.tasks import load_task
+from opusim.plotting.training import training_figure
+from opusim.tasks.image_sets import load_task
 
 plt.rcParams.update({**plotting.STYLE, "figure.constrained_layout.use": True})
 

@@ -29,8 +29,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from opusim import OPU, Device, OpticalBench, plotting
-from opusim.noise_budget import error_budget
-from opusim.noise_measured import measured_error_budget
+from opusim.noise import error_budget
+from opusim.noise.measured import measured_error_budget
 from opusim.sweep import KernelRidge, Sweep
 
 plt.rcParams.update({**plotting.STYLE, "figure.constrained_layout.use": True})

@@ -27,7 +27,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from opusim import OPU, datasets, plotting
-from opusim.drivers.encoding import SeparatedBitPlanDecoder, SeparatedBitPlanEncoder
+from opusim.encoding import SeparatedBitPlanDecoder, SeparatedBitPlanEncoder
 
 plt.rcParams.update({**plotting.STYLE, "figure.constrained_layout.use": True})
 

@@ -23,9 +23,9 @@ from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from opusim.bench import OpticalBench as OpticalBench
-    from opusim.camera import Camera as Camera
-    from opusim.config import Device as Device
+    from opusim.bench.bench import OpticalBench as OpticalBench
+    from opusim.device.camera import Camera as Camera
+    from opusim.device.record import Device as Device
     from opusim.drivers import OPU as OPU
 
     __version__: str
@@ -53,9 +53,9 @@ if os.path.isfile(os.path.join(_CLONE, "drivers", "__init__.py")):
 # name -> module it comes from; `None` for the name means the module itself.
 _LAZY = {
     "OPU": "opusim.drivers",
-    "Device": "opusim.config",
+    "Device": "opusim.device.record",
     "OpticalBench": "opusim.bench",
-    "Camera": "opusim.camera",
+    "Camera": "opusim.device.camera",
 }
 _MODULES = ("calibration", "datasets", "dfa", "drivers", "plotting", "sweep")
 

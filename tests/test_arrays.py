@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from opusim import arrays
-from opusim.arrays import NUMPY, Arrays
+from opusim.base import arrays
+from opusim.base.arrays import NUMPY, Arrays
 
 rng = np.random.default_rng(5)
 

@@ -9,13 +9,13 @@ import threading
 import numpy as np
 import pytest
 
-from opusim import arrays, memory
-from opusim.bench import OpticalBench
-from opusim.config import Device
-from opusim.layout import MirrorLayout, MirrorPatterns
-from opusim.medium.base import pixel_sampling
-from opusim.plan import Region
-from opusim.projector import Projector
+from opusim.base import arrays, memory
+from opusim.bench.bench import OpticalBench
+from opusim.bench.plan import Region
+from opusim.bench.projector import Projector
+from opusim.device.medium.base import pixel_sampling
+from opusim.device.record import Device
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
@@ -127,7 +127,7 @@ def test_every_layout_reaches_its_mirrors(backend, resolution, layout):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_medium_of_entries_stored_or_tile_by_tile(backend):
-    from opusim.medium.gaussian import GaussianMedium
+    from opusim.device.medium.gaussian import GaussianMedium
 
     device = small().evolve(medium=GaussianMedium(transmission=AURORA.medium.transmission))
     layout = MirrorLayout.lined(SHAPE, N)

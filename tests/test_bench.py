@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opusim.bench import OpticalBench
-from opusim.config import Device
-from opusim.layout import MirrorLayout, MirrorPatterns
-from opusim.medium import GaussianMedium
+from opusim.bench.bench import OpticalBench
+from opusim.device.medium import GaussianMedium
+from opusim.device.record import Device
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 AURORA = Device.load("aurora")
 AURORA_GAUSSIAN = GaussianMedium(transmission=AURORA.medium.transmission)

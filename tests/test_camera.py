@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opusim.camera import Camera, SensorMaps
-from opusim.sensor_kernels import BLOCK, develop_block, make_scratch
+from opusim.device.camera import Camera, SensorMaps
+from opusim.device.camera_kernels import BLOCK, develop_block, make_scratch
 
 SIDE = 700
 N = SIDE * SIDE

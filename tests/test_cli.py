@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 
 import opusim
 from opusim import OPU, Device, cli
-from opusim.config import presets
+from opusim.device.record import presets
 
 COMMAND = [sys.executable, "-m", "opusim"]
 
@@ -106,7 +106,8 @@ def test_demo_draws_any_device(folder, device):
 
 
 def test_figure_has_labels_with_units(folder):
-    from opusim import demo, plotting
+    from opusim import plotting
+    from opusim.tasks import digits_demo as demo
 
     with OPU(n_components=100, disable_pbar=True) as opu:
         figure = plotting.demo_figure(demo.run(opu))
@@ -118,7 +119,8 @@ def test_figure_has_labels_with_units(folder):
 
 
 def test_figure_of_a_camera_of_twelve_bits_keeps_its_limits():
-    from opusim import demo, plotting
+    from opusim import plotting
+    from opusim.tasks import digits_demo as demo
 
     # A black level many widths of the noise above zero: the law is about 1e-300 in the first bins.
     changes = {"camera.bits": 12, "camera.gain_dn_per_e": 0.6, "camera.black_level_dn": 400.0}

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from opusim import OPU, cli, cli_plan
-from opusim.cli_plan import _bytes, _count
+from opusim import OPU, cli
+from opusim.cli import plan as cli_plan
+from opusim.cli.plan import _bytes, _count
 from opusim.drivers import workload as rules
 
 SMALL = ("--features", 64, "--components", 300, "--vectors", 1000)
@@ -120,7 +121,7 @@ def test_more_threads_than_tasks_is_told():
 
 
 def test_rates_are_measured_once_and_kept(monkeypatch, cache):
-    from opusim import scale_rates
+    from opusim.planning import rates as scale_rates
 
     real, shown = scale_rates.measure, []
 
@@ -238,7 +239,7 @@ def test_nothing_fits_and_it_says_the_least_that_does(size):
 
 @pytest.mark.parametrize("lost", ["frame_s_per_pixel", "transform_s_per_point", "layer_s_per_point"])
 def test_a_rate_of_nothing_is_not_kept(monkeypatch, cache, lost):
-    from opusim import scale_rates
+    from opusim.planning import rates as scale_rates
 
     real = scale_rates.planner_rates
     whole = []

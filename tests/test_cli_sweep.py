@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from opusim import cli
-from opusim.cli_sweep import _span, print_sweep
+from opusim.cli.sweep import _span, print_sweep
 from opusim.sweep import read_sweep
 
 PROGRAM = """

@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from opusim import cli, cli_train, datasets, dfa, plotting
+from opusim import cli, datasets, dfa, plotting
+from opusim.cli import train as cli_train
 from opusim.dfa.checkpoint import FORMAT, read_run, write_run
-from opusim.dfa.figure import run_title, time_split, training_figure
 from opusim.dfa.losses import loss_text
-from opusim.dfa.tasks import TASKS, load_task
+from opusim.plotting.training import run_title, time_split, training_figure
+from opusim.tasks.image_sets import TASKS, load_task
 
 COMMAND = [sys.executable, "-m", "opusim"]
 SMALL = ("--task", "digits", "--hidden", "24,16", "--limit", "600", "--batch-size", "32", "--decay", "1")

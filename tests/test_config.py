@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opusim.bench import OpticalBench
-from opusim.camera import Camera
-from opusim.config import Device, Operation, presets
-from opusim.dmd import Dmd
-from opusim.laser import Laser
-from opusim.layout import MirrorLayout, MirrorPatterns
-from opusim.medium import GaussianMedium, MeasuredMedium, PhaseScreenMedium
+from opusim.bench.bench import OpticalBench
+from opusim.device.camera import Camera
+from opusim.device.dmd import Dmd
+from opusim.device.laser import Laser
+from opusim.device.medium import GaussianMedium, MeasuredMedium, PhaseScreenMedium
+from opusim.device.record import Device, Operation, presets
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 AURORA = Device.load("aurora")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from opusim import demodulation
+from opusim.fringes import demodulation
 
 
 def bursts(n: int, steps: int, clipped_share: float, coherence: float, seed: int):

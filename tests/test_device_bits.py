@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from opusim.bench import OpticalBench
-from opusim.bench_input import checked_mirrors
-from opusim.layout import MirrorLayout, MirrorPatterns
+from opusim.bench.bench import OpticalBench
+from opusim.bench.inputs import checked_mirrors
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 torch = pytest.importorskip("torch")
 

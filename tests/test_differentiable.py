@@ -12,15 +12,15 @@ from scipy import optimize
 
 torch = pytest.importorskip("torch", reason="the extra `torch` is not installed")
 
-from opusim.bench import OpticalBench  # noqa: E402
-from opusim.config import Device  # noqa: E402
-from opusim.differentiable import ExpectedOutput  # noqa: E402
-from opusim.differentiable_parameters import RANGES, Parameters  # noqa: E402
+from opusim.bench.bench import OpticalBench  # noqa: E402
+from opusim.bench.plan import Region  # noqa: E402
+from opusim.bench.projector import Projector  # noqa: E402
+from opusim.device.medium import GaussianMedium  # noqa: E402
+from opusim.device.record import Device  # noqa: E402
+from opusim.differentiable.output import ExpectedOutput  # noqa: E402
+from opusim.differentiable.parameters import RANGES, Parameters  # noqa: E402
 from opusim.drivers import OPU  # noqa: E402
-from opusim.layout import MirrorLayout, MirrorPatterns  # noqa: E402
-from opusim.medium import GaussianMedium  # noqa: E402
-from opusim.plan import Region  # noqa: E402
-from opusim.projector import Projector  # noqa: E402
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns  # noqa: E402
 
 SEED = 3
 # The module stands at the start of the device's time, so nothing may drift while frames are averaged.

@@ -10,7 +10,7 @@ from scipy import stats
 
 torch = pytest.importorskip("torch", reason="the extra `torch` is not installed")
 
-from opusim.differentiable_camera import Reading, expected_counts, soft_minimum  # noqa: E402
+from opusim.differentiable.camera import Reading, expected_counts, soft_minimum  # noqa: E402
 
 # full well, read noise, gain, black level, full scale, and how far in grey levels the closed form may be off: the
 # skewness of the Poisson law is .04 electrons at an upper limit, .1 electrons for a pixel that holds but a hundred, and

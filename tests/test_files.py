@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import opusim
-from opusim import files
-from opusim.files import (
+from opusim.base import files
+from opusim.base.files import (
     Hdf5Kind,
     NpyWriter,
     append_trailer,

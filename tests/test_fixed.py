@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 
 from opusim import OPU, OpticalBench
-from opusim.config import Device
+from opusim.base.validation import Fixed
+from opusim.device.record import Device
 from opusim.dfa import GaussianFeedback, NoisyFeedback, OpticalFeedback
 from opusim.dfa.network import MLP
 from opusim.drivers import OpuDevice
-from opusim.drivers.encoding import Float32Encoder, SequentialBaseTwoEncoder
-from opusim.drivers.formatting import InputRoi
-from opusim.drivers.output_roi import OutputRoi
+from opusim.drivers.compat.random_mapping import OPURandomMapping
+from opusim.drivers.input_region import InputRoi
+from opusim.drivers.output_region import OutputRoi
 from opusim.drivers.projections.sklearn import OPUMap
-from opusim.drivers.random_mapping import OPURandomMapping
 from opusim.drivers.types import OutputRoiStrategy
+from opusim.encoding import Float32Encoder, SequentialBaseTwoEncoder
 from opusim.sweep import Sweep
-from opusim.validation import Fixed
 
 
 class Thing(Fixed):
@@ -104,7 +104,7 @@ def test_what_was_computed_from_it_would_not_follow(kind, name):
 def test_classes_of_torch():
     torch = pytest.importorskip("torch", reason="torch is not installed")
     from opusim.dfa.torch import DFA
-    from opusim.differentiable import ExpectedOutput
+    from opusim.differentiable.output import ExpectedOutput
 
     dfa = DFA(GaussianFeedback(2, 3))
     model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Linear(3, 2))

@@ -9,7 +9,7 @@ import pytest
 PROGRAM = """
 import pathlib, sys
 from opusim import OPU
-import opusim.calibration.files, opusim.dfa, opusim.drivers.encoding
+import opusim.calibration.files, opusim.dfa, opusim.encoding
 
 print(pathlib.Path(opusim.__file__).resolve().parent)
 print(pathlib.Path(opusim.drivers.__file__).resolve().parent)

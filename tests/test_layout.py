@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opusim.layout import ALWAYS_OFF, ALWAYS_ON, MirrorLayout, MirrorPatterns
+from opusim.patterns.layout import ALWAYS_OFF, ALWAYS_ON, MirrorLayout, MirrorPatterns
 
 DMD = (912, 1140)
 
@@ -195,5 +195,5 @@ def test_bad_patterns_are_refused_with_a_sentence(bits, word):
 
 
 def test_layout_is_light_to_import():
-    code = "import sys, opusim.layout; assert 'numba' not in sys.modules and 'scipy' not in sys.modules"
+    code = "import sys, opusim.patterns.layout; assert 'numba' not in sys.modules and 'scipy' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from opusim.layout import MirrorLayout
-from opusim.layout_reading import read_packed
+from opusim.patterns.layout import MirrorLayout
+from opusim.patterns.reading import read_packed
 
 SHAPE = (912, 1140)
 LAYOUTS = {

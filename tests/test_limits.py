@@ -9,15 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from opusim import OPU, demodulation, parallel
-from opusim.bench import OpticalBench
-from opusim.calibration import linear
-from opusim.config import Device
+from opusim import OPU
+from opusim.base import parallel
+from opusim.bench.bench import OpticalBench
+from opusim.calibration.procedures import linear
+from opusim.device.medium import GaussianMedium
+from opusim.device.record import Device
 from opusim.drivers import OpuDevice
-from opusim.drivers.lazy_jobs import BenchRecipe
-from opusim.drivers.recognition import FORMATTED
-from opusim.layout import MirrorLayout, MirrorPatterns
-from opusim.medium import GaussianMedium
+from opusim.drivers.lowlevel.recognition import FORMATTED
+from opusim.drivers.methods.base import BenchRecipe
+from opusim.fringes import demodulation
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 from opusim.sweep import Sweep
 
 AURORA = Device.load("aurora")
@@ -263,12 +265,12 @@ def test_results_of_a_sweep_do_not_depend_on_a_workers_memory(monkeypatch, vary)
     here = sweep.run()
     assert here.values("by matrix").tolist() == [[1], [1]]
     # What a bench takes by default, where it is made: on a worker.
-    monkeypatch.setattr("opusim.bench.memory_budget_bytes", lambda: 1)
+    monkeypatch.setattr("opusim.bench.bench.memory_budget_bytes", lambda: 1)
     there = sweep.run()
     assert there.digest() == here.digest()
     # And the other way round: the machine at home has the little memory.
     monkeypatch.setattr("opusim.sweep.sweep.memory_budget_bytes", lambda: 1)
-    monkeypatch.setattr("opusim.bench.memory_budget_bytes", lambda: 1 << 40)
+    monkeypatch.setattr("opusim.bench.bench.memory_budget_bytes", lambda: 1 << 40)
     assert sweep.run().values("by matrix").tolist() == [[0], [0]]
     # On two such machines the same, if it is told.
     assert sweep.run(memory_budget=MATRIX_BYTES).digest() == here.digest()

@@ -6,10 +6,10 @@ import h5py
 import numpy as np
 import pytest
 
-from opusim.bench import OpticalBench
-from opusim.config import Device
-from opusim.layout import MirrorLayout, MirrorPatterns
-from opusim.medium import MeasuredMedium
+from opusim.bench.bench import OpticalBench
+from opusim.device.medium import MeasuredMedium
+from opusim.device.record import Device
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 AURORA = Device.load("aurora")
 EXPOSURE_S = 400e-6

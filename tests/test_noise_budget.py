@@ -9,9 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from opusim import cli
-from opusim.config import Device
-from opusim.noise_budget import error_budget, level_distribution, noise_at_level, noise_terms
-from opusim.noise_figure import noise_budget
+from opusim.device.record import Device
+from opusim.noise.levels import error_budget, level_distribution, noise_at_level, noise_terms
+from opusim.plotting.noise import noise_budget
 
 AURORA = Device.load("aurora")
 EXPOSURE_S = 400e-6

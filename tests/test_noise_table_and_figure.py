@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from opusim.config import Device
-from opusim.noise_budget import dark_level_dn, error_budget, level_distribution, noise_at_level, noise_terms
-from opusim.noise_figure import noise_budget
-from opusim.noise_measured import measured_error_budget
-from opusim.noise_sources import FIXED, ErrorBudget, without
+from opusim.device.record import Device
+from opusim.noise.budget import FIXED, ErrorBudget, without
+from opusim.noise.levels import dark_level_dn, error_budget, level_distribution, noise_at_level, noise_terms
+from opusim.noise.measured import measured_error_budget
+from opusim.plotting.noise import noise_budget
 
 AURORA = Device.load("aurora")
 

@@ -12,8 +12,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from opusim import OpticalBench, plotting, theory
-from opusim.layout import MirrorLayout, MirrorPatterns
-from opusim.noise_budget import dark_level_dn, error_budget, level_distribution
+from opusim.noise.levels import dark_level_dn, error_budget, level_distribution
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 from opusim.sweep.points import Axis
 from opusim.sweep.result import Header, Outcome, SweepResult
 

@@ -14,10 +14,10 @@ import pytest
 from typer.testing import CliRunner
 
 from opusim import dfa
+from opusim.base.files import check_trailer, rescue_hdf5
 from opusim.calibration.report import read_report
-from opusim.cli import app
-from opusim.files import check_trailer, rescue_hdf5
-from opusim.medium import MeasuredMedium
+from opusim.cli.app import app
+from opusim.device.medium import MeasuredMedium
 from opusim.sweep import read_sweep
 
 FOLDER = Path(__file__).parent / "releases" / "0.1.0"

@@ -7,9 +7,9 @@ import pickle
 import numpy as np
 import pytest
 
-from opusim.bench import OpticalBench
-from opusim.config import Device
-from opusim.layout import MirrorLayout, MirrorPatterns
+from opusim.bench.bench import OpticalBench
+from opusim.device.record import Device
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 ROI = (500, 0, 1, 2040)
 # Everything that changes with time, fast: the medium takes a new state every 9 ms, so about every thirteenth frame.

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from opusim import _jit, rng, rng_kernels
+from opusim.base import jit as _jit
+from opusim.base import rng, rng_kernels
 
 KEY = rng.stream_key(1234, "test")
 LONG = 2_000_000
@@ -166,7 +167,7 @@ def test_bad_draws_are_refused_in_a_sentence(call, error, words):
 
 
 def test_import_costs_no_compiler():
-    code = "import sys, opusim.rng, opusim.camera; sys.exit('numba' in sys.modules)"
+    code = "import sys, opusim.base.rng, opusim.device.camera; sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from opusim import cli
-from opusim.drivers import standin
+from opusim.drivers.compat import standin
 
 PROGRAMS = sorted((Path(__file__).parent / "programs").glob("*.py"))
 HERE_ALONE = [sys.executable, "-m", "opusim", "run"]

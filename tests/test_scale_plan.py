@@ -11,15 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from opusim import OPU, Device, OpticalBench, matrix_kernels
-from opusim.calibration.linear import measure_linear
-from opusim.drivers import holography, lazy
+from opusim import OPU, Device, OpticalBench
+from opusim.bench import matrix_kernels
+from opusim.calibration.procedures.linear import measure_linear
+from opusim.device.medium import GaussianMedium
+from opusim.device.medium.base import Drift
 from opusim.drivers import workload as rules
-from opusim.layout import MirrorPatterns
-from opusim.medium import GaussianMedium
-from opusim.medium.base import Drift
-from opusim.scale import Costs, Memory, Workload, plan_scale
-from opusim.scale_rates import Rates, RateStore, machine, measure, planner_rates
+from opusim.drivers.inputs import dask as lazy
+from opusim.drivers.methods import holography
+from opusim.patterns.layout import MirrorPatterns
+from opusim.planning.costs import Costs, Memory, Workload, plan_scale
+from opusim.planning.rates import Rates, RateStore, machine, measure, planner_rates
 
 AURORA = Device.load("aurora")
 
@@ -334,7 +336,7 @@ def test_rates_belong_to_all_that_they_depend_on(monkeypatch):
     monkeypatch.setattr("opusim.__version__", "99.0")
     others.add(RateStore.key(projector, 2, 1))
     monkeypatch.undo()
-    monkeypatch.setattr("opusim.scale_rates.machine", lambda: "another")
+    monkeypatch.setattr("opusim.planning.rates.machine", lambda: "another")
     others.add(RateStore.key(projector, 2, 1))
     assert len(others) == 7 and key not in others
 

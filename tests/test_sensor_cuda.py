@@ -12,10 +12,10 @@ import numba
 import numpy as np
 import pytest
 
-from opusim.config import Device
-from opusim.executor import Film
-from opusim.plan import Shots
-from opusim.sensor_kernels import develop_frames, develop_pixel
+from opusim.bench.film import Film
+from opusim.bench.plan import Shots
+from opusim.device.camera_kernels import develop_frames, develop_pixel
+from opusim.device.record import Device
 
 CAMERA = Device.load("aurora").camera
 N = 700  # more than two blocks of the kernel, and no multiple of one
@@ -62,7 +62,7 @@ def test_one_pixel_is_a_pixel_of_the_block_bit_for_bit(switch, light, electrons)
 
 def test_a_launch_covers_every_pixel_and_pattern():
     pytest.importorskip("numba.cuda", reason="numba.cuda is not here")
-    from opusim import sensor_cuda
+    from opusim.bench import cuda_kernels as sensor_cuda
 
     for n, n_pixels in ((1, 1), (3, 256), (70_000, 257)):
         across, down = sensor_cuda.launch(n, n_pixels)
@@ -71,7 +71,7 @@ def test_a_launch_covers_every_pixel_and_pattern():
 
 def test_a_launch_of_few_blocks_says_nothing():
     pytest.importorskip("numba.cuda", reason="numba.cuda is not here")
-    from opusim import sensor_cuda
+    from opusim.bench import cuda_kernels as sensor_cuda
 
     def said(blocks: tuple[int, int]) -> int:
         with warnings.catch_warnings(record=True) as caught:
@@ -94,7 +94,7 @@ def test_kernel_of_the_gpu_gives_the_cpus_counts_in_numbas_simulator():
         import numpy as np
         from numba import cuda
         from opusim import sensor_cuda
-        from opusim.arrays import Arrays
+        from opusim.base.arrays import Arrays
         spec = importlib.util.spec_from_file_location("film_of_tests", sys.argv[1])
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
@@ -135,7 +135,7 @@ def test_kernel_of_the_gpu_gives_the_cpus_counts_in_numbas_simulator():
 
 def shown(samples: int, joined: bool) -> tuple[Film, np.ndarray, Shots, np.ndarray]:
     """A small camera, fields of two patterns and three phase steps, and the CPU's counts of them."""
-    from opusim.arrays import NUMPY
+    from opusim.base.arrays import NUMPY
 
     n, m, steps = 2, 300, 3
     rng = np.random.default_rng(4)
@@ -155,7 +155,7 @@ def shown(samples: int, joined: bool) -> tuple[Film, np.ndarray, Shots, np.ndarr
 @pytest.mark.parametrize("samples", [1, 2, 3, 8, 9, 32])
 def test_fields_are_developed_as_intensities_of_numpy_are(samples, joined):
     """|S + c R exp(i d)|^2 + (1 - c^2) |R|^2, written plainly in numpy, then the camera: not a bit differs."""
-    from opusim.executor import intensity
+    from opusim.bench.film import intensity
 
     film, fields, shots, out = shown(samples, joined)
     turns = shots.turns().view(np.complex64)[:, 0]

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 import opusim.drivers
-from opusim.drivers import OPU, standin
-from opusim.drivers.random_mapping import OPURandomMapping
+from opusim.drivers import OPU
+from opusim.drivers.compat import standin
+from opusim.drivers.compat.random_mapping import OPURandomMapping
 
 HERE_ALONE = [sys.executable, "-m", "opusim", "run"]
 Outcome = subprocess.CompletedProcess

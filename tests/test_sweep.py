@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import opusim
-from opusim.config import Device
+from opusim.device.record import Device
 from opusim.sweep import Sweep, SweepResult, falls_at, read_sweep
 from opusim.sweep.cluster import dask_client
 from opusim.sweep.file import write_sweep

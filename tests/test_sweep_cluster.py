@@ -22,12 +22,12 @@ import h5py
 import numpy as np
 import pytest
 
-from opusim.cli_sweep import make_opu
-from opusim.config import Device
-from opusim.medium import MeasuredMedium
+from opusim.cli.sweep import make_opu
+from opusim.device.medium import MeasuredMedium
+from opusim.device.record import Device
 from opusim.sweep import FunctionTask, Sweep, SweepResult, cluster, read_sweep
 from opusim.sweep.run import Job
-from opusim.sweep.tasks import parse_task
+from opusim.tasks.registry import parse_task
 
 distributed = pytest.importorskip("distributed", reason="the extra `distributed` is not installed")
 pytestmark = [
@@ -262,7 +262,7 @@ def test_a_module_is_found_from_the_folder_of_the_program(two_workers, folder):
     try:
         assert sweep().run(dask=two_workers).values()[:, 0].tolist() == [5, 6]
         (folder / "one_point.py").write_text("def task(opu, seed):\n    return {'value': 2 * opu.n_components}\n")
-        edited = "from opusim.sweep import Sweep, FunctionTask; from opusim.cli_sweep import make_opu; import sys; "
+        edited = "from opusim.sweep import Sweep, FunctionTask; from opusim.cli.sweep import make_opu; import sys; "
         edited += "Sweep(FunctionTask('one_point:task'), make_opu, {'n_components': [5]}).run(dask=sys.argv[1])"
         run = subprocess.run(
             [sys.executable, "-c", edited, two_workers], capture_output=True, text=True, timeout=LONG_S

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from opusim.config import Device
+from opusim.device.record import Device
+from opusim.plotting.sweep import axis_label
 from opusim.sweep import Sweep, sweep_curves, sweep_figure, sweep_map
-from opusim.sweep.figure import axis_label
 from opusim.sweep.points import numeric_fields
 
 

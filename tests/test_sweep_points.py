@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from opusim.config import Device
+from opusim.device.record import Device
 from opusim.sweep import KernelRidge, Sweep
 from opusim.sweep.points import make_axes, make_settings, numeric_fields, parse_vary
 

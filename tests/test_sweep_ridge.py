@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import RidgeClassifier
 
-from opusim.sweep.ridge import _Dual, _Primal, _products, ridge_classifier
+from opusim.applications.ridge import _Dual, _Primal, _products, ridge_classifier
 
 
 def counts(n: int, p: int, *, dtype=np.uint8, seed: int = 0) -> np.ndarray:

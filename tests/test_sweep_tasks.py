@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from opusim import OPU, datasets
-from opusim.config import Device
+from opusim.device.record import Device
 from opusim.sweep import DfaAccuracy, FunctionTask, KernelRidge, SketchError, Sweep
 from opusim.sweep.exposure import example_of, exposure_for_level
-from opusim.sweep.tasks import TASKS, describe, parse_task
+from opusim.tasks.registry import TASKS, describe, parse_task
 
 AURORA = Device.load("aurora")
 # Small enough to calibrate in a moment.
@@ -174,7 +174,7 @@ def test_mnist_and_fashion_are_there(data_folder):
 
 
 def test_images_that_are_not_there_are_told_before_anything_is_run(monkeypatch, tmp_path):
-    from opusim.sweep import image_tasks
+    from opusim.tasks import images as image_tasks
 
     def load(name):
         raise FileNotFoundError("The data set 'mnist' was not found.")

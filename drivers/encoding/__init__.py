@@ -1,12 +1,6 @@
-"""Encoders, which make bits of data, and decoders, which put results of bit planes together again.
+"""Encoders and decoders under the name that a driver's user knows; `opusim.encoding` has them."""
 
-The names, arguments and results are those of ``lightonml.encoding``. All of them take and return numpy
-arrays or torch tensors. `opusim.drivers.encoding.models` holds trainable encoders and needs torch.
-"""
-
-from __future__ import annotations
-
-from .base import (
+from opusim.encoding import (
     BaseTransformer,
     BinaryThresholdEncoder,
     ConcatenatedBitPlanEncoder,

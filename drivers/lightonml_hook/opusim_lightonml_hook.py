@@ -22,7 +22,7 @@ def path(*segments: Any) -> pathlib.Path:
     wanted = pathlib.Path(*segments)
     if wanted != pathlib.Path(HOST) or wanted.exists():
         return wanted
-    from opusim.drivers.environment import host_file
+    from opusim.drivers.compat.environment import host_file
 
     return host_file()
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ..device import OpuDevice
-from ..errors import warn_outside
-from ..opu import OPU
-from ..user_input import check_coder
+from opusim.base.errors import warn_outside
+from opusim.drivers.inputs.traits import check_coder
+from opusim.drivers.lowlevel.device import OpuDevice
+from opusim.drivers.opu import OPU
 
 _LOCK = threading.Lock()
 # Modules whose lines a warning does not point at: ours, and those of the libraries that call them.
@@ -220,7 +220,7 @@ class LightonNames(OpuUser):
         return arguments
 
     def _make_opu(self, arguments: dict[str, Any]) -> OPU:
-        from ..compat import OPU as LightonOPU
+        from opusim.drivers.compat.opu import OPU as LightonOPU
 
         return LightonOPU(n_components=self.n_components, **arguments)
 
@@ -230,7 +230,7 @@ class LightonNames(OpuUser):
         given = self.__dict__["opu"]
         opu = self.opu
         if given is not None:
-            from ..simulated_device import SimulatedOpuDevice
+            from opusim.drivers.compat.simulated_device import SimulatedOpuDevice
 
             is_simulator = isinstance(opu.device, SimulatedOpuDevice)
             if is_simulator != bool(self.simulated):

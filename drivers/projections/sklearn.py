@@ -9,12 +9,12 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, validate_data
 
-from opusim.config import Device
+from opusim.base.errors import warn_outside
+from opusim.base.user_arrays import as_numpy
+from opusim.device.record import Device
+from opusim.drivers.lowlevel.device import OpuDevice
+from opusim.drivers.opu import OPU
 
-from ..device import OpuDevice
-from ..errors import warn_outside
-from ..opu import OPU
-from ..user_input import as_numpy
 from .base import INSIDE, NO_FIT, LightonNames, OpuUser, SharedOpu
 
 

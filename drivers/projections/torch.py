@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import warn_outside
-from ..opu import OPU
+from opusim.base.errors import warn_outside
+from opusim.drivers.opu import OPU
+
 from .base import INSIDE, NO_FIT, LightonNames, OpuUser
 
 

@@ -7,31 +7,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opusim._lazy import lazy_names
+from opusim.base.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from opusim.dfa.base_trainer import TrainingDivergedError as TrainingDivergedError
-    from opusim.dfa.checkpoint import RunFile as RunFile
-    from opusim.dfa.checkpoint import read_run as read_run
-    from opusim.dfa.error_encoding import BitPlaneEncoding as BitPlaneEncoding
-    from opusim.dfa.error_encoding import EncodedErrors as EncodedErrors
-    from opusim.dfa.error_encoding import ErrorEncoding as ErrorEncoding
-    from opusim.dfa.error_encoding import NearestTernaryEncoding as NearestTernaryEncoding
-    from opusim.dfa.error_encoding import SignEncoding as SignEncoding
-    from opusim.dfa.error_encoding import TernaryEncoding as TernaryEncoding
-    from opusim.dfa.error_encoding import parse_encoding as parse_encoding
-    from opusim.dfa.feedback import Costs as Costs
-    from opusim.dfa.feedback import Feedback as Feedback
-    from opusim.dfa.feedback import GaussianFeedback as GaussianFeedback
-    from opusim.dfa.feedback import NoisyFeedback as NoisyFeedback
-    from opusim.dfa.history import History as History
-    from opusim.dfa.network import MLP as MLP
-    from opusim.dfa.optical_feedback import OpticalFeedback as OpticalFeedback
-    from opusim.dfa.optimisers import SGD as SGD
-    from opusim.dfa.optimisers import Adam as Adam
-    from opusim.dfa.trainer import BackpropTrainer as BackpropTrainer
-    from opusim.dfa.trainer import DFATrainer as DFATrainer
-    from opusim.dfa.trainer import ShallowTrainer as ShallowTrainer
+    from .base_trainer import TrainingDivergedError as TrainingDivergedError
+    from .checkpoint import RunFile as RunFile
+    from .checkpoint import read_run as read_run
+    from .error_encoding import BitPlaneEncoding as BitPlaneEncoding
+    from .error_encoding import EncodedErrors as EncodedErrors
+    from .error_encoding import ErrorEncoding as ErrorEncoding
+    from .error_encoding import NearestTernaryEncoding as NearestTernaryEncoding
+    from .error_encoding import SignEncoding as SignEncoding
+    from .error_encoding import TernaryEncoding as TernaryEncoding
+    from .error_encoding import parse_encoding as parse_encoding
+    from .feedback import Costs as Costs
+    from .feedback import Feedback as Feedback
+    from .feedback import GaussianFeedback as GaussianFeedback
+    from .feedback import NoisyFeedback as NoisyFeedback
+    from .history import History as History
+    from .network import MLP as MLP
+    from .optical_feedback import OpticalFeedback as OpticalFeedback
+    from .optimisers import SGD as SGD
+    from .optimisers import Adam as Adam
+    from .trainer import BackpropTrainer as BackpropTrainer
+    from .trainer import DFATrainer as DFATrainer
+    from .trainer import ShallowTrainer as ShallowTrainer
 
 # name -> module of this package that it comes from
 _LAZY = {

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from opusim.dfa.network import MLP, Activations
+from .network import MLP, Activations
 
 __all__ = ["angle_deg", "backprop_deltas", "weight_update"]
 

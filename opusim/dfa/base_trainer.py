@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from opusim import validation as checks
-from opusim.dfa.batch import Batch
-from opusim.dfa.checkpoint import RunFile, check_same_run, check_target, read_run, write_run
-from opusim.dfa.error_encoding import LARGEST_ERROR
-from opusim.dfa.history import History
-from opusim.dfa.losses import LOSSES
-from opusim.dfa.network import MLP
-from opusim.dfa.optimisers import Adam, Optimiser
-from opusim.dfa.progress import Bar, Progress
-from opusim.dfa.training_data import Samples, checked_samples, shuffled
+from opusim.base import validation as checks
+
+from .batch import Batch
+from .checkpoint import RunFile, check_same_run, check_target, read_run, write_run
+from .error_encoding import LARGEST_ERROR
+from .history import History
+from .losses import LOSSES
+from .network import MLP
+from .optimisers import Adam, Optimiser
+from .progress import Bar, Progress
+from .training_data import Samples, checked_samples, shuffled
 
 if TYPE_CHECKING:
-    from opusim.dfa.feedback import Feedback
+    from .feedback import Feedback
 
 __all__ = ["Trainer", "TrainingDivergedError"]
 

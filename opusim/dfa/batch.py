@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from opusim.dfa.alignment import weight_update
-from opusim.dfa.losses import errors_and_loss
-from opusim.dfa.network import MLP
+from .alignment import weight_update
+from .losses import errors_and_loss
+from .network import MLP
 
 __all__ = ["Batch"]
 

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import opusim
-from opusim.dfa.history import History
-from opusim.dfa.network import MLP
-from opusim.files import Hdf5Kind, open_hdf5, unwritten, writing_hdf5
+from opusim.base.files import Hdf5Kind, open_hdf5, unwritten, writing_hdf5
+
+from .history import History
+from .network import MLP
 
 if TYPE_CHECKING:
     import h5py

@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import ArrayLike
 
-from opusim import validation
+from opusim.base import validation
 
 SCALES = ("batch", "vector")
 LARGEST_ERROR = 1e30  # norms stay finite in float32

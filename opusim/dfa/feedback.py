@@ -15,8 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from opusim import parallel, rng, validation
-from opusim.dfa.error_encoding import ErrorEncoding, checked_errors
+from opusim.base import parallel, rng, validation
+
+from .error_encoding import ErrorEncoding, checked_errors
 
 # Multiplications from which on threads are worth while: some tenths of a millisecond.
 _MANY = 1 << 24
@@ -209,7 +210,7 @@ class GaussianFeedback(validation.Fixed):
 
     def _project(self, errors: np.ndarray) -> np.ndarray:
         # Here: numba takes a while to load.
-        from opusim.dfa.feedback_kernels import COLUMNS, add_products
+        from .feedback_kernels import COLUMNS, add_products
 
         result = np.zeros((len(errors), self.width), dtype=np.float32)
         errors = np.ascontiguousarray(errors, dtype=np.float32)

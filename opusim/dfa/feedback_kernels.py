@@ -5,8 +5,8 @@ A BLAS promises that for no shape: with OpenBLAS's Haswell kernels a row's last 
 
 from __future__ import annotations
 
-from opusim._jit import kernel
-from opusim.rng_kernels import fma
+from opusim.base.jit import kernel
+from opusim.base.rng_kernels import fma
 
 #: Columns that are summed at a time: their sums stay in the first-level cache.
 COLUMNS = 512

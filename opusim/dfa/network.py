@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from opusim import rng, validation
+from opusim.base import rng, validation
 
 __all__ = ["MLP", "Activations"]
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from opusim import validation
-from opusim.dfa.error_encoding import ErrorEncoding, NearestTernaryEncoding, checked_errors
-from opusim.dfa.feedback import Costs, Description, State, checked_encoding, described, state_value, vectors_of
+from opusim.base import validation
+
+from .error_encoding import ErrorEncoding, NearestTernaryEncoding, checked_errors
+from .feedback import Costs, Description, State, checked_encoding, described, state_value, vectors_of
 
 DEFAULT_ENCODING = NearestTernaryEncoding()
 # Each of two halves shows every class so often; the scale is a mean over all entries and both.

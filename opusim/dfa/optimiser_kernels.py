@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from opusim._jit import kernel
+from opusim.base.jit import kernel
 
 
 @kernel()

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from opusim import validation
+from opusim.base import validation
 
 __all__ = ["SGD", "Adam", "Optimiser"]
 
@@ -165,7 +165,7 @@ class SGD(Optimiser):
         self.momentum = _below_one("momentum", momentum)
 
     def _update(self, arrays: list[np.ndarray], learning_rate: float) -> None:
-        from opusim.dfa.optimiser_kernels import sgd_update
+        from .optimiser_kernels import sgd_update
 
         number = arrays[0].dtype.type
         sgd_update(*arrays, number(learning_rate), number(self.momentum), number(self.weight_decay))
@@ -219,7 +219,7 @@ class Adam(Optimiser):
         self.epsilon = validation.number("epsilon", epsilon, low=1e-30, high=1.0)
 
     def _update(self, arrays: list[np.ndarray], learning_rate: float) -> None:
-        from opusim.dfa.optimiser_kernels import adam_update
+        from .optimiser_kernels import adam_update
 
         numbers = (
             learning_rate / (1 - self.beta1**self.steps),

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from opusim.dfa.history import History
-from opusim.dfa.losses import loss_text
+from .history import History
+from .losses import loss_text
 
 __all__ = ["Bar", "Progress"]
 

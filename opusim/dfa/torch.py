@@ -33,8 +33,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from opusim import validation
-from opusim.dfa.feedback import Feedback
+from opusim.base import validation
+
+from .feedback import Feedback
 
 __all__ = ["DFA", "Marks", "mark"]
 

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from opusim import validation
-from opusim.dfa.alignment import angle_deg, backprop_deltas, weight_update
-from opusim.dfa.base_trainer import Trainer, TrainingDivergedError
-from opusim.dfa.batch import Batch
-from opusim.dfa.network import MLP
-from opusim.dfa.progress import Progress
+from opusim.base import validation
+
+from .alignment import angle_deg, backprop_deltas, weight_update
+from .base_trainer import Trainer, TrainingDivergedError
+from .batch import Batch
+from .network import MLP
+from .progress import Progress
 
 if TYPE_CHECKING:
-    from opusim.dfa.feedback import Feedback
+    from .feedback import Feedback
 
 __all__ = ["BackpropTrainer", "DFATrainer", "Progress", "ShallowTrainer", "Trainer", "TrainingDivergedError"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from opusim import rng
+from opusim.base import rng
 
 __all__ = ["Samples", "checked_samples", "shuffled"]
 

@@ -22,26 +22,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opusim._lazy import lazy_names
+from opusim.base.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from opusim.noise_figure import noise_budget as noise_budget
-    from opusim.plotting.camera import photon_transfer as photon_transfer
-    from opusim.plotting.demo import demo_figure as demo_figure
-    from opusim.plotting.matrices import singular_values as singular_values
-    from opusim.plotting.matrices import transmission_matrix as transmission_matrix
-    from opusim.plotting.planes import field as field
-    from opusim.plotting.planes import histogram as histogram
-    from opusim.plotting.planes import mirrors as mirrors
-    from opusim.plotting.planes import speckle as speckle
-    from opusim.plotting.style import ACCENT as ACCENT
-    from opusim.plotting.style import INK as INK
-    from opusim.plotting.style import SOFT as SOFT
-    from opusim.plotting.style import STYLE as STYLE
-    from opusim.plotting.style import counted as counted
-    from opusim.plotting.style import save as save
-    from opusim.sweep.figure import sweep_curves as sweep_curves
-    from opusim.sweep.figure import sweep_map as sweep_map
+    from .camera import photon_transfer as photon_transfer
+    from .demo import demo_figure as demo_figure
+    from .matrices import singular_values as singular_values
+    from .matrices import transmission_matrix as transmission_matrix
+    from .noise import noise_budget as noise_budget
+    from .planes import field as field
+    from .planes import histogram as histogram
+    from .planes import mirrors as mirrors
+    from .planes import speckle as speckle
+    from .style import ACCENT as ACCENT
+    from .style import INK as INK
+    from .style import SOFT as SOFT
+    from .style import STYLE as STYLE
+    from .style import counted as counted
+    from .style import save as save
+    from .sweep import sweep_curves as sweep_curves
+    from .sweep import sweep_map as sweep_map
 
 # name -> module it comes from
 _LAZY = {
@@ -54,13 +54,13 @@ _LAZY = {
     "field": "opusim.plotting.planes",
     "histogram": "opusim.plotting.planes",
     "mirrors": "opusim.plotting.planes",
-    "noise_budget": "opusim.noise_figure",
+    "noise_budget": "opusim.plotting.noise",
     "photon_transfer": "opusim.plotting.camera",
     "save": "opusim.plotting.style",
     "singular_values": "opusim.plotting.matrices",
     "speckle": "opusim.plotting.planes",
-    "sweep_curves": "opusim.sweep.figure",
-    "sweep_map": "opusim.sweep.figure",
+    "sweep_curves": "opusim.plotting.sweep",
+    "sweep_map": "opusim.plotting.sweep",
     "transmission_matrix": "opusim.plotting.matrices",
 }
 

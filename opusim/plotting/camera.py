@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from opusim import validation
-from opusim.plotting.style import ACCENT, INK, SOFT, axes_for, note, numbers
+from opusim.base import validation
+
+from .style import ACCENT, INK, SOFT, axes_for, note, numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

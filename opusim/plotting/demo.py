@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from opusim.plotting.planes import histogram, mirrors, speckle
-from opusim.plotting.style import ACCENT, INK, SOFT, STYLE, counted
+from .planes import histogram, mirrors, speckle
+from .style import ACCENT, INK, SOFT, STYLE, counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from opusim.demo import DemoResult
+    from opusim.tasks.digits_demo import DemoResult
 
 __all__ = ["demo_figure"]
 
@@ -24,7 +24,7 @@ def demo_figure(result: DemoResult) -> Figure:
     Parameters
     ----------
     result : DemoResult
-        From ``opusim.demo.run``.
+        From ``opusim.tasks.digits_demo.run``.
 
     Returns
     -------
@@ -34,7 +34,7 @@ def demo_figure(result: DemoResult) -> Figure:
     import matplotlib
     from matplotlib.figure import Figure
 
-    from opusim.noise_budget import dark_level_dn
+    from opusim.noise.levels import dark_level_dn
 
     device, exposure_s = result.device, result.exposure_s
     with matplotlib.rc_context(STYLE):

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from opusim import theory, validation
-from opusim.plotting.style import ACCENT, SOFT, axes_for, colour_scale, image, note, numbers, phase_image
+from opusim import theory
+from opusim.base import validation
+
+from .style import ACCENT, SOFT, axes_for, colour_scale, image, note, numbers, phase_image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from opusim import validation
-from opusim.plotting.style import (
+from opusim.base import validation
+
+from .style import (
     ACCENT,
     INK,
     SOFT,
@@ -28,8 +29,8 @@ from opusim.plotting.style import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from opusim.bench import Planes
-    from opusim.config import Device
+    from opusim.bench.bench import Planes
+    from opusim.device.record import Device
 
 __all__ = ["field", "histogram", "mirrors", "speckle"]
 
@@ -216,7 +217,7 @@ def histogram(
     -------
     matplotlib.axes.Axes
         Bars are what was counted, the dashed line is exp(-(y - dark) / m) / m with m the mean above `dark`, the full
-        line the law with noise, `opusim.noise_budget.level_distribution`. The dotted line marks the mean.
+        line the law with noise, `opusim.noise.levels.level_distribution`. The dotted line marks the mean.
 
     Raises
     ------
@@ -229,7 +230,7 @@ def histogram(
     counts = numbers("values", of_planes(values, plane)).ravel()
     dark = validation.number("dark", dark, low=-1e300, high=1e300)
     if device is not None:
-        from opusim.noise_budget import dark_level_dn
+        from opusim.noise.levels import dark_level_dn
 
         if plane != "counts":
             raise ValueError(f"device is given, but the values are {plane}: it must be None for all but counts.")
@@ -281,7 +282,7 @@ def _edges(counts: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _law(device: Device, mean: float, exposure_s: float, top: float, edges: np.ndarray) -> np.ndarray:
-    from opusim.noise_budget import level_distribution
+    from opusim.noise.levels import level_distribution
 
     camera = device.camera
     end = 2**camera.bits - 1 if camera.quantise else math.inf

@@ -75,7 +75,7 @@ def save(figure: Figure, path: str | Path, *, dpi: int = 120) -> None:
     OSError
         If the file cannot be written.
     """
-    from opusim.files import replacing
+    from opusim.base.files import replacing
 
     path = Path(path)
     known = figure.canvas.get_supported_filetypes()

@@ -14,36 +14,37 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from opusim._lazy import lazy_names
+from opusim.base.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from opusim.sweep.figure import sweep_curves as sweep_curves
-    from opusim.sweep.figure import sweep_figure as sweep_figure
-    from opusim.sweep.figure import sweep_map as sweep_map
-    from opusim.sweep.file import read_sweep as read_sweep
-    from opusim.sweep.result import Outcome as Outcome
-    from opusim.sweep.result import SweepResult as SweepResult
-    from opusim.sweep.result import falls_at as falls_at
-    from opusim.sweep.sweep import Sweep as Sweep
-    from opusim.sweep.tasks import DfaAccuracy as DfaAccuracy
-    from opusim.sweep.tasks import FunctionTask as FunctionTask
-    from opusim.sweep.tasks import KernelRidge as KernelRidge
-    from opusim.sweep.tasks import SketchError as SketchError
+    from opusim.plotting.sweep import sweep_curves as sweep_curves
+    from opusim.plotting.sweep import sweep_figure as sweep_figure
+    from opusim.plotting.sweep import sweep_map as sweep_map
+    from opusim.tasks.registry import DfaAccuracy as DfaAccuracy
+    from opusim.tasks.registry import FunctionTask as FunctionTask
+    from opusim.tasks.registry import KernelRidge as KernelRidge
+    from opusim.tasks.registry import SketchError as SketchError
+
+    from .file import read_sweep as read_sweep
+    from .result import Outcome as Outcome
+    from .result import SweepResult as SweepResult
+    from .result import falls_at as falls_at
+    from .sweep import Sweep as Sweep
 
 # name -> module of this package that it comes from
 _LAZY = {
-    "DfaAccuracy": ".tasks",
-    "FunctionTask": ".tasks",
-    "KernelRidge": ".tasks",
+    "DfaAccuracy": "opusim.tasks.registry",
+    "FunctionTask": "opusim.tasks.registry",
+    "KernelRidge": "opusim.tasks.registry",
     "Outcome": ".result",
-    "SketchError": ".tasks",
+    "SketchError": "opusim.tasks.registry",
     "Sweep": ".sweep",
     "SweepResult": ".result",
     "falls_at": ".result",
     "read_sweep": ".file",
-    "sweep_curves": ".figure",
-    "sweep_figure": ".figure",
-    "sweep_map": ".figure",
+    "sweep_curves": "opusim.plotting.sweep",
+    "sweep_figure": "opusim.plotting.sweep",
+    "sweep_map": "opusim.plotting.sweep",
 }
 
 __all__ = sorted(_LAZY)

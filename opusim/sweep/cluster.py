@@ -24,9 +24,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import opusim
-from opusim.config import Device
-from opusim.sweep.result import Outcome, Place
-from opusim.sweep.run import Job, MakeOpu, run_job
+from opusim.device.record import Device
+
+from .result import Outcome, Place
+from .run import Job, MakeOpu, run_job
 
 __all__ = ["UnfitWorkerError", "check_workers", "dask_client", "on_dask"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from opusim import rng
+from opusim.base import rng
 
 __all__ = ["OUTPUTS", "example_of", "exposure_for_level"]
 

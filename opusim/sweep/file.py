@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from opusim.files import Hdf5Kind, open_hdf5, writing_hdf5
-from opusim.sweep.points import Number
-from opusim.sweep.result import Header, Outcome, SweepResult
+from opusim.base.files import Hdf5Kind, open_hdf5, writing_hdf5
+
+from .points import Number
+from .result import Header, Outcome, SweepResult
 
 if TYPE_CHECKING:
     import h5py

@@ -28,8 +28,8 @@ from typing import Any, get_type_hints
 
 import numpy as np
 
-from opusim import validation
-from opusim.config import Device
+from opusim.base import validation
+from opusim.device.record import Device
 
 Number = int | float
 

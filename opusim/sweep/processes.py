@@ -16,8 +16,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from pathlib import Path
 
-from opusim.sweep.result import Outcome, Place
-from opusim.sweep.run import Job, MakeOpu, run_job
+from .result import Outcome, Place
+from .run import Job, MakeOpu, run_job
 
 __all__ = ["in_processes"]
 

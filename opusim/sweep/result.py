@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from opusim._warning import warn_outside
-from opusim.sweep.points import Axis, Number, label
+from opusim.base.warn import warn_outside
+
+from .points import Axis, Number, label
 
 __all__ = ["Header", "Outcome", "SweepResult", "differences", "falls_at"]
 

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
-from opusim.sweep.exposure import OUTPUTS, example_of, exposure_for_level
-from opusim.sweep.points import EXPOSURE, Setting, without_rounding
-from opusim.sweep.result import Outcome, Place
+from .exposure import OUTPUTS, example_of, exposure_for_level
+from .points import EXPOSURE, Setting, without_rounding
+from .result import Outcome, Place
 
 MakeOpu = Callable[[Any, int, int], Any]
 
@@ -220,6 +220,6 @@ def serially(make_opu: MakeOpu, jobs: Sequence[Job]) -> Iterator[tuple[Place, Ou
 
 def default_threads(workers: int) -> int:
     """Return the threads of each of so many workers on this machine."""
-    from opusim.parallel import default_threads as processors
+    from opusim.base.parallel import default_threads as processors
 
     return max(1, math.floor(processors() / workers))

@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import opusim
-from opusim import validation
-from opusim.config import Device
-from opusim.medium.measured import MeasuredMedium
-from opusim.plan import memory_budget_bytes
-from opusim.sweep.cluster import check_workers, dask_client, on_dask
-from opusim.sweep.file import now, read_sweep, write_sweep, writing
-from opusim.sweep.points import MEANINGS, Number, Setting, make_axes, make_settings
-from opusim.sweep.processes import in_processes
-from opusim.sweep.result import Header, Outcome, Place, SweepResult
-from opusim.sweep.run import Job, default_threads, serially
-from opusim.sweep.tasks import describe
+from opusim.base import validation
+from opusim.bench.plan import memory_budget_bytes
+from opusim.device.medium.measured import MeasuredMedium
+from opusim.device.record import Device
+from opusim.tasks.registry import describe
+
+from .cluster import check_workers, dask_client, on_dask
+from .file import now, read_sweep, write_sweep, writing
+from .points import MEANINGS, Number, Setting, make_axes, make_settings
+from .processes import in_processes
+from .result import Header, Outcome, Place, SweepResult
+from .run import Job, default_threads, serially
 
 __all__ = ["Sweep"]
 
@@ -35,7 +36,7 @@ class Sweep(validation.Fixed):
     Parameters
     ----------
     task : callable
-        ``task(opu, seed)`` returns a mapping from names to numbers. `opusim.sweep.tasks` has some, and says what
+        ``task(opu, seed)`` returns a mapping from names to numbers. `opusim.tasks.registry` has some, and says what
         attributes a task may have.
     make_opu : callable
         ``make_opu(device, n_components, seed)`` returns an OPU; it is used as ``with make_opu(...) as opu``. For runs

@@ -14,14 +14,14 @@ import pytest
 from typer.testing import CliRunner
 
 from opusim import Device, OpticalBench, calibration, cli
-from opusim.calibration.commands import Calibration, middle_region, tm_path
-from opusim.calibration.exposure import ExposureRecord
 from opusim.calibration.files import read_record, record_names, write_record
-from opusim.calibration.linear import LinearRecord
-from opusim.calibration.phase_steps import PhaseRecord
-from opusim.calibration.photon_transfer import CameraRecord
-from opusim.calibration.stability import DriftRecord
-from opusim.calibration.transmission import read_tm
+from opusim.calibration.procedures.camera import CameraRecord
+from opusim.calibration.procedures.drift import DriftRecord
+from opusim.calibration.procedures.exposure import ExposureRecord
+from opusim.calibration.procedures.linear import LinearRecord
+from opusim.calibration.procedures.matrix.measure import read_tm
+from opusim.calibration.procedures.phase import PhaseRecord
+from opusim.calibration.session import Calibration, middle_region, tm_path
 
 ROI = "500,900,16,64"
 AURORA = Device.load("aurora")

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from opusim import OpticalBench
-from opusim.calibration.bench_protocol import saturation_dn
-from opusim.calibration.exposure import ExposureRecord, find_exposure
+from opusim.bench.protocol import saturation_dn
 from opusim.calibration.files import read_record, write_record
-from opusim.config import Device
-from opusim.layout import MirrorLayout, MirrorPatterns
+from opusim.calibration.procedures.exposure import ExposureRecord, find_exposure
+from opusim.device.record import Device
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 AURORA = Device.load("aurora")
 LAYOUT = MirrorLayout.lined((912, 1140), 100)

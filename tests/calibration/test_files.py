@@ -20,7 +20,7 @@ from hypothesis.extra import numpy as arrays
 from opusim import OpticalBench
 from opusim.calibration import files
 from opusim.calibration.files import read_info, read_record, record_names, write_record
-from opusim.config import Device
+from opusim.device.record import Device
 
 SLOW_FIXTURE = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

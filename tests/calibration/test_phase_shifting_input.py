@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from opusim.calibration import off_axis
-from opusim.calibration import phase_shifting as ps
+from opusim.calibration.algorithms import off_axis
+from opusim.calibration.algorithms import phase_shifting as ps
 
 fast = settings(max_examples=80, deadline=None)
 PHASES = ps.equal_steps(4)

@@ -10,9 +10,9 @@ from scipy import stats
 
 from opusim import OpticalBench
 from opusim.calibration.files import read_record, write_record
-from opusim.calibration.phase_steps import PhaseRecord, measure_phases
-from opusim.config import Device
-from opusim.layout import MirrorLayout, MirrorPatterns
+from opusim.calibration.procedures.phase import PhaseRecord, measure_phases
+from opusim.device.record import Device
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 AURORA = Device.load("aurora")
 STILL = AURORA.evolve(**{"reference.vibration_rad": 0.0, "reference.drift_rad_per_minute": 0.0})

@@ -9,10 +9,10 @@ import pytest
 from scipy import stats
 
 from opusim import OpticalBench
-from opusim.calibration.camera_statistics import gather, spatial_variance
+from opusim.calibration.algorithms.camera_statistics import gather, spatial_variance
 from opusim.calibration.files import read_record, write_record
-from opusim.calibration.photon_transfer import CameraRecord, characterise_camera
-from opusim.config import Device
+from opusim.calibration.procedures.camera import CameraRecord, characterise_camera
+from opusim.device.record import Device
 
 AURORA = Device.load("aurora")
 ROI = (500, 500, 64, 64)

@@ -9,10 +9,10 @@ import pytest
 
 from opusim import OpticalBench
 from opusim.calibration.files import read_record, write_record
-from opusim.calibration.stability import DriftRecord, measure_drift
-from opusim.config import Device
-from opusim.layout import MirrorLayout, MirrorPatterns
-from opusim.medium import GaussianMedium
+from opusim.calibration.procedures.drift import DriftRecord, measure_drift
+from opusim.device.medium import GaussianMedium
+from opusim.device.record import Device
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 # Three features make speckle as well as a hundred do, and their matrix is made anew at every look.
 LAYOUT = MirrorLayout.lined((912, 1140), 3)

@@ -15,13 +15,13 @@ import pytest
 import scipy.linalg
 
 from opusim import OpticalBench
-from opusim.calibration import hadamard
-from opusim.calibration import transmission as module
-from opusim.calibration.tm_journal import resume_clock
-from opusim.calibration.transmission import measure_tm, read_matrix, read_tm
-from opusim.config import Device
-from opusim.layout import MirrorLayout, MirrorPatterns
-from opusim.medium import MeasuredMedium
+from opusim.calibration.algorithms import hadamard
+from opusim.calibration.procedures.matrix import measure as module
+from opusim.calibration.procedures.matrix.journal import resume_clock
+from opusim.calibration.procedures.matrix.measure import measure_tm, read_matrix, read_tm
+from opusim.device.medium import MeasuredMedium
+from opusim.device.record import Device
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 IDEAL, AURORA = Device.load("ideal"), Device.load("aurora")
 EXPOSURE_S = 400e-6
@@ -271,7 +271,7 @@ def test_small_batches_give_the_same_matrix(tmp_path, monkeypatch):
 SCRIPT = """
 import os, signal, sys
 from opusim import OpticalBench
-from opusim.calibration.transmission import measure_tm
+from opusim.calibration.procedures.matrix.measure import measure_tm
 
 out, basis, kill_at, after = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4] == "after"
 real, count = os.replace, 0

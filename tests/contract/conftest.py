@@ -89,7 +89,7 @@ class Backend:
         if self.name == "opusim":
             from opusim import OPU
         elif self.name.startswith("names"):
-            from opusim.drivers.compat import OPU
+            from opusim.drivers.compat.opu import OPU
         else:
             from lightonml.opu import OPU
         return OPU

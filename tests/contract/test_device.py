@@ -226,8 +226,8 @@ sys.stdin.read()
 
 
 def test_another_process_may_hold_an_exclusive_device(tmp_path, monkeypatch):
+    from opusim.base.errors import OpuAlreadyUsedException
     from opusim.drivers import OpuDevice
-    from opusim.drivers.errors import OpuAlreadyUsedException
 
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     with subprocess.Popen(

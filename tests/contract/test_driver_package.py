@@ -157,8 +157,8 @@ def test_config_file(lightonml, tmp_path, monkeypatch):
 
 def test_a_trigger_fault_is_looked_for_and_not_found(lightonml, tmp_path, monkeypatch):
     """200 frames, all on or all off, at opening; a small device makes it quick."""
-    from opusim.config import Device
-    from opusim.medium import GaussianMedium
+    from opusim.device.medium import GaussianMedium
+    from opusim.device.record import Device
 
     monkeypatch.delenv("OPUSIM_DEVICE", raising=False)
     aurora = Device.load("aurora")

@@ -71,7 +71,7 @@ ALL = CASES + (CASES_OF_1_4 if VERSION >= (1, 4) else CASES_OF_1_3)
 def test_equal_bit_for_bit(case, kind):
     from lightonml.encoding import base as theirs
 
-    from opusim.drivers.encoding import base as ours
+    from opusim.encoding import base as ours
 
     name, arguments, x = case
     if kind == "torch":

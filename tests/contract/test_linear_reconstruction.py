@@ -17,7 +17,7 @@ KINDS = ["opusim"] + (["lightonopu"] if importlib.util.find_spec("lightonopu") e
 def method(request):
     """(encode, decode): 0/1 (n, d) -> 0/1 (n', d), and (n', m) -> (n, m)."""
     if request.param == "opusim":
-        from opusim.drivers import linear_reconstruction as module
+        from opusim.drivers.methods import intensity as module
 
         seen = {}
 

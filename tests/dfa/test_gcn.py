@@ -15,8 +15,8 @@ torch = pytest.importorskip("torch", reason="the extra `torch` is not installed"
 
 from torch.nn import functional  # noqa: E402
 
-from opusim.dfa.examples import gcn  # noqa: E402
 from opusim.dfa.torch import DFA  # noqa: E402
+from opusim.tasks import graph as gcn  # noqa: E402
 
 from .torch_networks import one_thread  # noqa: E402, F401
 

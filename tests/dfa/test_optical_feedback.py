@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opusim import OPU
-from opusim.config import Device
+from opusim.base.errors import NotReadyError
+from opusim.device.record import Device
 from opusim.dfa import (
     BitPlaneEncoding,
     GaussianFeedback,
@@ -20,7 +21,6 @@ from opusim.dfa import (
     TernaryEncoding,
 )
 from opusim.drivers import linear_modes
-from opusim.drivers.errors import NotReadyError
 from opusim.drivers.linear_modes import CalibrationWarning
 
 from .projected_errors import ENCODINGS, WIDTH, N, errors_of, rms

@@ -13,8 +13,8 @@ from opusim.dfa.feedback import GaussianFeedback
 from opusim.dfa.network import MLP
 from opusim.dfa.optical_feedback import OpticalFeedback
 from opusim.dfa.optimisers import Adam
-from opusim.dfa.tasks import load_task
 from opusim.dfa.trainer import DFATrainer, ShallowTrainer
+from opusim.tasks.image_sets import load_task
 
 HIDDEN = (32, 32)
 OPTIONS = {"batch_size": 32, "epochs": 4, "seed": 0}

@@ -15,9 +15,9 @@ torch = pytest.importorskip("torch", reason="the extra `torch` is not installed"
 
 from torch.nn import functional  # noqa: E402
 
-from opusim.dfa.examples import transformer  # noqa: E402
-from opusim.dfa.examples.transformer import LanguageModel, train_language_model  # noqa: E402
 from opusim.dfa.torch import mark  # noqa: E402
+from opusim.tasks import text as transformer  # noqa: E402
+from opusim.tasks.text import LanguageModel, train_language_model  # noqa: E402
 
 from .torch_networks import one_thread  # noqa: E402, F401
 

@@ -6,9 +6,9 @@ import threading
 
 import numpy as np
 
-from opusim.bench import BenchClock, OpticalBench
-from opusim.config import Device
-from opusim.layout import ALWAYS_ON, MirrorPatterns
+from opusim.bench.bench import BenchClock, OpticalBench
+from opusim.device.record import Device
+from opusim.patterns.layout import ALWAYS_ON, MirrorPatterns
 
 
 class FakeBench:

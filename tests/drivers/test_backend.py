@@ -11,17 +11,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from opusim import arrays
-from opusim.config import Device
-from opusim.drivers import OPU, OpuDevice, device_input
+from opusim.base import arrays
+from opusim.device.record import Device
+from opusim.drivers import OPU, OpuDevice
 from opusim.drivers.context import ContextArray
-from opusim.drivers.encoding import (
+from opusim.drivers.inputs import gpu as device_input
+from opusim.drivers.methods.base import BenchRecipe, _forget_benches
+from opusim.encoding import (
     BinaryThresholdEncoder,
     ConcatenatingBitPlanDecoder,
     MixingBitPlanDecoder,
     SeparatedBitPlanEncoder,
 )
-from opusim.drivers.lazy_jobs import BenchRecipe, _forget_benches
 
 torch = pytest.importorskip("torch")
 
@@ -267,7 +268,7 @@ def test_copies(backend, place):
 
 
 def test_over_a_bench_of_ones_own(backend, place):
-    from opusim.bench import OpticalBench
+    from opusim.bench.bench import OpticalBench
 
     opu = OPU(M, opu_device=OpuDevice(bench=OpticalBench("aurora", backend=backend)))
     assert opu.device.backend == backend
@@ -371,7 +372,7 @@ def test_auto_goes_by_the_cpu_where_the_camera_cannot_be_compiled(monkeypatch):
 @pytest.mark.parametrize("way", ["counts", "intensities", "holography"])
 @pytest.mark.parametrize("backend_here", ["numpy", "torch:cpu"])
 def test_results_that_do_not_fit_are_refused_before_a_frame(monkeypatch, way, backend_here):
-    from opusim import memory
+    from opusim.base import memory
     from opusim.drivers import runner
 
     place = arrays.choose(backend_here)

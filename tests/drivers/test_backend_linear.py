@@ -7,15 +7,16 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from opusim import arrays
-from opusim.bench import OpticalBench
-from opusim.bench_records import BenchClock
-from opusim.calibration import linear
-from opusim.calibration.phase_shifting import equal_steps
-from opusim.config import Device
-from opusim.demodulation import field_of_clipped, fields_of_bursts
-from opusim.drivers import OPU, OpuDevice, holography
-from opusim.drivers import linear_reconstruction as reconstruction
+from opusim.base import arrays
+from opusim.bench.bench import OpticalBench
+from opusim.bench.planes import BenchClock
+from opusim.calibration.algorithms.phase_shifting import equal_steps
+from opusim.calibration.procedures import linear
+from opusim.device.record import Device
+from opusim.drivers import OPU, OpuDevice
+from opusim.drivers.methods import holography
+from opusim.drivers.methods import intensity as reconstruction
+from opusim.fringes.demodulation import field_of_clipped, fields_of_bursts
 
 torch = pytest.importorskip("torch")
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from opusim import OPU as OWN
-from opusim.drivers import ContextArray, OpuDevice, compat
-from opusim.drivers.compat import OPU
-from opusim.drivers.simulated_device import SimulatedOpuDevice
+from opusim.drivers import ContextArray, OpuDevice
+from opusim.drivers.compat import opu as compat
+from opusim.drivers.compat.opu import OPU
+from opusim.drivers.compat.simulated_device import SimulatedOpuDevice
 
 
 @pytest.fixture(autouse=True)

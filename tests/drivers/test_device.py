@@ -11,9 +11,9 @@ import sys
 import numpy as np
 import pytest
 
-from opusim.config import Device
+from opusim.device.record import Device
 from opusim.drivers import AcqState, NotReadyError, OpuDevice, OutputRoiStrategy
-from opusim.layout import MirrorLayout, MirrorPatterns
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from opusim.drivers import encoding
-from opusim.drivers.encoding import (
+from opusim import encoding
+from opusim.encoding import (
     BaseTransformer,
     BinaryThresholdEncoder,
     ConcatenatedBitPlanEncoder,
@@ -452,7 +452,7 @@ def test_any_numbers_give_bits_or_an_error_of_ours(X):
 
 
 def test_every_public_name_is_in_base():
-    from opusim.drivers.encoding import base
+    from opusim.encoding import base
 
     assert set(encoding.__all__) == set(base.__all__)
     assert all(getattr(encoding, name) is getattr(base, name) for name in base.__all__)

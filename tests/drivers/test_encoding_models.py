@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 torch = pytest.importorskip("torch")
-models = pytest.importorskip("opusim.drivers.encoding.models")
+models = pytest.importorskip("opusim.encoding.models")
 
 
 def test_models_train_and_give_bits(capsys):

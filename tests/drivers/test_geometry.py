@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opusim.drivers.formatting import InputRoi, format_of, make_layout
-from opusim.drivers.output_roi import OutputRoi, check_roi
+from opusim.drivers.input_region import InputRoi, format_of, make_layout
+from opusim.drivers.output_region import OutputRoi, check_roi
 from opusim.drivers.types import FeaturesFormat, InputRoiStrategy, OutputRoiStrategy, as_member
 
 SHAPE = (912, 1140)

@@ -9,9 +9,9 @@ import pytest
 
 from opusim import OPU
 from opusim.calibration.files import record_names
-from opusim.config import Device
+from opusim.device.record import Device
 from opusim.drivers import linear_modes
-from opusim.drivers.compat import OPU as PRODUCT
+from opusim.drivers.compat.opu import OPU as PRODUCT
 from opusim.drivers.linear_modes import CalibrationWarning
 
 from ..spoilt_files import spoil
@@ -290,7 +290,7 @@ def test_tensors_and_copies(ideal):
 
 
 def test_a_calibration_without_a_pixel_that_counts_is_useless():
-    from opusim.calibration import linear
+    from opusim.calibration.procedures import linear
     from opusim.drivers.linear_modes import check_quality
 
     m, phases = 6, np.arange(4) * np.pi / 2

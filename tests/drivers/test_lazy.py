@@ -14,11 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import opusim
-from opusim import OPU
-from opusim.bench import OpticalBench
-from opusim.calibration.linear import measure_linear
-from opusim.config import Device
-from opusim.drivers import ContextArray, NotReadyError, compat, encoding, lazy, lazy_jobs, linear_modes
+from opusim import OPU, encoding
+from opusim.bench.bench import OpticalBench
+from opusim.calibration.procedures.linear import measure_linear
+from opusim.device.record import Device
+from opusim.drivers import ContextArray, NotReadyError, linear_modes
+from opusim.drivers.compat import opu as compat
+from opusim.drivers.inputs import dask as lazy
+from opusim.drivers.methods import base as lazy_jobs
 
 da = pytest.importorskip("dask.array", reason="dask is not installed")
 dask = pytest.importorskip("dask", reason="dask is not installed")
@@ -160,7 +163,7 @@ def test_workers_take_the_way_that_was_chosen_here(budget, elsewhere, monkeypatc
     expected = now.transform(x)
     y = later.transform(da.from_array(x, chunks=(9, -1)))
     elsewhere()
-    monkeypatch.setattr("opusim.bench.memory_budget_bytes", lambda: 1 if budget is None else 1 << 40)
+    monkeypatch.setattr("opusim.bench.bench.memory_budget_bytes", lambda: 1 if budget is None else 1 << 40)
     assert same(y.compute(scheduler="synchronous"), expected)
     (bench,) = lazy_jobs._benches.made.values()
     (projector,) = bench._parts.projectors.values()

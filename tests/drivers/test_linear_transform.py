@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from opusim import OPU
 from opusim.drivers import NotReadyError
-from opusim.drivers import linear_reconstruction as method
+from opusim.drivers.methods import intensity as method
 
 
 @pytest.fixture(scope="module")

@@ -92,7 +92,7 @@ def test_tensor_that_needs_a_gradient(opu):
 
 
 def test_counts_of_cameras_with_more_bits():
-    from opusim.config import Device
+    from opusim.device.record import Device
 
     with OPU(50, device=Device.load("aurora").evolve(**{"camera.bits": 12})) as opu:
         assert opu.device.output_dtype == np.uint16

@@ -22,8 +22,8 @@ from sklearn.preprocessing import Binarizer
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from opusim.drivers import OPU, NotReadyError, OpuDevice
-from opusim.drivers.encoding import BinaryThresholdEncoder
 from opusim.drivers.projections.sklearn import LightonOPUMap, OPUMap
+from opusim.encoding import BinaryThresholdEncoder
 
 
 def bits(*shape, seed=0, p=0.5):

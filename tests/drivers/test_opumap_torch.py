@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from opusim.drivers import OPU, NotReadyError, OpuDevice
-from opusim.drivers.encoding import BinaryThresholdEncoder
+from opusim.encoding import BinaryThresholdEncoder
 
 torch = pytest.importorskip("torch")
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from opusim import OPU
-from opusim.bench import OpticalBench
+from opusim.bench.bench import OpticalBench
 from opusim.drivers import OpuDevice
-from opusim.layout import MirrorLayout, MirrorPatterns
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 
 def bits(*shape, seed=0):

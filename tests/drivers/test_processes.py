@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from opusim import OPU
-from opusim.drivers import compat
+from opusim.drivers.compat import opu as compat
 
 METHODS = [method for method in ("fork", "spawn", "forkserver") if method in multiprocessing.get_all_start_methods()]
 

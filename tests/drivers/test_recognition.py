@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from opusim.drivers import OpuDevice, recognition
-from opusim.drivers.recognition import LayoutMemory
-from opusim.layout import MirrorLayout
+from opusim.drivers import OpuDevice
+from opusim.drivers.lowlevel import recognition
+from opusim.drivers.lowlevel.recognition import LayoutMemory
+from opusim.patterns.layout import MirrorLayout
 
 SHAPE = (912, 1140)
 

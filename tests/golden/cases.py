@@ -23,8 +23,8 @@ import h5py
 import numpy as np
 
 from opusim import OPU, Device, OpticalBench
-from opusim.drivers.encoding import SeparatedBitPlanDecoder, SeparatedBitPlanEncoder
-from opusim.layout import MirrorLayout, MirrorPatterns
+from opusim.encoding import SeparatedBitPlanDecoder, SeparatedBitPlanEncoder
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 #: Vectors that are kept of each call: the last ones.
 KEPT = 8

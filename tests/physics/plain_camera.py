@@ -1,10 +1,10 @@
-"""The camera of `opusim.camera` a second time, written plainly: what its kernel is checked against."""
+"""The camera of `opusim.device.camera` a second time, written plainly: what its kernel is checked against."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from opusim.camera import Camera, SensorMaps
+from opusim.device.camera import Camera, SensorMaps
 
 
 def expose(

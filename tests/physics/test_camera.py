@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from opusim.camera import Camera
-from opusim.sensor_kernels import _ALIAS, POISSON_THRESHOLD
+from opusim.device.camera import Camera
+from opusim.device.camera_kernels import _ALIAS, POISSON_THRESHOLD
 
 from . import plain_camera
 

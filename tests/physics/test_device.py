@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from opusim import theory
-from opusim.bench import OpticalBench
-from opusim.config import Device
-from opusim.layout import MirrorLayout, MirrorPatterns
-from opusim.plan import Region
-from opusim.projector import Projector
+from opusim.bench.bench import OpticalBench
+from opusim.bench.plan import Region
+from opusim.bench.projector import Projector
+from opusim.device.record import Device
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 AURORA = Device.load("aurora")
 EXPOSURE_S = AURORA.operation.exposure_s
@@ -96,7 +96,7 @@ def test_inner_products_of_outputs_are_the_optical_kernel(changes):
     """
     device = AURORA.ideal()
     if changes == {"medium": "gaussian"}:
-        from opusim.medium import GaussianMedium
+        from opusim.device.medium import GaussianMedium
 
         device = device.evolve(medium=GaussianMedium(transmission=AURORA.medium.transmission))
     else:

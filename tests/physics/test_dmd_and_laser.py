@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from opusim.dmd import Dmd, unpack_mirrors
-from opusim.laser import Laser
+from opusim.device.dmd import Dmd, unpack_mirrors
+from opusim.device.laser import Laser
 
 PLAIN = Dmd(name="x", shape=(64, 80), pitch_m=10e-6)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from opusim import OpticalBench
-from opusim.calibration.focus import (
+from opusim.calibration.procedures.focus import (
     binary_enhancement,
     focus_binary,
     focus_phase,
@@ -14,7 +14,7 @@ from opusim.calibration.focus import (
     phase_enhancement,
     phase_enhancement_of,
 )
-from opusim.calibration.transmission import measure_tm
+from opusim.calibration.procedures.matrix.measure import measure_tm
 
 ROI = (500, 0, 2, 2040)
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from opusim import rng
-from opusim.medium.gaussian_entries import fill_gaussian, gaussian_entries
+from opusim.base import rng
+from opusim.device.medium.gaussian_kernels import fill_gaussian, gaussian_entries
 
 KEY = rng.stream_key(5, "test medium")
 COLUMNS, ROWS = 401, 1503

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from opusim import OPU
-from opusim.drivers import linear_reconstruction as method
+from opusim.drivers.methods import intensity as method
 from opusim.theory import marchenko_pastur_cdf
 
 N_FEATURES, N_PIXELS = 400, 4000

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from opusim import theory
-from opusim.medium import Drift, GaussianMedium, MeasuredMedium, ModeGrid, PhaseScreenMedium
-from opusim.medium.base import pixel_sampling
+from opusim.device.medium import Drift, GaussianMedium, MeasuredMedium, ModeGrid, PhaseScreenMedium
+from opusim.device.medium.base import pixel_sampling
 
 WAVELENGTH_M = 532e-9
 

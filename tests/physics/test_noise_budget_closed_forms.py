@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from opusim.config import Device
-from opusim.demodulation import field_of_clipped, least_squares_row
-from opusim.medium import GaussianMedium
-from opusim.noise_budget import error_budget
-from opusim.noise_measured import measured_error_budget
-from opusim.noise_sources import SOURCES, without, working_point
+from opusim.device.medium import GaussianMedium
+from opusim.device.record import Device
+from opusim.fringes.demodulation import field_of_clipped, least_squares_row
+from opusim.noise.budget import SOURCES, without, working_point
+from opusim.noise.levels import error_budget
+from opusim.noise.measured import measured_error_budget
 from opusim.theory import pixel_modes, speckle_contrast
 
 from . import holography_theory as holography

@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from opusim.config import Device
-from opusim.medium import GaussianMedium
-from opusim.noise_budget import error_budget
-from opusim.noise_measured import measured_error_budget
-from opusim.noise_rounding import rounded_moments
+from opusim.device.medium import GaussianMedium
+from opusim.device.record import Device
+from opusim.noise.levels import error_budget
+from opusim.noise.measured import measured_error_budget
+from opusim.noise.rounding import rounded_moments
 
 AURORA = Device.load("aurora")
 # The same light and noise through the textbook medium, which is quick to compute for many pixels.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import fft
 
-from opusim.calibration import off_axis
+from opusim.calibration.algorithms import off_axis
 
 
 def far(found, true):

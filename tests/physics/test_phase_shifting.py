@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from opusim.calibration import phase_shifting as ps
+from opusim.calibration.algorithms import phase_shifting as ps
 
 from . import holography_theory as theory
 

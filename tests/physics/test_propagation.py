@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import scipy.fft
 
-from opusim import propagation, theory
-from opusim.arrays import Arrays
+from opusim import theory
+from opusim.base.arrays import Arrays
+from opusim.device import propagation
 
 WAVELENGTH_M = 532e-9
 

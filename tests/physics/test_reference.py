@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from opusim import OpticalBench
-from opusim.config import Device
-from opusim.layout import MirrorLayout, MirrorPatterns
-from opusim.reference import Reference
+from opusim.device.record import Device
+from opusim.device.reference import Reference
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 IDEAL = Device.load("ideal")
 LAYOUT = MirrorLayout.lined((912, 1140), 100)

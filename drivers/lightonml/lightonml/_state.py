@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from opusim.drivers.compat import get_verbose_level, set_verbose_level
+from opusim.drivers.compat.opu import get_verbose_level, set_verbose_level
 
 __all__ = [
     "get_debug_fn",

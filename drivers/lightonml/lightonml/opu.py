@@ -1,5 +1,5 @@
 """The class `OPU`."""
 
-from opusim.drivers.compat import OPU
+from opusim.drivers.compat.opu import OPU
 
 __all__ = ["OPU"]

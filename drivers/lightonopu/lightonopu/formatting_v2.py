@@ -1,4 +1,4 @@
-"""Laying features on mirrors: the compiled module of the real driver, over `opusim.layout`."""
+"""Laying features on mirrors: the compiled module of the real driver, over `opusim.patterns.layout`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from opusim.drivers.recognition import FORMATTED
-from opusim.layout import MirrorLayout
+from opusim.drivers.lowlevel.recognition import FORMATTED
+from opusim.patterns.layout import MirrorLayout
 
 __all__ = ["Formatter"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from opusim.drivers import environment
+from opusim.drivers.compat import environment
 
 __all__ = ["InputDevice"]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from opusim.drivers import linear_reconstruction as method
+from opusim.drivers.methods import intensity as method
 
 __all__ = ["decode_batch", "encode_batch", "init"]
 

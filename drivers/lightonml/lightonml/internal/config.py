@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from opusim.drivers import environment
+from opusim.drivers.compat import environment
 from opusim.drivers.settings import read_config
 
 

@@ -1,6 +1,6 @@
 """`OPUMap`, and the name that it had first."""
 
-from opusim.drivers.random_mapping import OPURandomMapping
+from opusim.drivers.compat.random_mapping import OPURandomMapping
 
 from ..projections.sklearn import OPUMap
 

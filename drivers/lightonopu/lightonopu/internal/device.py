@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from opusim.drivers import device, environment
-from opusim.drivers.errors import OpuAlreadyUsedException
+from opusim.base.errors import OpuAlreadyUsedException
+from opusim.drivers.compat import environment
+from opusim.drivers.lowlevel import device
 from opusim.drivers.types import AcqState
 
 __all__ = ["AcqState", "OpuAlreadyUsedException", "OpuDevice"]

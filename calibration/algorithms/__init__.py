@@ -1,0 +1,1 @@
+"""Arithmetic on frames that are there: fits, statistics, masks. None of it shows a pattern."""

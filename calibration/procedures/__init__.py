@@ -1,0 +1,1 @@
+"""What learns about a bench by showing patterns and reading frames; one file each."""

@@ -1,0 +1,338 @@
+"""All that the holographic linear transform needs of a device: exposure, phase steps, reference, and how good it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from opusim.base import validation
+from opusim.bench.protocol import Bench, Roi, dark_frames, elapsed_s, saturation_dn
+from opusim.calibration.algorithms.masks import dark_pixels, saturated_pixels
+from opusim.calibration.algorithms.phase_shifting import equal_steps, least_squares
+from opusim.fringes.demodulation import field_of_clipped, fields_of_counts
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
+
+from .exposure import find_exposure
+from .phase import measure_phases
+
+__all__ = ["LinearRecord", "demodulate", "measure_linear"]
+
+# Frames of the reference alone, and of the dark: their noise is below that of one measurement by the root of it.
+_REFERENCE_FRAMES, _DARK_FRAMES = 64, 32
+# Patterns that are measured twice, and pixels from which the phase steps are found.
+_PATTERNS = 24
+_PHASE_PIXELS = 8000
+# Share of bursts with a saturated frame: their fields are saved by the other frames and the known reference.
+_CLIPPED_SHARE = 0.07
+# Below this share of the mean reference a pixel is left out.
+_DARK_REFERENCE = 0.05
+
+
+@dataclass(frozen=True)
+class LinearRecord:
+    """Calibration of the holographic linear transform on one region of the sensor.
+
+    Parameters
+    ----------
+    exposure_s : float
+        Exposure of every frame, in seconds.
+    asked_rad : ndarray of float64, shape (steps,)
+        Phases to ask of the shifter, in radians.
+    actual_rad : ndarray of float64, shape (steps,)
+        Phases that it makes, against their mean.
+    jitter_rad : float
+        Standard deviation of a step from burst to burst, in radians.
+    roi : ndarray of int64, shape (4,)
+        Region: row, column, n_rows, n_columns.
+    dark_dn : ndarray of float32, shape (n_pixels,)
+        Level without light.
+    reference_dn : ndarray of float32, shape (n_pixels,)
+        ``|R|^2``, the reference alone, dark level taken off.
+    valid : ndarray of bool, shape (n_pixels,)
+        Pixels with enough reference, whose fringes were not saturated.
+    full_scale_dn : float
+        Count from which a pixel is saturated.
+    clipped_share : float
+        Share of the pixels with at least one saturated frame, for the test patterns.
+    modulation : float
+        Median fringe modulation, 0 to 1.
+    modulation_map : ndarray of float32, shape (n_pixels,)
+        Fringe modulation of each pixel, mean over the test patterns; 0 where the reference is too dark.
+    coherence : float
+        Contrast of the fringes against that of two beams that interfere fully.
+    relative_error : float
+        Noise of one measured field over its rms: from patterns that were measured twice.
+    drift_rad_per_minute : float
+        Change of the reference's phase during the calibration.
+    elapsed_s : float
+        Device time at its end, in seconds.
+    """
+
+    exposure_s: float
+    asked_rad: np.ndarray
+    actual_rad: np.ndarray
+    jitter_rad: float
+    roi: np.ndarray
+    dark_dn: np.ndarray
+    reference_dn: np.ndarray
+    valid: np.ndarray
+    full_scale_dn: float
+    clipped_share: float
+    modulation: float
+    modulation_map: np.ndarray
+    coherence: float
+    relative_error: float
+    drift_rad_per_minute: float
+    elapsed_s: float
+
+    @property
+    def n_steps(self) -> int:
+        """Frames of one measurement."""
+        return len(self.asked_rad)
+
+    @property
+    def rectangle(self) -> Roi:
+        """The region as (row, column, n_rows, n_columns)."""
+        row, column, n_rows, n_columns = (int(v) for v in self.roi)
+        return row, column, n_rows, n_columns
+
+
+def demodulate(record: LinearRecord, frames: np.ndarray, threads: int | None = None) -> np.ndarray:
+    """Return fields in the reference's phase, S conj(R) / |R|, for bursts of frames.
+
+    Parameters
+    ----------
+    record : LinearRecord
+        The calibration.
+    frames : ndarray, shape (n * steps, n_pixels)
+        Counts of the first `n_pixels` pixels of the region, each pattern under every phase in turn.
+    threads : int, optional
+        Threads to use; they do not change the result.
+
+    Returns
+    -------
+    ndarray of complex64, shape (n, n_pixels)
+        In roots of grey levels. Where frames are saturated, the others and the known reference give the field.
+    """
+    n_pixels = frames.shape[-1]
+    amplitude = reference_amplitude(record, n_pixels)
+    if frames.dtype in (np.uint8, np.uint16):
+        return fields_of_counts(
+            frames.reshape(-1, n_pixels), record.actual_rad, amplitude, record.dark_dn[:n_pixels],
+            record.full_scale_dn, record.coherence, threads,
+        )  # fmt: skip
+    bursts = frames.reshape(-1, record.n_steps, n_pixels)
+    field = least_squares(bursts, record.actual_rad, axis=1).q
+    field /= amplitude
+    vector, pixel = np.nonzero(saturated_pixels(bursts, record.full_scale_dn, axis=1))
+    if len(vector):
+        counts = bursts[vector, :, pixel].astype(np.float64)
+        field[vector, pixel] = field_of_clipped(
+            counts - record.dark_dn[pixel, None], counts >= record.full_scale_dn, amplitude[pixel],
+            record.actual_rad, record.coherence, field[vector, pixel], threads,
+        )  # fmt: skip
+    return field.astype(np.complex64, copy=False)
+
+
+def reference_amplitude(record: LinearRecord, n_pixels: int) -> np.ndarray:
+    """Return |R| of the first pixels, float32 (n_pixels,): where the reference is too dark, as at the least allowed."""
+    reference = record.reference_dn[:n_pixels]
+    floor = np.float32(_DARK_REFERENCE * max(float(reference.mean()), 1e-30))
+    return np.sqrt(np.maximum(reference, floor))
+
+
+def measure_linear(
+    bench: Bench,
+    mirrors: np.ndarray | MirrorPatterns | None = None,
+    *,
+    steps: int = 4,
+    roi: Roi | None = None,
+    exposure_s: float | None = None,
+    clipped_share: float = _CLIPPED_SHARE,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> LinearRecord:
+    """Measure what the holographic linear transform needs.
+
+    Parameters
+    ----------
+    bench : Bench
+        With a reference arm.
+    mirrors : ndarray or MirrorPatterns, optional
+        Test patterns, 16 or more, as bright as those to come; by default random ones with half of the mirrors on.
+    steps : int
+        Phase steps, 3 or more.
+    roi : tuple of int, optional
+        (row, column, n_rows, n_columns); the whole sensor by default.
+    exposure_s : float, optional
+        Exposure in seconds; found by default.
+    clipped_share : float
+        Share of the pixels that may have a saturated frame when the exposure is sought.
+    seed : int
+        Of the test patterns.
+    progress : callable, optional
+        Told (done, total) parts.
+
+    Returns
+    -------
+    LinearRecord
+        What was found, pixel by pixel.
+
+    Raises
+    ------
+    ValueError
+        If there is no reference arm, no light, no fringe, or no exposure that fits.
+    """
+    asked = equal_steps(steps)
+    shown = _test_patterns(bench, seed) if mirrors is None else mirrors
+    if len(shown) < 16:
+        raise ValueError(f"mirrors holds {len(shown)} patterns, but at least 16 are needed to tell how good it is.")
+    rectangle = (0, 0, *bench.sensor_shape) if roi is None else roi
+    report = progress if progress is not None else _silent
+    total = 4
+    if exposure_s is None:
+        found = find_exposure(bench, shown[:2], clipped_share=clipped_share, reference_phase_rad=asked, roi=roi)
+        exposure_s = found.exposure_s
+    else:
+        exposure_s = validation.number("exposure_s", exposure_s, low=0.0, high=3600.0, low_open=True)
+    report(1, total)
+    dark = dark_frames(bench, exposure_s, _DARK_FRAMES, roi)
+    dark_dn = dark.reshape(len(dark), -1).mean(axis=0, dtype=np.float64).astype(np.float32)
+    off = np.zeros((1, *bench.mirror_shape), dtype=np.uint8)
+    alone = bench.expose(off, exposure_s=exposure_s, reference_phase_rad=np.zeros(_REFERENCE_FRAMES), roi=roi)
+    alone = alone.reshape(_REFERENCE_FRAMES, -1)
+    full_scale = saturation_dn(bench, exposure_s, roi)
+    reference_dn = alone.mean(axis=0, dtype=np.float64).astype(np.float32) - dark_dn
+    if float(reference_dn.mean()) <= 0:
+        raise ValueError("The reference alone gives no light on this region, so there is nothing to interfere with.")
+    if float(np.mean(alone >= full_scale)) > 0.5:
+        raise ValueError(
+            f"The reference alone saturates most of the region in {exposure_s:.4g} s: the exposure must be shorter."
+        )
+    report(2, total)
+
+    # At half the exposure few frames are saturated.
+    steps_found = measure_phases(
+        bench, asked, mirrors=shown[:1], exposure_s=exposure_s / 2, roi=_part(rectangle), full_scale_dn=full_scale
+    )
+    actual, jitter = np.asarray(steps_found.phases_rad), float(steps_found.repeatability_rad)
+    report(3, total)
+    started = elapsed_s(bench)
+    first = _bursts(bench, shown, exposure_s, asked, roi)
+    second = _bursts(bench, shown, exposure_s, asked, roi)
+    ended = elapsed_s(bench)
+    report(4, total)
+    clipped = saturated_pixels(first, full_scale, axis=1)
+    del dark, alone
+    usable = ~dark_pixels(reference_dn, least_share=_DARK_REFERENCE)
+    valid = usable & (clipped.mean(axis=0) < 0.5)
+    whole = valid & ~(clipped | saturated_pixels(second, full_scale, axis=1))
+    modulation, modulation_map, light_dn = _fringes(first, actual, dark_dn, reference_dn, usable, whole)
+    record = LinearRecord(
+        exposure_s=exposure_s, asked_rad=asked, actual_rad=actual, jitter_rad=jitter,
+        roi=np.array(rectangle, dtype=np.int64), dark_dn=dark_dn, reference_dn=reference_dn,
+        valid=valid, full_scale_dn=full_scale, clipped_share=float(clipped.mean()),
+        modulation=modulation, modulation_map=modulation_map, coherence=1.0, relative_error=np.inf,
+        drift_rad_per_minute=0.0, elapsed_s=ended,
+    )  # fmt: skip
+    threads = getattr(bench, "threads", None)
+    return _with_quality(record, first, second, whole, light_dn, ended - started, threads)
+
+
+def _test_patterns(bench: Bench, seed: int) -> MirrorPatterns:
+    """Random patterns of macro-pixels that fill the mirrors, half of them on."""
+    layout = MirrorLayout.lined(bench.mirror_shape, min(1024, bench.mirror_shape[0] * bench.mirror_shape[1]))
+    bits = np.random.default_rng(seed).integers(0, 2, (_PATTERNS, layout.n_features_total), dtype=np.uint8)
+    return MirrorPatterns(bits, layout)
+
+
+def _bursts(bench: Bench, shown: Any, exposure_s: float, asked: np.ndarray, roi: Roi | None) -> np.ndarray:
+    """Frames (n, steps, n_pixels) of each pattern under each phase."""
+    frames = bench.expose(shown, exposure_s=exposure_s, reference_phase_rad=asked, roi=roi)
+    return frames.reshape(len(shown), len(asked), -1)
+
+
+def _part(roi: Roi) -> Roi:
+    """Rows in the middle of a region that hold enough pixels to find phases from."""
+    row, column, n_rows, n_columns = roi
+    rows = min(n_rows, max(1, -(-_PHASE_PIXELS // n_columns)))
+    return row + (n_rows - rows) // 2, column, rows, n_columns
+
+
+def _fringes(
+    bursts: np.ndarray, actual: np.ndarray, dark_dn: np.ndarray, reference_dn: np.ndarray, usable: np.ndarray,
+    whole: np.ndarray,
+) -> tuple[float, np.ndarray, float]:  # fmt: skip
+    """Median fringe modulation, the mean over the patterns of each pixel, and the mean light beside the reference's.
+
+    The light is that of the bursts in `whole`. Pattern by pattern: the fields of all of them would take gigabytes.
+    """
+    each = np.empty((len(bursts), np.count_nonzero(usable)), dtype=np.float32)
+    light = 0.0
+    for i, burst in enumerate(bursts):
+        fringe = least_squares(burst, actual)
+        level_dn = fringe.offset - dark_dn
+        each[i] = 2 * np.abs(fringe.q[usable]) / np.maximum(level_dn[usable], 1e-6)
+        light += float(np.sum((level_dn - reference_dn)[whole[i]], dtype=np.float64))
+    by_pixel = np.zeros(usable.shape, dtype=np.float32)
+    by_pixel[usable] = each.mean(axis=0)
+    return float(np.median(each, overwrite_input=True)), by_pixel, light / max(1, int(whole.sum()))
+
+
+def _with_quality(
+    record: LinearRecord, first: np.ndarray, second: np.ndarray, whole: np.ndarray, light_dn: float, lasted_s: float,
+    threads: int | None = None,
+) -> LinearRecord:  # fmt: skip
+    """Add what two measurements of the same patterns tell: noise, and drift of the reference.
+
+    `whole` are the bursts that are not clipped, `light_dn` the mean light in them without the reference's own.
+    """
+    # The contrast of the fringes: field against intensity.
+    (own, _), noise, _ = _compared(record, first, second, whole, threads)
+    if light_dn > 0 and own > noise:
+        record = replace(record, coherence=min(1.0, float(np.sqrt((own - noise) / light_dn))))
+    powers, noise, moved = _compared(record, first, second, np.broadcast_to(record.valid, whole.shape), threads)
+    # The two rounds follow each other: the same pattern comes half of the time later.
+    minutes = lasted_s / 2 / 60
+    drift = abs(float(np.mean(moved))) / minutes if minutes > 0 else 0.0
+    # Where no pixel counts nothing was measured.
+    error = float(np.sqrt(noise / max(powers.mean() - noise, 1e-30))) if record.valid.any() else np.inf
+    return replace(record, relative_error=error, drift_rad_per_minute=drift)
+
+
+def _compared(
+    record: LinearRecord, first: np.ndarray, second: np.ndarray, use: np.ndarray, threads: int | None
+) -> tuple[np.ndarray, float, np.ndarray]:
+    """Return the mean powers of both rounds' fields, their noise, and the phase between them of each pattern.
+
+    Powers and noise are those of the bursts in `use`. The second round is turned by one phase onto the first. Pattern
+    by pattern, as for `_fringes`.
+    """
+    products = np.zeros(len(first), dtype=np.complex128)
+    for i, (a, b) in enumerate(_fields(record, first, second, threads)):
+        products[i] = np.sum((b * np.conj(a))[record.valid], dtype=np.complex128)
+    turn = np.complex64(np.exp(-1j * np.angle(products.sum())))
+    powers, noise = np.zeros(2), 0.0
+    for some, (a, b) in zip(use, _fields(record, first, second, threads), strict=True):
+        x, y = a[some], (b * turn)[some]
+        # The difference itself: on a device without noise it is ten digits below the powers.
+        noise += float(np.sum(np.square(np.abs(x - y)), dtype=np.float64)) / 2
+        powers += [np.sum(np.square(np.abs(f)), dtype=np.float64) for f in (x, y)]
+    size = max(1, int(use.sum()))
+    return powers / size, noise / size, np.angle(products)
+
+
+def _fields(
+    record: LinearRecord, first: np.ndarray, second: np.ndarray, threads: int | None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the fields of each pattern in both rounds."""
+    for bursts in zip(first, second, strict=True):
+        a, b = (demodulate(record, burst, threads)[0] for burst in bursts)
+        yield a, b
+
+
+def _silent(done: int, total: int) -> None:
+    """Do nothing with the progress."""

@@ -1,0 +1,1 @@
+"""The transmission matrix: its patterns, steps, journal and file."""

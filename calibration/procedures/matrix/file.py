@@ -1,0 +1,366 @@
+"""The file of a measured transmission matrix: made from the journal, block by block, and read back."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from opusim.base.files import append_trailer, replacing
+from opusim.bench.protocol import Identity
+from opusim.calibration.files import open_calibration, read_record, stamp_file, stamp_group
+from opusim.patterns.layout import MirrorLayout
+
+from .journal import Journal
+from .steps import Measurement
+
+__all__ = ["TmRecord", "read_matrix", "read_tm", "write_tm"]
+
+_GROUP = "transmission"
+_BLOCK_BYTES = 32 << 20
+_CHUNK_BYTES = 1 << 18
+# Share of the patterns in which a pixel may have lost its fringe to saturation.
+_MOST_LOST = 0.01
+_GOOD_CORRELATION = 0.9
+_FAST_DRIFT_RAD = 0.5
+
+
+@dataclass(frozen=True)
+class TmRecord:
+    """A measured transmission matrix: all about it but the matrix.
+
+    Parameters
+    ----------
+    basis : str
+        "hadamard" or "canonical".
+    n_inputs, n_outputs : int
+        Shape of the matrix: tm[output, input].
+    layout_kind : str
+        Kind of the layout of the macro-pixels, see `layout`.
+    layout_factor : int
+        Mirrors of an input, or side of its block.
+    layout_features, layout_dmd_shape, layout_offset, layout_size : ndarray of int64
+        Shapes of the features, the mirrors and the region that they lie on.
+    roi : ndarray of int64, shape (4,)
+        Outputs: row, column, n_rows, n_columns on the sensor, in raster order.
+    exposure_s : float
+        Exposure of each frame in seconds.
+    asked_rad, actual_rad : ndarray of float64, shape (steps,)
+        Phases asked of the shifter, and what they were taken for.
+    repeats : int
+        How often each pattern was measured.
+    full_scale_dn : float
+        Count from which a pixel was taken as saturated.
+    valid : ndarray of bool, shape (n_outputs,)
+        Pixels with a reference and with fringes that were not saturated. Rows of the others are zero.
+    dark_dn, reference_dn : ndarray of float32, shape (n_outputs,)
+        Dark level, and ``|R|^2``, in counts.
+    contrast : float
+        Contrast of the fringes over that of fully coherent arms; divided out.
+    conjugate_share : complex
+        Share of its conjugate that was taken out of each entry (`circular`); 0 if it was not asked for.
+    anchor_phase_rad, anchor_correlation : ndarray of float64, shape (anchors,)
+        Phase of the anchor against the start, which is the reference's drift, and its correlation with it.
+    relative_error : float
+        Random error of an entry over the rms entry, as the anchor's repeatability tells it. What is wrong with
+        every anchor alike, such as phase steps, is not in it.
+    lost_share : float
+        Share of all fields with too few frames that were not saturated.
+    frames : int
+        Frames of the patterns, without those of the start.
+    path : str
+        The file; set when it is read.
+    """
+
+    basis: str
+    n_inputs: int
+    n_outputs: int
+    layout_kind: str
+    layout_factor: int
+    layout_features: np.ndarray
+    layout_dmd_shape: np.ndarray
+    layout_offset: np.ndarray
+    layout_size: np.ndarray
+    roi: np.ndarray
+    exposure_s: float
+    asked_rad: np.ndarray
+    actual_rad: np.ndarray
+    repeats: int
+    full_scale_dn: float
+    valid: np.ndarray
+    dark_dn: np.ndarray
+    reference_dn: np.ndarray
+    contrast: float
+    conjugate_share: complex
+    anchor_phase_rad: np.ndarray
+    anchor_correlation: np.ndarray
+    relative_error: float
+    lost_share: float
+    frames: int
+    path: str = ""
+
+    def layout(self) -> MirrorLayout:
+        """Return the macro-pixels.
+
+        Returns
+        -------
+        MirrorLayout
+            How the inputs lie on the mirrors.
+        """
+
+        def pair(values: np.ndarray) -> Any:
+            return tuple(int(v) for v in values)
+
+        return MirrorLayout(
+            pair(self.layout_dmd_shape), pair(self.layout_features), self.layout_kind, int(self.layout_factor),
+            pair(self.layout_offset), pair(self.layout_size),
+        )  # fmt: skip
+
+    @property
+    def rectangle(self) -> tuple[int, int, int, int]:
+        """The region as (row, column, n_rows, n_columns)."""
+        row, column, n_rows, n_columns = (int(v) for v in self.roi)
+        return row, column, n_rows, n_columns
+
+    def matrix(self, outputs: Any = slice(None)) -> np.ndarray:
+        """Read rows of the matrix.
+
+        Parameters
+        ----------
+        outputs : slice or sequence of int
+            Which rows; all by default.
+
+        Returns
+        -------
+        ndarray of complex64, shape (outputs, n_inputs)
+            Entries, in roots of counts.
+        """
+        return read_matrix(self.path, outputs)
+
+    def background(self, outputs: Any = slice(None)) -> np.ndarray:
+        """Read the field with every input off.
+
+        Parameters
+        ----------
+        outputs : slice or sequence of int
+            Which rows; all by default.
+
+        Returns
+        -------
+        ndarray of complex64, shape (outputs,)
+            Fields, in roots of counts.
+        """
+        return read_matrix(self.path, outputs, name="background")
+
+
+def read_tm(path: str | os.PathLike[str], *, bench: Any = None) -> TmRecord:
+    """Read what a file of a transmission matrix says, without the matrix.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    bench : Bench, optional
+        The bench for which it is wanted: a file of another device is refused.
+
+    Returns
+    -------
+    TmRecord
+        All about the matrix, which its method `matrix` reads.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError
+        If there is no such file, or it is a folder.
+    ValueError
+        If it is no such file, is cut short, of another version, or of another device.
+    """
+    return replace(read_record(path, _GROUP, TmRecord, bench=bench), path=str(path))
+
+
+def read_matrix(path: str | os.PathLike[str], outputs: Any = slice(None), *, name: str = "tm") -> np.ndarray:
+    """Read rows of a stored matrix.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    outputs : slice or sequence of int
+        Which rows; all by default.
+    name : str
+        Data set: "tm" or "background".
+
+    Returns
+    -------
+    ndarray of complex64, shape (outputs, n_inputs)
+
+    Raises
+    ------
+    ValueError
+        As for `read_tm`.
+    """
+    with open_calibration(path) as file:
+        if name not in file:
+            raise ValueError(f"{path} holds no data set {name!r}: it is no file of a transmission matrix.")
+        data = file[name]
+        if isinstance(outputs, slice):
+            return data[outputs]
+        chosen, back = np.unique(np.asarray(outputs, dtype=np.int64), return_inverse=True)
+        return data[chosen][back]  # HDF5 reads rows in rising order
+
+
+def write_tm(
+    out: Path,
+    journal: Journal,
+    m: Measurement,
+    start: dict[str, np.ndarray],
+    n_batches: int,
+    identity: Identity,
+    circular: bool,
+) -> TmRecord:
+    """Make the file from the journal; memory stays at a few blocks of `_BLOCK_BYTES`.
+
+    Raises
+    ------
+    ValueError
+        If a part of the journal is damaged.
+    """
+    import h5py
+
+    plan, n_pixels = m.plan, m.n_pixels
+    parts = [journal.fields(k) for k in range(n_batches)]
+    if any(p.shape[1:] != (n_pixels,) or p.dtype != np.complex64 for p in parts) or sum(map(len, parts)) != (
+        plan.n_units
+    ):
+        raise ValueError(f"The parts in {journal.folder} do not fit each other: delete the folder and measure again.")
+    background, lost, phases, correlations, elapsed_s = _rests(journal, m, start, n_batches)
+    n_patterns = plan.patterns(0, plan.n_groups)
+    valid = start["valid"] & (lost <= _MOST_LOST * n_patterns)
+    scale = np.where(valid, 1 / (np.sqrt(np.where(valid, start["reference_dn"], 1)) * start["contrast"]), 0)
+    scale = scale.astype(np.float32)
+    step = max(1, _BLOCK_BYTES // (8 * plan.n_units))
+
+    def blocks():
+        for first in range(0, n_pixels, step):
+            part = slice(first, min(n_pixels, first + step))
+            units = np.concatenate([p[:, part] for p in parts])
+            off = background[part].astype(np.complex64)
+            yield part, plan.columns(units, off) * scale[part], off * scale[part]
+
+    share = 0j
+    if circular:
+        squares, power = 0j, 0.0
+        for _, columns, _ in blocks():
+            squares += complex(np.sum(columns**2, dtype=np.complex128))
+            power += float(np.sum(np.abs(columns) ** 2, dtype=np.float64))
+        # Wrong steps give t + b conj(t) up to a common factor: the mean of the squares is 2 b <|t|^2>, to order b^2.
+        share = squares / (2 * max(power, 1e-300))
+    turn, keep = np.complex64(share), np.float32(1 / (1 - abs(share) ** 2))
+    total = 0.0
+    chunk = (max(1, min(n_pixels, _CHUNK_BYTES // (8 * plan.n_inputs))), plan.n_inputs)
+    with replacing(out) as temporary:
+        with h5py.File(temporary, "w", libver="v108") as file:
+            stamp_file(file, identity, time.time(), elapsed_s)
+            tm = file.create_dataset("tm", (n_pixels, plan.n_inputs), np.complex64, chunks=chunk)
+            off_field = file.create_dataset("background", (n_pixels,), np.complex64)
+            for part, columns, off in blocks():
+                if circular:
+                    columns = (columns - turn * columns.conj()) * keep
+                    off = (off - turn * off.conj()) * keep
+                total += float(np.sum(np.abs(columns) ** 2, dtype=np.float64))
+                tm[part] = np.ascontiguousarray(columns.T)
+                off_field[part] = off
+            mean = total / max(1, int(valid.sum()) * plan.n_inputs)
+            layout = m.layout
+            record = TmRecord(
+                basis=plan.name, n_inputs=plan.n_inputs, n_outputs=n_pixels,  # type: ignore[attr-defined]
+                layout_kind=layout.kind, layout_factor=layout.factor,
+                layout_features=np.array(layout.n_features), layout_dmd_shape=np.array(layout.dmd_shape),
+                layout_offset=np.array(layout.roi_offset), layout_size=np.array(layout.roi_size),
+                roi=np.array(m.roi, dtype=np.int64), exposure_s=m.exposure_s, asked_rad=m.asked_rad,
+                actual_rad=m.actual_rad, repeats=plan.repeats, full_scale_dn=float(start["full_scale_dn"]),
+                valid=valid, dark_dn=start["dark_dn"].astype(np.float32),
+                reference_dn=start["reference_dn"].astype(np.float32), contrast=float(start["contrast"]),
+                conjugate_share=complex(share), anchor_phase_rad=phases, anchor_correlation=correlations,
+                relative_error=_relative_error(m, start, correlations, scale, mean),
+                lost_share=float(lost.sum() / (n_patterns * n_pixels)), frames=n_patterns * len(m.asked_rad),
+                path=str(out),
+            )  # fmt: skip
+            _check_quality(record, phases, correlations)
+            group = file.create_group(_GROUP)
+            stamp_group(group, TmRecord.__name__, time.time(), elapsed_s)
+            for field in fields(record):
+                value = getattr(record, field.name)
+                if isinstance(value, np.ndarray):
+                    group[field.name] = value
+                else:
+                    group.attrs[field.name] = "" if field.name == "path" else value
+        append_trailer(temporary)
+    return record
+
+
+def _rests(
+    journal: Journal, m: Measurement, start: dict[str, np.ndarray], n_batches: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
+    """Sum up what batches say beside their fields, one after the other: on a whole sensor each takes megabytes.
+
+    Returns (mean background, lost patterns, anchors' phases, their correlations, device time at the end).
+    """
+    background: np.ndarray | None = None
+    lost = np.zeros(m.n_pixels, dtype=np.int64)
+    phases, correlations, elapsed_s = [], [], 0.0
+    for number in range(n_batches):
+        rest = journal.rest(number)
+        lost += rest["lost"]
+        phases.append(rest["anchor_phase_rad"])
+        correlations.append(rest["anchor_correlation"])
+        elapsed_s = float(rest["elapsed_s"])
+        if "background" in rest:
+            background = rest["background"] if background is None else background + rest["background"]
+    # A plan whose groups hold no pattern that is all off leaves the background to the start.
+    mean = start["background"] if background is None else background / m.plan.n_groups
+    return mean, lost, np.concatenate(phases), np.concatenate(correlations), elapsed_s
+
+
+def _relative_error(
+    m: Measurement, start: dict[str, np.ndarray], correlations: np.ndarray, scale: np.ndarray, mean: float
+) -> float:
+    """Random error of an entry over the rms entry, from how well the anchor repeats.
+
+    Two fields with noise of e^2 and e^2 / 16 of their power, the start being a mean of 16, correlate as
+    1 / sqrt((1 + e^2) (1 + e^2 / 16)).
+    """
+    noise = max(float(np.mean(1 / np.maximum(correlations, 1e-3) ** 2)) - 1, 0.0) / (1 + 1 / 16)
+    anchor = float(np.mean(np.abs(start["anchor"] * scale)[scale > 0] ** 2)) if (scale > 0).any() else 0.0
+    entry = noise * anchor * m.plan.noise_share() / m.plan.repeats
+    return float(np.sqrt(entry / max(mean - entry, 1e-300)))
+
+
+def _check_quality(record: TmRecord, phases: np.ndarray, correlations: np.ndarray) -> None:
+    """Warn of what is bad."""
+    least, usual = float(correlations.min()), float(np.median(correlations))
+    if least < _GOOD_CORRELATION:
+        warnings.warn(
+            f"The anchor pattern repeats badly: its field correlates by {least:.2g} with the first one at worst and by "
+            f"{usual:.2g} at the median, where {_GOOD_CORRELATION:g} is good. There is too little light, or the device "
+            "changed during the measurement.",
+            stacklevel=4,
+        )
+    jumps = np.abs(np.angle(np.exp(1j * np.diff(phases))))
+    if len(jumps) and float(np.median(jumps)) > _FAST_DRIFT_RAD:
+        warnings.warn(
+            f"The reference drifts faster than the measurement: by {float(np.median(jumps)):.2g} rad from one anchor "
+            f"to the next (median), where {_FAST_DRIFT_RAD:g} is the most that can be followed.",
+            stacklevel=4,
+        )
+    if np.mean(~record.valid) > 0.05:
+        warnings.warn(
+            f"{100 * np.mean(~record.valid):.1f} % of the pixels are left out: their reference is dark or they "
+            "saturate. A shorter exposure may help.",
+            stacklevel=4,
+        )

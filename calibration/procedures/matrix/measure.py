@@ -1,0 +1,221 @@
+"""The complex transmission matrix of a bench, measured column by column against the reference arm.
+
+Each pattern's field is found by phase stepping, q = S conj(R), and divided by |R|, so the matrix is in roots of the
+camera's counts: |tm @ x + background|^2 is the frame that x gives. Each row is known but for one phase, that of the
+reference in this pixel, which no frame on this sensor tells.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from opusim.base import validation
+from opusim.bench.protocol import Bench, Roi, checked_bench, identity_of
+from opusim.calibration.algorithms.frame_input import checked_phases
+from opusim.calibration.algorithms.phase_shifting import equal_steps
+from opusim.patterns.layout import MirrorLayout
+
+from .file import TmRecord, read_matrix, read_tm, write_tm
+from .journal import Journal, clock_of, resume_clock
+from .patterns import PLANS, PatternPlan
+from .steps import Measurement, measure_batch, measure_start
+
+__all__ = ["TmRecord", "measure_tm", "read_matrix", "read_tm", "resume_clock"]
+
+# Bytes of frames and fields that one batch may hold.
+_BATCH_BYTES = 64 << 20
+_LEAST_BATCHES = 16
+
+
+def measure_tm(
+    bench: Bench,
+    inputs: int | tuple[int, int] | MirrorLayout,
+    *,
+    exposure_s: float,
+    out: str | os.PathLike[str],
+    basis: str = "hadamard",
+    steps: int | np.ndarray = 4,
+    actual_rad: np.ndarray | None = None,
+    circular: bool = False,
+    roi: Roi | None = None,
+    repeats: int = 1,
+    full_scale_dn: float | None = None,
+    resume: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> TmRecord:
+    """Measure the transmission matrix from macro-pixels to pixels and store it in an HDF5 file.
+
+    Parameters
+    ----------
+    bench : Bench
+        With a reference arm.
+    inputs : int, tuple of int, or MirrorLayout
+        Macro-pixels: so many in line, (rows, columns) of square ones, or a layout.
+    exposure_s : float
+        Exposure of each frame in seconds.
+    out : path-like
+        The file. Beside it, in ``.NAME.parts``, lies the journal until the measurement is whole.
+    basis : {"hadamard", "canonical"}
+        "hadamard": each Hadamard vector as two complementary binary patterns, whose difference is kept, so that what
+        is always on drops out. "canonical": one macro-pixel on at a time, against all off.
+    steps : int or array_like of float
+        Phase steps: how many equal ones, or the phases to ask of the shifter in radians.
+    actual_rad : array_like of float, optional
+        Phases that the shifter really makes when asked for these, if they are known (`LinearRecord.actual_rad`).
+    circular : bool
+        Whether to take out what wrong phase steps leave of each entry's conjugate, on the assumption that the entries
+        are circular (mean of the squares zero), as behind a scattering medium. Its own error is 1 / sqrt(2 entries).
+    roi : tuple of int, optional
+        (row, column, n_rows, n_columns); the whole sensor by default.
+    repeats : int
+        How often each pattern is measured; the mean is kept.
+    full_scale_dn : float, optional
+        Count from which a pixel is saturated; found with the flat field by default.
+    resume : bool
+        Whether to go on with an interrupted measurement of the same `out`. It need not be there.
+    progress : callable, optional
+        Told (done, total) patterns after each batch.
+
+    Returns
+    -------
+    TmRecord
+        What was found, but for the matrix itself: `TmRecord.matrix` reads it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not of the kind named, the bench has no reference arm or its light is lost, there is no
+        light, most pixels saturate, nothing repeats, or the journal belongs to another measurement.
+    FileExistsError
+        If there is an interrupted measurement and `resume` is False.
+
+    Warns
+    -----
+    UserWarning
+        If the reference drifts fast against the patterns, the anchor repeats badly, or many pixels are left out.
+
+    Notes
+    -----
+    Every group of patterns holds an anchor, a field that is the same each time: the sum of the two complementary
+    patterns, or one random pattern every eight columns. Its phase against the first one is the reference's drift and
+    is taken out.
+
+    With noise of variance v in a field, an entry has the variance 2 v / n in the Hadamard basis (2 n patterns) and
+    v (1 + 8 / n) in the canonical one (1.25 n patterns): a factor of sqrt(n / 2) in amplitude at equal exposure.
+
+    A killed measurement loses the frames of the batch in flight. Resumed on the simulated bench, in a new process, it
+    gives the same bits as an uninterrupted one, for frame numbers and times address the noise.
+    """
+    checked_bench(bench)
+    layout = _layout(bench, inputs)
+    validation.choice("basis", basis, tuple(PLANS))
+    asked = equal_steps(steps) if isinstance(steps, (int, np.integer)) else np.asarray(steps, dtype=np.float64)
+    asked = checked_phases("steps", asked, asked.size)
+    actual = asked if actual_rad is None else checked_phases("actual_rad", actual_rad, len(asked))
+    rectangle = (0, 0, *bench.sensor_shape) if roi is None else tuple(int(v) for v in roi)
+    plan = PLANS[basis](layout.n_features_total, validation.integer("repeats", repeats, low=1))
+    n_pixels = rectangle[2] * rectangle[3]
+    if full_scale_dn is not None:
+        full_scale_dn = validation.number("full_scale_dn", full_scale_dn, low=0.0, high=np.inf, low_open=True,
+                                          allow_inf=True)  # fmt: skip
+    identity = identity_of(bench)
+    m = Measurement(
+        bench=bench, plan=plan, layout=layout, roi=rectangle, n_pixels=n_pixels, asked_rad=asked, actual_rad=actual,
+        exposure_s=validation.number("exposure_s", exposure_s, low=0.0, high=3600.0, low_open=True),
+        patterns_at_once=max(1, _BATCH_BYTES // (n_pixels * (2 * len(asked) + 24))),
+    )  # fmt: skip
+    header = {
+        "device_fingerprint": identity.fingerprint, "seed": identity.seed, "basis": basis,
+        "layout": {name: getattr(layout, name) for name in layout.__dataclass_fields__}, "roi": rectangle,
+        "exposure_s": m.exposure_s, "asked_rad": asked.tolist(), "actual_rad": actual.tolist(), "repeats": repeats,
+        "full_scale_dn": full_scale_dn, "circular": validation.flag("circular", circular), "version": 1,
+    }  # fmt: skip
+    out = Path(out)
+    if resume and out.exists() and not Journal.there(out):
+        return _finished(out, bench, header)
+    batches = _batches(plan, m.patterns_at_once)
+    journal = Journal(out, header, resume=resume)
+    try:
+        start = _start(journal, m, full_scale_dn)
+        total = plan.patterns(0, plan.n_groups)
+        done = journal.n_batches
+        if done:
+            rest = journal.rest(done - 1)
+            resume_clock(bench, int(rest["frames"]), float(rest["elapsed_s"]))
+        if progress is not None:
+            progress(plan.patterns(0, batches[done - 1][1]) if done else 0, total)
+        for number in range(done, len(batches)):
+            first, stop = batches[number]
+            fields, rest = measure_batch(m, start, first, stop)
+            frames, elapsed = clock_of(bench)
+            journal.write_batch(number, fields, frames=np.int64(frames), elapsed_s=np.float64(elapsed), **rest)
+            if progress is not None:
+                progress(plan.patterns(0, stop), total)
+        record = write_tm(out, journal, m, start, len(batches), identity, circular)
+    except BaseException:
+        journal.close()
+        raise
+    journal.remove()
+    return record
+
+
+def _start(journal: Journal, m: Measurement, full_scale_dn: float | None) -> dict[str, np.ndarray]:
+    """Return what is measured once, from the journal or from the bench."""
+    start = journal.start()
+    if start is None:
+        try:
+            start = measure_start(m, full_scale_dn)
+        except (TypeError, ValueError):
+            journal.remove()  # it holds nothing that could be gone on with
+            raise
+        frames, elapsed = clock_of(m.bench)
+        journal.write_start(**start, frames=np.int64(frames), elapsed_s=np.float64(elapsed))
+    elif not journal.n_batches:
+        resume_clock(m.bench, int(start["frames"]), float(start["elapsed_s"]))
+    return start
+
+
+def _batches(plan: PatternPlan, patterns_at_once: int) -> list[tuple[int, int]]:
+    """Return the groups of each batch, as (first, stop)."""
+    size = max(1, patterns_at_once // plan.patterns(0, 1))
+    size = min(size, max(1, -(-plan.n_groups // _LEAST_BATCHES)))
+    return [(first, min(plan.n_groups, first + size)) for first in range(0, plan.n_groups, size)]
+
+
+def _layout(bench: Bench, inputs: Any) -> MirrorLayout:
+    shape: Any = tuple(bench.mirror_shape)
+    if isinstance(inputs, MirrorLayout):
+        if tuple(inputs.dmd_shape) != shape:
+            raise ValueError(f"inputs is laid out for {tuple(inputs.dmd_shape)}, but this bench has {shape} mirrors.")
+        layout = inputs
+    elif isinstance(inputs, tuple):
+        layout = MirrorLayout.macro_2d(shape, inputs)
+    else:
+        layout = MirrorLayout.lined(shape, validation.integer("inputs", inputs, low=2, high=shape[0] * shape[1]))
+    if layout.n_features_total < 2:
+        raise ValueError(f"inputs is {inputs!r}, but a matrix needs at least 2 macro-pixels.")
+    return layout
+
+
+def _finished(out: Path, bench: Bench, header: dict[str, Any]) -> TmRecord:
+    """Return a measurement that had come to its end, if it is the one that is asked for."""
+    record = read_tm(out, bench=bench)
+    same = (
+        record.basis == header["basis"]
+        and tuple(record.roi) == tuple(header["roi"])
+        and record.layout() == MirrorLayout(**header["layout"])
+        and record.exposure_s == header["exposure_s"]
+        and (record.conjugate_share != 0) == header["circular"]
+        and record.repeats == header["repeats"]
+        and np.array_equal(record.asked_rad, header["asked_rad"])
+        and np.array_equal(record.actual_rad, header["actual_rad"])
+    )
+    if not same:
+        raise ValueError(f"{out} holds another measurement, which is finished: give another name, or resume=False.")
+    return replace(record, path=str(out))

@@ -1,0 +1,291 @@
+"""The OPU under lightonml's names: what programs for the product get, of either generation.
+
+It differs from `opusim.OPU` in three things: `linear_transform` is always put together from intensities, as the
+product did it; the device comes from the environment or a device's json, as there are no arguments for it
+(`opusim.drivers.compat.environment`); and ``simulated=True`` gives lightonml's own noise-free simulator.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import inspect
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from opusim.base import validation
+from opusim.base.errors import InputTypeError
+from opusim.drivers.context import Context, ContextArray
+from opusim.drivers.inputs.dask import is_lazy
+from opusim.drivers.inputs.traits import InputTraits, UserInput, describe_fit
+from opusim.drivers.lowlevel.device import OpuDevice
+from opusim.drivers.opu import OPU as _OPU
+from opusim.drivers.settings import read_config
+from opusim.drivers.types import FeaturesFormat, InputRoiStrategy, OutputRescaling
+
+from . import environment
+from .simulated_device import SimulatedOpuDevice
+
+_verbose_level = 0
+
+
+def get_verbose_level() -> int:
+    """Return the level that `set_verbose_level` was given; 0 at first."""
+    return _verbose_level
+
+
+def set_verbose_level(verbose_level: int) -> None:
+    """Set how much is told, for OPUs that have no level of their own.
+
+    Parameters
+    ----------
+    verbose_level : int
+        0 nothing, 1 progress bars; under lightonml's names 2 and 3 log messages of more and more detail.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no whole number, or below -1.
+    """
+    global _verbose_level
+    _verbose_level = validation.integer("verbose_level", verbose_level, low=-1)
+
+
+class OPU(_OPU):
+    """Interface to a simulated optical processing unit, under lightonml's names.
+
+    Parameters
+    ----------
+    n_components, opu_device, max_n_features, config_file, config_override, verbose_level, input_roi_strategy,
+    open_at_init, disable_pbar, simulated, rescale, features_fmt, dmd_strategy : object
+        As for `opusim.OPU`; `verbose_level` -1 follows `set_verbose_level`. With ``simulated=True``, or an
+        `opu_device` that is a `SimulatedOpuDevice`, the OPU is lightonml's simulator: |X R|^2 in float32, no noise, a
+        stored matrix of `max_n_features` rows. The oldest programs pass two times in microseconds by position,
+        ``OPU(frametime_us, exposure_us)``, and no number of components: a whole number in the place of `opu_device` is
+        read so.
+
+    Raises
+    ------
+    ValueError
+        If `simulated` comes with an `opu_device`.
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> OPU:
+        """Make the simulator where one is asked for."""
+        if cls is OPU and _wants_simulator(args, kwargs):
+            return object.__new__(SimulatorOPU)
+        return object.__new__(cls)
+
+    def __init__(
+        self,
+        n_components: int = 200000,
+        opu_device: OpuDevice | SimulatedOpuDevice | int | None = None,
+        max_n_features: int = 1000,
+        config_file: str | Path = "",
+        config_override: dict[str, Any] | None = None,
+        verbose_level: int = -1,
+        input_roi_strategy: InputRoiStrategy | str = InputRoiStrategy.full,
+        open_at_init: bool | None = None,
+        disable_pbar: bool = False,
+        simulated: bool = False,
+        rescale: OutputRescaling | str = OutputRescaling.variance,
+        *,
+        features_fmt: Any = None,
+        dmd_strategy: Any = None,
+    ) -> None:
+        if isinstance(opu_device, int) and not isinstance(opu_device, bool):
+            times = {"input": {"frametime_us": n_components}, "output": {"exposure_us": opu_device}}
+            n_components, opu_device, config_override = 200000, None, config_override or times
+        # Asked once: it says which configuration is read, and what `_make_device` makes.
+        self._selection = None if config_file else environment.selected()
+        super().__init__(
+            n_components,
+            opu_device,  # type: ignore[arg-type]
+            max_n_features,
+            config_file or (self._selection and self._selection.config_path) or "",
+            config_override,
+            verbose_level,
+            input_roi_strategy,
+            open_at_init,
+            disable_pbar,
+            False,
+            rescale,
+            linear_mode="intensity",
+        )
+        del self._selection
+
+    def _make_device(self, given: OpuDevice | None, **arguments: Any) -> OpuDevice:
+        if given is not None:
+            return super()._make_device(given)
+        choice = self._selection or environment.selected(read_config(self.config_file).get("type"))
+        return OpuDevice(
+            choice.config["type"], device=choice.device, seed=choice.seed, name=str(choice.config["name"]),
+            exclusive=choice.exclusive,
+        )  # fmt: skip
+
+    def linear_transform(self, X: Any, encoder_cls: Any = None, decoder_cls: Any = None) -> Any:
+        """Return R x as `opusim.OPU.linear_transform` does by intensity; (1, n_components) for a single vector."""
+        result = super().linear_transform(X, encoder_cls, decoder_cls)
+        return result[None] if result.ndim == 1 else result
+
+    @property
+    def _shows_progress(self) -> bool:
+        level = self.verbose_level if self.verbose_level >= 0 else get_verbose_level()
+        return level >= 1 and not self.disable_pbar
+
+
+_POSITION = {name: i for i, name in enumerate(list(inspect.signature(OPU.__init__).parameters)[1:])}
+
+
+def _wants_simulator(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    def given(name: str) -> Any:
+        place = _POSITION[name]
+        return args[place] if len(args) > place else kwargs.get(name)
+
+    return bool(given("simulated")) or isinstance(given("opu_device"), SimulatedOpuDevice)
+
+
+class SimulatorOPU(OPU):
+    """lightonml's simulator behind the same calls: |X R|^2, or X R, without mirrors, noise or camera.
+
+    Made by ``OPU(simulated=True)``. Inputs may be any numbers. `linear_transform` gives the real part of X R, divided
+    as `rescale` says; lightonml does so too, on top of the 1 / sqrt(n_features) that R has.
+    """
+
+    device: Any
+
+    def __init__(
+        self,
+        n_components: int = 200000,
+        opu_device: SimulatedOpuDevice | None = None,
+        max_n_features: int = 1000,
+        config_file: str | Path = "",
+        config_override: dict[str, Any] | None = None,
+        verbose_level: int = -1,
+        input_roi_strategy: InputRoiStrategy | str = InputRoiStrategy.full,
+        open_at_init: bool | None = None,
+        disable_pbar: bool = False,
+        simulated: bool = False,
+        rescale: OutputRescaling | str = OutputRescaling.variance,
+        *,
+        features_fmt: Any = None,
+        dmd_strategy: Any = None,
+    ) -> None:
+        if simulated and opu_device is not None:
+            raise ValueError("simulated is True and opu_device is given, but only one of them may be.")
+        self.device = SimulatedOpuDevice() if opu_device is None else opu_device
+        self.rescale = rescale
+        self.input_roi_strategy = input_roi_strategy
+        self.verbose_level = validation.integer("verbose_level", verbose_level, low=-1)
+        self.disable_pbar = bool(disable_pbar)
+        self.config_file = config_file
+        self._config: dict[str, Any] = {}
+        self._traits: InputTraits | None = None
+        self._was_active: list[Any] = []
+        self._n_features = validation.integer("max_n_features", max_n_features, low=1)
+        self.n_components = n_components
+        if open_at_init is None or open_at_init:
+            self.open()
+
+    def __repr__(self) -> str:
+        """Say what it is."""
+        return f"OPU(n_components={self.n_components}, max_n_features={self._n_features}, simulated=True)"
+
+    @property
+    def n_components(self) -> int:
+        """Components of an output vector: columns of the matrix, which is drawn again when this is set."""
+        return self._n_components
+
+    @n_components.setter
+    def n_components(self, value: int) -> None:
+        self._n_components = validation.integer("n_components", value, low=1)
+        self._draw()
+
+    @property
+    def max_n_components(self) -> int:
+        """No limit but memory: pixels of the largest camera of a real device."""
+        return 2048 * 1088
+
+    @property
+    def max_n_features(self) -> int:
+        """Rows of the matrix, which is drawn again when this is set."""
+        return self._n_features
+
+    @max_n_features.setter
+    def max_n_features(self, value: int) -> None:
+        self._n_features = validation.integer("max_n_features", value, low=1)
+        self._draw()
+
+    def _draw(self) -> None:
+        matrix = self.device.random_matrix
+        if matrix is None or matrix.shape != (self._n_features, self._n_components):
+            self.device.build_random_matrix(self._n_features, self._n_components)
+
+    def version(self, devices: bool = False) -> str:
+        """Return the version of the software, and with `devices` what the device says."""
+        import opusim
+
+        lines = [f"opusim version {opusim.__version__}"]
+        return "\n".join(lines + ([self.device.versions()] if devices else []))
+
+    def open(self) -> None:
+        """Open it."""
+        self.device.open()
+
+    def close(self) -> None:
+        """Close it; the fit is kept."""
+        self.device.close()
+
+    def _make_fit(
+        self, X: Any, n_features: Any, packed: bool, online: bool, is_2d: bool, override: dict[str, Any]
+    ) -> None:
+        traits, _ = describe_fit(X, n_features, packed, is_2d)
+        if traits.n_features_s > self._n_features:
+            raise ValueError(
+                f"n_features is {traits.shown}, but the matrix has {self._n_features} rows: set max_n_features."
+            )
+        self._traits = traits
+
+    def _fields(self, X: Any, encoder_cls: Any, decoder_cls: Any) -> tuple[Any, np.ndarray, UserInput, dt.datetime]:
+        """Return the encoder, X R for its output, that output, and when this began."""
+        encoder, numbers = self._encode(X.compute() if is_lazy(X) else X, encoder_cls, decoder_cls)
+        if self._traits is None:
+            self._make_fit(numbers, None, False, False, False, {})
+        assert self._traits is not None
+        start = dt.datetime.now()
+        data = UserInput.from_traits(numbers, self._traits)
+        rows = data.array.reshape(data.n_samples, -1)
+        if self._traits.packed:
+            rows = np.unpackbits(rows, axis=1, count=self._traits.n_features_s)
+        return encoder, self.device.fields(rows.astype(np.float32)), data, start
+
+    def _finish(self, values: np.ndarray, data: UserInput, start: dt.datetime, encoder: Any, decoder_cls: Any) -> Any:
+        context = Context(fmt_type=FeaturesFormat.none, fmt_factor=0)
+        context.from_opu(self.device, start, dt.datetime.now())
+        return self._decode(ContextArray(data.shape_output(values), context), encoder, decoder_cls)
+
+    def transform(self, X: Any, encoder_cls: Any = None, decoder_cls: Any = None) -> Any:
+        """Return |X R|^2, float32 (*batch dimensions, n_components)."""
+        encoder, field, data, start = self._fields(X, encoder_cls, decoder_cls)
+        return data.like_input(self._finish(np.abs(field) ** 2, data, start, encoder, decoder_cls))
+
+    def linear_transform(self, X: Any, encoder_cls: Any = None, decoder_cls: Any = None) -> Any:
+        """Return the real part of X R, divided as `rescale` says."""
+        encoder, field, data, start = self._fields(X, encoder_cls, decoder_cls)
+        result = self._finish(np.ascontiguousarray(field.real), data, start, encoder, decoder_cls)
+        return data.like_input(self._rescaled(result, data.traits.n_features_s, self._n_components))
+
+    def _fit_and_run(self, X: Any, n_features: Any, packed: bool, is_2d: bool, override: dict[str, Any]) -> Any:
+        if X is None:
+            raise InputTypeError("X is None, but it must be an array.")
+        self._make_fit(X, n_features, packed, False, is_2d, override)
+        return self.transform(X)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return settings and fit."""
+        return {**self.__dict__, "_was_active": []}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore settings and fit."""
+        self.__dict__.update(state)

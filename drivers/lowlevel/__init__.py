@@ -1,0 +1,1 @@
+"""The low-level device of lightonml's contract, over a bench."""

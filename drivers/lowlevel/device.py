@@ -1,0 +1,589 @@
+"""The low-level device: what stands between the driver and the bench.
+
+Lengths and places are cartesian, as in the closed driver that lightonml spoke to: the mirrors are (912, 1140), the
+sensor is (width, height), a region is ((x, y), (width, height)). Times are whole microseconds.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from opusim.base import arrays, validation
+from opusim.base.errors import NotReadyError
+from opusim.drivers.settings import whole_microseconds
+from opusim.drivers.types import AcqState, Roi
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
+
+from .device_settings import DeviceSettings
+from .exclusive import ExclusiveUse
+from .recognition import FORMATTED
+from .settings_of_frame import Acquisition, Exposure
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from opusim.bench.bench import OpticalBench
+    from opusim.device.record import Device
+
+# Mirror patterns that go to the bench at a time: unpacked, each takes a megabyte.
+_PATTERNS_PER_STEP = 64
+
+
+class OpuDevice(validation.Fixed, DeviceSettings):
+    """Low-level interface of a simulated optical processing unit.
+
+    Parameters
+    ----------
+    opu_type : {"type1", "type2", "type3"}, optional
+        Which rule the region of interest on the camera follows; the device's own by default.
+    frametime_us, exposure_us : int, optional
+        Times to start with; the device's own by default.
+    sequence_nb_prelim : int, optional
+        Preliminary frames of a sequence: kept, without effect.
+    output_roi : tuple, optional
+        Region to start with, ((x, y), (width, height)); the whole sensor by default.
+    verbose : int, optional
+        Kept, without effect.
+    name : str, optional
+        Name of this unit; the device's own by default.
+    device : str, Path or Device
+        What is simulated: a preset's name, the path of a TOML file, or a device.
+    seed : int
+        Seed of the medium, the sensor and the noise.
+    resolution : {"auto", "mirrors"}, optional
+        What is simulated as a mode of its own; the device's choice by default.
+    execution : {"auto", "matrix", "waves"}
+        How; same numbers within rounding.
+    memory_budget : int, optional
+        Most bytes that a stored matrix may take; a quarter of the machine's memory by default.
+    threads : int, optional
+        Threads to use with numpy; all processors by default. They do not change the result.
+    backend : str
+        What the light is computed with, as for `OPU`.
+    bench : OpticalBench, optional
+        A bench to drive, in place of one made from `device` and the arguments after it.
+    exclusive : bool
+        Whether only one process at a time may have a device of this name open; `open` then raises an
+        OpuAlreadyUsedException in a second one. Set before `open`.
+
+    Notes
+    -----
+    Settings may be read and written while the device is closed, and are kept over `close`. The bench is made when it
+    is first needed. Any number of devices may be open at once, and one may be used from several threads: every
+    sequence reserves frame numbers of its own, so that no two frames share noise. A copy made by `copy.copy` or
+    `copy.deepcopy` is the device itself. A pickle holds the settings and the bench, of whatever kind, as that pickles
+    itself (an `OpticalBench` without what it has computed); unpickled, the device is open if it was, and goes on with
+    the next frame.
+    """
+
+    _fixed = {"device_model": "Make another OpuDevice."}
+
+    def __init__(
+        self,
+        opu_type: str | None = None,
+        frametime_us: float | None = None,
+        exposure_us: float | None = None,
+        sequence_nb_prelim: int = 0,
+        output_roi: Roi | None = None,
+        verbose: int = 0,
+        name: str | None = None,
+        *,
+        device: str | Path | Device = "aurora",
+        seed: int = 0,
+        resolution: str | None = None,
+        execution: str = "auto",
+        memory_budget: int | None = None,
+        threads: int | None = None,
+        backend: str = "auto",
+        bench: OpticalBench | None = None,
+        exclusive: bool = False,
+    ) -> None:
+        self._bench = bench
+        if bench is not None:
+            given = {
+                "device": device != "aurora", "seed": seed != 0, "resolution": resolution is not None,
+                "execution": execution != "auto", "memory_budget": memory_budget is not None,
+                "threads": threads is not None, "backend": backend != "auto",
+            }  # fmt: skip
+            if any(given.values()):
+                names = ", ".join(name for name, is_given in given.items() if is_given)
+                raise ValueError(f"bench is given, and so is {names}: the bench has its own. Leave out one of the two.")
+            self.device_model: Any = bench.device
+            # What is asked of them without a bench being made.
+            self._bench_arguments: dict[str, Any] = {"seed": bench.seed}
+            if hasattr(bench, "backend"):
+                self._bench_arguments["backend"] = bench.backend
+        else:
+            from opusim.device.record import Device
+
+            self.device_model = Device.load(device)
+            self._bench_arguments = {
+                "seed": validation.integer("seed", seed, low=0),
+                "execution": validation.choice("execution", execution, ("auto", "matrix", "waves")),
+                "backend": backend,
+            }
+            arrays.choose(backend)  # what is wrong with it is said now, not when the first vector is shown
+            if resolution is not None:
+                self._bench_arguments["resolution"] = validation.choice("resolution", resolution, ("auto", "mirrors"))
+            for limit, value in (("memory_budget", memory_budget), ("threads", threads)):
+                if value is not None:
+                    self._bench_arguments[limit] = validation.integer(limit, value, low=1)
+        operation = self.device_model.operation
+        self.opu_type = operation.opu_type if opu_type is None else opu_type
+        self.name = self.device_model.name if name is None else str(name)
+        self.verbose = verbose
+        self.exclusive = validation.flag("exclusive", exclusive)
+        # Programs reach for this private name to work round a fault of the real electronics.
+        self.__opu = SimpleNamespace(nb_prelim=validation.integer("sequence_nb_prelim", sequence_nb_prelim, low=0))
+        self._fresh()
+        self.frametime_us = max(1, round(operation.frametime_s * 1e6)) if frametime_us is None else frametime_us
+        self.exposure_us = max(1, round(operation.exposure_s * 1e6)) if exposure_us is None else exposure_us
+        self._gain_dB = 0.0
+        self._output_roi: Roi = ((0, 0), self.output_shape_max)
+        if output_roi is not None:
+            self.output_roi = output_roi
+
+    def _fresh(self) -> None:
+        self.lock = threading.RLock()
+        self._active = False
+        self._acquisitions: list[AcqState] = []
+        self._use: ExclusiveUse | None = None
+        # Calibrations of the linear transform, by region of the camera; shared by all who use this device.
+        self.linear_records: dict[tuple[int, int, int, int], Any] = {}
+        # Whose region and times are set: a fit on a device that it shares sets them again if they are another's.
+        self.settings_owner: object | None = None
+
+    # ------------------------------------------------------------------ what it is
+
+    @property
+    def bench(self) -> OpticalBench:
+        """The bench behind it; made when first asked for."""
+        with self.lock:
+            if self._bench is None:
+                from opusim.bench.bench import OpticalBench
+
+                self._bench = OpticalBench(self.device_model, **self._bench_arguments)
+            return self._bench
+
+    @property
+    def seed(self) -> int:
+        """Seed of the medium, the sensor and the noise."""
+        return self._bench_arguments["seed"]
+
+    @property
+    def backend(self) -> str | None:
+        """What the bench computes with, as it was asked for; None for a bench of another kind, which takes arrays."""
+        return self._bench_arguments.get("backend")
+
+    def set_limits(self, *, memory_budget: int | None = None, threads: int | None = None) -> None:
+        """Give the bench other limits, from the next sequence on; what it has computed is computed again.
+
+        Parameters
+        ----------
+        memory_budget, threads : int, optional
+            As for `OpuDevice`; what is not given stays as it is.
+
+        Raises
+        ------
+        TypeError
+            If the bench is of another kind, without `with_limits`, or an argument is no whole number.
+        ValueError
+            If one is below 1.
+        """
+        with self.lock:
+            bench = self.bench
+            if not hasattr(bench, "with_limits"):
+                raise TypeError(
+                    f"The bench behind this device is a {type(bench).__name__}, which has no limits to set: it must "
+                    "have with_limits, as an opusim.bench.OpticalBench has."
+                )
+            changed = bench.with_limits(memory_budget=memory_budget, threads=threads)
+            if changed.limits != bench.limits:
+                self._bench = changed
+
+    def features_level_dn(self, layout: MirrorLayout, exposure_us: float) -> float:
+        """Return the mean level, above the dark, that all features of a layout give together.
+
+        Parameters
+        ----------
+        layout : MirrorLayout
+            How features lie on the mirrors.
+        exposure_us : float
+            Exposure in microseconds.
+
+        Returns
+        -------
+        float
+            Grey levels.
+        """
+        bench, exposure_s = self.bench, exposure_us / 1e6
+        n_mirrors = layout.n_features_total * layout.mirrors_per_feature
+        return bench.expected_level_dn(n_mirrors, exposure_s) - bench.expected_level_dn(0, exposure_s)
+
+    def versions(self) -> str:
+        """Return name and version of what is simulated.
+
+        Returns
+        -------
+        str
+            Several lines.
+        """
+        model = self.device_model
+        return "\n".join(
+            [
+                f"simulated device {model.name} version {model.version}, seed {self.seed}",
+                f"mirrors {model.dmd.name} {self.input_shape}",
+                f"camera {model.camera.name} {self.output_shape_max}",
+            ]
+        )
+
+    def exposure(self) -> Exposure:
+        """Return the present settings as one record that no other thread can change.
+
+        Returns
+        -------
+        Exposure
+            Region, exposure, frame time and gain.
+        """
+        with self.lock:
+            roi, exposure_us, frametime_us = self._output_roi, self._exposure_us, self._frametime_us
+        least_s = self.bench.minimum_frametime_s(roi[1][1], exposure_us / 1e6)
+        return Exposure(roi, exposure_us, max(frametime_us, whole_microseconds(least_s)), self._gain_dB)
+
+    # ------------------------------------------------------------------ open and closed
+
+    @property
+    def active(self) -> bool:
+        """Whether the device is open; an exclusive one that was inherited in a fork is not."""
+        return self._active and (self._use is None or self._use.is_ours)
+
+    def open(self) -> None:
+        """Open the device; nothing happens if it is open.
+
+        Raises
+        ------
+        OpuAlreadyUsedException
+            If the device is exclusive and another process has it open.
+        """
+        with self.lock:
+            if self.exclusive and (self._use is None or not self._use.is_ours):
+                self._use = ExclusiveUse(self.name)
+            self._active = True
+
+    def close(self) -> None:
+        """Close the device and end its acquisitions; settings are kept. Nothing happens if it is closed."""
+        with self.lock:
+            self._acquisitions.clear()
+            self._active = False
+            if self._use is not None:
+                self._use.release()
+                self._use = None
+
+    def __enter__(self) -> OpuDevice:
+        """Open the device."""
+        self.open()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Close the device."""
+        self.close()
+
+    def check_open(self) -> None:
+        """Raise a NotReadyError (a RuntimeError and an AssertionError) if the device is closed."""
+        if not self.active:
+            raise NotReadyError(
+                f"The OPU device {self.name!r} isn't active, but it must be open for this: call open(), or use it in a "
+                "with block."
+            )
+
+    @property
+    def output_readout_us(self) -> int:
+        """Time to read the region of interest, in microseconds, rounded up; NotReadyError if closed."""
+        self.check_open()
+        return self.readout_us(self.output_shape[1])
+
+    def reserve(self, n_images: int) -> None:
+        """Prepare for frames; the real device needs it, here it only checks the number.
+
+        Parameters
+        ----------
+        n_images : int
+            How many frames.
+        """
+        validation.integer("n_images", n_images, low=0)
+
+    @property
+    def acq_state(self) -> AcqState | None:
+        """What the camera is doing; None if the device is closed."""
+        with self.lock:
+            if not self.active:
+                return None
+            return self._acquisitions[-1] if self._acquisitions else AcqState.stopped
+
+    def acquiring(self, triggered: bool = True, online: bool = False, n_images: int = 0) -> Acquisition:
+        """Return a context manager during which the camera acquires.
+
+        Parameters
+        ----------
+        triggered : bool
+            Without effect: each pattern triggers its frame.
+        online : bool
+            Single vectors, one by one, instead of batches.
+        n_images : int
+            Frames to prepare for.
+
+        Returns
+        -------
+        Acquisition
+            The context manager.
+
+        Raises
+        ------
+        NotReadyError
+            On entering, if the device is closed.
+        RuntimeError
+            On entering, if it is acquiring in the other mode.
+        """
+        self.reserve(n_images)
+        return Acquisition(self, AcqState.online if online else AcqState.batch)
+
+    def start_acquisition(self, state: AcqState) -> None:
+        """Begin to acquire; `acquiring` does so.
+
+        Parameters
+        ----------
+        state : AcqState
+            In which mode.
+
+        Raises
+        ------
+        NotReadyError
+            If the device is closed.
+        RuntimeError
+            If it is acquiring in the other mode.
+        """
+        with self.lock:
+            self.check_open()
+            if self._acquisitions and self._acquisitions[-1] is not state:
+                raise RuntimeError(
+                    f"The device acquires in {self._acquisitions[-1].name} mode, but {state.name} mode was asked for: "
+                    "end the first one before."
+                )
+            self._acquisitions.append(state)
+
+    def stop_acquisition(self, state: AcqState) -> None:
+        """End what `start_acquisition` began; nothing happens if the device was closed since.
+
+        Parameters
+        ----------
+        state : AcqState
+            In which mode it was.
+        """
+        with self.lock:
+            if state in self._acquisitions:
+                self._acquisitions.remove(state)
+
+    # ------------------------------------------------------------------ frames
+
+    def project(
+        self,
+        patterns: MirrorPatterns | np.ndarray,
+        n_pixels: int,
+        *,
+        settings: Exposure | None = None,
+        reference_phase_rad: np.ndarray | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Any:
+        """Show patterns and return the first pixels of the region of interest.
+
+        Parameters
+        ----------
+        patterns : MirrorPatterns or numpy.ndarray
+            Feature vectors with their layout, in the machine's memory or on a device that the backend computes on; or
+            packed mirrors, uint8 (n, input_size), little-endian.
+        n_pixels : int
+            How many pixels, in raster order; the others are not computed.
+        settings : Exposure, optional
+            Region and times; the device's present ones by default.
+        reference_phase_rad : ndarray of float, optional
+            Phases of the reference arm: each pattern is shown once for each of them. None blocks the arm.
+        progress : callable, optional
+            Told the number of vectors that are done.
+
+        Returns
+        -------
+        numpy.ndarray, torch.Tensor or cupy.ndarray
+            Counts, (n * number of phases, n_pixels), where the patterns were.
+        """
+        self.check_open()
+        settings = self.exposure() if settings is None else settings
+        arm: dict[str, Any] = {} if reference_phase_rad is None else {"reference_phase_rad": reference_phase_rad}
+        return self.bench.transform(
+            patterns,  # type: ignore[arg-type]
+            exposure_s=settings.exposure_us / 1e6,
+            roi=settings.bench_roi,
+            n_pixels=n_pixels,
+            frametime_s=settings.frametime_us / 1e6,
+            progress=progress,
+            **arm,
+        )
+
+    def transform1(self, ins: np.ndarray, batch_index: int = -1, nb_acq_output: int | None = None) -> np.ndarray:
+        """Return the whole region of interest for each packed pattern.
+
+        Parameters
+        ----------
+        ins : numpy.ndarray
+            Bytes, uint8 (k, input_size), of little-endian bits.
+        batch_index : int
+            Without effect.
+        nb_acq_output : int, optional
+            How many frames to take; k by default.
+
+        Returns
+        -------
+        numpy.ndarray
+            Counts, (k or nb_acq_output, pixels of the region).
+        """
+        ins = self._check_ins(ins)
+        n = len(ins)
+        if nb_acq_output is not None:
+            n = validation.integer("nb_acq_output", nb_acq_output, low=0, high=n)
+        out = np.empty((n, math.prod(self.output_shape)), dtype=self.output_dtype)
+        self._fill(ins, out)
+        return out
+
+    def transform2(
+        self, ins: np.ndarray, out: np.ndarray, batch_index: int = -1, nb_acq_output: int | None = None
+    ) -> None:
+        """Fill `out` with the first pixels of the region of interest for each packed pattern.
+
+        Parameters
+        ----------
+        ins : numpy.ndarray
+            Bytes, uint8 (k, input_size), of little-endian bits.
+        out : numpy.ndarray
+            An array (m, w) of `output_dtype`, m at most k and w at most the region's pixels; filled in place. Patterns
+            without a row in it are not shown.
+        batch_index : int
+            Without effect.
+        nb_acq_output : int, optional
+            How many rows to fill; all by default.
+        """
+        ins = self._check_ins(ins)
+        pixels = math.prod(self.output_shape)
+        if not isinstance(out, np.ndarray) or out.dtype != self.output_dtype or out.ndim != 2:
+            raise ValueError(f"out is {_describe(out)}, but it must be an array (m, w) of {self.output_dtype}.")
+        if len(out) > len(ins) or out.shape[1] > pixels:
+            raise ValueError(
+                f"out has shape {out.shape}, but with {len(ins)} patterns and {pixels} pixels it may be at most "
+                f"{(len(ins), pixels)}."
+            )
+        if nb_acq_output is not None:
+            out = out[: validation.integer("nb_acq_output", nb_acq_output, low=0, high=len(ins))]
+        self._fill(ins, out)
+
+    def transform_single(self, v: np.ndarray) -> np.ndarray:
+        """Return the whole region of interest for one packed pattern.
+
+        Parameters
+        ----------
+        v : numpy.ndarray
+            Bytes, uint8 (input_size,), of little-endian bits.
+
+        Returns
+        -------
+        numpy.ndarray
+            Counts, (pixels of the region,).
+        """
+        return self.transform1(self._check_ins(np.asarray(v)[None], name="v"))[0]
+
+    def transform_online(self, v: np.ndarray) -> np.ndarray:
+        """Return what `transform_single` does, in online mode.
+
+        Parameters
+        ----------
+        v : numpy.ndarray
+            As for `transform_single`.
+
+        Returns
+        -------
+        numpy.ndarray
+            Counts, (pixels of the region,).
+
+        Raises
+        ------
+        RuntimeError
+            If the device does not acquire in online mode.
+        """
+        if self.acq_state is not AcqState.online:
+            self.check_open()
+            raise RuntimeError(
+                "transform_online was called, but the device isn't acquiring online: use acquiring(online=True)."
+            )
+        return self.transform_single(v)
+
+    def _check_ins(self, ins: Any, name: str = "ins") -> np.ndarray:
+        array = np.asarray(ins)
+        if array.dtype != np.uint8 or array.ndim != 2 or array.shape[1] != self.input_size:
+            shape = array.shape[1:] if name == "v" else array.shape
+            needed = f"({self.input_size},)" if name == "v" else f"(k, {self.input_size})"
+            raise ValueError(
+                f"{name} has shape {shape} and dtype {array.dtype}, but it must be {needed} of uint8: packed mirrors."
+            )
+        self.check_open()
+        return array
+
+    def _fill(self, ins: np.ndarray, out: np.ndarray) -> None:
+        settings = self.exposure()
+        threads = getattr(self.bench, "threads", None)
+        for rows, patterns in FORMATTED.split(ins[: len(out)], self.input_shape, threads):
+            if patterns is not None:
+                out[rows] = self.project(patterns, out.shape[1], settings=settings)
+                continue
+            for start in range(rows.start, rows.stop, _PATTERNS_PER_STEP):
+                stop = min(rows.stop, start + _PATTERNS_PER_STEP)
+                out[start:stop] = self.project(ins[start:stop], out.shape[1], settings=settings)
+
+    # ------------------------------------------------------------------ copies
+
+    def __copy__(self) -> OpuDevice:
+        """Return the device itself: there is one of it."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> OpuDevice:
+        """Return the device itself: there is one of it."""
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the settings and the bench: an `OpticalBench` leaves out what it has computed, others say themselves.
+
+        One that is not made yet will be given the memory of this machine, as the way that is taken must stay.
+        """
+        from opusim.bench.plan import memory_budget_bytes
+
+        state = self.__dict__.copy()
+        if self._bench is None:
+            state["_bench_arguments"] = {"memory_budget": memory_budget_bytes(), **self._bench_arguments}
+        for name in ("lock", "_acquisitions", "_use"):
+            state.pop(name)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the settings, and open the device if it was open."""
+        active = state["_active"]
+        self._fresh()
+        self.__dict__.update(state)
+        self._active = False
+        if active:
+            self.open()
+
+
+def _describe(value: Any) -> str:
+    return f"{value.shape} of {value.dtype}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"

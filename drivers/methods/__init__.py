@@ -1,0 +1,1 @@
+"""Ways from vectors to outputs: how many frames, in which order, and what they become."""

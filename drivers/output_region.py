@@ -1,0 +1,104 @@
+"""Which rectangle of the sensor is read for a number of components."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from opusim.base import validation
+from opusim.base.errors import TooManyComponentsError
+from opusim.device.camera import middle_of_sensor
+
+from .types import OutputRoiStrategy, Roi, Tuple2D, as_member
+
+
+class OutputRoi(validation.Fixed):
+    """Chooses the region of interest on the camera.
+
+    Parameters
+    ----------
+    output_shape : tuple of int
+        Sensor as (width, height).
+    strategy : OutputRoiStrategy
+        `mid_width`: rows of full width in the middle of the sensor, which is the fastest to read. `mid_square`: a
+        rectangle of the sensor's proportions in the middle.
+    allowed_roi : tuple, optional
+        ((x, y), (width, height)) to stay within; the whole sensor by default.
+    minimum_components : int, optional
+        Fewest pixels of a region.
+
+    Notes
+    -----
+    Same numbers as lightonml 1.4.3's `OutputRoi`.
+    """
+
+    _fixed = dict.fromkeys(("strategy", "allowed_roi", "min_components", "max_components"), "Make another OutputRoi.")
+
+    def __init__(
+        self,
+        output_shape: Tuple2D,
+        strategy: OutputRoiStrategy,
+        allowed_roi: Roi | None = None,
+        minimum_components: int = 0,
+    ) -> None:
+        self.strategy = as_member("strategy", strategy, OutputRoiStrategy)
+        self.allowed_roi = check_roi("output.allowed_roi", allowed_roi or ((0, 0), output_shape), output_shape)
+        (x, _), (width, height) = self.allowed_roi
+        if self.strategy is OutputRoiStrategy.mid_width and x != 0:
+            raise ValueError(f"output.allowed_roi starts at x = {x}, but a camera that reads full width needs x = 0.")
+        self.min_components = minimum_components
+        self.max_components = width * height
+        if self.min_components >= self.max_components:
+            raise ValueError(
+                f"output.minimum_output_size is {minimum_components}, but it must be below the {self.max_components} "
+                "pixels that may be read."
+            )
+
+    def compute_roi(self, n_components: int) -> Roi:
+        """Return the region ((x, y), (width, height)) for `n_components`.
+
+        Raises
+        ------
+        TooManyComponentsError
+            If the sensor has fewer pixels; it is a ValueError and an IndexError.
+        """
+        if n_components > self.max_components:
+            raise TooManyComponentsError(
+                f"n_components is {n_components}, but the camera has {self.max_components} pixels: it must be a whole "
+                f"number from 1 to {self.max_components}."
+            )
+        n = max(self.min_components, n_components)
+        (x0, y0), (width, height) = self.allowed_roi
+        full_width = self.strategy is OutputRoiStrategy.mid_width
+        y, x, h, w = middle_of_sensor((height, width), n, full_width=full_width)
+        # lightonml leaves the allowed region's own place out for rows of full width.
+        return ((x, y) if full_width else (x0 + x, y0 + y)), (w, h)
+
+
+def check_roi(name: str, value: Any, shape: Tuple2D) -> Roi:
+    """Return a region as ((x, y), (w, h)) of plain ints after checking that it lies within `shape`.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for the message.
+    value : object
+        Two pairs of whole numbers, of whatever integer type.
+    shape : tuple of int
+        (width, height) of what it must lie within.
+    """
+    sentence = (
+        f"{name} is {value!r}, but it must be ((x, y), (width, height)), whole numbers that stay within "
+        f"{int(shape[0])} x {int(shape[1])}."
+    )
+    try:
+        numbers = np.asarray(value)
+    except ValueError:
+        raise ValueError(sentence) from None
+    if numbers.shape != (2, 2) or numbers.dtype.kind not in "iu":
+        raise ValueError(sentence)
+    (x, y), (w, h) = ((int(a), int(b)) for a, b in numbers)
+    if x < 0 or y < 0 or w < 1 or h < 1 or x + w > shape[0] or y + h > shape[1]:
+        raise ValueError(sentence)
+    return (x, y), (w, h)

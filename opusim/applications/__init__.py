@@ -1,0 +1,1 @@
+"""Algorithms on anything that projects; none of them knows a data set or makes an OPU."""

@@ -1,0 +1,1 @@
+"""What knows no optics: arrays and threads, random numbers, checks of arguments, files."""

@@ -1,0 +1,25 @@
+"""A device on the table: patterns in, counts out, and the time that goes by."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opusim.base.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from .bench import FRAME_OVERHEAD_S as FRAME_OVERHEAD_S
+    from .bench import BenchClock as BenchClock
+    from .bench import OpticalBench as OpticalBench
+    from .bench import Planes as Planes
+
+# name -> module of this package that it comes from
+_LAZY = {
+    "BenchClock": ".bench",
+    "FRAME_OVERHEAD_S": ".bench",
+    "OpticalBench": ".bench",
+    "Planes": ".bench",
+}
+
+__all__ = sorted(_LAZY)
+
+__getattr__, __dir__ = lazy_names(__name__, _LAZY)

@@ -1,0 +1,147 @@
+"""Fields at the camera become counts without an array of light between them.
+
+A block of pixels is squared, summed and developed while it is in the first-level cache. With a reference arm the
+signal's field is read once for all phase steps.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from opusim.base.jit import kernel
+from opusim.base.rng_kernels import fma
+from opusim.device.camera_kernels import BLOCK, develop_block, make_scratch
+
+#: Most samples of a pixel: up to here numpy's sum has the order of `summed_intensity`, in which bits are promised.
+MAX_SAMPLES = 128
+
+_LANES = 8  # partial sums of numpy's sum of eight numbers or more
+
+
+@kernel(inline="always")
+def intensity_alone(fields, place):  # type: ignore[no-untyped-def]
+    """Return |S|^2 of the sample whose real part is `fields[place]`."""
+    re = fields[place]
+    im = fields[place + np.uint64(1)]
+    return re * re + im * im
+
+
+@kernel(inline="always")
+def intensity_joined(fields, place, reference, r_place, cosine, sine, incoherent):  # type: ignore[no-untyped-def]
+    """Return |S + c R exp(i d)|^2 + (1 - c^2) |R|^2 of a sample; `cosine` and `sine` hold the factor c."""
+    r_re = reference[r_place]
+    r_im = reference[r_place + np.uint64(1)]
+    # One rounding less than written plainly, and the same on every machine.
+    re = fields[place] + fma(r_re, cosine, -(r_im * sine))
+    im = fields[place + np.uint64(1)] + fma(r_re, sine, r_im * cosine)
+    return (re * re + im * im) + incoherent * (r_re * r_re + r_im * r_im)
+
+
+@kernel(inline="always")
+def sample_intensity(fields, place, reference, r_place, cosine, sine, incoherent):  # type: ignore[no-untyped-def]
+    """Return the intensity of a sample, with the reference if there is one."""
+    if reference.size:
+        return intensity_joined(fields, place, reference, r_place, cosine, sine, incoherent)
+    return intensity_alone(fields, place)
+
+
+@kernel()
+def summed_intensity(  # type: ignore[no-untyped-def]
+    fields, place, reference, r_place, samples, cosine, sine, incoherent
+):
+    """Return the intensities of a pixel's samples, summed.
+
+    Parameters
+    ----------
+    fields : ndarray of float32, 1-D
+        Real and imaginary parts by turns.
+    place : uint64
+        Where the pixel's first sample stands.
+    reference : ndarray of float32, 1-D
+        Field of the reference; empty: none.
+    r_place : uint64
+        Where its first sample stands.
+    samples : int
+        From 1 to `MAX_SAMPLES`.
+    cosine, sine, incoherent : float32
+        What turns the reference, coherence included, and the part of its intensity that does not interfere.
+
+    Notes
+    -----
+    In the order of numpy's sum: eight partial sums, added in pairs, then the rest.
+    """
+    total = np.float32(0)
+    done = 0
+    if samples >= _LANES:
+        whole = samples - samples % _LANES
+        s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = np.float32(0)
+        for i in range(0, whole, _LANES):
+            p = place + np.uint64(2 * i)
+            r = r_place + np.uint64(2 * i)
+            s0 += sample_intensity(fields, p, reference, r, cosine, sine, incoherent)
+            s1 += sample_intensity(fields, p + np.uint64(2), reference, r + np.uint64(2), cosine, sine, incoherent)
+            s2 += sample_intensity(fields, p + np.uint64(4), reference, r + np.uint64(4), cosine, sine, incoherent)
+            s3 += sample_intensity(fields, p + np.uint64(6), reference, r + np.uint64(6), cosine, sine, incoherent)
+            s4 += sample_intensity(fields, p + np.uint64(8), reference, r + np.uint64(8), cosine, sine, incoherent)
+            s5 += sample_intensity(fields, p + np.uint64(10), reference, r + np.uint64(10), cosine, sine, incoherent)
+            s6 += sample_intensity(fields, p + np.uint64(12), reference, r + np.uint64(12), cosine, sine, incoherent)
+            s7 += sample_intensity(fields, p + np.uint64(14), reference, r + np.uint64(14), cosine, sine, incoherent)
+        total = ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
+        done = whole
+    for i in range(done, samples):
+        total += sample_intensity(
+            fields, place + np.uint64(2 * i), reference, r_place + np.uint64(2 * i), cosine, sine, incoherent
+        )
+    return total
+
+
+@kernel()
+def develop_fields(
+    fields, samples, steps, reference, turns, incoherent, scale, gain, dark_e, offset_e, pixels, frames, key0, key1,
+    params, out, start, stop,
+):  # fmt: skip
+    """Develop blocks `start` to `stop` of a stack of fields.
+
+    Parameters
+    ----------
+    fields : ndarray of float32, shape (n, 2 * n_pixels * samples), contiguous
+        Real and imaginary parts by turns; the `samples` of a pixel stand next to each other.
+    samples : int
+        Fields whose intensities one pixel adds up, at most `MAX_SAMPLES`.
+    steps, reference, turns, incoherent, scale, gain, dark_e, offset_e, pixels, frames, key0, key1, params, out
+        As in `matrix_kernels.develop_matrix`.
+    start, stop : int
+        Range of work: unit u is block u % n_blocks of vector u // n_blocks, n_blocks = ceil(n_pixels / BLOCK).
+    """
+    n_pixels = out.shape[1]
+    n_blocks = (n_pixels + BLOCK - 1) // BLOCK
+    flat = fields.reshape(-1)
+    photons = np.empty(BLOCK, dtype=np.float32)
+    scratch = make_scratch()
+    for unit in range(start, stop):
+        vector = unit // n_blocks
+        pixel0 = (unit % n_blocks) * BLOCK
+        count = min(BLOCK, n_pixels - pixel0)
+        r_first = np.uint64(2 * pixel0 * samples)
+        first = np.uint64(2 * vector * n_pixels * samples) + r_first
+        for f in range(vector * steps, (vector + 1) * steps):
+            cosine, sine = turns[f, 0], turns[f, 1]
+            if samples > 1:
+                for p in range(count):
+                    skip = np.uint64(2 * p * samples)
+                    photons[p] = scale[f] * summed_intensity(
+                        flat, first + skip, reference, r_first + skip, samples, cosine, sine, incoherent
+                    )
+            elif reference.size:  # loops of their own, so that they vectorise
+                for p in range(np.uint64(count)):
+                    k = np.uint64(2) * p
+                    photons[p] = scale[f] * intensity_joined(
+                        flat, first + k, reference, r_first + k, cosine, sine, incoherent
+                    )
+            else:
+                for p in range(np.uint64(count)):
+                    photons[p] = scale[f] * intensity_alone(flat, first + np.uint64(2) * p)
+            develop_block(
+                photons, 0, count, gain, dark_e, offset_e, pixels, pixel0, frames[f], key0, key1, params, scratch,
+                out[f], pixel0,
+            )  # fmt: skip

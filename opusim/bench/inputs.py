@@ -1,0 +1,81 @@
+"""What a bench is given to show and to read, checked: every refusal is a sentence that names the argument."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from opusim.base import arrays, validation
+from opusim.device.dmd import unpack_mirrors
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
+
+
+def checked_exposure(exposure_s: float) -> float:
+    """Return the exposure in seconds, above 0 and at most an hour."""
+    return validation.number("exposure_s", exposure_s, low=0.0, high=3600.0, low_open=True)
+
+
+def checked_roi(roi: tuple[int, int, int, int] | None, sensor_shape: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return (row, column, n_rows, n_columns) within the sensor; the whole sensor for None."""
+    rows, columns = sensor_shape
+    if roi is None:
+        return (0, 0, rows, columns)
+    if not isinstance(roi, (tuple, list)) or len(roi) != 4:
+        raise TypeError(f"roi is {roi!r}, but it must be (row, column, n_rows, n_columns).")
+    row = validation.integer("roi row", roi[0], low=0, high=rows - 1)
+    column = validation.integer("roi column", roi[1], low=0, high=columns - 1)
+    n_rows = validation.integer("roi n_rows", roi[2], low=1, high=rows - row)
+    n_columns = validation.integer("roi n_columns", roi[3], low=1, high=columns - column)
+    return (row, column, n_rows, n_columns)
+
+
+def checked_phases(value: float | np.ndarray | None, has_reference: bool) -> np.ndarray | None:
+    """Return the phases of the reference arm in radians, float64 (at least one,), or None if it is blocked."""
+    if value is None:
+        return None
+    if not has_reference:
+        raise ValueError(
+            f"reference_phase_rad is {value!r}, but this device has no reference arm: it must be None. An arm comes "
+            "with reference.relative_amplitude above 0."
+        )
+    try:
+        phases = np.atleast_1d(np.asarray(value, dtype=np.float64))
+    except (TypeError, ValueError):
+        phases = np.empty(0)
+    if phases.ndim != 1 or not len(phases) or not np.isfinite(phases).all():
+        raise ValueError(f"reference_phase_rad is {value!r}, but it must be a number in radians, or some of them.")
+    return phases
+
+
+def checked_mirrors(
+    mirrors: Any, mirror_shape: tuple[int, int], *, on_device: bool = False
+) -> tuple[MirrorLayout | None, Any]:
+    """Return (layout or None, 0/1 bits (n, n_inputs), uint8).
+
+    Bits of patterns on a device (a tensor of torch, an array of CuPy) stay there if `on_device` is set; everything
+    else comes as a numpy array.
+    """
+    rows, columns = mirror_shape
+    if isinstance(mirrors, MirrorPatterns):
+        if tuple(mirrors.layout.dmd_shape) != (rows, columns):
+            raise ValueError(
+                f"mirrors are laid out for {tuple(mirrors.layout.dmd_shape)}, but this device has {(rows, columns)}."
+            )
+        return mirrors.layout, mirrors.bits if on_device else mirrors.host_bits()
+    array = np.asarray(arrays.of(mirrors).to_host(mirrors))
+    if array.dtype not in (np.bool_, np.uint8):
+        raise TypeError(f"mirrors has type {array.dtype}, but it must be bool or uint8.")
+    packed_bytes = -(-rows * columns // 8)
+    if array.ndim == 2 and array.shape[1] == packed_bytes and array.dtype == np.uint8:
+        return None, unpack_mirrors(array, (rows, columns)).reshape(len(array), rows * columns)
+    if array.shape == (rows, columns):
+        array = array[None]
+    if array.ndim != 3 or array.shape[1:] != (rows, columns):
+        raise ValueError(
+            f"mirrors has shape {array.shape}, but it must be ({rows}, {columns}), (n, {rows}, {columns}), "
+            f"or packed bits (n, {packed_bytes})."
+        )
+    if array.size and array.dtype == np.uint8 and array.max() > 1:
+        raise ValueError(f"mirrors holds the value {array.max()}, but it must hold only 0 and 1.")
+    return None, np.ascontiguousarray(array).view(np.uint8).reshape(len(array), rows * columns)

@@ -1,0 +1,330 @@
+"""The command ``opusim plan``: what a transform of a given size would take, here and on a cluster."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .app import DeviceOption, SeedOption, _joules, _load_device, _table, command, err, out
+
+if TYPE_CHECKING:
+    from opusim.bench.projector import Projector
+    from opusim.device.record import Device
+    from opusim.planning.costs import ScalePlan, Workload
+    from opusim.planning.rates import Rates
+
+_UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
+
+
+@command("plan")
+def plan(
+    features: Annotated[str, typer.Option("--features", help="Bits of a vector; 1e6 is a number too.")],
+    components: Annotated[str, typer.Option("--components", "-n", help="Outputs of a vector: camera pixels.")],
+    vectors: Annotated[str, typer.Option("--vectors", help="Vectors in all.")] = "1e4",
+    device: DeviceOption = "aurora",
+    seed: SeedOption = 0,
+    workers: Annotated[str, typer.Option("--workers", "-j", help="Workers of a Dask cluster.")] = "1",
+    threads: Annotated[
+        str,
+        typer.Option("--threads", help="Threads of a worker; as many as this machine has by default."),
+    ] = "",
+    linear: Annotated[bool, typer.Option("--linear", help="linear_transform rather than transform.")] = False,
+    budget: Annotated[
+        str,
+        typer.Option("--memory-budget", help="What a stored matrix may take, as 4GiB; a quarter of this machine."),
+    ] = "",
+    worker_memory: Annotated[
+        str, typer.Option("--worker-memory", help="Memory of a worker, as 16GiB; that of this machine by default.")
+    ] = "",
+    measure: Annotated[
+        bool | None,
+        typer.Option(
+            "--measure/--no-measure",
+            help="Measure this machine's rates anew, or take the planner's own; by default those kept from an earlier "
+            "run, measured if there are none.", show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:  # fmt: skip
+    """Tell what a transform of this size would take: memory, time and traffic, in one process and on a Dask cluster.
+
+    The way is the one that the device itself takes. Times come from rates of this machine, measured in some seconds and
+    kept in the user's cache folder; the workers are taken to be machines like this one.
+    """
+    n_features, n_components = _count("--features", features), _count("--components", components)
+    n_vectors, n_workers = _count("--vectors", vectors), _count("--workers", workers)
+    memory_budget = _bytes("--memory-budget", budget) if budget else None
+    with err.status("Loading the simulation …"):
+        from opusim.base import parallel
+        from opusim.bench.plan import memory_budget_bytes
+        from opusim.device.record import Device
+
+        model = _load_device(Device, device)
+        n_threads = _count("--threads", threads) if threads else parallel.default_threads()
+        limit = _bytes("--worker-memory", worker_memory) if worker_memory else 4 * memory_budget_bytes()
+        _check_counts(model, n_features, n_components)
+        case = _Case(model, seed, n_features, n_components, n_vectors, linear, n_threads, n_workers)
+        result, rates = case.plan(memory_budget, False)
+    needed = result.memory.total
+    if needed > limit:
+        raise MemoryError(_too_much(case, needed, limit, memory_budget))
+    if measure is not False:
+        with err.status("Measuring the rates of this machine …"):
+            result, rates = case.plan(memory_budget, measure)
+    if as_json:
+        out.print(json.dumps(_as_dict(result, rates, model), indent=1), soft_wrap=True, markup=False)
+        return
+    for table in _tables(result, model, linear):
+        out.print(table)
+    out.print(_told(result, rates), soft_wrap=True, markup=False)
+
+
+class _Case:
+    """A size to plan for, under several memory budgets."""
+
+    def __init__(
+        self, model: Device, seed: int, n_features: int, n_components: int, n_vectors: int, linear: bool, threads: int,
+        workers: int,
+    ) -> None:  # fmt: skip
+        self.model, self.seed, self.linear = model, seed, linear
+        self.n_features, self.n_components, self.n_vectors = n_features, n_components, n_vectors
+        self.threads, self.workers = threads, workers
+
+    def plan(
+        self, budget: int | None, measure: bool | None, *, threads: int = 0, components: int = 0
+    ) -> tuple[ScalePlan, tuple[Rates, Rates]]:
+        """Return the plan and the rates behind it: the planner's own if `measure` is False; see the option."""
+        from opusim.drivers import OPU
+        from opusim.drivers import workload as rules
+        from opusim.planning.costs import plan_scale
+        from opusim.planning.rates import planner_rates
+
+        n_threads = threads or self.threads
+        with OPU(
+            components or self.n_components, device=self.model, seed=self.seed, memory_budget=budget, disable_pbar=True
+        ) as opu:
+            opu.fit1d(n_features=self.n_features)
+            work = rules.workload(opu, self.n_vectors, linear=self.linear)
+            projector = rules.projector_of(opu, work, threads=n_threads)
+            if measure is False or components or threads:
+                rates = planner_rates(projector, n_threads), planner_rates(projector, 1, n_threads)
+            else:
+                rates = _rates(opu, projector, work, n_threads, bool(measure))
+        return plan_scale(projector, work, *rates, workers=self.workers, program_bytes=_program_bytes()), rates
+
+
+def _rates(opu: Any, projector: Any, work: Workload, threads: int, anew: bool) -> tuple[Rates, Rates]:
+    """Return the rates of one call of all threads, and of calls of one thread: kept ones, or measured and kept."""
+    from opusim.drivers import workload as rules
+    from opusim.planning.rates import RateStore
+    from opusim.planning.rates import measure as measure_rates
+
+    store = RateStore()
+    calls = list(dict.fromkeys([(threads, 1), (1, threads)]))
+    mode = (work.steps, work.patterns_per_vector)
+    keys = [store.key(projector, *call, mode) for call in calls]
+    kept = [None if anew else store.load(key) for key in keys]
+    found = [rates for rates in kept if rates is not None]
+    if len(found) < len(calls):
+        reference = rules.reference_of(opu, projector) if work.steps > 1 else None
+        finish = rules.finisher(opu, work)
+        found = measure_rates(projector, calls, steps=work.steps, reference=reference, finish=finish)
+        for key, rates in zip(keys, found, strict=True):
+            if _is_whole(rates, projector, work):
+                store.save(key, rates)
+    return found[0], found[-1]
+
+
+def _is_whole(rates: Rates, projector: Projector, work: Workload) -> bool:
+    """Whether no rate is 0 that the time hangs on: one that was lost in the noise is measured anew next time."""
+    needed = [rates.frame_s_per_pixel]
+    if projector.plan.way == "matrix":
+        needed.append(rates.sum_s)
+    if projector.grid is not None:
+        needed += [rates.transform_s_per_point, rates.layer_s_per_point]
+    if work.steps > 1:
+        needed.append(rates.step_s_per_pixel)
+    return all(rate > 0 for rate in needed)
+
+
+def _check_counts(model: Device, n_features: int, n_components: int) -> None:
+    """Refuse what the device cannot show or read."""
+    mirrors, pixels = model.dmd.n_mirrors, model.camera.n_pixels
+    if n_features > mirrors:
+        raise ValueError(
+            f"--features is {n_features}, but {model.name} has {mirrors} mirrors: it must be a number from 1 to that."
+        )
+    if n_components > pixels:
+        raise ValueError(
+            f"--components is {n_components}, but the camera of {model.name} has {pixels} pixels: it must be a number "
+            "from 1 to that."
+        )
+
+
+def _too_much(case: _Case, needed: int, limit: int, budget: int | None) -> str:
+    """Say how much memory a worker needs, and which setting would fit."""
+
+    def need(**changes: Any) -> int:
+        try:
+            return case.plan(changes.pop("budget", budget), False, **changes)[0].memory.total
+        except ValueError:  # a way that is not there
+            return sys.maxsize
+
+    from opusim.base.memory import text
+
+    hints = []
+    for threads in range(case.threads - 1, 0, -1):
+        if need(threads=threads) <= limit:
+            hints.append(f"--threads {threads}")
+            break
+    smaller = 256 << 20
+    if need(budget=smaller) <= limit:
+        hints.append("--memory-budget 256MiB")
+    components = case.n_components
+    while not hints and components > 1:
+        components //= 2
+        if need(components=components, threads=1) <= limit:
+            one = "" if case.threads == 1 else " with --threads 1"
+            hints.append(f"--components {components}{one}")
+    if hints:
+        fits = f"{' or '.join(hints)} would fit."
+    else:
+        least, kept_small = need(threads=1), need(threads=1, budget=smaller)
+        settings = [f"--worker-memory {-(-min(least, kept_small) // 2**20)}MiB"]
+        settings += ["--threads 1"] * (case.threads > 1) + ["--memory-budget 256MiB"] * (kept_small < least)
+        fits = f"The least that does is {' '.join(settings)}."
+    return (
+        f"{case.n_features} features and {case.n_components} components take {text(needed)} on a worker of "
+        f"{case.threads} thread{'s' * (case.threads > 1)}, but it has {text(limit)}. {fits}"
+    )
+
+
+def _count(option: str, text: str) -> int:
+    """Read a whole number that may be written as 1e6."""
+    allowed = f"{option} is {text!r}, but it must be a whole number of at least 1, as 20000 or 2e4."
+    try:
+        value = float(text.replace("_", ""))
+    except ValueError:
+        raise ValueError(allowed) from None
+    if not math.isfinite(value) or value != int(value) or not 1 <= value <= 1e15:
+        raise ValueError(allowed)
+    return int(value)
+
+
+def _bytes(option: str, text: str) -> int:
+    """Read a number of bytes with a unit: 4GiB, 512 MiB, 2e9, 16GB."""
+    match = re.fullmatch(r"\s*([0-9.e+]+?)\s*([KMGTP]?)(i?)(B?)\s*", text, re.IGNORECASE)
+    try:
+        assert match is not None
+        value = float(match[1]) * (1024 if match[3] else 1000) ** _UNITS[match[2].upper()]
+        assert 1 <= value < 2**63
+    except (AssertionError, ValueError):
+        raise ValueError(f"{option} is {text!r}, but it must be a number of bytes, as 4GiB or 500MB.") from None
+    return int(value)
+
+
+def _program_bytes() -> int:
+    """Return what this process takes with its libraries loaded and nothing computed; 0 where it cannot be told."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as file:
+            return next(1024 * int(line.split()[1]) for line in file if line.startswith("VmRSS"))
+    except (OSError, StopIteration, ValueError):
+        return 0
+
+
+# ---------------------------------------------------------------- telling
+
+
+def _tables(result: ScalePlan, model: Device, linear: bool) -> list[Any]:
+    from opusim.base.memory import text
+    from opusim.calibration.report import duration
+
+    work, memory = result.work, result.memory
+    what = _table(
+        f"{work.n_vectors:,} vectors, {work.n_features:,} -> {work.n_out:,}, on {model.name}", "quantity", "value"
+    )
+    mode = "transform"
+    if linear:
+        mode = "linear_transform, " + (f"holographic, {work.steps} steps" if work.steps > 1 else "by intensities")
+    what.add_row("call", mode)
+    way = f"waves, on a grid of {result.side} x {result.side}"
+    if result.way == "matrix":
+        kept = "kept" if result.stored else "made anew in every call"
+        way = f"matrix of {text(result.matrix_bytes)}, {kept}"
+    what.add_row("way", way)
+    if work.patterns_per_block:
+        what.add_row("blocks", f"{work.block} vectors between two anchors")
+    what.add_row("frames", f"{work.n_frames:,}")
+    what.add_row("the device itself", f"{duration(work.device_s)}, {_joules(work.device_j)}")
+
+    many = f"{result.workers} worker{'s' * (result.workers > 1)} of {result.threads}"
+    time = _table("Time, by the rates of this machine", "part", "one process", many)
+    threads = "1 thread" if result.threads == 1 else f"{result.threads} threads"
+    time.add_row("threads", threads, "1 a task")
+    making = "" if result.states == 1 else f", for each of {result.states} states of the drift"
+    time.add_row(f"making what is kept{making}", duration(result.process_build_s), duration(result.worker_build_s))
+    if work.shared_patterns:
+        time.add_row("anchors, on one worker", "", duration(result.shared_s))
+    time.add_row("tasks", "", f"{work.n_tasks:,} of {work.task_size:,} vectors, {duration(result.task_s)} each")
+    time.add_row("all", duration(result.process_s), duration(result.cluster_s))
+
+    held = _table("Memory of a worker", "part", "size")
+    for name, n_bytes in (
+        ("interpreter and libraries", memory.program),
+        ("kept: matrix or layer, sensor, mirrors", memory.kept),
+        ("while that is made", memory.making),
+        ("one task: vectors, buffers, results", memory.task),
+        (f"most, with {memory.at_once} tasks at once" if memory.at_once > 1 else "most", memory.total),
+    ):
+        held.add_row(name, text(n_bytes))
+
+    moved = _table("Between workers and client", "what", "size")
+    moved.add_row("vectors, a byte a bit", text(work.bytes_in))
+    moved.add_row("results", text(work.bytes_back))
+    moved.add_row("so that the network is no limit", f"{text(result.traffic_bytes_per_s)}/s")
+    for table in (held, moved):
+        table.columns[1].justify = "right"
+    return [what, time, held, moved]
+
+
+def _told(result: ScalePlan, rates: tuple[Rates, Rates]) -> str:
+    lines = []
+    if result.work.n_tasks < result.workers * result.threads:
+        n = result.work.n_tasks
+        tasks = "is only 1 task" if n == 1 else f"are only {n} tasks"
+        lines.append(f"There {tasks} for {result.workers * result.threads} threads: more workers gain nothing.")
+    if result.work.fit_patterns:
+        lines.append("The calibration of the reference arm is not in these times; it is kept once it is made.")
+    if rates[0].measured:
+        lines.append("Rates: measured on this machine; --measure does so anew.")
+    else:
+        lines.append("Rates: the planner's own, right within a factor of two or so; --measure measures them.")
+    return "\n".join(lines)
+
+
+def _as_dict(result: ScalePlan, rates: tuple[Rates, Rates], model: Device) -> dict[str, Any]:
+    """Return all numbers, for JSON."""
+    import dataclasses
+
+    work, memory = result.work, result.memory
+    return {
+        "device": model.name,
+        "fingerprint": model.fingerprint(),
+        **{key: value for key, value in dataclasses.asdict(result).items() if key not in ("work", "memory")},
+        "rounds": result.rounds,
+        "work": {
+            **dataclasses.asdict(work), "n_tasks": work.n_tasks, "task_size": work.task_size, "n_frames": work.n_frames
+        },
+        "device_s": work.device_s,
+        "device_j": work.device_j,
+        "memory": {**dataclasses.asdict(memory), "total": memory.total},
+        "traffic": {
+            "bytes_in": work.bytes_in, "bytes_back": work.bytes_back, "bytes_per_s": result.traffic_bytes_per_s
+        },
+        "rates": {"process": dataclasses.asdict(rates[0]), "worker": dataclasses.asdict(rates[1])},
+    }  # fmt: skip

@@ -1,0 +1,522 @@
+"""The camera: an image sensor in electrons, by the model of EMVA standard 1288.
+
+photons -> electrons (quantum efficiency, photo response non-uniformity, dark current) -> shot noise
+-> full well -> read noise and fixed offset -> gain -> black level -> rounding -> clipping.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from opusim.base import parallel, rng, validation
+
+_NOISE = "camera noise"
+_MAX_FRAME = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Camera:
+    """An image sensor with its electronics.
+
+    Every imperfection has a value that switches it off alone, which is its default.
+
+    Parameters
+    ----------
+    name : str
+        Name of the sensor.
+    shape : tuple of int
+        Rows and columns.
+    pixel_pitch_m : float
+        Distance of pixel centres in metres.
+    quantum_efficiency : float
+        Electrons per photon that falls on a pixel, fill factor included, above 0 and up to 1.
+    frame_rate_hz : float
+        Full frames per second at most; sets the time that a row takes to read.
+    gain_dn_per_e : float
+        System gain K of EMVA 1288: grey levels (DN) per electron.
+    bits : int
+        Bits of a count, from 2 to 16. Counts are uint8 up to 8 bits, uint16 above.
+    full_well_e : float
+        Most electrons that a pixel holds; `inf` for no limit.
+    read_noise_e : float
+        Standard deviation of the temporal dark noise, in electrons: sigma_d of EMVA 1288.
+    dark_current_e_per_s : float
+        Electrons per second without light, at the sensor's temperature.
+    prnu : float
+        Photo response non-uniformity: standard deviation of the relative response over the pixels, normal.
+    dsnu_e : float
+        Dark signal non-uniformity: standard deviation of the fixed offset over the pixels, in electrons, normal.
+    hot_pixel_fraction : float
+        Share of pixels that are hot, from 0 to 1.
+    hot_pixel_dark_e_per_s : float
+        Dark current of a hot pixel, in place of the usual one.
+    black_level_dn : float
+        Grey levels added to every pixel.
+    quantise : bool
+        Whether counts are rounded and clipped. If not they are float32, and may lie below 0 or above full scale.
+    shot_noise : bool
+        Whether the electrons of a pixel follow a Poisson law. If not they are its mean.
+    polarised : bool
+        Whether a linear polariser stands in front; without one, two independent speckle patterns add.
+    pixel_over_grain : float
+        Width of a pixel divided by that of a speckle grain, if the pixel is to average over its area; 0 for a
+        pixel that samples a point.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is not of the kind or in the range named.
+
+    Notes
+    -----
+    For a pixel with mu_p mean photons, response q = quantum_efficiency (1 + prnu w), dark current d and
+    offset b, all fixed, exposed for t seconds::
+
+        n  = min(Poisson(q mu_p + d t), full_well_e)
+        DN = clip(rint(black_level_dn + gain_dn_per_e (n + b + read_noise_e w')), 0, 2**bits - 1)
+
+    (EMVA 1288 release 4, sections 2 and 3; rounding adds the variance 1/12 DN^2.) The Poisson law is exact for
+    means below 12 electrons and within 1e-4 in total variation above. The noise of a pixel in a frame is
+    a function of (seed, frame number, place of the pixel on the sensor) and of nothing else.
+    """
+
+    name: str
+    shape: tuple[int, int]
+    pixel_pitch_m: float
+    quantum_efficiency: float
+    frame_rate_hz: float
+    gain_dn_per_e: float
+    bits: int
+    full_well_e: float = math.inf
+    read_noise_e: float = 0.0
+    dark_current_e_per_s: float = 0.0
+    prnu: float = 0.0
+    dsnu_e: float = 0.0
+    hot_pixel_fraction: float = 0.0
+    hot_pixel_dark_e_per_s: float = 0.0
+    black_level_dn: float = 0.0
+    quantise: bool = True
+    shot_noise: bool = True
+    polarised: bool = True
+    pixel_over_grain: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check every parameter."""
+        if not isinstance(self.name, str) or not self.name:
+            raise TypeError(f"camera.name is {self.name!r}, but it must be a text.")
+        object.__setattr__(self, "shape", validation.shape2("camera.shape", self.shape))
+        if self.n_pixels > 2**32:
+            raise ValueError(f"camera.shape is {self.shape!r}, but a sensor may have at most 2**32 pixels.")
+        number = validation.number
+        number("camera.pixel_pitch_m", self.pixel_pitch_m, low=0.0, high=1e-2, low_open=True)
+        number("camera.quantum_efficiency", self.quantum_efficiency, low=0.0, high=1.0, low_open=True)
+        number("camera.frame_rate_hz", self.frame_rate_hz, low=0.0, high=1e9, low_open=True)
+        number("camera.gain_dn_per_e", self.gain_dn_per_e, low=0.0, high=1e6, low_open=True)
+        validation.integer("camera.bits", self.bits, low=2, high=16)
+        number("camera.full_well_e", self.full_well_e, low=0.0, high=math.inf, low_open=True, allow_inf=True)
+        number("camera.read_noise_e", self.read_noise_e, low=0.0, high=1e6)
+        number("camera.dark_current_e_per_s", self.dark_current_e_per_s, low=0.0, high=1e9)
+        number("camera.prnu", self.prnu, low=0.0, high=1.0)
+        number("camera.dsnu_e", self.dsnu_e, low=0.0, high=1e6)
+        number("camera.hot_pixel_fraction", self.hot_pixel_fraction, low=0.0, high=1.0)
+        number("camera.hot_pixel_dark_e_per_s", self.hot_pixel_dark_e_per_s, low=0.0, high=1e9)
+        number("camera.black_level_dn", self.black_level_dn, low=0.0, high=65535.0)
+        if self.black_level_dn >= self.full_scale_dn:
+            raise ValueError(
+                f"camera.black_level_dn is {self.black_level_dn!r}, but it must be below the full scale of "
+                f"{self.full_scale_dn} that camera.bits = {self.bits} gives."
+            )
+        validation.flag("camera.quantise", self.quantise)
+        validation.flag("camera.shot_noise", self.shot_noise)
+        validation.flag("camera.polarised", self.polarised)
+        number("camera.pixel_over_grain", self.pixel_over_grain, low=0.0, high=100.0)
+
+    # ------------------------------------------------------------------ what follows from the fields
+
+    @property
+    def n_pixels(self) -> int:
+        """Number of pixels of the sensor."""
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def row_time_s(self) -> float:
+        """Time that one row takes to read, in seconds."""
+        return 1.0 / (self.frame_rate_hz * self.shape[0])
+
+    @property
+    def full_scale_dn(self) -> int:
+        """Highest count, 2**bits - 1."""
+        return 2**self.bits - 1
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the counts: uint8 up to 8 bits, uint16 above, float32 if they are not rounded."""
+        if not self.quantise:
+            return np.dtype(np.float32)
+        return np.dtype(np.uint8 if self.bits <= 8 else np.uint16)
+
+    def readout_s(self, n_rows: int) -> float:
+        """Return the time that reading rows takes.
+
+        Parameters
+        ----------
+        n_rows : int
+            How many rows.
+
+        Returns
+        -------
+        float
+            Seconds.
+        """
+        return validation.integer("n_rows", n_rows, low=1, high=self.shape[0]) * self.row_time_s
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values.
+
+        Returns
+        -------
+        dict
+            A value for each field, by its name.
+        """
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    def evolve(self, **changes: Any) -> Camera:
+        """Return a camera with some fields changed.
+
+        Parameters
+        ----------
+        **changes
+            New values of fields, by name.
+
+        Returns
+        -------
+        Camera
+            The changed camera; this one stays as it is.
+        """
+        return replace(self, **changes)
+
+    def ideal(self) -> Camera:
+        """Return the camera with every imperfection switched off.
+
+        Returns
+        -------
+        Camera
+            It gives float32 grey levels, not clipped.
+        """
+        return replace(
+            self,
+            full_well_e=math.inf,
+            read_noise_e=0.0,
+            dark_current_e_per_s=0.0,
+            prnu=0.0,
+            dsnu_e=0.0,
+            hot_pixel_fraction=0.0,
+            black_level_dn=0.0,
+            quantise=False,
+            shot_noise=False,
+            polarised=True,
+            pixel_over_grain=0.0,
+        )
+
+    def params(self, *, electrons: bool = False) -> NDArray[np.float32]:
+        """Return the numbers that the kernels of ``opusim.device.camera_kernels`` need.
+
+        Parameters
+        ----------
+        electrons : bool, optional
+            Whether the kernels are to stop after the full well and write electrons.
+
+        Returns
+        -------
+        ndarray of float32, shape (8,)
+            In the kernels' order.
+        """
+        values = (
+            self.read_noise_e,
+            self.full_well_e,
+            self.gain_dn_per_e,
+            self.black_level_dn,
+            self.full_scale_dn,
+            self.shot_noise,
+            self.quantise,
+            electrons,
+        )
+        return np.array([float(value) for value in values], dtype=np.float32)
+
+    # ------------------------------------------------------------------ fixed patterns
+
+    def maps(self, seed: int, pixels: ArrayLike | None = None) -> SensorMaps:
+        """Return what is fixed about each pixel.
+
+        Parameters
+        ----------
+        seed : int
+            Seed of the device: names one sensor of this model.
+        pixels : array_like of int, shape (n,), optional
+            Raster index (row * columns + column) of each pixel on the sensor. All pixels if left out.
+
+        Returns
+        -------
+        SensorMaps
+            The values of a pixel depend on `seed` and its raster index only.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `pixels` is not a list of places on the sensor.
+        """
+        place = self._places(pixels)
+        # A response cannot be negative; PRNU reaches that only at tens of per cent.
+        gain = np.full(place.size, self.quantum_efficiency, dtype=np.float32)
+        if self.prnu:
+            response = rng.normals_at(rng.stream_key(seed, "camera PRNU"), place)
+            gain *= np.maximum(1 + np.float32(self.prnu) * response, 0)
+        offset = np.zeros(place.size, dtype=np.float32)
+        if self.dsnu_e:
+            offset = np.float32(self.dsnu_e) * rng.normals_at(rng.stream_key(seed, "camera DSNU"), place)
+        dark = np.full(place.size, self.dark_current_e_per_s, dtype=np.float32)
+        if self.hot_pixel_fraction:
+            hot = rng.uniforms_at(rng.stream_key(seed, "camera hot pixels"), place) < self.hot_pixel_fraction
+            dark[hot] = self.hot_pixel_dark_e_per_s
+        return SensorMaps(pixels=place, gain=gain, dark_e_per_s=dark, offset_e=offset)
+
+    def _places(self, pixels: ArrayLike | None) -> NDArray[np.uint32]:
+        """Return raster indices as uint32 after checking them."""
+        if pixels is None:
+            return np.arange(self.n_pixels, dtype=np.uint32)
+        array = np.asarray(pixels)
+        if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+            raise TypeError(
+                f"pixels is {array.dtype} of shape {array.shape}, but it must be a list of whole numbers "
+                "(raster indices of pixels)."
+            )
+        if array.size and (array.min() < 0 or array.max() >= self.n_pixels):
+            raise ValueError(
+                f"pixels reaches from {array.min()} to {array.max()}, but the raster indices of this sensor go from 0 "
+                f"to {self.n_pixels - 1}."
+            )
+        return np.ascontiguousarray(array, dtype=np.uint32)
+
+    # ------------------------------------------------------------------ exposure
+
+    @staticmethod
+    def noise_key(seed: int) -> rng.Key:
+        """Return the key of the temporal noise, as `expose` uses it.
+
+        Parameters
+        ----------
+        seed : int
+            Seed of the device.
+
+        Returns
+        -------
+        tuple of numpy.uint32
+            The key of the generator.
+        """
+        return rng.stream_key(seed, _NOISE)
+
+    def expose(
+        self,
+        photons: ArrayLike,
+        *,
+        exposure_s: float,
+        seed: int,
+        maps: SensorMaps,
+        frame0: int = 0,
+        threads: int = 1,
+    ) -> NDArray[Any]:
+        """Return the counts of a stack of frames.
+
+        Parameters
+        ----------
+        photons : array_like of float32, shape (n_frames, n_pixels) or (n_pixels,)
+            Mean photons that fall on each pixel in the exposure, finite and at least 0. Double precision is
+            rounded to single.
+        exposure_s : float
+            Exposure in seconds, for the dark current.
+        seed : int
+            Seed of the device: names its noise.
+        maps : SensorMaps
+            Of the pixels in the columns of `photons`, from `maps`.
+        frame0 : int, optional
+            Number of the first frame; frame i has number frame0 + i. Frames of one number share their noise.
+        threads : int, optional
+            Threads to use; the counts do not depend on it.
+
+        Returns
+        -------
+        ndarray of `dtype`, shape of `photons`
+            The counts.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not of the kind named.
+        """
+        return self._develop(photons, self.params(), self.dtype, exposure_s, seed, maps, frame0, threads)
+
+    def electrons(
+        self,
+        photons: ArrayLike,
+        *,
+        exposure_s: float,
+        seed: int,
+        maps: SensorMaps,
+        frame0: int = 0,
+        threads: int = 1,
+    ) -> NDArray[np.float32]:
+        """Return the electrons in each pixel at the end of the exposure, of the frames that `expose` gives.
+
+        Parameters
+        ----------
+        photons : array_like of float32, shape (n_frames, n_pixels) or (n_pixels,)
+            As for `expose`.
+        exposure_s, seed, maps, frame0, threads : object
+            As for `expose`.
+
+        Returns
+        -------
+        ndarray of float32, shape of `photons`
+            After shot noise and full well, before read noise and offset.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not of the kind named.
+        """
+        dtype = np.dtype(np.float32)
+        return self._develop(photons, self.params(electrons=True), dtype, exposure_s, seed, maps, frame0, threads)
+
+    def _develop(
+        self,
+        photons: ArrayLike,
+        params: NDArray[np.float32],
+        dtype: np.dtype[Any],
+        exposure_s: float,
+        seed: int,
+        maps: SensorMaps,
+        frame0: int,
+        threads: int,
+    ) -> NDArray[Any]:
+        """Check the arguments of `expose` and run the kernel."""
+        from . import camera_kernels as sensor_kernels
+
+        light = _checked_photons(photons, maps)
+        exposure_s = validation.number("exposure_s", exposure_s, low=0.0, high=1e6)
+        frame0 = validation.integer("frame0", frame0, low=0, high=_MAX_FRAME)
+        threads = validation.integer("threads", threads, low=1)
+        stack = np.atleast_2d(light)
+        out = np.empty(stack.shape, dtype=dtype)
+        key0, key1 = self.noise_key(seed)
+        n_blocks = -(-maps.pixels.size // sensor_kernels.BLOCK)
+        work = partial(
+            sensor_kernels.develop_frames,
+            stack,
+            maps.gain,
+            maps.dark_e(exposure_s),
+            maps.offset_e,
+            maps.pixels,
+            np.uint64(frame0),
+            key0,
+            key1,
+            params,
+            out,
+        )
+        parallel.over_ranges(work, stack.shape[0] * n_blocks, threads)
+        return out.reshape(light.shape)
+
+
+@dataclass(frozen=True)
+class SensorMaps:
+    """What is fixed about each of a list of pixels, from `Camera.maps`.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint32, shape (n,)
+        Raster index of each pixel on the sensor.
+    gain : ndarray of float32, shape (n,)
+        Electrons per photon: quantum efficiency times the pixel's relative response.
+    dark_e_per_s : ndarray of float32, shape (n,)
+        Dark current in electrons per second, hot pixels included.
+    offset_e : ndarray of float32, shape (n,)
+        Fixed offset in electrons, of mean 0.
+    """
+
+    pixels: NDArray[np.uint32]
+    gain: NDArray[np.float32]
+    dark_e_per_s: NDArray[np.float32]
+    offset_e: NDArray[np.float32]
+
+    def dark_e(self, exposure_s: float) -> NDArray[np.float32]:
+        """Return the mean dark electrons of each pixel in an exposure.
+
+        Parameters
+        ----------
+        exposure_s : float
+            Exposure in seconds.
+
+        Returns
+        -------
+        ndarray of float32, shape (n,)
+            Electrons.
+        """
+        return self.dark_e_per_s * np.float32(exposure_s)
+
+    def __len__(self) -> int:
+        """Return the number of pixels."""
+        return self.pixels.size
+
+
+def middle_of_sensor(shape: tuple[int, int], n_pixels: int, *, full_width: bool) -> tuple[int, int, int, int]:
+    """Return the rectangle in the middle of a sensor that holds at least `n_pixels`.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns of the sensor, or of the part that may be read.
+    n_pixels : int
+        Pixels wanted.
+    full_width : bool
+        Rows of full width, which are the fastest to read; else a rectangle of the proportions of `shape`.
+
+    Returns
+    -------
+    tuple of int
+        (row, column, n_rows, n_columns), by the formulas of lightonml 1.4.3.
+    """
+    height, width = shape
+    if full_width:
+        rows = math.ceil(n_pixels / width)
+        return int(height / 2 - rows / 2), 0, rows, width
+    ratio = width / height
+    side = math.sqrt(n_pixels / ratio)
+    columns, rows = math.ceil(ratio * side), math.ceil(side)
+    return height // 2 - rows // 2, width // 2 - columns // 2, rows, columns
+
+
+def _checked_photons(photons: ArrayLike, maps: SensorMaps) -> NDArray[np.float32]:
+    """Return photons as contiguous float32 after checking shape and values."""
+    if not isinstance(maps, SensorMaps):
+        raise TypeError(f"maps is {maps!r} ({type(maps).__name__}), but it must be what Camera.maps returns.")
+    array = np.asarray(photons)
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"photons is an array of {array.dtype}, but it must hold real numbers.")
+    n = maps.pixels.size
+    if array.ndim not in (1, 2) or array.shape[-1] != n:
+        raise ValueError(
+            f"photons has shape {array.shape}, but it must be ({n},) or (frames, {n}): one for each pixel of maps."
+        )
+    with np.errstate(over="ignore"):  # what overflows single precision is refused below, with its sentence
+        # Aligned and writeable, so that the kernel is compiled for one kind of array only.
+        array = np.require(array, np.float32, ["C", "A", "W"])
+    if array.size:
+        low, high = array.min(), array.max()
+        if not (low >= 0 and high < np.inf):
+            raise ValueError(f"photons reaches from {low:g} to {high:g}, but each value must be finite and at least 0.")
+    return array

@@ -1,0 +1,105 @@
+"""The laser: power on the mirrors, its noise from frame to frame and its slow drift."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from opusim.base import rng, validation
+
+PLANCK_J_S = 6.62607015e-34
+LIGHT_SPEED_M_PER_S = 299_792_458.0
+
+# Periods of the drift's Fourier series: from ten minutes (air conditioning) to four days.
+_DRIFT_PERIODS_S = np.geomspace(600.0, 4 * 86400.0, 16)
+
+
+@dataclass(frozen=True)
+class Laser:
+    """A continuous-wave laser that lights the mirrors.
+
+    Parameters
+    ----------
+    wavelength_m : float
+        Vacuum wavelength in metres.
+    power_w : float
+        Mean power that falls on the mirror array, in watts.
+    power_noise : float
+        Standard deviation of the relative power from frame to frame (relative intensity noise
+        integrated over an exposure). DPSS lasers: .001 to .005 (docs/physics.md section 3).
+    power_drift_per_hour : float
+        Root mean square of the relative change of power over one hour.
+    """
+
+    wavelength_m: float = 532e-9
+    power_w: float = 10e-3
+    power_noise: float = 0.0
+    power_drift_per_hour: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check every parameter."""
+        validation.number("laser.wavelength_m", self.wavelength_m, low=100e-9, high=20e-6)
+        validation.number("laser.power_w", self.power_w, low=0.0, high=1e3)
+        validation.number("laser.power_noise", self.power_noise, low=0.0, high=0.5)
+        validation.number("laser.power_drift_per_hour", self.power_drift_per_hour, low=0.0, high=0.5)
+
+    @property
+    def photon_energy_j(self) -> float:
+        """Energy of one photon, h c / wavelength, in joules."""
+        return PLANCK_J_S * LIGHT_SPEED_M_PER_S / self.wavelength_m
+
+    def photons(self, exposure_s: float) -> float:
+        """Return the mean number of photons that fall on the mirror array in one exposure.
+
+        Parameters
+        ----------
+        exposure_s : float
+            Exposure in seconds.
+
+        Returns
+        -------
+        float
+            Photons.
+        """
+        return self.power_w * exposure_s / self.photon_energy_j
+
+    def relative_power(self, frames: np.ndarray, times_s: np.ndarray, *, seed: int) -> np.ndarray:
+        """Power of each frame divided by the mean power.
+
+        Parameters
+        ----------
+        frames : ndarray of int64, shape (n,)
+            Frame numbers; the noise of a frame depends on (seed, frame number) alone.
+        times_s : ndarray of float64, shape (n,)
+            Device time of each frame in seconds; the drift is a Fourier series in it.
+        seed : int
+            Seed of the device.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+            Relative power, never below zero.
+
+        Notes
+        -----
+        The drift is sum_m a_m (cos(w_m t + p_m) - cos p_m), zero at t = 0, with random phases p_m. The
+        amplitudes grow as the square root of the period, as in a random walk, so that the drift goes on for days:
+        E[(x(t + T) - x(t))^2] = sum_m a_m^2 (1 - cos w_m T) is about proportional to T between ten minutes and a
+        day. They are scaled so that it is the square of `power_drift_per_hour` for an hour.
+        """
+        power = np.ones(len(times_s))
+        if self.power_drift_per_hour:
+            omega = 2 * np.pi / _DRIFT_PERIODS_S
+            amplitude = np.sqrt(_DRIFT_PERIODS_S)
+            amplitude *= self.power_drift_per_hour / np.sqrt(np.sum(amplitude**2 * (1 - np.cos(omega * 3600.0))))
+            phase = 2 * np.pi * rng.uniforms(rng.stream_key(seed, "laser drift"), len(omega))
+            arguments = np.asarray(times_s, dtype=np.float64)[:, None] * omega + phase
+            power += ((np.cos(arguments) - np.cos(phase)) * amplitude).sum(axis=1)
+        if self.power_noise and len(power):
+            frames = np.asarray(frames, dtype=np.int64)
+            key = rng.stream_key(seed, "laser noise")
+            first = int(frames.min())
+            noise = rng.normals(key, int(frames.max()) - first + 1, offset=first)
+            power *= 1 + self.power_noise * noise[frames - first].astype(np.float64)
+        return np.maximum(power, 0.0)

@@ -1,0 +1,213 @@
+"""A medium whose transmission matrix somebody measured."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from opusim.base import parallel, rng, validation
+
+from .base import Drift
+
+
+@dataclass(frozen=True)
+class MeasuredMedium:
+    """A complex transmission matrix read from an HDF5 file.
+
+    Input mode j is feature j as the formatter lays it on the mirrors, output mode i is pixel i of the region
+    of interest in raster order. The file's matrix is scaled to the mean square 1; `transmission` sets the
+    light level. The matrix already holds the beam profile and the difference between on and off, as a
+    differential measurement gives it.
+
+    Parameters
+    ----------
+    path : str
+        HDF5 file.
+    dataset : str
+        Name of the data set: complex, shape (outputs, inputs).
+    background : str
+        Name of an optional data set: complex, shape (outputs,), the field with every feature off, in the
+        same units. A file without it has no background.
+    transmission : float
+        Share of the light that leaves the mirrors (all on) which reaches one pixel on average.
+    decorrelation_time_s : float
+        Time after which the field correlation with the measured matrix has fallen to 1/e; `inf` for none.
+
+    Raises
+    ------
+    ValueError
+        On use, if the file cannot be read or does not hold such a matrix.
+    """
+
+    kind: ClassVar[str] = "measured"
+    has_waves: ClassVar[bool] = False
+
+    path: str = ""
+    dataset: str = "tm"
+    background: str = "background"
+    transmission: float = 1e-10
+    decorrelation_time_s: float = math.inf
+
+    def __post_init__(self) -> None:
+        """Check every parameter; the file itself is read on first use."""
+        for name in ("path", "dataset", "background"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not value:
+                raise ValueError(f"medium.{name} is {value!r}, but it must be a name that is not empty.")
+        validation.number("medium.transmission", self.transmission, low=0.0, high=1.0)
+        validation.number(
+            "medium.decorrelation_time_s", self.decorrelation_time_s, low=0.0, high=math.inf, low_open=True,
+            allow_inf=True,
+        )  # fmt: skip
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(outputs, inputs) of the stored matrix."""
+        matrix, _ = self._load()
+        return matrix.shape[1], matrix.shape[0]
+
+    def check_size(self, n_features: int, n_pixels: int) -> None:
+        """Raise an error if the file's matrix is too small.
+
+        Parameters
+        ----------
+        n_features, n_pixels : int
+            Inputs and outputs that are wanted.
+
+        Raises
+        ------
+        ValueError
+            If the matrix has fewer.
+        """
+        outputs, inputs = self.shape
+        for what, asked, stored in (("features", n_features, inputs), ("pixels", n_pixels, outputs)):
+            if asked > stored:
+                raise ValueError(
+                    f"The matrix in {self.path!r} has {stored} {what}, but {asked} were asked for: "
+                    f"the number of {what} must be at most {stored}."
+                )
+
+    def content_hash(self) -> str:
+        """Return the checksum of the file, part of the device's fingerprint.
+
+        Returns
+        -------
+        str
+            A sha256 in hexadecimal digits.
+        """
+        try:
+            with open(self.path, "rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise ValueError(f"medium.path is {self.path!r}, but that file cannot be read ({error}).") from error
+
+    def entries(
+        self, inputs: range, outputs: range, *, seed: int, state: int = 0, channel: int = 0, threads: int | None = None
+    ) -> np.ndarray:
+        """Return a tile of the matrix; see `GaussianMedium.entries`.
+
+        Parameters
+        ----------
+        inputs, outputs : range
+            Columns and rows of the matrix.
+        seed, state : int
+            Which realisation of the drift, and which of its states.
+        channel : int
+            There for the protocol alone: a measured matrix holds one polarisation.
+        threads : int, optional
+            Upper limit of threads; numba's by default.
+
+        Returns
+        -------
+        ndarray of complex64, shape (len(inputs), len(outputs))
+            Entries of mean square 1.
+        """
+        matrix, _ = self._load()
+        tile = matrix[inputs.start : inputs.stop, outputs.start : outputs.stop]
+        drift = Drift(self.decorrelation_time_s)
+        first, others = drift.mixture(drift.time(state))
+        if not others:
+            return np.ascontiguousarray(tile)
+        from .gaussian_kernels import gaussian_entries
+
+        result = tile * np.complex64(first)
+        noise = np.empty((len(inputs), 2 * len(outputs)), dtype=np.float32)
+        for m, weight in others:
+            key = rng.stream_key(seed, "measured medium drift", m)
+            gaussian_entries(
+                key, noise, inputs.start, outputs.start, threads=threads or parallel.default_threads()
+            )  # fmt: skip
+            result += np.complex64(weight) * noise.view(np.complex64)
+        return result
+
+    def background_field(self, outputs: range) -> np.ndarray | None:
+        """Return the field with every feature off.
+
+        Parameters
+        ----------
+        outputs : range
+            Rows of the matrix.
+
+        Returns
+        -------
+        ndarray of complex64, shape (len(outputs),), or None
+            In the matrix's units; None if the file has none.
+        """
+        _, background = self._load()
+        return None if background is None else background[outputs.start : outputs.stop]
+
+    def _load(self) -> tuple[np.ndarray, np.ndarray | None]:
+        path = Path(self.path)
+        try:
+            stamp = path.stat()
+        except OSError as error:
+            raise ValueError(f"medium.path is {self.path!r}, but that file cannot be read ({error}).") from error
+        return _load_matrix(self.path, self.dataset, self.background, stamp.st_mtime_ns, stamp.st_size)
+
+
+@lru_cache(maxsize=2)
+def _load_matrix(
+    path: str, dataset: str, background: str, _mtime: int, _size: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    import h5py
+
+    from opusim.base.files import OLD, check_trailer, tell_unchecked
+
+    try:
+        # A lab's own file has none, and need not.
+        whole = check_trailer(path)
+        if whole is False:
+            raise ValueError(f"medium.path is {path!r}, but that file is damaged or cut short; use a backup of it.")
+        with h5py.File(path, "r") as file:
+            if whole is None and str(file.attrs.get("format", "")).startswith("opusim "):
+                tell_unchecked(Path(path), OLD)
+            if dataset not in file:
+                raise ValueError(
+                    f"medium.dataset is {dataset!r}, but {path!r} holds {', '.join(map(repr, file)) or 'nothing'}."
+                )
+            stored = np.asarray(file[dataset])
+            extra = np.asarray(file[background]) if background in file else None
+    except OSError as error:
+        raise ValueError(f"medium.path is {path!r}, but that is not a readable HDF5 file ({error}).") from error
+    if stored.ndim != 2 or not np.iscomplexobj(stored) or stored.size == 0:
+        raise ValueError(
+            f"Data set {dataset!r} of {path!r} has shape {stored.shape} and type {stored.dtype}, but it must be a "
+            "complex matrix of shape (outputs, inputs)."
+        )
+    if not np.isfinite(stored).all():
+        raise ValueError(f"Data set {dataset!r} of {path!r} holds values that are not finite.")
+    if extra is not None and extra.shape != (stored.shape[0],):
+        raise ValueError(
+            f"Data set {background!r} of {path!r} has shape {extra.shape}, but it must be ({stored.shape[0]},)."
+        )
+    scale = math.sqrt(float(np.mean(np.abs(stored.astype(np.complex128)) ** 2)))
+    if scale == 0:
+        raise ValueError(f"Data set {dataset!r} of {path!r} is zero everywhere.")
+    matrix = np.ascontiguousarray((stored.T / scale).astype(np.complex64))
+    return matrix, None if extra is None else (extra / scale).astype(np.complex64)

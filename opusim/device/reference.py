@@ -1,0 +1,172 @@
+"""The reference arm: light of the same laser that reaches the camera beside the medium, with a phase shifter."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from opusim.base import rng, validation
+
+from .dmd import low_order_wavefront
+
+# Periods of the drift's Fourier series: from twenty seconds (air) to a day (temperature).
+_DRIFT_PERIODS_S = np.geomspace(20.0, 86400.0, 16)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A reference arm with a phase shifter.
+
+    With the phase d asked for, the camera sees ``|S + c R exp(i d')|^2 + (1 - c^2) |R|^2``, where S is the field
+    behind the medium, R the reference, c the coherence of the two arms, and d' the phase that the shifter really makes.
+
+    Parameters
+    ----------
+    relative_amplitude : float
+        ``|R|`` over the rms of ``|S|`` with half of the mirrors on. 0: there is no reference arm. Two to four is
+        practical, 3 is the value for four steps in docs/physics.md section 4.
+    beam_radius_m : float
+        Radius (1/e^2 of the intensity) of the beam on the sensor in metres; inf lights it evenly.
+    wavefront_rms_rad : float
+        Low-order wavefront error over the sensor in radians.
+    carrier_cycles_per_pixel : tuple of float
+        (along rows, along columns): tilt of the reference against the signal. 0 on axis; off-axis holography needs
+        more than the half-bandwidth of the speckle (docs/physics.md section 3).
+    scale_error, nonlinearity : float
+        Miscalibration of the shifter: d' = d (1 + scale_error + nonlinearity d / pi), the model of Schmit and Creath,
+        Applied Optics 34, 3610 (1995).
+    jitter_rad : float
+        Standard deviation of a random error of each step in radians.
+    drift_rad_per_minute : float
+        Root mean square of the change of the path-length difference, as a phase, in one minute: .04 to .1 on a bench
+        (docs/physics.md section 3).
+    vibration_rad, vibration_hz : float
+        Amplitude and frequency of a sinusoidal phase: .1 rad undamped, .02 damped (docs/physics.md section 3).
+    coherence : float
+        0 to 1: contrast of the fringes, below 1 for arms whose difference is not short against the coherence length.
+    """
+
+    relative_amplitude: float = 0.0
+    beam_radius_m: float = math.inf
+    wavefront_rms_rad: float = 0.0
+    carrier_cycles_per_pixel: tuple[float, float] = (0.0, 0.0)
+    scale_error: float = 0.0
+    nonlinearity: float = 0.0
+    jitter_rad: float = 0.0
+    drift_rad_per_minute: float = 0.0
+    vibration_rad: float = 0.0
+    vibration_hz: float = 100.0
+    coherence: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check every parameter."""
+        validation.number("reference.relative_amplitude", self.relative_amplitude, low=0.0, high=1e3)
+        validation.number(
+            "reference.beam_radius_m", self.beam_radius_m, low=0.0, high=math.inf, low_open=True, allow_inf=True
+        )
+        validation.number("reference.wavefront_rms_rad", self.wavefront_rms_rad, low=0.0, high=100.0)
+        carrier = self.carrier_cycles_per_pixel
+        if not isinstance(carrier, (tuple, list)) or len(carrier) != 2:
+            raise TypeError(f"reference.carrier_cycles_per_pixel is {carrier!r}, but it must be two numbers.")
+        for value in carrier:
+            validation.number("reference.carrier_cycles_per_pixel", value, low=-0.5, high=0.5)
+        object.__setattr__(self, "carrier_cycles_per_pixel", (float(carrier[0]), float(carrier[1])))
+        validation.number("reference.scale_error", self.scale_error, low=-0.9, high=10.0)
+        validation.number("reference.nonlinearity", self.nonlinearity, low=-1.0, high=1.0)
+        validation.number("reference.jitter_rad", self.jitter_rad, low=0.0, high=10.0)
+        validation.number("reference.drift_rad_per_minute", self.drift_rad_per_minute, low=0.0, high=1e4)
+        validation.number("reference.vibration_rad", self.vibration_rad, low=0.0, high=100.0)
+        validation.number("reference.vibration_hz", self.vibration_hz, low=0.0, high=1e6)
+        validation.number("reference.coherence", self.coherence, low=0.0, high=1.0)
+
+    @property
+    def present(self) -> bool:
+        """Whether there is a reference arm."""
+        return self.relative_amplitude > 0
+
+    def field(
+        self,
+        pixels: np.ndarray,
+        *,
+        sensor_shape: tuple[int, int],
+        pixel_pitch_m: float,
+        n_mirrors: int,
+        seed: int,
+    ) -> np.ndarray:
+        """Return the reference field at some pixels, for the phase 0.
+
+        Parameters
+        ----------
+        pixels : ndarray of int
+            Raster indices on the sensor.
+        sensor_shape : tuple of int
+            (rows, columns).
+        pixel_pitch_m : float
+            Distance of the pixels in metres.
+        n_mirrors : int
+            Mirrors of the array: half of them on give the intensity n_mirrors / 2.
+        seed : int
+            Seed of the device: which wavefront error.
+
+        Returns
+        -------
+        ndarray of complex64, shape (n,)
+            In the units of the projector: an intensity of 1 is the light of one average mirror.
+        """
+        rows, columns = sensor_shape
+        row, column = np.divmod(np.asarray(pixels, dtype=np.int64), columns)
+        amplitude = np.full(len(row), self.relative_amplitude * math.sqrt(n_mirrors / 2))
+        if not math.isinf(self.beam_radius_m):
+            y, x = (row - (rows - 1) / 2) * pixel_pitch_m, (column - (columns - 1) / 2) * pixel_pitch_m
+            amplitude *= np.exp(-(x**2 + y**2) / self.beam_radius_m**2)
+        down, across = self.carrier_cycles_per_pixel
+        phase: np.ndarray = 2 * np.pi * (down * row + across * column)
+        if self.wavefront_rms_rad:
+            surface = low_order_wavefront(sensor_shape, self.wavefront_rms_rad, seed, "reference wavefront")
+            phase = phase + surface[row, column]
+        return (amplitude * np.exp(1j * phase)).astype(np.complex64)
+
+    def phases_rad(self, asked_rad: np.ndarray, frames: np.ndarray, times_s: np.ndarray, *, seed: int) -> np.ndarray:
+        """Return the phase that the reference really has in each frame.
+
+        Parameters
+        ----------
+        asked_rad : ndarray of float64, shape (n,)
+            Phase asked of the shifter, in radians.
+        frames : ndarray of int64, shape (n,)
+            Frame numbers: the jitter of a frame depends on (seed, frame number) alone.
+        times_s : ndarray of float64, shape (n,)
+            Device time of each frame in seconds: drift and vibration are functions of it.
+        seed : int
+            Seed of the device.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+            Phases in radians.
+
+        Notes
+        -----
+        The drift is a Fourier series with random phases, zero at t = 0, whose amplitudes grow as the square root of
+        the period as in a random walk; see `Laser.relative_power`.
+        """
+        asked = np.asarray(asked_rad, dtype=np.float64)
+        times = np.asarray(times_s, dtype=np.float64)
+        phases: np.ndarray = asked * (1 + self.scale_error + self.nonlinearity * asked / np.pi)
+        if self.drift_rad_per_minute:
+            omega = 2 * np.pi / _DRIFT_PERIODS_S
+            amplitude = np.sqrt(_DRIFT_PERIODS_S)
+            amplitude *= self.drift_rad_per_minute / np.sqrt(np.sum(amplitude**2 * (1 - np.cos(omega * 60.0))))
+            start = 2 * np.pi * rng.uniforms(rng.stream_key(seed, "reference drift"), len(omega))
+            phases = phases + ((np.cos(times[:, None] * omega + start) - np.cos(start)) * amplitude).sum(axis=1)
+        if self.vibration_rad:
+            origin = 2 * np.pi * float(rng.uniforms(rng.stream_key(seed, "reference vibration"), 1)[0])
+            phases = phases + self.vibration_rad * np.sin(2 * np.pi * self.vibration_hz * times + origin)
+        if self.jitter_rad and len(asked):
+            numbers = np.asarray(frames, dtype=np.int64)
+            first = int(numbers.min())
+            noise = rng.normals(rng.stream_key(seed, "reference jitter"), int(numbers.max()) - first + 1, offset=first)
+            phases = phases + self.jitter_rad * noise[numbers - first].astype(np.float64)
+        return phases

@@ -1,0 +1,41 @@
+"""Encoders, which make bits of data, and decoders, which put results of bit planes together again.
+
+The names, arguments and results are those of ``lightonml.encoding``. All of them take and return numpy
+arrays or torch tensors. `opusim.encoding.models` holds trainable encoders and needs torch.
+"""
+
+from __future__ import annotations
+
+from .base import (
+    BaseTransformer,
+    BinaryThresholdEncoder,
+    ConcatenatedBitPlanEncoder,
+    ConcatenatedFloat32Encoder,
+    ConcatenatingBitPlanDecoder,
+    Float32Encoder,
+    MixingBitPlanDecoder,
+    MultiThresholdEncoder,
+    NoDecoding,
+    NoEncoding,
+    SeparatedBitPlanDecoder,
+    SeparatedBitPlanEncoder,
+    SequentialBaseTwoEncoder,
+    preserve_type,
+)
+
+__all__ = [
+    "BaseTransformer",
+    "BinaryThresholdEncoder",
+    "ConcatenatedBitPlanEncoder",
+    "ConcatenatedFloat32Encoder",
+    "ConcatenatingBitPlanDecoder",
+    "Float32Encoder",
+    "MixingBitPlanDecoder",
+    "MultiThresholdEncoder",
+    "NoDecoding",
+    "NoEncoding",
+    "SeparatedBitPlanDecoder",
+    "SeparatedBitPlanEncoder",
+    "SequentialBaseTwoEncoder",
+    "preserve_type",
+]

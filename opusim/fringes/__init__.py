@@ -1,0 +1,1 @@
+"""The field from frames with stepped phases."""

@@ -1,0 +1,132 @@
+"""Closed forms of the error of an output in intensity mode.
+
+With mu the mean signal in electrons, C the contrast of the speckle (C^2 = 1 / modes), K the gain in DN per electron,
+f the share of mirrors on and eps^2 the leakage of one that is off, the parts are, as long as nothing is clipped and
+noise spans a grey level:
+
+=================  =====================================  ==============================================================
+source             part                                   from
+=================  =====================================  ==============================================================
+shot noise         (mu + d) / (mu C)^2                    Poisson law, EMVA 1288 release 4, section 2; d: dark electrons
+read noise         sigma_d^2 / (mu C)^2                   EMVA 1288, section 2
+quantisation       1 / (12 K^2 mu^2 C^2)                  EMVA 1288, section 2
+PRNU, laser power  sigma^2 (1 + C^2) / C^2                mean square of speckle, mu^2 (1 + C^2)
+DSNU               sigma^2 / (mu C)^2                     EMVA 1288, section 3
+dark current       (d + variance over pixels) / (mu C)^2  hot pixels: a mixture of two rates
+decorrelation      exp(4 L) - 1                           intensities correlate as the square of the fields (Goodman,
+                                                          Speckle Phenomena, 2nd ed., section 3.3), fields as exp(-L)
+off-state leakage  (1 + eps^2 (1 - f) / f)^2 - 1          as decorrelation: the field of the off mirrors is added
+pixel integration  M - 1                                  a point's intensity correlates with the mean over the pixel as
+                                                          1 / sqrt(M) (`theory.pixel_modes`)
+=================  =====================================  ==============================================================
+
+What the camera makes of a level is put in by the moments of a normal law that is clipped by the full well and the ends
+of the scale and rounded, averaged over the gamma law of speckle: noise of a clipped level is lost, and the clipped part
+is an error. That part alone is, for C = 1 and a limit of F electrons, 2 mu^2 exp(-F / mu), less what the best line
+takes off. Where noise is narrower than a step rounding is taken count by count (`noise_rounding`), so that few bits and
+little light are no exception: then it is not 1/12 DN^2, and depends on where the black level lies between two counts.
+
+Limits of validity: noise is taken as normal, which a gain of more than a count or so per electron and a signal of a few
+electrons are not. An error above 10 (`noise_sources.LARGEST_ERROR`) has no meaning beyond "nothing is left".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from opusim.theory import pixel_modes, speckle_contrast
+
+from .budget import WorkingPoint, parts_of
+from .rounding import clipped_moments, rounded_moments
+
+__all__ = ["intensity_errors"]
+
+Array = NDArray[np.float64]
+_SLICES = 4001
+
+
+def intensity_errors(point: WorkingPoint) -> tuple[dict[str, float], float]:
+    """Parts of each source in the error of an output in intensity mode, and the error with all of them.
+
+    Parameters
+    ----------
+    point : WorkingPoint
+        In intensity mode.
+
+    Returns
+    -------
+    errors : dict of float
+        By source; see the module's table.
+    whole : float
+    """
+    averaging = pixel_modes(point.device.camera.pixel_over_grain) - 1
+    return parts_of(point, _error, averaging)
+
+
+def _error(point: WorkingPoint, off: Collection[str]) -> float:
+    """Error against the same pixel without any source, some sources being off."""
+    correlation = 1.0 if "decorrelation" in off else point.field_correlation
+    leaked = 0.0 if "off-state leakage" in off else point.leakage * (1 - point.share_on) / point.share_on
+    # Correlations of independent causes multiply, and 1 + error is one over the square of a correlation.
+    return (1 + _camera_error(point, leaked, off)) * (1 + leaked) ** 2 / correlation**4 - 1
+
+
+def _camera_error(point: WorkingPoint, leaked: float, off: Collection[str]) -> float:
+    """Error that light and camera make of a given speckle pattern."""
+    device = point.device
+    camera, laser = device.camera, device.laser
+    mean_e = point.electrons_per_intensity * point.share_on * device.dmd.n_mirrors * (1 + leaked)
+    contrast = speckle_contrast(camera.pixel_over_grain, camera.polarised)
+    signal, weight = _speckle(mean_e, contrast)
+    bounded = "saturation" not in off
+
+    def on(source: str, value: float) -> float:
+        return 0.0 if source in off else value
+
+    # Two kinds of pixels: ordinary ones and hot ones.
+    hot = on("dark current", camera.hot_pixel_fraction)
+    dark_e = np.full_like(signal, on("dark current", camera.dark_current_e_per_s * point.exposure_s))
+    if hot:
+        dark_e = np.concatenate([dark_e, np.full_like(signal, camera.hot_pixel_dark_e_per_s * point.exposure_s)])
+        signal, weight = np.tile(signal, 2), np.concatenate([(1 - hot) * weight, hot * weight])
+
+    level = signal + dark_e
+    factor = on("PRNU", camera.prnu) ** 2 + on("laser power", laser.power_noise) ** 2
+    variance = factor * signal**2
+    if camera.shot_noise and "shot noise" not in off:
+        variance = variance + level
+    level, variance, _ = clipped_moments(level, variance, -math.inf, camera.full_well_e if bounded else math.inf)
+    variance = variance + on("read noise", camera.read_noise_e) ** 2 + on("DSNU", camera.dsnu_e) ** 2
+    if camera.quantise:
+        gain = camera.gain_dn_per_e
+        level, variance = camera.black_level_dn + gain * level, gain**2 * variance
+        low, high = (0.0, float(camera.full_scale_dn)) if bounded else (-math.inf, math.inf)
+        if "quantisation" in off:
+            level, variance, _ = clipped_moments(level, variance, low, high)
+        else:
+            level, variance = rounded_moments(level, variance, low, high)
+    own = _covariance(weight, signal, signal)
+    whole = _covariance(weight, level, level) + float(weight @ variance)
+    shared = _covariance(weight, level, signal) ** 2
+    return whole * own / shared - 1 if shared > 0 else math.inf
+
+
+def _speckle(mean: float, contrast: float) -> tuple[Array, Array]:
+    """Levels and weights of the gamma law of speckle, fine near zero and reaching far into the tail."""
+    shape = contrast**-2
+    # The tail is below 1e-15 of the whole.
+    edges = (special.gammainccinv(shape, 1e-15) * np.linspace(0, 1, _SLICES) ** 2).astype(np.float64)
+    weight = -np.diff(special.gammaincc(shape, edges))
+    # The mean of each slice: the law of shape + 1.
+    first = -shape * np.diff(special.gammaincc(shape + 1, edges))
+    weight = np.maximum(weight, 1e-300)
+    return mean / shape * first / weight, weight / weight.sum()
+
+
+def _covariance(weight: Array, a: Array, b: Array) -> float:
+    return float(weight @ ((a - weight @ a) * (b - weight @ b)))

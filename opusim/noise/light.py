@@ -1,0 +1,166 @@
+"""The light of the frames of a burst: signal, reference, and the law of both over speckle."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from opusim.device.medium.base import pixel_sampling
+
+from .point import WorkingPoint
+
+__all__ = [
+    "BACKGROUND_BURSTS",
+    "DARK_FRAMES",
+    "LEAST_REFERENCE",
+    "REFERENCE_FRAMES",
+    "FrameLight",
+    "clipped_share",
+    "field_coherence",
+    "saturation_e",
+    "step_phases_rad",
+    "usual_exposure_s",
+]
+
+Array = NDArray[np.float64]
+# Frames from which the driver takes |R|^2 and the dark level, and bursts from which it takes the background.
+REFERENCE_FRAMES, DARK_FRAMES, BACKGROUND_BURSTS = 64, 32, 32
+# Share of the mean |R|^2 below which the driver takes a pixel as not valid.
+LEAST_REFERENCE = 0.05
+# Points of the grid on which means over speckle are taken, and from how many patterns on their sum is taken as even.
+_AMPLITUDES, _PHASES, _OTHER, _MOST_MODES = 160, 24, 6, 100
+# Share of bursts with a saturated frame at the exposure that the driver's calibration seeks.
+_CLIPPED_SHARE = 0.07
+
+
+def step_phases_rad(point: WorkingPoint) -> tuple[Array, Array]:
+    """Phases asked of the shifter, equal steps over a turn, and those that it makes, in radians."""
+    asked = 2 * np.pi * np.arange(point.n_steps) / point.n_steps
+    arm = point.device.reference
+    return asked, asked * (1 + arm.scale_error + arm.nonlinearity * asked / np.pi)
+
+
+def field_coherence(point: WorkingPoint) -> float:
+    """Mean coherence of two points on a pixel: power of the field's mean over the mean power."""
+    return float(_coherence(point).mean())
+
+
+def _coherence(point: WorkingPoint) -> Array:
+    """Coherence of each two of the points at which the bench samples a pixel.
+
+    That of points behind a round stop is 2 J1(pi x) / (pi x) (Goodman, Speckle Phenomena, 2nd ed., section 4.4), x
+    their distance over the grain.
+    """
+    fine, aperture = pixel_sampling(point.device.camera.pixel_over_grain)
+    y, x = (axis.ravel() for axis in np.indices((fine, fine)))
+    distance = np.pi * aperture * np.hypot(y[:, None] - y, x[:, None] - x)
+    return np.where(distance > 0, 2 * special.j1(distance) / np.maximum(distance, 1e-300), 1.0)
+
+
+@dataclass(frozen=True)
+class FrameLight:
+    """Mean electrons of a frame.
+
+    Attributes
+    ----------
+    field : float
+        Power of the field whose fringes the camera sees, coherence of the arms not counted.
+    other : float
+        Mean light of the signal that makes no fringes: the other polarisation, and what differs within a pixel.
+    modes : float
+        Speckle patterns that `other` is the sum of: its mean square over its variance.
+    reference : float
+        |R|^2.
+    coherence : float
+        c.
+    """
+
+    field: float
+    other: float
+    modes: float
+    reference: float
+    coherence: float
+
+    @staticmethod
+    def of(point: WorkingPoint, off: Collection[str]) -> FrameLight:
+        """Light at a working point, some sources being off."""
+        device = point.device
+        camera, arm = device.camera, device.reference
+        leakage = 0.0 if "off-state leakage" in off else point.leakage
+        on = point.share_on * device.dmd.n_mirrors
+        unit = point.electrons_per_intensity / (1 if camera.polarised else 2)
+        signal = unit * (on + leakage * (device.dmd.n_mirrors - on))
+        # Of the points on a pixel: covariance of their fields, and of what these differ from the mean field.
+        whole = _coherence(point)
+        share = float(whole.mean())
+        apart = whole - np.outer(whole.mean(axis=0), whole.mean(axis=0)) / share
+        other = signal * (1 - share + (0 if camera.polarised else 1))
+        variance = signal**2 * float(np.mean(apart**2) + (0 if camera.polarised else np.mean(whole**2)))
+        row, column, n_rows, n_columns = point.roi
+        index = np.arange(row, row + n_rows)[:, None] * camera.shape[1] + np.arange(column, column + n_columns)
+        wave = arm.field(
+            index.ravel(), sensor_shape=camera.shape, pixel_pitch_m=camera.pixel_pitch_m,
+            n_mirrors=device.dmd.n_mirrors, seed=0,
+        )  # fmt: skip
+        reference = float(np.mean(np.square(np.abs(wave, dtype=np.float64)))) * unit
+        modes = other**2 / variance if variance > 0 else math.inf
+        return FrameLight(signal * share, other, modes, reference, arm.coherence)
+
+    def frames(self, x: Array, y: Array, other: Array, phases: Array) -> Array:
+        """Electrons (n, steps) of fields x + i y, of power `field`, in the phase of the reference."""
+        fringe = x[:, None] * np.cos(phases) + y[:, None] * np.sin(phases)
+        steady = x**2 + y**2 + other + self.reference
+        return steady[:, None] + 2 * self.coherence * math.sqrt(self.reference) * fringe
+
+    def nodes(self) -> tuple[Array, Array, Array, Array]:
+        """Real and imaginary part of the field, other light, and weight, on a grid that stands for their laws."""
+        # Slices of the exponential law of |S|^2, each stood for by its mean; the tail is below 1e-15 of the whole.
+        edges = -math.log(1e-15) * np.linspace(0, 1, _AMPLITUDES + 1) ** 2
+        chance = -np.diff(np.exp(-edges))
+        intensity = -np.diff((edges + 1) * np.exp(-edges)) / chance
+        phase = 2 * np.pi * (np.arange(_PHASES) + 0.5) / _PHASES
+        other, share = np.array([self.other]), np.ones(1)
+        if self.modes < _MOST_MODES:
+            other, share = special.roots_genlaguerre(_OTHER, self.modes - 1)
+            other, share = other * self.other / self.modes, share / share.sum()
+        grid = np.meshgrid(np.sqrt(self.field * intensity), phase, other, indexing="ij")
+        amplitude, angle, beside = (part.ravel() for part in grid)
+        weight = np.einsum("i,j,k->ijk", chance / chance.sum(), np.full(_PHASES, 1 / _PHASES), share).ravel()
+        return amplitude * np.cos(angle), amplitude * np.sin(angle), beside, weight
+
+
+def usual_exposure_s(point: WorkingPoint) -> float:
+    """Exposure in seconds at which a burst in fourteen has a saturated frame; the device's own if none ever has."""
+    own_s = point.device.operation.exposure_s
+    limit_e = saturation_e(point)
+    if math.isinf(limit_e):
+        return own_s
+    brightest, weight = _brightest_e(point)
+    order = brightest.argsort()
+    among = np.searchsorted(weight[order].cumsum(), 1 - _CLIPPED_SHARE)
+    return float(own_s * limit_e / brightest[order[among]])
+
+
+def clipped_share(point: WorkingPoint) -> float:
+    """Share of bursts with a saturated frame."""
+    brightest, weight = _brightest_e(point)
+    return float(weight @ (brightest > saturation_e(point)))
+
+
+def saturation_e(point: WorkingPoint) -> float:
+    """Electrons from which a frame is saturated."""
+    camera = point.device.camera
+    limit_dn = camera.black_level_dn + camera.gain_dn_per_e * camera.full_well_e
+    return (min(limit_dn, point.full_scale_dn - 0.5) - camera.black_level_dn) / camera.gain_dn_per_e
+
+
+def _brightest_e(point: WorkingPoint) -> tuple[Array, Array]:
+    """Electrons of the brightest frame of bursts, dark ones included, and weights of the bursts."""
+    light = FrameLight.of(point, ())
+    x, y, other, weight = light.nodes()
+    return light.frames(x, y, other, step_phases_rad(point)[1]).max(axis=-1) + point.dark_e, weight

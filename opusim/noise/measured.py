@@ -1,0 +1,325 @@
+"""The error of an output, measured: each source switched off alone on a bench of the real stages."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from opusim.base import rng, validation
+from opusim.bench.bench import OpticalBench
+from opusim.device.record import Device
+from opusim.fringes.demodulation import field_of_clipped, least_squares_row
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
+
+from .budget import ErrorBudget, WorkingPoint, bounded, checked_point, sources_of, without
+from .light import BACKGROUND_BURSTS, DARK_FRAMES, LEAST_REFERENCE, REFERENCE_FRAMES, field_coherence, step_phases_rad
+
+__all__ = ["measured_error_budget"]
+
+# Features of the patterns: the number of these that lets the share that is on be met best.
+_FEATURES = range(40, 81)
+# Bytes of the frames that are looked at together.
+_BLOCK_BYTES = 16 << 20
+# Patterns whose planes show what averaging over the pixel does.
+_PLANES = 24
+# Patterns from which the driver learns which pixels are saturated too often.
+_CLIPPED_PATTERNS = 24
+# Parts of the vectors, and of the pixels, of which each is left out once for the uncertainty.
+_GROUPS = 8
+
+
+def measured_error_budget(
+    device: Device,
+    mode: str = "intensity",
+    *,
+    n_vectors: int = 1000,
+    sources: Collection[str] | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+    **circumstances: Any,
+) -> ErrorBudget:
+    """Switch each source off alone and see by how much the error of outputs falls.
+
+    Parameters
+    ----------
+    device : Device, str or Path
+        The device, a preset's name, or the path of a TOML file.
+    mode : {"intensity", "linear"}
+        What an output is, see `opusim.noise.budget.working_point`.
+    n_vectors : int, optional
+        Random patterns to show, at least 2. Noise that a whole frame shares (laser power, phase of the reference) is
+        known to sqrt(2 / n_vectors) of its variance, a fixed pattern to sqrt(2 / number of pixels).
+    sources : collection of str, optional
+        Which sources to switch off, each alone; all by default. Shares are those in the sum of these.
+    seed : int, optional
+        Of device and patterns.
+    progress : callable, optional
+        Told (done, total) runs.
+    **circumstances
+        As for `opusim.noise.budget.working_point`; `roi` says which pixels are read, and how many.
+
+    Returns
+    -------
+    ErrorBudget
+        The parts, and how sure they are.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not what it may be, or no pixel of the region is fit for the linear mode.
+
+    Warns
+    -----
+    UserWarning
+        If the error is above 10, where it means no more than that nothing is left; if the parts are far from adding up
+        to the whole; or if a part that counts is smaller than its uncertainty.
+
+    Notes
+    -----
+    All runs show the same patterns and have the same seed and frame numbers, hence the same noise of the sources that
+    are on: what differs is the source. The target of all is the run without any.
+
+    In linear mode pixels are left out that the driver calls not valid with every source on: those whose ``|R|^2`` was
+    found to be below a twentieth of its mean, and those where half of the bursts or more have a saturated frame. In the
+    other runs ``|R|^2`` is taken as a twentieth of its mean where it is below, as the driver does. Far from the
+    exposure that the driver's calibration finds, few pixels are left, or none.
+
+    Uncertainties are those of a jackknife over eighths of the vectors or over eighths of the pixels, the larger of
+    both. What happens to one pixel or one vector in thousands they cannot know.
+    """
+    point = checked_point(device, mode, circumstances)
+    n_vectors = validation.integer("n_vectors", n_vectors, low=2)
+    if isinstance(sources, str):
+        raise TypeError(f"sources is the text {sources!r}, but it must be a list of names, as [{sources!r}].")
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress is {progress!r}, but it must be a function of (done, total), or None.")
+    every = sources_of(point)
+    wanted = [validation.choice("source", name, every) for name in (every if sources is None else sources)]
+    wanted.sort(key=every.index)
+    patterns = _patterns(point, n_vectors, seed)
+    switched = [name for name in wanted if name != "pixel integration"]
+    all_off = tuple(name for name in every if name != "pixel integration")
+    use = np.ones(point.roi[2] * point.roi[3], dtype=bool)
+    if point.mode == "linear":
+        use = _valid(point, patterns, seed)
+
+    def outputs(off: Collection[str]) -> np.ndarray:
+        run = _linear if point.mode == "linear" else _intensity
+        return run(point, off, patterns, seed)[:, use]
+
+    target = outputs(all_off)
+    runs: list[tuple[str, ...]] = [(), *((name,) for name in switched)]
+    found: list[_Errors] = []
+    for i, off in enumerate(runs):
+        found.append(_errors(outputs(off), target))
+        if progress is not None:
+            progress(i + 2, len(runs) + 1)
+    whole, parts = found[0], dict(zip(switched, found[1:], strict=True))
+    averaging = _averaging(point, patterns, seed)
+    errors = {
+        name: averaging.whole if name == "pixel integration" else whole.whole - parts[name].whole for name in wanted
+    }
+    unsure = {
+        name: _spread(averaging) if name == "pixel integration" else _spread(whole, parts[name]) for name in wanted
+    }
+    budget = ErrorBudget(point, errors, whole.whole + averaging.whole, measured=True, uncertainty=unsure)
+    for note in budget.notes:
+        if sources is None or not note.startswith("The measured parts add up"):
+            warnings.warn(note, stacklevel=2)
+    return budget
+
+
+def _patterns(point: WorkingPoint, n: int, seed: int) -> MirrorPatterns:
+    """Random patterns with the same number of features on."""
+    share = point.share_on
+    n_features = min(_FEATURES, key=lambda many: abs(round(share * many) / many - share))
+    n_on = round(share * n_features)
+    if not n_on:
+        raise ValueError(f"share_on is {share!r}, but patterns are made for at least {0.5 / _FEATURES[-1]:.2g}.")
+    order = rng.uniforms(rng.stream_key(seed, "noise budget patterns"), n * n_features).reshape(n, -1).argsort(axis=1)
+    return MirrorPatterns((order < n_on).astype(np.uint8), MirrorLayout.lined(point.device.dmd.shape, n_features))
+
+
+def _read(frames: np.ndarray, point: WorkingPoint, off: Collection[str]) -> np.ndarray:
+    """Do what is left to the reader where only one of rounding and the ends of the scale is off."""
+    camera = point.device.camera
+    if not camera.quantise or {"quantisation", "saturation"} <= set(off):
+        return frames
+    if "quantisation" in off:
+        return np.clip(frames, 0, camera.full_scale_dn)
+    return np.rint(frames) if "saturation" in off else frames
+
+
+def _blocks(patterns: MirrorPatterns, bytes_each: int) -> Iterator[tuple[slice, MirrorPatterns]]:
+    step = max(1, _BLOCK_BYTES // bytes_each)
+    for start in range(0, len(patterns), step):
+        part = slice(start, min(len(patterns), start + step))
+        yield part, patterns[part]
+
+
+def _intensity(point: WorkingPoint, off: Collection[str], patterns: MirrorPatterns, seed: int) -> np.ndarray:
+    """Return counts (n, n_pixels) some time after the start."""
+    bench = OpticalBench(without(point.device, off), seed)
+    bench.skip_frames(1, frametime_s=point.elapsed_s)
+    n_pixels = point.roi[2] * point.roi[3]
+    result = np.empty((len(patterns), n_pixels), dtype=np.float32)
+    for part, shown in _blocks(patterns, 4 * n_pixels):
+        frames = bench.transform(
+            shown, exposure_s=point.exposure_s, roi=point.roi, n_pixels=n_pixels, frametime_s=point.frametime_s
+        )
+        result[part] = _read(frames, point, off)
+    return result
+
+
+def _valid(point: WorkingPoint, patterns: MirrorPatterns, seed: int) -> np.ndarray:
+    """Return which pixels (n_pixels,) the driver would call valid, with every source on."""
+    bench = OpticalBench(point.device, seed)
+    n_pixels, full_scale_dn = point.roi[2] * point.roi[3], point.full_scale_dn
+    times: dict[str, Any] = {"exposure_s": point.exposure_s, "roi": point.roi, "frametime_s": point.frametime_s}
+    dark_dn = bench.expose(None, n_frames=DARK_FRAMES, **times).reshape(-1, n_pixels).mean(axis=0, dtype=np.float64)
+    all_off = MirrorPatterns(np.zeros((1, patterns.bits.shape[1]), dtype=np.uint8), patterns.layout)
+    alone = bench.transform(all_off, n_pixels=n_pixels, reference_phase_rad=np.zeros(REFERENCE_FRAMES), **times)
+    reference_dn = alone.mean(axis=0, dtype=np.float64) - dark_dn
+    bench.skip_frames(1, frametime_s=point.elapsed_s)
+    asked = step_phases_rad(point)[0]
+    clipped = np.zeros(n_pixels)
+    shown = patterns[: min(len(patterns), _CLIPPED_PATTERNS)]
+    for _, some in _blocks(shown, 12 * point.n_steps * n_pixels):
+        bursts = bench.transform(some, n_pixels=n_pixels, reference_phase_rad=asked, **times)
+        clipped += (bursts.reshape(len(some), -1, n_pixels) >= full_scale_dn).any(axis=1).sum(axis=0)
+    bright = reference_dn >= LEAST_REFERENCE * max(float(reference_dn.mean()), 1e-30)
+    valid: np.ndarray = bright & (clipped < 0.5 * len(shown))
+    if np.count_nonzero(valid) < 2:
+        why, must = f"{np.mean(~bright):.0%} have next to no reference", "longer"
+        if bright.mean() > 0.5:
+            why, must = "half of the bursts or more are saturated in the others", "shorter"
+        raise ValueError(
+            f"exposure_s is {point.exposure_s:.4g}, but fields cannot be measured with it: less than two pixels of roi "
+            f"are fit for it ({why}). It must be {must}."
+        )
+    return valid
+
+
+def _linear(point: WorkingPoint, off: Collection[str], patterns: MirrorPatterns, seed: int) -> np.ndarray:
+    """Return fields (n, n_pixels) some time after the start, less the field with every feature off."""
+    bench = OpticalBench(without(point.device, off), seed)
+    asked, actual = step_phases_rad(point)
+    row = least_squares_row(actual).astype(np.complex64)
+    n_pixels, steps = point.roi[2] * point.roi[3], point.n_steps
+    full_scale_dn = math.inf if "saturation" in off else point.full_scale_dn
+    if "quantisation" in off:
+        full_scale_dn -= 0.5  # what would be rounded up to it
+    coherence = point.device.reference.coherence * math.sqrt(
+        field_coherence(point) / (1 if point.device.camera.polarised else 2)
+    )
+    times: dict[str, Any] = {"exposure_s": point.exposure_s, "roi": point.roi, "frametime_s": point.frametime_s}
+
+    def show(shown: MirrorPatterns, phases: np.ndarray) -> np.ndarray:
+        frames = bench.transform(shown, n_pixels=n_pixels, reference_phase_rad=phases, **times)
+        return _read(frames, point, off)
+
+    def fields(shown: MirrorPatterns) -> np.ndarray:
+        bursts = show(shown, asked).reshape(len(shown), steps, n_pixels)
+        # Offsets drop out, but rounding does not: without them single precision is enough.
+        result = np.zeros((len(shown), n_pixels), dtype=np.complex64)
+        for k in range(steps):
+            result += row[k] * (bursts[:, k] - dark_dn)
+        result /= amplitude
+        vector, pixel = np.nonzero((bursts >= full_scale_dn).any(axis=1))
+        if len(vector):
+            counts = bursts[vector, :, pixel].astype(np.float64)
+            result[vector, pixel] = field_of_clipped(
+                counts - dark_dn[pixel, None], counts >= full_scale_dn, amplitude[pixel], actual, coherence,
+                result[vector, pixel],
+            )  # fmt: skip
+        return result
+
+    dark = _read(bench.expose(None, n_frames=DARK_FRAMES, **times), point, off).reshape(-1, n_pixels)
+    dark_dn = dark.mean(axis=0, dtype=np.float64).astype(np.float32)
+    all_off = MirrorPatterns(np.zeros((1, patterns.bits.shape[1]), dtype=np.uint8), patterns.layout)
+    alone_dn = show(all_off, np.zeros(REFERENCE_FRAMES)).mean(axis=0, dtype=np.float64) - dark_dn
+    floor_dn = max(LEAST_REFERENCE * float(alone_dn.mean()), 1e-30)
+    amplitude = np.sqrt(np.maximum(alone_dn, floor_dn)).astype(np.float32)
+    bench.skip_frames(1, frametime_s=point.elapsed_s)
+    repeated = MirrorPatterns(np.repeat(all_off.bits, BACKGROUND_BURSTS, axis=0), patterns.layout)
+    background = np.zeros(n_pixels, dtype=np.complex128)
+    for _, shown in _blocks(repeated, 12 * steps * n_pixels):
+        background += fields(shown).sum(axis=0, dtype=np.complex128) / BACKGROUND_BURSTS
+    result = np.empty((len(patterns), n_pixels), dtype=np.complex64)
+    for part, shown in _blocks(patterns, 12 * steps * n_pixels):
+        result[part] = fields(shown) - background
+    return result
+
+
+def _averaging(point: WorkingPoint, patterns: MirrorPatterns, seed: int) -> _Errors:
+    """Error of the noise-free mean over a pixel against the points on it, from the planes of some patterns."""
+    camera = point.device.camera
+    if not camera.pixel_over_grain:
+        return _Errors(0.0, ())
+    bench = OpticalBench(point.device, seed)
+    channels = 1 if camera.polarised else 2
+    means, points = [], []
+    for i in range(min(_PLANES, len(patterns))):
+        planes = bench.inspect(patterns[i : i + 1], roi=point.roi)
+        field = planes.medium_field.reshape(-1, channels, planes.medium_field.shape[-1] // channels)
+        # The reference meets one polarisation.
+        seen = field[:, 0] if point.mode == "linear" else np.square(np.abs(field)).sum(axis=1)
+        means.append(np.broadcast_to(seen.mean(axis=-1, keepdims=True), seen.shape).reshape(-1))
+        points.append(seen.reshape(-1))
+    return _errors(np.stack(means), np.stack(points))
+
+
+@dataclass(frozen=True)
+class _Errors:
+    """An error, and what it is without each of some groups: of vectors, of pixels."""
+
+    whole: float
+    without: tuple[np.ndarray, ...]
+
+
+def _errors(outputs: np.ndarray, target: np.ndarray) -> _Errors:
+    """1 / |r|^2 - 1 with the correlation r over all outputs (n, n_pixels), in double precision."""
+    n, n_pixels = outputs.shape
+    wide = np.complex128 if np.iscomplexobj(target) else np.float64
+    middle = outputs.mean(dtype=wide), target.mean(dtype=wide)
+    rows, columns = min(_GROUPS, n), min(_GROUPS, n_pixels)
+    starts = np.arange(columns) * n_pixels // columns
+    # Count, both sums, both powers and the product, of each group of vectors and of pixels.
+    sums = np.zeros((6, rows, columns), dtype=np.complex128)
+    sizes = np.diff(starts, append=n_pixels)
+    for i, (y, t) in enumerate(zip(outputs, target, strict=True)):
+        y, t = y.astype(wide) - middle[0], t.astype(wide) - middle[1]
+        products = (y, t, np.square(np.abs(y)), np.square(np.abs(t)), np.conj(t) * y)
+        group = i * rows // n
+        sums[0, group] += sizes
+        for k, product in enumerate(products, 1):
+            sums[k, group] += np.add.reduceat(product, starts)
+    by_vectors, by_pixels = sums.sum(axis=2), sums.sum(axis=1)
+    everything = by_vectors.sum(axis=1)
+    left = tuple(
+        np.array([_one_error(everything - group) for group in groups.T])
+        for groups in (by_vectors, by_pixels)
+        if groups.shape[1] > 1
+    )
+    return _Errors(_one_error(everything), left)
+
+
+def _one_error(sums: np.ndarray) -> float:
+    count, y, t, own, theirs, across = sums / max(sums[0].real, 1)
+    own, theirs = own.real - abs(y) ** 2, theirs.real - abs(t) ** 2
+    shared = abs(across - np.conj(t) * y) ** 2
+    return bounded(own * theirs / shared - 1) if shared > 0 else bounded(math.inf)
+
+
+def _spread(whole: _Errors, part: _Errors | None = None) -> float:
+    """Return the standard error of an error or of a difference of two, by the jackknife: the larger of both."""
+    found = [0.0]
+    for k, left in enumerate(whole.without):
+        each = left if part is None else left - part.without[k]
+        found.append(math.sqrt((len(each) - 1) * float(each.var())))
+    return max(found)

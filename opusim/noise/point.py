@@ -1,0 +1,104 @@
+"""A device and the circumstances of an output, for which a budget is made."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from opusim.device.medium.base import Drift
+
+if TYPE_CHECKING:
+    from opusim.device.record import Device
+
+__all__ = ["MODES", "Mode", "WorkingPoint"]
+
+Mode = Literal["intensity", "linear"]
+MODES = ("intensity", "linear")
+
+
+@dataclass(frozen=True)
+class WorkingPoint:
+    """A device and the circumstances of an output. Made by `working_point`.
+
+    Parameters
+    ----------
+    device : Device
+        The device.
+    mode : "intensity" or "linear"
+        What an output is: a count, or a field measured by phase-shifting holography.
+    share_on : float
+        Share of the mirrors (of the features) that are on.
+    exposure_s : float
+        Exposure of a frame in seconds.
+    elapsed_s : float
+        Time since the state of the medium that outputs are compared with, in seconds.
+    n_steps : int
+        Frames of a burst in linear mode; 1 in intensity mode.
+    frametime_s : float
+        Time from one frame to the next in seconds.
+    roi : tuple of int
+        Region of the sensor: (row, column, n_rows, n_columns).
+    """
+
+    device: Device
+    mode: Mode
+    share_on: float
+    exposure_s: float
+    elapsed_s: float
+    n_steps: int
+    frametime_s: float
+    roi: tuple[int, int, int, int]
+
+    @property
+    def electrons_per_intensity(self) -> float:
+        """Electrons in a pixel for the light of one average mirror."""
+        from opusim.bench.bench import OpticalBench
+
+        photons = OpticalBench(self.device, threads=1).photons_per_intensity(self.exposure_s)
+        return photons * self.device.camera.quantum_efficiency
+
+    @property
+    def leakage(self) -> float:
+        """Intensity of an off mirror over that of the same mirror on."""
+        # A measured matrix is that of the features' changes.
+        return 0.0 if self.device.medium.kind == "measured" else self.device.dmd.off_amplitude**2
+
+    @property
+    def dark_e(self) -> float:
+        """Electrons that a pixel gathers in the dark, averaged over ordinary and hot pixels."""
+        camera = self.device.camera
+        hot = camera.hot_pixel_fraction
+        return (camera.dark_current_e_per_s * (1 - hot) + camera.hot_pixel_dark_e_per_s * hot) * self.exposure_s
+
+    @property
+    def full_scale_dn(self) -> float:
+        """Count from which a pixel is taken as saturated; inf for a camera that returns floats.
+
+        The end of the scale, or, where the full well comes first, four standard deviations below its level, as
+        ``opusim.bench.protocol.saturation_dn`` finds it.
+        """
+        camera = self.device.camera
+        if not camera.quantise:
+            return math.inf
+        well = camera.black_level_dn + camera.gain_dn_per_e * camera.full_well_e
+        width = math.sqrt(camera.gain_dn_per_e**2 * (camera.read_noise_e**2 + camera.dsnu_e**2) + 1 / 12)
+        return float(min(camera.full_scale_dn, math.floor(well - 4 * width) if math.isfinite(well) else math.inf))
+
+    @property
+    def field_correlation(self) -> float:
+        """Correlation of the field with that of the state it is compared with, in the medium's own steps of time."""
+        drift = Drift(self.device.medium.decorrelation_time_s)
+        time_s = drift.time(int(drift.state(np.array(self.elapsed_s))))
+        if not time_s:
+            return 1.0
+        loss = (time_s / drift.decorrelation_time_s) ** 2
+        if self.device.medium.kind == "phase_screens":
+            # exp(-K sigma^2 (1 - rho)) with the screens' correlation rho (`PhaseScreenMedium.screen_phase`).
+            strength = self.device.medium.n_screens * self.device.medium.phase_std_rad**2
+            loss = -strength * math.expm1(-loss / strength) if strength else 0.0
+            ballistic = self.device.medium.ballistic_fraction
+            return ballistic + (1 - ballistic) * math.exp(-loss)
+        return math.exp(-loss)

@@ -1,0 +1,1 @@
+"""How features lie on the mirrors, and how they are read from packed bits."""

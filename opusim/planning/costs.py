@@ -1,0 +1,477 @@
+"""What a transform of any size would take: memory, time and traffic, from the planner's choice and measured rates.
+
+Arithmetic only: nothing is computed and nothing is stored. The way, and the size of what is kept for it, are those of
+the projector that would do the work; seconds are counts of transforms, sums, entries and pixels times the rates of
+`opusim.planning.rates`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from opusim.base import validation
+from opusim.bench import matrix_kernels
+from opusim.bench.plan import stack_on_cpu
+from opusim.device.medium.base import Drift
+
+if TYPE_CHECKING:
+    from opusim.bench.projector import Projector
+
+    from .rates import Rates
+
+__all__ = ["Costs", "Memory", "ScalePlan", "Workload", "plan_scale"]
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A transform of a batch of vectors, as the driver would show it.
+
+    Parameters
+    ----------
+    n_vectors : int
+        Vectors in all.
+    n_features, n_out : int
+        Bits of a vector, and outputs that it gives.
+    out_bytes : int
+        Bytes of one output.
+    frametime_s, power_w : float
+        Time between the frames of the device itself, in seconds, and its electrical power in watts.
+    task_vectors : int
+        Vectors of a task of the lazy transform, at most.
+    block : int
+        Vectors that are shown in one go, at most.
+    patterns_per_vector : int
+        Patterns that a vector is shown by: two for a linear transform by intensities.
+    patterns_per_block : int
+        Patterns beside the vectors' own in each block: the anchors of holography.
+    steps : int
+        Frames of each pattern: phases of the reference arm.
+    n_pixels : int, optional
+        Pixels that are read, at least `n_out`, which is the default.
+    shared_patterns : int
+        Patterns that one worker shows for all tasks, before any of them.
+    fit_patterns : int
+        Patterns that the client shows once for the fit.
+    """
+
+    n_vectors: int
+    n_features: int
+    n_out: int
+    out_bytes: int
+    frametime_s: float
+    power_w: float
+    task_vectors: int
+    block: int
+    patterns_per_vector: int = 1
+    patterns_per_block: int = 0
+    steps: int = 1
+    n_pixels: int = 0
+    shared_patterns: int = 0
+    fit_patterns: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the counts."""
+        for name in ("n_vectors", "n_features", "n_out", "task_vectors", "block", "patterns_per_vector", "steps"):
+            validation.integer(name, getattr(self, name), low=1)
+        object.__setattr__(self, "n_pixels", validation.integer("n_pixels", self.n_pixels or self.n_out, low=1))
+
+    def patterns(self, n_vectors: int) -> int:
+        """Return how many patterns vectors are shown by.
+
+        Parameters
+        ----------
+        n_vectors : int
+            How many vectors.
+
+        Returns
+        -------
+        int
+            Patterns.
+        """
+        return self.patterns_per_vector * n_vectors + self.patterns_per_block * -(-n_vectors // self.block)
+
+    @property
+    def n_frames(self) -> int:
+        """Frames that the device itself would take for the vectors; those of the fit come before."""
+        return (self.patterns(self.n_vectors) + self.shared_patterns) * self.steps
+
+    @property
+    def device_s(self) -> float:
+        """Time that the device itself would take, in seconds."""
+        return self.n_frames * self.frametime_s
+
+    @property
+    def device_j(self) -> float:
+        """Energy that the device itself would take, in joules."""
+        return self.device_s * self.power_w
+
+    @property
+    def task_size(self) -> int:
+        """Vectors of a task: the batch in pieces of one size, none above `task_vectors`."""
+        align = self.block if self.patterns_per_block else 1  # anchors stand around whole blocks
+        pieces = -(-self.n_vectors // self.task_vectors)
+        return min(self.n_vectors, -(-self.n_vectors // (pieces * align)) * align)
+
+    @property
+    def n_tasks(self) -> int:
+        """Tasks of the lazy transform."""
+        return -(-self.n_vectors // self.task_size)
+
+    @property
+    def bytes_in(self) -> int:
+        """Bytes of all vectors, one a bit, as they go to the workers."""
+        return self.n_vectors * self.n_features
+
+    @property
+    def bytes_back(self) -> int:
+        """Bytes of all results."""
+        return self.n_vectors * self.n_out * self.out_bytes
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a worker holds, in bytes.
+
+    Parameters
+    ----------
+    kept : int
+        Matrix, or screens and transfer function, and the fixed patterns of sensor and mirrors: once a worker.
+    making : int
+        What is needed beside it while that is made.
+    task : int
+        Arrays of one task: its vectors, buffers and results.
+    at_once : int
+        Tasks at a time.
+    program : int
+        Interpreter and libraries.
+    """
+
+    kept: int
+    making: int
+    task: int
+    at_once: int = 1
+    program: int = 0
+
+    @property
+    def total(self) -> int:
+        """Most that is held at any time, in bytes."""
+        return self.program + self.kept + max(self.making, self.at_once * self.task)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds and bytes of one projector's work, from rates.
+
+    Parameters
+    ----------
+    projector : Projector
+        Does the work; nothing of it is computed.
+    rates : Rates
+        Of the threads that it would use.
+    """
+
+    projector: Projector
+    rates: Rates
+
+    @property
+    def _points(self) -> int:
+        return self.projector.plan.side**2
+
+    @property
+    def _fields(self) -> int:
+        """Fields that one pattern gives."""
+        return self.projector.region.n_pixels * self.projector.samples
+
+    @property
+    def wave_s(self) -> float:
+        """Seconds of one pattern through the layer, every polarisation; infinite for a medium without waves."""
+        if self.projector.grid is None:
+            return math.inf
+        passes = self.projector.medium.n_transforms * self.projector.channels
+        return passes * self.rates.transform_s(self.projector.plan.side)
+
+    @property
+    def build_s(self) -> float:
+        """Seconds to make what is kept, once a state of the drift."""
+        p = self.projector
+        layer_s = 0.0 if p.grid is None else p.channels * self._points * self.rates.layer_s_per_point
+        if p.plan.way == "waves":
+            return layer_s
+        entries_s = (p.source.n_features + 1) * self._fields * self.rates.entry_s
+        if p.grid is None:
+            return entries_s
+        return layer_s + self.matrix_passes * self.wave_s + entries_s
+
+    @property
+    def matrix_passes(self) -> int:
+        """Patterns that go through the layer to make the matrix: features, or outputs where they are fewer."""
+        p = self.projector
+        return min(p.source.n_features + 1, p.region.n_pixels * p.fine**2 + 1)
+
+    def show_s(self, n_patterns: int, steps: int) -> float:
+        """Return the seconds to show patterns in one go, without making what is kept.
+
+        A matrix that is not kept is made anew in each go.
+
+        Parameters
+        ----------
+        n_patterns : int
+            How many patterns.
+        steps : int
+            Frames of each.
+
+        Returns
+        -------
+        float
+            Seconds.
+        """
+        p, r = self.projector, self.rates
+        frame_s = r.frame_s_per_pixel if steps == 1 else r.step_s_per_pixel
+        seconds = n_patterns * steps * p.region.n_pixels * frame_s
+        if p.plan.way == "waves":
+            return seconds + n_patterns * self.wave_s
+        sums = -(-p.source.n_features // matrix_kernels.GROUP) * self._fields
+        tables = -(-n_patterns // matrix_kernels.VECTORS)
+        seconds += sums * (n_patterns * r.sum_s + tables * r.table_s)
+        return seconds if p.plan.stored else seconds + self.build_s
+
+    def vectors_s(self, work: Workload, n_vectors: int) -> float:
+        """Return the seconds of a call for some of the vectors, what is kept being there.
+
+        Parameters
+        ----------
+        work : Workload
+            The transform.
+        n_vectors : int
+            How many of its vectors.
+
+        Returns
+        -------
+        float
+            Seconds.
+        """
+        whole, rest = divmod(n_vectors, work.block)
+        seconds = whole * self.show_s(work.patterns(work.block), work.steps)
+        if rest:
+            seconds += self.show_s(work.patterns(rest), work.steps)
+        return seconds + work.patterns(n_vectors) * work.steps * work.n_pixels * self.rates.finish_s_per_pixel
+
+    # ---------------------------------------------------------------- bytes
+
+    @property
+    def layer_bytes(self) -> int:
+        """Screens and transfer functions, complex64, of every polarisation."""
+        medium = self.projector.medium
+        if self.projector.grid is None:
+            return 0
+        arrays = self.projector.channels * (medium.n_screens + (medium.n_screens > 1))
+        arrays += bool(medium.ballistic_fraction)
+        return 8 * self._points * arrays
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of what is kept between calls, without a reference arm's wave."""
+        p = self.projector
+        # Amplitude, stuck ones and feature of each mirror; where mirrors are modes, both of its fields too.
+        mirrors = p.device.dmd.n_mirrors * (9 + (28 if p.by_mirror else 0))
+        sensor = 20 * p.region.n_pixels
+        if p.plan.way == "waves":
+            return mirrors + sensor + self.layer_bytes
+        return mirrors + sensor + (p.plan.matrix_bytes if p.plan.stored else 0)
+
+    @property
+    def making_bytes(self) -> int:
+        """Bytes that making it needs on top."""
+        p = self.projector
+        if p.grid is None:
+            return 8 * 3 * _MODES_BYTES
+        # The light of each mirror in double precision, before there is anything else than what mirrors keep.
+        mirrors = (28 + 9) * p.device.dmd.n_mirrors - self.kept_bytes
+        # A screen's phase, its spectrum and the noise that both come from.
+        screens = 20 * self._points
+        if p.plan.way == "waves":
+            return max(mirrors, screens)
+        return max(mirrors, self.layer_bytes + max(screens, self._wave_bytes(self._stack)))
+
+    @property
+    def _stack(self) -> int:
+        return 1 if self.projector.grid is None else stack_on_cpu(self.projector.plan.side, self.rates.threads)
+
+    def _wave_bytes(self, n_patterns: int) -> int:
+        """Return the bytes of one go through the layer, up to the counts of one frame."""
+        p = self.projector
+        cells = math.prod(p.source.input_shape)
+        # One for each thread, or as many as fit its cache; all threads share one where there are too few.
+        threads = self.rates.threads
+        grids = p.channels * max(
+            8 * self._points * (threads if min(self._stack, n_patterns) >= threads else 1), _GRIDS_BYTES * threads
+        )
+        # The cells and what they are made of; the fields of one grid, and of all that go in one stack.
+        return grids + min(self._stack, n_patterns) * (16 * cells + 16 * self._fields)
+
+    def _matrix_bytes(self, n_patterns: int) -> int:
+        """Return the bytes of one go by matrix: lists of table entries, and the kernel's scratch."""
+        p = self.projector
+        groups = -(-p.source.n_features // matrix_kernels.GROUP)
+        width = 2 * 4 * matrix_kernels.TILE
+        scratch = width * (matrix_kernels.CHUNK * 2**matrix_kernels.GROUP + min(n_patterns, matrix_kernels.VECTORS))
+        tile = 0 if p.plan.stored else min(p.plan.matrix_bytes, p.memory_budget, 1 << 30)
+        return n_patterns * 3 * groups + scratch * self.rates.threads + 2 * tile
+
+    def task_bytes(self, work: Workload) -> int:
+        """Return the bytes of one task: a chunk of vectors, the buffers of one block, frames and results.
+
+        Parameters
+        ----------
+        work : Workload
+            The transform.
+
+        Returns
+        -------
+        int
+            Bytes.
+        """
+        n = work.task_size
+        shown = work.patterns(min(n, work.block))
+        buffers = self._wave_bytes(shown) if self.projector.plan.way == "waves" else self._matrix_bytes(shown)
+        frames = shown * work.steps * work.n_pixels * self.projector.device.camera.dtype.itemsize
+        result = n * work.n_out * work.out_bytes
+        if work.steps == 1 and work.patterns_per_vector == 1:
+            # Frames are the result; those of a task that two passes share are put together at the end.
+            made = result if work.n_vectors <= work.block or work.block % n == 0 else 2 * result
+        else:
+            made = result + frames
+            if work.steps > 1:
+                made += 12 * shown * work.n_pixels  # fields of a block, and its results
+        return n * work.n_features + buffers + made
+
+
+# Grids that go through the layer together: one, or as many as fit a core's cache (`medium.phase_screens`).
+_GRIDS_BYTES = 1 << 20
+# Entries of a tile of a medium that has entries only.
+_MODES_BYTES = 2048 * 2048
+
+
+@dataclass(frozen=True)
+class ScalePlan:
+    """What a transform would take; times in seconds, memory in bytes.
+
+    Parameters
+    ----------
+    work : Workload
+        The transform.
+    way : str
+        "matrix" or "waves".
+    side : int
+        Side of the grid of modes; 0 for a medium without waves.
+    stored : bool
+        Whether a matrix is kept; False by waves.
+    matrix_bytes : int
+        Size that the matrix has, or would have.
+    memory : Memory
+        Of a worker.
+    states : int
+        States of the medium's drift in the device's time: what is kept is made for each of them.
+    process_build_s, process_s : float
+        One call in one process with all its threads: making what is kept, and all of it.
+    worker_build_s, task_s, shared_s : float
+        On a Dask worker, whose tasks have a thread each: making what is kept, one task, and what one worker shows
+        for all before.
+    cluster_s : float
+        All of it on the cluster.
+    workers, threads : int
+        Workers, and threads of each.
+    """
+
+    work: Workload
+    way: str
+    side: int
+    stored: bool
+    matrix_bytes: int
+    memory: Memory
+    states: int
+    process_build_s: float
+    process_s: float
+    worker_build_s: float
+    task_s: float
+    shared_s: float
+    cluster_s: float
+    workers: int
+    threads: int
+
+    @property
+    def rounds(self) -> int:
+        """Tasks that the busiest thread does one after the other."""
+        return -(-self.work.n_tasks // (self.workers * self.threads))
+
+    @property
+    def traffic_bytes_per_s(self) -> float:
+        """What the network must carry so that it does not hold up the cluster."""
+        return (self.work.bytes_in + self.work.bytes_back) / self.cluster_s
+
+
+def plan_scale(
+    projector: Projector, work: Workload, process: Rates, worker: Rates, *, workers: int = 1, program_bytes: int = 0
+) -> ScalePlan:
+    """Work out what a transform takes in one process, and on a Dask cluster.
+
+    Parameters
+    ----------
+    projector : Projector
+        The way that the device would take; nothing of it is computed.
+    work : Workload
+        What is to be shown.
+    process : Rates
+        Of one call that uses all threads of a process.
+    worker : Rates
+        Of calls of one thread, as many at a time as a worker has threads.
+    workers : int
+        Workers of the cluster.
+    program_bytes : int
+        What interpreter and libraries take.
+
+    Returns
+    -------
+    ScalePlan
+        Way, memory, times and traffic.
+
+    Raises
+    ------
+    ValueError
+        If a count is below 1, or `worker` are no rates of one thread.
+    """
+    workers = validation.integer("workers", workers, low=1)
+    if worker.threads != 1:
+        raise ValueError(f"worker has rates of {worker.threads} threads, but a task of a Dask worker uses one.")
+    threads = worker.at_once
+    one, many = Costs(projector, process), Costs(projector, worker)
+    plan = projector.plan
+    drift = Drift(projector.medium.decorrelation_time_s)
+    states = 1 if math.isinf(drift.step_s) else 1 + math.floor(work.device_s / drift.step_s)
+    states = min(states, work.n_vectors)
+    kept = plan.way == "waves" or plan.stored
+    fit_s = one.show_s(work.fit_patterns, work.steps) if work.fit_patterns else 0.0
+    process_build_s, worker_build_s = (costs.build_s if kept else 0.0 for costs in (one, many))
+    shared_process_s, shared_s = (
+        costs.show_s(work.shared_patterns, 1) if work.shared_patterns else 0.0 for costs in (one, many)
+    )
+    task_s = many.vectors_s(work, work.task_size)
+    rounds = -(-work.n_tasks // (workers * threads))
+    reference = 8 * work.n_pixels * projector.samples if work.steps > 1 else 0
+    memory = Memory(
+        kept=many.kept_bytes + reference, making=many.making_bytes, task=many.task_bytes(work), at_once=threads,
+        program=program_bytes,
+    )  # fmt: skip
+    # A worker meets the states one after the other, as long as it has tasks.
+    built = min(states, rounds * threads)
+    return ScalePlan(
+        work=work, way=plan.way, side=plan.side, stored=plan.keeps_matrix, matrix_bytes=plan.matrix_bytes,
+        memory=memory, states=states, process_build_s=process_build_s,
+        process_s=fit_s + states * process_build_s + shared_process_s + one.vectors_s(work, work.n_vectors),
+        worker_build_s=worker_build_s, task_s=task_s, shared_s=shared_s,
+        # The client makes what is kept for the patterns of the fit.
+        cluster_s=(process_build_s if work.fit_patterns else 0.0) + fit_s + built * worker_build_s + shared_s
+        + rounds * task_s, workers=workers, threads=threads,
+    )  # fmt: skip

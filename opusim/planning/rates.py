@@ -1,0 +1,468 @@
+"""How fast this machine works: rates measured in some seconds, and kept for the next time.
+
+Each rate is measured with the code that does the work: a stack of patterns through the layer on the grid in question, a
+small matrix through the kernel of sums, the counts of a camera.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import opusim
+from opusim.base import parallel
+from opusim.base.files import replacing
+from opusim.bench import matrix_kernels, plan
+from opusim.bench.plan import Region, Shots
+from opusim.bench.projector import Projector
+from opusim.patterns.layout import MirrorLayout
+
+__all__ = ["Rates", "RateStore", "measure", "planner_rates"]
+
+# A time is the median of three or more rounds that together take this long, in seconds.
+_ROUNDS, _LONG_S = 3, 0.25
+# Size of the matrix on which sums are timed: larger than the tables of a tile, smaller than a second's work.
+_FEATURES, _FIELDS = 256, 2048
+# A camera's pixel in seconds, one thread (benchmarks/RESULTS.md: 2 million pixels in 22 ms), and the preparation of a
+# point of the layer: what is reckoned with where nothing was measured.
+_PIXEL_S, _LAYER_S = 1.1e-8, 3e-7
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Seconds of a unit of each kind of work, in every one of `at_once` calls that run together.
+
+    Parameters
+    ----------
+    threads : int
+        Threads of a call.
+    at_once : int
+        Calls at a time.
+    side : int
+        Side of the grid on which waves were timed; 0 for none.
+    transform_s_per_point : float
+        One Fourier transform of a pass through the layer, its share of the products included, for a point of the grid.
+    layer_s_per_point : float
+        Preparing the layer of one polarisation, for a point of the grid.
+    frame_s_per_pixel : float
+        A pixel of a frame, from the field to the count.
+    step_s_per_pixel : float
+        The same with the reference arm; 0 if it was not measured.
+    finish_s_per_pixel : float
+        What follows the frames of a linear transform, for a pixel of a frame; 0 if it was not measured.
+    sum_s : float
+        One entry of a table of four features added to one field.
+    table_s : float
+        The table of four features of one field.
+    entry_s : float
+        Making an entry of the matrix; where there are waves, beside their own time.
+    measured : bool
+        Whether they were measured; False for those that the planner reckons with.
+    """
+
+    threads: int
+    at_once: int
+    side: int
+    transform_s_per_point: float
+    layer_s_per_point: float
+    frame_s_per_pixel: float
+    step_s_per_pixel: float
+    finish_s_per_pixel: float
+    sum_s: float
+    table_s: float
+    entry_s: float
+    measured: bool = True
+
+    def transform_s(self, side: int) -> float:
+        """Return the seconds of one transform on a grid of another side: in proportion to N log N.
+
+        Parameters
+        ----------
+        side : int
+            Side of the grid.
+
+        Returns
+        -------
+        float
+            Seconds.
+        """
+        points = side**2
+        if not self.side:
+            return math.inf
+        return points * self.transform_s_per_point * math.log2(points) / math.log2(self.side**2)
+
+
+def planner_rates(projector: Projector, threads: int, at_once: int = 1) -> Rates:
+    """Return the rates that the planner itself reckons with; right within a factor of two or so.
+
+    Parameters
+    ----------
+    projector : Projector
+        What they are for.
+    threads, at_once : int
+        Threads of a call, and calls at a time; threads are taken to share the work evenly.
+
+    Returns
+    -------
+    Rates
+        The rates.
+    """
+    side = projector.plan.side
+    points = max(2, side**2)
+    return Rates(
+        threads=threads,
+        at_once=at_once,
+        side=side,
+        transform_s_per_point=5 * math.log2(points) / plan._FFT_FLOPS / threads,
+        layer_s_per_point=_LAYER_S,
+        frame_s_per_pixel=_PIXEL_S * projector.samples / threads,
+        step_s_per_pixel=_PIXEL_S * projector.samples / threads,
+        finish_s_per_pixel=_PIXEL_S,
+        sum_s=2 * matrix_kernels.GROUP / plan._SUM_FLOPS / threads,
+        table_s=2 * 2**matrix_kernels.GROUP / plan._SUM_FLOPS / threads,
+        entry_s=0.0 if projector.grid is not None else 1 / plan._ENTRIES_PER_S,
+        measured=False,
+    )
+
+
+# ---------------------------------------------------------------- measuring
+
+
+def measure(
+    projector: Projector,
+    calls: Sequence[tuple[int, int]] = ((1, 1),),
+    *,
+    steps: int = 1,
+    reference: np.ndarray | None = None,
+    finish: Callable[[np.ndarray], object] | None = None,
+) -> list[Rates]:
+    """Time the parts of what a projector does, at its own size but for the matrix.
+
+    Parameters
+    ----------
+    projector : Projector
+        What is planned: device, layout and region; it is not computed with, copies are.
+    calls : sequence of (int, int)
+        Ways of calling it: threads of a call, and calls at a time.
+    steps : int
+        Frames of a pattern.
+    reference : ndarray of complex64, shape (n_pixels, samples), optional
+        Field of the reference arm, for more than one step.
+    finish : callable, optional
+        What follows the frames of a linear transform; takes frames (patterns * steps, n_pixels).
+
+    Returns
+    -------
+    list of Rates
+        One for each of `calls`.
+    """
+    timer = _Timer(steps, reference)
+    _warm_up(projector)
+    waves: list[dict[str, float]] = [{} for _ in calls]
+    if projector.grid is not None:
+        waves = [timer.waves(projector, *call) for call in calls]
+    sums: list[dict[str, float]] = [{} for _ in calls]
+    if projector.plan.way == "matrix":
+        sums = timer.sums(projector, calls)
+    result = []
+    for (threads, at_once), through, added in zip(calls, waves, sums, strict=True):
+        light = added or through
+        result.append(
+            Rates(
+                threads=threads,
+                at_once=at_once,
+                side=projector.plan.side,
+                transform_s_per_point=through.get("transform", 0.0),
+                layer_s_per_point=through.get("layer", 0.0),
+                frame_s_per_pixel=light["frame"],
+                step_s_per_pixel=light.get("step", 0.0),
+                finish_s_per_pixel=0.0 if finish is None else timer.finish(projector, finish, at_once),
+                sum_s=added.get("sum", 0.0),
+                table_s=added.get("table", 0.0),
+                entry_s=added.get("entry", 0.0),
+            )
+        )
+    return result
+
+
+def _copy(
+    projector: Projector, threads: int, *, execution: str, n_features: int | None = None, n_pixels: int | None = None
+) -> Projector:
+    """Return a projector of the same device for another way, or for fewer features in line and fewer pixels."""
+    region, layout = projector.region, projector.layout
+    if n_pixels is not None:
+        columns = min(n_pixels, region.sensor_columns)
+        rows = -(-n_pixels // columns)
+        region = Region(0, 0, rows, columns, n_pixels, region.sensor_columns)
+    if n_features is not None:
+        layout = MirrorLayout.lined(projector.device.dmd.shape, n_features)
+    resolution = "mirrors" if projector.by_mirror else "auto"
+    return Projector(
+        projector.device, projector.seed, layout, region, resolution=resolution, execution=execution, threads=threads
+    )
+
+
+def _seconds(*works: Callable[[], object], at_once: int = 1) -> list[float]:
+    """Median seconds of each work, done by `at_once` callers at the same time, in interleaved rounds.
+
+    A first round, which may compile, does not count.
+    """
+    rounds: list[list[float]] = []
+    with ThreadPoolExecutor(at_once) as pool:
+        while len(rounds) <= _ROUNDS or sum(map(sum, rounds[1:])) < _LONG_S * len(works):
+            times = []
+            for work in works:
+                start = time.perf_counter()
+                for done in [pool.submit(work) for _ in range(at_once)]:
+                    done.result()
+                times.append(time.perf_counter() - start)
+            rounds.append(times)
+            if len(rounds) > 1 and sum(rounds[-1]) > 2 * _LONG_S * len(works):
+                break  # so slow that one round is long enough to tell
+    return [statistics.median(times) for times in zip(*rounds[1:], strict=True)]
+
+
+def _warm_up(like: Projector) -> None:
+    """Load kernels and libraries, which the first use in a process takes seconds for."""
+    if like.medium.kind == "measured" or like.by_mirror:
+        return  # of these there is no small one
+    for execution in ("matrix", "waves") if like.grid is not None else ("matrix",):
+        _copy(like, 1, execution=execution, n_features=16, n_pixels=16).fields(_half_on(1, 16))
+
+
+@dataclass(frozen=True)
+class _Timer:
+    """Times the parts, for patterns of `steps` frames against a field of the reference arm."""
+
+    steps: int
+    reference: np.ndarray | None
+
+    def counts(self, projector: Projector, bits: np.ndarray, steps: int) -> Callable[[], object]:
+        """Work that makes the counts of patterns, at the device's working point."""
+        device, region = projector.device, projector.region
+        n = len(bits) * steps
+        maps = device.camera.maps(projector.seed, region.pixels())
+        exposure_s = device.operation.exposure_s
+        light = device.laser.photons(exposure_s) * device.dmd.efficiency * device.medium.transmission
+        reference, phases = None, None
+        if steps > 1:
+            assert self.reference is not None, "steps need a reference arm"
+            reference = np.resize(self.reference, (region.n_pixels, projector.samples))
+            phases = np.arange(n) * (2 * np.pi / steps)
+        shots = Shots(
+            0, np.arange(n), np.full(n, light / device.dmd.n_mirrors), exposure_s, maps, steps, reference, phases
+        )
+
+        def work() -> None:
+            projector.counts(bits, shots, np.empty((n, region.n_pixels), dtype=device.camera.dtype))
+
+        return work
+
+    def waves(self, like: Projector, threads: int, at_once: int) -> dict[str, float]:
+        """Rates of the way through the layer, on the grid of the projector."""
+        projector = _copy(like, threads, execution="waves")
+        grid, medium = projector.grid, projector.medium
+        assert grid is not None
+        points, pixels = grid.side**2, projector.region.n_pixels
+        start = time.perf_counter()
+        projector.operators(0)
+        layer_s = time.perf_counter() - start
+        n = projector.stack()
+        bits = _half_on(n, projector.source.n_features)
+        works = [lambda: projector.fields(bits), self.counts(projector, bits, 1)]
+        if self.steps > 1:
+            works.append(self.counts(projector, bits, self.steps))
+        fields_s, counts_s, *steps_s = (seconds / n for seconds in _seconds(*works, at_once=at_once))
+        fields_s = min(fields_s, counts_s)  # whatever the noise, together they are a vector
+        rates = {
+            "layer": layer_s / (projector.channels * points),
+            "transform": fields_s / (medium.n_transforms * projector.channels * points),
+            "frame": (counts_s - fields_s) / pixels,
+        }
+        if steps_s:
+            rates["step"] = max(0.0, steps_s[0] - fields_s) / (self.steps * pixels)
+        return rates
+
+    def sums(self, like: Projector, calls: Sequence[tuple[int, int]]) -> list[dict[str, float]]:
+        """Rates of the kernel of sums, on a small matrix of the same device; one of eight features tells the camera."""
+        threads = calls[0][0]
+        n_features = min(like.source.n_features, _FEATURES)
+        n_pixels = min(like.region.n_pixels, max(1, _FIELDS // like.samples))
+        if like.medium.kind == "measured":  # its matrix belongs to its features
+            large = small = _copy(like, threads, execution="matrix")
+            n_features, n_pixels = like.source.n_features, like.region.n_pixels
+        else:
+            large = _copy(like, threads, execution="matrix", n_features=n_features, n_pixels=n_pixels)
+            small = _copy(like, threads, execution="matrix", n_features=min(8, n_features), n_pixels=n_pixels)
+        start = time.perf_counter()
+        large.matrix()
+        build_s = time.perf_counter() - start
+        small.matrix()
+        if large.grid is not None:
+            # What the waves do not explain of it.
+            waves = _copy(large, threads, execution="waves")
+            bits = _half_on(waves.stack(), n_features)
+            start = time.perf_counter()
+            waves.operators(0)
+            passes = min(n_features + 1, n_pixels * large.fine**2 + 1)
+            build_s -= time.perf_counter() - start + passes * _seconds(lambda: waves.fields(bits))[0] / len(bits)
+        entry_s = max(0.0, build_s) / ((n_features + 1) * n_pixels * like.samples)
+        groups = -(-n_features // matrix_kernels.GROUP) * n_pixels * like.samples
+        few, many = matrix_kernels.VECTORS // 8, matrix_kernels.VECTORS
+        shown = ((small, many), (large, few), (large, many))
+        result = []
+        for threads, at_once in calls:
+            small.threads = large.threads = threads
+
+            works = [self.counts(p, _half_on(n, p.source.n_features), 1) for p, n in shown]
+            if self.steps > 1:
+                works.append(self.counts(small, _half_on(many // self.steps, small.source.n_features), self.steps))
+            camera_s, few_s, many_s, *steps_s = _seconds(*works, at_once=at_once)
+            frame_s = camera_s / many
+            sums_s = max(0.0, (many_s - few_s) / (many - few) - frame_s)
+            rates = {
+                "frame": frame_s / n_pixels,
+                "sum": sums_s / groups,
+                "table": max(0.0, many_s - many * (sums_s + frame_s)) / groups,
+                "entry": entry_s,
+            }
+            if steps_s:
+                rates["step"] = steps_s[0] / (many // self.steps * self.steps * n_pixels)
+            result.append(rates)
+        return result
+
+    def finish(self, projector: Projector, finish: Callable[[np.ndarray], object], at_once: int) -> float:
+        """Seconds a pixel of what follows the frames, for a few megabytes of them."""
+        pixels, camera = projector.region.n_pixels, projector.device.camera
+        n = self.steps * max(4, min(64, (4 << 20) // (pixels * self.steps)))
+        # As many bursts have a saturated frame as at a calibrated exposure: one in fourteen of four steps.
+        level = camera.full_scale_dn / 4
+        frames = np.random.default_rng(0).exponential(level, (n, pixels)).clip(0, camera.full_scale_dn)
+        frames = frames.astype(camera.dtype)
+        return _seconds(lambda: finish(frames), at_once=at_once)[0] / frames.size
+
+
+def _half_on(n: int, n_features: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 2, (n, n_features), dtype=np.uint8)
+
+
+# ---------------------------------------------------------------- keeping
+
+
+def machine() -> str:
+    """Return what names this machine and what runs on it: rates hold for it alone."""
+    processor = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        processor = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    parts = (platform.node(), processor, parallel.default_threads(), platform.python_version(), np.__version__)
+    return ", ".join(map(str, parts))
+
+
+class RateStore:
+    """Rates of earlier runs, in a JSON file of the user's cache folder.
+
+    Parameters
+    ----------
+    path : Path, optional
+        The file; by default ``rates.json`` in the cache folder that `opusim.datasets` uses, which OPUSIM_CACHE names.
+
+    Notes
+    -----
+    Rates of another machine or another version of opusim are not found. A file that cannot be read counts as empty,
+    and one that cannot be written costs no more than measuring again.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        if path is None:
+            from opusim.datasets import _cache_folder
+
+            path = _cache_folder("rates.json")
+        self.path = path
+
+    @staticmethod
+    def key(projector: Projector, threads: int, at_once: int, mode: tuple[int, ...] = (1, 1)) -> str:
+        """Return under which name the rates of a projector are kept: all that they depend on.
+
+        Parameters
+        ----------
+        projector : Projector
+            What they are for.
+        threads, at_once : int
+            Threads of a call, and calls at a time.
+        mode : tuple of int
+            What distinguishes a transform from a linear one: steps, and patterns of a vector.
+
+        Returns
+        -------
+        str
+            The name.
+        """
+        p = projector
+        size: tuple[Any, ...] = (p.plan.way, p.plan.side, p.samples, p.by_mirror)
+        if p.plan.way == "waves":
+            size += (p.region.n_pixels, p.source.n_features)
+        else:
+            size += (p.medium.kind,)
+        words = json.dumps([opusim.__version__, machine(), p.device.fingerprint(), threads, at_once, mode, size])
+        return hashlib.sha256(words.encode()).hexdigest()[:16]
+
+    def load(self, key: str) -> Rates | None:
+        """Return the rates that are kept under a name.
+
+        Parameters
+        ----------
+        key : str
+            From `key`.
+
+        Returns
+        -------
+        Rates or None
+            None if there are none.
+        """
+        try:
+            return Rates(**self._read()[key]["rates"])
+        except (KeyError, TypeError):
+            return None
+
+    def save(self, key: str, rates: Rates) -> None:
+        """Keep rates under a name.
+
+        Parameters
+        ----------
+        key : str
+            From `key`.
+        rates : Rates
+            What to keep.
+        """
+        content = self._read()
+        content[key] = {
+            "machine": machine(), "version": opusim.__version__, "rates": dataclasses.asdict(rates)
+        }  # fmt: skip
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(self.path) as temporary:
+                temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        except OSError:
+            pass
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            content = json.loads(self.path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}

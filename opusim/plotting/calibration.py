@@ -1,0 +1,178 @@
+"""One page that shows a calibration: camera, phase steps, fringes, matrix, drift."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from opusim.calibration.procedures.camera import CameraRecord
+from opusim.calibration.procedures.drift import DriftRecord
+from opusim.calibration.procedures.linear import LinearRecord
+from opusim.calibration.procedures.phase import PhaseRecord
+from opusim.calibration.report import Report, duration
+from opusim.plotting import ACCENT, INK, SOFT, STYLE, photon_transfer, singular_values
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["report_figure"]
+
+# A4, upright, in inches.
+_PAGE = (8.27, 11.0)
+
+
+def report_figure(report: Report) -> Figure:
+    """Draw a calibration on one page; a panel whose record is missing says so.
+
+    Parameters
+    ----------
+    report : Report
+        From `read_report`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Apart from pyplot, so that no display is needed.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    style = {**STYLE, "font.size": 9, "axes.titlesize": 10, "legend.fontsize": 8}
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=_PAGE)
+        figure.set_layout_engine("constrained", h_pad=0.1, w_pad=0.1)
+        panels: list[tuple[str, str, Any, Callable[..., None]]] = [
+            ("Photon transfer", "camera", report.first(CameraRecord), _photon_transfer),
+            ("Phase steps", "phase", report.first(PhaseRecord), _phase_steps),
+            ("Fringe modulation", "linear", report.first(LinearRecord), _modulation),
+            ("Matrix entries against the truth", "tm", report.entries, _entries),
+            ("Singular values", "tm", report.entries, _singular_values),
+            ("Drift", "drift", report.first(DriftRecord), _drift),
+        ]
+        for axes, (title, procedure, record, draw) in zip(figure.subplots(3, 2).flat, panels, strict=True):
+            axes.set_title(title)
+            if record is None:
+                _message(axes, f"No record: opusim calibrate {procedure}")
+            else:
+                draw(axes, record, report)
+        device = report.identity
+        date = max(info.created for info in report.info.values())[:10]
+        figure.suptitle(
+            f"Calibration of the device “{device.name or 'without a name'}”, seed {device.seed}, {date}", fontsize=12
+        )
+        # Drawn here, so that the style holds for the layout too.
+        figure.draw_without_rendering()
+    return figure
+
+
+def _photon_transfer(axes: Axes, record: CameraRecord, report: Report) -> None:
+    photon_transfer(record, axes)
+
+
+def _phase_steps(axes: Axes, record: PhaseRecord, report: Report) -> None:
+    asked, off = record.asked_rad, 1e3 * (record.phases_rad - record.asked_rad)
+    x = np.linspace(min(0.0, float(asked.min())), max(float(asked.max()), 1.0), 100)
+
+    def model(d: np.ndarray, scale: float, bent: float) -> np.ndarray:
+        """Deviation in mrad; like the measured one, known but for a constant."""
+        deviation = d * (scale + bent * d / math.pi)
+        return 1e3 * (deviation - np.mean(asked * (scale + bent * asked / math.pi)))
+
+    axes.axhline(0, color=SOFT, lw=1)
+    if report.device is not None:
+        arm = report.device.reference
+        axes.plot(x, model(x, arm.scale_error, arm.nonlinearity), color=SOFT, lw=3, label="simulated shifter")
+    axes.plot(
+        x, model(x, record.scale_error, record.nonlinearity), color=ACCENT, lw=1.4,
+        label=f"scale error {100 * record.scale_error:.2g} %",
+    )  # fmt: skip
+    axes.errorbar(
+        asked, off, yerr=1e3 * record.uncertainty_rad, fmt="o", ms=4, color=INK, capsize=2, label="measured", zorder=3
+    )
+    axes.set(xlabel="phase asked (rad)", ylabel="made less asked, mean taken off (mrad)")
+    axes.legend(loc="upper left")
+    _note(axes, f"repeats to {1e3 * record.repeatability_rad:.2g} mrad", (0.97, 0.05), ha="right", va="bottom")
+
+
+def _modulation(axes: Axes, record: LinearRecord, report: Report) -> None:
+    row, column, n_rows, n_columns = record.rectangle
+    picture = np.where(record.valid, record.modulation_map, np.nan).reshape(n_rows, n_columns)
+    low, high = np.nanquantile(picture, [0.01, 0.99]) if record.valid.any() else (0.0, 1.0)
+    image = axes.imshow(
+        picture, cmap="cividis", vmin=low, vmax=high, aspect="auto",
+        extent=(column, column + n_columns, row + n_rows, row),
+    )  # fmt: skip
+    axes.set_facecolor(ACCENT)
+    bar = axes.figure.colorbar(image, ax=axes, orientation="horizontal", shrink=0.8, extend="both", aspect=30)
+    bar.set_label("modulation (0 to 1), mean over patterns")
+    bar.outline.set_visible(False)
+    left_out = int(np.sum(~record.valid))
+    words = f"orange: {left_out:,} left out" if left_out else "no pixel left out"
+    axes.set(xlabel=f"column of the sensor (pixels); {words}", ylabel="row (pixels)")
+
+
+def _entries(axes: Axes, entries: Any, report: Report) -> None:
+    if entries.truth is None:
+        _message(
+            axes, "The truth is not known" if report.device is None else "Pixels mix several fields:\nno one truth"
+        )
+        return
+    measured = entries.matrix[:, entries.columns]
+    rms = float(np.sqrt(np.mean(np.abs(entries.truth) ** 2)))
+    top = 2.6 * rms
+    axes.hexbin(
+        entries.truth.real.ravel(), measured.real.ravel(), gridsize=60, extent=(-top, top, -top, top), bins="log",
+        cmap="Blues", mincnt=1, linewidths=0.1,
+    )  # fmt: skip
+    axes.plot([-top, top], [-top, top], color=ACCENT, lw=1, label="equal")
+    axes.set(
+        xlabel="true entry, real part (√DN); darker: more entries",
+        ylabel="measured entry, real part (√DN)",
+        xlim=(-top, top),
+        ylim=(-top, top),
+    )
+    axes.legend(loc="lower right")
+    _note(axes, f"error {100 * entries.error:.2g} %\nof the rms entry", (0.05, 0.95), ha="left", va="top")
+
+
+def _singular_values(axes: Axes, entries: Any, report: Report) -> None:
+    singular_values(entries.matrix, axes)
+
+
+def _drift(axes: Axes, record: DriftRecord, report: Report) -> None:
+    long = float(record.times_s[-1]) >= 120
+    t = record.times_s / (60 if long else 1)
+    loss = 1e3 * (1 - record.intensity_correlation)
+    axes.plot(t, loss, "o-", ms=2.5, lw=0.8, color=SOFT, mec=INK, mfc=SOFT, mew=0.5)
+    tau = record.decorrelation_time_s
+    label = "no decorrelation seen" if math.isinf(tau) else f"decorrelation, τ = {duration(tau)}"
+    axes.plot(t, -1e3 * np.expm1(-2 * (record.times_s / tau) ** 2), color=INK, lw=1.2, label=label)
+    highest = max(0.1, float(loss.max()))
+    axes.set(
+        xlabel=f"time ({'min' if long else 's'})", ylabel="loss of intensity correlation (‰)",
+        ylim=(min(-0.4 * highest, 1.1 * float(loss.min())), 1.6 * highest),
+    )  # fmt: skip
+    handles, labels = axes.get_legend_handles_labels()
+    if np.isfinite(record.phase_rad).any():
+        other = axes.twinx()
+        (line,) = other.plot(t, record.phase_rad, color=ACCENT, lw=1.2)
+        other.set_ylabel("phase of the reference (rad)", color=ACCENT)
+        other.tick_params(axis="y", colors=ACCENT)
+        other.spines["right"].set(visible=True, color=ACCENT)
+        low, high = other.get_ylim()
+        other.set_ylim(low, high + 0.35 * (high - low))
+        handles, labels = [*handles, line], [*labels, "phase of the reference"]
+    axes.legend(handles, labels, loc="upper right")
+
+
+def _message(axes: Axes, text: str) -> None:
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes, color=INK)
+
+
+def _note(axes: Axes, text: str, at: tuple[float, float], **where: str) -> None:
+    axes.text(*at, text, transform=axes.transAxes, fontsize=8, **where)  # type: ignore[arg-type]

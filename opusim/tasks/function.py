@@ -1,0 +1,173 @@
+"""Task: a function of the user's, by name."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import hashlib
+import importlib
+import sys
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    from opusim.device.record import Device
+
+__all__ = ["FunctionTask"]
+
+
+@dataclass(frozen=True)
+class FunctionTask:
+    """A function of the user's, by name: each process loads it anew, from the same folder.
+
+    Parameters
+    ----------
+    spec : str
+        "module:function", or "file.py:function"; the file's text goes to the workers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it cannot be loaded, or is no function.
+
+    Notes
+    -----
+    A process that lives on, as a Dask worker does, keeps what it has imported: after a module beside the file was
+    edited, start it again. Of the module that is named itself, one that keeps another text says so.
+    """
+
+    spec: str
+    source: str = field(default="", init=False, repr=False)
+    folder: str = field(default="", init=False, repr=False)
+    digest: str = field(default="", init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Load it once, so that an error shows before anything is run."""
+        place, colon, _ = self.spec.rpartition(":")
+        if not colon or not place:
+            raise ValueError(f"task is {self.spec!r}, but a function is named as module:function or file.py:function.")
+        if place.endswith(".py"):
+            try:
+                text = Path(place).read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise ValueError(f"task is {self.spec!r}, but the file cannot be read ({error}).") from error
+            object.__setattr__(self, "source", text)
+        # A process elsewhere may work in another folder.
+        object.__setattr__(self, "folder", str(Path(place).resolve().parent if self.source else Path.cwd()))
+        object.__setattr__(self, "digest", _load(self.spec, self.source, self.folder)[1])
+
+    def _function(self) -> Callable[..., Any]:
+        function, digest = _load(self.spec, self.source, self.folder)
+        if digest != self.digest:
+            raise ValueError(
+                f"task is {self.spec!r}, but this process holds another text of that module than the one that runs the "
+                "sweep: start it again, or name the task as file.py:function."
+            )
+        return function
+
+    @property
+    def name(self) -> str:
+        """Name of the task: that of the file without its folder, and of the function."""
+        place, _, function = self.spec.rpartition(":")
+        return f"{Path(place).name if self.source else place}:{function}"
+
+    def describe(self) -> dict[str, Any]:
+        """Return what tells one task from another.
+
+        The text of the function is not compared: it may be mended in the course of a sweep.
+
+        Returns
+        -------
+        dict
+            The function's name.
+        """
+        return {"name": self.name}
+
+    @property
+    def example(self) -> Any:
+        """What the function's attribute `example` is; None without one."""
+        return getattr(self._function(), "example", None)
+
+    @property
+    def linear(self) -> bool:
+        """What the function's attribute `linear` is; False without one."""
+        return bool(getattr(self._function(), "linear", False))
+
+    @property
+    def outputs(self) -> int | None:
+        """What the function's attribute `outputs` is; None without one."""
+        return getattr(self._function(), "outputs", None)
+
+    def check(self, device: Device, n_components: int) -> None:
+        """Ask the function's attribute `check`, if there is one.
+
+        Parameters
+        ----------
+        device : Device
+            What is simulated at a point.
+        n_components : int
+            Outputs at that point.
+        """
+        check = getattr(self._function(), "check", None)
+        if check is not None:
+            check(device, n_components)
+
+    def check_sweep(self, axes: Any, settings: Any) -> None:
+        """Ask the function's attribute `check_sweep`, if there is one.
+
+        Parameters
+        ----------
+        axes : sequence of Axis
+            What is varied.
+        settings : sequence of Setting
+            Values of each point.
+        """
+        check = getattr(self._function(), "check_sweep", None)
+        if check is not None:
+            check(axes, settings)
+
+    def __call__(self, opu: Any, seed: int) -> Mapping[str, float]:
+        """Call the function."""
+        return self._function()(opu, seed)
+
+
+@functools.lru_cache(maxsize=32)
+def _load(spec: str, source: str, folder: str) -> tuple[Callable[..., Any], str]:
+    """Return the function, and of a module the sha256 (hex) of its text."""
+    place, _, name = spec.rpartition(":")
+    if folder not in sys.path:
+        sys.path.append(folder)
+    try:
+        if source:
+            # By a name of its own: a file may be called as a module that there is.
+            module = types.ModuleType(f"opusim_task_{hashlib.sha256(source.encode()).hexdigest()[:16]}")
+            module.__file__ = str(Path(folder) / Path(place).name)
+            sys.modules[module.__name__] = module
+            exec(compile(source, module.__file__, "exec"), module.__dict__)
+        else:
+            module = importlib.import_module(place)
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"task is {spec!r}, but it cannot be loaded ({type(error).__name__}: {error}).") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        names = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
+        close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        near = f"; near matches are {', '.join(map(repr, close))}" if close else ""
+        raise ValueError(f"task is {spec!r}, but there is no function {name!r} in {place}{near}.")
+    return function, "" if source else _digests.setdefault(module, _digest(module))
+
+
+# Of modules, when they were first met here: what is loaded does not change with the file.
+_digests: WeakKeyDictionary[types.ModuleType, str] = WeakKeyDictionary()
+
+
+def _digest(module: types.ModuleType) -> str:
+    path = Path(getattr(module, "__file__", None) or "")
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.suffix == ".py" else ""
+    except OSError:
+        return ""
