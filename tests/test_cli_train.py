@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
 import re
 import signal
@@ -220,7 +221,7 @@ def test_interrupt_says_what_is_kept(folder):
 
 
 def test_the_bar_keeps_the_last_angles_and_opens_with_the_first_batch():
-    status = cli.err.status("Loading")
+    status = importlib.import_module("opusim.cli.app").err.status("Loading")
     bar = cli_train._TrainingBar(status)
     shown = []
     network = dfa.MLP([64, 24, 16, 10])

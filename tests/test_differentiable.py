@@ -447,7 +447,7 @@ def test_bad_input():
 
 
 def test_without_torch_the_extra_is_named():
-    code = "import sys; sys.modules['torch'] = None; import opusim.differentiable"
+    code = "import sys; sys.modules['torch'] = None; from opusim.differentiable import ExpectedOutput"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode != 0
     assert "opusim.differentiable needs PyTorch" in done.stderr and "pip install 'opusim[torch]'" in done.stderr

@@ -24,7 +24,13 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted((DOCS / "reference").glob("*.rst"))
 # Packages that are no part of the interface: programs to run.
-NOT_DESCRIBED = {"opusim.tasks", "opusim.dfa.examples", "opusim.cli", "opusim.drivers.encoding"}
+NOT_DESCRIBED = {
+    "opusim.tasks",
+    "opusim.dfa.examples",
+    "opusim.cli",
+    "opusim.drivers.compat",
+    "opusim.drivers.encoding",
+}
 # Modules that a page shows for what they say; only some of their names are meant for users.
 DESCRIBED_IN_PART = {"opusim.sweep.points"}
 STAND_INS = {"lightonopu", "lightonml", "lightonml_hook"}

@@ -185,4 +185,4 @@ def test_kernels_work_where_no_cache_can_be_written(monkeypatch):
 
 def test_a_cached_kernel_is_stamped_with_the_files_it_calls():
     stamp = rng_kernels.fill_normals._cache._cache_file._source_stamp
-    assert "sensor_kernels.py" in {name for name, _, _ in stamp[1]}
+    assert "camera_kernels.py" in {name for name, _, _ in stamp[1]}

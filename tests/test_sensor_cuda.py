@@ -93,7 +93,7 @@ def test_kernel_of_the_gpu_gives_the_cpus_counts_in_numbas_simulator():
         import importlib.util, sys
         import numpy as np
         from numba import cuda
-        from opusim import sensor_cuda
+        from opusim.bench import cuda_kernels as sensor_cuda
         from opusim.base.arrays import Arrays
         spec = importlib.util.spec_from_file_location("film_of_tests", sys.argv[1])
         module = importlib.util.module_from_spec(spec)

@@ -85,7 +85,10 @@ def test_an_old_torch_is_told_at_the_import(monkeypatch):
     monkeypatch.delattr(torch.library, "custom_op")
     path = Path(dfa_torch.__file__)
     with pytest.raises(ImportError, match=r"opusim.dfa.torch needs PyTorch 2\.4 or newer, but .* is installed"):
-        exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), {"__name__": "old"})
+        exec(
+            compile(path.read_text(encoding="utf-8"), str(path), "exec"),
+            {"__name__": "opusim.dfa.old", "__package__": "opusim.dfa"},
+        )
 
 
 def test_a_block_that_has_not_run_is_named():

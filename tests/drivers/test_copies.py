@@ -122,7 +122,7 @@ def test_a_bench_that_is_not_made_yet_gets_the_memory_of_where_it_was_asked_for(
     """The way depends on it, and last bits on the way; threads are those of where it is used."""
     opu = OPU(OUT, device=SMALL)
     data, expected = pickle.dumps(opu), opu.fit_transform1d(bits())
-    for module in ("opusim.bench", "opusim.bench.plan"):
+    for module in ("opusim.bench.bench", "opusim.bench.plan"):
         monkeypatch.setattr(f"{module}.memory_budget_bytes", lambda: 1)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(5)), raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 5)
