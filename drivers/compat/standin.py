@@ -21,7 +21,8 @@ from typing import Any, NoReturn
 
 __all__ = ["StandIn", "environment_for", "install", "stand_in_folders", "start_program"]
 
-_HERE = Path(__file__).resolve().parent
+# Where the stand-ins and the hook lie.
+_HERE = Path(__file__).resolve().parents[1]
 LIGHTONOPU = str(_HERE / "lightonopu")
 """Folder of the module lightonopu, the hardware driver's stand-in."""
 LIGHTONML = str(_HERE / "lightonml")
