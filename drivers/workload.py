@@ -1,4 +1,4 @@
-"""What a transform of an OPU would ask of the simulation, before any vector is there: for `opusim.planning.costs`."""
+"""What a transform of an OPU would ask of the simulation, before any vector is there: for `opusim.planning`."""
 
 from __future__ import annotations
 

@@ -217,7 +217,7 @@ def histogram(
     -------
     matplotlib.axes.Axes
         Bars are what was counted, the dashed line is exp(-(y - dark) / m) / m with m the mean above `dark`, the full
-        line the law with noise, `opusim.noise.levels.level_distribution`. The dotted line marks the mean.
+        line the law with noise, `opusim.noise.level_distribution`. The dotted line marks the mean.
 
     Raises
     ------
