@@ -12,6 +12,7 @@ builds call once for a file, is left out: its time is the disk's.
 from __future__ import annotations
 
 import argparse
+import importlib
 import inspect
 import json
 import os
@@ -21,6 +22,7 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +38,14 @@ class Sensor:
     gain: np.ndarray
 
 
+def either(now: str, before: str) -> Any:
+    """Import a module by its name of now, or of 0.1.0."""
+    try:
+        return importlib.import_module(now)
+    except ModuleNotFoundError:
+        return importlib.import_module(before)
+
+
 def serve(folder: Path, matrix_mib: int) -> None:
     """Time each kind of file once whenever a line comes in; answer with a line of JSON."""
     import warnings
@@ -43,14 +53,14 @@ def serve(folder: Path, matrix_mib: int) -> None:
     import h5py
 
     from opusim import dfa
-    from opusim.base import files
-    from opusim.bench.protocol import Identity
     from opusim.calibration.files import read_record, stamp_file, write_record
-    from opusim.calibration.procedures.matrix.measure import read_matrix
     from opusim.dfa.checkpoint import write_run
     from opusim.sweep import read_sweep
     from opusim.sweep.file import write_sweep
 
+    files = either("opusim.base.files", "opusim.files")
+    Identity = either("opusim.bench.protocol", "opusim.calibration.bench_protocol").Identity
+    read_matrix = either("opusim.calibration.procedures.matrix.measure", "opusim.calibration.transmission").read_matrix
     warnings.simplefilter("ignore")
     os.fsync = lambda _: None  # type: ignore[assignment]
     rng = np.random.default_rng(0)

@@ -392,7 +392,7 @@ def format_of(path: str | os.PathLike[str], *, wanted: str, other: str, damaged:
     return form if isinstance(form, str) else None
 
 
-def stamp_hdf5(file: h5py.File, kind: Hdf5Kind) -> None:
+def stamp_hdf5(file: h5py.File, kind: Hdf5Kind, opusim_version: str | None = None) -> None:
     """Write into a file what it is, and which opusim wrote it.
 
     Parameters
@@ -401,15 +401,21 @@ def stamp_hdf5(file: h5py.File, kind: Hdf5Kind) -> None:
         Open for writing.
     kind : Hdf5Kind
         What it is.
+    opusim_version : str, optional
+        All versions that made what is in it, with commas between; this one by default.
     """
     file.attrs["format"] = kind.form
     file.attrs["format_version"] = kind.version
-    file.attrs["opusim_version"] = opusim.__version__
+    file.attrs["opusim_version"] = opusim_version or opusim.__version__
 
 
 @contextmanager
 def writing_hdf5(
-    path: str | os.PathLike[str], kind: Hdf5Kind | None = None, what: str | None = None
+    path: str | os.PathLike[str],
+    kind: Hdf5Kind | None = None,
+    what: str | None = None,
+    *,
+    opusim_version: str | None = None,
 ) -> Iterator[h5py.File]:
     """Give a new HDF5 file; when the block ends without an error it takes the place of `path`, whole, with its trailer.
 
@@ -421,6 +427,8 @@ def writing_hdf5(
         What it is, for `stamp_hdf5`; it is stamped before the block.
     what : str, optional
         What it holds, for an OSError that says that it cannot be written (`unwritten`); else the error is passed on.
+    opusim_version : str, optional
+        As for `stamp_hdf5`.
 
     Yields
     ------
@@ -439,7 +447,7 @@ def writing_hdf5(
     # superblock is cleared without its check sum being made anew.
     with h5py.File(image, "w", libver="v108") as file:
         if kind is not None:
-            stamp_hdf5(file, kind)
+            stamp_hdf5(file, kind, opusim_version)
         yield file
     _replace(target, image, what)
 

@@ -69,8 +69,7 @@ def write_sweep(path: str | os.PathLike[str], result: SweepResult) -> None:
         points[place], seconds[place] = outcome.to_json(), outcome.seconds
         if outcome.traceback or outcome.warnings:
             notes[place] = json.dumps({"traceback": outcome.traceback, "warnings": outcome.warnings})
-    with writing_hdf5(path, _KIND, "the sweep") as file:
-        file.attrs["opusim_version"] = result.header.opusim_version  # all that it was computed with
+    with writing_hdf5(path, _KIND, "the sweep", opusim_version=result.header.opusim_version) as file:
         file.attrs["device_fingerprint"] = result.header.fingerprint
         file.attrs["results_sha256"] = result.digest()
         text = h5py.string_dtype()
