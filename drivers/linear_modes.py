@@ -127,24 +127,26 @@ def measure(
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 write_record(path, _group(roi), record, bench=device.bench)
-            except ValueError as error:
-                _put_aside(path, error)
-                write_record(path, _group(roi), record, bench=device.bench)
+            except ValueError:
+                _write_in_spite(path, roi, record, device.bench)
         except OSError:
             pass  # a folder that cannot be written costs no more than the next calibration
     return record
 
 
-def _put_aside(path: Path, error: ValueError) -> None:
-    """Make a file of calibrations readable that 0.1.0 spoilt; one that stays unreadable is kept elsewhere."""
+def _write_in_spite(path: Path, roi: tuple[int, int, int, int], record: LinearRecord, bench: Any) -> None:
+    """Write beside calibrations that 0.1.0 spoilt, or in place of a file of no use here, which is kept elsewhere."""
     from opusim.base.files import rescue_hdf5
+    from opusim.calibration.files import write_record
 
     try:
         rescue_hdf5(path)
-    except ValueError:
+        write_record(path, _group(roi), record, bench=bench)
+    except ValueError as error:
         aside = path.with_name(f"{path.name}.unreadable")
         path.replace(aside)
         warn_outside(f"{error} It is {aside} now, and the calibrations are made anew.", CalibrationWarning)
+        write_record(path, _group(roi), record, bench=bench)
 
 
 def _load(device: OpuDevice, roi: tuple[int, int, int, int]) -> LinearRecord | None:

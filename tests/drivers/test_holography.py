@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import warnings
 
+import h5py
 import numpy as np
 import pytest
 
 from opusim import OPU
+from opusim.base.files import rescue_hdf5
 from opusim.calibration.files import record_names
 from opusim.device.record import Device
 from opusim.drivers import linear_modes
@@ -180,6 +182,23 @@ def test_calibrations_that_0_1_0_spoilt_are_rescued_not_lost(own_folder):
         opu.fit1d(x)
         opu.linear_transform(x)
     assert len(record_names(path)) == 2 and len(list(path.parent.iterdir())) == 1
+
+
+def test_calibrations_of_a_later_version_are_put_aside_as_they_are(own_folder):
+    x = bits(3, N)
+    with OPU(2040) as opu:
+        opu.fit1d(x)
+        opu.calibrate()
+    (path,) = (own_folder / "opusim" / "calibrations").iterdir()
+    with h5py.File(path, "r+") as file:
+        file.attrs["format_version"] = 99
+    rescue_hdf5(path)  # its check sum, which h5py has taken away
+    later = path.read_bytes()
+    with OPU(2040) as opu, pytest.warns(CalibrationWarning, match="has the format version 99.* made anew"):
+        opu.fit1d(x)
+        opu.linear_transform(x)
+    assert path.with_name(f"{path.name}.unreadable").read_bytes() == later
+    assert len(record_names(path)) == 1
 
 
 def test_modes():
