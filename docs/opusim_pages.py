@@ -22,6 +22,7 @@ GENERATED = {
     "reference/commands": opusim_texts.command_line,
     "reference/presets": opusim_texts.presets,
     "reference/differentiable": opusim_texts.learnable,
+    "reference/calibration": opusim_texts.procedures,
 }
 
 
