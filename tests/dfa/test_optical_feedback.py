@@ -22,8 +22,7 @@ from opusim.dfa import (
 )
 from opusim.drivers import linear_modes
 from opusim.drivers.linear_modes import CalibrationWarning
-
-from .projected_errors import ENCODINGS, WIDTH, N, errors_of, rms
+from projected_errors import ENCODINGS, WIDTH, N, errors_of, rms
 
 AURORA = Device.load("aurora")
 # A device small enough to calibrate in a moment.

@@ -15,8 +15,7 @@ from opusim.device.record import Device
 from opusim.drivers import linear_modes
 from opusim.drivers.compat.opu import OPU as PRODUCT
 from opusim.drivers.linear_modes import CalibrationWarning
-
-from ..spoilt_files import spoil
+from spoilt_files import spoil
 
 # Everything that is noise, or changes from frame to frame; the optics stays that of the device.
 QUIET = {

@@ -20,7 +20,7 @@ import pytest
 
 import opusim
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted((DOCS / "reference").glob("*.rst"))
 # Packages that are no part of the interface: programs to run.

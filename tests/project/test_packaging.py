@@ -14,7 +14,7 @@ import pytest
 
 import opusim
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 WHEEL = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
 MAPPING = {WHEEL["sources"].get(folder, folder).replace("/", "."): folder for folder in WHEEL["only-include"]}

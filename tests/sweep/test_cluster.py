@@ -35,7 +35,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="sends signals to groups of processes"),
 ]
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 # Long for a busy machine; nothing waits so long unless it fails.
 LONG_S = 90.0
 # A task without an OPU says how far it came and waits for leave, so that nothing hangs on how quick a machine is.

@@ -18,8 +18,7 @@ from torch.nn import functional  # noqa: E402
 from opusim.dfa.torch import mark  # noqa: E402
 from opusim.tasks import text as transformer  # noqa: E402
 from opusim.tasks.text import LanguageModel, train_language_model  # noqa: E402
-
-from .torch_networks import one_thread  # noqa: E402, F401
+from torch_networks import one_thread  # noqa: E402, F401
 
 SMALL = {"blocks": 2, "heads": 2, "d_model": 32, "context": 16}
 

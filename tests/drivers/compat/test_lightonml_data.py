@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-FOLDER = Path(__file__).resolve().parents[2] / "drivers" / "lightonml"
+FOLDER = Path(__file__).resolve().parents[3] / "drivers" / "lightonml"
 ALIAS = "lightonml_of_these_tests"
 
 

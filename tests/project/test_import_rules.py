@@ -9,7 +9,7 @@ from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = {"opusim": "opusim", "drivers": "opusim.drivers", "calibration": "opusim.calibration"}
 # The rooms of the package, from the ground up: each imports from floors below its own, and from itself. Those that
 # stand on one floor do not know each other. docs/design.md says what each is for; some are there for later work.

@@ -26,8 +26,7 @@ from opusim.base.files import (
     rescue_hdf5,
     writing_hdf5,
 )
-
-from .spoilt_files import lookup3, spoil
+from spoilt_files import lookup3, spoil
 
 
 def test_replacing_renames_when_whole(tmp_path):

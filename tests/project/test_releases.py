@@ -117,7 +117,7 @@ def test_a_sweep_of_0_1_0_goes_on_and_gets_its_check_sum(files):
 
 @pytest.mark.slow
 def test_the_program_of_0_1_0_runs_and_prints_the_same(tmp_path, run):
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     done = run(
         sys.executable, FOLDER / "program.py", FOLDER, folder=tmp_path, XDG_CONFIG_HOME=str(tmp_path), PYTHONPATH=root
     )

@@ -17,8 +17,7 @@ from torch.nn import functional  # noqa: E402
 
 from opusim.dfa.torch import DFA  # noqa: E402
 from opusim.tasks import graph as gcn  # noqa: E402
-
-from .torch_networks import one_thread  # noqa: E402, F401
+from torch_networks import one_thread  # noqa: E402, F401
 
 
 def made_graph(edges, features, labels, train, validation, test):

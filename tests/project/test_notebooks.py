@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NAMES = ("01_first_light", "02_noise_vs_accuracy", "03_calibration", "04_dfa", "05_your_device", "06_randnla")
 FIGURES = {"01_first_light": 7, "02_noise_vs_accuracy": 4, "03_calibration": 7, "04_dfa": 4, "05_your_device": 4,
            "06_randnla": 5}  # fmt: skip
