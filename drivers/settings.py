@@ -12,10 +12,11 @@ from typing import Any
 
 from opusim.base import validation
 
-from .output_region import check_roi
+from .region import check_roi
 from .types import Roi, Tuple2D
 
 OPU_TYPES = ("type1", "type2", "type3")
+LINEAR_MODES = ("auto", "holographic", "intensity")
 
 
 @dataclass(frozen=True)
@@ -191,6 +192,31 @@ def check_config(config: Mapping[str, Any], input_size: int, output_shape: Tuple
         stdev=validation.number("output.stdev", table_out.get("stdev", 1.0), low=0.0, high=1e12, low_open=True),
         exclusive=validation.flag("exclusive", config.get("exclusive", False)),
     )
+
+
+def chosen_mode(mode: str, device: Any) -> str:
+    """Return how a linear transform is made, "holographic" or "intensity".
+
+    Parameters
+    ----------
+    mode : {"auto", "holographic", "intensity"}
+        What was asked for.
+    device : OpuDevice
+        Whether it has a reference arm decides for "auto".
+
+    Raises
+    ------
+    ValueError
+        If there is no reference arm for it.
+    """
+    if mode == "auto":
+        return "holographic" if device.has_reference else "intensity"
+    if mode == "holographic" and not device.has_reference:
+        raise ValueError(
+            "linear_mode is 'holographic', but this device has no reference arm: use 'intensity', or a device whose "
+            "reference.relative_amplitude is above 0."
+        )
+    return mode
 
 
 def microseconds(name: str, value: Any) -> int:

@@ -16,8 +16,7 @@ from opusim.drivers.methods import intensity as linear_reconstruction
 from opusim.planning.costs import Workload
 
 from . import runner
-from .linear_modes import chosen_mode
-from .settings import whole_microseconds
+from .settings import chosen_mode, whole_microseconds
 
 __all__ = ["demodulator", "finisher", "projector_of", "reference_of", "workload"]
 

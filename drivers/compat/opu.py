@@ -19,7 +19,7 @@ from opusim.base.errors import InputTypeError
 from opusim.drivers.context import Context, ContextArray
 from opusim.drivers.inputs.dask import is_lazy
 from opusim.drivers.inputs.traits import InputTraits, UserInput, describe_fit
-from opusim.drivers.lowlevel.device import OpuDevice
+from opusim.drivers.lowlevel.device import BenchArguments, OpuDevice
 from opusim.drivers.opu import OPU as _OPU
 from opusim.drivers.settings import read_config
 from opusim.drivers.types import FeaturesFormat, InputRoiStrategy, OutputRescaling
@@ -115,9 +115,9 @@ class OPU(_OPU):
         )
         del self._selection
 
-    def _make_device(self, given: OpuDevice | None, **arguments: Any) -> OpuDevice:
+    def _make_device(self, given: OpuDevice | None, arguments: BenchArguments) -> OpuDevice:
         if given is not None:
-            return super()._make_device(given)
+            return super()._make_device(given, arguments)
         choice = self._selection or environment.selected(read_config(self.config_file).get("type"))
         return OpuDevice(
             choice.config["type"], device=choice.device, seed=choice.seed, name=str(choice.config["name"]),
