@@ -23,7 +23,7 @@ from opusim.drivers.lowlevel.settings_of_frame import FrameSettings
 from . import runner, settings
 from .output_region import OutputRoi
 from .runner import Fit, Overrides
-from .settings import LINEAR_MODES, Settings, chosen_mode
+from .settings import LINEAR_MODES, Settings
 from .types import AcqState, InputRoiStrategy, OutputRescaling, as_member
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class OPU(validation.Fixed):
     its own on the same low-level device, as with the real one. A pickle holds settings and the fit, no
     matrix; it opens the device again if it was open. A copy in another process, pickled or forked, is the same device
     and goes on counting frames from where it was copied: it meets the same noise as the other copies from there on.
-    Workers that need noise of their own each call ``opu.device.bench.skip_frames(n)`` with another `n`, far enough
+    Workers that need noise of their own each call ``opu.bench.skip_frames(n)`` with another `n`, far enough
     apart.
 
     The exposure follows the mirrors that are on in the data of the fit, counted over all of it: above the range of
@@ -730,7 +730,7 @@ class OPU(validation.Fixed):
         RuntimeError
             If the result is useless.
         """
-        chosen_mode("holographic", self.device)
+        self.device.linear_mode("holographic")
         validation.integer("steps", steps, low=3, high=63)
         self._measured = None
         self.device.check_open()
@@ -758,7 +758,7 @@ class OPU(validation.Fixed):
         ValueError
             If the device has no reference arm.
         """
-        chosen_mode("holographic", self.device)
+        self.device.linear_mode("holographic")
         return self._linear(X, encoder_cls, decoder_cls, "holographic", True)
 
     def linear_transform(self, X: Any, encoder_cls: Any = None, decoder_cls: Any = None) -> Any:
@@ -808,7 +808,7 @@ class OPU(validation.Fixed):
         A Dask array gives a lazy one, as with `transform`. By holography, what belongs to the fit is measured at once,
         and chunks begin at multiples of a block, mostly 64 vectors.
         """
-        return self._linear(X, encoder_cls, decoder_cls, chosen_mode(self.linear_mode, self.device), False)
+        return self._linear(X, encoder_cls, decoder_cls, self.device.linear_mode(self.linear_mode), False)
 
     def _linear(self, X: Any, encoder_cls: Any, decoder_cls: Any, mode: str, complex_output: bool) -> Any:
         encoder, bits = self._encode(X, encoder_cls, decoder_cls)

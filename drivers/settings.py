@@ -194,31 +194,6 @@ def check_config(config: Mapping[str, Any], input_size: int, output_shape: Tuple
     )
 
 
-def chosen_mode(mode: str, device: Any) -> str:
-    """Return how a linear transform is made, "holographic" or "intensity".
-
-    Parameters
-    ----------
-    mode : {"auto", "holographic", "intensity"}
-        What was asked for.
-    device : OpuDevice
-        Whether it has a reference arm decides for "auto".
-
-    Raises
-    ------
-    ValueError
-        If there is no reference arm for it.
-    """
-    if mode == "auto":
-        return "holographic" if device.has_reference else "intensity"
-    if mode == "holographic" and not device.has_reference:
-        raise ValueError(
-            "linear_mode is 'holographic', but this device has no reference arm: use 'intensity', or a device whose "
-            "reference.relative_amplitude is above 0."
-        )
-    return mode
-
-
 def microseconds(name: str, value: Any) -> int:
     """Return a time in whole microseconds, cut to an integer as the real driver does.
 

@@ -158,6 +158,10 @@ class OpuDevice(validation.Fixed):
             for limit, value in (("memory_budget", memory_budget), ("threads", threads)):
                 if value is not None:
                     self._bench_arguments[limit] = validation.integer(limit, value, low=1)
+        # Asked for in every transform.
+        arm = getattr(self.device_model, "reference", None)
+        self._has_reference = arm is not None and bool(arm.present)
+        self._output_dtype = np.dtype(self.device_model.camera.dtype)
         operation = self.device_model.operation
         self.opu_type = operation.opu_type if opu_type is None else opu_type
         self.name = self.device_model.name if name is None else str(name)
@@ -206,6 +210,11 @@ class OpuDevice(validation.Fixed):
     def backend(self) -> str | None:
         """What the bench computes with, as it was asked for; None for a bench of another kind, which takes arrays."""
         return self._bench_arguments.get("backend")
+
+    @property
+    def threads(self) -> int | None:
+        """Threads that the bench uses with numpy; None for one that does not say, which leaves all processors."""
+        return getattr(self.bench, "threads", None)
 
     def set_limits(self, *, memory_budget: int | None = None, threads: int | None = None) -> None:
         """Give the bench other limits, from the next sequence on; what it has computed is computed again.
@@ -306,13 +315,39 @@ class OpuDevice(validation.Fixed):
     @property
     def output_dtype(self) -> np.dtype:
         """Type of the counts: uint8 up to 8 bits, uint16 above, float32 if they are not rounded."""
-        return np.dtype(self.device_model.camera.dtype)
+        return self._output_dtype
 
     @property
     def has_reference(self) -> bool:
         """Whether the device has a reference arm."""
-        arm = getattr(self.device_model, "reference", None)
-        return arm is not None and arm.present
+        return self._has_reference
+
+    def linear_mode(self, asked: str) -> str:
+        """Return how a linear transform is made on this device.
+
+        Parameters
+        ----------
+        asked : {"auto", "holographic", "intensity"}
+            What was asked for. "auto" takes the reference arm if there is one.
+
+        Returns
+        -------
+        {"holographic", "intensity"}
+            Against the reference arm, or from intensities alone.
+
+        Raises
+        ------
+        ValueError
+            If there is no reference arm for it.
+        """
+        if asked == "auto":
+            return "holographic" if self.has_reference else "intensity"
+        if asked == "holographic" and not self.has_reference:
+            raise ValueError(
+                "linear_mode is 'holographic', but this device has no reference arm: use 'intensity', or a device "
+                "whose reference.relative_amplitude is above 0."
+            )
+        return asked
 
     @property
     def black_level_dn(self) -> float:
@@ -735,7 +770,7 @@ class OpuDevice(validation.Fixed):
 
     def _fill(self, ins: np.ndarray, out: np.ndarray) -> None:
         settings = self.exposure()
-        threads = getattr(self.bench, "threads", None)
+        threads = self.threads
         for rows, patterns in FORMATTED.split(ins[: len(out)], self.input_shape, threads):
             if patterns is not None:
                 out[rows] = self.project(patterns, out.shape[1], settings=settings)
