@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from .files import record_names as record_names
     from .files import write_record as write_record
     from .report import read_report as read_report
+    from .store import CalibrationWarning as CalibrationWarning
 
 # name -> module of this package that it comes from
 _LAZY = {
@@ -67,6 +68,7 @@ _LAZY = {
     "CameraRecord": "opusim.calibration.procedures.camera",
     "characterise_camera": "opusim.calibration.procedures.camera",
     "read_report": ".report",
+    "CalibrationWarning": ".store",
     "report_figure": "opusim.plotting.calibration",
     "DriftRecord": "opusim.calibration.procedures.drift",
     "measure_drift": "opusim.calibration.procedures.drift",
@@ -76,10 +78,10 @@ _LAZY = {
 }
 
 __all__ = [
-    "Bench", "CameraRecord", "DriftRecord", "ExposureRecord", "FocusRecord", "LinearRecord", "PhaseRecord", "TmRecord",
-    "characterise_camera", "find_exposure", "focus_binary", "focus_phase", "measure_drift", "measure_focus",
-    "measure_linear", "measure_phases", "measure_tm", "read_info", "read_record", "read_report", "read_tm",
-    "record_names", "report_figure", "write_record",
+    "Bench", "CalibrationWarning", "CameraRecord", "DriftRecord", "ExposureRecord", "FocusRecord", "LinearRecord",
+    "PhaseRecord", "TmRecord", "characterise_camera", "find_exposure", "focus_binary", "focus_phase", "measure_drift",
+    "measure_focus", "measure_linear", "measure_phases", "measure_tm", "read_info", "read_record", "read_report",
+    "read_tm", "record_names", "report_figure", "write_record",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy_names(__name__, _LAZY)

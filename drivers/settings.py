@@ -12,10 +12,11 @@ from typing import Any
 
 from opusim.base import validation
 
-from .output_region import check_roi
+from .region import check_roi
 from .types import Roi, Tuple2D
 
 OPU_TYPES = ("type1", "type2", "type3")
+LINEAR_MODES = ("auto", "holographic", "intensity")
 
 
 @dataclass(frozen=True)

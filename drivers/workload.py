@@ -16,7 +16,6 @@ from opusim.drivers.methods import intensity as linear_reconstruction
 from opusim.planning.costs import Workload
 
 from . import runner
-from .linear_modes import chosen_mode
 from .settings import whole_microseconds
 
 __all__ = ["demodulator", "finisher", "projector_of", "reference_of", "workload"]
@@ -55,7 +54,7 @@ def workload(opu: Any, n_vectors: int, *, linear: bool = False, steps: int = 4) 
     if not linear:
         return common
     float_item = np.dtype(np.float32).itemsize
-    if chosen_mode(opu.linear_mode, device) == "intensity":
+    if device.linear_mode(opu.linear_mode) == "intensity":
         frames = runner.pass_size(n_features, n_out * frame_item, in_pass)
         per_block = linear_reconstruction.frames_needed(linear_reconstruction.BLOCK)
         return replace(

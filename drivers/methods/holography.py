@@ -29,7 +29,7 @@ from .intensity import anchor_on
 if TYPE_CHECKING:
     from opusim.drivers.inputs.traits import UserInput
     from opusim.drivers.lowlevel.device import OpuDevice
-    from opusim.drivers.lowlevel.settings_of_frame import Exposure
+    from opusim.drivers.lowlevel.settings_of_frame import FrameSettings
 
 _BLOCK = 64
 # Frames, fields and results of a block; two million pixels leave room for twelve vectors between two anchors.
@@ -112,7 +112,7 @@ def burst_pixels(place: arrays.Arrays, record: linear.LinearRecord, n_pixels: in
     )  # fmt: skip
 
 
-def n_measured(n_out: int, exposure: Exposure) -> int:
+def n_measured(n_out: int, exposure: FrameSettings) -> int:
     """Return how many pixels to read for `n_out` outputs."""
     width, height = exposure.output_roi[1]
     return max(n_out, min(width * height, _PIXELS))
@@ -131,7 +131,7 @@ def fit_repeats(n_steps: int, n_pixels: int) -> int:
 def measure_fit(
     fit: Fit,
     device: OpuDevice,
-    exposure: Exposure,
+    exposure: FrameSettings,
     record: linear.LinearRecord,
     n_out: int,
     place: arrays.Arrays = arrays.NUMPY,
@@ -158,7 +158,7 @@ def measure_fit(
 
 def _fields(
     device: OpuDevice,
-    exposure: Exposure,
+    exposure: FrameSettings,
     record: linear.LinearRecord,
     patterns: MirrorPatterns,
     n_pixels: int,
@@ -175,7 +175,7 @@ def run(
     fit: Fit,
     data: UserInput,
     device: OpuDevice,
-    exposure: Exposure,
+    exposure: FrameSettings,
     n_out: int,
     *,
     record: linear.LinearRecord,
@@ -189,7 +189,7 @@ def run(
     ----------
     fit, data, device, n_out, progress : object
         As for `runner.run`.
-    exposure : Exposure
+    exposure : FrameSettings
         Region, and the calibration's times.
     record : LinearRecord
         The calibration of the region.
@@ -241,7 +241,7 @@ def show_block(
     bits: Any,
     fit: Fit,
     device: Any,
-    exposure: Exposure,
+    exposure: FrameSettings,
     n_out: int,
     *,
     record: linear.LinearRecord,

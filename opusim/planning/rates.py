@@ -24,6 +24,7 @@ import numpy as np
 import opusim
 from opusim.base import parallel
 from opusim.base.files import replacing
+from opusim.base.folders import cache_folder
 from opusim.bench import matrix_kernels, plan
 from opusim.bench.plan import Region, Shots
 from opusim.bench.projector import Projector
@@ -389,9 +390,7 @@ class RateStore:
 
     def __init__(self, path: Path | None = None) -> None:
         if path is None:
-            from opusim.datasets import _cache_folder
-
-            path = _cache_folder("rates.json")
+            path = cache_folder() / "rates.json"
         self.path = path
 
     @staticmethod

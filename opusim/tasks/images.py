@@ -168,18 +168,18 @@ class KernelRidge(_ImageTask):
     def __call__(self, opu: Any, seed: int) -> dict[str, float]:
         """Show all images, learn and test."""
         x_train, y_train, x_test, y_test = self.images(seed)
-        clock = opu.device.bench.clock
+        clock = opu.bench.clock
         start_s = clock.elapsed_s
         opu.fit2d(x_train)
         train = np.asarray(opu.transform(x_train))
         if self.pause_s:
             hours = math.ceil(self.pause_s / 3600)
-            opu.device.bench.skip_frames(hours, frametime_s=self.pause_s / hours)
+            opu.bench.skip_frames(hours, frametime_s=self.pause_s / hours)
         test = np.asarray(opu.transform(x_test))
         device_s = clock.elapsed_s - start_s
         n_validation = max(1, round(self.validation_share * len(train)))
         found = ridge_classifier(train, y_train, test, y_test, n_validation=n_validation, penalties=_PENALTIES)
-        camera = opu.device.device_model.camera
+        camera = opu.model.camera
         span_dn = camera.full_scale_dn - camera.black_level_dn
         return {
             "accuracy": found.accuracy,

@@ -65,6 +65,12 @@ def test_the_package_does_not_hold_itself_nor_its_tests():
     assert run_python(code).splitlines()[-1] == "True 1" and "found" not in run_python(code)
 
 
+def test_parts_of_a_device_are_names_of_the_package():
+    parts = (opusim.Laser, opusim.Dmd, opusim.Reference, opusim.Camera)
+    device = opusim.Device.load("aurora")
+    assert tuple(map(type, (device.laser, device.dmd, device.reference, device.camera))) == parts
+
+
 def test_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'Opu'; it has .*OPU"):
         _ = opusim.Opu

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from opusim.base import folders
 from opusim.base.errors import OpuAlreadyUsedException
 from opusim.drivers import OpuDevice
 from opusim.drivers.compat import environment
@@ -22,7 +23,7 @@ def own_folder(tmp_path, monkeypatch):
         if name.startswith("OPUSIM_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setattr(environment, "config_folder", lambda: tmp_path / "config" / "opusim")
+    monkeypatch.setattr(folders, "config_folder", lambda: tmp_path / "config" / "opusim")
     monkeypatch.setattr(environment, "MACHINE_HOST_FILE", tmp_path / "machine" / "host.json")
     return tmp_path
 
@@ -146,7 +147,6 @@ def holder(own_folder):
 
 
 def test_a_second_process_is_refused_until_the_first_is_killed(holder, own_folder, monkeypatch):
-    monkeypatch.setattr("opusim.drivers.lowlevel.exclusive.config_folder", lambda: own_folder / "config" / "opusim")
     device = OpuDevice(name="zeus", exclusive=True)
     with pytest.raises(OpuAlreadyUsedException, match="'zeus' is in use by another process"):
         device.open()
@@ -161,7 +161,6 @@ def test_a_second_process_is_refused_until_the_first_is_killed(holder, own_folde
 
 
 def test_one_process_may_open_it_twice(own_folder, monkeypatch):
-    monkeypatch.setattr("opusim.drivers.lowlevel.exclusive.config_folder", lambda: own_folder / "config" / "opusim")
     with OpuDevice(name="hera", exclusive=True) as first, OpuDevice(name="hera", exclusive=True) as second:
         assert first.active and second.active
 
@@ -169,7 +168,6 @@ def test_one_process_may_open_it_twice(own_folder, monkeypatch):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_forked_process_is_another_one(own_folder, monkeypatch):
     """It inherits the open device, but does not hold it; what it does leaves the parent's hold as it is."""
-    monkeypatch.setattr("opusim.drivers.lowlevel.exclusive.config_folder", lambda: own_folder / "config" / "opusim")
     with OpuDevice(name="leto", exclusive=True) as device:
         pid = os.fork()
         if pid == 0:

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 import opusim
 from opusim import OPU, encoding
+from opusim.base import folders
 from opusim.bench.bench import OpticalBench
 from opusim.calibration.procedures.linear import measure_linear
 from opusim.device.record import Device
-from opusim.drivers import ContextArray, NotReadyError, linear_modes
+from opusim.drivers import ContextArray, NotReadyError
 from opusim.drivers.compat import opu as compat
 from opusim.drivers.inputs import dask as lazy
 from opusim.drivers.methods import base as lazy_jobs
@@ -44,7 +45,7 @@ CALLS = {
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(linear_modes.environment, "config_folder", lambda: tmp_path / "opusim")
+    monkeypatch.setattr(folders, "config_folder", lambda: tmp_path / "opusim")
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 
 from opusim.device.record import Device
 from opusim.drivers import AcqState, NotReadyError, OpuDevice, OutputRoiStrategy
+from opusim.drivers.region import as_lightonml, from_lightonml
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 
@@ -210,3 +211,22 @@ def test_import_is_light():
         "assert 'numba' not in sys.modules"
     )
     _python(code)
+
+
+def test_settings_of_a_frame_follow_each_setting(bench):
+    """They are worked out once, and again when one is set."""
+    device = OpuDevice(bench=bench, output_roi=((0, 10), (2040, 4)))
+    first = device.exposure()
+    assert device.exposure() is first and first.bench_roi == (10, 0, 4, 2040)
+    assert (first.exposure_s, first.frametime_s) == (400e-6, 500e-6)
+    device.exposure_us = 300
+    assert device.exposure().exposure_us == 300
+    device.frametime_us = 900
+    assert device.exposure().frametime_us == 900
+    device.output_roi = ((0, 0), (2040, 8))
+    assert device.exposure().bench_roi == (0, 0, 8, 2040) and first.bench_roi == (10, 0, 4, 2040)
+
+
+def test_region_of_lightonml_and_of_the_bench():
+    roi = ((3, 10), (20, 4))
+    assert from_lightonml(roi) == (10, 3, 4, 20) and as_lightonml(from_lightonml(roi)) == roi

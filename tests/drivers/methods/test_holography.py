@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from opusim import OPU
+from opusim.base import folders
 from opusim.base.files import rescue_hdf5
+from opusim.calibration import store
 from opusim.calibration.files import record_names
+from opusim.calibration.store import CalibrationWarning
 from opusim.device.record import Device
-from opusim.drivers import linear_modes
 from opusim.drivers.compat.opu import OPU as PRODUCT
-from opusim.drivers.linear_modes import CalibrationWarning
 from spoilt_files import spoil
 
 # Everything that is noise, or changes from frame to frame; the optics stays that of the device.
@@ -29,7 +30,7 @@ N = 100
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(linear_modes.environment, "config_folder", lambda: tmp_path / "opusim")
+    monkeypatch.setattr(folders, "config_folder", lambda: tmp_path / "opusim")
     return tmp_path
 
 
@@ -290,7 +291,7 @@ def test_calibration_with_other_steps_and_resolution_is_found_again():
         other.linear_transform(x)
         assert other.calibration.n_steps == 8
     whole = OPU(10, resolution="mirrors")
-    assert linear_modes.stored_path(whole.device) != linear_modes.stored_path(other.device)
+    assert store.stored_path(whole.bench) != store.stored_path(other.bench)
 
 
 def test_a_useless_calibration_is_refused():
@@ -309,7 +310,7 @@ def test_tensors_and_copies(ideal):
 
 def test_a_calibration_without_a_pixel_that_counts_is_useless():
     from opusim.calibration.procedures import linear
-    from opusim.drivers.linear_modes import check_quality
+    from opusim.calibration.store import check_quality
 
     m, phases = 6, np.arange(4) * np.pi / 2
     none = np.zeros(m, dtype=bool)
