@@ -14,7 +14,8 @@ from opusim.device.camera import Camera
 from opusim.device.dmd import Dmd
 from opusim.device.laser import Laser
 from opusim.device.medium import GaussianMedium, MeasuredMedium, PhaseScreenMedium
-from opusim.device.record import Device, Operation, presets
+from opusim.device.record import Device, Operation
+from opusim.device.toml import presets
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 AURORA = Device.load("aurora")

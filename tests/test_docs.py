@@ -199,7 +199,7 @@ def test_every_command_and_option_is_described(texts):
 
 
 def test_every_preset_is_described(texts):
-    from opusim.device.record import presets
+    from opusim.device.toml import presets
 
     text = texts.presets()
     for shelf in ("", "dmds", "cameras"):

@@ -255,7 +255,7 @@ def transform(
 @command("presets")
 def presets() -> None:
     """List the devices, mirror arrays and cameras that come with opusim."""
-    from opusim.device.record import presets as known
+    from opusim.device.toml import presets as known
 
     for title, shelf in (("Devices", ""), ("Mirror arrays (DMDs)", "dmds"), ("Cameras", "cameras")):
         table = _table(title, "name", "version", "what it is")
@@ -402,7 +402,7 @@ def _joules(energy_j: float) -> str:
 
 def _load_device(kind: type[Device], spec: str) -> Device:
     """Load a device; for the name of a part, say where it belongs."""
-    from opusim.device.record import presets as known
+    from opusim.device.toml import presets as known
 
     name = spec.partition("@")[0].lower().replace(" ", "-")
     for shelf, table, what in (("cameras", "camera", "a camera"), ("dmds", "dmd", "a mirror array (DMD)")):
