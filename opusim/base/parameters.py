@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar, Literal, Self, get_type_hints
+from typing import Any, ClassVar, Literal, Self, TypeVar, get_type_hints
 
 from . import validation
 
@@ -258,6 +258,14 @@ def part(kinds: type | Mapping[str, type], *, shelf: str = "", given: bool = Tru
     return dataclasses.field(default_factory=kinds, metadata=metadata)
 
 
+_T = TypeVar("_T")
+
+
+def _kept(function: Callable[[type], _T]) -> Callable[[type], _T]:
+    """Keep what a function says of a class: a stage is made many times."""
+    return cache(function)
+
+
 class Stage:
     """Base of frozen dataclasses whose fields are parameters or parts: checks them, and says what they are.
 
@@ -271,8 +279,7 @@ class Stage:
 
     def __post_init__(self) -> None:
         """Check every field, then what holds between them."""
-        cls: type = type(self)
-        for name, path, check in _checks_of(cls):
+        for name, path, check in _checks_of(type(self)):
             value = getattr(self, name)
             kept = check(path, value)
             if kept is not value:
@@ -290,9 +297,8 @@ class Stage:
         dict of dict
             For each name, values by field.
         """
-        cls: type = type(self)
         result: dict[str, dict[str, Any]] = {}
-        for name, about in parameters_of(cls).items():
+        for name, about in parameters_of(type(self)).items():
             if about.imperfection:
                 result.setdefault(about.imperfection, {})[name] = about.off
         return result
@@ -305,12 +311,11 @@ class Stage:
         Stage
             Of the same class; this one stays as it is.
         """
-        cls: type = type(self)
-        off = {name: about.off for name, about in parameters_of(cls).items() if about.imperfection}
+        off = {name: about.off for name, about in parameters_of(type(self)).items() if about.imperfection}
         return dataclasses.replace(self, **off)  # type: ignore[type-var]
 
 
-@cache
+@_kept
 def parameters_of(cls: type) -> Mapping[str, Parameter]:
     """Return what the fields of a stage are, by name.
 
@@ -334,7 +339,7 @@ def parameters_of(cls: type) -> Mapping[str, Parameter]:
     return result
 
 
-@cache
+@_kept
 def parts_of(cls: type) -> Mapping[str, Part]:
     """Return the stages of a record of stages, by name.
 
@@ -379,7 +384,7 @@ def paths_of(cls: type) -> Iterator[tuple[type, str, str, Parameter]]:
 Check = Callable[[str, Any], Any]
 
 
-@cache
+@_kept
 def _checks_of(cls: type) -> tuple[tuple[str, str, Check], ...]:
     """Return name, path and check of each field, ready for the many times that a stage is made."""
     before = f"{cls.stage}." if issubclass(cls, Stage) and cls.stage else ""
@@ -491,7 +496,15 @@ def near_names(
     return list(dict.fromkeys([*inside, *close] if parts == "first" else [*close, *inside]))[:n]
 
 
-def near_matches(name: str, names: Iterable[str], *, before: str = "; ", after: str = "") -> str:
+def near_matches(
+    name: str,
+    names: Iterable[str],
+    *,
+    cutoff: float = 0.5,
+    parts: Literal["", "first", "last"] = "",
+    before: str = "; ",
+    after: str = "",
+) -> str:
     """Return the piece of a sentence that tells the near names, or nothing if there are none.
 
     Parameters
@@ -500,6 +513,8 @@ def near_matches(name: str, names: Iterable[str], *, before: str = "; ", after: 
         What was given.
     names : iterable of str
         What there is.
+    cutoff, parts : float and str, optional
+        As for `near_names`.
     before, after : str, optional
         What stands around the piece.
 
@@ -508,5 +523,5 @@ def near_matches(name: str, names: Iterable[str], *, before: str = "; ", after: 
     str
         Such as "; near matches are 'bits'".
     """
-    near = near_names(name, names)
+    near = near_names(name, names, cutoff=cutoff, parts=parts)
     return f"{before}near matches are {', '.join(map(repr, near))}{after}" if near else ""
