@@ -57,7 +57,7 @@ class Parameter:
     unit : str
         Unit of the value; empty for a number without one.
     shown : str
-        Unit in which people read it, where that is another one.
+        Unit in which people read it, where that is another one: its first word is one of nm, µm, mW, %.
     off : object
         Value that switches an imperfection off; None for a parameter that is none.
     imperfection : str
@@ -131,22 +131,8 @@ class Parameter:
         str
             Such as "532 nm".
         """
-        return f"{self.in_shown(value)} {self.shown or self.unit}".rstrip()
-
-    def in_shown(self, value: float) -> str:
-        """Return the digits of a value in the unit that is shown.
-
-        Parameters
-        ----------
-        value : float
-            The value, in the parameter's own unit.
-
-        Returns
-        -------
-        str
-            Six digits at most.
-        """
-        return f"{_SHOWN[self.shown] * value if self.shown else value:g}"
+        factor = _SHOWN[self.shown.split()[0]] if self.shown else 1
+        return f"{factor * value:g} {self.shown or self.unit}".rstrip()
 
     def check(self, name: str, value: Any) -> Any:
         """Return a value as the stage keeps it, after checking it.
@@ -288,6 +274,21 @@ class Stage:
 
     def _check_together(self) -> None:
         """Check what holds between fields."""
+
+    def text(self, name: str) -> str:
+        """Return a number with its unit, as people read it.
+
+        Parameters
+        ----------
+        name : str
+            Name of the field.
+
+        Returns
+        -------
+        str
+            Such as "532 nm".
+        """
+        return parameters_of(type(self))[name].text(getattr(self, name))
 
     def switches(self) -> dict[str, dict[str, Any]]:
         """Return, for each imperfection by name, the fields that switch it off alone.

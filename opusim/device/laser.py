@@ -43,7 +43,7 @@ class Laser(Stage):
         learnable="odds",
     )  # fmt: skip
     power_drift_per_hour: float = parameter(
-        0.0, low=0.0, high=0.5, unit="per hour", shown="%", off=0.0, imperfection="laser power drift"
+        0.0, low=0.0, high=0.5, unit="per hour", shown="% per hour", off=0.0, imperfection="laser power drift"
     )
 
     @property

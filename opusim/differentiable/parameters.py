@@ -17,10 +17,9 @@ __all__ = ["INSIDE", "PHASE", "RANGES", "Parameters", "Reader"]
 
 #: The phase asked of the reference arm: no part of the device, but it may be learnt.
 PHASE = "reference_phase_rad"
+_LEARNABLE = {path: about for _, _, path, about in paths_of(Device) if about.learnable}
 #: Range of every parameter that has a gradient; None stands for the full scale of the camera.
-RANGES: dict[str, tuple[float, float | None]] = {
-    path: about.learnt_range for _, _, path, about in paths_of(Device) if about.learnable
-}
+RANGES: dict[str, tuple[float, float | None]] = {path: about.learnt_range for path, about in _LEARNABLE.items()}
 #: Parameters that act on the waves inside the medium.
 INSIDE = ("medium.phase_std_rad", "medium.thickness_m")
 
@@ -99,7 +98,9 @@ class Parameters(nn.Module):
                 "output does not depend on it."
             )
         low, high = RANGES[path]
-        high = float(self.device.camera.full_scale_dn) if high is None else high
+        if high is None:
+            stage, _, _ = path.partition(".")
+            high = float(operator.attrgetter(f"{stage}.{_LEARNABLE[path].below}")(self.device))
         value = float(operator.attrgetter(path)(self.device))
         if not low < value < high:
             raise ValueError(
