@@ -157,22 +157,41 @@ class Parameter:
         return _CHECKS[self.kind or "text"](self, name, value)
 
 
-def parameter(default: Any = dataclasses.MISSING, **about: Any) -> Any:
+def parameter(
+    default: Any = dataclasses.MISSING,
+    *,
+    kind: Kind | None = None,
+    low: Any = None,
+    high: float | None = None,
+    low_open: bool = False,
+    below: str = "",
+    choices: tuple[str, ...] = (),
+    unit: str = "",
+    shown: str = "",
+    off: Any = None,
+    imperfection: str = "",
+    source: str = "",
+    learnable: Literal["", "scale", "odds"] = "",
+) -> Any:
     """Return a field of a stage that is described by data.
 
     Parameters
     ----------
     default : object, optional
         Its default; without one the field must be given.
-    **about
-        Fields of `Parameter`.
+    kind, low, high, low_open, below, choices, unit, shown, off, imperfection, source, learnable : optional
+        As for `Parameter`.
 
     Returns
     -------
     dataclasses.Field
         For the body of a dataclass.
     """
-    return dataclasses.field(default=default, metadata={_PARAMETER: Parameter(**about)})
+    about = Parameter(
+        kind=kind, low=low, high=high, low_open=low_open, below=below, choices=choices, unit=unit, shown=shown, off=off,
+        imperfection=imperfection, source=source, learnable=learnable,
+    )  # fmt: skip
+    return dataclasses.field(default=default, metadata={_PARAMETER: about})
 
 
 @dataclass(frozen=True)
@@ -296,12 +315,15 @@ class Stage:
         Returns
         -------
         dict of dict
-            For each name, values by field.
+            For each name, values by field; those of parts by dotted path.
         """
         result: dict[str, dict[str, Any]] = {}
         for name, about in parameters_of(type(self)).items():
             if about.imperfection:
                 result.setdefault(about.imperfection, {})[name] = about.off
+        for part_name in parts_of(type(self)):
+            for imperfection, fields in getattr(self, part_name).switches().items():
+                result.setdefault(imperfection, {}).update({f"{part_name}.{name}": off for name, off in fields.items()})
         return result
 
     def ideal(self) -> Self:
@@ -313,6 +335,7 @@ class Stage:
             Of the same class; this one stays as it is.
         """
         off = {name: about.off for name, about in parameters_of(type(self)).items() if about.imperfection}
+        off |= {name: getattr(self, name).ideal() for name in parts_of(type(self))}
         return dataclasses.replace(self, **off)  # type: ignore[type-var]
 
 

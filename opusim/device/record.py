@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from opusim.base.parameters import Stage, near_matches, parameter, part, parts_of
 
@@ -222,10 +222,10 @@ class Device(Stage):
             Every field of every stage.
         """
         result: dict[str, Any] = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        for name in parts_of(Device):
-            stage = dataclasses.asdict(result[name])
-            result[name] = {k: list(v) if isinstance(v, tuple) else v for k, v in stage.items()}
-        result["medium"] = {"kind": self.medium.kind, **result["medium"]}
+        for name, one in parts_of(Device).items():
+            stage = result[name]
+            table = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(stage).items()}
+            result[name] = table if isinstance(one.kinds, type) else {"kind": stage.kind, **table}
         return result
 
     def to_toml(self) -> str:
@@ -253,7 +253,7 @@ class Device(Stage):
         content = self.to_dict()
         for name in ("name", "description", "version"):
             content.pop(name)
-            for stage in ("dmd", "camera"):
+            for stage in parts_of(Device):
                 content[stage].pop(name, None)
         if isinstance(self.medium, MeasuredMedium):
             content["medium"]["path"] = self.medium.content_hash()
@@ -319,13 +319,9 @@ class Device(Stage):
         dict of dict
             For each name, values by dotted path, as `evolve` takes them.
         """
-        switches: dict[str, dict[str, Any]] = {}
-        for stage in parts_of(Device):
-            for name, off in getattr(self, stage).switches().items():
-                switches[name] = {f"{stage}.{field}": value for field, value in off.items()}
-        return switches
+        return self.switches()
 
-    def ideal(self) -> Device:
+    def ideal(self) -> Self:
         """Return the device without any imperfection: ``y = |Rx|^2`` in grey levels, as float32.
 
         Not rounded, not clipped; the same medium, the same light level.
@@ -335,4 +331,4 @@ class Device(Stage):
         Device
             The ideal device.
         """
-        return dataclasses.replace(self, **{stage: getattr(self, stage).ideal() for stage in parts_of(Device)})
+        return super().ideal()
