@@ -18,7 +18,8 @@ from opusim.calibration.procedures.exposure import ExposureRecord
 from opusim.calibration.procedures.linear import LinearRecord
 from opusim.calibration.procedures.matrix.file import TmRecord, read_tm
 from opusim.calibration.procedures.phase import PhaseRecord
-from opusim.device.record import Device, presets
+from opusim.device.record import Device
+from opusim.device.toml import presets
 from opusim.patterns.layout import MirrorPatterns
 
 from .files import RecordInfo, read_info, read_record, record_names

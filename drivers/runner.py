@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import difflib
 import math
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -14,6 +13,7 @@ import numpy as np
 
 from opusim.base import arrays, memory, validation
 from opusim.base.errors import NotReadyError, TooManyComponentsError, warn_outside
+from opusim.base.parameters import near_names
 from opusim.drivers.inputs.dask import LazyInput
 from opusim.drivers.inputs.traits import InputTraits, UserInput
 from opusim.drivers.lowlevel.device import OpuDevice
@@ -76,7 +76,7 @@ class Overrides:
         known = [f.name for f in fields(cls)]
         for name in keywords:
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
+                near = near_names(name, known, n=1, cutoff=0.6)
                 hint = f"near is {near[0]!r}; " if near else ""
                 raise TypeError(f"{name!r} is no setting of a fit; {hint}known are {', '.join(known)}.")
         return cls(**keywords)

@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 
 import opusim
 from opusim import OPU, Device, cli
-from opusim.device.record import presets
+from opusim.device.toml import presets
 
 # The module, whose name in the room is that of the program.
 commands = importlib.import_module("opusim.cli.app")

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from opusim.device.record import Device
-from opusim.noise.budget import FIXED, ErrorBudget, without
+from opusim.noise.budget import ErrorBudget
 from opusim.noise.levels import dark_level_dn, error_budget, level_distribution, noise_at_level, noise_terms
 from opusim.noise.measured import measured_error_budget
+from opusim.noise.sources import FIXED, without
 from opusim.plotting.noise import noise_budget
 
 AURORA = Device.load("aurora")

@@ -199,7 +199,7 @@ def test_every_command_and_option_is_described(texts):
 
 
 def test_every_preset_is_described(texts):
-    from opusim.device.record import presets
+    from opusim.device.toml import presets
 
     text = texts.presets()
     for shelf in ("", "dmds", "cameras"):
@@ -222,6 +222,26 @@ def test_everything_that_may_be_learnt_is_described(texts):
 
     table = texts.learnable().splitlines()
     assert [line.partition(";")[0].strip() for line in table[4:]] == [f"``{path}``" for path in RANGES]
+
+
+def test_every_parameter_is_described(texts):
+    """Its row has as many cells as the head, and they say what the field says."""
+    from opusim.base.parameters import parameters_of, parts_of
+    from opusim.device.record import Device
+
+    tables = re.findall(r"header-rows: 1\n\n((?:   .*\n)+)", texts.parameters())
+    kinds: list[Any] = [Device, *(kind for part in parts_of(Device).values() for kind in part.classes)]
+    assert len(tables) == len(kinds)
+    for kind, table in zip(kinds, tables, strict=True):
+        head, *rows = ([cell.strip() for cell in line.split(";")] for line in table.splitlines())
+        assert head == ["name", "unit", "may be", "default", "off", "imperfection", "learnable"]
+        before = f"{kind.stage}." if kind.stage else ""
+        described = [(before + name, about) for name, about in parameters_of(kind).items()]
+        assert len(rows) == len(described)
+        for row, (path, about) in zip(rows, described, strict=True):
+            assert len(row) == len(head) and row[0] == f"``{path}``" and row[1] == about.unit
+            assert row[2].startswith(about.allowed()) and row[5] == about.imperfection
+            assert bool(row[4]) == bool(about.imperfection) and (row[6] == "yes") == bool(about.learnable)
 
 
 # ---------------------------------------------------------------- links

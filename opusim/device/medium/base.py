@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from scipy import optimize, special
 
 from opusim import theory
+from opusim.base.parameters import parameter
 
 # One state of a drifting medium holds until its correlation with the state that it stands for has fallen
 # by this much: an intensity error of sqrt(2 x 2e-5), well under one percent of the mean, below a grey level.
 STATE_DECORRELATION = 1e-5
+
+
+def transmission() -> Any:
+    """Return the field that every medium has for the share of the light that reaches one pixel."""
+    return parameter(1e-10, low=0.0, high=1.0, learnable="odds")
+
+
+def decorrelation_time() -> Any:
+    """Return the field that every medium has for the time after which its field correlation has fallen to 1/e."""
+    return parameter(
+        math.inf, low=0.0, high=math.inf, low_open=True, unit="s", off=math.inf, imperfection="decorrelation",
+        source="decorrelation",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from opusim.base import parallel, rng, validation
+from opusim.base import parallel, rng
+from opusim.base.parameters import Stage, parameter
 
-from .base import Drift
+from .base import Drift, decorrelation_time, transmission
 
 
 @dataclass(frozen=True)
-class MeasuredMedium:
+class MeasuredMedium(Stage):
     """A complex transmission matrix read from an HDF5 file.
 
     Input mode j is feature j as the formatter lays it on the mirrors, output mode i is pixel i of the region
@@ -45,26 +46,15 @@ class MeasuredMedium:
         On use, if the file cannot be read or does not hold such a matrix.
     """
 
+    stage: ClassVar[str] = "medium"
     kind: ClassVar[str] = "measured"
     has_waves: ClassVar[bool] = False
 
-    path: str = ""
-    dataset: str = "tm"
-    background: str = "background"
-    transmission: float = 1e-10
-    decorrelation_time_s: float = math.inf
-
-    def __post_init__(self) -> None:
-        """Check every parameter; the file itself is read on first use."""
-        for name in ("path", "dataset", "background"):
-            value = getattr(self, name)
-            if not isinstance(value, str) or not value:
-                raise ValueError(f"medium.{name} is {value!r}, but it must be a name that is not empty.")
-        validation.number("medium.transmission", self.transmission, low=0.0, high=1.0)
-        validation.number(
-            "medium.decorrelation_time_s", self.decorrelation_time_s, low=0.0, high=math.inf, low_open=True,
-            allow_inf=True,
-        )  # fmt: skip
+    path: str = parameter("", kind="label")
+    dataset: str = parameter("tm", kind="label")
+    background: str = parameter("background", kind="label")
+    transmission: float = transmission()
+    decorrelation_time_s: float = decorrelation_time()
 
     @property
     def shape(self) -> tuple[int, int]:

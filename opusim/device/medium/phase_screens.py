@@ -10,18 +10,19 @@ from typing import Any, ClassVar
 import numpy as np
 import scipy.fft
 
-from opusim.base import parallel, rng, validation
+from opusim.base import parallel, rng
 from opusim.base.arrays import NUMPY, Arrays
+from opusim.base.parameters import Stage, parameter
 from opusim.device import propagation
 
-from .base import Drift, ModeGrid
+from .base import Drift, ModeGrid, decorrelation_time, transmission
 
 _CACHE_BYTES = 1 << 20  # grids up to this size go through the whole layer in one core's cache
 _KEPT_GRIDS = 2  # grids of fields that are kept between calls, or one for each thread
 
 
 @dataclass(frozen=True)
-class PhaseScreenMedium:
+class PhaseScreenMedium(Stage):
     """A scattering layer between two lenses: lens, K random screens with free space between them, lens.
 
     The mirrors lie in the front focal plane of the first lens, the camera in the back focal plane of the
@@ -59,33 +60,19 @@ class PhaseScreenMedium:
         Time after which the field correlation has fallen to 1/e; `inf` for none.
     """
 
+    stage: ClassVar[str] = "medium"
     kind: ClassVar[str] = "phase_screens"
     has_waves: ClassVar[bool] = True
 
-    n_screens: int = 3
-    phase_std_rad: float = 3.0
-    correlation_length_m: float = 0.8e-6
-    thickness_m: float = 2e-3
-    step_m: float = 0.4e-6
-    ballistic_fraction: float = 0.0
-    depolarising: bool = True
-    transmission: float = 1e-10
-    decorrelation_time_s: float = math.inf
-
-    def __post_init__(self) -> None:
-        """Check every parameter."""
-        validation.integer("medium.n_screens", self.n_screens, low=1, high=100)
-        validation.number("medium.phase_std_rad", self.phase_std_rad, low=0.0, high=100.0)
-        validation.number("medium.correlation_length_m", self.correlation_length_m, low=0.0, high=1e-3)
-        validation.number("medium.thickness_m", self.thickness_m, low=0.0, high=1.0)
-        validation.number("medium.step_m", self.step_m, low=1e-9, high=1e-3)
-        validation.number("medium.ballistic_fraction", self.ballistic_fraction, low=0.0, high=1.0)
-        validation.flag("medium.depolarising", self.depolarising)
-        validation.number("medium.transmission", self.transmission, low=0.0, high=1.0)
-        validation.number(
-            "medium.decorrelation_time_s", self.decorrelation_time_s, low=0.0, high=math.inf, low_open=True,
-            allow_inf=True,
-        )  # fmt: skip
+    n_screens: int = parameter(3, low=1, high=100)
+    phase_std_rad: float = parameter(3.0, low=0.0, high=100.0, unit="rad", learnable="scale")
+    correlation_length_m: float = parameter(0.8e-6, low=0.0, high=1e-3, unit="m")
+    thickness_m: float = parameter(2e-3, low=0.0, high=1.0, unit="m", learnable="scale")
+    step_m: float = parameter(0.4e-6, low=1e-9, high=1e-3, unit="m")
+    ballistic_fraction: float = parameter(0.0, low=0.0, high=1.0, off=0.0, imperfection="ballistic light")
+    depolarising: bool = parameter(True)
+    transmission: float = transmission()
+    decorrelation_time_s: float = decorrelation_time()
 
     @property
     def n_transforms(self) -> int:
