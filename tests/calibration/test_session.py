@@ -21,7 +21,8 @@ from opusim.calibration.procedures.exposure import ExposureRecord
 from opusim.calibration.procedures.linear import LinearRecord
 from opusim.calibration.procedures.matrix.measure import read_tm
 from opusim.calibration.procedures.phase import PhaseRecord
-from opusim.calibration.session import Calibration, middle_region, tm_path
+from opusim.calibration.procedures.tm import tm_path
+from opusim.calibration.session import Calibration, middle_region
 
 ROI = "500,900,16,64"
 AURORA = Device.load("aurora")

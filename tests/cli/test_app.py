@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import pickle
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,10 +19,8 @@ from typer.testing import CliRunner, Result
 
 import opusim
 from opusim import OPU, Device, cli
+from opusim.cli import tables
 from opusim.device.toml import presets
-
-# The module, whose name in the room is that of the program.
-commands = importlib.import_module("opusim.cli.app")
 
 COMMAND = [sys.executable, "-m", "opusim"]
 
@@ -285,7 +283,7 @@ def test_transform_target_errors(folder, bits, target, message):
 
 
 def test_transform_says_when_the_disk_is_too_small(folder, bits, monkeypatch):
-    monkeypatch.setattr(commands.shutil, "disk_usage", lambda path: type("usage", (), {"free": 1000}))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: type("usage", (), {"free": 1000}))
     line = assert_one_sentence(invoke("transform", "in.npy", "out.npy", "-n", 1000), "transform")
     assert "MiB, but its disk has only 0 MiB left" in line and os.listdir(folder) == ["in.npy"]
 
@@ -388,14 +386,14 @@ def test_terminals_without_unicode(arguments):
 
 @pytest.mark.parametrize(("energy_j", "text"), [(26.96, "27 J"), (0.3, "0.30 J"), (1234.0, "1200 J"), (0.0, "0 J")])
 def test_joules_have_two_digits(energy_j, text):
-    assert commands._joules(energy_j) == text
+    assert tables._joules(energy_j) == text
 
 
 @pytest.mark.parametrize(
     ("share", "text"), [(0.0, "0.0 %"), (1e-6, "< 0.001 %"), (0.0004, "0.04 %"), (0.359, "35.9 %"), (1.0, "100.0 %")]
 )
 def test_small_shares_are_not_rounded_to_nothing(share, text):
-    assert commands._percent(share) == text
+    assert tables._percent(share) == text
 
 
 def test_info_errors():

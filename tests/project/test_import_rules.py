@@ -131,6 +131,17 @@ def test_no_circle_of_rooms_or_of_files_and_a_flat_house():
     assert {"base", "device", "bench", "drivers", "calibration"} <= entries
 
 
+def test_calibration_knows_no_simulation():
+    """It runs on a laboratory's bench; what a simulated one really is, is told beside a report, and nowhere else."""
+    simulated = {"opusim.device.record", "opusim.bench", "opusim.bench.bench"}
+    knows = {
+        module
+        for module, path in MODULES.items()
+        if room_of(module) == "calibration" and simulated & {name for name, _, _ in imports_of(path)}
+    }
+    assert knows == {"opusim.calibration.truth"}
+
+
 def test_dots_stay_in_their_folder():
     """drivers/ and calibration/ lie elsewhere than they are installed, and a name with dots is hard to follow."""
     for module, path in MODULES.items():
