@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,10 @@ from . import toml
 from .camera import Camera
 from .dmd import Dmd
 from .laser import Laser
-from .medium import GaussianMedium, MeasuredMedium, PhaseScreenMedium
+from .medium.base import MEDIA, Medium
+from .optics import Optics
 from .reference import Reference
 
-MEDIA: dict[str, type] = {cls.kind: cls for cls in (PhaseScreenMedium, GaussianMedium, MeasuredMedium)}
 RESOLUTIONS = ("auto", "mirrors")
 
 
@@ -72,8 +71,8 @@ class Device(Stage):
         The light source.
     dmd : Dmd
         The mirrors.
-    medium : PhaseScreenMedium, GaussianMedium or MeasuredMedium
-        What scatters the light.
+    medium : Medium
+        What scatters the light; of a kind that comes with opusim, or of another (`opusim.device.medium.Medium`).
     camera : Camera
         The camera.
     operation : Operation
@@ -92,7 +91,7 @@ class Device(Stage):
     name: str = parameter(kind="text")
     laser: Laser = part(Laser)
     dmd: Dmd = part(Dmd, shelf="dmds")
-    medium: Any = part(MEDIA)
+    medium: Medium = part(MEDIA)
     camera: Camera = part(Camera, shelf="cameras")
     operation: Operation = part(Operation, given=False)
     reference: Reference = part(Reference, given=False)
@@ -102,33 +101,17 @@ class Device(Stage):
 
     def _check_together(self) -> None:
         """Check what holds between the stages."""
-        self._check_medium()
+        self.medium.check(self.laser, self.camera)
         if self.operation.ones_range[1] > self.dmd.n_mirrors:
             raise ValueError(
                 f"operation.ones_range is {list(self.operation.ones_range)}, but there are {self.dmd.n_mirrors} "
                 "mirrors: the most that may be on must not be above that."
             )
 
-    def _check_medium(self) -> None:
-        """Refuse what the medium cannot do."""
-        medium, camera = self.medium, self.camera
-        if isinstance(medium, PhaseScreenMedium):
-            least = self.laser.wavelength_m / math.sqrt(2)
-            if medium.step_m < least:
-                raise ValueError(
-                    f"medium.step_m is {medium.step_m!r}, but at a wavelength of {self.laser.wavelength_m!r} it must "
-                    f"be at least {least:.4g} (wavelength / sqrt 2): finer grids hold waves that do not propagate. "
-                    "Set medium.correlation_length_m to two steps as well."
-                )
-        elif camera.pixel_over_grain:
-            raise ValueError(
-                f"camera.pixel_over_grain is {camera.pixel_over_grain!r}, but a medium of kind {medium.kind!r} has no "
-                "geometry to integrate over: it must be 0, or the medium must be of kind 'phase_screens'."
-            )
-        if isinstance(medium, MeasuredMedium) and not camera.polarised:
-            raise ValueError(
-                "camera.polarised is False, but a measured medium holds one polarisation: it must be True."
-            )
+    @property
+    def optics(self) -> Optics:
+        """How a pixel of the camera samples the field."""
+        return Optics.of(polarised=self.camera.polarised, pixel_over_grain=self.camera.pixel_over_grain)
 
     # ------------------------------------------------------------------ reading
 
@@ -255,8 +238,7 @@ class Device(Stage):
             content.pop(name)
             for stage in parts_of(Device):
                 content[stage].pop(name, None)
-        if isinstance(self.medium, MeasuredMedium):
-            content["medium"]["path"] = self.medium.content_hash()
+        content["medium"].update(self.medium.content())
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     # ------------------------------------------------------------------ variants
