@@ -150,6 +150,7 @@ def _write_in_spite(path: Path, roi: tuple[int, int, int, int], record: LinearRe
 
 
 def _load(device: OpuDevice, roi: tuple[int, int, int, int]) -> LinearRecord | None:
+    from opusim.bench.protocol import elapsed_s
     from opusim.calibration.files import read_record
     from opusim.calibration.procedures.linear import LinearRecord
 
@@ -160,7 +161,7 @@ def _load(device: OpuDevice, roi: tuple[int, int, int, int]) -> LinearRecord | N
         record = read_record(path, _group(roi), LinearRecord, bench=device.bench)
     except (OSError, ValueError):
         return None
-    age_s = abs(device.bench.clock.elapsed_s - record.elapsed_s)
+    age_s = abs(elapsed_s(device.bench) - record.elapsed_s)
     return record if age_s < _OLDEST_S else None
 
 

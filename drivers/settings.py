@@ -77,7 +77,7 @@ def default_config(device: Any) -> dict[str, Any]:
         "name": device.name,
         "version": str(device.version),
         "location": "simulated",
-        "core_type": getattr(device.medium, "kind", "NA"),
+        "core_type": device.medium.kind,
         "core_version": "NA",
         "input": {"frametime_us": max(1, round(operation.frametime_s * 1e6)), "minimum_batch_size": 0},
         "output": {

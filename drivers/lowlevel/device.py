@@ -16,6 +16,7 @@ import numpy as np
 
 from opusim.base import arrays, validation
 from opusim.base.errors import NotReadyError
+from opusim.bench import protocol
 from opusim.drivers.settings import whole_microseconds
 from opusim.drivers.types import AcqState, Roi
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 # Mirror patterns that go to the bench at a time: unpacked, each takes a megabyte.
 _PATTERNS_PER_STEP = 64
+_LABORATORY = "opusim.bench.laboratory.FromExpose makes that of expose."
 
 
 class OpuDevice(validation.Fixed, DeviceSettings):
@@ -66,8 +68,9 @@ class OpuDevice(validation.Fixed, DeviceSettings):
         Threads to use with numpy; all processors by default. They do not change the result.
     backend : str
         What the light is computed with, as for `OPU`.
-    bench : OpticalBench, optional
-        A bench to drive, in place of one made from `device` and the arguments after it.
+    bench : OpticalBench or Drivable, optional
+        A bench to drive, in place of one made from `device` and the arguments after it: that of a laboratory, too
+        (`opusim.bench.protocol.Drivable`).
     exclusive : bool
         Whether only one process at a time may have a device of this name open; `open` then raises an
         OpuAlreadyUsedException in a second one. Set before `open`.
@@ -106,6 +109,7 @@ class OpuDevice(validation.Fixed, DeviceSettings):
     ) -> None:
         self._bench = bench
         if bench is not None:
+            protocol.checked_bench(bench, protocol.Drivable, why=_LABORATORY)
             given = {
                 "device": device != "aurora", "seed": seed != 0, "resolution": resolution is not None,
                 "execution": execution != "auto", "memory_budget": memory_budget is not None,
@@ -117,7 +121,7 @@ class OpuDevice(validation.Fixed, DeviceSettings):
             self.device_model: Any = bench.device
             # What is asked of them without a bench being made.
             self._bench_arguments: dict[str, Any] = {"seed": bench.seed}
-            if hasattr(bench, "backend"):
+            if protocol.has(bench, protocol.Backed):
                 self._bench_arguments["backend"] = bench.backend
         else:
             from opusim.device.record import Device
@@ -198,10 +202,10 @@ class OpuDevice(validation.Fixed, DeviceSettings):
         """
         with self.lock:
             bench = self.bench
-            if not hasattr(bench, "with_limits"):
+            if not protocol.has(bench, protocol.Limited):
                 raise TypeError(
                     f"The bench behind this device is a {type(bench).__name__}, which has no limits to set: it must "
-                    "have with_limits, as an opusim.bench.OpticalBench has."
+                    "have with_limits, as an opusim.bench.OpticalBench has (opusim.bench.protocol.Limited)."
                 )
             changed = bench.with_limits(memory_budget=memory_budget, threads=threads)
             if changed.limits != bench.limits:
@@ -223,6 +227,7 @@ class OpuDevice(validation.Fixed, DeviceSettings):
             Grey levels.
         """
         bench, exposure_s = self.bench, exposure_us / 1e6
+        protocol.checked_bench(bench, protocol.Levelled, why=_LABORATORY)
         n_mirrors = layout.n_features_total * layout.mirrors_per_feature
         return bench.expected_level_dn(n_mirrors, exposure_s) - bench.expected_level_dn(0, exposure_s)
 
@@ -542,8 +547,7 @@ class OpuDevice(validation.Fixed, DeviceSettings):
 
     def _fill(self, ins: np.ndarray, out: np.ndarray) -> None:
         settings = self.exposure()
-        threads = getattr(self.bench, "threads", None)
-        for rows, patterns in FORMATTED.split(ins[: len(out)], self.input_shape, threads):
+        for rows, patterns in FORMATTED.split(ins[: len(out)], self.input_shape, protocol.threads_of(self.bench)):
             if patterns is not None:
                 out[rows] = self.project(patterns, out.shape[1], settings=settings)
                 continue

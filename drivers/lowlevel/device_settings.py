@@ -70,8 +70,7 @@ class DeviceSettings:
     @property
     def has_reference(self) -> bool:
         """Whether the device has a reference arm."""
-        arm = getattr(self.device_model, "reference", None)
-        return arm is not None and arm.present
+        return bool(self.device_model.reference.present)
 
     @property
     def black_level_dn(self) -> float:

@@ -276,4 +276,8 @@ class LightonOPUMap(LightonNames, OPUMap):
 
     def _is_noisy(self) -> bool:
         device = self.opu.device
-        return isinstance(device, OpuDevice) and device.device_model != device.device_model.ideal()
+        if not isinstance(device, OpuDevice):
+            return False
+        model = device.device_model
+        # A laboratory's device is never without noise.
+        return not isinstance(model, Device) or model != model.ideal()
