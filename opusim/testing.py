@@ -1,4 +1,4 @@
-"""Conformance suites: whether a bench, a medium, a method or a task does what those that use it rely on.
+"""Conformance suites: whether a bench, a medium or a task does what those that use it rely on.
 
 Each suite runs named checks and raises one `ConformanceError` with a sentence for every rule that is broken: which it
 is, what was seen, and what must be. They need nothing but opusim, and ask the thing alone: no truth about it is known.
@@ -11,21 +11,24 @@ is, what was seen, and what must be. They need nothing but opusim, and ask the t
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 import pickle
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from opusim.base import validation
 from opusim.bench import protocol
 from opusim.bench.protocol import Roi, has, lacking
+from opusim.device.medium import Drift, ModeGrid
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
-__all__ = ["ConformanceError", "Report", "check_bench", "check_medium", "check_method", "check_task"]
+__all__ = ["ConformanceError", "Report", "check_bench", "check_medium", "check_task"]
 
 
 class ConformanceError(AssertionError):
@@ -369,7 +372,7 @@ def _bench_clock(p: _BenchProbe) -> Iterator[str]:
     p.expose(None, n_frames=2)
     taken = p.bench.clock.frames - frames
     if taken != 5:
-        yield f"3 patterns and 2 dark frames took {taken} frames of the clock, but they must take 5: none is used twice."
+        yield f"3 patterns and 2 dark frames took {taken} frames of the clock, but they must take 5, each of its own."
     if not p.bench.clock.elapsed_s >= elapsed_s:
         yield f"clock.elapsed_s went from {elapsed_s} to {p.bench.clock.elapsed_s}, but it must not go back."
 
@@ -483,8 +486,8 @@ def _bench_reference_arm(p: _BenchProbe) -> Iterator[str]:
         if not found > 0.02:
             yield (
                 "the difference of a pattern's frames under the phases 0 and pi is as unlike itself as it is unlike "
-                f"that of another pattern (by a correlation of {found:.3f}): each pattern must be shown under all phases "
-                "before the next one, and the arm must interfere."
+                f"that of another pattern (by a correlation of {found:.3f}): each pattern must be shown under all "
+                "phases before the next one, and the arm must interfere."
             )
 
 
@@ -496,7 +499,7 @@ def _bench_reserved_frames(p: _BenchProbe) -> Iterator[str]:
     frames = p.bench.clock.frames if has(p.bench, protocol.Clocked) else 0
     whole = _transformed(p, p.sequence, n_pixels, reserved=reserved)
     if not np.array_equal(_transformed(p, p.sequence, n_pixels, reserved=reserved), whole):
-        yield "patterns shown twice in the same reserved frames gave other counts, but they must be the same to the bit."
+        yield "patterns shown twice in the same reserved frames gave other counts, but they must be the same bits."
     some = np.arange(1, n, 2)
     part = MirrorPatterns(p.sequence.bits[some], p.layout)
     if not np.array_equal(_transformed(p, part, n_pixels, reserved=reserved.only(some)), whole[some]):
@@ -530,8 +533,8 @@ def _bench_resuming(p: _BenchProbe) -> Iterator[str]:
     p.bench.advance_to(frames + 10, elapsed_s + 1.0)
     if (clock.frames, clock.elapsed_s) != (frames + 10, elapsed_s + 1.0):
         yield (
-            f"advance_to({frames + 10}, {elapsed_s + 1.0:g}) left the clock at {(clock.frames, clock.elapsed_s)}, but it "
-            "must stand where it was put."
+            f"advance_to({frames + 10}, {elapsed_s + 1.0:g}) left the clock at {(clock.frames, clock.elapsed_s)}, but "
+            "it must stand where it was put."
         )
     yield from _refused(p, "advance_to a frame that is taken", lambda: p.bench.advance_to(frames, elapsed_s))
 
@@ -668,8 +671,8 @@ def _task_repetition(p: _TaskProbe) -> Iterator[str]:
     again = p.numbers(p.seed)
     if again != dict(p.result):
         yield (
-            f"on another OPU of the same seed it returned {again}, and before {dict(p.result)}: the same seed must give "
-            "the same numbers. It may draw from a generator of its own, or use a calibration that is stored."
+            f"on another OPU of the same seed it returned {again}, and before {dict(p.result)}: the same seed must "
+            "give the same numbers. It may draw from a generator of its own, or use a calibration that is stored."
         )
 
 
@@ -707,3 +710,252 @@ def _task_example(p: _TaskProbe) -> Iterator[str]:
         yield "its example is another each time, but it must follow from the seed."
     if not np.isin(first, (0, 1)).all():
         yield "its example holds other values than 0 and 1, but it must be such vectors as the mirrors show."
+
+
+# ---------------------------------------------------------------------------------------------- a medium
+
+
+_WAVELENGTH_M = 532e-9
+# Correlation that two independent matrices do not reach.
+_CHANCE = 0.2
+
+
+class _Ballistic(Protocol):
+    """A medium that lets a share of the light through unscattered."""
+
+    ballistic_fraction: float
+
+
+class _WithEntries(Protocol):
+    """A medium whose entries are given."""
+
+    def entries(self, inputs: range, outputs: range, *, seed: int) -> np.ndarray:
+        """Return a tile of the matrix."""
+        ...
+
+
+class _MediumProbe:
+    """A medium under test, and its matrix for a few inputs and outputs."""
+
+    def __init__(self, medium: Any, n_inputs: int, n_outputs: int, seed: int) -> None:
+        self.medium, self.n_inputs, self.n_outputs, self.seed = medium, n_inputs, n_outputs, seed
+
+    @cached_property
+    def grid(self) -> ModeGrid:
+        """Cells of the inputs in a block, and of the outputs in one that is wider than high."""
+        side = 2 * math.ceil(math.sqrt(2 * max(self.n_inputs, self.n_outputs)))
+        return ModeGrid(max(32, side), _block(self.n_inputs), _block(self.n_outputs))
+
+    def operator(self, **which: Any) -> Any:
+        how = {"seed": self.seed, **which}
+        return self.medium.operator(self.grid, wavelength_m=_WAVELENGTH_M, **how)
+
+    def matrix(self, medium: Any = None, **which: Any) -> np.ndarray:
+        """Complex64, (inputs, outputs)."""
+        medium, how = self.medium if medium is None else medium, {"seed": self.seed, **which}
+        if not medium.has_waves:
+            return np.asarray(medium.entries(range(self.n_inputs), range(self.n_outputs), **how))
+        operator = medium.operator(self.grid, wavelength_m=_WAVELENGTH_M, **how)
+        return np.asarray(operator.forward(_unit_cells(self.grid.input_shape))).reshape(self.n_inputs, -1)
+
+    @cached_property
+    def first(self) -> np.ndarray:
+        return self.matrix()
+
+    @cached_property
+    def scattering(self) -> Any:
+        """The medium without light that passes it unscattered, which is the same for all seeds and at all times."""
+        return dataclasses.replace(self.medium, ballistic_fraction=0.0) if has(self.medium, _Ballistic) else self.medium
+
+
+def _block(n: int) -> tuple[int, int]:
+    rows = max(k for k in range(1, math.isqrt(n) + 1) if n % k == 0)
+    return rows, n // rows
+
+
+def _unit_cells(shape: tuple[int, int]) -> np.ndarray:
+    return np.eye(math.prod(shape), dtype=np.complex64).reshape(-1, *shape)
+
+
+def check_medium(medium: Any, *, n_inputs: int = 48, n_outputs: int = 1200, seed: int = 0) -> Report:
+    """Check that a medium is what a bench computes with: one linear map for a seed, a state and a polarisation.
+
+    Parameters
+    ----------
+    medium : Medium
+        The medium; its files must be there.
+    n_inputs, n_outputs : int
+        Size of the matrix that is looked at: for one that is measured no more than it has.
+    seed : int
+        Which realisation is looked at, beside others.
+
+    Returns
+    -------
+    Report
+        What was checked, and what the kind of medium does not have.
+
+    Raises
+    ------
+    ConformanceError
+        With a sentence for each rule that is broken.
+    """
+    validation.integer("n_inputs", n_inputs, low=8)
+    validation.integer("n_outputs", n_outputs, low=64)
+    gates = (_medium_members, _medium_matrix)
+    checks = (
+        _medium_level, _medium_repetition, _medium_seed, _medium_polarisations, _medium_drift, _medium_copies,
+        _medium_tiles, _medium_threads, _medium_linearity, _medium_reciprocity,
+    )  # fmt: skip
+    probe = _MediumProbe(medium, n_inputs, n_outputs, seed)
+    return _run(f"The medium {type(medium).__name__}", probe, gates, checks)
+
+
+def _medium_members(p: _MediumProbe) -> Iterator[str]:
+    from opusim.device.medium import Medium
+
+    if not isinstance(p.medium, Medium):
+        yield f"it is a {type(p.medium).__name__}, but it must be an opusim.device.medium.Medium."
+        return
+    if not isinstance(p.medium.kind, str) or not p.medium.kind:
+        yield f"kind is {p.medium.kind!r}, but it must be a name."
+    share, time_s = p.medium.transmission, p.medium.decorrelation_time_s
+    if not isinstance(share, Real) or not 0 <= share <= 1:
+        yield f"transmission is {share!r}, but it must be a share of the light, from 0 to 1."
+    if not isinstance(time_s, Real) or not time_s > 0:
+        yield f"decorrelation_time_s is {time_s!r}, but it must be seconds above 0, or inf."
+    if not dataclasses.is_dataclass(p.medium) or hash(p.medium) != hash(dataclasses.replace(p.medium)):
+        yield "it must be a frozen dataclass of its parameters, so that a device is known by them."
+
+
+def _medium_matrix(p: _MediumProbe) -> Iterator[str]:
+    what = "forward of its operator" if p.medium.has_waves else "entries"
+    if p.first.dtype != np.complex64 or p.first.shape != (p.n_inputs, p.n_outputs):
+        yield (
+            f"{what} gave {p.first.dtype} of the shape {p.first.shape}, but it must be complex64 of "
+            f"{(p.n_inputs, p.n_outputs)}: inputs, outputs."
+        )
+    elif not np.isfinite(p.first).all():
+        yield f"{what} gave numbers that are not finite."
+
+
+def _medium_level(p: _MediumProbe) -> Iterator[str]:
+    entries = p.first
+    if p.medium.has_waves:  # over the whole grid: light that is not scattered comes to some places only
+        side = p.grid.side
+        grid = ModeGrid(side, p.grid.input_shape, (side, side))
+        operator = p.medium.operator(grid, wavelength_m=_WAVELENGTH_M, seed=p.seed)
+        entries = np.asarray(operator.forward(_unit_cells(p.grid.input_shape)[:8]))
+    square = float(np.mean(np.square(np.abs(entries), dtype=np.float64)))
+    if not 0.7 < square < 1.4:  # chance moves it by a few percent
+        yield (
+            f"the mean square of its entries is {square:.4g}, but it must be 1: how much light comes through is said "
+            "by transmission alone."
+        )
+
+
+def _medium_repetition(p: _MediumProbe) -> Iterator[str]:
+    if not np.array_equal(p.matrix(), p.first):
+        yield f"asked twice for the seed {p.seed} it gave two matrices, but a seed must give one, to the bit."
+
+
+def _medium_seed(p: _MediumProbe) -> Iterator[str]:
+    if p.medium.by_feature:
+        raise _NothingToCheck("its matrix is that of one device, whatever the seed")
+    found = _alike(p.matrix(p.scattering), p.matrix(p.scattering, seed=p.seed + 1))
+    if found > _CHANCE:
+        yield (
+            f"matrices of the seeds {p.seed} and {p.seed + 1} are alike by {found:.2f}, but they must be independent."
+        )
+
+
+def _medium_polarisations(p: _MediumProbe) -> Iterator[str]:
+    if p.medium.by_feature:
+        raise _NothingToCheck("its matrix was measured in one polarisation")
+    found = _alike(p.matrix(p.scattering), p.matrix(p.scattering, channel=1))
+    if found > _CHANCE:
+        yield f"matrices of the two polarisations are alike by {found:.2f}, but they must be independent."
+
+
+def _medium_drift(p: _MediumProbe) -> Iterator[str]:
+    tau_s = 100.0
+    medium = dataclasses.replace(p.scattering, decorrelation_time_s=tau_s)
+    drift, start = Drift(tau_s), p.matrix(medium)
+    if not np.array_equal(start, p.matrix(p.scattering)):
+        yield "at the start a medium that drifts must be the one that does not, but it is another."
+    state = int(drift.state(np.array(0.6 * tau_s)))
+    expected = drift.correlation(drift.time(state))
+    found = _alike(start, p.matrix(medium, state=state))
+    if abs(found - expected) > 0.12:
+        yield (
+            f"after 0.6 of its decorrelation time its matrix is like that at the start by {found:.2f}, but it must be "
+            f"by exp(-0.36), here {expected:.2f}."
+        )
+    near = _alike(start, p.matrix(medium, state=1))
+    if near < 0.999:
+        yield f"one state on, its matrix is like that at the start by {near:.4f}, but a state must be a small step."
+
+
+def _medium_copies(p: _MediumProbe) -> Iterator[str]:
+    copied = pickle.loads(pickle.dumps(p.medium))
+    if copied != p.medium or not np.array_equal(p.matrix(copied), p.first):
+        yield "its pickle is another medium, or has another matrix, but workers must compute the same."
+
+
+def _medium_tiles(p: _MediumProbe) -> Iterator[str]:
+    if p.medium.has_waves:
+        raise _NothingToCheck("it has no entries")
+    inputs, outputs = range(3, p.n_inputs // 2), range(5, p.n_outputs // 2)
+    tile = np.asarray(p.medium.entries(inputs, outputs, seed=p.seed))
+    whole = p.first[inputs.start : inputs.stop, outputs.start : outputs.stop]
+    if not np.array_equal(tile, whole):
+        yield (
+            f"entries({inputs}, {outputs}) are not those of the whole matrix at these places, but an entry must depend "
+            "on its input and its output alone."
+        )
+
+
+def _medium_threads(p: _MediumProbe) -> Iterator[str]:
+    if p.medium.has_waves:
+        threads = (np.asarray(p.operator(workers=k).forward(_unit_cells(p.grid.input_shape))) for k in (1, 2))
+    else:
+        threads = (p.matrix(threads=k) for k in (1, 2))
+    if not np.array_equal(*threads):
+        yield "1 and 2 threads gave different matrices, but the numbers must not depend on them."
+
+
+def _medium_linearity(p: _MediumProbe) -> Iterator[str]:
+    if not p.medium.has_waves:
+        raise _NothingToCheck("it has no operator")
+    numbers = np.random.default_rng(p.seed).normal(size=(2, 3, p.n_inputs))
+    x = (numbers[0] + 1j * numbers[1]).astype(np.complex64)
+    found = np.asarray(p.operator().forward(x.reshape(3, *p.grid.input_shape))).reshape(3, -1)
+    error = _relative(found, x @ p.first)
+    if error > 1e-4:
+        yield (
+            f"forward of random fields differs from the sum over its answers to single cells by {error:.2g} of it, but "
+            "the medium must be linear."
+        )
+    if not p.medium.has_waves or lacking(p.medium, _WithEntries):
+        return
+    entries = np.asarray(p.medium.entries(range(p.n_inputs), range(p.n_outputs), seed=p.seed))
+    if entries.shape != p.first.shape or _relative(entries, p.first) > 1e-4:
+        yield "its entries are not those of its operator, but both must be one matrix."
+
+
+def _medium_reciprocity(p: _MediumProbe) -> Iterator[str]:
+    if not p.medium.has_waves:
+        raise _NothingToCheck("it has no operator")
+    operator = p.operator()
+    if not operator.reciprocal:
+        raise _NothingToCheck("its operator says that backward is not the transpose")
+    back = np.asarray(operator.backward(_unit_cells(p.grid.output_shape))).reshape(p.n_outputs, -1)
+    error = _relative(back.T, p.first)
+    if error > 1e-4:
+        yield (
+            f"backward differs from the transpose of forward by {error:.2g} of it, but both must be one matrix: "
+            "entries are computed by either."
+        )
+
+
+def _relative(found: np.ndarray, known: np.ndarray) -> float:
+    return float(np.linalg.norm(found - known) / max(np.linalg.norm(known), 1e-30))
