@@ -56,8 +56,8 @@ def moved_bytes(opu: Any, n_out: int, steps: int) -> float:
     from opusim.drivers import workload as rules
 
     projector = rules.projector_of(opu, rules.workload(opu, 1), threads=1)
-    passes = 2 * projector.medium.n_transforms * projector.channels
-    light = n_out * (8 * projector.samples * (2 if steps > 1 else 1) + steps)
+    passes = 2 * projector.way.showing(1).transforms
+    light = n_out * (8 * projector.plan.samples * (2 if steps > 1 else 1) + steps)
     return passes * 16 * projector.plan.side**2 + light
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from opusim.bench.plan import Region
 from opusim.bench.projector import Projector
+from opusim.bench.region import Region
 from opusim.drivers.inputs import dask as lazy
 from opusim.drivers.methods import intensity as linear_reconstruction
 from opusim.planning.costs import Workload
@@ -94,7 +94,7 @@ def reference_of(opu: Any, projector: Projector) -> np.ndarray:
     """
     device = opu.device.device_model
     amplitude = device.reference.relative_amplitude * (device.dmd.n_mirrors / 2) ** 0.5
-    return np.full((projector.region.n_pixels, projector.samples), amplitude, dtype=np.complex64)
+    return np.full((projector.geometry.region.n_pixels, projector.plan.samples), amplitude, dtype=np.complex64)
 
 
 def finisher(opu: Any, work: Workload) -> Callable[[np.ndarray], object] | None:

@@ -11,9 +11,8 @@ import pytest
 
 from opusim.base import arrays, memory
 from opusim.bench.bench import OpticalBench
-from opusim.bench.plan import Region
 from opusim.bench.projector import Projector
-from opusim.device.medium.base import pixel_sampling
+from opusim.bench.region import Region
 from opusim.device.record import Device
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
@@ -135,8 +134,8 @@ def test_a_medium_of_entries_stored_or_tile_by_tile(backend):
     for budget in (None, 200_000):  # a matrix of 2.7 MB
         bench = OpticalBench(device, 3, backend=backend, memory_budget=budget)
         agree(counts(bench, layout, bits_of(7), reference_phase_rad=PHASES), expected, device)
-        (projector,) = bench._parts.projectors.values()
-        assert projector.plan.stored == (budget is None)
+        plan = bench.explain(MirrorPatterns(bits_of(1), layout), roi=ROI, n_pixels=1111)
+        assert plan.stored == (budget is None)
 
 
 @pytest.mark.parametrize("execution", ["waves", "matrix"])
@@ -147,7 +146,7 @@ def test_fields_are_numpys(backend, execution):
     made = []
     for place in (arrays.NUMPY, arrays.choose(backend)):
         projector = Projector(small(), 1, MirrorLayout.lined(SHAPE, N), region, execution=execution, arrays=place)
-        made.append(projector.fields(bits_of(6)))
+        made.append(projector.way.fields(bits_of(6)))
         assert arrays.of(made[-1]) == place
     expected = made[0]
     error = np.abs(host(made[1]) - expected).max() / np.sqrt(np.mean(np.abs(expected) ** 2))
@@ -317,15 +316,15 @@ def test_memory_that_is_free_is_measured():
 
 def test_a_layer_takes_no_more_than_it_is_reckoned_to():
     """Its arrays and two grids of fields, against what is asked for beforehand."""
-    fine, _ = pixel_sampling(0.7)
-    assert fine == 2
     device = small(medium__ballistic_fraction=0.1)
     projector = Projector(device, 1, None, Region(0, 0, 64, 90, 5760, 90))
-    (operator,) = projector.operators(0)
-    kept = sum(array.nbytes for array in (*operator.screens, operator.transfer, operator._ballistic))
-    side = projector.grid.side
-    reckoned = memory.layer_bytes(side, 3, 1, ballistic=True)
-    assert kept == 5 * 8 * side**2 and kept + 2 * 8 * side**2 <= reckoned <= 2 * kept
+    (operator,) = projector.way.operators(0)
+    factors = operator.factors
+    kept = sum(array.nbytes for array in (*factors.screens, factors.transfer, factors.ballistic))
+    side, reckoned = projector.plan.side, projector.way.layer_bytes
+    assert (
+        kept == 5 * 8 * side**2 == device.medium.layer_bytes(side, 1) and kept + 2 * 8 * side**2 <= reckoned <= 2 * kept
+    )
 
 
 def test_results_that_do_not_fit_name_how_many_vectors_do(monkeypatch):
@@ -346,15 +345,16 @@ def test_a_stack_on_a_gpu_leaves_room_for_its_copies(monkeypatch, free):
     projector = Projector(
         small(), 1, MirrorLayout.lined(SHAPE, N), Region(2, 3, 30, 20, 590, 90), execution="waves", arrays=place
     )  # fmt: skip
-    grid, layer = 8 * projector.grid.side**2, projector._layer_bytes()
-    assert 1 <= projector.stack() <= 64
-    assert projector.stack() == 1 or layer + 5 * projector.stack() * grid <= free
+    way, grid = projector.way, 8 * projector.plan.side**2
+    layer = way.layer_bytes
+    assert 1 <= way.stack <= 64
+    assert way.stack == 1 or layer + 5 * way.stack * grid <= free
     monkeypatch.setattr(memory, "available_bytes", lambda arrays=arrays.NUMPY: 1e9)
-    first = projector.stack()
-    assert projector.stack() == first  # of one size for all batches
+    first = way.stack
+    assert way.stack == first  # of one size for all batches
     monkeypatch.setattr(memory, "available_bytes", lambda arrays=arrays.NUMPY: layer + 4.0 * (first - 1) * grid - 1)
     with pytest.raises(MemoryError, match="layer on a grid of"):
-        projector.operators(0)
+        way.operators(0)
 
 
 @pytest.mark.parametrize("execution", ["waves", "matrix"])

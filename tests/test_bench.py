@@ -6,6 +6,7 @@ import copy
 import gc
 import pickle
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opusim.bench.bench import OpticalBench
-from opusim.device.medium import GaussianMedium
+from opusim.bench.by_waves import Layers
+from opusim.bench.projector import Projector
+from opusim.bench.region import Region
+from opusim.device.medium import GaussianMedium, PhaseScreenMedium
 from opusim.device.record import Device
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
@@ -80,8 +84,8 @@ def test_matrix_sums_equal_a_plain_product(n_features):
         bench = OpticalBench(device, 0, execution="matrix")
         p = patterns(n, layout)
         counts = bench.transform(p, exposure_s=EXPOSURE_S, roi=ROI, n_pixels=130)
-        projector = next(iter(bench._parts.projectors.values()))
-        matrix, constant = projector.matrix()
+        way = Projector(device, 0, layout, Region(*ROI, 130, 2040), execution="matrix").way
+        matrix, constant = way.matrix()
         field = (p.bits.astype(np.float64) @ matrix.astype(np.float64) + constant).reshape(n, 130, 2)
         photons = np.sum(field**2, axis=2) * bench.photons_per_intensity(EXPOSURE_S)
         expected = device.camera.gain_dn_per_e * device.camera.quantum_efficiency * photons
@@ -100,10 +104,8 @@ def test_matrix_and_waves_are_the_same_device(features, pixels):
     assert np.mean(a != b) <= 0.01
     fields = []
     for way in ("matrix", "waves"):
-        bench = OpticalBench(AURORA, 1, execution=way)
-        p = patterns(3, lined(features))
-        bench.transform(p, exposure_s=EXPOSURE_S, roi=ROI, n_pixels=pixels)
-        fields.append(next(iter(bench._parts.projectors.values())).fields(p.bits))
+        p, region = patterns(3, lined(features)), Region(*ROI, pixels, 2040)
+        fields.append(Projector(AURORA, 1, p.layout, region, execution=way).way.fields(p.bits))
     difference = np.linalg.norm(fields[0] - fields[1]) / np.linalg.norm(fields[1])
     assert difference < 1e-4
 
@@ -395,18 +397,29 @@ def test_any_wrong_array_is_refused(shape, dtype):
         bench.expose(np.zeros(shape, dtype=dtype), exposure_s=EXPOSURE_S)
 
 
-def test_regions_share_the_layer_under_the_resolution_mirrors():
+@pytest.fixture
+def layers_made(monkeypatch) -> list[int]:
+    """States of the drift whose layers are made, one for each layer."""
+    made, factors = [], PhaseScreenMedium.factors
+
+    def counted(*given, state=0, **options):
+        made.append(state)
+        return factors(*given, state=state, **options)
+
+    monkeypatch.setattr(PhaseScreenMedium, "factors", counted)
+    return made
+
+
+def test_regions_share_the_layer_under_the_resolution_mirrors(layers_made):
     """A second region of interest prepares no second layer; its frames are those of the whole frame's part."""
     bench = OpticalBench(SMALL.evolve(resolution="mirrors"), 0)
     mirrors = np.random.default_rng(0).integers(0, 2, size=(48, 64), dtype=np.uint8)
     for roi in ((0, 0, 10, 60), (5, 7, 11, 13)):
         bench.expose(mirrors, exposure_s=EXPOSURE_S, roi=roi)
-    first, second = (p.operators(0)[0] for p in bench._parts.projectors.values())
-    assert first.screens is second.screens
-    assert first.grid != second.grid
+    assert layers_made == [0]
 
 
-def test_projectors_of_one_grid_share_the_layer_as_long_as_one_has_it():
+def test_regions_of_one_size_share_the_layer(layers_made):
     """Features read on two regions of one size: the second is no second layer, and its counts are those of its own."""
     shown, elsewhere = patterns(3, lined(100)), (300, 0, 1, 2040)
 
@@ -418,16 +431,58 @@ def test_projectors_of_one_grid_share_the_layer_as_long_as_one_has_it():
     alone, bench = bench_after_one_region(elsewhere), bench_after_one_region(ROI)
     # The second pass of each: the same frames, on the region that only one of them has seen before.
     counts = [b.transform(shown, exposure_s=EXPOSURE_S, roi=elsewhere, n_pixels=2000) for b in (alone, bench)]
-    assert np.array_equal(*counts)
-    first, second = (p.operators(0)[0] for p in bench._parts.projectors.values())
-    assert first.screens is second.screens and len(bench._parts._layers.made) == 1
+    assert np.array_equal(*counts) and layers_made == [0, 0]
+
+
+def test_a_layer_lives_as_long_as_a_way_that_has_it():
+    layers = Layers()
+
+    def way(row: int) -> Any:
+        region = Region(row, 0, 1, 60, 60, 60)
+        return Projector(SMALL, 0, MirrorLayout.lined((48, 64), 20), region, execution="waves", layers=layers).way
+
+    first, second = way(0), way(7)
+    factors = first.operators(0)[0].factors
+    assert second.operators(0)[0].factors is factors and len(layers.made) == 1
     # Without its first owner the layer is still found, without any it is gone.
     del first
-    bench._parts.projectors.popitem(last=False)
     gc.collect()
-    bench.transform(shown, exposure_s=EXPOSURE_S, roi=ROI, n_pixels=2000)
-    assert bench._parts.projectors[next(reversed(bench._parts.projectors))].operators(0)[0].screens is second.screens
+    assert way(9).operators(0)[0].factors is factors
     del second
-    bench._parts.projectors.clear()
     gc.collect()
-    assert len(bench._parts._layers.made) == 0
+    assert len(layers.made) == 0
+
+
+def test_the_clock_stays():
+    bench = OpticalBench(SMALL, 0)
+    with pytest.raises(AttributeError, match="clock can't be set to .* Use advance_to or skip_frames"):
+        bench.clock = OpticalBench(SMALL, 0).clock
+    assert bench.with_limits(threads=1).clock is bench.clock
+    bench.clock.frames += 3
+    assert pickle.loads(pickle.dumps(bench)).clock == bench.clock
+
+
+def test_the_choice_of_a_way_is_explained():
+    features, mirrors = patterns(2, lined(100)), np.zeros((1, *AURORA.dmd.shape), dtype=np.uint8)
+    bench = OpticalBench(AURORA, 0)
+    plan = bench.explain(features, roi=ROI, n_pixels=2000)
+    assert (plan.way, plan.stored, plan.matrix_bytes) == ("matrix", True, 8 * 101 * 2000)
+    assert plan.vector_flops == 2 * 100 * 2000 and "by matrix" in plan.why and "by waves" in plan.why
+    small = bench.with_limits(memory_budget=10**6).explain(features, roi=ROI, n_pixels=2000)
+    assert small.way == "waves" and "1.54 MiB and may take 977 KiB" in small.why
+    assert small.vector_flops / small.wave_vector_s == pytest.approx(4e9)
+    assert "Bare mirrors" in bench.explain(mirrors, roi=(0, 0, 4, 4)).why
+    assert "execution is 'waves'" in OpticalBench(AURORA, 0, execution="waves").explain(features, roi=ROI).why
+    entries = OpticalBench(AURORA.evolve(medium=GaussianMedium()), 0)
+    assert "'gaussian' gives entries" in entries.explain(features, roi=ROI, n_pixels=9).why
+    with pytest.raises(ValueError, match="n_pixels is 3000"):
+        bench.explain(features, roi=ROI, n_pixels=3000)
+    assert bench.clock.frames == 0
+
+
+def test_mirrors_through_entries_are_inspected_as_they_are_exposed():
+    device = SMALL.evolve(medium=GaussianMedium(SMALL.medium.transmission))
+    mirrors = np.random.default_rng(0).integers(0, 2, size=(48, 64), dtype=np.uint8)
+    planes = OpticalBench(device, 3).inspect(mirrors, roi=(1, 2, 3, 4), exposure_s=EXPOSURE_S)
+    counts = OpticalBench(device, 3).expose(mirrors, roi=(1, 2, 3, 4), exposure_s=EXPOSURE_S)
+    np.testing.assert_array_equal(planes.counts, counts[0])

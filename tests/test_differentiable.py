@@ -13,8 +13,8 @@ from scipy import optimize
 torch = pytest.importorskip("torch", reason="the extra `torch` is not installed")
 
 from opusim.bench.bench import OpticalBench  # noqa: E402
-from opusim.bench.plan import Region  # noqa: E402
 from opusim.bench.projector import Projector  # noqa: E402
+from opusim.bench.region import Region  # noqa: E402
 from opusim.device.medium import GaussianMedium  # noqa: E402
 from opusim.device.record import Device  # noqa: E402
 from opusim.differentiable.output import ExpectedOutput  # noqa: E402
@@ -145,7 +145,7 @@ def test_fields_are_those_of_the_projector(execution, resolution, learn):
     projector = Projector(
         device, SEED, model.layout, Region(*model.roi, 100, 60), resolution=resolution, execution="waves"
     )
-    expected = projector.fields(bits)
+    expected = projector.way.fields(bits)
     reader = model._learnt.reader(model._learnt.values())
     with torch.no_grad():
         found = torch.view_as_complex(model.field(torch.from_numpy(bits).float(), reader)).numpy()

@@ -14,8 +14,7 @@ import pytest
 from opusim import OPU, Device, OpticalBench
 from opusim.bench import matrix_kernels
 from opusim.calibration.procedures.linear import measure_linear
-from opusim.device.medium import GaussianMedium
-from opusim.device.medium.base import Drift
+from opusim.device.medium import Drift, GaussianMedium
 from opusim.drivers import workload as rules
 from opusim.drivers.inputs import dask as lazy
 from opusim.drivers.methods import holography
@@ -63,7 +62,8 @@ def test_way_is_the_one_that_the_bench_takes(n_features, n_out, budget):
     opu = fitted(n_features, n_out, memory_budget=budget)
     costs, work = costs_of(opu)
     bench = opu.device.bench
-    taken = bench._parts.projector(opu._fit.layout, costs.projector.region).plan
+    patterns = MirrorPatterns(np.zeros((1, n_features), dtype=np.uint8), opu._fit.layout)
+    taken = bench.explain(patterns, roi=opu.device.exposure().bench_roi, n_pixels=work.n_pixels)
     assert costs.projector.plan == taken
     result = plan_scale(costs.projector, work, costs.rates, costs.rates)
     assert (result.way, result.side, result.stored) == (taken.way, taken.side, taken.keeps_matrix)
@@ -142,7 +142,7 @@ def test_tasks_by_holography_hold_whole_blocks(n_features, n_out, n):
 @pytest.mark.parametrize(("n_features", "n_out"), [(784, 5_000), (5_000, 300)])
 def test_matrix_takes_what_the_plan_says(n_features, n_out):
     costs, _ = costs_of(fitted(n_features, n_out, execution="matrix"))
-    matrix, constant = costs.projector.matrix()
+    matrix, constant = costs.projector.way.matrix()
     assert costs.projector.plan.matrix_bytes == matrix.nbytes + constant.nbytes
     rest = costs.kept_bytes - costs.projector.plan.matrix_bytes
     assert 0 < rest < 12e6 + 20 * n_out  # a few bytes a mirror and a pixel
@@ -152,11 +152,13 @@ def test_matrix_takes_what_the_plan_says(n_features, n_out):
 def test_layer_takes_what_the_plan_says(changes):
     costs, _ = costs_of(fitted(2_000, 3_000, device=AURORA.evolve(**changes), execution="waves"))
     held = {}
-    for operator in costs.projector.operators(0):
-        for array in (*operator.screens, operator.transfer, operator._ballistic):
+    for operator in costs.projector.way.operators(0):
+        factors = operator.factors
+        for array in (*factors.screens, factors.transfer, factors.ballistic):
             if array is not None:
                 held[id(array)] = array.nbytes
-    assert costs.layer_bytes == sum(held.values())
+    layer_bytes = costs.kept_bytes - costs.projector.geometry.kept_bytes
+    assert layer_bytes == sum(held.values())
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from opusim.bench.film import Film
-from opusim.bench.plan import Shots
+from opusim.bench.frames import Shots
 from opusim.device.camera_kernels import develop_frames, develop_pixel
 from opusim.device.record import Device
 
@@ -110,13 +110,9 @@ def test_kernel_of_the_gpu_gives_the_cpus_counts_in_numbas_simulator():
         for samples, joined in ((1, False), (1, True), (3, True), (9, False)):
             film, fields, shots, expected = module.shown(samples, joined)
             out = np.zeros_like(expected)
-            gain, dark, offset, places, wave = film._fixed(shots)
-            sensor_cuda.develop_fields(
-                Arrays("torch", "cuda:0"), fields.reshape(len(fields), -1).view(np.float32), samples, shots.steps, wave,
-                shots.turns(), np.float32(1 - shots.coherence**2),
-                (shots.photons_per_intensity / samples).astype(np.float32), gain, dark, offset, places,
-                shots.frames.astype(np.uint64), *film.camera.noise_key(film.seed), film.camera.params(), out,
-            )
+            exposure = film.exposure(shots).part(slice(0, len(fields)), slice(0, out.shape[1]))
+            flat = fields.reshape(len(fields), -1).view(np.float32)
+            sensor_cuda.develop_fields(Arrays("torch", "cuda:0"), flat, exposure, out)
             # The simulator runs the functions of a pixel as compiled for the CPU: not a bit may differ, but in the
             # product of light and scale, which it makes by numpy's scalars.
             assert (out != expected).mean() <= 1e-3 and expected.std() > 1, (samples, joined, (out != expected).mean())
@@ -139,7 +135,7 @@ def shown(samples: int, joined: bool) -> tuple[Film, np.ndarray, Shots, np.ndarr
 
     n, m, steps = 2, 300, 3
     rng = np.random.default_rng(4)
-    film = Film(CAMERA, 9, samples, NUMPY, 1)
+    film = Film(CAMERA, 9, samples, NUMPY)
     fields = (rng.standard_normal((n, m, samples)) + 1j * rng.standard_normal((n, m, samples))).astype(np.complex64)
     reference = (1.5 * np.exp(1j * rng.standard_normal((m, samples)))).astype(np.complex64) if joined else None
     shots = Shots(
@@ -147,7 +143,7 @@ def shown(samples: int, joined: bool) -> tuple[Film, np.ndarray, Shots, np.ndarr
         reference, np.arange(n * steps) * 2.0 if joined else None, 0.9 if joined else 1.0,
     )  # fmt: skip
     out = np.empty((n * steps, m), CAMERA.dtype)
-    film.develop(fields, shots, slice(0, n), slice(0, m), out)
+    film.develop(fields, film.exposure(shots), slice(0, n), slice(0, m), out)
     return film, fields, shots, out
 
 

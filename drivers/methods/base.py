@@ -11,7 +11,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -101,9 +100,8 @@ class BenchRecipe:
                 f"X is a Dask array, but the bench behind this OPU is a {type(bench).__name__}, which workers cannot "
                 "make anew: it must be an opusim.bench.OpticalBench. Use X.compute()."
             )
-        device = bench.device
-        if device.medium.kind == "measured":
-            device = device.evolve(**{"medium.path": str(Path(device.medium.path).resolve())})
+        medium = bench.device.medium.anywhere()
+        device = bench.device if medium is bench.device.medium else bench.device.evolve(medium=medium)
         recipe = cls(
             device, bench.seed, bench.execution, bench.memory_budget, device.fingerprint(), opusim.__version__,
             bench.backend,

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ class Arrays:
     name: str
     device: str
 
-    @property
+    @cached_property
     def is_gpu(self) -> bool:
         """Whether the arrays lie in the memory of a GPU."""
         return self.device != "cpu"
@@ -234,6 +235,8 @@ def _set_full_precision(torch: Any) -> list[tuple[Any, str]]:
 
 def is_device_array(value: Any) -> bool:
     """Whether a value is a tensor of torch or an array of CuPy, wherever it lies; loads neither library."""
+    if isinstance(value, np.ndarray):
+        return False
     return any(
         name in sys.modules and isinstance(value, getattr(sys.modules[name], kind, ()))
         for name, kind in (("torch", "Tensor"), ("cupy", "ndarray"))

@@ -349,7 +349,7 @@ def _description(device: Device) -> Table:
         f"{dmd.name}: {dmd.shape[0]} x {dmd.shape[1]}, pitch {1e6 * dmd.pitch_m:g} µm, "
         f"contrast {dmd.contrast_ratio:g} : 1, efficiency {dmd.efficiency:g}",
     )
-    medium = dataclasses.asdict(device.medium).items()
+    medium = ((key, value) for key, value in device.to_dict()["medium"].items() if key != "kind")
     words = ", ".join(f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" for key, value in medium)
     table.add_row("medium", f"{device.medium.kind}: {words}")
     table.add_row(

@@ -174,7 +174,10 @@ class Camera:
         float
             Seconds.
         """
-        return validation.integer("n_rows", n_rows, low=1, high=self.shape[0]) * self.row_time_s
+        # It is asked with each transform: what is plainly right is not looked at any closer.
+        if type(n_rows) is not int or not 0 < n_rows <= self.shape[0]:
+            n_rows = validation.integer("n_rows", n_rows, low=1, high=self.shape[0])
+        return n_rows * self.row_time_s
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values.
@@ -237,17 +240,18 @@ class Camera:
         ndarray of float32, shape (8,)
             In the kernels' order.
         """
-        values = (
-            self.read_noise_e,
-            self.full_well_e,
-            self.gain_dn_per_e,
-            self.black_level_dn,
-            self.full_scale_dn,
-            self.shot_noise,
-            self.quantise,
-            electrons,
-        )
-        return np.array([float(value) for value in values], dtype=np.float32)
+        from . import camera_kernels as place
+
+        values = np.empty(place.N_PARAMS, dtype=np.float32)
+        values[place.READ_NOISE_E] = self.read_noise_e
+        values[place.FULL_WELL_E] = self.full_well_e
+        values[place.GAIN_DN_PER_E] = self.gain_dn_per_e
+        values[place.BLACK_LEVEL_DN] = self.black_level_dn
+        values[place.FULL_SCALE_DN] = self.full_scale_dn
+        values[place.SHOT_NOISE] = self.shot_noise
+        values[place.QUANTISE] = self.quantise
+        values[place.ELECTRONS] = electrons
+        return values
 
     # ------------------------------------------------------------------ fixed patterns
 
@@ -319,7 +323,7 @@ class Camera:
         tuple of numpy.uint32
             The key of the generator.
         """
-        return rng.stream_key(seed, _NOISE)
+        return rng.key_of(seed, _NOISE)
 
     def expose(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -90,16 +91,22 @@ class Laser:
         """
         power = np.ones(len(times_s))
         if self.power_drift_per_hour:
-            omega = 2 * np.pi / _DRIFT_PERIODS_S
-            amplitude = np.sqrt(_DRIFT_PERIODS_S)
-            amplitude *= self.power_drift_per_hour / np.sqrt(np.sum(amplitude**2 * (1 - np.cos(omega * 3600.0))))
-            phase = 2 * np.pi * rng.uniforms(rng.stream_key(seed, "laser drift"), len(omega))
+            omega, amplitude, phase = _drift_series(self.power_drift_per_hour, seed)
             arguments = np.asarray(times_s, dtype=np.float64)[:, None] * omega + phase
             power += ((np.cos(arguments) - np.cos(phase)) * amplitude).sum(axis=1)
         if self.power_noise and len(power):
             frames = np.asarray(frames, dtype=np.int64)
-            key = rng.stream_key(seed, "laser noise")
             first = int(frames.min())
-            noise = rng.normals(key, int(frames.max()) - first + 1, offset=first)
+            noise = rng.normals_between(rng.key_of(seed, "laser noise"), first, int(frames.max()) + 1)
             power *= 1 + self.power_noise * noise[frames - first].astype(np.float64)
         return np.maximum(power, 0.0)
+
+
+@lru_cache(maxsize=16)
+def _drift_series(power_drift_per_hour: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Angular frequencies, amplitudes and phases of the drift."""
+    omega = 2 * np.pi / _DRIFT_PERIODS_S
+    amplitude = np.sqrt(_DRIFT_PERIODS_S)
+    amplitude *= power_drift_per_hour / np.sqrt(np.sum(amplitude**2 * (1 - np.cos(omega * 3600.0))))
+    phase = 2 * np.pi * rng.uniforms(rng.key_of(seed, "laser drift"), len(omega))
+    return omega, amplitude, phase

@@ -19,10 +19,10 @@ from opusim.base import validation
 from .camera import Camera
 from .dmd import Dmd
 from .laser import Laser
-from .medium import GaussianMedium, MeasuredMedium, PhaseScreenMedium
+from .medium import Medium
+from .optics import Optics
 from .reference import Reference
 
-MEDIA: dict[str, type] = {cls.kind: cls for cls in (PhaseScreenMedium, GaussianMedium, MeasuredMedium)}
 RESOLUTIONS = ("auto", "mirrors")
 _SHELVES = {"dmd": "dmds", "camera": "cameras"}
 
@@ -83,8 +83,8 @@ class Device:
         The light source.
     dmd : Dmd
         The mirrors.
-    medium : PhaseScreenMedium, GaussianMedium or MeasuredMedium
-        What scatters the light.
+    medium : Medium
+        What scatters the light; of a kind that comes with opusim, or of another (`opusim.device.medium.Medium`).
     camera : Camera
         The camera.
     operation : Operation
@@ -103,7 +103,7 @@ class Device:
     name: str
     laser: Laser
     dmd: Dmd
-    medium: Any
+    medium: Medium
     camera: Camera
     operation: Operation = field(default_factory=Operation)
     reference: Reference = field(default_factory=Reference)
@@ -120,41 +120,21 @@ class Device:
                 raise TypeError(f"{name} is {getattr(self, name)!r}, but it must be a text.")
         kinds: dict[str, Any] = {"laser": Laser, "dmd": Dmd, "camera": Camera, "operation": Operation}
         kinds["reference"] = Reference
-        kinds["medium"] = tuple(MEDIA.values())
+        kinds["medium"] = Medium
         for name, kind in kinds.items():
             if not isinstance(getattr(self, name), kind):
-                allowed = kind if isinstance(kind, tuple) else (kind,)
-                raise TypeError(
-                    f"{name} is {getattr(self, name)!r}, but it must be of type "
-                    f"{' or '.join(c.__name__ for c in allowed)}."
-                )
-        self._check_medium()
+                raise TypeError(f"{name} is {getattr(self, name)!r}, but it must be of type {kind.__name__}.")
+        self.medium.check(self.laser, self.camera)
         if self.operation.ones_range[1] > self.dmd.n_mirrors:
             raise ValueError(
                 f"operation.ones_range is {list(self.operation.ones_range)}, but there are {self.dmd.n_mirrors} "
                 "mirrors: the most that may be on must not be above that."
             )
 
-    def _check_medium(self) -> None:
-        """Refuse what the medium cannot do."""
-        medium, camera = self.medium, self.camera
-        if isinstance(medium, PhaseScreenMedium):
-            least = self.laser.wavelength_m / math.sqrt(2)
-            if medium.step_m < least:
-                raise ValueError(
-                    f"medium.step_m is {medium.step_m!r}, but at a wavelength of {self.laser.wavelength_m!r} it must "
-                    f"be at least {least:.4g} (wavelength / sqrt 2): finer grids hold waves that do not propagate. "
-                    "Set medium.correlation_length_m to two steps as well."
-                )
-        elif camera.pixel_over_grain:
-            raise ValueError(
-                f"camera.pixel_over_grain is {camera.pixel_over_grain!r}, but a medium of kind {medium.kind!r} has no "
-                "geometry to integrate over: it must be 0, or the medium must be of kind 'phase_screens'."
-            )
-        if isinstance(medium, MeasuredMedium) and not camera.polarised:
-            raise ValueError(
-                "camera.polarised is False, but a measured medium holds one polarisation: it must be True."
-            )
+    @property
+    def optics(self) -> Optics:
+        """How a pixel of the camera samples the field."""
+        return Optics.of(polarised=self.camera.polarised, pixel_over_grain=self.camera.pixel_over_grain)
 
     # ------------------------------------------------------------------ reading
 
@@ -323,8 +303,7 @@ class Device:
             content.pop(name)
             for stage in ("dmd", "camera"):
                 content[stage].pop(name, None)
-        if isinstance(self.medium, MeasuredMedium):
-            content["medium"]["path"] = self.medium.content_hash()
+        content["medium"].update(self.medium.content())
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     # ------------------------------------------------------------------ variants
@@ -413,8 +392,8 @@ class Device:
             "vibration": {"reference.vibration_rad": 0.0},
             "partial coherence": {"reference.coherence": 1.0},
         }
-        if hasattr(self.medium, "ballistic_fraction"):
-            switches["ballistic light"] = {"medium.ballistic_fraction": 0.0}
+        for name, values in self.medium.switches().items():
+            switches[name] = {f"medium.{field}": value for field, value in values.items()}
         return switches
 
     def ideal(self) -> Device:
@@ -531,9 +510,11 @@ def _build(cls: type, table: Mapping[str, Any], origin: str, stage: str) -> Any:
 def _build_medium(table: Mapping[str, Any], origin: str) -> Any:
     table = dict(table)
     kind = table.pop("kind", None)
-    if kind not in MEDIA:
-        raise ValueError(f"{origin}: medium.kind is {kind!r}, but it must be one of {', '.join(map(repr, MEDIA))}.")
-    return _build(MEDIA[kind], table, origin, "medium")
+    try:
+        medium = Medium.of_kind(kind)
+    except ValueError as error:
+        raise ValueError(f"{origin}: {error}") from None
+    return _build(medium, table, origin, "medium")
 
 
 def _refuse_unknown(table: Mapping[str, Any], known: set[str], origin: str, prefix: str) -> None:

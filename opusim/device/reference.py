@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -156,17 +157,30 @@ class Reference:
         times = np.asarray(times_s, dtype=np.float64)
         phases: np.ndarray = asked * (1 + self.scale_error + self.nonlinearity * asked / np.pi)
         if self.drift_rad_per_minute:
-            omega = 2 * np.pi / _DRIFT_PERIODS_S
-            amplitude = np.sqrt(_DRIFT_PERIODS_S)
-            amplitude *= self.drift_rad_per_minute / np.sqrt(np.sum(amplitude**2 * (1 - np.cos(omega * 60.0))))
-            start = 2 * np.pi * rng.uniforms(rng.stream_key(seed, "reference drift"), len(omega))
+            omega, amplitude, start = _drift_series(self.drift_rad_per_minute, seed)
             phases = phases + ((np.cos(times[:, None] * omega + start) - np.cos(start)) * amplitude).sum(axis=1)
         if self.vibration_rad:
-            origin = 2 * np.pi * float(rng.uniforms(rng.stream_key(seed, "reference vibration"), 1)[0])
+            origin = _vibration_origin(seed)
             phases = phases + self.vibration_rad * np.sin(2 * np.pi * self.vibration_hz * times + origin)
         if self.jitter_rad and len(asked):
             numbers = np.asarray(frames, dtype=np.int64)
             first = int(numbers.min())
-            noise = rng.normals(rng.stream_key(seed, "reference jitter"), int(numbers.max()) - first + 1, offset=first)
+            noise = rng.normals_between(rng.key_of(seed, "reference jitter"), first, int(numbers.max()) + 1)
             phases = phases + self.jitter_rad * noise[numbers - first].astype(np.float64)
         return phases
+
+
+@lru_cache(maxsize=16)
+def _drift_series(drift_rad_per_minute: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Angular frequencies, amplitudes and phases of the drift."""
+    omega = 2 * np.pi / _DRIFT_PERIODS_S
+    amplitude = np.sqrt(_DRIFT_PERIODS_S)
+    amplitude *= drift_rad_per_minute / np.sqrt(np.sum(amplitude**2 * (1 - np.cos(omega * 60.0))))
+    start = 2 * np.pi * rng.uniforms(rng.key_of(seed, "reference drift"), len(omega))
+    return omega, amplitude, start
+
+
+@lru_cache(maxsize=16)
+def _vibration_origin(seed: int) -> float:
+    """Phase of the vibration at the start."""
+    return 2 * np.pi * float(rng.uniforms(rng.key_of(seed, "reference vibration"), 1)[0])

@@ -113,7 +113,7 @@ class Parameters(nn.Module):
                 f"learn names {path!r}, but reference_phase_rad is None, which blocks the reference arm: it must be a "
                 "phase."
             )
-        if path == "dmd.contrast_ratio" and self.device.medium.kind == "measured":
+        if path == "dmd.contrast_ratio" and self.device.medium.by_feature:
             raise ValueError(
                 f"learn names {path!r}, but a measured matrix already holds the difference between on and off: the "
                 "output does not depend on it."

@@ -214,9 +214,7 @@ def _linear(point: WorkingPoint, off: Collection[str], patterns: MirrorPatterns,
     full_scale_dn = math.inf if "saturation" in off else point.full_scale_dn
     if "quantisation" in off:
         full_scale_dn -= 0.5  # what would be rounded up to it
-    coherence = point.device.reference.coherence * math.sqrt(
-        field_coherence(point) / (1 if point.device.camera.polarised else 2)
-    )
+    coherence = point.device.reference.coherence * math.sqrt(field_coherence(point) / point.device.optics.channels)
     times: dict[str, Any] = {"exposure_s": point.exposure_s, "roi": point.roi, "frametime_s": point.frametime_s}
 
     def show(shown: MirrorPatterns, phases: np.ndarray) -> np.ndarray:
@@ -258,11 +256,10 @@ def _linear(point: WorkingPoint, off: Collection[str], patterns: MirrorPatterns,
 
 def _averaging(point: WorkingPoint, patterns: MirrorPatterns, seed: int) -> _Errors:
     """Error of the noise-free mean over a pixel against the points on it, from the planes of some patterns."""
-    camera = point.device.camera
-    if not camera.pixel_over_grain:
+    if not point.device.camera.pixel_over_grain:
         return _Errors(0.0, ())
     bench = OpticalBench(point.device, seed)
-    channels = 1 if camera.polarised else 2
+    channels = point.device.optics.channels
     means, points = [], []
     for i in range(min(_PLANES, len(patterns))):
         planes = bench.inspect(patterns[i : i + 1], roi=point.roi)

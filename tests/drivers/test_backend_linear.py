@@ -9,7 +9,7 @@ import pytest
 
 from opusim.base import arrays
 from opusim.bench.bench import OpticalBench
-from opusim.bench.planes import BenchClock
+from opusim.bench.frames import BenchClock
 from opusim.calibration.algorithms.phase_shifting import equal_steps
 from opusim.calibration.procedures import linear
 from opusim.device.record import Device

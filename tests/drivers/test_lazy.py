@@ -22,6 +22,7 @@ from opusim.drivers import ContextArray, NotReadyError, linear_modes
 from opusim.drivers.compat import opu as compat
 from opusim.drivers.inputs import dask as lazy
 from opusim.drivers.methods import base as lazy_jobs
+from opusim.patterns.layout import MirrorPatterns
 
 da = pytest.importorskip("dask.array", reason="dask is not installed")
 dask = pytest.importorskip("dask", reason="dask is not installed")
@@ -166,8 +167,9 @@ def test_workers_take_the_way_that_was_chosen_here(budget, elsewhere, monkeypatc
     monkeypatch.setattr("opusim.bench.bench.memory_budget_bytes", lambda: 1 if budget is None else 1 << 40)
     assert same(y.compute(scheduler="synchronous"), expected)
     (bench,) = lazy_jobs._benches.made.values()
-    (projector,) = bench._parts.projectors.values()
-    assert projector.plan.stored == (budget is None) and bench.threads == 1
+    patterns = MirrorPatterns(x, later._fit.layout)
+    plan = bench.explain(patterns, roi=later.device.exposure().bench_roi, n_pixels=y.shape[1])
+    assert plan.stored == (budget is None) and bench.threads == 1
 
 
 @pytest.mark.parametrize("rescale", ["variance", "norm", "none"])

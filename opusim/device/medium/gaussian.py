@@ -10,11 +10,11 @@ import numpy as np
 
 from opusim.base import parallel, rng, validation
 
-from .base import Drift
+from .base import EntryMedium
 
 
 @dataclass(frozen=True)
-class GaussianMedium:
+class GaussianMedium(EntryMedium):
     """A medium whose transmission matrix has i.i.d. circular complex Gaussian entries.
 
     Entry (output, input) is computed from (seed, output, input) alone, so that the matrix can be stored or
@@ -29,7 +29,6 @@ class GaussianMedium:
     """
 
     kind: ClassVar[str] = "gaussian"
-    has_waves: ClassVar[bool] = False
     #: Largest number of matrix entries that one call computes: about ten minutes on one core.
     max_entries: ClassVar[int] = 100_000_000_000
 
@@ -47,23 +46,8 @@ class GaussianMedium:
     def entries(
         self, inputs: range, outputs: range, *, seed: int, state: int = 0, channel: int = 0, threads: int | None = None
     ) -> np.ndarray:
-        """Tile of the transmission matrix.
-
-        Parameters
-        ----------
-        inputs, outputs : range
-            Consecutive input and output modes.
-        seed, state, channel : int
-            Which realisation, which state of its drift (`Drift`), which polarisation.
-        threads : int, optional
-            Threads to use; all processors by default. The entries do not depend on it.
-
-        Returns
-        -------
-        ndarray of complex64, shape (len(inputs), len(outputs))
-            Entries of unit variance, input first: the transpose of tm[output, input].
-        """
-        drift = Drift(self.decorrelation_time_s)
+        """Return a tile of the matrix: independent entries of unit variance; see `EntryMedium.entries`."""
+        drift = self.drift
         first, others = drift.mixture(drift.time(state))
         threads = threads or parallel.default_threads()
         tile = self._tile(inputs, outputs, seed, channel, 0, threads)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from opusim.base import parallel, rng, validation
 
-from .base import Drift
+from .base import EntryMedium
+
+if TYPE_CHECKING:
+    from opusim.device.camera import Camera
+    from opusim.device.laser import Laser
 
 
 @dataclass(frozen=True)
-class MeasuredMedium:
+class MeasuredMedium(EntryMedium):
     """A complex transmission matrix read from an HDF5 file.
 
     Input mode j is feature j as the formatter lays it on the mirrors, output mode i is pixel i of the region
@@ -46,7 +49,8 @@ class MeasuredMedium:
     """
 
     kind: ClassVar[str] = "measured"
-    has_waves: ClassVar[bool] = False
+    files: ClassVar[tuple[str, ...]] = ("path",)
+    by_feature: ClassVar[bool] = True
 
     path: str = ""
     dataset: str = "tm"
@@ -93,19 +97,13 @@ class MeasuredMedium:
                     f"the number of {what} must be at most {stored}."
                 )
 
-    def content_hash(self) -> str:
-        """Return the checksum of the file, part of the device's fingerprint.
-
-        Returns
-        -------
-        str
-            A sha256 in hexadecimal digits.
-        """
-        try:
-            with open(self.path, "rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise ValueError(f"medium.path is {self.path!r}, but that file cannot be read ({error}).") from error
+    def check(self, laser: Laser, camera: Camera) -> None:
+        """Raise an error for a camera that sees both polarisations; see `Medium.check`."""
+        super().check(laser, camera)
+        if not camera.polarised:
+            raise ValueError(
+                "camera.polarised is False, but a measured medium holds one polarisation: it must be True."
+            )
 
     def entries(
         self, inputs: range, outputs: range, *, seed: int, state: int = 0, channel: int = 0, threads: int | None = None
@@ -130,7 +128,7 @@ class MeasuredMedium:
         """
         matrix, _ = self._load()
         tile = matrix[inputs.start : inputs.stop, outputs.start : outputs.stop]
-        drift = Drift(self.decorrelation_time_s)
+        drift = self.drift
         first, others = drift.mixture(drift.time(state))
         if not others:
             return np.ascontiguousarray(tile)
