@@ -25,7 +25,7 @@ import numpy as np
 from opusim.base import validation
 from opusim.bench import protocol
 from opusim.bench.protocol import Roi, has, lacking
-from opusim.device.medium import Drift, ModeGrid
+from opusim.device.medium import Drift, EntryMedium, Medium, ModeGrid
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 __all__ = ["ConformanceError", "Report", "check_bench", "check_medium", "check_task"]
@@ -798,9 +798,13 @@ def check_medium(medium: Any, *, n_inputs: int = 48, n_outputs: int = 1200, seed
     ------
     ConformanceError
         With a sentence for each rule that is broken.
+    ValueError
+        If it has fewer inputs or outputs than are to be looked at.
     """
     validation.integer("n_inputs", n_inputs, low=8)
     validation.integer("n_outputs", n_outputs, low=64)
+    if isinstance(medium, EntryMedium):
+        medium.check_size(n_inputs, n_outputs)
     gates = (_medium_members, _medium_matrix)
     checks = (
         _medium_level, _medium_repetition, _medium_seed, _medium_polarisations, _medium_drift, _medium_copies,
@@ -811,8 +815,6 @@ def check_medium(medium: Any, *, n_inputs: int = 48, n_outputs: int = 1200, seed
 
 
 def _medium_members(p: _MediumProbe) -> Iterator[str]:
-    from opusim.device.medium import Medium
-
     if not isinstance(p.medium, Medium):
         yield f"it is a {type(p.medium).__name__}, but it must be an opusim.device.medium.Medium."
         return
