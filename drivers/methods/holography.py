@@ -17,6 +17,7 @@ import numpy as np
 
 from opusim.base import arrays
 from opusim.base.errors import NotReadyError, warn_outside
+from opusim.bench.protocol import threads_of
 from opusim.calibration.procedures import linear
 from opusim.drivers.inputs.dask import LazyInput
 from opusim.drivers.runner import Fit, ProgressBar, acquiring_batch, check_linear, check_result, context_of
@@ -168,7 +169,7 @@ def _fields(
     frames = device.project(patterns, n_pixels, settings=exposure, reference_phase_rad=record.asked_rad)
     if pixels is not None:
         return fields_of_bursts(frames, pixels)
-    return linear.demodulate(record, frames, threads=getattr(device.bench, "threads", None))
+    return linear.demodulate(record, frames, threads=threads_of(device.bench))
 
 
 def run(

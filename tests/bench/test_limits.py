@@ -169,6 +169,7 @@ def test_set_limits_goes_on_with_the_next_frame():
 def test_set_limits_on_a_bench_without():
     class Lab:
         device, seed = SMALL, 0
+        transform, minimum_frametime_s = OpticalBench.transform, OpticalBench.minimum_frametime_s
 
     with pytest.raises(TypeError, match="is a Lab, which has no limits to set: it must have with_limits"):
         OpuDevice(bench=Lab()).set_limits(threads=1)
