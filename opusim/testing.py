@@ -91,7 +91,9 @@ Check = Callable[[Any], Iterator[str]]
 
 def _run(subject: str, probe: Any, gates: tuple[Check, ...], checks: tuple[Check, ...]) -> Report:
     """Run checks; those of `gates` first, and none after one of them that failed: the others rely on it."""
-    passed, skipped, failures = [], {}, {}
+    passed: list[str] = []
+    skipped: dict[str, str] = {}
+    failures: dict[str, list[str]] = {}
     for check in (*gates, *checks):
         if failures and check not in gates and any(_name(gate) in failures for gate in gates):
             break
@@ -155,8 +157,8 @@ class _BenchProbe:
 
     @cached_property
     def layout(self) -> MirrorLayout:
-        shape = tuple(int(n) for n in self.bench.mirror_shape)
-        return MirrorLayout.lined(shape, min(_FEATURES, math.prod(shape)))
+        rows, columns = map(int, self.bench.mirror_shape)
+        return MirrorLayout.lined((rows, columns), min(_FEATURES, rows * columns))
 
     @cached_property
     def pair(self) -> np.ndarray:
@@ -381,7 +383,7 @@ def _bench_frame_times(p: _BenchProbe) -> Iterator[str]:
     _needs(p.bench, protocol.Timed)
     one, all_ = (p.bench.minimum_frametime_s(n, p.exposure_s) for n in (1, p.bench.sensor_shape[0]))
     for n_rows, time_s in ((1, one), (p.bench.sensor_shape[0], all_)):
-        if not isinstance(time_s, Real) or not math.isfinite(time_s) or not 0 < time_s < 3600:
+        if not isinstance(time_s, Real) or not 0 < float(time_s) < 3600:
             yield (f"minimum_frametime_s({n_rows}, {p.exposure_s:g}) is {time_s!r}, but it must be seconds, above 0.")
             return
     if all_ < one:
@@ -438,7 +440,8 @@ def _bench_transform(p: _BenchProbe) -> Iterator[str]:
             yield f"{what} is {told}, but the bench's own is {seen}: they must be the same."
     if device.camera.quantise and max(p.frames.max(), p.dark.max()) > device.camera.full_scale_dn:
         yield f"a count is {p.frames.max()}, but device.camera.full_scale_dn is {device.camera.full_scale_dn}."
-    n_pixels, done = max(1, p.region[2] * p.region[3] * 3 // 4), []
+    n_pixels = max(1, p.region[2] * p.region[3] * 3 // 4)
+    done: list[int] = []
     counts = _transformed(p, p.sequence, n_pixels, progress=done.append)
     if counts.shape != (len(p.sequence), n_pixels) or counts.dtype != dtype:
         yield (
@@ -918,10 +921,10 @@ def _medium_tiles(p: _MediumProbe) -> Iterator[str]:
 
 def _medium_threads(p: _MediumProbe) -> Iterator[str]:
     if p.medium.has_waves:
-        threads = (np.asarray(p.operator(workers=k).forward(_unit_cells(p.grid.input_shape))) for k in (1, 2))
+        one, two = (np.asarray(p.operator(workers=k).forward(_unit_cells(p.grid.input_shape))) for k in (1, 2))
     else:
-        threads = (p.matrix(threads=k) for k in (1, 2))
-    if not np.array_equal(*threads):
+        one, two = (p.matrix(threads=k) for k in (1, 2))
+    if not np.array_equal(one, two):
         yield "1 and 2 threads gave different matrices, but the numbers must not depend on them."
 
 
@@ -960,4 +963,4 @@ def _medium_reciprocity(p: _MediumProbe) -> Iterator[str]:
 
 
 def _relative(found: np.ndarray, known: np.ndarray) -> float:
-    return float(np.linalg.norm(found - known) / max(np.linalg.norm(known), 1e-30))
+    return float(np.linalg.norm(found - known)) / max(float(np.linalg.norm(known)), 1e-30)
