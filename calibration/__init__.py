@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from .files import write_record as write_record
     from .report import read_report as read_report
     from .session import Calibration as Calibration
+    from .store import CalibrationWarning as CalibrationWarning
 
 # name -> module of this package that it comes from
 _LAZY = {
@@ -79,6 +80,7 @@ _LAZY = {
     "CameraRecord": "opusim.calibration.procedures.camera",
     "characterise_camera": "opusim.calibration.procedures.camera",
     "read_report": ".report",
+    "CalibrationWarning": ".store",
     "report_figure": "opusim.plotting.calibration",
     "DriftRecord": "opusim.calibration.procedures.drift",
     "measure_drift": "opusim.calibration.procedures.drift",

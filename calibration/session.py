@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from opusim.base import validation
+from opusim.base.parameters import near_matches
 from opusim.bench.protocol import Bench, Roi, identity_of
 from opusim.calibration.procedures.base import PROCEDURES, Progress, options_of
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
@@ -77,8 +77,7 @@ class Calibration:
         known = {name: option for name, (option, _) in options_of(PROCEDURES.values()).items()}
         for name in options:
             if name not in known:
-                close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
-                near = f"; near matches are {', '.join(close)}" if close else ""
+                near = near_matches(name, known)
                 raise TypeError(f"There is no option {name!r} of a procedure{near}; there are {', '.join(known)}.")
         self.options: dict[str, Any] = {}
         for name, option in known.items():

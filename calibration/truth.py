@@ -10,7 +10,8 @@ import numpy as np
 from opusim.bench.bench import OpticalBench
 from opusim.bench.protocol import Identity
 from opusim.calibration.procedures.matrix.file import TmRecord
-from opusim.device.record import Device, presets
+from opusim.device.record import Device
+from opusim.device.toml import presets
 from opusim.patterns.layout import MirrorPatterns
 
 __all__ = ["known_device", "true_entries"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import difflib
 import math
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -14,16 +13,18 @@ import numpy as np
 
 from opusim.base import arrays, memory, validation
 from opusim.base.errors import NotReadyError, TooManyComponentsError, warn_outside
+from opusim.base.parameters import near_names
 from opusim.drivers.inputs.dask import LazyInput
 from opusim.drivers.inputs.traits import InputTraits, UserInput
-from opusim.drivers.lowlevel.device import Exposure, OpuDevice
+from opusim.drivers.lowlevel.device import OpuDevice
+from opusim.drivers.lowlevel.settings_of_frame import FrameSettings
 from opusim.drivers.methods import intensity as linear_reconstruction
 from opusim.drivers.methods.base import BenchRecipe, CountsJob, IntensityJob, Passes
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 from .context import Context
 from .input_region import InputRoi, format_of, make_layout
-from .output_region import check_roi
+from .region import check_roi
 from .settings import Settings, microseconds
 from .types import AcqState, InputRoiStrategy, Roi, Tuple2D, as_member
 
@@ -75,7 +76,7 @@ class Overrides:
         known = [f.name for f in fields(cls)]
         for name in keywords:
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
+                near = near_names(name, known, n=1, cutoff=0.6)
                 hint = f"near is {near[0]!r}; " if near else ""
                 raise TypeError(f"{name!r} is no setting of a fit; {hint}known are {', '.join(known)}.")
         return cls(**keywords)
@@ -211,7 +212,7 @@ def frametime_us(fit: Fit, settings: Settings, readout_us: int, exposure_us: int
     return fit.overrides.frametime_us or max(settings.frametime_us, max(readout_us, exposure_us) + 50)
 
 
-def output_size(fit: Fit, n_components: int, exposure: Exposure) -> int:
+def output_size(fit: Fit, n_components: int, exposure: FrameSettings) -> int:
     """Return how many pixels a transform gives back; a sentence if the region has fewer."""
     width, height = exposure.output_roi[1]
     if fit.overrides.raw_output_size:
@@ -242,7 +243,7 @@ def run(
     fit: Fit,
     data: UserInput,
     device: OpuDevice,
-    exposure: Exposure,
+    exposure: FrameSettings,
     n_out: int,
     *,
     n_samples_by_pass: int,
@@ -258,7 +259,7 @@ def run(
         The vectors.
     device : OpuDevice
         Shows them.
-    exposure : Exposure
+    exposure : FrameSettings
         Region and times.
     n_out : int
         Pixels to return.
@@ -310,7 +311,7 @@ def run_linear(
     fit: Fit,
     data: UserInput,
     device: OpuDevice,
-    exposure: Exposure,
+    exposure: FrameSettings,
     n_out: int,
     *,
     n_samples_by_pass: int,
@@ -399,7 +400,7 @@ def check_result(data: UserInput, n_out: int, dtype: np.dtype[Any]) -> None:
     memory.check_result(data.n_samples, n_out, dtype.itemsize, home)
 
 
-def context_of(fit: Fit, exposure: Exposure, start: dt.datetime) -> Context:
+def context_of(fit: Fit, exposure: FrameSettings, start: dt.datetime) -> Context:
     """Return what is told of frames that were begun at `start` and are done now."""
     context = Context(
         exposure.frametime_us, exposure.exposure_us, exposure.output_roi, start, dt.datetime.now(), exposure.gain_dB
@@ -419,7 +420,7 @@ def _pass(
     first: int,
     last: int,
     device: OpuDevice,
-    exposure: Exposure,
+    exposure: FrameSettings,
     n_out: int,
     bar: ProgressBar,
 ) -> Any:

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from opusim.bench.plan import Region
 from opusim.bench.projector import Projector
+from opusim.bench.region import Region
 from opusim.drivers.inputs import dask as lazy
 from opusim.drivers.methods import intensity as linear_reconstruction
 from opusim.planning.costs import Workload
 
 from . import runner
-from .linear_modes import chosen_mode
 from .settings import whole_microseconds
 
 __all__ = ["demodulator", "finisher", "projector_of", "reference_of", "workload"]
@@ -55,7 +54,7 @@ def workload(opu: Any, n_vectors: int, *, linear: bool = False, steps: int = 4) 
     if not linear:
         return common
     float_item = np.dtype(np.float32).itemsize
-    if chosen_mode(opu.linear_mode, device) == "intensity":
+    if device.linear_mode(opu.linear_mode) == "intensity":
         frames = runner.pass_size(n_features, n_out * frame_item, in_pass)
         per_block = linear_reconstruction.frames_needed(linear_reconstruction.BLOCK)
         return replace(
@@ -94,7 +93,7 @@ def reference_of(opu: Any, projector: Projector) -> np.ndarray:
     """
     device = opu.device.device_model
     amplitude = device.reference.relative_amplitude * (device.dmd.n_mirrors / 2) ** 0.5
-    return np.full((projector.region.n_pixels, projector.samples), amplitude, dtype=np.complex64)
+    return np.full((projector.geometry.region.n_pixels, projector.plan.samples), amplitude, dtype=np.complex64)
 
 
 def finisher(opu: Any, work: Workload) -> Callable[[np.ndarray], object] | None:

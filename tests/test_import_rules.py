@@ -36,8 +36,9 @@ SOURCES = sorted(
 )
 # Where lightonml's functions have an argument that asks for it.
 PRINTS_ON_REQUEST = {ROOT / "opusim" / "encoding" / "models.py"}
-# A model that a user saved is a pickle in lightonml, and is read when the user asks for it.
-READS_PICKLES = {ROOT / "drivers" / "lightonml" / "lightonml" / "utils.py"}
+# A model that a user saved is a pickle in lightonml, and is read when the user asks for it. The suites send what they
+# are given to themselves, as to a worker.
+READS_PICKLES = {ROOT / "drivers" / "lightonml" / "lightonml" / "utils.py", ROOT / "opusim" / "testing.py"}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -55,7 +56,12 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def imports_of(path: Path) -> Iterator[tuple[str, int, int]]:
+@cache
+def imports_of(path: Path) -> tuple[tuple[str, int, int], ...]:
+    return tuple(_imports_of(path))
+
+
+def _imports_of(path: Path) -> Iterator[tuple[str, int, int]]:
     """(module of ours, dots it was written with, line) of each import, in functions too, but for type checking."""
     own = module_of(path)
     package = own if path.name == "__init__.py" else own.rpartition(".")[0]

@@ -11,7 +11,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -26,7 +25,7 @@ from . import intensity as reconstruction
 if TYPE_CHECKING:
     from opusim.bench.bench import OpticalBench
     from opusim.bench.frames import ReservedFrames
-    from opusim.drivers.lowlevel.settings_of_frame import Exposure
+    from opusim.drivers.lowlevel.settings_of_frame import FrameSettings
     from opusim.drivers.runner import Fit
 
 # Benches that a process makes and keeps, each with matrices of its own.
@@ -101,9 +100,8 @@ class BenchRecipe:
                 f"X is a Dask array, but the bench behind this OPU is a {type(bench).__name__}, which workers cannot "
                 "make anew: it must be an opusim.bench.OpticalBench. Use X.compute()."
             )
-        device = bench.device
-        if device.medium.kind == "measured":
-            device = device.evolve(**{"medium.path": str(Path(device.medium.path).resolve())})
+        medium = bench.device.medium.anywhere()
+        device = bench.device if medium is bench.device.medium else bench.device.evolve(medium=medium)
         recipe = cls(
             device, bench.seed, bench.execution, bench.memory_budget, device.fingerprint(), opusim.__version__,
             bench.backend,
@@ -173,7 +171,7 @@ class Passes:
 
     @classmethod
     def reserve(
-        cls, bench: Any, exposure: Exposure, n_vectors: int, size: int, n_frames: Callable[[int], int]
+        cls, bench: Any, exposure: FrameSettings, n_vectors: int, size: int, n_frames: Callable[[int], int]
     ) -> Passes:
         """Reserve `n_frames(n)` frames for each pass of n vectors."""
         counts = (min(size, n_vectors - first) for first in range(0, n_vectors, size))
@@ -201,7 +199,7 @@ class _InFrames:
         patterns: MirrorPatterns,
         n_pixels: int,
         *,
-        settings: Exposure,
+        settings: FrameSettings,
         reference_phase_rad: np.ndarray | None = None,
     ) -> np.ndarray:
         """Show patterns as `OpuDevice.project` does."""
@@ -228,7 +226,7 @@ class Job:
         How the vectors are shown.
     shape : tuple of int
         Shape of the user's bits, for messages.
-    exposure : Exposure
+    exposure : FrameSettings
         Region and times.
     n_out : int
         Pixels to return.
@@ -239,7 +237,7 @@ class Job:
     recipe: BenchRecipe
     fit: Fit
     shape: tuple[int, ...]
-    exposure: Exposure
+    exposure: FrameSettings
     n_out: int
     passes: Passes
 

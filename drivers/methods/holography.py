@@ -17,6 +17,7 @@ import numpy as np
 
 from opusim.base import arrays
 from opusim.base.errors import NotReadyError, warn_outside
+from opusim.bench.protocol import threads_of
 from opusim.calibration.procedures import linear
 from opusim.drivers.inputs.dask import LazyInput
 from opusim.drivers.runner import Fit, ProgressBar, acquiring_batch, check_linear, check_result, context_of
@@ -29,7 +30,7 @@ from .intensity import anchor_on
 if TYPE_CHECKING:
     from opusim.drivers.inputs.traits import UserInput
     from opusim.drivers.lowlevel.device import OpuDevice
-    from opusim.drivers.lowlevel.settings_of_frame import Exposure
+    from opusim.drivers.lowlevel.settings_of_frame import FrameSettings
 
 _BLOCK = 64
 # Frames, fields and results of a block; two million pixels leave room for twelve vectors between two anchors.
@@ -112,7 +113,7 @@ def burst_pixels(place: arrays.Arrays, record: linear.LinearRecord, n_pixels: in
     )  # fmt: skip
 
 
-def n_measured(n_out: int, exposure: Exposure) -> int:
+def n_measured(n_out: int, exposure: FrameSettings) -> int:
     """Return how many pixels to read for `n_out` outputs."""
     width, height = exposure.output_roi[1]
     return max(n_out, min(width * height, _PIXELS))
@@ -131,7 +132,7 @@ def fit_repeats(n_steps: int, n_pixels: int) -> int:
 def measure_fit(
     fit: Fit,
     device: OpuDevice,
-    exposure: Exposure,
+    exposure: FrameSettings,
     record: linear.LinearRecord,
     n_out: int,
     place: arrays.Arrays = arrays.NUMPY,
@@ -158,7 +159,7 @@ def measure_fit(
 
 def _fields(
     device: OpuDevice,
-    exposure: Exposure,
+    exposure: FrameSettings,
     record: linear.LinearRecord,
     patterns: MirrorPatterns,
     n_pixels: int,
@@ -168,14 +169,14 @@ def _fields(
     frames = device.project(patterns, n_pixels, settings=exposure, reference_phase_rad=record.asked_rad)
     if pixels is not None:
         return fields_of_bursts(frames, pixels)
-    return linear.demodulate(record, frames, threads=getattr(device.bench, "threads", None))
+    return linear.demodulate(record, frames, threads=threads_of(device.bench))
 
 
 def run(
     fit: Fit,
     data: UserInput,
     device: OpuDevice,
-    exposure: Exposure,
+    exposure: FrameSettings,
     n_out: int,
     *,
     record: linear.LinearRecord,
@@ -189,7 +190,7 @@ def run(
     ----------
     fit, data, device, n_out, progress : object
         As for `runner.run`.
-    exposure : Exposure
+    exposure : FrameSettings
         Region, and the calibration's times.
     record : LinearRecord
         The calibration of the region.
@@ -241,7 +242,7 @@ def show_block(
     bits: Any,
     fit: Fit,
     device: Any,
-    exposure: Exposure,
+    exposure: FrameSettings,
     n_out: int,
     *,
     record: linear.LinearRecord,

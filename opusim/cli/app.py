@@ -289,7 +289,7 @@ ForceOption = Annotated[bool, typer.Option("--force", "-f", help="Replace the ou
 
 def _load_device(kind: type[Device], spec: str) -> Device:
     """Load a device; for the name of a part, say where it belongs."""
-    from opusim.device.record import presets as known
+    from opusim.device.toml import presets as known
 
     name = spec.partition("@")[0].lower().replace(" ", "-")
     for shelf, table, what in (("cameras", "camera", "a camera"), ("dmds", "dmd", "a mirror array (DMD)")):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,7 +53,7 @@ def info(
     facts.add_row(
         "frame time", f"{1e6 * max(least_s, model.operation.frametime_s):.0f} µs; whole sensor {1e6 * full_s:.0f} µs"
     )
-    facts.add_row("power", f"{model.operation.power_w:g} W")
+    facts.add_row("power", model.operation.text("power_w"))
     out.print(facts)
     if not saturated and budget.variance_dn2():
         out.print(_budget_table("Noise there, averaged over the speckle", budget))
@@ -91,23 +90,23 @@ def _description(device: Device) -> Table:
         table.add_row("device", device.description)
     table.add_row(
         "laser",
-        f"{1e9 * laser.wavelength_m:g} nm, {1e3 * laser.power_w:g} mW on the mirrors; noise "
-        f"{100 * laser.power_noise:g} % rms per frame, drift {100 * laser.power_drift_per_hour:g} % per hour",
+        f"{laser.text('wavelength_m')}, {laser.text('power_w')} on the mirrors; noise "
+        f"{laser.text('power_noise')} rms per frame, drift {laser.text('power_drift_per_hour')}",
     )
     table.add_row(
         "mirrors",
-        f"{dmd.name}: {dmd.shape[0]} x {dmd.shape[1]}, pitch {1e6 * dmd.pitch_m:g} µm, "
+        f"{dmd.name}: {dmd.shape[0]} x {dmd.shape[1]}, pitch {dmd.text('pitch_m')}, "
         f"contrast {dmd.contrast_ratio:g} : 1, efficiency {dmd.efficiency:g}",
     )
-    medium = dataclasses.asdict(device.medium).items()
+    medium = ((key, value) for key, value in device.to_dict()["medium"].items() if key != "kind")
     words = ", ".join(f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" for key, value in medium)
     table.add_row("medium", f"{device.medium.kind}: {words}")
     table.add_row(
         "camera",
-        f"{camera.name}: {camera.shape[0]} x {camera.shape[1]}, pitch {1e6 * camera.pixel_pitch_m:g} µm, "
-        f"{f'{camera.bits} bits' if camera.quantise else 'float32, not rounded'}, "
-        f"{camera.gain_dn_per_e:g} DN per electron, quantum efficiency "
-        f"{camera.quantum_efficiency:g}, full well {camera.full_well_e:g} e, read noise {camera.read_noise_e:g} e",
+        f"{camera.name}: {camera.shape[0]} x {camera.shape[1]}, pitch {camera.text('pixel_pitch_m')}, "
+        f"{camera.text('bits') if camera.quantise else 'float32, not rounded'}, "
+        f"{camera.text('gain_dn_per_e')}, quantum efficiency {camera.text('quantum_efficiency')}, "
+        f"full well {camera.text('full_well_e')}, read noise {camera.text('read_noise_e')}",
     )
     least = operation.minimum_output_size
     table.add_row("region read", operation.opu_type + (f", at least {least:,} pixels" if least else ""))

@@ -146,7 +146,7 @@ def _is_whole(rates: Rates, projector: Projector, work: Workload) -> bool:
     needed = [rates.frame_s_per_pixel]
     if projector.plan.way == "matrix":
         needed.append(rates.sum_s)
-    if projector.grid is not None:
+    if projector.plan.side:
         needed += [rates.transform_s_per_point, rates.layer_s_per_point]
     if work.steps > 1:
         needed.append(rates.step_s_per_pixel)

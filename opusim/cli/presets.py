@@ -9,7 +9,7 @@ from .tables import _table
 @command("presets", order=12)
 def presets() -> None:
     """List the devices, mirror arrays and cameras that come with opusim."""
-    from opusim.device.record import presets as known
+    from opusim.device.toml import presets as known
 
     for title, shelf in (("Devices", ""), ("Mirror arrays (DMDs)", "dmds"), ("Cameras", "cameras")):
         table = _table(title, "name", "version", "what it is")

@@ -71,7 +71,7 @@ def transform(
                 writer.append(counts)
                 advance(len(counts))
         wall_s = time.perf_counter() - start
-        clock = opu.device.bench.clock
+        clock = opu.bench.clock
     out.print(
         f"{target}: {dtype} {len(data)} x {components}, in {wall_s:.1f} s. The device itself would have "
         f"needed {clock.elapsed_s:.2f} s and {_joules(clock.energy_j)}.",

@@ -102,7 +102,7 @@ def run(opu: Any, *, say: Callable[[str], None] | None = None) -> DemoResult:
     DemoResult
     """
     say = say or (lambda text: None)
-    bench: OpticalBench = opu.device.bench
+    bench: OpticalBench = opu.bench
     digits = datasets.load("digits")
     train, test = _binary(digits.x_train), _binary(digits.x_test)
 

@@ -29,12 +29,12 @@ it, those of other packages as `opusim.base.plugins` says::
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_type_hints
 
+from opusim.base.parameters import near_matches
 from opusim.base.plugins import Registry
 
 from .function import FunctionTask
@@ -146,8 +146,7 @@ def parse_task(text: str, settings: Mapping[str, str] | None = None) -> Any:
     settings = dict(settings or {})
     if text not in TASKS:
         if ":" not in text:
-            close = difflib.get_close_matches(text, list(TASKS), n=3, cutoff=0.5)
-            near = f"; near matches are {', '.join(map(repr, close))}" if close else ""
+            near = near_matches(text, TASKS)
             raise ValueError(
                 f"task is {text!r}{near}; it must be one of {', '.join(TASKS)}, module:function or file.py:function."
             )
@@ -162,8 +161,7 @@ def parse_task(text: str, settings: Mapping[str, str] | None = None) -> Any:
     values: dict[str, Any] = {}
     for name, value in settings.items():
         if name not in known:
-            close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
-            near = f"; near matches are {', '.join(map(repr, close))}" if close else ""
+            near = near_matches(name, list(known))
             raise ValueError(f"The task {text!r} has no setting {name!r}{near}; it has {', '.join(known)}.")
         try:
             values[name] = hints[name](value)
