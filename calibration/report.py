@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from dataclasses import dataclass, field
@@ -128,6 +129,7 @@ def read_report(path: str | os.PathLike[str], *, device: Device | None = None) -
         kind = None if name == _TM_GROUP else _kind(info[name].kind)
         if kind is not None:
             records[name] = read_record(path, name, kind)
+    records = dict(sorted(records.items(), key=_order))
     matrix = path if _TM_GROUP in names else tm_path(path)
     if matrix.exists():
         # That of another device beside it would only confuse.
@@ -136,13 +138,13 @@ def read_report(path: str | os.PathLike[str], *, device: Device | None = None) -
         info["tm"] = read_info(matrix, _TM_GROUP)
     known, note = known_device(identity, device, path)
     entries = _entries(records["tm"], known, identity.seed) if "tm" in records else None
-    return Report(path, identity, dict(sorted(records.items(), key=_order)), info, known, note, entries)
+    return Report(path, identity, records, info, known, note, entries)
 
 
 def procedure_of(kind: str) -> Procedure | None:
     """Return the procedure that has records of a kind (the name of their class), or None."""
     # Names of ours first: others' are imported where a file holds what none of ours has made.
-    for name in (*PROCEDURES.own(), *PROCEDURES):
+    for name in itertools.chain(PROCEDURES.own(), PROCEDURES):
         if any(record.__name__ == kind for record in PROCEDURES[name].records):
             return PROCEDURES[name]
     return None
@@ -153,10 +155,9 @@ def _kind(name: str) -> type | None:
     return None if owner is None else next(record for record in owner.records if record.__name__ == name)
 
 
-def _order(item: tuple[str, Any]) -> tuple[int, str]:
+def _order(item: tuple[str, Any]) -> tuple[float, str]:
     owner = procedure_of(type(item[1]).__name__)
-    assert owner is not None
-    return list(PROCEDURES).index(owner.name), item[0]
+    return math.inf if owner is None else owner.order, item[0]
 
 
 def _entries(record: TmRecord, device: Device | None, seed: int) -> Entries | None:

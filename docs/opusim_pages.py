@@ -23,6 +23,7 @@ GENERATED = {
     "reference/presets": opusim_texts.presets,
     "reference/device": opusim_texts.parameters,
     "reference/differentiable": opusim_texts.learnable,
+    "reference/calibration": opusim_texts.procedures,
 }
 
 

@@ -143,3 +143,19 @@ def learnable() -> str:
         for path, (low, high) in RANGES.items()
     ]
     return "\n   ".join([".. csv-table::", ":delim: ;", ":header: parameter; range", "", *rows])
+
+
+# ---------------------------------------------------------------- procedures of calibration
+
+
+def procedures() -> str:
+    """Return a table of the procedures, in reStructuredText."""
+    from opusim.calibration import PROCEDURES
+
+    rows = [
+        f"``{name}``; {one.title}; {'yes' if one.needs_reference else 'no'}; "
+        f"{', '.join(f'``{option.name}``' for option in one.options)}"
+        for name, one in PROCEDURES.items()
+    ]
+    table = [".. csv-table::", ":delim: ;", ":header: name; what it measures; needs a reference arm; options", ""]
+    return "\n   ".join([*table, *rows])

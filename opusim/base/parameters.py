@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any, ClassVar, Literal, Self, TypeVar, get_type_hints
 
 from . import validation
+from .plugins import Registry
 
 __all__ = [
     "Parameter",
@@ -214,6 +215,13 @@ class Part:
         """What the stage may be."""
         return (self.kinds,) if isinstance(self.kinds, type) else tuple(self.kinds.values())
 
+    @property
+    def known(self) -> tuple[type, ...]:
+        """What it may be, but for what other packages bring and nobody has asked for yet."""
+        if isinstance(self.kinds, Registry):
+            return tuple(self.kinds[name] for name in self.kinds.own())
+        return self.classes
+
     def check(self, name: str, value: Any) -> Any:
         """Return a stage after checking its class.
 
@@ -234,7 +242,8 @@ class Part:
         TypeError
             If it is no such stage.
         """
-        if not isinstance(value, self.classes):
+        # A class that there is an object of is known.
+        if not isinstance(value, self.known):
             allowed = " or ".join(kind.__name__ for kind in self.classes)
             raise TypeError(f"{name} is {value!r}, but it must be of type {allowed}.")
         return value
@@ -381,7 +390,7 @@ def parts_of(cls: type) -> Mapping[str, Part]:
 
 
 def paths_of(cls: type) -> Iterator[tuple[type, str, str, Parameter]]:
-    """Go through all parameters of the stages of a record.
+    """Go through all parameters of the stages of a record, whose classes are known so far.
 
     Parameters
     ----------
@@ -400,7 +409,7 @@ def paths_of(cls: type) -> Iterator[tuple[type, str, str, Parameter]]:
         What it is.
     """
     for stage, one in parts_of(cls).items():
-        for kind in one.classes:
+        for kind in one.known:
             for name, about in parameters_of(kind).items():
                 yield kind, name, f"{stage}.{name}", about
 

@@ -20,9 +20,8 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from importlib.abc import InspectLoader
 from importlib.util import find_spec
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 __all__ = ["GROUP", "Registry", "import_folder", "load"]
 
@@ -94,10 +93,13 @@ def import_folder(package: str, *, marker: str = "") -> None:
         A text that a module's source must hold to be imported: where a folder has more than parts in it.
     """
     for found in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
-        loader = getattr(find_spec(found.name), "loader", None)
-        if marker and not (isinstance(loader, InspectLoader) and marker in (loader.get_source(found.name) or "")):
-            continue
-        importlib.import_module(found.name)
+        if not marker or marker in _source(found.name):
+            importlib.import_module(found.name)
+
+
+def _source(module: str) -> str:
+    spec: Any = find_spec(module)
+    return spec.loader.get_source(module) or ""
 
 
 class Registry(Mapping[str, Part], Generic[Part]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,6 +39,53 @@ _OWNERS = {
     "--exposure-us": ("optical",),
     **dict.fromkeys(("--noise", "--bits"), ("noisy",)),
 }
+
+
+@dataclass(frozen=True)
+class _Errors:
+    """What brings errors to the hidden layers, and how, as the options of the command say."""
+
+    feedback: str
+    encoding: str | None
+    device: str | None
+    mode: str | None
+    averages: int | None
+    exposure_us: float | None
+    noise: float | None
+    bits: int | None
+
+    def check(self) -> None:
+        """Refuse options that this feedback does not have."""
+        given = {
+            "--device": self.device, "--mode": self.mode, "--averages": self.averages, "--encoding": self.encoding,
+            "--exposure-us": self.exposure_us, "--noise": self.noise, "--bits": self.bits,
+        }  # fmt: skip
+        refuse_foreign(given, _OWNERS, self.feedback, what="the feedback ", join=" or ")
+
+    def make(self, n_classes: int, width: int, seed: int) -> Feedback:
+        """Return the feedback; that of a device is not prepared yet."""
+        from opusim import dfa
+
+        encoding = dfa.parse_encoding(self.encoding or (_OPTICAL_ENCODING if self.feedback == "optical" else _ENCODING))
+        if self.feedback == "gaussian":
+            return dfa.GaussianFeedback(n_classes, width, seed=seed, encoding=encoding)
+        if self.feedback == "noisy":
+            sigma = _NOISE if self.noise is None else self.noise
+            return dfa.NoisyFeedback(n_classes, width, noise=sigma, bits=self.bits, seed=seed, encoding=encoding)
+        if encoding is None:
+            raise ValueError(
+                f"--encoding is {self.encoding!r}, but mirrors show bits only: ternary, sign or bits:NUMBER."
+            )
+        from opusim.device.record import Device
+        from opusim.drivers import OPU
+
+        model = _load_device(Device, self.device or _DEVICE)
+        opu = OPU(n_components=width, device=model, seed=seed, linear_mode=self.mode or _MODE, disable_pbar=True)
+        return dfa.OpticalFeedback(
+            opu, width, n_classes=n_classes, encoding=encoding,
+            averages=_AVERAGES if self.averages is None else self.averages,
+            exposure_s=None if self.exposure_us is None else 1e-6 * self.exposure_us,
+        )  # fmt: skip
 
 
 def _complete(parameters: list[Any]) -> list[Any]:
@@ -154,11 +202,8 @@ def train(
     ):  # fmt: skip
         if value not in allowed:
             raise ValueError(f"{option} is {value!r}, but it must be one of {', '.join(allowed)}.")
-    given = {
-        "--device": device, "--mode": mode, "--averages": averages, "--encoding": encoding,
-        "--exposure-us": exposure_us, "--noise": noise, "--bits": bits,
-    }  # fmt: skip
-    refuse_foreign(given, _OWNERS, feedback, what="the feedback ", join=" or ")
+    errors = _Errors(feedback, encoding, device, mode, averages, exposure_us, noise, bits)
+    errors.check()
     if momentum is not None and optimiser != "sgd":
         raise ValueError(f"--momentum is given, but it is for the optimiser sgd, not for {optimiser}.")
     sizes = _sizes(hidden)
@@ -188,10 +233,7 @@ def train(
         elif feedback == "shallow":
             trainer = dfa.ShallowTrainer(network, **options)
         else:
-            projection = _feedback(
-                feedback, data.n_classes, sum(sizes), seed=seed, encoding=encoding, device=device, mode=mode,
-                averages=averages, exposure_us=exposure_us, noise=noise, bits=bits,
-            )  # fmt: skip
+            projection = errors.make(data.n_classes, sum(sizes), seed)
             trainer = dfa.DFATrainer(network, projection, **options)
             if isinstance(projection, dfa.OpticalFeedback):
                 stack.enter_context(projection.opu)
@@ -229,32 +271,6 @@ def _optimiser(name: str, learning_rate: float | None, momentum: float | None) -
 
     chosen = {"learning_rate": learning_rate, "momentum": momentum}
     return (dfa.Adam if name == "adam" else dfa.SGD)(**{key: x for key, x in chosen.items() if x is not None})
-
-
-def _feedback(
-    kind: str, n_classes: int, width: int, *, seed: int, encoding: str | None, device: str | None, mode: str | None,
-    averages: int | None, exposure_us: float | None, noise: float | None, bits: int | None,
-) -> Feedback:  # fmt: skip
-    """Return the feedback that the options ask for; that of a device is not prepared yet."""
-    from opusim import dfa
-
-    errors = dfa.parse_encoding(encoding or (_OPTICAL_ENCODING if kind == "optical" else _ENCODING))
-    if kind == "gaussian":
-        return dfa.GaussianFeedback(n_classes, width, seed=seed, encoding=errors)
-    if kind == "noisy":
-        sigma = _NOISE if noise is None else noise
-        return dfa.NoisyFeedback(n_classes, width, noise=sigma, bits=bits, seed=seed, encoding=errors)
-    if errors is None:
-        raise ValueError(f"--encoding is {encoding!r}, but mirrors show bits only: ternary, sign or bits:NUMBER.")
-    from opusim.device.record import Device
-    from opusim.drivers import OPU
-
-    model = _load_device(Device, device or _DEVICE)
-    opu = OPU(n_components=width, device=model, seed=seed, linear_mode=mode or _MODE, disable_pbar=True)
-    return dfa.OpticalFeedback(
-        opu, width, n_classes=n_classes, encoding=errors, averages=_AVERAGES if averages is None else averages,
-        exposure_s=None if exposure_us is None else 1e-6 * exposure_us,
-    )  # fmt: skip
 
 
 def _interrupted(target: Path, trainer: Trainer, resume: bool) -> str:

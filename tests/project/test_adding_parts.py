@@ -1,4 +1,4 @@
-"""A stranger's parts, one file each: what is written here is all that it takes to add a procedure, a task, a command.
+"""A stranger's parts, one file each: all that it takes to add a procedure, a task, a command, a kind of medium.
 
 Each is used by the public doors, in a process of its own: what it registers stays there.
 """
@@ -116,6 +116,32 @@ def pixels(
     typer.echo(f"{Device.load(device).camera.n_pixels // binning**2} pixels")
 '''
 
+MEDIUM = '''
+"""A medium whose matrix is that of a Fourier transform, whatever the seed."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from opusim.device.medium import EntryMedium
+
+
+@dataclass(frozen=True)
+class FourierMedium(EntryMedium):
+    """Entries of modulus 1."""
+
+    kind: ClassVar[str] = "fourier"
+
+    transmission: float = 1e-10
+    decorrelation_time_s: float = math.inf
+
+    def entries(self, inputs, outputs, *, seed, state=0, channel=0, threads=None):
+        k, j = np.arange(inputs.start, inputs.stop)[:, None], np.arange(outputs.start, outputs.stop)
+        return np.exp(2j * np.pi * k * j / 997).astype(np.complex64)
+'''
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -190,7 +216,7 @@ def test_a_procedure_that_a_program_imports(folder):
     )
     done = python(folder, "program.py")
     assert done.returncode == 0, done.stderr
-    assert "There is no option 'frame' of a procedure; near matches are frames" in done.stdout
+    assert "There is no option 'frame' of a procedure; near matches are 'frames'" in done.stdout
 
 
 def test_a_procedure_that_is_installed(folder):
@@ -257,6 +283,23 @@ def test_a_command(folder):
     assert done.returncode == 0 and done.stdout == f"{AURORA.camera.n_pixels // 4} pixels\n"
     assert one_sentence(opusim(folder, "pixels", "--binning", "0")).startswith("opusim pixels: --binning is 0, but")
     assert "No such command 'pixel'" in words(opusim(folder, "pixel").stderr)
+
+
+# ---------------------------------------------------------------- a medium
+
+
+def test_a_medium(folder):
+    write(folder, "fourier", MEDIUM)
+    install(folder, "fourier")
+    (folder / "lab.toml").write_text('preset = "ideal"\n[medium]\nkind = "fourier"\n', encoding="utf-8")
+    done = opusim(folder, "info", "lab.toml")
+    assert done.returncode == 0 and "fourier: transmission 1e-10" in words(done.stdout), done.stderr
+    code = "import numpy as np, opusim; x = np.random.default_rng(0).integers(0, 2, (3, 100), dtype=np.uint8); "
+    code += "a, b = (opusim.OPU(20, device='lab.toml', seed=s).fit_transform1d(x) for s in (1, 2)); "
+    code += "print(np.array_equal(a, b), a.std() > 0)"
+    assert python(folder, "-c", code).stdout.split() == ["True", "True"]
+    (folder / "lab.toml").write_text('preset = "ideal"\n[medium]\nkind = "furier"\n', encoding="utf-8")
+    assert "'fourier'" in one_sentence(opusim(folder, "info", "lab.toml"))
 
 
 # ---------------------------------------------------------------- what must not happen

@@ -224,6 +224,14 @@ def test_everything_that_may_be_learnt_is_described(texts):
     assert [line.partition(";")[0].strip() for line in table[4:]] == [f"``{path}``" for path in RANGES]
 
 
+def test_every_procedure_is_described(texts):
+    from opusim.calibration import PROCEDURES
+
+    table = texts.procedures().splitlines()
+    assert [line.partition(";")[0].strip() for line in table[4:]] == [f"``{name}``" for name in PROCEDURES]
+    assert all(line.count(";") == 3 for line in table[4:])
+
+
 def test_every_parameter_is_described(texts):
     """Its row has as many cells as the head, and they say what the field says."""
     from opusim.base.parameters import parameters_of, parts_of
