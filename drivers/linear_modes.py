@@ -12,9 +12,11 @@ import numpy as np
 from opusim.base import arrays, validation
 from opusim.base.errors import warn_outside
 from opusim.drivers.compat import environment
-from opusim.drivers.inputs.traits import UserInput
+from opusim.drivers.methods.base import Method
+from opusim.drivers.methods.intensity import intensity_of
 
-from . import runner
+from . import acquire
+from .fit import Fit, output_size
 from .settings import whole_microseconds
 from .types import OutputRescaling
 
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     from opusim.calibration.procedures.linear import LinearRecord
     from opusim.drivers.lowlevel.device import OpuDevice
     from opusim.drivers.lowlevel.settings_of_frame import Exposure
-
-    from .runner import Fit
 
 LINEAR_MODES = ("auto", "holographic", "intensity")
 # Measured noise of one field over its rms: from the first on a calibration is told to be poor, from the second refused.
@@ -205,7 +205,6 @@ class LinearTransforms:
         """
         chosen_mode("holographic", self.device)
         validation.integer("steps", steps, low=3, high=63)
-        self._fit_fields: Any = None
         return measure(self.device, self.device.exposure(), steps=steps, exposure_s=exposure_s, store=store)
 
     def field_transform(self, X: Any, encoder_cls: Any = None, decoder_cls: Any = None) -> Any:
@@ -284,17 +283,18 @@ class LinearTransforms:
         data = self._data_for(bits)  # type: ignore[attr-defined]
         fit: Fit = self._fit
         exposure, n_components, base = self._claim(fit)  # type: ignore[attr-defined]
-        n_out = runner.output_size(fit, n_components, exposure)
-        shows = self._shows_progress  # type: ignore[attr-defined]
+        n_out = output_size(fit, n_components, exposure)
         if mode == "intensity":
-            raw = runner.run_linear(
-                fit, data, self.device, exposure, n_out, n_samples_by_pass=base.n_samples_by_pass, progress=shows
-            )
+            method: Method = intensity_of(fit, self.device, exposure)
         else:
-            raw = self._holographic(fit, data, exposure, n_out, complex_output, shows)
+            method, exposure = self._holographic(fit, data.place, exposure, n_out, complex_output)
+        raw = acquire.run(
+            method, data, fit, self.device, exposure, n_out, n_samples_by_pass=base.n_samples_by_pass,
+            progress=self._shows_progress,  # type: ignore[attr-defined]
+        )  # fmt: skip
         result = self._decode(raw, encoder, decoder_cls, data.group)  # type: ignore[attr-defined]
         # After the decoder, as the real driver does it.
-        return data.like_input(self._rescaled(result, fit.traits.n_features_s, n_components, base.stdev))
+        return data.like_input(self._rescaled(result, fit.traits.n_features_total, n_components, base.stdev))
 
     def _rescaled(self, result: Any, n_features: int, n_components: int, stdev: float = 1.0) -> Any:
         """Divide a linear transform as `rescale` says; `stdev` is the measured scale of a matrix entry."""
@@ -304,19 +304,15 @@ class LinearTransforms:
         return result / np.float32(stdev * math.sqrt(n))
 
     def _holographic(
-        self, fit: Fit, data: UserInput, exposure: Exposure, n_out: int, complex_output: bool, progress: bool
-    ) -> Any:
-        from opusim.drivers.methods import holography  # loads the calibration, and scipy with it: when first needed
+        self, fit: Fit, place: arrays.Arrays | None, exposure: Exposure, n_out: int, complex_output: bool
+    ) -> tuple[Method, Exposure]:
+        """Return the method with the calibration of the region, and the calibration's times."""
+        # Loads the calibration, and scipy with it: when first needed.
+        from opusim.drivers.methods.holography import holography_of
 
         record = find_record(self.device, exposure)
         timed = times_of(record, exposure, self.device)
-        # Another thread may fit meanwhile: what is used is a local.
-        kept = self.__dict__.get("_fit_fields")
-        if kept is None or kept[0] is not fit or kept[1] is not record or kept[2] != n_out:
-            place = data.place or arrays.NUMPY
-            kept = fit, record, n_out, holography.measure_fit(fit, self.device, timed, record, n_out, place)
-            self._fit_fields = kept
-        return holography.run(
-            fit, data, self.device, timed, n_out, record=record, fields=kept[3], complex_output=complex_output,
-            progress=progress,
-        )  # fmt: skip
+        method = holography_of(
+            fit, self.device, timed, record, n_out, place or arrays.NUMPY, complex_output=complex_output
+        )
+        return method, timed

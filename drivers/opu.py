@@ -5,17 +5,20 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import numpy as np
+
 from opusim.base import validation
 from opusim.base.errors import InputTypeError
-from opusim.drivers.inputs import dask as lazy
-from opusim.drivers.inputs import gpu as device_input
+from opusim.drivers import inputs
+from opusim.drivers.inputs.dask import decode, encode
 from opusim.drivers.inputs.traits import UserInput, check_coder
 from opusim.drivers.lowlevel.device import Exposure
+from opusim.drivers.methods.counts import Counts
 
-from . import runner, settings
+from . import acquire, settings
+from .fit import Fit, Overrides, make_fit, output_size
 from .linear_modes import LinearTransforms
 from .opu_base import OpuBase
-from .runner import Fit, Overrides
 from .types import AcqState
 
 
@@ -188,15 +191,12 @@ class OPU(LinearTransforms, OpuBase):
     ) -> UserInput | None:
         overrides = Overrides.from_keywords(override)
         validation.flag("online", online)
-        if lazy.is_lazy(X):
-            traits, data = lazy.describe_lazy_fit(X, n_features, packed, is_2d)
-        else:
-            traits, data = device_input.describe(X, n_features, packed, is_2d, self.device.backend)
+        traits, data = inputs.describe(X, n_features, packed, is_2d, self.device.backend)
         base = self._settings()
         if online and base.no_single_transform:
             raise RuntimeError("online is True, but this device has no online mode (no_single_transform is set).")
         self.device.check_open()
-        fit = runner.make_fit(
+        fit = make_fit(
             traits,
             data,
             input_shape=self.device.input_shape,
@@ -260,10 +260,7 @@ class OPU(LinearTransforms, OpuBase):
     def _data_for(self, bits: Any) -> UserInput:
         """Return the vectors as the fit takes them; without a fit, one is made on them."""
         if self._fit is not None:
-            traits = self._fit.traits
-            if lazy.is_lazy(bits):
-                return lazy.LazyInput(bits, traits)
-            return device_input.from_traits(bits, traits, self.device.backend)
+            return inputs.read(bits, self._fit.traits, self.device.backend)
         data = self._make_fit(bits, None, False, False, False, {})
         assert data is not None
         return data
@@ -277,8 +274,8 @@ class OPU(LinearTransforms, OpuBase):
             if coder is not None:
                 check_coder(name, coder)
         encoder: Any = encoder_cls() if inspect.isclass(encoder_cls) else encoder_cls
-        if lazy.is_lazy(X):
-            return encoder, lazy.encode(X, encoder, decoder_cls)
+        if type(X) is not np.ndarray and inputs.is_lazy(X):
+            return encoder, encode(X, encoder, decoder_cls)
         return encoder, X if encoder is None else encoder.transform(X)
 
     @staticmethod
@@ -288,16 +285,17 @@ class OPU(LinearTransforms, OpuBase):
         decoder = decoder_cls
         if inspect.isclass(decoder_cls):
             decoder = decoder_cls(**encoder.get_params()) if hasattr(encoder, "get_params") else decoder_cls()
-        return lazy.decode(values, decoder, group) if lazy.is_lazy(values) else decoder.transform(values)
+        return decode(values, decoder, group) if inputs.is_lazy(values) else decoder.transform(values)
 
     def _run(self, fit: Fit, data: UserInput) -> Any:
         exposure, n_components, base = self._claim(fit)
-        return runner.run(
-            fit,
+        return acquire.run(
+            Counts(self.device.output_dtype),
             data,
+            fit,
             self.device,
             exposure,
-            runner.output_size(fit, n_components, exposure),
+            output_size(fit, n_components, exposure),
             n_samples_by_pass=base.n_samples_by_pass,
             progress=self._shows_progress,
         )
@@ -404,7 +402,6 @@ class OPU(LinearTransforms, OpuBase):
         state = self.__dict__.copy()
         for name in ("_online", "_was_active"):
             state.pop(name)
-        state.pop("_fit_fields", None)
         state["_is_online"] = self._online is not None and self.device.acq_state is AcqState.online
         return state
 

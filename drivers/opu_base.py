@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Self
 from opusim.base import validation
 from opusim.drivers.lowlevel.device import OpuDevice
 
-from . import runner, settings
+from . import settings
+from .fit import Fit, frametime_us
 from .linear_modes import LINEAR_MODES
 from .output_region import OutputRoi
-from .runner import Fit
 from .types import InputRoiStrategy, OutputRescaling, as_member
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ class OpuBase(validation.Fixed):
 
     def _set_frametime(self, fit: Fit) -> None:
         readout_us = self.device.readout_us(self.device.output_shape[1])
-        self.device.frametime_us = runner.frametime_us(fit, self._settings(), readout_us, self.device.exposure_us)
+        self.device.frametime_us = frametime_us(fit, self._settings(), readout_us, self.device.exposure_us)
 
     def _begin_online(self) -> None:
         self._online = self.device.acquiring(online=True)

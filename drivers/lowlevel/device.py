@@ -181,6 +181,11 @@ class OpuDevice(validation.Fixed, DeviceSettings):
         """What the bench computes with, as it was asked for; None for a bench of another kind, which takes arrays."""
         return self._bench_arguments.get("backend")
 
+    @property
+    def threads(self) -> int | None:
+        """Threads that the bench uses with numpy; None for one that does not say, which leaves all processors."""
+        return getattr(self.bench, "threads", None)
+
     def set_limits(self, *, memory_budget: int | None = None, threads: int | None = None) -> None:
         """Give the bench other limits, from the next sequence on; what it has computed is computed again.
 
@@ -423,16 +428,7 @@ class OpuDevice(validation.Fixed, DeviceSettings):
         """
         self.check_open()
         settings = self.exposure() if settings is None else settings
-        arm: dict[str, Any] = {} if reference_phase_rad is None else {"reference_phase_rad": reference_phase_rad}
-        return self.bench.transform(
-            patterns,  # type: ignore[arg-type]
-            exposure_s=settings.exposure_us / 1e6,
-            roi=settings.bench_roi,
-            n_pixels=n_pixels,
-            frametime_s=settings.frametime_us / 1e6,
-            progress=progress,
-            **arm,
-        )
+        return settings.show(self.bench, patterns, n_pixels, reference_phase_rad=reference_phase_rad, progress=progress)
 
     def transform1(self, ins: np.ndarray, batch_index: int = -1, nb_acq_output: int | None = None) -> np.ndarray:
         """Return the whole region of interest for each packed pattern.
@@ -542,7 +538,7 @@ class OpuDevice(validation.Fixed, DeviceSettings):
 
     def _fill(self, ins: np.ndarray, out: np.ndarray) -> None:
         settings = self.exposure()
-        threads = getattr(self.bench, "threads", None)
+        threads = self.threads
         for rows, patterns in FORMATTED.split(ins[: len(out)], self.input_shape, threads):
             if patterns is not None:
                 out[rows] = self.project(patterns, out.shape[1], settings=settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ class DeviceSettings:
         """Step of a region's size, in pixels, on the real camera; any size is taken here."""
         return _ROI_RULES[self.opu_type][1]
 
-    @property
+    @cached_property
     def output_dtype(self) -> np.dtype:
         """Type of the counts: uint8 up to 8 bits, uint16 above, float32 if they are not rounded."""
         return np.dtype(self.device_model.camera.dtype)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opusim.drivers.types import AcqState, Roi
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from opusim.patterns.layout import MirrorPatterns
+
     from .device import OpuDevice
 
 
@@ -35,6 +39,40 @@ class Exposure:
         """Region as the bench counts: (row, column, n_rows, n_columns)."""
         (x, y), (w, h) = self.output_roi
         return y, x, h, w
+
+    @property
+    def n_pixels(self) -> int:
+        """Pixels of the region."""
+        width, height = self.output_roi[1]
+        return width * height
+
+    def show(self, bench: Any, patterns: MirrorPatterns | np.ndarray, n_pixels: int, **more: Any) -> Any:
+        """Show patterns on a bench with these settings.
+
+        Parameters
+        ----------
+        bench : OpticalBench
+            Shows them.
+        patterns : MirrorPatterns or numpy.ndarray
+            As for `OpuDevice.project`.
+        n_pixels : int
+            How many pixels of the region, in raster order.
+        **more
+            Any of `reference_phase_rad`, `progress` and `reserved`, as for the bench; it is not told of a None.
+
+        Returns
+        -------
+        array
+            Counts, (n * number of phases, n_pixels), where the patterns were.
+        """
+        return bench.transform(
+            patterns,
+            exposure_s=self.exposure_us / 1e6,
+            roi=self.bench_roi,
+            n_pixels=n_pixels,
+            frametime_s=self.frametime_us / 1e6,
+            **{name: value for name, value in more.items() if value is not None},
+        )
 
 
 class Acquisition:

@@ -11,6 +11,7 @@ from typing import Any
 
 import opusim
 from opusim.base import validation
+from opusim.base.progress import ProgressBar
 from opusim.bench.plan import memory_budget_bytes
 from opusim.device.medium.measured import MeasuredMedium
 from opusim.device.record import Device
@@ -207,13 +208,13 @@ class Sweep(validation.Fixed):
                 callback(result, None)
             if not jobs:
                 return result
-            bar = stack.enter_context(_bar(len(jobs), progress))
+            bar = stack.enter_context(ProgressBar(len(jobs), "sweep", unit="point", shown=progress))
             # Closed before the file is let go: an error in writing ends the workers.
             for place, outcome in stack.enter_context(closing(self._outcomes(jobs, workers, client))):
                 result.outcomes[place] = outcome
                 if path is not None:
                     write_sweep(path, result)
-                bar.update()
+                bar.advance()
                 if callback is not None:
                     callback(result, place)
         return result
@@ -234,12 +235,6 @@ def _anywhere(setting: Setting) -> Setting:
         return setting
     path = str(Path(device.medium.path).resolve())
     return dataclasses.replace(setting, device=device.evolve(**{"medium.path": path}))
-
-
-def _bar(total: int, shown: bool) -> Any:
-    from tqdm.auto import tqdm
-
-    return tqdm(total=total, desc="sweep", unit="point", disable=not shown)
 
 
 def _checked_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
