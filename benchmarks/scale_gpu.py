@@ -56,8 +56,8 @@ def moved_bytes(opu: Any, n_out: int, steps: int) -> float:
     from opusim.drivers import workload as rules
 
     projector = rules.projector_of(opu, rules.workload(opu, 1), threads=1)
-    passes = 2 * projector.medium.n_transforms * projector.channels
-    light = n_out * (8 * projector.samples * (2 if steps > 1 else 1) + steps)
+    passes = 2 * projector.way.showing(1).transforms
+    light = n_out * (8 * projector.plan.samples * (2 if steps > 1 else 1) + steps)
     return passes * 16 * projector.plan.side**2 + light
 
 
@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> None:
     name, rate = torch.cuda.get_device_name(0), bandwidth(torch, rounds)
     print(f"GPU: {name}; a copy within its memory moves {rate / 1e9:.0f} GB/s; torch {torch.__version__}")
     linear, plain = (fitted(FEATURES, n_out, backend="torch:cuda") for n_out in (LINEAR_OUTPUTS, OUTPUTS))
-    bench, exposure = linear.device.bench, linear.device.exposure()
+    bench, exposure = linear.bench, linear.device.exposure()
     phases = np.arange(STEPS) * 2 * np.pi / STEPS
     x = torch.randint(0, 2, (BATCH, FEATURES), dtype=torch.uint8, device="cuda",
                       generator=torch.Generator("cuda").manual_seed(0))  # fmt: skip

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opusim.base import arrays, memory
-from opusim.base.errors import NotReadyError
+from opusim.base.errors import NotReadyError, TooManyComponentsError
 from opusim.base.progress import ProgressBar
 from opusim.drivers.inputs.dask import LazyInput
 from opusim.drivers.inputs.traits import HostInput, InputTraits, PresentInput, UserInput
+from opusim.drivers.lowlevel.device import project
 from opusim.drivers.methods.base import Method
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
@@ -29,7 +30,7 @@ from .types import AcqState
 if TYPE_CHECKING:
     from opusim.bench.frames import ReservedFrames
     from opusim.drivers.lowlevel.device import OpuDevice
-    from opusim.drivers.lowlevel.settings_of_frame import Exposure
+    from opusim.drivers.lowlevel.settings_of_frame import FrameSettings
 
     from .fit import Fit
 
@@ -42,7 +43,7 @@ def run(
     data: UserInput,
     fit: Fit,
     device: OpuDevice,
-    exposure: Exposure,
+    exposure: FrameSettings,
     n_out: int,
     *,
     n_samples_by_pass: int,
@@ -60,7 +61,7 @@ def run(
         How they are shown.
     device : OpuDevice
         Shows them.
-    exposure : Exposure
+    exposure : FrameSettings
         Region and times.
     n_out : int
         Outputs of a vector.
@@ -95,7 +96,7 @@ def run(
     assert isinstance(data, PresentInput)
     data.check_binary()
     check_fit(method, fit, data)
-    if n > step or method.dtype != frame:
+    if n > step or n * n_out * method.dtype.itemsize > _PASS_BYTES:
         memory.check_result(n, n_out, method.dtype.itemsize, data.home)
     # A single frame is taken without a batch; where another OPU on this device is online, its mode stays.
     several = data.is_batch or method.frames(1) > 1
@@ -105,7 +106,7 @@ def run(
     try:
         # One pass: what it decodes to is the result.
         result = data.empty((n, n_out), method.dtype) if n > step else None
-        shared, shown, n_pixels = method.begin(), 0, method.n_pixels or n_out
+        shared, shown, n_pixels = method.begin() if method.shares else None, 0, method.n_pixels or n_out
         threads = device.threads if method.by_light else None
         bar = ProgressBar(patterns_of(method, n, step), "OPU: transform") if progress and several else None
         with bar or nullcontext():
@@ -136,8 +137,22 @@ def run(
     return data.finished(result if shared is None else method.finish(result, shared), context)
 
 
+def output_size(fit: Fit, n_components: int, exposure: FrameSettings) -> int:
+    """Return how many pixels a transform gives back; a sentence if the region has fewer."""
+    width, height = exposure.output_roi[1]
+    if fit.overrides.raw_output_size:
+        return width * height
+    n = fit.overrides.n_components or n_components
+    if n > width * height:
+        raise TooManyComponentsError(
+            f"n_components is {n}, but the region of interest on the camera, {exposure.output_roi}, has only "
+            f"{width * height} pixels: set n_components of the OPU itself, which chooses the region."
+        )
+    return n
+
+
 def pass_size(method: Method, n_features: int, n_out: int, frame_item: int, n_samples_by_pass: int) -> int:
-    """Return how many vectors go to the device at a time.
+    """Return how many vectors go to the device at a time: whole blocks, at least one.
 
     Parameters
     ----------
@@ -148,7 +163,11 @@ def pass_size(method: Method, n_features: int, n_out: int, frame_item: int, n_sa
     n_samples_by_pass : int
         Most patterns that the device takes.
     """
-    return method.pass_size(max(1, min(n_samples_by_pass, _PASS_BYTES // max(n_features, n_out * frame_item))))
+    if not method.parted:
+        return method.block
+    most = max(1, min(n_samples_by_pass, _PASS_BYTES // max(n_features, n_out * frame_item)))
+    steps = 1 if method.phases_rad is None else len(method.phases_rad)
+    return method.block * max(1, most * steps // method.frames(method.block))
 
 
 def patterns_of(method: Method, n: int, step: int) -> int:
@@ -159,11 +178,19 @@ def patterns_of(method: Method, n: int, step: int) -> int:
 
 def check_fit(method: Method, fit: Fit, data: UserInput) -> None:
     """Raise a sentence if the vectors cannot be shown so after this fit."""
-    method.check(fit)
-    if data.is_batch and fit.online:
+    if fit.online and method.frames(1) > 1:
+        raise NotReadyError("The device is in online mode, but the linear transform takes several frames a vector.")
+    if fit.online and data.is_batch:
         raise NotReadyError(
             f"X holds {data.n_samples} vectors, but in online mode only single vectors are transformed: fit with "
             "online=False for batches."
+        )
+    if data.traits.packed and not method.packed:
+        raise RuntimeError("X is packed, but the linear transform takes bits that are not: use numpy.unpackbits.")
+    if method.full and not fit.is_full:
+        raise NotReadyError(
+            f"The input region is {fit.layout.roi_size} mirrors, but linear_transform needs all that the strategy full "
+            "gives: fit with input_roi_strategy full and without input_roi."
         )
 
 
@@ -189,7 +216,7 @@ class Passes:
     sequences: tuple[ReservedFrames, ...]
 
     @classmethod
-    def reserve(cls, bench: Any, exposure: Exposure, method: Method, n_vectors: int, size: int) -> Passes:
+    def reserve(cls, bench: Any, exposure: FrameSettings, method: Method, n_vectors: int, size: int) -> Passes:
         """Reserve the frames of each pass."""
         time_s = exposure.frametime_us / 1e6
         passes = cls(size, n_vectors, ())
@@ -229,7 +256,7 @@ class Task:
         Of packed bits.
     shape : tuple of int
         Shape of the user's bits, for messages.
-    exposure : Exposure
+    exposure : FrameSettings
         Region and times.
     n_out, n_pixels : int
         Outputs, and pixels to read.
@@ -243,14 +270,21 @@ class Task:
     layout: MirrorLayout
     bitorder: str
     shape: tuple[int, ...]
-    exposure: Exposure
+    exposure: FrameSettings
     n_out: int
     n_pixels: int
     passes: Passes
 
     @classmethod
     def of(
-        cls, method: Method, data: LazyInput, fit: Fit, device: OpuDevice, exposure: Exposure, n_out: int, step: int
+        cls,
+        method: Method,
+        data: LazyInput,
+        fit: Fit,
+        device: OpuDevice,
+        exposure: FrameSettings,
+        n_out: int,
+        step: int,
     ) -> Task:
         """Return the task of a lazy input; its frames are reserved."""
         recipe = BenchRecipe.of(device.bench)
@@ -289,6 +323,8 @@ class Task:
 
     def share(self) -> Any:
         """Return what all parts need and one worker makes."""
+        if not self.method.shares:
+            return None
         return self.method.shared(self._show_some, self.passes.sizes, self.layout.n_features_total)
 
     def _part(self, place: arrays.Arrays, bits: np.ndarray, k: int, numbers: range, shared: Any) -> np.ndarray:
@@ -303,7 +339,7 @@ class Task:
         return self._show(bits, self.passes.sequences[k].only(places))
 
     def _show(self, bits: Any, reserved: ReservedFrames) -> Any:
-        return self.exposure.show(
-            self.recipe.bench(), MirrorPatterns.of_checked(bits, self.layout), self.n_pixels,
+        return project(
+            self.recipe.bench(), MirrorPatterns.of_checked(bits, self.layout), self.n_pixels, self.exposure,
             reference_phase_rad=self.method.phases_rad, reserved=reserved,
         )  # fmt: skip

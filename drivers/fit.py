@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -10,13 +9,13 @@ from functools import cached_property
 from typing import Any
 
 from opusim.base import validation
-from opusim.base.errors import TooManyComponentsError, warn_outside
+from opusim.base.errors import warn_outside
+from opusim.base.parameters import near_names
 from opusim.drivers.inputs.traits import InputTraits, UserInput
-from opusim.drivers.lowlevel.settings_of_frame import Exposure
 from opusim.patterns.layout import MirrorLayout
 
 from .input_region import InputRoi, format_of, make_layout
-from .output_region import check_roi
+from .region import check_roi
 from .settings import Settings, microseconds
 from .types import InputRoiStrategy, Roi, Tuple2D, as_member
 
@@ -65,7 +64,7 @@ class Overrides:
         known = [f.name for f in fields(cls)]
         for name in keywords:
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
+                near = near_names(name, known, n=1, cutoff=0.6)
                 hint = f"near is {near[0]!r}; " if near else ""
                 raise TypeError(f"{name!r} is no setting of a fit; {hint}known are {', '.join(known)}.")
         return cls(**keywords)
@@ -84,7 +83,7 @@ class Fit:
     n_ones : int or None
         Mirrors on, mean over the data of the fit; None without data.
     exposure_us : int
-        Exposure for this much light.
+        FrameSettings for this much light.
     overrides : Overrides
         What was asked for.
     strategy : InputRoiStrategy
@@ -209,17 +208,3 @@ def make_fit(
 def frametime_us(fit: Fit, settings: Settings, readout_us: int, exposure_us: int) -> int:
     """Return the time between frames: as asked for, or at least max(readout, exposure) + 50 us."""
     return fit.overrides.frametime_us or max(settings.frametime_us, max(readout_us, exposure_us) + 50)
-
-
-def output_size(fit: Fit, n_components: int, exposure: Exposure) -> int:
-    """Return how many pixels a transform gives back; a sentence if the region has fewer."""
-    width, height = exposure.output_roi[1]
-    if fit.overrides.raw_output_size:
-        return width * height
-    n = fit.overrides.n_components or n_components
-    if n > width * height:
-        raise TooManyComponentsError(
-            f"n_components is {n}, but the region of interest on the camera, {exposure.output_roi}, has only "
-            f"{width * height} pixels: set n_components of the OPU itself, which chooses the region."
-        )
-    return n

@@ -9,7 +9,6 @@ import os
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -90,9 +89,8 @@ class BenchRecipe:
                 f"X is a Dask array, but the bench behind this OPU is a {type(bench).__name__}, which workers cannot "
                 "make anew: it must be an opusim.bench.OpticalBench. Use X.compute()."
             )
-        device = bench.device
-        if device.medium.kind == "measured":
-            device = device.evolve(**{"medium.path": str(Path(device.medium.path).resolve())})
+        medium = bench.device.medium.anywhere()
+        device = bench.device if medium is bench.device.medium else bench.device.evolve(medium=medium)
         recipe = cls(
             device, bench.seed, bench.execution, bench.memory_budget, device.fingerprint(), opusim.__version__,
             bench.backend,

@@ -7,17 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from opusim.bench.plan import Region
 from opusim.bench.projector import Projector
+from opusim.bench.region import Region
 from opusim.drivers.inputs.dask import task_vectors
 from opusim.drivers.methods.base import Method
 from opusim.drivers.methods.counts import Counts
 from opusim.drivers.methods.intensity import Intensity
 from opusim.planning.costs import Workload
 
-from .acquire import pass_size
-from .fit import output_size
-from .linear_modes import chosen_mode
+from .acquire import output_size, pass_size
 from .settings import whole_microseconds
 
 __all__ = ["demodulator", "finisher", "projector_of", "reference_of", "workload"]
@@ -28,7 +26,7 @@ def method_of(opu: Any, *, linear: bool, steps: int = 4) -> Method:
     fit, device = opu._fit, opu.device
     if not linear:
         return Counts(device.output_dtype)
-    if chosen_mode(opu.linear_mode, device) == "intensity":
+    if device.linear_mode(opu.linear_mode) == "intensity":
         return Intensity(fit.traits.n_features_total, 2.0, 10.0)
     from opusim.drivers.methods.holography import planned
 
@@ -93,7 +91,7 @@ def reference_of(opu: Any, projector: Projector) -> np.ndarray:
     """
     device = opu.device.device_model
     amplitude = device.reference.relative_amplitude * (device.dmd.n_mirrors / 2) ** 0.5
-    return np.full((projector.region.n_pixels, projector.samples), amplitude, dtype=np.complex64)
+    return np.full((projector.geometry.region.n_pixels, projector.plan.samples), amplitude, dtype=np.complex64)
 
 
 def finisher(opu: Any, work: Workload) -> Callable[[np.ndarray], object] | None:
@@ -110,7 +108,7 @@ def finisher(opu: Any, work: Workload) -> Callable[[np.ndarray], object] | None:
         return None
     method: Any = method_of(opu, linear=True, steps=work.steps)
     each, shared = method.per_vector(), None
-    if method.parted:
+    if method.shares:
         shared = method.shared(lambda _, places, __: np.full((len(places), work.n_pixels), 12.0), [1], work.n_features)
 
     def finish(frames: np.ndarray) -> object:

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-from opusim.base.errors import NotReadyError
-
-if TYPE_CHECKING:
-    from opusim.drivers.fit import Fit
 
 #: Shows some patterns of a pass: (number of the pass, their places in it, bits of them) -> frames.
 Show = Callable[[int, np.ndarray, np.ndarray], np.ndarray]
@@ -36,6 +31,12 @@ class Method(ABC):
         Vectors that belong together: a pass holds whole blocks, but for the last one.
     parted : bool
         Whether the vectors of a block may be shown apart from each other. If not, a pass is one block.
+    shares : bool
+        Whether all vectors of a call share something that frames tell: `begin`, `finish` and `shared` are there then.
+    packed : bool
+        Whether vectors may come packed.
+    full : bool
+        Whether their features must use all the mirrors that they can.
     phases_rad : ndarray of float64, shape (steps,), or None
         Phases of the reference arm, under each of which a pattern is shown in turn; None blocks the arm.
     n_pixels : int or None
@@ -49,6 +50,9 @@ class Method(ABC):
     dtype: np.dtype[Any]
     block: int = 1
     parted: bool = True
+    shares: bool = False
+    packed: bool = True
+    full: bool = False
     phases_rad: np.ndarray | None = None
     n_pixels: int | None = None
     by_light: bool = False
@@ -103,20 +107,15 @@ class Method(ABC):
             Of the library and on the device of the frames; may be the frames themselves.
         """
 
-    def check(self, fit: Fit) -> None:
-        """Raise a sentence if the vectors of a fit cannot be shown so; by default, several frames each online."""
-        if fit.online and self.frames(1) > 1:
-            raise NotReadyError("The device is in online mode, but this method takes several frames a vector.")
-
     # ------------------------------------------------------------------ what all vectors share
 
     def begin(self) -> Any:
-        """Return what the passes of one call add to; None, the default, if `decode` gives results by itself."""
-        return None
+        """Return what the passes of one call add to."""
+        raise NotImplementedError(f"{type(self).__name__} shares something, but has no method begin.")
 
     def finish(self, results: Any, shared: Any) -> Any:
-        """Return results: what `decode` gave, in place, after all passes; not called if `begin` gave None."""
-        raise NotImplementedError(f"{type(self).__name__} begins something that it does not finish.")
+        """Return results: what `decode` gave, in place, after all passes."""
+        raise NotImplementedError(f"{type(self).__name__} shares something, but has no method finish.")
 
     def shared(self, show: Show, sizes: Sequence[int], n_features: int) -> Any:
         """Return what `begin` and all passes would have come to, before any part is shown; a worker calls it.
@@ -130,7 +129,7 @@ class Method(ABC):
         n_features : int
             Bits of a vector.
         """
-        return self.begin()
+        raise NotImplementedError(f"{type(self).__name__} shares something, but has no method shared.")
 
     def places(self, numbers: range, n: int) -> np.ndarray:
         """Return which patterns of a pass are those of some of its vectors.
@@ -165,28 +164,6 @@ class Method(ABC):
         """Return how many patterns belong to each vector alone."""
         return self.patterns(2) - self.patterns(1)
 
-    def pass_size(self, most: int) -> int:
-        """Return how many vectors make a pass of `most` patterns: whole blocks, at least one."""
-        if not self.parted:
-            return self.block
-        return self.block * max(1, most // self.patterns(self.block))
-
     def task_bytes(self, n_out: int, frame_item: int) -> int:
         """Return the bytes of frames and result of a vector in a lazy task, for counts of so many bytes."""
         return n_out * (self.per_vector() * self.steps * frame_item + self.dtype.itemsize)
-
-
-def check_linear(fit: Fit) -> None:
-    """Refuse what no linear transform takes.
-
-    Raises
-    ------
-    NotReadyError
-        If the fit is for the online mode.
-    RuntimeError
-        If the input is packed.
-    """
-    if fit.online:
-        raise NotReadyError("The device is in online mode, but the linear transform takes several frames a vector.")
-    if fit.traits.packed:
-        raise RuntimeError("X is packed, but the linear transform takes bits that are not: use numpy.unpackbits.")

@@ -21,13 +21,13 @@ from opusim.calibration.procedures import linear
 from opusim.fringes.demodulation import BurstPixels, fields_of_bursts
 from opusim.patterns.layout import MirrorPatterns
 
-from .base import Method, check_linear
+from .base import Method
 from .intensity import anchor_on
 
 if TYPE_CHECKING:
     from opusim.drivers.fit import Fit
     from opusim.drivers.lowlevel.device import OpuDevice
-    from opusim.drivers.lowlevel.settings_of_frame import Exposure
+    from opusim.drivers.lowlevel.settings_of_frame import FrameSettings
 
 _BLOCK = 64
 # Frames, fields and results of a block; two million pixels leave room for twelve vectors between two anchors.
@@ -154,23 +154,20 @@ class Holography(Method):
     fit_patterns: int = field(init=False)
 
     parted = False
+    packed = False
     by_light = True
 
     def __post_init__(self) -> None:
         """Work out what follows."""
         put = object.__setattr__
         put(self, "dtype", np.dtype(np.complex64 if self.complex_output else np.float32))
-        put(self, "block", block_size(self.record.n_steps, self.n_pixels))
+        put(self, "block", block_size(len(self.record.asked_rad), self.n_pixels))
         put(self, "phases_rad", self.record.asked_rad)
-        put(self, "fit_patterns", 3 * fit_repeats(self.record.n_steps, self.n_pixels))
+        put(self, "fit_patterns", 3 * fit_repeats(len(self.record.asked_rad), self.n_pixels))
 
     def frames(self, n: int) -> int:
         """Return a frame of each vector and of two anchors under each phase."""
-        return (n + 2) * self.record.n_steps
-
-    def check(self, fit: Fit) -> None:
-        """Raise a NotReadyError or a RuntimeError if the fit is online or packed."""
-        check_linear(fit)
+        return (n + 2) * len(self.record.asked_rad)
 
     def task_bytes(self, n_out: int, frame_item: int) -> int:
         """Return the bytes of a result: those of the frames are bounded by the block."""
@@ -224,19 +221,19 @@ class Holography(Method):
 def holography_of(
     fit: Fit,
     device: OpuDevice,
-    exposure: Exposure,
+    settings: FrameSettings,
     record: linear.LinearRecord,
     n_out: int,
     place: arrays.Arrays = arrays.NUMPY,
     *,
     complex_output: bool = False,
-) -> Holography:
-    """Return the method for a fit, whose own fields are measured with the first vectors and kept.
+) -> tuple[Holography, FrameSettings]:
+    """Return the method for a fit, whose own fields are measured once and kept, and the settings that it needs.
 
     Parameters
     ----------
-    fit, device, exposure : object
-        How vectors are shown, by what, in which region and with which times.
+    fit, device, settings : object
+        How vectors are shown, by what, in which region.
     record : LinearRecord
         The calibration of the region.
     n_out : int
@@ -246,21 +243,31 @@ def holography_of(
     complex_output : bool
         As for `Holography`.
 
+    Returns
+    -------
+    Holography
+        The method.
+    FrameSettings
+        The region with the calibration's exposure, and frames as fast as that allows.
+
     Raises
     ------
     NotReadyError
         If the features send no light to the camera.
     """
+    of = record, n_out, settings.output_roi
     kept = fit.kept.get("holography")
     # Another thread may measure meanwhile: what is used is a local.
-    if kept is None or kept[0] is not record or kept[1] != n_out:
-        kept = record, n_out, measure_fit(fit, device, exposure, record, n_out, place)
+    if kept is None or kept[0][0] is not record or kept[0][1:] != of[1:]:
+        timed = device.fastest(settings, record.exposure_s)
+        kept = of, timed, measure_fit(fit, device, timed, record, n_out, place)
         fit.kept["holography"] = kept
-    n_pixels = n_measured(n_out, exposure.n_pixels)
-    return Holography(record, kept[2], fit.traits.n_features_total, n_out, n_pixels, complex_output)
+    _, timed, fields = kept
+    n_pixels = n_measured(n_out, settings.n_pixels)
+    return Holography(record, fields, fit.traits.n_features_total, n_out, n_pixels, complex_output), timed
 
 
-def planned(fit: Fit, device: OpuDevice, exposure: Exposure, n_out: int, steps: int) -> Holography:
+def planned(fit: Fit, device: OpuDevice, exposure: FrameSettings, n_out: int, steps: int) -> Holography:
     """Return a method that nothing was measured for: its calibration stands for a measured one, in plans of work.
 
     The reference is as bright as a calibrated exposure has it, and even over the pixels.
@@ -280,7 +287,7 @@ def planned(fit: Fit, device: OpuDevice, exposure: Exposure, n_out: int, steps: 
 def measure_fit(
     fit: Fit,
     device: OpuDevice,
-    exposure: Exposure,
+    exposure: FrameSettings,
     record: linear.LinearRecord,
     n_out: int,
     place: arrays.Arrays = arrays.NUMPY,

@@ -29,15 +29,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opusim.base import arrays
-from opusim.base.errors import NotReadyError, warn_outside
+from opusim.base.errors import warn_outside
 from opusim.base.rng import stream_key, uniforms
 
-from .base import Method, Show, check_linear
+from .base import Method, Show
 
 if TYPE_CHECKING:
     from opusim.drivers.fit import Fit
     from opusim.drivers.lowlevel.device import OpuDevice
-    from opusim.drivers.lowlevel.settings_of_frame import Exposure
+    from opusim.drivers.lowlevel.settings_of_frame import FrameSettings
 
 BLOCK = 64
 """Vectors between two exposures of the anchors; all anchors of a batch are averaged."""
@@ -187,19 +187,13 @@ class Intensity(Method):
 
     dtype = np.dtype(np.float32)
     block = BLOCK
+    shares = True
+    packed = False
+    full = True
 
     def frames(self, n: int) -> int:
         """Return two frames for each vector, and three for each block."""
         return frames_needed(n)
-
-    def check(self, fit: Fit) -> None:
-        """Raise a NotReadyError or a RuntimeError if the fit is online, packed, or does not fill the mirrors."""
-        check_linear(fit)
-        if not fit.is_full:
-            raise NotReadyError(
-                f"The input region is {fit.layout.roi_size} mirrors, but linear_transform needs all that the strategy "
-                "full gives: fit with input_roi_strategy full and without input_roi."
-            )
 
     def encode(self, bits: Any, *, part: bool = False) -> Any:
         """Return x ^ r and x ^ ~r of each vector, after the anchors of its block."""
@@ -250,7 +244,7 @@ class Intensity(Method):
         return (first[:, None] + np.arange(2)).ravel()
 
 
-def intensity_of(fit: Fit, device: OpuDevice, exposure: Exposure) -> Intensity:
+def intensity_of(fit: Fit, device: OpuDevice, exposure: FrameSettings) -> Intensity:
     """Return the method for a fit at an exposure, worked out once for both.
 
     Warns

@@ -236,7 +236,7 @@ class OPUMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OpuUser, BaseEst
         """Say whether the device is noisy; it is not made for that."""
         given = self.__dict__["opu"]
         try:
-            model = Device.load(self.device) if given is None else given.device.device_model
+            model = Device.load(self.device) if given is None else given.model
         except (AttributeError, TypeError, ValueError):
             return True  # wrong parameters, of which fit will tell
         return model != model.ideal()

@@ -7,7 +7,6 @@ one library does better. Libraries are imported when they are used.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import re
@@ -16,9 +15,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+
+from .parameters import near_names
 
 _NAMES = ("auto", "numpy", "cupy", "torch", "torch:cpu", "torch:cuda")
 #: What a backend may be, for messages.
@@ -40,7 +42,7 @@ class Arrays:
     name: str
     device: str
 
-    @property
+    @cached_property
     def is_gpu(self) -> bool:
         """Whether the arrays lie in the memory of a GPU."""
         return self.device != "cpu"
@@ -234,6 +236,8 @@ def _set_full_precision(torch: Any) -> list[tuple[Any, str]]:
 
 def is_device_array(value: Any) -> bool:
     """Whether a value is a tensor of torch or an array of CuPy, wherever it lies; loads neither library."""
+    if isinstance(value, np.ndarray):
+        return False
     return any(
         name in sys.modules and isinstance(value, getattr(sys.modules[name], kind, ()))
         for name, kind in (("torch", "Tensor"), ("cupy", "ndarray"))
@@ -290,7 +294,7 @@ def choose(backend: str = "auto", data: Any = None) -> Arrays:
         raise TypeError(f"backend is {backend!r} ({type(backend).__name__}), but it must be {BACKENDS}.")
     if backend not in _NAMES and not re.fullmatch(r"torch:cuda:[0-9]+", backend):
         gpu = re.fullmatch(r"(?:cuda|gpu)(:[0-9]+)?", backend.lower())
-        near = [f"torch:cuda{gpu[1] or ''}"] if gpu else difflib.get_close_matches(backend.lower(), _NAMES, 1)
+        near = [f"torch:cuda{gpu[1] or ''}"] if gpu else near_names(backend.lower(), _NAMES, n=1, cutoff=0.6)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"backend is {backend!r}, but it must be {BACKENDS}.{hint}")
     given = of(data)

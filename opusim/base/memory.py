@@ -47,26 +47,6 @@ def text(n_bytes: float) -> str:
     return f"{n_bytes:.0f} bytes"
 
 
-def layer_bytes(side: int, n_screens: int, channels: int, *, ballistic: bool = False) -> int:
-    """Return what a layer of phase screens on a grid takes at its highest, while it is prepared and used.
-
-    Parameters
-    ----------
-    side : int
-        Grid points along each axis.
-    n_screens : int
-        Screens of the layer.
-    channels : int
-        Polarisations, each with screens and transfer function of its own.
-    ballistic : bool
-        Whether some light passes unscattered.
-    """
-    grid = 8 * side**2
-    kept = channels * (n_screens + (n_screens > 1) + ballistic)
-    # While a screen is made: random numbers, its spectrum, the amplitude in double precision. While it is used: fields.
-    return grid * (kept + 4)
-
-
 def check(what: str, needed: float, remedy: str, arrays: Arrays = NUMPY) -> None:
     """Raise a MemoryError that says how much is needed and what would fit, if there is not that much.
 

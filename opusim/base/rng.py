@@ -8,6 +8,7 @@ order, so any split of the work over batches, threads or processes gives the sam
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from numbers import Integral
 from typing import Any
 
@@ -56,6 +57,45 @@ def stream_key(seed: int, purpose: str, *indices: int) -> Key:
     canonical = ":".join([str(seed), repr(purpose), *(str(int(index)) for index in indices)])
     digest = hashlib.blake2b(canonical.encode(), digest_size=8).digest()
     return np.uint32(int.from_bytes(digest[:4], "little")), np.uint32(int.from_bytes(digest[4:], "little"))
+
+
+@lru_cache(maxsize=1024, typed=True)
+def key_of(seed: int, purpose: str, *indices: int) -> Key:
+    """Return what `stream_key` returns, kept for the next time: for stages, which ask for the same keys again.
+
+    Parameters
+    ----------
+    seed, purpose, *indices
+        As for `stream_key`, and checked when first asked for.
+
+    Returns
+    -------
+    tuple of two numpy.uint32
+        The key.
+    """
+    return stream_key(seed, purpose, *indices)
+
+
+def normals_between(key: Key, first: int, stop: int) -> np.ndarray:
+    """Return the elements `first` to `stop` - 1 of `normals`, nothing checked: for stages, with frame numbers.
+
+    Parameters
+    ----------
+    key : tuple of two numpy.uint32
+        From `key_of`.
+    first, stop : int
+        From 0 on.
+
+    Returns
+    -------
+    ndarray of float32, shape (stop - first,)
+        The numbers.
+    """
+    from . import rng_kernels
+
+    out = np.empty(stop - first, dtype=np.float32)
+    rng_kernels.fill_normals(*key, np.uint64(first), out)
+    return out
 
 
 def uniforms(key: Key, n: int, offset: int = 0) -> np.ndarray:

@@ -8,16 +8,16 @@ from opusim.base.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from .bench import FRAME_OVERHEAD_S as FRAME_OVERHEAD_S
-    from .bench import BenchClock as BenchClock
     from .bench import OpticalBench as OpticalBench
-    from .bench import Planes as Planes
+    from .frames import BenchClock as BenchClock
+    from .planes import Planes as Planes
 
 # name -> module of this package that it comes from
 _LAZY = {
-    "BenchClock": ".bench",
+    "BenchClock": ".frames",
     "FRAME_OVERHEAD_S": ".bench",
     "OpticalBench": ".bench",
-    "Planes": ".bench",
+    "Planes": ".planes",
 }
 
 __all__ = sorted(_LAZY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,22 +13,35 @@ import numpy as np
 
 from opusim.base import arrays, memory, parallel, validation
 from opusim.base.arrays import NUMPY, Arrays
-from opusim.device.medium.base import Drift
 from opusim.device.record import RESOLUTIONS, Device
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
-from .clock import FRAME_OVERHEAD_S, ClockedBench
 from .film import intensity
-from .frames import ReservedFrames
-from .inputs import checked_exposure, checked_mirrors, checked_phases, checked_roi
-from .plan import EXECUTIONS, Region, Shots, memory_budget_bytes
-from .planes import BenchClock, Planes
+from .frames import BenchClock, ReservedFrames, Shots
+from .inputs import (
+    LONGEST_S,
+    checked_exposure,
+    checked_frametime,
+    checked_mirrors,
+    checked_phases,
+    checked_roi,
+    checked_transform,
+)  # fmt: skip
+from .plan import EXECUTIONS, Plan, memory_budget_bytes
+from .planes import Planes
 from .prepared import PreparedParts
+from .region import Region
 
 __all__ = ["FRAME_OVERHEAD_S", "BenchClock", "OpticalBench", "Planes"]
 
+#: Time that the electronics need between frames, from lightonml's timing rule.
+FRAME_OVERHEAD_S = 50e-6
+_EXPOSURES = 64  # of which the light is kept
+# Results up to this size are made without asking the system whether there is room.
+_SMALL_BYTES = 1 << 20
 
-class OpticalBench(validation.Fixed, ClockedBench):
+
+class OpticalBench(validation.Fixed):
     """A device on the table: shows patterns, returns frames, keeps time.
 
     Parameters
@@ -61,7 +75,7 @@ class OpticalBench(validation.Fixed, ClockedBench):
     limits : dict
         `memory_budget` and `threads` as they were given, None for what was not: the arguments of another such bench.
     clock : BenchClock
-        Device time, frames and energy.
+        Device time, frames and energy. It stays: `advance_to` and `skip_frames` let it go on.
     mirror_shape, sensor_shape : tuple of int
         (rows, columns) of the mirrors and of the sensor.
 
@@ -78,6 +92,7 @@ class OpticalBench(validation.Fixed, ClockedBench):
     _fixed = {
         **dict.fromkeys(("device", "seed", "execution", "backend"), "Make another OpticalBench."),
         **dict.fromkeys(("memory_budget", "threads"), "Use with_limits, which returns a bench with others."),
+        "clock": "Use advance_to or skip_frames, which let it go on.",
     }
 
     def __init__(
@@ -103,13 +118,18 @@ class OpticalBench(validation.Fixed, ClockedBench):
         self.memory_budget: int = self._limits["memory_budget"] or memory_budget_bytes()
         self.threads: int = self._limits["threads"] or parallel.default_threads()
         self.clock = BenchClock(power_w=device.operation.power_w)
-        self._lock = threading.RLock()
-        self._fresh()
+        self._fresh(threading.RLock())
 
-    def _fresh(self) -> None:
+    def _fresh(self, lock: threading.RLock) -> None:
+        """Start without anything prepared; the lock guards the clock."""
+        self._lock = lock
         self._parts = PreparedParts(
             self.device, self.seed, execution=self.execution, memory_budget=self.memory_budget, threads=self.threads
         )
+        medium = self.device.medium
+        self._drift = None if math.isinf(medium.decorrelation_time_s) else medium.drift
+        self._count_type = self.device.camera.dtype
+        self._photons: dict[float, float] = {}  # for an intensity of 1, by exposure
 
     @property
     def limits(self) -> dict[str, int | None]:
@@ -135,15 +155,15 @@ class OpticalBench(validation.Fixed, ClockedBench):
             If an argument is not what it may be.
         """
         given = {name: value for name, value in _checked_limits(memory_budget, threads).items() if value is not None}
-        state = self.__getstate__()
         other = type(self).__new__(type(self))
-        other.__setstate__({**state, **given, "_limits": {**self._limits, **given}})
-        other.clock, other._lock = self.clock, self._lock
+        shared = {"clock": self.clock, "_limits": {**self._limits, **given}}
+        other._restore({**self.__getstate__(), **given, **shared}, self._lock)
         return other
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what can be computed again; the clock is one of its own."""
-        state = {name: value for name, value in self.__dict__.items() if name not in ("_lock", "_parts")}
+        left_out = ("_lock", "_parts", "_drift", "_count_type", "_photons")
+        state = {name: value for name, value in self.__dict__.items() if name not in left_out}
         with self._lock:
             state["clock"] = copy.copy(self.clock)
         return state
@@ -153,11 +173,13 @@ class OpticalBench(validation.Fixed, ClockedBench):
 
         The budget is that of where it was made, as the way must stay; the default of threads is that of this machine.
         """
+        self._restore(state, threading.RLock())
+
+    def _restore(self, state: dict[str, Any], lock: threading.RLock) -> None:
         self.__dict__.update(state)
         if self._limits["threads"] is None:
             self.__dict__["threads"] = parallel.default_threads()
-        self._lock = threading.RLock()
-        self._fresh()
+        self._fresh(lock)
 
     def __repr__(self) -> str:
         """Say which device it is, and where its clock stands."""
@@ -220,7 +242,8 @@ class OpticalBench(validation.Fixed, ClockedBench):
             raise ValueError(f"n_frames is {n_frames!r}, but it counts dark frames only: with mirrors it must be 1.")
         layout, bits = checked_mirrors(mirrors, self.mirror_shape)
         frametime = self._frametime(frametime_s, shape[0], exposure_s)
-        return self._run(layout, bits, region, exposure_s, frametime, None, phases).reshape(-1, *shape)
+        frames = self._run(layout, bits, region, exposure_s, frametime, None, phases, None, NUMPY, NUMPY)
+        return frames.reshape(-1, *shape)
 
     def transform(
         self,
@@ -267,15 +290,48 @@ class OpticalBench(validation.Fixed, ClockedBench):
         MemoryError
             If there is not enough memory for it; the bench stays as it was.
         """
-        phases = checked_phases(reference_phase_rad, self.device.reference.present)
-        exposure_s = checked_exposure(exposure_s)
-        rectangle = checked_roi(roi, self.sensor_shape)
-        n_pixels = validation.integer("n_pixels", n_pixels, low=1, high=rectangle[2] * rectangle[3])
-        layout, bits = checked_mirrors(patterns, self.mirror_shape, on_device=True)
-        frametime = self._frametime(frametime_s, rectangle[2], exposure_s)
+        layout, bits, exposure_s, rectangle, n_pixels, phases = checked_transform(
+            self.device, patterns, exposure_s, roi, n_pixels, reference_phase_rad
+        )
+        frametime = self._frametime(frametime_s, rectangle[2], exposure_s) if reserved is None else 0.0
         region = self._region(rectangle, n_pixels)
-        place = NUMPY if layout is None else arrays.choose(self.backend, bits)
-        return self._run(layout, bits, region, exposure_s, frametime, progress, phases, reserved, place)
+        home, place = self._places(layout, bits)
+        return self._run(layout, bits, region, exposure_s, frametime, progress, phases, reserved, home, place)
+
+    def explain(
+        self,
+        patterns: MirrorPatterns | np.ndarray,
+        *,
+        roi: tuple[int, int, int, int] | None = None,
+        n_pixels: int | None = None,
+    ) -> Plan:
+        """Return which way `transform` or `expose` takes for patterns, and why, without showing them.
+
+        Parameters
+        ----------
+        patterns : MirrorPatterns or ndarray
+            As for `expose`; what counts is how they are laid out, and where the bits lie.
+        roi : tuple of int, optional
+            (row, column, n_rows, n_columns) on the sensor; the whole sensor by default.
+        n_pixels : int, optional
+            How many of its pixels are read; all by default.
+
+        Returns
+        -------
+        Plan
+            The way, the bytes of a matrix, operations and expected times of either way, and a sentence on the choice.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not what it may be, or the way that `execution` names is not possible.
+        """
+        rectangle = checked_roi(roi, self.sensor_shape)
+        every = rectangle[2] * rectangle[3]
+        n = every if n_pixels is None else validation.integer("n_pixels", n_pixels, low=1, high=every)
+        layout, bits = checked_mirrors(patterns, self.mirror_shape, on_device=True)
+        _, place = self._places(layout, bits)
+        return self._parts.of(layout, self._region(rectangle, n), place)[0].plan
 
     def flat_field(
         self,
@@ -350,35 +406,216 @@ class OpticalBench(validation.Fixed, ClockedBench):
         rectangle = checked_roi(roi, self.sensor_shape)
         region = self._region(rectangle)
         shape = (rectangle[2], rectangle[3])
-        projector, maps = self._parts.projector(layout, region), self._parts.sensor(region)
+        projector, maps = self._parts.of(layout, region)
         with self._lock:
             frame, time_s = self.clock.frames, self.clock.elapsed_s
-        state = int(Drift(self.device.medium.decorrelation_time_s).state(np.array(time_s)))
+        state = int(self._states(np.array([time_s]))[0])
         power = self.device.laser.relative_power(np.array([frame]), np.array([time_s]), seed=self.seed)
         scale = power * self.photons_per_intensity(exposure_s)
-        fields = projector.fields(bits, state)[0]
+        fields = projector.way.fields(bits, state)[0]
         shots = Shots(
             state, np.array([frame]), scale, exposure_s, maps, 1,
             *self._reference(region, phases, 1, np.array([frame]), np.array([time_s])),
         )  # fmt: skip
         turn = shots.turns().view(np.complex64)[0, 0]
         level = intensity(fields, shots.reference, turn, shots.coherence)
-        photons = (level * np.float32(scale[0] / projector.samples)).astype(np.float32)
+        photons = (level * np.float32(scale[0] / projector.plan.samples)).astype(np.float32)
         camera = self.device.camera
         electrons = camera.electrons(photons, exposure_s=exposure_s, seed=self.seed, frame0=frame, maps=maps)
         counts = np.empty((1, region.n_pixels), dtype=camera.dtype)
-        projector.counts(bits, shots, counts)
+        projector.way.counts(bits, shots, counts)
         shown = bits.reshape(self.mirror_shape) if layout is None else layout.mirrors(bits)[0]
         return Planes(
             mirrors=np.asarray(shown, dtype=np.uint8),
-            dmd_field=projector.source.cells(bits)[0],
+            dmd_field=projector.geometry.source.cells(bits)[0],
             medium_field=fields.reshape(*shape, -1),
             photons=photons.reshape(shape),
             electrons=electrons.reshape(shape),
             counts=counts.reshape(shape),
         )
 
+    # ------------------------------------------------------------------ time and light
+
+    @property
+    def mirror_shape(self) -> tuple[int, int]:
+        """Mirrors as (rows, columns)."""
+        return self.device.dmd.shape
+
+    @property
+    def sensor_shape(self) -> tuple[int, int]:
+        """Pixels as (rows, columns)."""
+        return self.device.camera.shape
+
+    def readout_s(self, n_rows: int) -> float:
+        """Return the time to read rows of the sensor.
+
+        Parameters
+        ----------
+        n_rows : int
+            How many rows.
+
+        Returns
+        -------
+        float
+            Seconds.
+        """
+        return self.device.camera.readout_s(n_rows)
+
+    def minimum_frametime_s(self, n_rows: int, exposure_s: float) -> float:
+        """Return the shortest time between frames.
+
+        That is max(readout, exposure) + 50 us (lightonml), and what the mirrors allow.
+
+        Parameters
+        ----------
+        n_rows : int
+            Rows of the sensor that are read.
+        exposure_s : float
+            Exposure in seconds.
+
+        Returns
+        -------
+        float
+            Seconds.
+        """
+        camera = max(self.readout_s(n_rows), exposure_s) + FRAME_OVERHEAD_S
+        return max(camera, 1.0 / self.device.dmd.frame_rate_hz)
+
+    def photons_per_intensity(self, exposure_s: float) -> float:
+        """Return the photons on a pixel for a field of intensity 1: the light of one average mirror, at the mean power.
+
+        Without the polariser both polarisations reach the camera: twice the light.
+
+        Parameters
+        ----------
+        exposure_s : float
+            Exposure in seconds.
+
+        Returns
+        -------
+        float
+            Mean number of photons.
+        """
+        found = self._photons.get(exposure_s)
+        if found is None:
+            device = self.device
+            light = device.laser.photons(exposure_s) * device.dmd.efficiency * device.medium.transmission
+            found = light * device.optics.channels / device.dmd.n_mirrors
+            if len(self._photons) < _EXPOSURES:
+                self._photons[exposure_s] = found
+        return found
+
+    def expected_level_dn(self, n_on: float, exposure_s: float) -> float:
+        """Mean grey level for `n_on` mirrors on, spread evenly over the beam, without clipping.
+
+        Parameters
+        ----------
+        n_on : float
+            Number of mirrors that are on.
+        exposure_s : float
+            Exposure in seconds.
+
+        Returns
+        -------
+        float
+            Grey levels.
+        """
+        camera, dmd = self.device.camera, self.device.dmd
+        intensity = n_on + dmd.off_amplitude**2 * (dmd.n_mirrors - n_on)
+        electrons = camera.quantum_efficiency * intensity * self.photons_per_intensity(exposure_s)
+        return camera.black_level_dn + camera.gain_dn_per_e * (electrons + camera.dark_current_e_per_s * exposure_s)
+
+    def reserve(self, n_frames: int, *, frametime_s: float) -> ReservedFrames:
+        """Take frames and their time now, to show patterns in them later (`transform`), here or on another bench.
+
+        Parameters
+        ----------
+        n_frames : int
+            How many.
+        frametime_s : float
+            Time of each, in seconds.
+
+        Returns
+        -------
+        ReservedFrames
+            The frames, for the argument `reserved` of `transform`.
+        """
+        if type(n_frames) is not int or n_frames < 0:
+            n_frames = validation.integer("n_frames", n_frames, low=0)
+        if type(frametime_s) is not float or not 0.0 <= frametime_s <= LONGEST_S:
+            frametime_s = validation.number("frametime_s", frametime_s, low=0.0, high=LONGEST_S)
+        return ReservedFrames(*self._take(n_frames, frametime_s), n_frames, frametime_s)
+
+    def skip_frames(self, n_frames: int, *, frametime_s: float | None = None) -> None:
+        """Let frames pass unread, and their time.
+
+        A copy of a bench in another process goes on with the same frame numbers, hence with the same noise; workers
+        that must not share noise each skip to a range of their own.
+
+        Parameters
+        ----------
+        n_frames : int
+            How many.
+        frametime_s : float, optional
+            Time of each; the device's own by default.
+        """
+        n = validation.integer("n_frames", n_frames, low=0)
+        default = self.device.operation.frametime_s
+        time_s = validation.number(
+            "frametime_s", default if frametime_s is None else frametime_s, low=0.0, high=LONGEST_S
+        )
+        self._take(n, time_s)
+
+    def advance_to(self, frames: int, elapsed_s: float) -> None:
+        """Let the clock stand where that of another bench of the same device and seed stood.
+
+        Its next frames are then, bit for bit, those that the other bench would have taken next: noise is addressed by
+        the frame's number, drift by the time. So a run goes on in another process.
+
+        Parameters
+        ----------
+        frames : int
+            ``clock.frames`` of the other bench.
+        elapsed_s : float
+            ``clock.elapsed_s`` of the other bench, in seconds.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not a number that it may be, or lies behind the clock: frames that are taken stay
+            taken, or two frames would share their noise. The clock stays as it was.
+        """
+        frames = validation.integer("frames", frames, low=0)
+        elapsed_s = validation.number("elapsed_s", elapsed_s, low=0.0, high=math.inf)
+        with self._lock:
+            clock = self.clock
+            for name, value, now in (("frames", frames, clock.frames), ("elapsed_s", elapsed_s, clock.elapsed_s)):
+                if value < now:
+                    raise ValueError(f"{name} is {value!r}, but the clock cannot go back: it must be at least {now!r}.")
+            clock.frames, clock.elapsed_s = frames, elapsed_s
+
+    def _take(self, n: int, frametime_s: float) -> tuple[int, float]:
+        """Take `n` frame numbers and their time; no two calls ever share noise."""
+        with self._lock:
+            first, start = self.clock.frames, self.clock.elapsed_s
+            self.clock.frames += n
+            self.clock.elapsed_s += n * frametime_s
+        return first, start
+
+    def _frametime(self, frametime_s: float | None, n_rows: int, exposure_s: float) -> float:
+        least = self.minimum_frametime_s(n_rows, exposure_s)
+        if frametime_s is None:
+            return max(least, self.device.operation.frametime_s)
+        return checked_frametime(frametime_s, least)
+
     # ------------------------------------------------------------------ inside
+
+    def _places(self, layout: MirrorLayout | None, bits: Any) -> tuple[Arrays, Arrays]:
+        """Return where bits lie, and where they are computed with."""
+        if layout is None or (type(bits) is np.ndarray and self.backend in ("auto", "numpy")):
+            return NUMPY, NUMPY
+        place = arrays.choose(self.backend, bits)
+        return arrays.of(bits), place
 
     def _run(
         self,
@@ -388,39 +625,41 @@ class OpticalBench(validation.Fixed, ClockedBench):
         exposure_s: float,
         frametime_s: float,
         progress: Callable[[int], None] | None,
-        phases: np.ndarray | None = None,
-        reserved: ReservedFrames | None = None,
-        place: Arrays = NUMPY,
+        phases: np.ndarray | None,
+        reserved: ReservedFrames | None,
+        home: Arrays,
+        place: Arrays,
     ) -> Any:
+        """Show patterns whose bits lie at `home`, computing at `place`."""
         n, steps = len(bits), 1 if phases is None else len(phases)
-        shown = slice(None) if reserved is None else reserved.shown(n, steps)
-        home = arrays.of(bits)
-        if place == NUMPY:
+        states = None
+        if reserved is not None:
+            frames, times, shown = reserved.of(n, steps)
+            states = self._states(times[shown][::steps])
+        if home is not NUMPY and place == NUMPY:
             bits = home.to_host(bits)
-        projector, maps = self._parts.projector(layout, region, place), self._parts.sensor(region)
-        kind = self.device.camera.dtype
-        memory.check(
-            f"The counts of {n * steps} frames of {region.n_pixels} pixels",
-            kind.itemsize * n * steps * region.n_pixels,
-            "pass fewer patterns at a time.",
-            home,
-        )
-        drift = Drift(self.device.medium.decorrelation_time_s)
-        if n or projector.plan.keeps_matrix:
+        projector, maps = self._parts.of(layout, region, place)
+        way, kind = projector.way, self._count_type
+        needed = kind.itemsize * n * steps * region.n_pixels
+        if needed > _SMALL_BYTES:
+            what = f"The counts of {n * steps} frames of {region.n_pixels} pixels"
+            memory.check(what, needed, "pass fewer patterns at a time.", home)
+        if n or way.name == "matrix":
             # Before frames are taken, so that a matrix or a layer that cannot be made costs none.
-            now_s = self.clock.elapsed_s if reserved is None or not n else reserved.times_s()[shown][0]
-            projector.prepare(int(drift.state(np.array(now_s))))
+            now = states if states is not None and n else self._states(np.array([self.clock.elapsed_s]))
+            way.prepare(int(now[0]))
         # In the machine's own memory numpy's arrays and torch's tensors are the same bytes.
-        out = (home if home.is_gpu else NUMPY).empty((n * steps, region.n_pixels), kind)
+        shape = (n * steps, region.n_pixels)
+        out = home.empty(shape, kind) if home.is_gpu else np.empty(shape, kind)
         if reserved is None:
-            reserved = self.reserve(n * steps, frametime_s=frametime_s)
+            taken = ReservedFrames(*self._take(n * steps, frametime_s), n * steps, frametime_s)
+            frames, times, shown = taken.of(n, steps)
         # Of the whole sequence, then those that are shown: the last bits of a sine may depend on its neighbours.
-        frames, times = reserved.numbers(), reserved.times_s()
         scale = self.device.laser.relative_power(frames, times, seed=self.seed) * self.photons_per_intensity(exposure_s)
         wave, turned, coherence = self._reference(region, phases, len(frames) // steps, frames, times)
         frames, times, scale = frames[shown], times[shown], scale[shown]
         turned = None if turned is None else turned[shown]
-        states = drift.state(times[::steps])
+        states = self._states(times[::steps]) if states is None else states
         edges = [0, *(np.flatnonzero(np.diff(states)) + 1).tolist(), n] if n else [0]
         for a, b in zip(edges, edges[1:], strict=False):
             done: Callable[[int], None] | None = None
@@ -434,8 +673,13 @@ class OpticalBench(validation.Fixed, ClockedBench):
                 int(states[a]), frames[part], scale[part], exposure_s, maps, steps, wave,
                 None if turned is None else turned[part], coherence,
             )  # fmt: skip
-            projector.counts(bits[a:b], shots, out[part], done)
-        return out if home.is_gpu else home.from_host(out)
+            way.counts(bits[a:b], shots, out[part], done)
+        return out if home is NUMPY or home.is_gpu else home.from_host(out)
+
+    def _states(self, times_s: np.ndarray) -> np.ndarray:
+        """Return the state of the medium's drift at some times."""
+        drift = self._drift
+        return np.zeros(times_s.shape, dtype=np.int64) if drift is None else drift.state(times_s)
 
     def _reference(
         self, region: Region, phases: np.ndarray | None, n: int, frames: np.ndarray, times_s: np.ndarray
@@ -451,7 +695,7 @@ class OpticalBench(validation.Fixed, ClockedBench):
         self, photons: float, n: int, region: Region, exposure_s: float, frametime_s: float
     ) -> np.ndarray:
         maps = self._parts.sensor(region)
-        first, _ = self._reserve(n, frametime_s)
+        first, _ = self._take(n, frametime_s)
         out = np.empty((n, region.n_pixels), dtype=self.device.camera.dtype)
         even = np.full((1, region.n_pixels), photons, dtype=np.float32)
         for i in range(n):
@@ -462,7 +706,7 @@ class OpticalBench(validation.Fixed, ClockedBench):
 
     def _region(self, rectangle: tuple[int, int, int, int], n_pixels: int | None = None) -> Region:
         n = rectangle[2] * rectangle[3] if n_pixels is None else n_pixels
-        return Region(*rectangle, n, self.sensor_shape[1])
+        return Region(*rectangle, n, self.device.camera.shape[1])
 
 
 def _checked_limits(memory_budget: int | None, threads: int | None) -> dict[str, int | None]:

@@ -56,35 +56,31 @@ def develop(
                 )
 
 
-def develop_fields(
-    arrays: Arrays, fields: Any, samples: int, steps: int, reference: Any, turns: Any, incoherent: np.float32,
-    scale: Any, gain: Any, dark_e: Any, offset_e: Any, pixels: Any, frames: Any, key0: np.uint32, key1: np.uint32,
-    params: Any, out: Any,
-) -> None:  # fmt: skip
+def develop_fields(arrays: Arrays, fields: Any, exposure: tuple[Any, ...], out: Any) -> None:
     """Develop a stack of fields on a GPU.
 
     Parameters
     ----------
     arrays : Arrays
         Library and GPU of the arrays, which all lie there.
-    fields, samples, steps, reference, turns, incoherent, scale, gain, dark_e, offset_e, pixels, frames, key0, key1
+    fields : array of float32, shape (n, 2 * n_pixels * samples)
         As in `field_kernels.develop_fields`.
-    params, out
-        Likewise.
+    exposure : tuple
+        From `Exposure.part`: what stands between `fields` and `out` there.
+    out : array
+        As there.
     """
-    given = [fields.reshape(-1), reference, turns, scale, gain, dark_e, offset_e, pixels, frames, params, out]
+    _, steps, *_ = exposure
     with cuda.gpus[arrays.index]:
         stream = _stream(arrays)
-        light, wave, turn, level, response, dark, offset, place, number, electronics, counts = (
-            cuda.as_cuda_array(array, sync=False) for array in given
+        light, *rest, counts = (
+            given if np.isscalar(given) else cuda.as_cuda_array(given, sync=False)
+            for given in (fields.reshape(-1), *exposure, out)
         )
         blocks = launch(len(out) // steps, out.shape[1])
         with _no_word_of_few_blocks(blocks):
             kernel = develop[blocks, (THREADS, 1), stream]
-        kernel(
-            light, samples, steps, wave, turn, incoherent, level, response, dark, offset, place, number, key0, key1,
-            electronics, counts,
-        )  # fmt: skip
+        kernel(light, *rest, counts)
 
 
 def launch(n: int, n_pixels: int) -> tuple[int, int]:

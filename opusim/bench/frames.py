@@ -1,10 +1,39 @@
-"""Frames that are taken before they are shown: their numbers and times, from which all that is random follows."""
+"""Frames: the clock that counts them, those that are taken before they are shown, and what a run of them is shown in.
+
+All that is random, and all that changes with time, follows from the numbers and times of frames.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 import numpy as np
+
+from opusim.device.camera import SensorMaps
+
+
+@dataclass
+class BenchClock:
+    """What the real device would have needed.
+
+    Parameters
+    ----------
+    elapsed_s : float
+        Device time since the bench was made, in seconds.
+    frames : int
+        Frames taken; the number of the next frame, which addresses its noise.
+    power_w : float
+        Electrical power of the device in watts.
+    """
+
+    elapsed_s: float = 0.0
+    frames: int = 0
+    power_w: float = 30.0
+
+    @property
+    def energy_j(self) -> float:
+        """Energy used since the bench was made, in joules."""
+        return self.elapsed_s * self.power_w
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +98,8 @@ class ReservedFrames:
         """
         return self.start_s + self.frametime_s * np.arange(self.n_frames)
 
-    def shown(self, n_patterns: int, steps: int) -> slice | np.ndarray:
-        """Return which frames of the sequence are shown.
+    def of(self, n_patterns: int, steps: int) -> tuple[np.ndarray, np.ndarray, slice | np.ndarray]:
+        """Return the frames of the sequence, and which of them are shown.
 
         Parameters
         ----------
@@ -81,14 +110,21 @@ class ReservedFrames:
 
         Returns
         -------
-        slice or ndarray of int64
-            What `numbers` and `times_s` are to be indexed with.
+        numbers : ndarray of int64, shape (n_frames,)
+            As from `numbers`.
+        times_s : ndarray of float64, shape (n_frames,)
+            As from `times_s`.
+        shown : slice or ndarray of int64
+            What both are to be indexed with.
 
         Raises
         ------
         ValueError
-            If they do not fit the sequence.
+            If the patterns do not fit the sequence.
         """
+        return self.numbers(), self.times_s(), self._shown(n_patterns, steps)
+
+    def _shown(self, n_patterns: int, steps: int) -> slice | np.ndarray:
         if self.patterns is None:
             if n_patterns * steps != self.n_frames:
                 raise ValueError(
@@ -105,3 +141,48 @@ class ReservedFrames:
                 f"within its {self.n_frames} frames."
             )
         return frames
+
+
+@dataclass(frozen=True, eq=False)
+class Shots:
+    """Circumstances of a run of frames, apart from the patterns.
+
+    Attributes
+    ----------
+    state : int
+        State of the medium's drift; one for all.
+    frames : ndarray of int64, shape (n,)
+        Frame numbers.
+    photons_per_intensity : ndarray of float64, shape (n,)
+        Photons on a pixel for an intensity of 1, for each frame.
+    exposure_s : float
+        Exposure in seconds.
+    maps : SensorMaps
+        Fixed patterns of the pixels that are read.
+    steps : int
+        Frames of each pattern, one after the other: n is the number of patterns times this.
+    reference : ndarray of complex64, shape (n_pixels, samples), optional
+        Field of the reference arm at the phase 0; None if it is blocked.
+    phases_rad : ndarray of float64, shape (n,), optional
+        Phase of the reference in each frame.
+    coherence : float
+        Contrast of the fringes.
+    """
+
+    state: int
+    frames: np.ndarray
+    photons_per_intensity: np.ndarray
+    exposure_s: float
+    maps: SensorMaps
+    steps: int = 1
+    reference: np.ndarray | None = None
+    phases_rad: np.ndarray | None = None
+    coherence: float = 1.0
+
+    def turns(self) -> np.ndarray:
+        """Return what turns the reference in each frame, coherence included: float32 (n, 2), cosine and sine."""
+        if self.phases_rad is None:
+            return np.zeros((len(self.frames), 2), dtype=np.float32)
+        return (self.coherence * np.stack([np.cos(self.phases_rad), np.sin(self.phases_rad)], axis=1)).astype(
+            np.float32
+        )

@@ -1,4 +1,7 @@
-"""What a bench is given to show and to read, checked: every refusal is a sentence that names the argument."""
+"""What a bench is given to show and to read, checked: every refusal is a sentence that names the argument.
+
+What is plainly right passes here at once; the words of a refusal are those of `opusim.base.validation`.
+"""
 
 from __future__ import annotations
 
@@ -8,26 +11,81 @@ import numpy as np
 
 from opusim.base import arrays, validation
 from opusim.device.dmd import unpack_mirrors
+from opusim.device.record import Device
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
+
+LONGEST_S = 3600.0
+"""Longest exposure, and longest time of a frame, in seconds."""
+
+Rectangle = tuple[int, int, int, int]
+
+
+def checked_transform(
+    device: Device, patterns: Any, exposure_s: Any, roi: Any, n_pixels: Any, phases: Any, *, on_device: bool = True
+) -> tuple[MirrorLayout | None, Any, float, Rectangle, int, np.ndarray | None]:
+    """Return the arguments of a transform: layout, bits, exposure, rectangle, number of pixels, phases.
+
+    Parameters
+    ----------
+    device : Device
+        That shows and reads.
+    patterns, exposure_s, roi, n_pixels, phases
+        As for `OpticalBench.transform`.
+    on_device : bool
+        Whether bits on a device stay there.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one of them is not what it may be.
+    """
+    turned = None if phases is None else checked_phases(phases, device.reference.present)
+    exposure_s = checked_exposure(exposure_s)
+    rectangle = checked_roi(roi, device.camera.shape)
+    n = _whole("n_pixels", n_pixels, 1, rectangle[2] * rectangle[3])
+    layout, bits = checked_mirrors(patterns, device.dmd.shape, on_device=on_device)
+    return layout, bits, exposure_s, rectangle, n, turned
 
 
 def checked_exposure(exposure_s: float) -> float:
     """Return the exposure in seconds, above 0 and at most an hour."""
-    return validation.number("exposure_s", exposure_s, low=0.0, high=3600.0, low_open=True)
+    if type(exposure_s) is float and 0.0 < exposure_s <= LONGEST_S:
+        return exposure_s
+    return validation.number("exposure_s", exposure_s, low=0.0, high=LONGEST_S, low_open=True)
 
 
-def checked_roi(roi: tuple[int, int, int, int] | None, sensor_shape: tuple[int, int]) -> tuple[int, int, int, int]:
+def checked_frametime(frametime_s: float, least_s: float) -> float:
+    """Return the time of a frame in seconds, at least what it takes and at most an hour."""
+    if type(frametime_s) is float and 0.0 < frametime_s <= LONGEST_S:
+        value = frametime_s
+    else:
+        value = validation.number("frametime_s", frametime_s, low=0.0, high=LONGEST_S, low_open=True)
+    if value < least_s * (1 - 1e-9):
+        raise ValueError(
+            f"frametime_s is {value!r}, but with this exposure and region of interest it must be at least "
+            f"{least_s:.6g}."
+        )
+    return value
+
+
+def checked_roi(roi: Rectangle | None, sensor_shape: tuple[int, int]) -> Rectangle:
     """Return (row, column, n_rows, n_columns) within the sensor; the whole sensor for None."""
     rows, columns = sensor_shape
     if roi is None:
         return (0, 0, rows, columns)
     if not isinstance(roi, (tuple, list)) or len(roi) != 4:
         raise TypeError(f"roi is {roi!r}, but it must be (row, column, n_rows, n_columns).")
-    row = validation.integer("roi row", roi[0], low=0, high=rows - 1)
-    column = validation.integer("roi column", roi[1], low=0, high=columns - 1)
-    n_rows = validation.integer("roi n_rows", roi[2], low=1, high=rows - row)
-    n_columns = validation.integer("roi n_columns", roi[3], low=1, high=columns - column)
+    row = _whole("roi row", roi[0], 0, rows - 1)
+    column = _whole("roi column", roi[1], 0, columns - 1)
+    n_rows = _whole("roi n_rows", roi[2], 1, rows - row)
+    n_columns = _whole("roi n_columns", roi[3], 1, columns - column)
     return (row, column, n_rows, n_columns)
+
+
+def _whole(name: str, value: Any, low: int, high: int) -> int:
+    if type(value) is int and low <= value <= high:
+        return value
+    return validation.integer(name, value, low=low, high=high)
 
 
 def checked_phases(value: float | np.ndarray | None, has_reference: bool) -> np.ndarray | None:

@@ -1,115 +1,143 @@
-"""What is read of the sensor, and which way a batch is computed: by matrix or by waves."""
+"""Which way a batch is computed, by matrix or by waves, and what a way declares: its work, and its memory."""
 
 from __future__ import annotations
 
 import math
 import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
+from typing import Any, ClassVar
 
 from opusim.base import memory
-from opusim.device.medium.base import ModeGrid
+from opusim.device.medium import EntryMedium, WaveMedium
+
+from .frames import Shots
+from .geometry import Geometry
 
 # The planner weighs the two ways for one pass of the real driver, whatever the size of the batch at hand:
 # the choice, and with it the last bits, must not depend on the batch.
 _PASS = 3000
-# Rates of a core that the planner reckons with. They need be right only within a factor of two or so.
-_FFT_FLOPS, _SUM_FLOPS = 4e9, 4e10
-_ENTRIES_PER_S = 2e8
+#: Rates of a core that the planner reckons with, in flops a second. They need be right only within a factor of two.
+FFT_FLOPS, SUM_FLOPS = 4e9, 4e10
+#: Entries of a medium that gives them, a second.
+ENTRIES_PER_S = 2e8
 _MAX_BUILD_S = 60.0
-_STACK_BYTES = 8 << 20  # fields that go through the layer at a time
-_THREADS_BYTES = 256 << 20  # or one for each thread, with its cells and outputs: up to so much
 #: Most samples of a pixel in the matrix way; at most `matrix_kernels.TILE`.
 MAX_SAMPLES = 64
 EXECUTIONS = ("auto", "matrix", "waves")
 
 
 @dataclass(frozen=True)
-class Region:
-    """Pixels that are read: the first `n_pixels`, in raster order, of a rectangle on the sensor.
+class Work:
+    """Units of work of each kind.
 
     Parameters
     ----------
-    row, column : int
-        First row and column of the rectangle.
-    n_rows, n_columns : int
-        Its size.
-    n_pixels : int
-        How many of its pixels are read.
-    sensor_columns : int
-        Columns of the whole sensor.
+    side : int
+        Side of the grid of the transforms.
+    transforms : int
+        Two-dimensional Fourier transforms on it, each with its share of the products.
+    layer_points : int
+        Points of layers that are prepared.
+    entries : int
+        Entries of a matrix that are made; where they are made by waves, beside these.
+    sums : int
+        Entries of tables that are added to a field.
+    tables : int
+        Tables of four features of a field that are made.
     """
 
-    row: int
-    column: int
-    n_rows: int
-    n_columns: int
-    n_pixels: int
-    sensor_columns: int
-
-    def pixels(self) -> np.ndarray:
-        """Raster index on the sensor of each pixel that is read, uint32 (n_pixels,)."""
-        p = np.arange(self.n_pixels, dtype=np.int64)
-        index = (self.row + p // self.n_columns) * self.sensor_columns + self.column + p % self.n_columns
-        return index.astype(np.uint32)
+    side: int = 0
+    transforms: int = 0
+    layer_points: int = 0
+    entries: int = 0
+    sums: int = 0
+    tables: int = 0
 
 
-def stack_on_cpu(side: int, threads: int) -> int:
-    """Return how many grids go through the layer at a time on the CPU."""
-    grid = 8 * side**2
-    return max(1, min(64, _STACK_BYTES // grid), min(threads, _THREADS_BYTES // (2 * grid)))
-
-
-@dataclass(frozen=True)
-class Shots:
-    """Circumstances of a run of frames, apart from the patterns.
+class Way(ABC):
+    """One of the ways from patterns to counts. It owns what it keeps, for one state of the medium's drift at a time.
 
     Attributes
     ----------
-    state : int
-        State of the medium's drift; one for all.
-    frames : ndarray of int64, shape (n,)
-        Frame numbers.
-    photons_per_intensity : ndarray of float64, shape (n,)
-        Photons on a pixel for an intensity of 1, for each frame.
-    exposure_s : float
-        Exposure in seconds.
-    maps : SensorMaps
-        Fixed patterns of the pixels that are read.
-    steps : int
-        Frames of each pattern, one after the other: n is the number of patterns times this.
-    reference : ndarray of complex64, shape (n_pixels, samples), optional
-        Field of the reference arm at the phase 0; None if it is blocked.
-    phases_rad : ndarray of float64, shape (n,), optional
-        Phase of the reference in each frame.
-    coherence : float
-        Contrast of the fringes.
+    name : str
+        Of the class: "matrix" or "waves".
     """
 
-    state: int
-    frames: np.ndarray
-    photons_per_intensity: np.ndarray
-    exposure_s: float
-    maps: Any
-    steps: int = 1
-    reference: np.ndarray | None = None
-    phases_rad: np.ndarray | None = None
-    coherence: float = 1.0
+    name: ClassVar[str]
 
-    def turns(self) -> np.ndarray:
-        """Return what turns the reference in each frame, coherence included: float32 (n, 2), cosine and sine."""
-        if self.phases_rad is None:
-            return np.zeros((len(self.frames), 2), dtype=np.float32)
-        return (self.coherence * np.stack([np.cos(self.phases_rad), np.sin(self.phases_rad)], axis=1)).astype(
-            np.float32
-        )
+    @abstractmethod
+    def prepare(self, state: int) -> None:
+        """Make what is kept for a state of the drift.
+
+        Parameters
+        ----------
+        state : int
+            Number of the state.
+        """
+
+    @abstractmethod
+    def fields(self, bits: Any, state: int = 0) -> Any:
+        """Return the fields at the camera.
+
+        Parameters
+        ----------
+        bits : array of uint8, shape (n, n_features)
+            0 or 1; of any library.
+        state : int
+            State of the medium's drift.
+
+        Returns
+        -------
+        array of complex64, shape (n, n_pixels, samples)
+            Of the library that the way computes with. The mean intensity of an ideal device is the number of mirrors
+            that are on.
+        """
+
+    @abstractmethod
+    def counts(self, bits: Any, shots: Shots, out: Any, progress: Callable[[int], None] | None = None) -> None:
+        """Fill `out` with the counts of a batch.
+
+        Parameters
+        ----------
+        bits : array of uint8, shape (n, n_features)
+            0 or 1; of any library.
+        shots : Shots
+            Circumstances of the n * steps frames.
+        out : array, shape (n * steps, n_pixels)
+            Filled in place: numpy's, or of the library that the way computes with.
+        progress : callable, optional
+            Told how many vectors are done.
+        """
+
+    # ---------------------------------------------------------------- what it takes; nothing is computed
+
+    @property
+    @abstractmethod
+    def kept_bytes(self) -> int:
+        """Bytes of what is kept between calls, without a reference arm's wave."""
+
+    @abstractmethod
+    def making_bytes(self, threads: int) -> int:
+        """Return the bytes that making it needs on top, with some threads."""
+
+    @abstractmethod
+    def showing_bytes(self, n_patterns: int, threads: int) -> int:
+        """Return the bytes of buffers while patterns are shown in one go, with some threads."""
+
+    @abstractmethod
+    def making(self) -> Work:
+        """Return the work of making what is kept, once a state of the drift."""
+
+    @abstractmethod
+    def showing(self, n_patterns: int) -> Work:
+        """Return the work of showing patterns in one go, up to their fields."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the projector chose and why.
+    """Which way was chosen, and why.
 
     Attributes
     ----------
@@ -122,9 +150,13 @@ class Plan:
     matrix_bytes : int
         Size of the matrix, stored or not.
     stored : bool
-        Whether the matrix is kept; otherwise it is made tile by tile.
+        Whether the matrix may be kept; otherwise it is made tile by tile, or waves do without.
     build_s, matrix_vector_s, wave_vector_s : float
-        Expected cost of making the matrix, and of one vector either way, in seconds.
+        Expected cost of making the matrix, and of one vector either way, in seconds of a core.
+    vector_flops : float
+        Operations of one vector by the way that was chosen.
+    why : str
+        A sentence on the choice.
     """
 
     way: str
@@ -135,6 +167,8 @@ class Plan:
     build_s: float
     matrix_vector_s: float
     wave_vector_s: float
+    vector_flops: float
+    why: str
 
     @property
     def keeps_matrix(self) -> bool:
@@ -150,48 +184,38 @@ def memory_budget_bytes() -> int:
         return 2 << 30
 
 
-def make_plan(
-    medium: Any,
-    grid: ModeGrid | None,
-    *,
-    n_features: int,
-    n_modes: int,
-    n_outputs: int,
-    samples: int,
-    channels: int,
-    has_layout: bool,
-    execution: str,
-    memory_budget: int,
-) -> Plan:
+def make_plan(geometry: Geometry, *, execution: str, memory_budget: int) -> Plan:
     """Choose the way: the cheaper one for a pass of the real driver, within memory.
 
     Parameters
     ----------
-    medium : PhaseScreenMedium, GaussianMedium or MeasuredMedium
-        The medium.
-    grid : ModeGrid or None
-        Grid of modes of a medium that has waves.
-    n_features, n_modes, n_outputs : int
-        Features, input modes of the medium, and fields that are read.
-    samples, channels : int
-        Fields that a pixel adds up, and polarisations among them.
-    has_layout : bool
-        Whether the inputs are features; bare mirrors have no matrix of features.
+    geometry : Geometry
+        Inputs, medium and pixels.
     execution : {"auto", "matrix", "waves"}
         What was asked for.
     memory_budget : int
         Bytes that a stored matrix may take.
 
+    Returns
+    -------
+    Plan
+        The choice.
+
     Raises
     ------
     ValueError
-        If what was asked for is not possible.
+        If what was asked for is not possible, or the medium has fewer inputs or outputs.
     """
+    medium, samples, n_features = geometry.device.medium, geometry.optics.samples, geometry.source.n_features
+    n_modes, n_outputs = geometry.n_modes, geometry.n_fields
+    has_layout = geometry.layout is not None  # bare mirrors have no matrix of features
     matrix_bytes = 8 * (n_features + 1) * n_outputs
     stored = has_layout and matrix_bytes <= memory_budget
-    matrix_vector_s = 2 * n_features * n_outputs / _SUM_FLOPS
-    if grid is None:
-        limit = getattr(medium, "max_entries", None)
+    matrix_flops = 2.0 * n_features * n_outputs
+    matrix_vector_s = 2 * n_features * n_outputs / SUM_FLOPS
+    if isinstance(medium, EntryMedium):
+        medium.check_size(n_features, geometry.region.n_pixels)
+        limit = medium.max_entries
         if limit is not None and n_modes * n_outputs > limit:
             raise ValueError(
                 f"{n_modes} modes and {n_outputs} outputs make a matrix of {n_modes * n_outputs:.3g} entries, but a "
@@ -200,10 +224,15 @@ def make_plan(
             )
         if execution == "waves":
             raise ValueError(f"execution is 'waves', but a medium of kind {medium.kind!r} has only the way 'matrix'.")
-        build_s = n_modes * n_outputs / _ENTRIES_PER_S
-        return Plan("matrix", 0, samples, matrix_bytes, stored, build_s, matrix_vector_s, math.inf)
-    points = grid.side**2
-    wave_s = medium.n_transforms * channels * 5 * points * math.log2(points) / _FFT_FLOPS
+        build_s = n_modes * n_outputs / ENTRIES_PER_S
+        return Plan(
+            "matrix", 0, samples, matrix_bytes, stored, build_s, matrix_vector_s, math.inf, matrix_flops,
+            f"A medium of kind {medium.kind!r} gives entries: there is no other way.",
+        )  # fmt: skip
+    assert isinstance(medium, WaveMedium) and geometry.grid is not None
+    points = geometry.grid.side**2
+    wave_flops = medium.n_transforms * geometry.optics.channels * 5 * points * math.log2(points)
+    wave_s = wave_flops / FFT_FLOPS
     build_s = min(n_features + 1, n_outputs) * wave_s
     possible = stored and samples <= MAX_SAMPLES
     if execution == "matrix" and not possible:
@@ -213,6 +242,23 @@ def make_plan(
             f"would let it); it needs features (not bare mirrors) and at most {MAX_SAMPLES} samples a pixel. Use "
             "'waves' or 'auto'."
         )
-    cheaper = build_s + _PASS * matrix_vector_s < _PASS * wave_s and build_s < _MAX_BUILD_S
+    by_matrix_s, by_waves_s = build_s + _PASS * matrix_vector_s, _PASS * wave_s
+    cheaper = by_matrix_s < by_waves_s and build_s < _MAX_BUILD_S
     way = execution if execution != "auto" else ("matrix" if possible and cheaper else "waves")
-    return Plan(way, grid.side, samples, matrix_bytes, stored, build_s, matrix_vector_s, wave_s)
+    if execution != "auto":
+        why = f"execution is {execution!r}."
+    elif not has_layout:
+        why = "Bare mirrors have no matrix of features."
+    elif not stored:
+        why = f"A matrix would take {memory.text(matrix_bytes)} and may take {memory.text(memory_budget)}."
+    elif not possible:
+        why = f"A matrix sums at most {MAX_SAMPLES} samples a pixel, and there are {samples}."
+    else:
+        why = (
+            f"{_PASS} vectors would take {by_matrix_s:.3g} s of a core by matrix, {build_s:.3g} s of it to make the "
+            f"matrix (at most {_MAX_BUILD_S:g}), and {by_waves_s:.3g} s by waves."
+        )
+    return Plan(
+        way, geometry.grid.side, samples, matrix_bytes, stored, build_s, matrix_vector_s, wave_s,
+        matrix_flops if way == "matrix" else wave_flops, why,
+    )  # fmt: skip

@@ -1,34 +1,10 @@
-"""What a bench hands out besides frames: its clock, and the planes of one exposure."""
+"""What a bench hands out besides frames: the planes of one exposure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-
-
-@dataclass
-class BenchClock:
-    """What the real device would have needed.
-
-    Parameters
-    ----------
-    elapsed_s : float
-        Device time since the bench was made, in seconds.
-    frames : int
-        Frames taken; the number of the next frame, which addresses its noise.
-    power_w : float
-        Electrical power of the device in watts.
-    """
-
-    elapsed_s: float = 0.0
-    frames: int = 0
-    power_w: float = 30.0
-
-    @property
-    def energy_j(self) -> float:
-        """Energy used since the bench was made, in joules."""
-        return self.elapsed_s * self.power_w
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ import numpy as np
 
 from opusim.base.arrays import NUMPY, Arrays
 from opusim.device.camera import SensorMaps
-from opusim.device.medium.base import pixel_sampling
 from opusim.device.record import Device
 from opusim.patterns.layout import MirrorLayout
 
-from .plan import Region
-from .projector import Layers, Projector
+from .by_waves import Layers
+from .projector import Projector
+from .region import Region
 
 _KEPT = 4
 
@@ -26,69 +26,132 @@ class PreparedParts:
     ----------
     device, seed, execution, memory_budget, threads : object
         As for `OpticalBench`.
-
-    Attributes
-    ----------
-    projectors : OrderedDict
-        By layout, region and library of arrays, the one used last at the end.
     """
 
     def __init__(self, device: Device, seed: int, *, execution: str, memory_budget: int, threads: int) -> None:
-        self.device = device
-        self.seed = seed
-        self.execution = execution
-        self.memory_budget = memory_budget
-        self.threads = threads
-        self.projectors: OrderedDict[tuple[MirrorLayout | None, Region, Arrays], Projector] = OrderedDict()
+        self._device = device
+        self._seed = seed
+        self._execution = execution
+        self._memory_budget = memory_budget
+        self._threads = threads
+        # By layout, region and library of arrays, the one used last at the end.
+        self._projectors: OrderedDict[tuple[MirrorLayout | None, Region, Arrays], Projector] = OrderedDict()
         self._maps: OrderedDict[Region, SensorMaps] = OrderedDict()
         self._waves: OrderedDict[Region, np.ndarray] = OrderedDict()
         self._layers = Layers()
         self._lock = threading.RLock()
 
-    def projector(self, layout: MirrorLayout | None, region: Region, arrays: Arrays = NUMPY) -> Projector:
-        """Return the way from patterns of a layout (None: bare mirrors) to the pixels of a region."""
+    def of(
+        self, layout: MirrorLayout | None, region: Region, arrays: Arrays = NUMPY
+    ) -> tuple[Projector, SensorMaps]:  # fmt: skip
+        """Return what makes counts of patterns of a layout (None: bare mirrors) on the pixels of a region.
+
+        Parameters
+        ----------
+        layout : MirrorLayout or None
+            How features lie on the mirrors.
+        region : Region
+            Pixels that are read.
+        arrays : Arrays
+            Library and device to compute with.
+
+        Returns
+        -------
+        projector : Projector
+            From patterns to counts.
+        maps : SensorMaps
+            Fixed patterns of the pixels.
+        """
         key = (layout, region, arrays)
         with self._lock:
-            if key not in self.projectors:
-                self.projectors[key] = Projector(
-                    self.device, self.seed, layout, region, resolution=self.device.resolution,
-                    execution=self.execution if layout is not None else "auto",
-                    memory_budget=self.memory_budget, threads=self.threads, layers=self._layers, arrays=arrays,
-                )  # fmt: skip
-            self.projectors.move_to_end(key)
-            # The stored matrices together must keep to the budget; the newest always stays.
-            stored = sum(p.plan.matrix_bytes for p in self.projectors.values() if p.plan.keeps_matrix)
-            while len(self.projectors) > 1 and (stored > self.memory_budget or len(self.projectors) > _KEPT):
-                _, old = self.projectors.popitem(last=False)
-                stored -= old.plan.matrix_bytes if old.plan.keeps_matrix else 0
-            return self.projectors[key]
+            projector = self._projectors.get(key)
+            if projector is None:
+                projector = self._made(layout, region, arrays)
+                self._projectors[key] = projector
+                self._make_room()
+            else:
+                self._projectors.move_to_end(key)
+            maps = self._maps.get(region)
+            return projector, self.sensor(region) if maps is None else maps
+
+    def _made(self, layout: MirrorLayout | None, region: Region, arrays: Arrays) -> Projector:
+        return Projector(
+            self._device, self._seed, layout, region, resolution=self._device.resolution,
+            execution=self._execution if layout is not None else "auto",
+            memory_budget=self._memory_budget, threads=self._threads, layers=self._layers, arrays=arrays,
+        )  # fmt: skip
+
+    def _make_room(self) -> None:
+        """Let the matrices that are kept together keep to the budget; the newest always stays."""
+        kept = self._projectors
+        stored = sum(p.plan.matrix_bytes for p in kept.values() if p.plan.keeps_matrix)
+        while len(kept) > 1 and (stored > self._memory_budget or len(kept) > _KEPT):
+            _, old = kept.popitem(last=False)
+            stored -= old.plan.matrix_bytes if old.plan.keeps_matrix else 0
 
     def sensor(self, region: Region) -> SensorMaps:
-        """Return the fixed patterns of the pixels of a region."""
+        """Return the fixed patterns of the pixels of a region.
+
+        Parameters
+        ----------
+        region : Region
+            Pixels that are read.
+
+        Returns
+        -------
+        SensorMaps
+            The patterns.
+        """
         with self._lock:
             if region not in self._maps:
-                self._maps[region] = self.device.camera.maps(self.seed, region.pixels())
+                self._maps[region] = self._device.camera.maps(self._seed, region.pixels())
                 while len(self._maps) > _KEPT:
                     self._maps.popitem(last=False)
             return self._maps[region]
 
     def reference_wave(self, region: Region) -> np.ndarray:
-        """Return the field of the reference on a region at the phase 0, complex64 (n_pixels, samples)."""
+        """Return the field of the reference on a region at the phase 0.
+
+        Parameters
+        ----------
+        region : Region
+            Pixels that are read.
+
+        Returns
+        -------
+        ndarray of complex64, shape (n_pixels, samples)
+            The field.
+        """
         with self._lock:
             wave = self._waves.get(region)
             if wave is None:
-                camera = self.device.camera
-                field = self.device.reference.field(
-                    region.pixels(), sensor_shape=camera.shape, pixel_pitch_m=camera.pixel_pitch_m,
-                    n_mirrors=self.device.dmd.n_mirrors, seed=self.seed,
-                )  # fmt: skip
-                fine, _ = pixel_sampling(camera.pixel_over_grain)
-                channels = 1 if camera.polarised else 2
-                # Polarised light: it meets the signal in one polarisation only.
-                wave = np.zeros((len(field), channels, fine**2), dtype=np.complex64)
-                wave[:, 0] = field[:, None]
-                wave = wave.reshape(len(field), -1)
+                wave = reference_wave(self._device, self._seed, region)
                 while len(self._waves) >= _KEPT:
                     self._waves.popitem(last=False)
                 self._waves[region] = wave
             return wave
+
+
+def reference_wave(device: Device, seed: int, region: Region) -> np.ndarray:
+    """Return the field of a device's reference arm on a region at the phase 0.
+
+    Parameters
+    ----------
+    device : Device
+        The device.
+    seed : int
+        Its seed.
+    region : Region
+        Pixels that are read.
+
+    Returns
+    -------
+    ndarray of complex64, shape (n_pixels, samples)
+        The field; polarised light meets the signal in one polarisation only.
+    """
+    camera = device.camera
+    field = device.reference.field(
+        region.pixels(), sensor_shape=camera.shape, pixel_pitch_m=camera.pixel_pitch_m,
+        n_mirrors=device.dmd.n_mirrors, seed=seed,
+    )  # fmt: skip
+    return device.optics.polarised(field)

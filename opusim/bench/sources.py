@@ -169,3 +169,27 @@ class MirrorSource:
             ((on - off)[mirror], (feature[mirror], mirror)), shape=(self.n_features, self.dmd.n_mirrors)
         )
         return scipy.sparse.csr_array(scipy.sparse.vstack([change, scipy.sparse.csr_array(off[None, :])]))
+
+
+def make_source(layout: MirrorLayout | None, dmd: Dmd, seed: int, *, by_mirror: bool) -> MacroSource | MirrorSource:
+    """Return what feeds the medium.
+
+    Parameters
+    ----------
+    layout : MirrorLayout or None
+        How features lie on the mirrors; None if the inputs are the mirrors themselves, in raster order.
+    dmd : Dmd
+        The mirror array.
+    seed : int
+        Seed of the device.
+    by_mirror : bool
+        Whether each mirror is a mode, as it always is without a layout.
+
+    Returns
+    -------
+    MacroSource or MirrorSource
+        The source.
+    """
+    if layout is None or by_mirror:
+        return MirrorSource(layout, dmd, seed)
+    return MacroSource(layout, dmd, seed)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .app import EXIT_INTERRUPTED, ForceOption, _end, _folder_of, _load_device, command, err, out
+from .app import EXIT_INTERRUPTED, ForceOption, _end, _folder_of, _load_device, command, err, out, refuse_foreign
 from .report import angles, print_run
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from opusim.dfa.optimisers import Optimiser
     from opusim.dfa.progress import Progress
 
-TASKS = ("mnist", "fashion-mnist", "digits")
 FEEDBACKS = ("optical", "gaussian", "noisy", "backprop", "shallow")
 PROJECTED = ("optical", "gaussian", "noisy")
 
@@ -32,22 +31,29 @@ _DEVICE, _MODE, _AVERAGES, _NOISE = "aurora", "auto", 1, 0.1
 # Errors of digital feedback, and of light.
 _ENCODING, _OPTICAL_ENCODING = "float", "ternary"
 
-# Options that not every feedback has: name on the command line, and whose it is.
-_BELONGS = {
-    "device": ("--device", ("optical",)),
-    "mode": ("--mode", ("optical",)),
-    "averages": ("--averages", ("optical",)),
-    "encoding": ("--encoding", PROJECTED),
-    "exposure_us": ("--exposure-us", ("optical",)),
-    "noise": ("--noise", ("noisy",)),
-    "bits": ("--bits", ("noisy",)),
+# Options that not every feedback has, and whose they are.
+_OWNERS = {
+    **dict.fromkeys(("--device", "--mode", "--averages"), ("optical",)),
+    "--encoding": PROJECTED,
+    "--exposure-us": ("optical",),
+    **dict.fromkeys(("--noise", "--bits"), ("noisy",)),
 }
 
 
-@command("train")
+def _complete(parameters: list[Any]) -> list[Any]:
+    """Name what there is to learn."""
+    from opusim.tasks.image_sets import TASKS
+
+    for parameter in parameters:
+        if parameter.name == "task":
+            parameter.help = f"What to learn: {', '.join(TASKS)}."
+    return []
+
+
+@command("train", order=26, late=_complete)
 def train(
     task: Annotated[
-        str, typer.Option("--task", "-t", metavar="<name>", help=f"What to learn: {', '.join(TASKS)}.")
+        str, typer.Option("--task", "-t", metavar="<name>", help="What to learn.")
     ] = "mnist",
     feedback: Annotated[
         str,
@@ -140,16 +146,19 @@ def train(
     The run is kept after each epoch: one that was stopped goes on with --resume,
     and ends with the same numbers.
     """
-    given = locals()
+    from opusim.tasks.image_sets import TASKS
+
     for option, value, allowed in (
         ("--task", task, TASKS), ("--feedback", feedback, FEEDBACKS), ("--optimiser", optimiser, ("adam", "sgd")),
         ("--mode", mode or _MODE, ("auto", "holographic", "intensity")),
     ):  # fmt: skip
         if value not in allowed:
             raise ValueError(f"{option} is {value!r}, but it must be one of {', '.join(allowed)}.")
-    for name, (option, of) in _BELONGS.items():
-        if given[name] is not None and feedback not in of:
-            raise ValueError(f"{option} is given, but it is for the feedback {' or '.join(of)}, not for {feedback}.")
+    given = {
+        "--device": device, "--mode": mode, "--averages": averages, "--encoding": encoding,
+        "--exposure-us": exposure_us, "--noise": noise, "--bits": bits,
+    }  # fmt: skip
+    refuse_foreign(given, _OWNERS, feedback, what="the feedback ", join=" or ")
     if momentum is not None and optimiser != "sgd":
         raise ValueError(f"--momentum is given, but it is for the optimiser sgd, not for {optimiser}.")
     sizes = _sizes(hidden)

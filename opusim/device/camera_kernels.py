@@ -92,6 +92,10 @@ _ONE = np.float32(1.0)
 # Adding and taking away 2^23 rounds a float32 of [0, 2^23) to the nearest whole number, ties to even.
 _ROUNDER = np.float32(2.0**23)
 
+# Places in the array of parameters, which `Camera.params` fills.
+READ_NOISE_E, FULL_WELL_E, GAIN_DN_PER_E, BLACK_LEVEL_DN, FULL_SCALE_DN, SHOT_NOISE, QUANTISE, ELECTRONS = range(8)
+N_PARAMS = 8
+
 # Places in the scratch arrays.
 _B1 = np.uint64(BLOCK)
 _B2 = np.uint64(2 * BLOCK)
@@ -192,8 +196,8 @@ def shot_electrons(mean, normal, r2, r3):  # type: ignore[no-untyped-def]
 @kernel(inline="always")
 def grey_level(electrons, normal, offset_e, params):  # type: ignore[no-untyped-def]
     """Return the grey level, not yet rounded: full well, read noise, offset, gain, black level."""
-    signal = min(electrons, params[1]) + fma(params[0], normal, offset_e)
-    return fma(params[2], signal, params[3])
+    signal = min(electrons, params[FULL_WELL_E]) + fma(params[READ_NOISE_E], normal, offset_e)
+    return fma(params[GAIN_DN_PER_E], signal, params[BLACK_LEVEL_DN])
 
 
 @kernel(inline="always")
@@ -235,12 +239,12 @@ def develop_pixel(photons, gain, dark_e, offset_e, pixel, frame, key0, key1, par
     )  # fmt: skip
     shot, read = gauss_pair(np.uint32(w0), np.uint32(w1))
     electrons = mean_electrons(photons, gain, dark_e)
-    if params[5] != _ZERO:
+    if params[SHOT_NOISE] != _ZERO:
         electrons = shot_electrons(electrons, shot, np.uint32(w2), np.uint32(w3))
-    if params[7] != _ZERO:
-        return min(electrons, params[1])
+    if params[ELECTRONS] != _ZERO:
+        return min(electrons, params[FULL_WELL_E])
     level = grey_level(electrons, read, offset_e, params)
-    return rounded_level(level, params[4]) if params[6] != _ZERO else level
+    return rounded_level(level, params[FULL_SCALE_DN]) if params[QUANTISE] != _ZERO else level
 
 
 @kernel()
@@ -289,12 +293,11 @@ def develop_block(  # type: ignore[no-untyped-def]
     frame_high = np.uint64(frame) >> np.uint64(32)
     k0 = np.uint64(key0)
     k1 = np.uint64(key1)
-    read_noise_e, full_well_e, gain_dn_per_e, black_level_dn = params[0], params[1], params[2], params[3]
-    electronics = (read_noise_e, full_well_e, gain_dn_per_e, black_level_dn)
-    full_scale_dn = params[4]
-    shot_noise = params[5] != _ZERO
-    quantise = params[6] != _ZERO
-    electrons_only = params[7] != _ZERO
+    full_well_e, full_scale_dn = params[FULL_WELL_E], params[FULL_SCALE_DN]
+    electronics = (params[READ_NOISE_E], full_well_e, params[GAIN_DN_PER_E], params[BLACK_LEVEL_DN])
+    shot_noise = params[SHOT_NOISE] != _ZERO
+    quantise = params[QUANTISE] != _ZERO
+    electrons_only = params[ELECTRONS] != _ZERO
 
     for i in range(n):
         r0, r1, r2, r3 = philox_words(np.uint64(pixels[first_pixel + i]), np.uint64(0), frame_low, frame_high, k0, k1)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any, cast
 
 import numpy as np
 import scipy.fft
 import torch
 from torch import Tensor, nn
 
+from opusim.bench.by_matrix import MatrixWay
+from opusim.bench.geometry import Geometry
 from opusim.bench.projector import Projector
-from opusim.device import propagation
-from opusim.device.medium.base import ModeGrid
-from opusim.device.medium.phase_screens import round_stop
+from opusim.bench.sources import MacroSource, make_source
+from opusim.device.medium import WaveMedium
 
 from .parameters import Reader
 
@@ -40,7 +42,9 @@ class MatrixField(_Field):
     Parameters
     ----------
     projector : Projector
-        From features to the fields on the pixels, by the matrix.
+        From features to the fields on the pixels.
+    way : MatrixWay
+        Its way, which has the matrix.
     dtype : torch.dtype
         Real type of the arrays.
     contrast : bool
@@ -52,10 +56,11 @@ class MatrixField(_Field):
     leaking: Tensor
     fixed: Tensor
 
-    def __init__(self, projector: Projector, dtype: torch.dtype, *, contrast: bool) -> None:
+    def __init__(self, projector: Projector, way: MatrixWay, dtype: torch.dtype, *, contrast: bool) -> None:
         super().__init__()
-        matrix, constant = projector.matrix(0)
-        self.shape = (projector.region.n_pixels, projector.samples, 2)
+        geometry = projector.geometry
+        matrix, constant = way.matrix(0)
+        self.shape = (geometry.region.n_pixels, geometry.optics.samples, 2)
         self.contrast = contrast
         self._keep("matrix", matrix, dtype)
         self._keep("constant", constant, dtype)
@@ -63,14 +68,14 @@ class MatrixField(_Field):
             return
         # With e the amplitude of a mirror that is off, the matrix goes as 1 - e. The constant has a part that goes as
         # e and one that does not change; with macro-pixels this is a mode that adds the powers of both.
-        self.start = projector.device.dmd.off_amplitude
+        self.start = geometry.device.dmd.off_amplitude
         self.background: tuple[float, float] | None = None
-        if projector.by_mirror:
+        if geometry.by_mirror:
             fixed = _field_without_leakage(projector)
             leaking = (constant - fixed.astype(np.float64)) / self.start
         else:
             leaking = matrix.sum(axis=0, dtype=np.float64) / (1 - self.start)
-            self.background = on, off = _background_powers(projector)
+            self.background = on, off = _background_powers(geometry)
             present = math.sqrt(on + self.start**2 * off)
             fixed = (constant - self.start * leaking) / (present or 1.0)
         self._keep("leaking", leaking, dtype)
@@ -92,13 +97,14 @@ class MatrixField(_Field):
 class WaveField(_Field):
     """Fields by the waves: lens, screens with free space between them, lens.
 
-    The stages are those of `opusim.device.medium.phase_screens`, written in torch. The contrast of the mirrors, the
-    standard deviation of the screens' phase and the thickness of the layer may be variables.
+    What the light is multiplied by comes from the medium (`LayerFactors`); the way through it is written in torch. The
+    contrast of the mirrors, the standard deviation of the screens' phase and the thickness of the layer may be
+    variables.
 
     Parameters
     ----------
-    projector : Projector
-        From features to the fields on the pixels, of a medium of phase screens.
+    geometry : Geometry
+        From features to the fields on the pixels, of a medium that has waves.
     dtype : torch.dtype
         Real type of the arrays.
     variables : set of str
@@ -111,42 +117,44 @@ class WaveField(_Field):
     stop: Tensor
     wave_numbers: Tensor
 
-    def __init__(self, projector: Projector, dtype: torch.dtype, *, variables: set[str]) -> None:
+    def __init__(self, geometry: Geometry, dtype: torch.dtype, *, variables: set[str]) -> None:
         super().__init__()
-        assert projector.grid is not None, "a medium without waves has no grid"
-        self.grid: ModeGrid = projector.grid
-        self.medium = medium = projector.device.medium
-        self.fine, self.channels, self.n_pixels = projector.fine, projector.channels, projector.region.n_pixels
+        medium, grid = geometry.device.medium, geometry.grid
+        assert isinstance(medium, WaveMedium) and grid is not None, "a medium of entries has no waves"
+        self.grid = grid
+        # What may be learnt of it are parameters of phase screens.
+        self.medium = cast(Any, medium)
+        self.optics, self.n_pixels = geometry.optics, geometry.region.n_pixels
         self.contrast = "dmd.contrast_ratio" in variables
         self.phase_std = "medium.phase_std_rad" in variables
         self.thickness = "medium.thickness_m" in variables
-        self._keep_source(projector, dtype)
-        side = self.grid.side
-        stop = round_stop(side, self.grid.aperture) if self.grid.aperture else None
-        for channel in range(self.channels):
-            phases, screens = self._screens(projector.seed, channel, stop)
-            self._keep(f"screens_{channel}", screens, dtype)
+        self._keep_source(geometry, dtype)
+        wavelength_m = geometry.device.laser.wavelength_m
+        for channel in range(self.optics.channels):
+            factors = medium.factors(grid, wavelength_m=wavelength_m, seed=geometry.seed, channel=channel)
+            self.n_screens = len(factors.screens)
+            self._keep(f"screens_{channel}", np.stack(factors.screens), dtype)
             if self.phase_std:
-                self._keep(f"phases_{channel}", phases, dtype)
-        space: dict[str, float] = {"step_m": medium.step_m, "wavelength_m": projector.device.laser.wavelength_m}
-        if medium.n_screens > 1:
-            transfer = propagation.transfer_function((side, side), distance_m=medium.gap_m, **space)
-            self._keep("transfer", transfer, dtype)
-        if medium.ballistic_fraction:
-            free = propagation.transfer_function((side, side), distance_m=medium.thickness_m, **space)
-            self._keep("unscattered", free * np.float32(side * math.sqrt(medium.ballistic_fraction)), dtype)
-            self._keep("stop", np.ones((1, 1)) if stop is None else stop, dtype)
+                self._keep(f"phases_{channel}", self._phases(geometry.seed, channel), dtype)
+            if channel:
+                continue  # the space between the screens is the same, and light that meets none is polarised
+            self.ballistic, self.stopped = factors.ballistic is not None, factors.stop is not None
+            for name, factor in (
+                ("transfer", factors.transfer), ("unscattered", factors.ballistic), ("stop", factors.stop)
+            ):  # fmt: skip
+                if factor is not None:
+                    self._keep(name, factor, dtype)
         if self.thickness:
-            self._keep("wave_numbers", _axial_wave_numbers(side, **space), dtype)
+            self._keep("wave_numbers", _axial_wave_numbers(grid.side, self.medium.step_m, wavelength_m), dtype)
 
-    def _keep_source(self, projector: Projector, dtype: torch.dtype) -> None:
+    def _keep_source(self, geometry: Geometry, dtype: torch.dtype) -> None:
         """Keep which feature drives each input cell, how strongly, and what the cells send with every feature off."""
         size = math.prod(self.grid.input_shape)
-        n, dmd = projector.source.n_features, projector.device.dmd
+        n, dmd = geometry.source.n_features, geometry.device.dmd
 
         def amplitudes(contrast: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             mirrors = dataclasses.replace(dmd, contrast_ratio=contrast)
-            modes = type(projector.source)(projector.layout, mirrors, projector.seed).modes().tocoo()
+            modes = make_source(geometry.layout, mirrors, geometry.seed, by_mirror=geometry.by_mirror).modes().tocoo()
             row, cell = modes.coords
             feature, weight, off = np.zeros(size, np.int64), np.zeros(size, np.complex64), np.zeros(size, np.complex64)
             drives = row < n  # a cell shows one feature at most
@@ -168,20 +176,11 @@ class WaveField(_Field):
         self._keep("rest", np.maximum(np.square(np.abs(lit), dtype=np.float64) - always, 0), dtype)
         self._keep("turn", np.exp(1j * np.angle(lit)), dtype)
 
-    def _screens(self, seed: int, channel: int, stop: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """Phases of the screens for a standard deviation of 1, and what the screens do to the light."""
+    def _phases(self, seed: int, channel: int) -> np.ndarray:
+        """Phases of the screens for a standard deviation of 1."""
         medium, side = self.medium, self.grid.side
-        phases = np.stack([medium.screen_phase(k, side, seed=seed, channel=channel) for k in range(medium.n_screens)])
-        screens = np.exp(1j * phases)
-        signs = propagation.axis_signs(side)
-        for end in (0, -1):  # they put the axis of the lenses in the middle
-            screens[end] *= signs[:, None] * signs[None, :]
-        screens[-1] *= side * math.sqrt(1 - medium.ballistic_fraction)
-        if medium.depolarising or stop is not None:
-            passing = np.asarray(medium.exit_amplitude(side, seed=seed, channel=channel))
-            passing = passing if stop is None else passing * stop
-            screens[-1] *= passing / math.sqrt(float(np.mean(np.square(passing, dtype=np.float64))))
-        return phases / (medium.phase_std_rad or 1.0), screens.astype(np.complex64)
+        phases = [medium.screen_phase(k, side, seed=seed, channel=channel) for k in range(self.n_screens)]
+        return np.stack(phases) / (medium.phase_std_rad or 1.0)
 
     # ---------------------------------------------------------------- forward
 
@@ -192,9 +191,9 @@ class WaveField(_Field):
         if self.thickness:
             longer = reader("medium.thickness_m") - self.medium.thickness_m
         fields = []
-        for channel in range(self.channels):
+        for channel in range(self.optics.channels):
             field = self._through_layer(cells, channel, reader, longer)
-            if channel == 0 and self.medium.ballistic_fraction:  # polarised as the laser is
+            if channel == 0 and self.ballistic:  # polarised as the laser is
                 field = field + self._past_layer(cells, longer)
             fields.append(self._read(field))
         return torch.view_as_real(torch.cat(fields, dim=-1))
@@ -219,11 +218,11 @@ class WaveField(_Field):
             change = reader("medium.phase_std_rad") - medium.phase_std_rad
             screens = screens * _turned(change * getattr(self, f"phases_{channel}"))
         field = self._lens_in(cells) * screens[0]
-        if medium.n_screens > 1:
+        if self.n_screens > 1:
             transfer = self._complex("transfer")
             if longer is not None:
-                transfer = transfer * _turned(longer / (medium.n_screens - 1) * self.wave_numbers)
-            for k in range(1, medium.n_screens):
+                transfer = transfer * _turned(longer / (self.n_screens - 1) * self.wave_numbers)
+            for k in range(1, self.n_screens):
                 spectrum = torch.fft.fft2(field, norm="ortho") * transfer
                 field = torch.fft.ifft2(spectrum, norm="ortho") * screens[k]
         rows, columns = self.grid.output_block
@@ -249,16 +248,16 @@ class WaveField(_Field):
         image = torch.roll(self._on_grid(cells).flip(1, 2), (1, 1), dims=(1, 2))
         free = self._complex("unscattered")
         if longer is not None:
-            free = free * _turned(longer * self.wave_numbers)
-        image = image * torch.fft.fftshift(free)
-        if self.grid.aperture:
+            free = free * _turned(longer * torch.fft.fftshift(self.wave_numbers))
+        image = image * free
+        if self.stopped:
             image = torch.fft.fft2(torch.fft.ifft2(image, norm="ortho") * self.stop, norm="ortho")
         rows, columns = self.grid.output_block
         return image[:, rows, columns]
 
     def _read(self, block: Tensor) -> Tensor:
         """Cells (batch, rows, columns) as (batch, n_pixels, fine^2), pixels in raster order."""
-        fine = self.fine
+        fine = self.optics.fine
         rows, columns = block.shape[1] // fine, block.shape[2] // fine
         block = block.reshape(len(block), rows, fine, columns, fine).transpose(2, 3)
         return block.reshape(len(block), rows * columns, fine**2)[:, : self.n_pixels]
@@ -268,18 +267,18 @@ def _turned(phase: Tensor) -> Tensor:
     return torch.polar(torch.ones_like(phase), phase)
 
 
-def _axial_wave_numbers(side: int, *, step_m: float, wavelength_m: float) -> np.ndarray:
+def _axial_wave_numbers(side: int, step_m: float, wavelength_m: float) -> np.ndarray:
     """k_z - k of every frequency of a grid, in radians per metre; no wave of the layer is evanescent."""
     f = scipy.fft.fftfreq(side, step_m)
     squared = 1.0 - wavelength_m**2 * (f[:, None] ** 2 + f[None, :] ** 2)
     return 2 * np.pi / wavelength_m * (np.sqrt(np.maximum(squared, 0)) - 1)
 
 
-def _background_powers(projector: Projector) -> tuple[float, float]:
+def _background_powers(geometry: Geometry) -> tuple[float, float]:
     """Power of the macro-pixels' background from mirrors that are always on, and from the rest of it if it were on."""
-    dmd, kind = projector.device.dmd, type(projector.source)
+    assert geometry.layout is not None, "bare mirrors have no background"
     dark, lit = (
-        kind(projector.layout, dataclasses.replace(dmd, contrast_ratio=contrast), projector.seed)
+        MacroSource(geometry.layout, dataclasses.replace(geometry.device.dmd, contrast_ratio=contrast), geometry.seed)
         for contrast in (math.inf, 1.0)
     )
     on = float(dark.background) ** 2
@@ -287,11 +286,13 @@ def _background_powers(projector: Projector) -> tuple[float, float]:
 
 
 def _field_without_leakage(projector: Projector) -> np.ndarray:
-    """Fields with every feature off and mirrors that send nothing when off, as `Projector.matrix` gives them."""
+    """Fields with every feature off and mirrors that send nothing when off, as `MatrixWay.matrix` gives them."""
+    geometry = projector.geometry
+    device = geometry.device.evolve(**{"dmd.contrast_ratio": math.inf})
     other = Projector(
-        projector.device.evolve(**{"dmd.contrast_ratio": math.inf}), projector.seed, projector.layout, projector.region,
-        resolution="mirrors", execution="waves" if projector.medium.has_waves else "auto",
-        memory_budget=projector.memory_budget, threads=projector.threads,
+        device, geometry.seed, geometry.layout, geometry.region, resolution="mirrors",
+        execution="waves" if device.medium.has_waves else "auto", memory_budget=projector.memory_budget,
+        threads=projector.threads,
     )  # fmt: skip
-    field = other.fields(np.zeros((1, projector.source.n_features), dtype=np.uint8))[0]
+    field = other.way.fields(np.zeros((1, geometry.source.n_features), dtype=np.uint8))[0]
     return np.ascontiguousarray(field).reshape(-1).view(np.float32)

@@ -23,9 +23,12 @@ import numpy as np
 import scipy.special
 
 from opusim.base import validation
+from opusim.bench.by_matrix import MatrixWay
 from opusim.bench.inputs import checked_phases, checked_roi
-from opusim.bench.plan import EXECUTIONS, Region
+from opusim.bench.plan import EXECUTIONS
+from opusim.bench.prepared import reference_wave
 from opusim.bench.projector import Projector
+from opusim.bench.region import Region
 from opusim.device.camera import middle_of_sensor
 from opusim.device.record import RESOLUTIONS, Device
 from opusim.patterns.layout import MirrorLayout
@@ -198,14 +201,14 @@ class ExpectedOutput(validation.Fixed, nn.Module):
             )
         variables = set(self._learnt.paths)
         self.field: MatrixField | WaveField = (
-            MatrixField(projector, dtype, contrast="dmd.contrast_ratio" in variables)
-            if plan.way == "matrix"
-            else WaveField(projector, dtype, variables=variables)
+            MatrixField(projector, projector.way, dtype, contrast="dmd.contrast_ratio" in variables)
+            if isinstance(projector.way, MatrixWay)
+            else WaveField(projector.geometry, dtype, variables=variables)
         )
-        self.samples = projector.samples
+        self.samples = plan.samples
         self._keep_sensor(device, region, dtype)
         if phases is not None:
-            self._keep_reference(device, region, projector.fine**2, dtype)
+            self._keep_reference(device, region, dtype)
 
     def _execution(self, execution: str) -> str:
         inside = [path for path in self._learnt.paths if path in INSIDE]
@@ -227,15 +230,9 @@ class ExpectedOutput(validation.Fixed, nn.Module):
         marked = camera.evolve(dark_current_e_per_s=0.0, hot_pixel_dark_e_per_s=1.0)
         self._keep("hot", marked.maps(self.seed, places).dark_e_per_s, dtype)
 
-    def _keep_reference(self, device: Device, region: Region, per_channel: int, dtype: torch.dtype) -> None:
-        """Keep the reference for a relative amplitude of 1: polarised, it meets the signal in one channel only."""
-        arm, camera = device.reference, device.camera
-        field = arm.field(
-            region.pixels(), sensor_shape=camera.shape, pixel_pitch_m=camera.pixel_pitch_m,
-            n_mirrors=device.dmd.n_mirrors, seed=self.seed,
-        )  # fmt: skip
-        wave = np.zeros((len(field), self.samples), dtype=np.complex64)
-        wave[:, :per_channel] = (field / arm.relative_amplitude)[:, None]
+    def _keep_reference(self, device: Device, region: Region, dtype: torch.dtype) -> None:
+        """Keep the reference for a relative amplitude of 1."""
+        wave = reference_wave(device, self.seed, region) / np.float32(device.reference.relative_amplitude)
         self._keep("wave", wave.view(np.float32).reshape(*wave.shape, 2), dtype)
 
     # ---------------------------------------------------------------- what it gives
@@ -366,7 +363,7 @@ class ExpectedOutput(validation.Fixed, nn.Module):
         device = self._learnt.device
         photons = reader("laser.power_w") * reader("operation.exposure_s") / device.laser.photon_energy_j
         share = reader("dmd.efficiency") * reader("medium.transmission") * reader("camera.quantum_efficiency")
-        channels = 1 if device.camera.polarised else 2
+        channels = device.optics.channels
         return self.response * (photons * share * (channels / device.dmd.n_mirrors / self.samples))
 
 

@@ -10,8 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from opusim.device.medium.base import pixel_sampling
-
 from .point import WorkingPoint
 
 __all__ = [
@@ -56,9 +54,9 @@ def _coherence(point: WorkingPoint) -> Array:
     That of points behind a round stop is 2 J1(pi x) / (pi x) (Goodman, Speckle Phenomena, 2nd ed., section 4.4), x
     their distance over the grain.
     """
-    fine, aperture = pixel_sampling(point.device.camera.pixel_over_grain)
-    y, x = (axis.ravel() for axis in np.indices((fine, fine)))
-    distance = np.pi * aperture * np.hypot(y[:, None] - y, x[:, None] - x)
+    optics = point.device.optics
+    y, x = (axis.ravel() for axis in np.indices((optics.fine, optics.fine)))
+    distance = np.pi * optics.aperture * np.hypot(y[:, None] - y, x[:, None] - x)
     return np.where(distance > 0, 2 * special.j1(distance) / np.maximum(distance, 1e-300), 1.0)
 
 
@@ -90,17 +88,17 @@ class FrameLight:
     def of(point: WorkingPoint, off: Collection[str]) -> FrameLight:
         """Light at a working point, some sources being off."""
         device = point.device
-        camera, arm = device.camera, device.reference
+        camera, arm, channels = device.camera, device.reference, device.optics.channels
         leakage = 0.0 if "off-state leakage" in off else point.leakage
         on = point.share_on * device.dmd.n_mirrors
-        unit = point.electrons_per_intensity / (1 if camera.polarised else 2)
+        unit = point.electrons_per_intensity / channels
         signal = unit * (on + leakage * (device.dmd.n_mirrors - on))
         # Of the points on a pixel: covariance of their fields, and of what these differ from the mean field.
         whole = _coherence(point)
         share = float(whole.mean())
         apart = whole - np.outer(whole.mean(axis=0), whole.mean(axis=0)) / share
-        other = signal * (1 - share + (0 if camera.polarised else 1))
-        variance = signal**2 * float(np.mean(apart**2) + (0 if camera.polarised else np.mean(whole**2)))
+        other = signal * (1 - share + (channels - 1))
+        variance = signal**2 * float(np.mean(apart**2) + (channels - 1) * np.mean(whole**2))
         row, column, n_rows, n_columns = point.roi
         index = np.arange(row, row + n_rows)[:, None] * camera.shape[1] + np.arange(column, column + n_columns)
         wave = arm.field(

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from opusim.device.medium.base import Drift
-
 if TYPE_CHECKING:
     from opusim.device.record import Device
 
@@ -64,7 +62,7 @@ class WorkingPoint:
     def leakage(self) -> float:
         """Intensity of an off mirror over that of the same mirror on."""
         # A measured matrix is that of the features' changes.
-        return 0.0 if self.device.medium.kind == "measured" else self.device.dmd.off_amplitude**2
+        return 0.0 if self.device.medium.by_feature else self.device.dmd.off_amplitude**2
 
     @property
     def dark_e(self) -> float:
@@ -90,15 +88,5 @@ class WorkingPoint:
     @property
     def field_correlation(self) -> float:
         """Correlation of the field with that of the state it is compared with, in the medium's own steps of time."""
-        drift = Drift(self.device.medium.decorrelation_time_s)
-        time_s = drift.time(int(drift.state(np.array(self.elapsed_s))))
-        if not time_s:
-            return 1.0
-        loss = (time_s / drift.decorrelation_time_s) ** 2
-        if self.device.medium.kind == "phase_screens":
-            # exp(-K sigma^2 (1 - rho)) with the screens' correlation rho (`PhaseScreenMedium.screen_phase`).
-            strength = self.device.medium.n_screens * self.device.medium.phase_std_rad**2
-            loss = -strength * math.expm1(-loss / strength) if strength else 0.0
-            ballistic = self.device.medium.ballistic_fraction
-            return ballistic + (1 - ballistic) * math.exp(-loss)
-        return math.exp(-loss)
+        medium = self.device.medium
+        return medium.field_correlation(medium.drift.time(int(medium.drift.state(np.array(self.elapsed_s)))))

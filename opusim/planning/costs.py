@@ -12,9 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from opusim.base import validation
-from opusim.bench import matrix_kernels
-from opusim.bench.plan import stack_on_cpu
-from opusim.device.medium.base import Drift
 
 if TYPE_CHECKING:
     from opusim.bench.projector import Projector
@@ -176,39 +173,9 @@ class Costs:
     rates: Rates
 
     @property
-    def _points(self) -> int:
-        return self.projector.plan.side**2
-
-    @property
-    def _fields(self) -> int:
-        """Fields that one pattern gives."""
-        return self.projector.region.n_pixels * self.projector.samples
-
-    @property
-    def wave_s(self) -> float:
-        """Seconds of one pattern through the layer, every polarisation; infinite for a medium without waves."""
-        if self.projector.grid is None:
-            return math.inf
-        passes = self.projector.medium.n_transforms * self.projector.channels
-        return passes * self.rates.transform_s(self.projector.plan.side)
-
-    @property
     def build_s(self) -> float:
         """Seconds to make what is kept, once a state of the drift."""
-        p = self.projector
-        layer_s = 0.0 if p.grid is None else p.channels * self._points * self.rates.layer_s_per_point
-        if p.plan.way == "waves":
-            return layer_s
-        entries_s = (p.source.n_features + 1) * self._fields * self.rates.entry_s
-        if p.grid is None:
-            return entries_s
-        return layer_s + self.matrix_passes * self.wave_s + entries_s
-
-    @property
-    def matrix_passes(self) -> int:
-        """Patterns that go through the layer to make the matrix: features, or outputs where they are fewer."""
-        p = self.projector
-        return min(p.source.n_features + 1, p.region.n_pixels * p.fine**2 + 1)
+        return self.rates.seconds(self.projector.way.making())
 
     def show_s(self, n_patterns: int, steps: int) -> float:
         """Return the seconds to show patterns in one go, without making what is kept.
@@ -227,15 +194,9 @@ class Costs:
         float
             Seconds.
         """
-        p, r = self.projector, self.rates
-        frame_s = r.frame_s_per_pixel if steps == 1 else r.step_s_per_pixel
-        seconds = n_patterns * steps * p.region.n_pixels * frame_s
-        if p.plan.way == "waves":
-            return seconds + n_patterns * self.wave_s
-        sums = -(-p.source.n_features // matrix_kernels.GROUP) * self._fields
-        tables = -(-n_patterns // matrix_kernels.VECTORS)
-        seconds += sums * (n_patterns * r.sum_s + tables * r.table_s)
-        return seconds if p.plan.stored else seconds + self.build_s
+        frame_s = self.rates.frame_s_per_pixel if steps == 1 else self.rates.step_s_per_pixel
+        frames_s = n_patterns * steps * self.projector.geometry.region.n_pixels * frame_s
+        return frames_s + self.rates.seconds(self.projector.way.showing(n_patterns))
 
     def vectors_s(self, work: Workload, n_vectors: int) -> float:
         """Return the seconds of a call for some of the vectors, what is kept being there.
@@ -261,64 +222,14 @@ class Costs:
     # ---------------------------------------------------------------- bytes
 
     @property
-    def layer_bytes(self) -> int:
-        """Screens and transfer functions, complex64, of every polarisation."""
-        medium = self.projector.medium
-        if self.projector.grid is None:
-            return 0
-        arrays = self.projector.channels * (medium.n_screens + (medium.n_screens > 1))
-        arrays += bool(medium.ballistic_fraction)
-        return 8 * self._points * arrays
-
-    @property
     def kept_bytes(self) -> int:
         """Bytes of what is kept between calls, without a reference arm's wave."""
-        p = self.projector
-        # Amplitude, stuck ones and feature of each mirror; where mirrors are modes, both of its fields too.
-        mirrors = p.device.dmd.n_mirrors * (9 + (28 if p.by_mirror else 0))
-        sensor = 20 * p.region.n_pixels
-        if p.plan.way == "waves":
-            return mirrors + sensor + self.layer_bytes
-        return mirrors + sensor + (p.plan.matrix_bytes if p.plan.stored else 0)
+        return self.projector.way.kept_bytes
 
     @property
     def making_bytes(self) -> int:
         """Bytes that making it needs on top."""
-        p = self.projector
-        if p.grid is None:
-            return 8 * 3 * _MODES_BYTES
-        # The light of each mirror in double precision, before there is anything else than what mirrors keep.
-        mirrors = (28 + 9) * p.device.dmd.n_mirrors - self.kept_bytes
-        # A screen's phase, its spectrum and the noise that both come from.
-        screens = 20 * self._points
-        if p.plan.way == "waves":
-            return max(mirrors, screens)
-        return max(mirrors, self.layer_bytes + max(screens, self._wave_bytes(self._stack)))
-
-    @property
-    def _stack(self) -> int:
-        return 1 if self.projector.grid is None else stack_on_cpu(self.projector.plan.side, self.rates.threads)
-
-    def _wave_bytes(self, n_patterns: int) -> int:
-        """Return the bytes of one go through the layer, up to the counts of one frame."""
-        p = self.projector
-        cells = math.prod(p.source.input_shape)
-        # One for each thread, or as many as fit its cache; all threads share one where there are too few.
-        threads = self.rates.threads
-        grids = p.channels * max(
-            8 * self._points * (threads if min(self._stack, n_patterns) >= threads else 1), _GRIDS_BYTES * threads
-        )
-        # The cells and what they are made of; the fields of one grid, and of all that go in one stack.
-        return grids + min(self._stack, n_patterns) * (16 * cells + 16 * self._fields)
-
-    def _matrix_bytes(self, n_patterns: int) -> int:
-        """Return the bytes of one go by matrix: lists of table entries, and the kernel's scratch."""
-        p = self.projector
-        groups = -(-p.source.n_features // matrix_kernels.GROUP)
-        width = 2 * 4 * matrix_kernels.TILE
-        scratch = width * (matrix_kernels.CHUNK * 2**matrix_kernels.GROUP + min(n_patterns, matrix_kernels.VECTORS))
-        tile = 0 if p.plan.stored else min(p.plan.matrix_bytes, p.memory_budget, 1 << 30)
-        return n_patterns * 3 * groups + scratch * self.rates.threads + 2 * tile
+        return self.projector.way.making_bytes(self.rates.threads)
 
     def task_bytes(self, work: Workload) -> int:
         """Return the bytes of one task: a chunk of vectors, the buffers of one block, frames and results.
@@ -335,8 +246,8 @@ class Costs:
         """
         n = work.task_size
         shown = work.patterns(min(n, work.block))
-        buffers = self._wave_bytes(shown) if self.projector.plan.way == "waves" else self._matrix_bytes(shown)
-        frames = shown * work.steps * work.n_pixels * self.projector.device.camera.dtype.itemsize
+        buffers = self.projector.way.showing_bytes(shown, self.rates.threads)
+        frames = shown * work.steps * work.n_pixels * self.projector.geometry.device.camera.dtype.itemsize
         result = n * work.n_out * work.out_bytes
         if work.steps == 1 and work.patterns_per_vector == 1:
             # Frames are the result; those of a task that two passes share are put together at the end.
@@ -346,12 +257,6 @@ class Costs:
             if work.steps > 1:
                 made += 12 * shown * work.n_pixels  # fields of a block, and its results
         return n * work.n_features + buffers + made
-
-
-# Grids that go through the layer together: one, or as many as fit a core's cache (`medium.phase_screens`).
-_GRIDS_BYTES = 1 << 20
-# Entries of a tile of a medium that has entries only.
-_MODES_BYTES = 2048 * 2048
 
 
 @dataclass(frozen=True)
@@ -448,7 +353,7 @@ def plan_scale(
     threads = worker.at_once
     one, many = Costs(projector, process), Costs(projector, worker)
     plan = projector.plan
-    drift = Drift(projector.medium.decorrelation_time_s)
+    drift = projector.geometry.device.medium.drift
     states = 1 if math.isinf(drift.step_s) else 1 + math.floor(work.device_s / drift.step_s)
     states = min(states, work.n_vectors)
     kept = plan.way == "waves" or plan.stored
@@ -459,7 +364,7 @@ def plan_scale(
     )
     task_s = many.vectors_s(work, work.task_size)
     rounds = -(-work.n_tasks // (workers * threads))
-    reference = 8 * work.n_pixels * projector.samples if work.steps > 1 else 0
+    reference = 8 * work.n_pixels * plan.samples if work.steps > 1 else 0
     memory = Memory(
         kept=many.kept_bytes + reference, making=many.making_bytes, task=many.task_bytes(work), at_once=threads,
         program=program_bytes,

@@ -24,9 +24,15 @@ import numpy as np
 import opusim
 from opusim.base import parallel
 from opusim.base.files import replacing
-from opusim.bench import matrix_kernels, plan
-from opusim.bench.plan import Region, Shots
+from opusim.base.folders import cache_folder
+from opusim.bench import matrix_kernels
+from opusim.bench.by_matrix import MatrixWay
+from opusim.bench.by_waves import WavesWay
+from opusim.bench.frames import Shots
+from opusim.bench.geometry import Geometry
+from opusim.bench.plan import ENTRIES_PER_S, FFT_FLOPS, SUM_FLOPS, Way, Work
 from opusim.bench.projector import Projector
+from opusim.bench.region import Region
 from opusim.patterns.layout import MirrorLayout
 
 __all__ = ["Rates", "RateStore", "measure", "planner_rates"]
@@ -103,6 +109,23 @@ class Rates:
             return math.inf
         return points * self.transform_s_per_point * math.log2(points) / math.log2(self.side**2)
 
+    def seconds(self, work: Work) -> float:
+        """Return the seconds of some work.
+
+        Parameters
+        ----------
+        work : Work
+            Of a way.
+
+        Returns
+        -------
+        float
+            Seconds.
+        """
+        seconds = work.layer_points * self.layer_s_per_point + work.entries * self.entry_s
+        seconds += work.sums * self.sum_s + work.tables * self.table_s
+        return seconds + work.transforms * self.transform_s(work.side) if work.transforms else seconds
+
 
 def planner_rates(projector: Projector, threads: int, at_once: int = 1) -> Rates:
     """Return the rates that the planner itself reckons with; right within a factor of two or so.
@@ -121,18 +144,19 @@ def planner_rates(projector: Projector, threads: int, at_once: int = 1) -> Rates
     """
     side = projector.plan.side
     points = max(2, side**2)
+    pixel_s = _PIXEL_S * projector.plan.samples / threads
     return Rates(
         threads=threads,
         at_once=at_once,
         side=side,
-        transform_s_per_point=5 * math.log2(points) / plan._FFT_FLOPS / threads,
+        transform_s_per_point=5 * math.log2(points) / FFT_FLOPS / threads,
         layer_s_per_point=_LAYER_S,
-        frame_s_per_pixel=_PIXEL_S * projector.samples / threads,
-        step_s_per_pixel=_PIXEL_S * projector.samples / threads,
+        frame_s_per_pixel=pixel_s,
+        step_s_per_pixel=pixel_s,
         finish_s_per_pixel=_PIXEL_S,
-        sum_s=2 * matrix_kernels.GROUP / plan._SUM_FLOPS / threads,
-        table_s=2 * 2**matrix_kernels.GROUP / plan._SUM_FLOPS / threads,
-        entry_s=0.0 if projector.grid is not None else 1 / plan._ENTRIES_PER_S,
+        sum_s=2 * matrix_kernels.GROUP / SUM_FLOPS / threads,
+        table_s=2 * 2**matrix_kernels.GROUP / SUM_FLOPS / threads,
+        entry_s=0.0 if side else 1 / ENTRIES_PER_S,
         measured=False,
     )
 
@@ -171,7 +195,7 @@ def measure(
     timer = _Timer(steps, reference)
     _warm_up(projector)
     waves: list[dict[str, float]] = [{} for _ in calls]
-    if projector.grid is not None:
+    if projector.plan.side:
         waves = [timer.waves(projector, *call) for call in calls]
     sums: list[dict[str, float]] = [{} for _ in calls]
     if projector.plan.way == "matrix":
@@ -201,17 +225,25 @@ def _copy(
     projector: Projector, threads: int, *, execution: str, n_features: int | None = None, n_pixels: int | None = None
 ) -> Projector:
     """Return a projector of the same device for another way, or for fewer features in line and fewer pixels."""
-    region, layout = projector.region, projector.layout
+    geometry = projector.geometry
+    region, layout = geometry.region, geometry.layout
     if n_pixels is not None:
         columns = min(n_pixels, region.sensor_columns)
         rows = -(-n_pixels // columns)
         region = Region(0, 0, rows, columns, n_pixels, region.sensor_columns)
     if n_features is not None:
-        layout = MirrorLayout.lined(projector.device.dmd.shape, n_features)
-    resolution = "mirrors" if projector.by_mirror else "auto"
+        layout = MirrorLayout.lined(geometry.device.dmd.shape, n_features)
+    resolution = "mirrors" if geometry.by_mirror else "auto"
     return Projector(
-        projector.device, projector.seed, layout, region, resolution=resolution, execution=execution, threads=threads
+        geometry.device, geometry.seed, layout, region, resolution=resolution, execution=execution, threads=threads
     )
+
+
+def _by_waves(projector: Projector, threads: int) -> WavesWay:
+    """Return the way by waves of the same device."""
+    way = _copy(projector, threads, execution="waves").way
+    assert isinstance(way, WavesWay)
+    return way
 
 
 def _seconds(*works: Callable[[], object], at_once: int = 1) -> list[float]:
@@ -236,10 +268,10 @@ def _seconds(*works: Callable[[], object], at_once: int = 1) -> list[float]:
 
 def _warm_up(like: Projector) -> None:
     """Load kernels and libraries, which the first use in a process takes seconds for."""
-    if like.medium.kind == "measured" or like.by_mirror:
+    if like.geometry.device.medium.by_feature or like.geometry.by_mirror:
         return  # of these there is no small one
-    for execution in ("matrix", "waves") if like.grid is not None else ("matrix",):
-        _copy(like, 1, execution=execution, n_features=16, n_pixels=16).fields(_half_on(1, 16))
+    for execution in ("matrix", "waves") if like.plan.side else ("matrix",):
+        _copy(like, 1, execution=execution, n_features=16, n_pixels=16).way.fields(_half_on(1, 16))
 
 
 @dataclass(frozen=True)
@@ -249,46 +281,44 @@ class _Timer:
     steps: int
     reference: np.ndarray | None
 
-    def counts(self, projector: Projector, bits: np.ndarray, steps: int) -> Callable[[], object]:
+    def counts(self, geometry: Geometry, way: Way, bits: np.ndarray, steps: int) -> Callable[[], object]:
         """Work that makes the counts of patterns, at the device's working point."""
-        device, region = projector.device, projector.region
+        device, region, samples = geometry.device, geometry.region, geometry.optics.samples
         n = len(bits) * steps
-        maps = device.camera.maps(projector.seed, region.pixels())
+        maps = device.camera.maps(geometry.seed, region.pixels())
         exposure_s = device.operation.exposure_s
         light = device.laser.photons(exposure_s) * device.dmd.efficiency * device.medium.transmission
         reference, phases = None, None
         if steps > 1:
             assert self.reference is not None, "steps need a reference arm"
-            reference = np.resize(self.reference, (region.n_pixels, projector.samples))
+            reference = np.resize(self.reference, (region.n_pixels, samples))
             phases = np.arange(n) * (2 * np.pi / steps)
         shots = Shots(
             0, np.arange(n), np.full(n, light / device.dmd.n_mirrors), exposure_s, maps, steps, reference, phases
         )
 
         def work() -> None:
-            projector.counts(bits, shots, np.empty((n, region.n_pixels), dtype=device.camera.dtype))
+            way.counts(bits, shots, np.empty((n, region.n_pixels), dtype=device.camera.dtype))
 
         return work
 
     def waves(self, like: Projector, threads: int, at_once: int) -> dict[str, float]:
         """Rates of the way through the layer, on the grid of the projector."""
-        projector = _copy(like, threads, execution="waves")
-        grid, medium = projector.grid, projector.medium
-        assert grid is not None
-        points, pixels = grid.side**2, projector.region.n_pixels
+        geometry, way = like.geometry, _by_waves(like, threads)
+        pixels, n = geometry.region.n_pixels, way.stack
         start = time.perf_counter()
-        projector.operators(0)
+        way.prepare(0)
         layer_s = time.perf_counter() - start
-        n = projector.stack()
-        bits = _half_on(n, projector.source.n_features)
-        works = [lambda: projector.fields(bits), self.counts(projector, bits, 1)]
+        bits = _half_on(n, geometry.source.n_features)
+        works = [lambda: way.fields(bits), self.counts(geometry, way, bits, 1)]
         if self.steps > 1:
-            works.append(self.counts(projector, bits, self.steps))
+            works.append(self.counts(geometry, way, bits, self.steps))
         fields_s, counts_s, *steps_s = (seconds / n for seconds in _seconds(*works, at_once=at_once))
         fields_s = min(fields_s, counts_s)  # whatever the noise, together they are a vector
+        made, shown = way.making(), way.showing(1)
         rates = {
-            "layer": layer_s / (projector.channels * points),
-            "transform": fields_s / (medium.n_transforms * projector.channels * points),
+            "layer": layer_s / made.layer_points,
+            "transform": fields_s / (shown.transforms * shown.side**2),
             "frame": (counts_s - fields_s) / pixels,
         }
         if steps_s:
@@ -297,38 +327,44 @@ class _Timer:
 
     def sums(self, like: Projector, calls: Sequence[tuple[int, int]]) -> list[dict[str, float]]:
         """Rates of the kernel of sums, on a small matrix of the same device; one of eight features tells the camera."""
-        threads = calls[0][0]
-        n_features = min(like.source.n_features, _FEATURES)
-        n_pixels = min(like.region.n_pixels, max(1, _FIELDS // like.samples))
-        if like.medium.kind == "measured":  # its matrix belongs to its features
+        threads, samples = calls[0][0], like.plan.samples
+        n_features = min(like.geometry.source.n_features, _FEATURES)
+        n_pixels = min(like.geometry.region.n_pixels, max(1, _FIELDS // samples))
+        if like.geometry.device.medium.by_feature:  # its matrix belongs to its features
             large = small = _copy(like, threads, execution="matrix")
-            n_features, n_pixels = like.source.n_features, like.region.n_pixels
+            n_features, n_pixels = like.geometry.source.n_features, like.geometry.region.n_pixels
         else:
             large = _copy(like, threads, execution="matrix", n_features=n_features, n_pixels=n_pixels)
             small = _copy(like, threads, execution="matrix", n_features=min(8, n_features), n_pixels=n_pixels)
         start = time.perf_counter()
-        large.matrix()
+        large.way.prepare(0)
         build_s = time.perf_counter() - start
-        small.matrix()
-        if large.grid is not None:
+        small.way.prepare(0)
+        made = large.way.making()
+        if made.transforms:
             # What the waves do not explain of it.
-            waves = _copy(large, threads, execution="waves")
-            bits = _half_on(waves.stack(), n_features)
+            waves = _by_waves(large, threads)
+            bits = _half_on(waves.stack, n_features)
             start = time.perf_counter()
-            waves.operators(0)
-            passes = min(n_features + 1, n_pixels * large.fine**2 + 1)
+            waves.prepare(0)
+            passes = made.transforms // waves.showing(1).transforms
             build_s -= time.perf_counter() - start + passes * _seconds(lambda: waves.fields(bits))[0] / len(bits)
-        entry_s = max(0.0, build_s) / ((n_features + 1) * n_pixels * like.samples)
-        groups = -(-n_features // matrix_kernels.GROUP) * n_pixels * like.samples
+        entry_s = max(0.0, build_s) / made.entries
+        groups = -(-n_features // matrix_kernels.GROUP) * n_pixels * samples
         few, many = matrix_kernels.VECTORS // 8, matrix_kernels.VECTORS
         shown = ((small, many), (large, few), (large, many))
         result = []
         for threads, at_once in calls:
-            small.threads = large.threads = threads
 
-            works = [self.counts(p, _half_on(n, p.source.n_features), 1) for p, n in shown]
+            def counts(projector: Projector, n: int, steps: int = 1, threads: int = threads) -> Callable[[], object]:
+                way, geometry = projector.way, projector.geometry
+                assert isinstance(way, MatrixWay)
+                bits = _half_on(n, geometry.source.n_features)
+                return self.counts(geometry, way.with_threads(threads), bits, steps)
+
+            works = [counts(projector, n) for projector, n in shown]
             if self.steps > 1:
-                works.append(self.counts(small, _half_on(many // self.steps, small.source.n_features), self.steps))
+                works.append(counts(small, many // self.steps, self.steps))
             camera_s, few_s, many_s, *steps_s = _seconds(*works, at_once=at_once)
             frame_s = camera_s / many
             sums_s = max(0.0, (many_s - few_s) / (many - few) - frame_s)
@@ -345,7 +381,7 @@ class _Timer:
 
     def finish(self, projector: Projector, finish: Callable[[np.ndarray], object], at_once: int) -> float:
         """Seconds a pixel of what follows the frames, for a few megabytes of them."""
-        pixels, camera = projector.region.n_pixels, projector.device.camera
+        pixels, camera = projector.geometry.region.n_pixels, projector.geometry.device.camera
         n = self.steps * max(4, min(64, (4 << 20) // (pixels * self.steps)))
         # As many bursts have a saturated frame as at a calibrated exposure: one in fourteen of four steps.
         level = camera.full_scale_dn / 4
@@ -389,9 +425,7 @@ class RateStore:
 
     def __init__(self, path: Path | None = None) -> None:
         if path is None:
-            from opusim.datasets import _cache_folder
-
-            path = _cache_folder("rates.json")
+            path = cache_folder() / "rates.json"
         self.path = path
 
     @staticmethod
@@ -412,13 +446,14 @@ class RateStore:
         str
             The name.
         """
-        p = projector
-        size: tuple[Any, ...] = (p.plan.way, p.plan.side, p.samples, p.by_mirror)
-        if p.plan.way == "waves":
-            size += (p.region.n_pixels, p.source.n_features)
+        plan, geometry = projector.plan, projector.geometry
+        device = geometry.device
+        size: tuple[Any, ...] = (plan.way, plan.side, plan.samples, geometry.by_mirror)
+        if plan.way == "waves":
+            size += (geometry.region.n_pixels, geometry.source.n_features)
         else:
-            size += (p.medium.kind,)
-        words = json.dumps([opusim.__version__, machine(), p.device.fingerprint(), threads, at_once, mode, size])
+            size += (device.medium.kind,)
+        words = json.dumps([opusim.__version__, machine(), device.fingerprint(), threads, at_once, mode, size])
         return hashlib.sha256(words.encode()).hexdigest()[:16]
 
     def load(self, key: str) -> Rates | None:

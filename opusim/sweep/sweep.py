@@ -13,7 +13,6 @@ import opusim
 from opusim.base import validation
 from opusim.base.progress import ProgressBar
 from opusim.bench.plan import memory_budget_bytes
-from opusim.device.medium.measured import MeasuredMedium
 from opusim.device.record import Device
 from opusim.tasks.registry import describe
 
@@ -231,10 +230,8 @@ class Sweep(validation.Fixed):
 def _anywhere(setting: Setting) -> Setting:
     """Return a setting that means the same in a process that works in another folder."""
     device = setting.device
-    if not isinstance(device.medium, MeasuredMedium):
-        return setting
-    path = str(Path(device.medium.path).resolve())
-    return dataclasses.replace(setting, device=device.evolve(**{"medium.path": path}))
+    medium = device.medium.anywhere()
+    return setting if medium is device.medium else dataclasses.replace(setting, device=device.evolve(medium=medium))
 
 
 def _checked_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:

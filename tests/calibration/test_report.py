@@ -11,8 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from opusim import Device, OpticalBench, cli, plotting
+from opusim.calibration.procedures.tm import tm_path
 from opusim.calibration.report import duration, read_report, summary
-from opusim.calibration.session import Calibration, tm_path
+from opusim.calibration.session import Calibration
 from opusim.plotting.calibration import report_figure
 
 ROI = (500, 900, 16, 64)

@@ -21,8 +21,7 @@ from torch.nn import functional  # noqa: E402
 
 from opusim.dfa import torch as dfa_torch  # noqa: E402
 from opusim.dfa.torch import DFA, mark  # noqa: E402
-
-from .torch_networks import CLOSE, assert_close, drawn, generator, gradients, network, one_thread, samples  # noqa: E402, F401
+from torch_networks import CLOSE, assert_close, drawn, generator, gradients, network, one_thread, samples  # noqa: E402, F401
 
 
 def errors_of(logits, y):

@@ -13,8 +13,7 @@ from opusim.dfa.network import MLP
 from opusim.dfa.optimisers import SGD, Adam
 from opusim.dfa.trainer import BackpropTrainer, DFATrainer, ShallowTrainer
 from opusim.dfa.training_data import shuffled
-
-from .small_training import (
+from small_training import (
     LOSSES,
     METHODS,
     SIZES,

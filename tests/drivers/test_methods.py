@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from opusim import OPU
+from opusim.base import folders
 from opusim.calibration.procedures.linear import measure_linear
-from opusim.drivers import NotReadyError, acquire, inputs, linear_modes
-from opusim.drivers.fit import output_size
+from opusim.drivers import NotReadyError, acquire, inputs
 from opusim.drivers.methods.base import Method
 from opusim.drivers.methods.counts import Counts
 from opusim.drivers.methods.holography import holography_of
@@ -24,7 +24,7 @@ KINDS = ("counts", "intensity", "holography")
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(linear_modes.environment, "config_folder", lambda: tmp_path / "opusim")
+    monkeypatch.setattr(folders, "config_folder", lambda: tmp_path / "opusim")
 
 
 def bits(*shape, seed=0):
@@ -51,8 +51,7 @@ def method_of(kind: str, opu: OPU, record: Any) -> tuple[Method, Any]:
         return Counts(device.output_dtype), exposure
     if kind == "intensity":
         return intensity_of(fit, device, exposure), exposure
-    exposure = linear_modes.times_of(record, exposure, device)
-    return holography_of(fit, device, exposure, record, M, complex_output=True), exposure
+    return holography_of(fit, device, exposure, record, M, complex_output=True)
 
 
 def acquired(method: Method, X: Any, opu: OPU, exposure: Any = None, n_samples_by_pass: int = 3000) -> Any:
@@ -60,7 +59,7 @@ def acquired(method: Method, X: Any, opu: OPU, exposure: Any = None, n_samples_b
     fit, device = opu._fit, opu.device
     exposure = device.exposure() if exposure is None else exposure
     data = inputs.read(X, fit.traits, device.backend)
-    n_out = output_size(fit, opu.n_components, exposure)
+    n_out = acquire.output_size(fit, opu.n_components, exposure)
     return acquire.run(method, data, fit, device, exposure, n_out, n_samples_by_pass=n_samples_by_pass)
 
 
@@ -199,6 +198,7 @@ class Contrast(Method):
     n_features: int
     dtype = np.dtype(np.float64)
     block = 10
+    shares = True
 
     def frames(self, n):
         return 2 * n + -(-n // 10)
@@ -282,7 +282,7 @@ def test_a_third_method_in_the_shapes_and_states_of_the_others():
 def test_what_follows_from_frames():
     method = Contrast(N)
     assert (method.steps, method.per_vector(), method.patterns(25)) == (1, 2, 53)
-    assert [method.pass_size(most) for most in (1, 21, 62, 63)] == [10, 10, 20, 30]
+    assert [acquire.pass_size(method, N, M, 1, most) for most in (1, 21, 62, 63)] == [10, 10, 20, 30]
     assert acquire.patterns_of(method, 25, 10) == 21 + 21 + 11
     assert method.task_bytes(100, 2) == 100 * (2 * 2 + 8)
     assert Counts(np.dtype(np.uint8)).task_bytes(100, 1) == 100

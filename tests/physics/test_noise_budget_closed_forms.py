@@ -8,15 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import holography_theory as holography
 from opusim.device.medium import GaussianMedium
 from opusim.device.record import Device
 from opusim.fringes.demodulation import field_of_clipped, least_squares_row
-from opusim.noise.budget import SOURCES, without, working_point
 from opusim.noise.levels import error_budget
 from opusim.noise.measured import measured_error_budget
+from opusim.noise.sources import SOURCES, without
+from opusim.noise.working_point import working_point
 from opusim.theory import pixel_modes, speckle_contrast
-
-from . import holography_theory as holography
 
 AURORA = Device.load("aurora")
 # The same light and noise through the textbook medium, which is quick to compute for many pixels.

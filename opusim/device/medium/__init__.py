@@ -1,8 +1,19 @@
-"""The multiple-scattering medium: one protocol, three kinds."""
+"""The multiple-scattering medium: one base, a file for each kind."""
 
-from .base import Drift, Medium, ModeGrid
+from .base import EntryMedium, Medium, WaveMedium
+from .drift import Drift
 from .gaussian import GaussianMedium
+from .grid import ModeGrid
 from .measured import MeasuredMedium
 from .phase_screens import PhaseScreenMedium
 
-__all__ = ["Drift", "GaussianMedium", "MeasuredMedium", "Medium", "ModeGrid", "PhaseScreenMedium"]
+__all__ = [
+    "Drift",
+    "EntryMedium",
+    "GaussianMedium",
+    "MeasuredMedium",
+    "Medium",
+    "ModeGrid",
+    "PhaseScreenMedium",
+    "WaveMedium",
+]

@@ -1,241 +1,348 @@
-"""What every medium has in common: the grid of modes, the protocol, the slow drift."""
+"""What a medium declares: all that a bench, a plan, a budget of noise and a file need to know of it.
+
+A kind of medium is a frozen dataclass in one file: its fields are what a TOML table holds, its `kind` is its name
+there. Defining the class is enough to make it known (`Medium.of_kind`), here or in a program that uses opusim.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import math
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from scipy import optimize, special
 
-from opusim import theory
+from opusim.base.arrays import NUMPY, Arrays
+from opusim.base.parameters import Stage, near_matches, parameter
+from opusim.base.plugins import Registry
 
-# One state of a drifting medium holds until its correlation with the state that it stands for has fallen
-# by this much: an intensity error of sqrt(2 x 2e-5), well under one percent of the mean, below a grey level.
-STATE_DECORRELATION = 1e-5
+from .drift import Drift
+from .grid import ModeGrid
+from .layer import LayerFactors, LayerOperator
 
-
-@dataclass(frozen=True)
-class ModeGrid:
-    """Where the input cells and the output cells lie on the grid of modes.
-
-    Parameters
-    ----------
-    side : int
-        Grid points along each axis; even, the optical axis is at side / 2.
-    input_shape, output_shape : tuple of int
-        Cells of the input (mirrors or macro-pixels) and of the output (pixels, times the samples that one
-        pixel integrates over), as (rows, columns).
-    aperture : float
-        Diameter of the round stop at the exit face as a share of the grid's side; 0 for none.
-    input_corner, output_corner : tuple of int, optional
-        Grid point of the first cell; by default the block is centred on the axis.
-    """
-
-    side: int
-    input_shape: tuple[int, int]
-    output_shape: tuple[int, int]
-    aperture: float = 0.0
-    input_corner: tuple[int, int] | None = None
-    output_corner: tuple[int, int] | None = None
-
-    @staticmethod
-    def _block(side: int, shape: tuple[int, int], corner: tuple[int, int] | None) -> tuple[slice, slice]:
-        first = corner or (side // 2 - shape[0] // 2, side // 2 - shape[1] // 2)
-        return slice(first[0], first[0] + shape[0]), slice(first[1], first[1] + shape[1])
-
-    @property
-    def input_block(self) -> tuple[slice, slice]:
-        """Rows and columns of the grid that the input cells fill."""
-        return self._block(self.side, self.input_shape, self.input_corner)
-
-    @property
-    def output_block(self) -> tuple[slice, slice]:
-        """Rows and columns of the grid that the output cells fill."""
-        return self._block(self.side, self.output_shape, self.output_corner)
-
-    def transposed(self) -> ModeGrid:
-        """Return the same grid seen from the other side, for building a matrix row by row.
-
-        Returns
-        -------
-        ModeGrid
-            Inputs and outputs have changed places.
-        """
-        return ModeGrid(
-            self.side, self.output_shape, self.input_shape, self.aperture, self.output_corner, self.input_corner
-        )
+if TYPE_CHECKING:
+    from opusim.device.camera import Camera
+    from opusim.device.laser import Laser
 
 
-def pixel_sampling(pixel_over_grain: float) -> tuple[int, float]:
-    """How finely the speckle on a pixel is sampled, and behind which stop.
-
-    Parameters
-    ----------
-    pixel_over_grain : float
-        Pixel pitch over the speckle grain; 0 for no integration over the pixel.
-
-    Returns
-    -------
-    fine : int
-        Samples along each side of a pixel: at least two, and two a grain.
-    aperture : float
-        Diameter of the stop as a share of the grid's side; 0 for none.
-
-    Notes
-    -----
-    A stop of `aperture` sides makes grains of 1/aperture samples. A mean over few samples keeps a little more
-    contrast than the integral over the pixel; the stop is opened until the contrast is that of the integral
-    (`theory.pixel_modes`).
-    """
-    if pixel_over_grain == 0:
-        return 1, 0.0
-    fine = max(2, math.ceil(2 * pixel_over_grain))
-    centres = (np.arange(fine) + 0.5) / fine
-    y, x = (axis.ravel() for axis in np.meshgrid(centres, centres))
-    distance = np.hypot(y[:, None] - y, x[:, None] - x)
-
-    def excess(effective: float) -> float:
-        r = np.maximum(np.pi * effective * distance, 1e-9)
-        return float(np.mean(np.square(2 * special.j1(r) / r))) - 1 / theory.pixel_modes(pixel_over_grain)
-
-    effective = optimize.brentq(excess, pixel_over_grain, 1.5 * pixel_over_grain)
-    return fine, float(effective / fine)
+MEDIA: Registry[type[Medium]] = Registry("kind of medium", __name__.rpartition(".")[0], marker=" kind: ClassVar[str] =")
+"""Kinds of media by name."""
 
 
-@runtime_checkable
-class Medium(Protocol):
-    """What a projector needs to know of a medium; the three kinds add how their matrix is had.
+def transmission() -> Any:
+    """Return the field that every medium has for the share of the light that reaches one pixel."""
+    return parameter(1e-10, low=0.0, high=1.0, learnable="odds")
+
+
+def decorrelation_time() -> Any:
+    """Return the field that every medium has for the time after which its field correlation has fallen to 1/e."""
+    return parameter(
+        math.inf, low=0.0, high=math.inf, low_open=True, unit="s", off=math.inf, imperfection="decorrelation",
+        source="decorrelation",
+    )  # fmt: skip
+
+
+class Medium(Stage, ABC):
+    """Base of all media; a kind derives from `WaveMedium` or from `EntryMedium`.
 
     Attributes
     ----------
     kind : str
-        "phase_screens", "gaussian" or "measured"; the key of the TOML table.
+        Of the class: its name in the TOML table ``[medium]``.
+    files : tuple of str
+        Of the class: fields that name files. What these hold is part of the fingerprint.
+    has_waves : bool
+        Of the class: whether waves go through it on a grid (`WaveMedium`), or its entries are given (`EntryMedium`).
+    by_feature : bool
+        Of the class: whether its inputs are the features as they are formatted, with beam profile and the difference
+        of on and off in them, and its outputs the pixels of the region in raster order. Otherwise inputs are cells of
+        mirrors, and outputs places on the sensor.
     transmission : float
-        Share of the light that leaves the mirrors (all on) which reaches one pixel, averaged over the speckle.
+        Share of the light that leaves the mirrors (all on) which reaches one pixel, averaged over the speckle, in one
+        polarisation.
     decorrelation_time_s : float
         Time after which the field correlation with the start has fallen to 1/e; `inf` for a frozen medium.
     """
 
-    kind: str
+    kind: ClassVar[str]
+    files: ClassVar[tuple[str, ...]] = ()
+    has_waves: ClassVar[bool]
+    by_feature: ClassVar[bool] = False
+    stage: ClassVar[str] = "medium"
 
-    @property
-    def transmission(self) -> float:
-        """Share of the light from the mirrors that reaches one pixel."""
-        ...
-
-    @property
-    def decorrelation_time_s(self) -> float:
-        """Time in seconds after which the field correlation has fallen to 1/e."""
-        ...
-
-
-@dataclass(frozen=True)
-class Drift:
-    """Slow decorrelation: the correlation of the field with that of a time tau earlier is exp(-(tau/tau_d)^2).
-
-    The medium moves in small steps ("states"), so that the matrix of a state can be kept. A state lasts
-    until the correlation within it has fallen by 1e-5.
-
-    Parameters
-    ----------
-    decorrelation_time_s : float
-        The time tau_d in seconds; ``inf`` for none.
-    """
-
+    transmission: float
     decorrelation_time_s: float
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Make a class with a kind of its own known by it."""
+        super().__init_subclass__(**options)
+        kind = vars(cls).get("kind")
+        if kind is not None:
+            MEDIA.add(kind, cls, origin=f"{cls.__module__}:{cls.__qualname__}")
+
+    @classmethod
+    def of_kind(cls, kind: str) -> type[Medium]:
+        """Return the class of a kind.
+
+        Parameters
+        ----------
+        kind : str
+            Its name.
+
+        Returns
+        -------
+        type
+            A subclass of `Medium`.
+
+        Raises
+        ------
+        ValueError
+            If no class of that kind is defined; near names are named.
+        """
+        if not isinstance(kind, str) or kind not in MEDIA:
+            near = near_matches(str(kind), MEDIA)
+            raise ValueError(
+                f"medium.kind is {kind!r}{near}, but it must be one of {', '.join(map(repr, MEDIA))}; a kind is known "
+                "once the file that defines it is imported."
+            )
+        return MEDIA[kind]
+
+    # ------------------------------------------------------------------ beside the light itself
+
     @property
-    def step_s(self) -> float:
-        """Duration of a state in seconds."""
-        return self.decorrelation_time_s * math.sqrt(STATE_DECORRELATION)
+    def drift(self) -> Drift:
+        """How it changes with time."""
+        return Drift(self.decorrelation_time_s)
 
-    def state(self, time_s: np.ndarray) -> np.ndarray:
-        """Return the number of the state at each time.
-
-        Parameters
-        ----------
-        time_s : ndarray
-            Times in seconds.
-
-        Returns
-        -------
-        ndarray of int64
-            Numbers from 0 on.
-        """
-        times = np.asarray(time_s, dtype=np.float64)
-        if math.isinf(self.decorrelation_time_s):
-            return np.zeros(times.shape, dtype=np.int64)
-        return np.floor(times / self.step_s).astype(np.int64)
-
-    def time(self, state: int) -> float:
-        """Return the time that a state stands for: its start.
-
-        Parameters
-        ----------
-        state : int
-            Number of the state.
-
-        Returns
-        -------
-        float
-            Seconds.
-        """
-        return state * self.step_s if state else 0.0
-
-    def correlation(self, time_s: float) -> float:
-        """Return the correlation of the field with that at the start: exp(-(time_s / decorrelation_time_s)^2).
+    def field_correlation(self, time_s: float) -> float:
+        """Return the correlation of the field with that at the start.
 
         Parameters
         ----------
         time_s : float
-            Time since the start, in seconds.
+            Start of a state of the drift (`Drift.time`), in seconds.
 
         Returns
         -------
         float
             From 0 to 1.
         """
-        return math.exp(-((time_s / self.decorrelation_time_s) ** 2))
+        return self.drift.correlation(time_s)
 
-    def mixture(self, time_s: float) -> tuple[float, list[tuple[int, float]]]:
-        """Return weights of independent matrices whose sum is the medium at a time.
+    def check(self, laser: Laser, camera: Camera) -> None:
+        """Raise an error if a laser or a camera does not go with it.
 
         Parameters
         ----------
-        time_s : float
-            Time since the start, in seconds.
+        laser : Laser
+            The light that comes in.
+        camera : Camera
+            What sees the light that comes out.
+
+        Raises
+        ------
+        TypeError
+            If it is no dataclass.
+        ValueError
+            If laser or camera do not go with it.
+        """
+        if not dataclasses.is_dataclass(self):
+            raise TypeError(
+                f"medium is a {type(self).__name__}, but a medium must be a frozen dataclass: its fields are what a "
+                "TOML table holds."
+            )
+
+    def content(self) -> dict[str, Any]:
+        """Return what stands for some fields in the device's fingerprint.
 
         Returns
         -------
-        first : float
-            Weight of the matrix at t = 0.
-        others : list of (int, float)
-            Numbers (from 1) and weights of further independent matrices of the same statistics; empty at t = 0.
+        dict
+            Values by field, of what JSON holds: for a field that names a file the sha256 of the file.
 
-        Notes
-        -----
-        Z(t) = sum_n w(t - n d) G_n with independent G_n and w(u) = exp(-2 (u/tau_d)^2), a moving average, is a
-        stationary Gaussian process with the correlation C(t) = exp(-(t/tau_d)^2). It never comes back: far
-        times share no G_n. (A Fourier series in t with a handful of frequencies does come back after a few
-        tau_d.) Conditioned on the value T_0 at t = 0 the process is T(t) = C(t) T_0 + Z(t) - C(t) Z(0).
+        Raises
+        ------
+        ValueError
+            If a file cannot be read.
         """
-        if time_s == 0 or math.isinf(self.decorrelation_time_s):
-            return 1.0, []
-        now, start = self._window(time_s), self._window(0.0)
-        correlation = sum(weight * start.get(n, 0.0) for n, weight in now.items())
-        others = []
-        for n in sorted(set(now) | set(start)):
-            weight = now.get(n, 0.0) - correlation * start.get(n, 0.0)
-            others.append((2 * n + 1 if n >= 0 else -2 * n, weight))
-        return correlation, others
+        return {name: _checksum(name, getattr(self, name)) for name in self.files}
 
-    def _window(self, time_s: float) -> dict[int, float]:
-        """Weights w(t - n d) of the moving average, d = tau_d / 2, out to 4 standard deviations, of norm 1."""
-        spacing = self.decorrelation_time_s / 2
-        middle = round(time_s / spacing)
-        numbers = range(middle - 4, middle + 5)
-        weights = [math.exp(-2 * ((time_s - n * spacing) / self.decorrelation_time_s) ** 2) for n in numbers]
-        norm = math.sqrt(sum(w * w for w in weights))
-        return {n: w / norm for n, w in zip(numbers, weights, strict=True)}
+    def anywhere(self) -> Self:
+        """Return the medium that means the same in a process that works in another folder.
+
+        Returns
+        -------
+        Medium
+            With whole paths of its files.
+        """
+        paths = {name: str(Path(getattr(self, name)).resolve()) for name in self.files}
+        return dataclasses.replace(self, **paths) if paths else self  # type: ignore[type-var]
+
+
+class WaveMedium(Medium):
+    """A medium of planes with free space between them, which waves go through on a grid of modes."""
+
+    has_waves: ClassVar[bool] = True
+
+    @property
+    @abstractmethod
+    def n_transforms(self) -> int:
+        """Two-dimensional Fourier transforms of one pass through it, lenses included."""
+
+    @abstractmethod
+    def layer_bytes(self, side: int, channels: int) -> int:
+        """Return the bytes of its factors on a grid.
+
+        Parameters
+        ----------
+        side : int
+            Grid points along each axis.
+        channels : int
+            Polarisations, each with factors of its own.
+
+        Returns
+        -------
+        int
+            Bytes.
+        """
+
+    @abstractmethod
+    def factors(
+        self, grid: ModeGrid, *, wavelength_m: float, seed: int, state: int = 0, channel: int = 0
+    ) -> LayerFactors:
+        """Return what the light is multiplied by on its way.
+
+        Parameters
+        ----------
+        grid : ModeGrid
+            Grid of modes.
+        wavelength_m : float
+            Wavelength in metres.
+        seed, state, channel : int
+            Which realisation, which state of its drift, which polarisation.
+
+        Returns
+        -------
+        LayerFactors
+            Arrays of its own, which may be written to.
+        """
+
+    def operator(
+        self,
+        grid: ModeGrid,
+        *,
+        wavelength_m: float,
+        seed: int,
+        state: int = 0,
+        channel: int = 0,
+        workers: int | None = None,
+        arrays: Arrays = NUMPY,
+    ) -> LayerOperator:
+        """Prepare the layer for a grid: compute its factors once.
+
+        Parameters
+        ----------
+        grid : ModeGrid
+            Grid of modes.
+        wavelength_m : float
+            Wavelength in metres.
+        seed, state, channel : int
+            Which realisation, which state of its drift, which polarisation.
+        workers : int, optional
+            Threads of the FFT; they do not change the result.
+        arrays : Arrays, optional
+            Library and device that the fields are of: the layer is prepared by numpy and moved there once.
+
+        Returns
+        -------
+        LayerOperator
+            What takes fields through the layer.
+        """
+        factors = self.factors(grid, wavelength_m=wavelength_m, seed=seed, state=state, channel=channel)
+        return LayerOperator(factors, grid, workers, arrays)
+
+
+class EntryMedium(Medium):
+    """A medium whose transmission matrix is given entry by entry.
+
+    Attributes
+    ----------
+    max_entries : int or None
+        Of the class: the most entries that one call may ask for; None for no limit.
+    """
+
+    has_waves: ClassVar[bool] = False
+    max_entries: ClassVar[int | None] = None
+
+    @abstractmethod
+    def entries(
+        self, inputs: range, outputs: range, *, seed: int, state: int = 0, channel: int = 0, threads: int | None = None
+    ) -> np.ndarray:
+        """Return a tile of the transmission matrix.
+
+        Parameters
+        ----------
+        inputs, outputs : range
+            Consecutive inputs and outputs. An input is a feature, or under the resolution "mirrors" a mirror in raster
+            order; behind the features stands one for what is always lit. An output is a place on the sensor in raster
+            order. See `by_feature` for another meaning.
+        seed, state, channel : int
+            Which realisation, which state of its drift (`drift`), which polarisation.
+        threads : int, optional
+            Threads to use; all processors by default. The entries do not depend on it.
+
+        Returns
+        -------
+        ndarray of complex64, shape (len(inputs), len(outputs))
+            Entries of mean square 1, input first: the transpose of T[output, input].
+        """
+
+    def background_field(self, outputs: range) -> np.ndarray | None:
+        """Return the field with every feature off, of a medium by feature.
+
+        Parameters
+        ----------
+        outputs : range
+            Consecutive outputs.
+
+        Returns
+        -------
+        ndarray of complex64, shape (len(outputs),), or None
+            In the units of the entries; None if there is none.
+        """
+        return None
+
+    def check_size(self, n_features: int, n_pixels: int) -> None:
+        """Raise an error if it has fewer inputs or outputs.
+
+        Parameters
+        ----------
+        n_features, n_pixels : int
+            Inputs and outputs that are wanted.
+
+        Raises
+        ------
+        ValueError
+            If it has fewer.
+        """
+
+    def check(self, laser: Laser, camera: Camera) -> None:
+        """Raise an error for a camera whose pixels are to average over their area; see `Medium.check`."""
+        super().check(laser, camera)
+        if camera.pixel_over_grain:
+            raise ValueError(
+                f"camera.pixel_over_grain is {camera.pixel_over_grain!r}, but a medium of kind {self.kind!r} has no "
+                "geometry to integrate over: it must be 0, or the medium must be of kind 'phase_screens'."
+            )
+
+
+def _checksum(name: str, path: str) -> str:
+    """Return the sha256 of a file, in hexadecimal digits."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ValueError(f"medium.{name} is {path!r}, but that file cannot be read ({error}).") from error

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from opusim.base import parallel, rng, validation
+from opusim.base import parallel, rng
 
-from .base import Drift
+from .base import EntryMedium, decorrelation_time, transmission
 
 
 @dataclass(frozen=True)
-class GaussianMedium:
+class GaussianMedium(EntryMedium):
     """A medium whose transmission matrix has i.i.d. circular complex Gaussian entries.
 
     Entry (output, input) is computed from (seed, output, input) alone, so that the matrix can be stored or
@@ -29,41 +28,17 @@ class GaussianMedium:
     """
 
     kind: ClassVar[str] = "gaussian"
-    has_waves: ClassVar[bool] = False
     #: Largest number of matrix entries that one call computes: about ten minutes on one core.
     max_entries: ClassVar[int] = 100_000_000_000
 
-    transmission: float = 1e-10
-    decorrelation_time_s: float = math.inf
-
-    def __post_init__(self) -> None:
-        """Check every parameter."""
-        validation.number("medium.transmission", self.transmission, low=0.0, high=1.0)
-        validation.number(
-            "medium.decorrelation_time_s", self.decorrelation_time_s, low=0.0, high=math.inf, low_open=True,
-            allow_inf=True,
-        )  # fmt: skip
+    transmission: float = transmission()
+    decorrelation_time_s: float = decorrelation_time()
 
     def entries(
         self, inputs: range, outputs: range, *, seed: int, state: int = 0, channel: int = 0, threads: int | None = None
     ) -> np.ndarray:
-        """Tile of the transmission matrix.
-
-        Parameters
-        ----------
-        inputs, outputs : range
-            Consecutive input and output modes.
-        seed, state, channel : int
-            Which realisation, which state of its drift (`Drift`), which polarisation.
-        threads : int, optional
-            Threads to use; all processors by default. The entries do not depend on it.
-
-        Returns
-        -------
-        ndarray of complex64, shape (len(inputs), len(outputs))
-            Entries of unit variance, input first: the transpose of tm[output, input].
-        """
-        drift = Drift(self.decorrelation_time_s)
+        """Return a tile of the matrix: independent entries of unit variance; see `EntryMedium.entries`."""
+        drift = self.drift
         first, others = drift.mixture(drift.time(state))
         threads = threads or parallel.default_threads()
         tile = self._tile(inputs, outputs, seed, channel, 0, threads)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from opusim.base import parallel, rng, validation
+from opusim.base import parallel, rng
+from opusim.base.parameters import parameter
 
-from .base import Drift
+from .base import EntryMedium, decorrelation_time, transmission
+
+if TYPE_CHECKING:
+    from opusim.device.camera import Camera
+    from opusim.device.laser import Laser
 
 
 @dataclass(frozen=True)
-class MeasuredMedium:
+class MeasuredMedium(EntryMedium):
     """A complex transmission matrix read from an HDF5 file.
 
     Input mode j is feature j as the formatter lays it on the mirrors, output mode i is pixel i of the region
@@ -46,25 +50,14 @@ class MeasuredMedium:
     """
 
     kind: ClassVar[str] = "measured"
-    has_waves: ClassVar[bool] = False
+    files: ClassVar[tuple[str, ...]] = ("path",)
+    by_feature: ClassVar[bool] = True
 
-    path: str = ""
-    dataset: str = "tm"
-    background: str = "background"
-    transmission: float = 1e-10
-    decorrelation_time_s: float = math.inf
-
-    def __post_init__(self) -> None:
-        """Check every parameter; the file itself is read on first use."""
-        for name in ("path", "dataset", "background"):
-            value = getattr(self, name)
-            if not isinstance(value, str) or not value:
-                raise ValueError(f"medium.{name} is {value!r}, but it must be a name that is not empty.")
-        validation.number("medium.transmission", self.transmission, low=0.0, high=1.0)
-        validation.number(
-            "medium.decorrelation_time_s", self.decorrelation_time_s, low=0.0, high=math.inf, low_open=True,
-            allow_inf=True,
-        )  # fmt: skip
+    path: str = parameter("", kind="label")
+    dataset: str = parameter("tm", kind="label")
+    background: str = parameter("background", kind="label")
+    transmission: float = transmission()
+    decorrelation_time_s: float = decorrelation_time()
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -93,19 +86,13 @@ class MeasuredMedium:
                     f"the number of {what} must be at most {stored}."
                 )
 
-    def content_hash(self) -> str:
-        """Return the checksum of the file, part of the device's fingerprint.
-
-        Returns
-        -------
-        str
-            A sha256 in hexadecimal digits.
-        """
-        try:
-            with open(self.path, "rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise ValueError(f"medium.path is {self.path!r}, but that file cannot be read ({error}).") from error
+    def check(self, laser: Laser, camera: Camera) -> None:
+        """Raise an error for a camera that sees both polarisations; see `Medium.check`."""
+        super().check(laser, camera)
+        if not camera.polarised:
+            raise ValueError(
+                "camera.polarised is False, but a measured medium holds one polarisation: it must be True."
+            )
 
     def entries(
         self, inputs: range, outputs: range, *, seed: int, state: int = 0, channel: int = 0, threads: int | None = None
@@ -130,7 +117,7 @@ class MeasuredMedium:
         """
         matrix, _ = self._load()
         tile = matrix[inputs.start : inputs.stop, outputs.start : outputs.stop]
-        drift = Drift(self.decorrelation_time_s)
+        drift = self.drift
         first, others = drift.mixture(drift.time(state))
         if not others:
             return np.ascontiguousarray(tile)

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import scipy.fft
 
-from opusim.base import parallel, rng, validation
-from opusim.base.arrays import NUMPY, Arrays
+from opusim.base import rng
+from opusim.base.parameters import parameter
 from opusim.device import propagation
 
-from .base import Drift, ModeGrid
+from .base import WaveMedium, decorrelation_time, transmission
+from .drift import Drift
+from .grid import ModeGrid
+from .layer import LayerFactors
 
-_CACHE_BYTES = 1 << 20  # grids up to this size go through the whole layer in one core's cache
-_KEPT_GRIDS = 2  # grids of fields that are kept between calls, or one for each thread
+if TYPE_CHECKING:
+    from opusim.device.camera import Camera
+    from opusim.device.laser import Laser
 
 
 @dataclass(frozen=True)
-class PhaseScreenMedium:
+class PhaseScreenMedium(WaveMedium):
     """A scattering layer between two lenses: lens, K random screens with free space between them, lens.
 
     The mirrors lie in the front focal plane of the first lens, the camera in the back focal plane of the
@@ -60,32 +63,16 @@ class PhaseScreenMedium:
     """
 
     kind: ClassVar[str] = "phase_screens"
-    has_waves: ClassVar[bool] = True
 
-    n_screens: int = 3
-    phase_std_rad: float = 3.0
-    correlation_length_m: float = 0.8e-6
-    thickness_m: float = 2e-3
-    step_m: float = 0.4e-6
-    ballistic_fraction: float = 0.0
-    depolarising: bool = True
-    transmission: float = 1e-10
-    decorrelation_time_s: float = math.inf
-
-    def __post_init__(self) -> None:
-        """Check every parameter."""
-        validation.integer("medium.n_screens", self.n_screens, low=1, high=100)
-        validation.number("medium.phase_std_rad", self.phase_std_rad, low=0.0, high=100.0)
-        validation.number("medium.correlation_length_m", self.correlation_length_m, low=0.0, high=1e-3)
-        validation.number("medium.thickness_m", self.thickness_m, low=0.0, high=1.0)
-        validation.number("medium.step_m", self.step_m, low=1e-9, high=1e-3)
-        validation.number("medium.ballistic_fraction", self.ballistic_fraction, low=0.0, high=1.0)
-        validation.flag("medium.depolarising", self.depolarising)
-        validation.number("medium.transmission", self.transmission, low=0.0, high=1.0)
-        validation.number(
-            "medium.decorrelation_time_s", self.decorrelation_time_s, low=0.0, high=math.inf, low_open=True,
-            allow_inf=True,
-        )  # fmt: skip
+    n_screens: int = parameter(3, low=1, high=100)
+    phase_std_rad: float = parameter(3.0, low=0.0, high=100.0, unit="rad", learnable="scale")
+    correlation_length_m: float = parameter(0.8e-6, low=0.0, high=1e-3, unit="m")
+    thickness_m: float = parameter(2e-3, low=0.0, high=1.0, unit="m", learnable="scale")
+    step_m: float = parameter(0.4e-6, low=1e-9, high=1e-3, unit="m")
+    ballistic_fraction: float = parameter(0.0, low=0.0, high=1.0, off=0.0, imperfection="ballistic light")
+    depolarising: bool = parameter(True)
+    transmission: float = transmission()
+    decorrelation_time_s: float = decorrelation_time()
 
     @property
     def n_transforms(self) -> int:
@@ -169,231 +156,73 @@ class PhaseScreenMedium:
         u = rng.uniforms(rng.stream_key(seed, "exit face", channel), side * side)
         return np.sqrt(-np.log(u)).astype(np.float32).reshape(side, side)
 
-    def operator(
-        self,
-        grid: ModeGrid,
-        *,
-        wavelength_m: float,
-        seed: int,
-        state: int = 0,
-        channel: int = 0,
-        workers: int | None = None,
-        arrays: Arrays = NUMPY,
-    ) -> PhaseScreenOperator:
-        """Prepare the layer for a grid: compute its screens and transfer functions once.
+    def check(self, laser: Laser, camera: Camera) -> None:
+        """Raise an error if the grid of the layer is too fine for the light; see `Medium.check`."""
+        super().check(laser, camera)
+        least = laser.wavelength_m / math.sqrt(2)
+        if self.step_m < least:
+            raise ValueError(
+                f"medium.step_m is {self.step_m!r}, but at a wavelength of {laser.wavelength_m!r} it must "
+                f"be at least {least:.4g} (wavelength / sqrt 2): finer grids hold waves that do not propagate. "
+                "Set medium.correlation_length_m to two steps as well."
+            )
 
-        Parameters
-        ----------
-        grid : ModeGrid
-            Grid of modes.
-        wavelength_m : float
-            Wavelength in metres.
-        seed, state, channel : int
-            Which realisation, which state of its drift, which polarisation.
-        workers : int, optional
-            Threads of the FFT; they do not change the result.
-        arrays : Arrays, optional
-            Library and device that the fields are of: the layer is prepared by numpy and moved there once.
+    def field_correlation(self, time_s: float) -> float:
+        """Return the correlation of the field with that at the start; see `Medium.field_correlation`.
 
-        Returns
-        -------
-        PhaseScreenOperator
-            What takes fields through the layer.
+        exp(-K sigma^2 (1 - rho)) with the correlation rho of the screens (`screen_phase`), and all of what passes
+        unscattered.
         """
-        return PhaseScreenOperator(self, grid, wavelength_m, seed, state, channel, workers, arrays)
+        if not time_s:
+            return 1.0
+        loss = (time_s / self.decorrelation_time_s) ** 2
+        strength = self.n_screens * self.phase_std_rad**2
+        loss = -strength * math.expm1(-loss / strength) if strength else 0.0
+        return self.ballistic_fraction + (1 - self.ballistic_fraction) * math.exp(-loss)
 
+    def layer_bytes(self, side: int, channels: int) -> int:
+        """Return the bytes of screens and transfer functions on a grid; see `WaveMedium.layer_bytes`."""
+        grids = channels * (self.n_screens + (self.n_screens > 1)) + bool(self.ballistic_fraction)
+        return 8 * side**2 * grids
 
-class PhaseScreenOperator:
-    """A scattering layer on a grid: fields of input cells in, fields of output cells out.
-
-    Entries of the linear map have the mean square 1 over the grid. Made by `PhaseScreenMedium.operator`.
-
-    Attributes
-    ----------
-    medium : PhaseScreenMedium
-    grid : ModeGrid
-    arrays : Arrays
-        Library and device of its arrays.
-    screens : list of array of complex64, shape (side, side)
-        Transmittance of each screen. The first and the last carry the sign pattern that puts the origin of
-        the lenses' transforms on the optical axis; the last carries the stop. For other libraries than numpy the
-        factors also carry the scale of the transforms.
-    """
-
-    def __init__(
-        self,
-        medium: PhaseScreenMedium,
-        grid: ModeGrid,
-        wavelength_m: float,
-        seed: int,
-        state: int,
-        channel: int,
-        workers: int | None,
-        arrays: Arrays = NUMPY,
-    ) -> None:
-        self.medium = medium
-        self.grid = grid
-        self.workers = workers
-        self.arrays = arrays
-        self._free: list[np.ndarray] = []
-        self._origin: PhaseScreenOperator | None = None
+    def factors(
+        self, grid: ModeGrid, *, wavelength_m: float, seed: int, state: int = 0, channel: int = 0
+    ) -> LayerFactors:
+        """Return screens, transfer functions and stop on a grid; see `WaveMedium.factors`."""
         side = grid.side
-        scattered = math.sqrt(1 - medium.ballistic_fraction)
-        self.screens = []
-        for k in range(medium.n_screens):
-            phase = medium.screen_phase(k, side, seed=seed, state=state, channel=channel)
+        screens = []
+        for k in range(self.n_screens):
+            phase = self.screen_phase(k, side, seed=seed, state=state, channel=channel)
             screen = np.empty((side, side), dtype=np.complex64)
             np.cos(phase, out=screen.real)
             np.sin(phase, out=screen.imag)
-            self.screens.append(screen)
+            screens.append(screen)
         signs = propagation.axis_signs(side)
         for end in (0, -1):
-            self.screens[end] *= signs[:, None]
-            self.screens[end] *= signs[None, :]
-        self._ballistic: Any = None
-        self._stop: Any = round_stop(side, grid.aperture).astype(np.float32) if grid.aperture else None
+            screens[end] *= signs[:, None]
+            screens[end] *= signs[None, :]
+        stop = _round_stop(side, grid.aperture).astype(np.float32) if grid.aperture else None
         # `side` turns the unitary map, whose entries have the mean square 1 / side^2, into unit variance.
-        self.screens[-1] *= np.float32(side * scattered)
-        if medium.depolarising or self._stop is not None:
-            passing = medium.exit_amplitude(side, seed=seed, channel=channel)
-            if self._stop is not None:
-                passing *= self._stop
+        screens[-1] *= np.float32(side * math.sqrt(1 - self.ballistic_fraction))
+        if self.depolarising or stop is not None:
+            passing = self.exit_amplitude(side, seed=seed, channel=channel)
+            if stop is not None:
+                passing *= stop
             passing /= np.sqrt(np.mean(np.square(passing, dtype=np.float64))).astype(np.float32)
-            self.screens[-1] *= passing
-        self.transfer: Any = None
-        if medium.n_screens > 1:
-            self.transfer = propagation.transfer_function(
-                (side, side), step_m=medium.step_m, wavelength_m=wavelength_m, distance_m=medium.gap_m
-            )
+            screens[-1] *= passing
+        space: dict[str, float] = {"step_m": self.step_m, "wavelength_m": wavelength_m}
+        transfer, ballistic = None, None
+        if self.n_screens > 1:
+            transfer = propagation.transfer_function((side, side), distance_m=self.gap_m, **space)
         # The unscattered light is fully polarised: it stays in the first channel.
-        if medium.ballistic_fraction and channel == 0:
-            self._ballistic = propagation.transfer_function(
-                (side, side), step_m=medium.step_m, wavelength_m=wavelength_m, distance_m=medium.thickness_m
-            )
-            self._ballistic *= np.float32(side * math.sqrt(medium.ballistic_fraction))
-            # Counted from the axis, as the image is.
-            self._ballistic = scipy.fft.fftshift(self._ballistic)
-        if arrays.name != "numpy":
-            # What makes the transforms unitary: each factor takes it from the one before it, the last screen also from
-            # the lens behind it.
-            for factor in (*self.screens, self.screens[-1], self.transfer, self._stop):
-                if factor is not None:
-                    factor *= np.float32(1 / side)
-            if self._ballistic is not None and self._stop is not None:
-                self._ballistic *= np.float32(1 / side)  # of the lens behind the stop
-        for k, screen in enumerate(self.screens):  # one by one: the host holds no more than it must
-            self.screens[k] = arrays.from_host(screen)
-        for name in ("transfer", "_ballistic", "_stop"):
-            if getattr(self, name) is not None:
-                setattr(self, name, arrays.from_host(getattr(self, name)))
-
-    def on(self, grid: ModeGrid) -> PhaseScreenOperator:
-        """Return the same layer, its arrays shared, with other blocks of cells on a grid of the same side and stop."""
-        assert (grid.side, grid.aperture) == (self.grid.side, self.grid.aperture), "another grid needs another layer"
-        other = copy.copy(self)
-        other.grid = grid
-        other._origin = self._origin or self  # lives as long as any copy: by it the layer is found
-        return other
-
-    @property
-    def reciprocal(self) -> bool:
-        """Whether `backward` is the transpose of `forward`."""
-        return self._ballistic is None or self._stop is None
-
-    def forward(self, cells: Any) -> Any:
-        """Field of the output cells for fields of the input cells.
-
-        Parameters
-        ----------
-        cells : array of complex64, shape (n, *grid.input_shape)
-            Fields that leave the mirrors, of the library of `arrays`.
-
-        Returns
-        -------
-        array of complex64, shape (n, *grid.output_shape)
-            Fields at the camera. May be called from several threads.
-        """
-        return self._pass(cells, self.grid, self.screens)
-
-    def backward(self, cells: Any) -> Any:
-        """Apply the transposed map (reciprocity): fields (n, *output_shape) in, (n, *input_shape) out.
-
-        Not defined for ballistic light behind a stop, which `reciprocal` tells.
-        """
-        return self._pass(cells, self.grid.transposed(), self.screens[::-1])
-
-    def _pass(self, cells: Any, grid: ModeGrid, screens: list[Any]) -> Any:
-        n, workers = len(cells), self.workers or 1
-        if self.arrays.name != "numpy":
-            return self._through(cells, grid, screens, workers)
-        out = np.empty((n, *grid.output_shape), dtype=np.complex64)
-        # As many grids at a time as the cache holds. Threads take grids of their own, which is quicker than parts of
-        # one grid, unless there are too few of them.
-        bytes_ = 8 * grid.side**2
-        step, apart = max(1, _CACHE_BYTES // bytes_), n >= workers or bytes_ <= _CACHE_BYTES
-
-        def work(start: int, stop: int) -> None:
-            for first in range(start, stop, step):
-                part = slice(first, min(stop, first + step))
-                self._through(cells[part], grid, screens, 1 if apart else workers, out[part])
-
-        parallel.over_ranges(work, n, workers if apart else 1)
-        return out
-
-    def _through(
-        self, cells: Any, grid: ModeGrid, screens: list[Any], workers: int, out: np.ndarray | None = None
-    ) -> Any:  # fmt: skip
-        """Pass a few fields through the layer, from lens to lens; numpy's into `out`."""
-        rows, columns = grid.input_block
-        how: dict[str, Any] = {"arrays": self.arrays, "workers": workers, "scaled": False}
-        held = self._take(len(cells))
-        field = held
-        if self.arrays.name == "numpy":  # whose lens takes the other rows for dark
-            field[:, rows, : columns.start] = 0
-            field[:, rows, columns.stop :] = 0
-        field[:, rows, columns] = cells
-        field = propagation.lens_from_rows(field, rows, times=screens[0], **how)
-        for screen in screens[1:]:
-            field = propagation.fourier(field, times=self.transfer, **how)
-            field = propagation.inverse_fourier(field, times=screen, **how)
-        field = propagation.lens_to_block(field, *grid.output_block, out=out, **how)
-        if self.arrays.name == "numpy" and len(self._free) < max(_KEPT_GRIDS, self.workers or 1):
-            self._free.append(held)
-        if self._ballistic is not None:
-            field += self._unscattered(cells, grid, workers)
-        return field
-
-    def _take(self, n: int) -> Any:
-        """Return grids for `n` fields: numpy's are used again, since new memory costs as much as a pass over it.
-
-        Each call takes them out of the list and puts them back (both are one step for Python), so threads never share.
-        """
-        side = self.grid.side
-        if self.arrays.name != "numpy":
-            return self.arrays.zeros((n, side, side), np.complex64)
-        try:
-            grids = self._free.pop()
-        except IndexError:
-            grids = np.empty((0, 0, 0), dtype=np.complex64)
-        return grids if len(grids) == n else propagation.padded_grids(n, (side, side))
-
-    def _unscattered(self, cells: Any, grid: ModeGrid, workers: int | None) -> Any:
-        """Light that met no screen: the mirrors' image upside down, defocused by the layer's thickness."""
-        side, xp = grid.side, self.arrays.xp
-        image = self.arrays.zeros((len(cells), side, side), np.complex64)
-        rows, columns = grid.input_block
-        image[:, rows, columns] = cells
-        # Point m of the image is point -m of the object, m counted from the axis at side / 2, modulo the side.
-        image = xp.roll(xp.flip(image, axis=(1, 2)), (1, 1), axis=(1, 2))
-        image *= self._ballistic
-        if self._stop is not None:  # the stop acts in the exit face, one lens before the camera
-            how: dict[str, Any] = {"arrays": self.arrays, "workers": workers, "scaled": False}
-            image = propagation.fourier(propagation.inverse_fourier(image, times=self._stop, **how), **how)
-        rows, columns = grid.output_block
-        return image[:, rows, columns]
+        if self.ballistic_fraction and channel == 0:
+            ballistic = propagation.transfer_function((side, side), distance_m=self.thickness_m, **space)
+            ballistic *= np.float32(side * math.sqrt(self.ballistic_fraction))
+            ballistic = scipy.fft.fftshift(ballistic)  # counted from the axis, as the image is
+        return LayerFactors(screens, transfer, stop, ballistic)
 
 
-def round_stop(side: int, diameter: float) -> np.ndarray:
+def _round_stop(side: int, diameter: float) -> np.ndarray:
     """Amplitude of a centred round stop in the FFT's order, scaled to pass the mean square 1."""
     axis = scipy.fft.fftfreq(side)  # -0.5 .. 0.5, in units of the side
     inside = axis[:, None] ** 2 + axis[None, :] ** 2 <= (diameter / 2) ** 2

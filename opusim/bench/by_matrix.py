@@ -1,0 +1,337 @@
+"""The way by matrix: binary features times the matrix of the device."""
+
+from __future__ import annotations
+
+import copy
+import math
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, Self
+
+import numpy as np
+import scipy.sparse
+
+from opusim.base import memory, parallel
+from opusim.base.arrays import NUMPY, Arrays
+
+from .entries import Entries
+from .film import Film
+from .frames import Shots
+from .geometry import Geometry
+from .plan import Plan, Way, Work
+
+_VECTORS = 1024  # vectors of one product with the matrix
+_PRODUCT_BYTES = 64 << 20  # fields of one product; a GPU takes more
+_PRODUCT_BYTES_GPU = 1 << 30
+_TILE_BYTES = 1 << 30  # most of a matrix that is not kept, at a time
+
+
+class MatrixSource(Protocol):
+    """What a matrix is made from: a `WavesWay`, or `Entries`."""
+
+    def matrix(self, pixels: range, state: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return matrix and constant of some pixels; see `MatrixWay.matrix`."""
+        ...
+
+    def matrix_work(self) -> Work:
+        """Return the work of making all of it."""
+        ...
+
+    def matrix_making_bytes(self, threads: int) -> int:
+        """Return the bytes that making it needs beside it, with some threads."""
+        ...
+
+
+class MatrixWay(Way):
+    """From features to counts by a matrix, which is kept, or made tile by tile in each go.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        Features, medium and pixels.
+    source : WavesWay or Entries
+        What the matrix is made from; waves only for one that is kept.
+    plan : Plan
+        Whether it is kept.
+    memory_budget : int
+        Bytes that a tile may take.
+    threads : int
+        Threads to use; they do not change the result.
+    arrays : Arrays
+        Library and device to compute with.
+    """
+
+    name = "matrix"
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        source: MatrixSource,
+        plan: Plan,
+        *,
+        memory_budget: int,
+        threads: int,
+        arrays: Arrays = NUMPY,
+    ) -> None:
+        self._geometry, self._source = geometry, source
+        self._matrix_bytes, self._stored = plan.matrix_bytes, plan.stored
+        self._n_features, self._n_pixels = geometry.source.n_features, geometry.region.n_pixels
+        self._samples = geometry.optics.samples
+        self._memory_budget, self._threads, self._arrays = memory_budget, threads, arrays
+        self._film = Film(geometry.device.camera, geometry.seed, self._samples, arrays)
+        self._lock = threading.RLock()
+        # State, matrix and constant, and whether they lie where they are needed.
+        self._kept: tuple[int, Any, Any, bool] | None = None
+
+    def with_threads(self, threads: int) -> Self:
+        """Return the same way, which has the same matrix by now, with another number of threads."""
+        other = copy.copy(self)
+        other._threads = threads
+        return other
+
+    # ---------------------------------------------------------------- the matrix
+
+    def prepare(self, state: int) -> None:
+        """Make the matrix for a state of the drift, if it is kept."""
+        if self._stored:
+            self._held(state)
+
+    def matrix(self, state: int = 0) -> tuple[Any, Any]:
+        """Return the matrix of the features in use, in the memory of the device if there is room in it.
+
+        Parameters
+        ----------
+        state : int
+            State of the medium's drift.
+
+        Returns
+        -------
+        matrix : array of float32, shape (n_features, 2 * n_pixels * samples)
+            Change of the fields by each feature: real and imaginary parts by turns.
+        constant : array of float32, shape (2 * n_pixels * samples,)
+            Field with every feature off.
+        """
+        _, matrix, constant, _ = self._held(state)
+        return matrix, constant
+
+    def _held(self, state: int) -> tuple[int, Any, Any, bool]:
+        with self._lock:  # one thread makes the matrix, the others wait for it
+            kept = self._kept
+            if kept is None or kept[0] != state:
+                self._kept = kept = None
+                with self._arrays.current():
+                    self._kept = kept = (state, *self._made(state))
+            return kept
+
+    def _made(self, state: int) -> tuple[Any, Any, bool]:
+        memory.check(
+            f"A matrix of {self._n_features} features and {self._n_pixels} pixels",
+            self._matrix_bytes,
+            "set memory_budget below that, or execution='waves'.",
+        )
+        matrix, constant = self._source.matrix(range(self._n_pixels), state)
+        here = not self._arrays.is_gpu or self._matrix_bytes <= memory.available_bytes(self._arrays) / 2
+        if here:
+            return self._arrays.from_host(matrix), self._arrays.from_host(constant), True
+        return matrix, constant, False
+
+    def _tiles(self, state: int) -> Iterator[tuple[range, Any, Any]]:
+        """Yield (range of pixels, matrix, constant): all at once if the matrix may be kept on the device."""
+        m, arrays = self._n_pixels, self._arrays
+        kept = None
+        if self._stored:
+            _, matrix, constant, here = kept = self._held(state)
+            if here:
+                yield (range(m), matrix, constant)
+                return
+        room = min(
+            self._memory_budget, _TILE_BYTES, memory.available_bytes(arrays) / 4 if arrays.is_gpu else _TILE_BYTES
+        )  # fmt: skip
+        step = max(64, int(room // (16 * (self._n_features + 1) * self._samples)))
+        for start in range(0, m, step):
+            pixels = range(start, min(m, start + step))
+            if kept is None:
+                made = self._source.matrix(pixels, state)
+            else:
+                wide = slice(2 * self._samples * pixels.start, 2 * self._samples * pixels.stop)
+                made = np.ascontiguousarray(kept[1][:, wide]), kept[2][wide]
+            yield (pixels, arrays.from_host(made[0]), arrays.from_host(made[1]))
+
+    # ---------------------------------------------------------------- fields and counts
+
+    def fields(self, bits: Any, state: int = 0) -> Any:
+        """Return the fields at the camera; see `Way.fields`."""
+        arrays = self._arrays
+        result = arrays.empty((len(bits), self._n_pixels, self._samples), np.complex64)
+        for pixels, matrix, constant in self._tiles(state):
+            weights = arrays.xp.astype(arrays.bring(bits), matrix.dtype)
+            tile = arrays.matmul(weights, matrix) + constant
+            part = arrays.complexes(tile).reshape(len(bits), len(pixels), self._samples)
+            result[:, pixels.start : pixels.stop] = part
+        return result
+
+    def counts(self, bits: Any, shots: Shots, out: Any, progress: Callable[[int], None] | None = None) -> None:
+        """Fill `out` with the counts of a batch; see `Way.counts`."""
+        if self._arrays is NUMPY or self._arrays == NUMPY:
+            self._by_sums(bits, shots, out, progress)
+            return
+        with self._arrays.current():
+            self._by_product(bits, shots, out, progress)
+
+    def _by_product(self, bits: Any, shots: Shots, out: Any, progress: Callable[[int], None] | None) -> None:
+        """Bits times matrix as a product of real matrices, tile by tile, then the camera."""
+        arrays, samples, steps, film = self._arrays, self._samples, shots.steps, self._film
+        room = _PRODUCT_BYTES_GPU if arrays.is_gpu else _PRODUCT_BYTES
+        exposure = film.exposure(shots)
+        for pixels, matrix, constant in self._tiles(shots.state):
+            for v0 in range(0, len(bits), _VECTORS):
+                v = slice(v0, min(len(bits), v0 + _VECTORS))
+                weights = arrays.xp.astype(arrays.bring(bits[v]), matrix.dtype)
+                width = max(1, room // (8 * samples * len(weights)))
+                for first in range(0, len(pixels), width):
+                    last = min(len(pixels), first + width)
+                    wide = slice(2 * samples * first, 2 * samples * last)
+                    fields = arrays.complexes(arrays.matmul(weights, matrix[:, wide]) + constant[wide])
+                    own = slice(pixels.start + first, pixels.start + last)
+                    with film.target(out, slice(v.start * steps, v.stop * steps), own) as target:
+                        fields = fields.reshape(len(weights), -1, samples)
+                        film.develop(fields, exposure, v, own, target, self._threads)
+                if progress is not None and pixels.stop == self._n_pixels:
+                    progress(v.stop)
+
+    def _by_sums(
+        self, bits: np.ndarray, shots: Shots, out: np.ndarray, progress: Callable[[int], None] | None
+    ) -> None:  # fmt: skip
+        """Bits times matrix as sums of its rows, which the kernel gives straight to the camera."""
+        from . import matrix_kernels
+
+        steps, tile_pixels = shots.steps, max(1, matrix_kernels.TILE // self._samples)
+        codes = pack_codes(bits)
+        n_chunks = -(-codes.shape[1] // matrix_kernels.CHUNK) if len(bits) > matrix_kernels.DIRECT else 0
+        lists = np.empty((n_chunks, len(bits), matrix_kernels.CHUNK), dtype=np.uint16)
+        lengths = np.empty((n_chunks, len(bits)), dtype=np.int64)
+        if n_chunks:
+            matrix_kernels.list_rows(codes, lists, lengths)
+        exposure = self._film.exposure(shots)
+        for pixels, matrix, constant in self._tiles(shots.state):
+            whole = len(pixels) == out.shape[1]
+            target = out if whole else np.empty((len(out), len(pixels)), dtype=out.dtype)
+            for v0 in range(0, len(bits), matrix_kernels.VECTORS):
+                v = slice(v0, min(len(bits), v0 + matrix_kernels.VECTORS))
+                light = (codes[v], lists[:, v], lengths[:, v], matrix, constant)
+                rest = exposure.part(v, slice(pixels.start, pixels.stop))
+                part = target[v.start * steps : v.stop * steps]
+
+                def work(a: int, b: int, given: tuple[Any, ...] = (*light, *rest, part)) -> None:
+                    matrix_kernels.develop_matrix(*given, a, b)
+
+                parallel.over_ranges(work, math.ceil(len(pixels) / tile_pixels), self._threads)
+                if progress is not None and pixels.stop == out.shape[1]:
+                    progress(v.stop)
+            if not whole:
+                out[:, pixels.start : pixels.stop] = target
+
+    # ---------------------------------------------------------------- what it takes
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of mirrors, sensor and matrix; see `Way.kept_bytes`."""
+        return self._geometry.kept_bytes + (self._matrix_bytes if self._stored else 0)
+
+    def making_bytes(self, threads: int) -> int:
+        """Return the bytes that the matrix needs beside it while it is made; see `Way.making_bytes`."""
+        return max(self._geometry.making_bytes - self.kept_bytes, self._source.matrix_making_bytes(threads))
+
+    def showing_bytes(self, n_patterns: int, threads: int) -> int:
+        """Return the bytes of lists of table entries, the kernel's scratch and a tile; see `Way.showing_bytes`."""
+        from . import matrix_kernels
+
+        width = 2 * 4 * matrix_kernels.TILE
+        scratch = width * (matrix_kernels.CHUNK * 2**matrix_kernels.GROUP + min(n_patterns, matrix_kernels.VECTORS))
+        tile = 0 if self._stored else min(self._matrix_bytes, self._memory_budget, _TILE_BYTES)
+        return n_patterns * 3 * self._groups + scratch * threads + 2 * tile
+
+    def making(self) -> Work:
+        """Return the work of making the matrix; see `Way.making`."""
+        return self._source.matrix_work()
+
+    def showing(self, n_patterns: int) -> Work:
+        """Return the work of summing rows, and of the matrix if it is made anew in each go; see `Way.showing`."""
+        from . import matrix_kernels
+
+        added = self._groups * self._geometry.n_fields
+        sums, tables = added * n_patterns, added * -(-n_patterns // matrix_kernels.VECTORS)
+        making = Work() if self._stored else self.making()
+        return Work(making.side, making.transforms, making.layer_points, making.entries, sums, tables)
+
+    @property
+    def _groups(self) -> int:
+        from . import matrix_kernels
+
+        return -(-self._n_features // matrix_kernels.GROUP)
+
+
+class VectorWay(Way):
+    """From bare mirrors to counts through a medium of entries: vector by vector, and nothing is kept.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        Mirrors, medium and pixels.
+    source : Entries
+        What fields are made from.
+    threads : int
+        Threads to use; they do not change the result.
+    """
+
+    name = "matrix"
+
+    def __init__(self, geometry: Geometry, source: Entries, *, threads: int) -> None:
+        self._geometry, self._source, self._threads = geometry, source, threads
+        self._film = Film(geometry.device.camera, geometry.seed, geometry.optics.samples, NUMPY)
+
+    def prepare(self, state: int) -> None:
+        """Do nothing: there is nothing to keep."""
+
+    def fields(self, bits: Any, state: int = 0) -> np.ndarray:
+        """Return the fields at the camera; see `Way.fields`."""
+        cells = scipy.sparse.csr_array(self._geometry.source.cells(bits).reshape(len(bits), -1))
+        return self._source.through(cells, range(self._geometry.region.n_pixels), state)
+
+    def counts(self, bits: Any, shots: Shots, out: Any, progress: Callable[[int], None] | None = None) -> None:
+        """Fill `out` with the counts of a batch; see `Way.counts`."""
+
+        def fields(vectors: slice) -> np.ndarray:
+            return self.fields(bits[vectors], shots.state)
+
+        self._film.develop_all(fields, len(bits), 1, shots, out, progress, self._threads)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of mirrors and sensor; see `Way.kept_bytes`."""
+        return self._geometry.kept_bytes
+
+    def making_bytes(self, threads: int) -> int:
+        """Return the bytes of the mirrors' light while it is made; see `Way.making_bytes`."""
+        return max(0, self._geometry.making_bytes - self.kept_bytes)
+
+    def showing_bytes(self, n_patterns: int, threads: int) -> int:
+        """Return the bytes of tiles of entries; see `Way.showing_bytes`."""
+        return self._source.matrix_making_bytes(threads)
+
+    def making(self) -> Work:
+        """Return no work; see `Way.making`."""
+        return Work()
+
+    def showing(self, n_patterns: int) -> Work:
+        """Return the work of making all entries for each vector; see `Way.showing`."""
+        return Work(entries=n_patterns * self._geometry.n_modes * self._geometry.n_fields)
+
+
+def pack_codes(bits: np.ndarray) -> np.ndarray:
+    """Four 0/1 features a byte, the first in the lowest bit: uint8 (n, 2 ceil(n_features / 8))."""
+    packed = np.packbits(bits, axis=1, bitorder="little")
+    codes = np.empty((len(packed), 2 * packed.shape[1]), dtype=np.uint8)
+    np.bitwise_and(packed, 15, out=codes[:, ::2])
+    np.right_shift(packed, 4, out=codes[:, 1::2])
+    return codes

@@ -1,0 +1,314 @@
+"""The way by waves: fields of the mirrors go through the layer on its grid, a few patterns at a time."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from opusim.base import memory
+from opusim.base.arrays import NUMPY, Arrays
+from opusim.device.medium import WaveMedium
+from opusim.device.medium.layer import CACHE_BYTES, LayerOperator
+
+from .film import Film
+from .frames import Shots
+from .geometry import Geometry
+from .plan import Way, Work
+
+_STACK_BYTES = 8 << 20  # fields that go through the layer at a time
+_THREADS_BYTES = 256 << 20  # or one for each thread, with its cells and outputs: up to so much
+_STACK_BYTES_GPU = 1 << 30  # at most
+_STACK_COPIES = 4  # of the stack, while it goes through a layer
+# While a screen is made: random numbers, its spectrum, the amplitude in double precision. While it is used: fields.
+_GRIDS_BESIDE = 4
+
+
+class Layers:
+    """Prepared layers of the ways of one bench, which take up to a second to make.
+
+    They are held weakly: a layer lives as long as a way that has it.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.made: WeakValueDictionary[Any, LayerOperator] = WeakValueDictionary()
+
+
+class WavesWay(Way):
+    """From patterns to counts through the layer.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        Inputs, medium and pixels; of a medium that has waves.
+    threads : int
+        Threads to use; they do not change the result.
+    arrays : Arrays
+        Library and device to compute with.
+    layers : Layers, optional
+        Where the ways of one bench find the layers of each other.
+
+    Raises
+    ------
+    MemoryError
+        From what it does first: if the grid does not fit the memory that is free, before any of it is taken.
+    """
+
+    name = "waves"
+
+    def __init__(
+        self, geometry: Geometry, *, threads: int, arrays: Arrays = NUMPY, layers: Layers | None = None
+    ) -> None:  # fmt: skip
+        medium, grid = geometry.device.medium, geometry.grid
+        assert isinstance(medium, WaveMedium) and grid is not None, "a medium of entries has no waves"
+        self._geometry, self._medium, self._grid = geometry, medium, grid
+        self._threads = threads
+        self._arrays = arrays
+        self._layers = Layers() if layers is None else layers
+        self._film = Film(geometry.device.camera, geometry.seed, geometry.optics.samples, arrays)
+        self._lock = threading.RLock()
+        self._stack: int | None = None
+        self._operators: tuple[int, list[LayerOperator]] | None = None
+
+    # ---------------------------------------------------------------- the layer
+
+    def prepare(self, state: int) -> None:
+        """Make the layer on its grid for a state of the drift."""
+        with self._arrays.current():
+            self.operators(state)
+
+    def operators(self, state: int) -> list[LayerOperator]:
+        """Return the prepared layers in a state of the drift, kept until the state changes.
+
+        Parameters
+        ----------
+        state : int
+            State of the medium's drift.
+
+        Returns
+        -------
+        list of LayerOperator
+            One a polarisation.
+        """
+        with self._lock:
+            kept = self._operators
+            if kept is None or kept[0] != state:
+                self._operators = kept = None  # frees the old screens before the new ones are made
+                kept = (state, self._found(state))
+                self._operators = kept
+            return kept[1]
+
+    def _found(self, state: int) -> list[LayerOperator]:
+        """Return the layers that another way has, or new ones."""
+        grid, channels = self._grid, range(self._geometry.optics.channels)
+        keys = [(grid.side, grid.aperture, state, self._arrays, channel) for channel in channels]
+        with self._layers.lock:
+            shared = [self._layers.made.get(key) for key in keys]
+            found = [operator.on(grid) for operator in shared if operator is not None]
+            if len(found) == len(keys):
+                return found
+            made = self._made(state)
+            self._layers.made.update(zip(keys, made, strict=True))
+            return made
+
+    def _made(self, state: int) -> list[LayerOperator]:
+        geometry, grid = self._geometry, self._grid
+        memory.check(
+            f"The layer on a grid of {grid.side} x {grid.side} modes",
+            self.layer_bytes + (_STACK_COPIES * 8 * grid.side**2 * (self.stack - 1) if self._arrays.is_gpu else 0),
+            "use fewer components, a smaller camera or fewer mirrors, or free memory.",
+            self._arrays,
+        )  # fmt: skip
+        return [
+            self._medium.operator(
+                grid, wavelength_m=geometry.device.laser.wavelength_m, seed=geometry.seed, state=state,
+                channel=channel, workers=self._threads, arrays=self._arrays,
+            )
+            for channel in range(geometry.optics.channels)
+        ]  # fmt: skip
+
+    @property
+    def stack(self) -> int:
+        """How many patterns go through the layer at a time; on a GPU as its memory is when that is first asked."""
+        with self._lock:
+            if self._stack is None:
+                self._stack = self._stack_on_gpu() if self._arrays.is_gpu else self._stack_on_cpu(self._threads)
+            return self._stack
+
+    def _stack_on_cpu(self, threads: int) -> int:
+        grid = 8 * self._grid.side**2
+        return max(1, min(64, _STACK_BYTES // grid), min(threads, _THREADS_BYTES // (2 * grid)))
+
+    def _stack_on_gpu(self) -> int:
+        free = memory.available_bytes(self._arrays) - (0 if self._operators else self.layer_bytes)
+        size = min(_STACK_BYTES_GPU, free / (_STACK_COPIES + 1))
+        return max(1, min(64, int(size // (8 * self._grid.side**2))))
+
+    # ---------------------------------------------------------------- fields and counts
+
+    def fields(self, bits: Any, state: int = 0) -> Any:
+        """Return the fields at the camera; see `Way.fields`."""
+        geometry, step = self._geometry, self.stack
+        shape = (len(bits), geometry.region.n_pixels, geometry.optics.samples)
+        result = self._arrays.empty(shape, np.complex64)
+        for start in range(0, len(bits), step):
+            result[start : start + step] = self._through(bits[start : start + step], state)
+        return result
+
+    def _through(self, bits: Any, state: int) -> Any:
+        """Fields of a few patterns, at most `stack` of them."""
+        geometry = self._geometry
+        cells = geometry.source.cells(self._arrays.bring(bits), self._arrays)
+        operators, points = self.operators(state), geometry.optics.points
+        if len(operators) == 1:
+            return self._read(operators[0].forward(cells))
+        shape = (len(bits), geometry.region.n_pixels, geometry.optics.samples)
+        result = self._arrays.empty(shape, np.complex64)
+        for channel, operator in enumerate(operators):
+            part = slice(channel * points, (channel + 1) * points)
+            result[:, :, part] = self._read(operator.forward(cells))
+        return result
+
+    def _read(self, block: Any) -> Any:
+        """Output cells (n, rows, columns) as (n, n_pixels, fine^2), pixels in the region's raster order."""
+        n, fine = len(block), self._geometry.optics.fine
+        rows, columns = block.shape[1] // fine, block.shape[2] // fine
+        if fine > 1:
+            block = self._arrays.xp.permute_dims(block.reshape(n, rows, fine, columns, fine), (0, 1, 3, 2, 4))
+        return block.reshape(n, rows * columns, fine**2)[:, : self._geometry.region.n_pixels]
+
+    def counts(self, bits: Any, shots: Shots, out: Any, progress: Callable[[int], None] | None = None) -> None:
+        """Fill `out` with the counts of a batch; see `Way.counts`."""
+
+        def fields(vectors: slice) -> Any:
+            return self._through(bits[vectors], shots.state)
+
+        with self._arrays.current():
+            self._film.develop_all(fields, len(bits), self.stack, shots, out, progress, self._threads)
+
+    # ---------------------------------------------------------------- the matrix of the same device
+
+    def matrix(self, pixels: range, state: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the matrix of the features, as `MatrixWay` keeps it; the layer is not kept.
+
+        Parameters
+        ----------
+        pixels : range
+            All pixels of the region: waves go to all of them at once.
+        state : int
+            State of the medium's drift.
+
+        Returns
+        -------
+        matrix : ndarray of float32, shape (n_features, 2 * n_pixels * samples)
+            Change of the fields by each feature.
+        constant : ndarray of float32, shape (2 * n_pixels * samples,)
+            Field with every feature off.
+        """
+        source, optics, m = self._geometry.source, self._geometry.optics, self._geometry.region.n_pixels
+        assert pixels == range(m), "waves go to all pixels at once"
+        n = source.n_features
+        matrix = np.empty((n, m, optics.samples), dtype=np.complex64)
+        constant = np.empty((m, optics.samples), dtype=np.complex64)
+        off = source.cells(np.zeros((1, n), dtype=np.uint8))
+
+        def through(operator: LayerOperator, cells: np.ndarray) -> np.ndarray:
+            return self._arrays.to_host(self._read(operator.forward(self._arrays.from_host(cells))))
+
+        for channel, operator in enumerate(self.operators(state)):
+            part = slice(channel * optics.points, (channel + 1) * optics.points)
+            constant[:, part] = through(operator, off)[0]
+            if m * optics.points < n and operator.reciprocal:
+                self._rows_backward(operator, matrix[:, :, part])
+                continue
+            for start in range(0, n, self.stack):
+                stop = min(n, start + self.stack)
+                matrix[start:stop, :, part] = through(operator, source.basis(start, stop))
+        with self._lock:
+            self._operators = None  # the matrix holds all that they know
+        return matrix.reshape(n, -1).view(np.float32), constant.reshape(-1).view(np.float32)
+
+    def _rows_backward(self, operator: LayerOperator, matrix: np.ndarray) -> None:
+        """Fill the matrix output by output (reciprocity): cheaper where outputs are fewer than features."""
+        geometry, fine = self._geometry, self._geometry.optics.fine
+        modes = geometry.source.modes()[: geometry.source.n_features]
+        shape = self._grid.output_shape
+        columns = shape[1] // fine
+        outputs = [(p, s) for p in range(geometry.region.n_pixels) for s in range(fine**2)]
+        for start in range(0, len(outputs), self.stack):
+            batch = outputs[start : start + self.stack]
+            cells = np.zeros((len(batch), *shape), dtype=np.complex64)
+            for i, (p, s) in enumerate(batch):
+                row = (p // columns) * fine + s // fine
+                cells[i, row, (p % columns) * fine + s % fine] = 1
+            back = self._arrays.to_host(operator.backward(self._arrays.from_host(cells)))
+            back = back.reshape(len(batch), -1)[:, : modes.shape[1]]
+            rows = modes @ back.T
+            for i, (p, s) in enumerate(batch):
+                matrix[:, p, s] = rows[:, i]
+
+    def matrix_work(self) -> Work:
+        """Return the work of making the matrix."""
+        geometry = self._geometry
+        # Features go through the layer, or outputs where they are fewer.
+        passes = min(geometry.source.n_features, geometry.region.n_pixels * geometry.optics.points) + 1
+        return Work(
+            self._grid.side, passes * self._pass_transforms, self.making().layer_points,
+            entries=(geometry.source.n_features + 1) * geometry.n_fields,
+        )  # fmt: skip
+
+    def matrix_making_bytes(self, threads: int) -> int:
+        """Return the bytes that making the matrix needs beside it, with some threads."""
+        through = self.showing_bytes(self._stack_on_cpu(threads), threads)
+        return self._kept_layer_bytes + max(self._screen_bytes, through)
+
+    # ---------------------------------------------------------------- what it takes
+
+    @property
+    def layer_bytes(self) -> int:
+        """Most bytes of the layer, while it is prepared and used."""
+        return self._kept_layer_bytes + _GRIDS_BESIDE * 8 * self._grid.side**2
+
+    @property
+    def _kept_layer_bytes(self) -> int:
+        return self._medium.layer_bytes(self._grid.side, self._geometry.optics.channels)
+
+    @property
+    def _screen_bytes(self) -> int:
+        """A screen's phase, its spectrum and the noise that both come from."""
+        return 20 * self._grid.side**2
+
+    @property
+    def _pass_transforms(self) -> int:
+        return self._medium.n_transforms * self._geometry.optics.channels
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of mirrors, sensor and layer; see `Way.kept_bytes`."""
+        return self._geometry.kept_bytes + self._kept_layer_bytes
+
+    def making_bytes(self, threads: int) -> int:
+        """Return the bytes that the layer needs while it is made; see `Way.making_bytes`."""
+        return max(self._geometry.making_bytes - self.kept_bytes, self._screen_bytes)
+
+    def showing_bytes(self, n_patterns: int, threads: int) -> int:
+        """Return the bytes of one go through the layer, up to the counts of one frame; see `Way.showing_bytes`."""
+        geometry, stack = self._geometry, min(self._stack_on_cpu(threads), n_patterns)
+        # One for each thread, or as many as fit its cache; all threads share one where there are too few.
+        each = 8 * self._grid.side**2 * (threads if stack >= threads else 1)
+        grids = geometry.optics.channels * max(each, CACHE_BYTES * threads)
+        # The cells and what they are made of; the fields of one grid, and of all that go in one stack.
+        return grids + stack * (16 * math.prod(geometry.source.input_shape) + 16 * geometry.n_fields)
+
+    def making(self) -> Work:
+        """Return the work of preparing the layer; see `Way.making`."""
+        return Work(self._grid.side, layer_points=self._geometry.optics.channels * self._grid.side**2)
+
+    def showing(self, n_patterns: int) -> Work:
+        """Return the work of taking patterns through the layer; see `Way.showing`."""
+        return Work(self._grid.side, n_patterns * self._pass_transforms)

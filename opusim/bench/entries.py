@@ -1,0 +1,130 @@
+"""Fields through a medium whose matrix is given entry by entry."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+from opusim.device.medium import EntryMedium
+
+from .geometry import Geometry
+from .plan import Work
+
+_MODES = 2048  # modes, and outputs, of a tile of entries
+
+
+class Entries:
+    """What makes fields, and the matrix of the features, from the entries of a medium.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        Inputs, medium and pixels; of a medium of entries.
+    threads : int
+        Threads to use; they do not change the result.
+    """
+
+    def __init__(self, geometry: Geometry, threads: int) -> None:
+        medium = geometry.device.medium
+        assert isinstance(medium, EntryMedium), "a medium of waves has no entries of its own"
+        self._geometry, self._medium, self._threads = geometry, medium, threads
+
+    def matrix(self, pixels: range, state: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the matrix of the features, as `MatrixWay` keeps it.
+
+        Parameters
+        ----------
+        pixels : range
+            Pixels of the region.
+        state : int
+            State of the medium's drift.
+
+        Returns
+        -------
+        matrix : ndarray of float32, shape (n_features, 2 * len(pixels) * samples)
+            Change of the fields by each feature.
+        constant : ndarray of float32, shape (2 * len(pixels) * samples,)
+            Field with every feature off.
+        """
+        n = self._geometry.source.n_features
+        result = self.through(self._modes(), pixels, state)
+        if self._medium.by_feature:
+            field = self._medium.background_field(pixels)
+            if field is not None:
+                result[n, :, 0] = field * self._feature_amplitude
+        flat = result.reshape(n + 1, -1).view(np.float32)
+        return flat[:n], flat[n]
+
+    def through(self, modes: Any, pixels: range, state: int) -> np.ndarray:
+        """Return the fields of sparse amplitudes of modes, entry by entry.
+
+        Modes are taken in chunks of one size, so that sums have one order whatever the region of pixels.
+
+        Parameters
+        ----------
+        modes : sparse array, shape (n, n_modes)
+            Amplitudes.
+        pixels : range
+            Pixels of the region.
+        state : int
+            State of the medium's drift.
+
+        Returns
+        -------
+        ndarray of complex64, shape (n, len(pixels), channels)
+            Fields.
+        """
+        channels = self._geometry.optics.channels
+        result = np.zeros((modes.shape[0], len(pixels), channels), dtype=np.complex64)
+        by_mode = scipy.sparse.csc_array(modes)  # chunks of modes come cheaply
+        for start in range(0, modes.shape[1], _MODES):
+            inputs = range(start, min(modes.shape[1], start + _MODES))
+            part = scipy.sparse.csr_array(by_mode[:, inputs.start : inputs.stop])
+            # A feature has its mirrors side by side: few have any in this chunk, and only these are added to.
+            lit = np.flatnonzero(np.diff(part.indptr))
+            part = part[lit]
+            for first in range(0, len(pixels), _MODES):
+                columns = slice(first, min(len(pixels), first + _MODES))
+                outputs = self._outputs(pixels[columns])
+                for channel in range(channels):
+                    result[:, columns, channel][lit] += part @ self._tile(inputs, outputs, state, channel)
+        return result
+
+    def _tile(self, inputs: range, outputs: list[range], state: int, channel: int) -> np.ndarray:
+        how: dict[str, Any] = {
+            "seed": self._geometry.seed, "state": state, "channel": channel, "threads": self._threads
+        }  # fmt: skip
+        tiles = [self._medium.entries(inputs, run, **how) for run in outputs]
+        return tiles[0] if len(tiles) == 1 else np.concatenate(tiles, axis=1)
+
+    def _modes(self) -> Any:
+        source = self._geometry.source
+        if not self._medium.by_feature:
+            return source.modes()
+        # The features all weigh the same, and nothing else is lit.
+        n = source.n_features
+        weights = scipy.sparse.diags_array(np.full(n, self._feature_amplitude, dtype=np.float32))
+        return scipy.sparse.csr_array(scipy.sparse.vstack([weights, scipy.sparse.csr_array((1, n), dtype=np.float32)]))
+
+    @property
+    def _feature_amplitude(self) -> np.float32:
+        return np.float32(math.sqrt(self._geometry.device.dmd.n_mirrors / self._geometry.source.n_features))
+
+    def _outputs(self, pixels: range) -> list[range]:
+        """Return the outputs of the medium on the pixels, as runs of consecutive numbers."""
+        if self._medium.by_feature:
+            return [pixels]
+        index = self._geometry.region.pixels()[pixels.start : pixels.stop].astype(np.int64)
+        cuts = np.flatnonzero(np.diff(index) != 1) + 1
+        return [range(int(run[0]), int(run[-1]) + 1) for run in np.split(index, cuts)]
+
+    def matrix_work(self) -> Work:
+        """Return the work of making the matrix."""
+        return Work(entries=(self._geometry.source.n_features + 1) * self._geometry.n_fields)
+
+    def matrix_making_bytes(self, threads: int) -> int:
+        """Return the bytes that making the matrix needs beside it."""
+        return 8 * 3 * _MODES * _MODES

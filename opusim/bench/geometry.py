@@ -1,0 +1,139 @@
+"""From where the light goes to where: sources on the grid of modes, and the pixels that see it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+from opusim.device import propagation
+from opusim.device.medium import ModeGrid
+from opusim.device.optics import Optics
+from opusim.device.record import Device
+from opusim.patterns.layout import MirrorLayout
+
+from .region import Region
+from .sources import MacroSource, MirrorSource, make_source
+
+# Grid modes for each mode in use, so that the modes in use are a small part of a unitary map; above
+# `_LARGE` modes, where a grid costs seconds, twice as many must do, as for the whole mirror array.
+_SPARE_MODES, _SPARE_MODES_LARGE, _LARGE = 4, 2, 1 << 16
+_MIN_SIDE = 64  # smaller grids are no crowd of modes
+# Bytes of a mirror: its amplitude, whether it is stuck, its feature; where mirrors are modes, both of its fields too.
+_MIRROR_BYTES, _FIELD_BYTES = 9, 28
+_PIXEL_BYTES = 20  # of the fixed patterns of the sensor
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """Inputs, medium and pixels of one way of using a device.
+
+    Parameters
+    ----------
+    device : Device
+        The device.
+    seed : int
+        Its seed: which medium, which sensor, which noise.
+    layout : MirrorLayout or None
+        How features lie on the mirrors; None if the inputs are mirrors in raster order.
+    region : Region
+        Pixels that are read.
+    source : MacroSource or MirrorSource
+        What feeds the medium.
+    grid : ModeGrid or None
+        Grid of modes of a medium that has waves.
+    """
+
+    device: Device
+    seed: int
+    layout: MirrorLayout | None
+    region: Region
+    source: MacroSource | MirrorSource
+    grid: ModeGrid | None
+    optics: Optics
+
+    @classmethod
+    def of(
+        cls, device: Device, seed: int, layout: MirrorLayout | None, region: Region, resolution: str = "auto"
+    ) -> Self:
+        """Return the geometry of a device.
+
+        Parameters
+        ----------
+        device : Device
+            The device.
+        seed : int
+            Its seed.
+        layout : MirrorLayout or None
+            How features lie on the mirrors; None if the inputs are mirrors in raster order.
+        region : Region
+            Pixels that are read.
+        resolution : {"auto", "mirrors"}
+            "auto": a mode a feature; "mirrors": a mode a mirror and a pixel. Without a layout always "mirrors".
+
+        Returns
+        -------
+        Geometry
+            Grids are chosen, and nothing is computed on them.
+
+        Raises
+        ------
+        ValueError
+            If the medium has fewer inputs or outputs.
+        """
+        source = make_source(layout, device.dmd, seed, by_mirror=resolution == "mirrors")
+        optics, grid = device.optics, None
+        if device.medium.has_waves:
+            grid = _grid(device, source, region, optics)
+        return cls(device, seed, layout, region, source, grid, optics)
+
+    @property
+    def by_mirror(self) -> bool:
+        """Whether each mirror is a mode."""
+        return isinstance(self.source, MirrorSource)
+
+    @property
+    def n_modes(self) -> int:
+        """Inputs of the medium that are in use."""
+        if self.by_mirror:
+            return self.device.dmd.n_mirrors
+        return self.source.n_features + (0 if self.device.medium.by_feature else 1)
+
+    @property
+    def n_fields(self) -> int:
+        """Fields that one pattern gives."""
+        return self.region.n_pixels * self.optics.samples
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of what is kept of mirrors and sensor."""
+        mirror = _MIRROR_BYTES + (_FIELD_BYTES if self.by_mirror else 0)
+        return self.device.dmd.n_mirrors * mirror + _PIXEL_BYTES * self.region.n_pixels
+
+    @property
+    def making_bytes(self) -> int:
+        """Bytes of the mirrors' light in double precision, before there is anything else."""
+        return (_FIELD_BYTES + _MIRROR_BYTES) * self.device.dmd.n_mirrors
+
+
+def _grid(device: Device, source: MacroSource | MirrorSource, region: Region, optics: Optics) -> ModeGrid:
+    fine, shape_in = optics.fine, source.input_shape
+    corner = None
+    if isinstance(source, MirrorSource):
+        rows, columns = region.n_rows * fine, region.n_columns * fine
+        sensor = device.camera.shape
+        side = propagation.good_side(max(*shape_in, fine * sensor[0], fine * sensor[1]))
+        # The sensor is centred on the axis, whichever part of it is read.
+        corner = (
+            side // 2 - fine * sensor[0] // 2 + fine * region.row,
+            side // 2 - fine * sensor[1] // 2 + fine * region.column,
+        )
+    else:
+        n_out = region.n_rows * region.n_columns
+        columns = math.ceil(math.sqrt(n_out))
+        rows = math.ceil(n_out / columns)
+        rows, columns = rows * fine, columns * fine
+        n_modes = max(rows * columns, math.prod(shape_in))
+        spare = _SPARE_MODES if n_modes <= _LARGE else _SPARE_MODES_LARGE
+        side = propagation.good_side(max(math.ceil(math.sqrt(spare * n_modes)), rows, columns, *shape_in, _MIN_SIDE))
+    return ModeGrid(side, shape_in, (rows, columns), optics.aperture, output_corner=corner)

@@ -1,0 +1,122 @@
+"""Slow decorrelation of a medium, in small steps that each have one matrix."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+# One state of a drifting medium holds until its correlation with the state that it stands for has fallen
+# by this much: an intensity error of sqrt(2 x 2e-5), well under one percent of the mean, below a grey level.
+STATE_DECORRELATION = 1e-5
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Slow decorrelation: the correlation of the field with that of a time tau earlier is exp(-(tau/tau_d)^2).
+
+    The medium moves in small steps ("states"), so that the matrix of a state can be kept. A state lasts
+    until the correlation within it has fallen by 1e-5.
+
+    Parameters
+    ----------
+    decorrelation_time_s : float
+        The time tau_d in seconds; ``inf`` for none.
+    """
+
+    decorrelation_time_s: float
+
+    @property
+    def step_s(self) -> float:
+        """Duration of a state in seconds."""
+        return self.decorrelation_time_s * math.sqrt(STATE_DECORRELATION)
+
+    def state(self, time_s: np.ndarray) -> np.ndarray:
+        """Return the number of the state at each time.
+
+        Parameters
+        ----------
+        time_s : ndarray
+            Times in seconds.
+
+        Returns
+        -------
+        ndarray of int64
+            Numbers from 0 on.
+        """
+        times = np.asarray(time_s, dtype=np.float64)
+        if math.isinf(self.decorrelation_time_s):
+            return np.zeros(times.shape, dtype=np.int64)
+        return np.floor(times / self.step_s).astype(np.int64)
+
+    def time(self, state: int) -> float:
+        """Return the time that a state stands for: its start.
+
+        Parameters
+        ----------
+        state : int
+            Number of the state.
+
+        Returns
+        -------
+        float
+            Seconds.
+        """
+        return state * self.step_s if state else 0.0
+
+    def correlation(self, time_s: float) -> float:
+        """Return the correlation of the field with that at the start: exp(-(time_s / decorrelation_time_s)^2).
+
+        Parameters
+        ----------
+        time_s : float
+            Time since the start, in seconds.
+
+        Returns
+        -------
+        float
+            From 0 to 1.
+        """
+        return math.exp(-((time_s / self.decorrelation_time_s) ** 2))
+
+    def mixture(self, time_s: float) -> tuple[float, list[tuple[int, float]]]:
+        """Return weights of independent matrices whose sum is the medium at a time.
+
+        Parameters
+        ----------
+        time_s : float
+            Time since the start, in seconds.
+
+        Returns
+        -------
+        first : float
+            Weight of the matrix at t = 0.
+        others : list of (int, float)
+            Numbers (from 1) and weights of further independent matrices of the same statistics; empty at t = 0.
+
+        Notes
+        -----
+        Z(t) = sum_n w(t - n d) G_n with independent G_n and w(u) = exp(-2 (u/tau_d)^2), a moving average, is a
+        stationary Gaussian process with the correlation C(t) = exp(-(t/tau_d)^2). It never comes back: far
+        times share no G_n. (A Fourier series in t with a handful of frequencies does come back after a few
+        tau_d.) Conditioned on the value T_0 at t = 0 the process is T(t) = C(t) T_0 + Z(t) - C(t) Z(0).
+        """
+        if time_s == 0 or math.isinf(self.decorrelation_time_s):
+            return 1.0, []
+        now, start = self._window(time_s), self._window(0.0)
+        correlation = sum(weight * start.get(n, 0.0) for n, weight in now.items())
+        others = []
+        for n in sorted(set(now) | set(start)):
+            weight = now.get(n, 0.0) - correlation * start.get(n, 0.0)
+            others.append((2 * n + 1 if n >= 0 else -2 * n, weight))
+        return correlation, others
+
+    def _window(self, time_s: float) -> dict[int, float]:
+        """Weights w(t - n d) of the moving average, d = tau_d / 2, out to 4 standard deviations, of norm 1."""
+        spacing = self.decorrelation_time_s / 2
+        middle = round(time_s / spacing)
+        numbers = range(middle - 4, middle + 5)
+        weights = [math.exp(-2 * ((time_s - n * spacing) / self.decorrelation_time_s) ** 2) for n in numbers]
+        norm = math.sqrt(sum(w * w for w in weights))
+        return {n: w / norm for n, w in zip(numbers, weights, strict=True)}
