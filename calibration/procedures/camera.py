@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opusim.base import validation
-from opusim.bench.protocol import Bench, Roi, checked_bench, checked_confidence, dark_frames, elapsed_s
+from opusim.bench.protocol import (
+    Exposing,
+    Lamp,
+    LitCamera,
+    Roi,
+    checked_bench,
+    checked_confidence,
+    dark_frames,
+    elapsed_s,
+)
 from opusim.calibration.algorithms.camera_statistics import (
     FrameStatistics,
     gain_fit,
@@ -142,7 +151,7 @@ class CameraRecord:
 
 
 def characterise_camera(
-    bench: Bench,
+    bench: LitCamera,
     *,
     roi: Roi | None = None,
     exposure_s: float = 400e-6,
@@ -157,7 +166,7 @@ def characterise_camera(
 
     Parameters
     ----------
-    bench : Bench
+    bench : LitCamera
         The bench, with a `flat_field` of known light.
     roi : tuple of int, optional
         (row, column, n_rows, n_columns); the whole sensor by default. Intervals shrink as the root of its pixels.
@@ -375,7 +384,7 @@ def _in_electrons(square: float, error: float, gain: float, relative: float, qua
     return root_interval(square / gain**2, math.hypot(error, 2 * relative * square) / gain**2, quantile)
 
 
-def _saturation(bench: Bench, exposure_s: float, roi: Roi, dark: FrameStatistics) -> _Top:
+def _saturation(bench: LitCamera, exposure_s: float, roi: Roi, dark: FrameStatistics) -> _Top:
     """Raise the light until the level no longer follows."""
     light, last = _FAINTEST, 0.0
     seen: list[tuple[float, float]] = []
@@ -407,9 +416,9 @@ def _saturation(bench: Bench, exposure_s: float, roi: Roi, dark: FrameStatistics
     return _Top(math.inf, _UNCLIPPED_PHOTONS, "none")
 
 
-def _checked_roi(bench: Bench, roi: Roi | None) -> Roi:
+def _checked_roi(bench: LitCamera, roi: Roi | None) -> Roi:
     """Return the region after checking the bench and that there are pixels enough."""
-    checked_bench(bench, ("expose", "flat_field", "sensor_shape"))
+    checked_bench(bench, Exposing, Lamp)
     rows, columns = bench.sensor_shape
     row, column, n_rows, n_columns = (0, 0, rows, columns) if roi is None else roi
     if n_rows * n_columns < _LEAST_PIXELS:

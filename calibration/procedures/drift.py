@@ -13,12 +13,14 @@ from scipy import optimize
 from opusim.base import validation
 from opusim.bench.protocol import (
     Bench,
+    Clocked,
     Roi,
     checked_bench,
     checked_confidence,
     checked_shifter_phases,
     dark_frames,
     elapsed_s,
+    has,
     random_mirrors,
     saturation_dn,
     wait,
@@ -194,7 +196,7 @@ def measure_drift(
     intensities = np.empty((looks, repeats, dark.size), dtype=np.float32)
     fields = np.empty((looks, repeats, dark.size), dtype=np.complex64) if reference else None
     gap_s, start_s = duration_s / (looks - 1), elapsed_s(bench)
-    has_clock = hasattr(getattr(bench, "clock", None), "elapsed_s")
+    has_clock = has(bench, Clocked)
     for i in range(looks):
         if i:
             # What the look itself took counts: the next one begins a gap after the last one began.

@@ -147,7 +147,6 @@ def find_exposure(
     validation.integer("n_dark", n_dark, low=1)
     start_s = min(max(start_s, shortest_s), longest_s)
     if full_scale_dn is None:
-        checked_bench(bench, ("flat_field",))
         full_scale_dn = saturation_dn(bench, start_s, roi)
     else:
         number("full_scale_dn", full_scale_dn, low=0.0, high=math.inf, low_open=True, allow_inf=True)

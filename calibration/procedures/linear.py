@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opusim.base import validation
-from opusim.bench.protocol import Bench, Roi, dark_frames, elapsed_s, saturation_dn
+from opusim.bench.protocol import Bench, Roi, dark_frames, elapsed_s, saturation_dn, threads_of
 from opusim.calibration.algorithms.masks import dark_pixels, saturated_pixels
 from opusim.calibration.algorithms.phase_shifting import equal_steps, least_squares
 from opusim.calibration.words import micro, radians
@@ -244,8 +244,7 @@ def measure_linear(
         modulation=modulation, modulation_map=modulation_map, coherence=1.0, relative_error=np.inf,
         drift_rad_per_minute=0.0, elapsed_s=ended,
     )  # fmt: skip
-    threads = getattr(bench, "threads", None)
-    return _with_quality(record, first, second, whole, light_dn, ended - started, threads)
+    return _with_quality(record, first, second, whole, light_dn, ended - started, threads_of(bench))
 
 
 def _test_patterns(bench: Bench, seed: int) -> MirrorPatterns:

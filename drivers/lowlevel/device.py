@@ -17,6 +17,7 @@ import numpy as np
 
 from opusim.base import arrays, validation
 from opusim.base.errors import NotReadyError
+from opusim.bench import protocol
 from opusim.drivers.region import check_roi
 from opusim.drivers.settings import OPU_TYPES, microseconds, whole_microseconds
 from opusim.drivers.types import AcqState, OutputRoiStrategy, Roi, Tuple2D
@@ -42,6 +43,7 @@ _ROI_RULES = {
 _PATTERNS_PER_STEP = 64
 # What a pickle of a device leaves out.
 _OF_THIS_PROCESS = ("lock", "_acquisitions", "_use", "_frame_settings")
+_LABORATORY = "opusim.bench.laboratory.FromExpose makes that of expose."
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,9 @@ class OpuDevice(validation.Fixed):
         Threads to use with numpy; all processors by default. They do not change the result.
     backend : str
         What the light is computed with, as for `OPU`.
-    bench : OpticalBench, optional
-        A bench to drive, in place of one made from `device` and the arguments after it.
+    bench : OpticalBench or Drivable, optional
+        A bench to drive, in place of one made from `device` and the arguments after it: that of a laboratory, too
+        (`opusim.bench.protocol.Drivable`).
     exclusive : bool
         Whether only one process at a time may have a device of this name open; `open` then raises an
         OpuAlreadyUsedException in a second one. Set before `open`.
@@ -134,6 +137,7 @@ class OpuDevice(validation.Fixed):
     ) -> None:
         self._bench = bench
         if bench is not None:
+            protocol.checked_bench(bench, protocol.Drivable, why=_LABORATORY)
             given = BenchArguments(device, seed, resolution, execution, memory_budget, threads, backend).given
             if given:
                 names = ", ".join(given)
@@ -141,7 +145,7 @@ class OpuDevice(validation.Fixed):
             self.device_model: Any = bench.device
             # What is asked of them without a bench being made.
             self._bench_arguments: dict[str, Any] = {"seed": bench.seed}
-            if hasattr(bench, "backend"):
+            if protocol.has(bench, protocol.Backed):
                 self._bench_arguments["backend"] = bench.backend
         else:
             from opusim.device.record import Device
@@ -159,8 +163,7 @@ class OpuDevice(validation.Fixed):
                 if value is not None:
                     self._bench_arguments[limit] = validation.integer(limit, value, low=1)
         # Asked for in every transform.
-        arm = getattr(self.device_model, "reference", None)
-        self._has_reference = arm is not None and bool(arm.present)
+        self._has_reference = bool(self.device_model.reference.present)
         self._output_dtype = np.dtype(self.device_model.camera.dtype)
         operation = self.device_model.operation
         self.opu_type = operation.opu_type if opu_type is None else opu_type
@@ -214,7 +217,7 @@ class OpuDevice(validation.Fixed):
     @property
     def threads(self) -> int | None:
         """Threads that the bench uses with numpy; None for one that does not say, which leaves all processors."""
-        return getattr(self.bench, "threads", None)
+        return protocol.threads_of(self.bench)
 
     def set_limits(self, *, memory_budget: int | None = None, threads: int | None = None) -> None:
         """Give the bench other limits, from the next sequence on; what it has computed is computed again.
@@ -233,10 +236,10 @@ class OpuDevice(validation.Fixed):
         """
         with self.lock:
             bench = self.bench
-            if not hasattr(bench, "with_limits"):
+            if not protocol.has(bench, protocol.Limited):
                 raise TypeError(
                     f"The bench behind this device is a {type(bench).__name__}, which has no limits to set: it must "
-                    "have with_limits, as an opusim.bench.OpticalBench has."
+                    "have with_limits, as an opusim.bench.OpticalBench has (opusim.bench.protocol.Limited)."
                 )
             changed = bench.with_limits(memory_budget=memory_budget, threads=threads)
             if changed.limits != bench.limits:
@@ -258,6 +261,7 @@ class OpuDevice(validation.Fixed):
             Grey levels.
         """
         bench, exposure_s = self.bench, exposure_us / 1e6
+        protocol.checked_bench(bench, protocol.Levelled, why=_LABORATORY)
         n_mirrors = layout.n_features_total * layout.mirrors_per_feature
         return bench.expected_level_dn(n_mirrors, exposure_s) - bench.expected_level_dn(0, exposure_s)
 
@@ -763,8 +767,7 @@ class OpuDevice(validation.Fixed):
 
     def _fill(self, ins: np.ndarray, out: np.ndarray) -> None:
         settings = self.exposure()
-        threads = self.threads
-        for rows, patterns in FORMATTED.split(ins[: len(out)], self.input_shape, threads):
+        for rows, patterns in FORMATTED.split(ins[: len(out)], self.input_shape, self.threads):
             if patterns is not None:
                 out[rows] = self.project(patterns, out.shape[1], settings=settings)
                 continue

@@ -13,6 +13,7 @@ import numpy as np
 from opusim import datasets
 from opusim.applications.ridge import ridge_classifier
 from opusim.base import validation
+from opusim.bench.protocol import elapsed_s, wait
 
 from .choosing import ImageTask
 from .image_sets import IMAGE_SETS
@@ -149,15 +150,14 @@ class KernelRidge(ImageTask):
     def __call__(self, opu: Any, seed: int) -> dict[str, float]:
         """Show all images, learn and test."""
         x_train, y_train, x_test, y_test = self.images(seed)
-        clock = opu.bench.clock
-        start_s = clock.elapsed_s
+        bench = opu.bench
+        start_s = elapsed_s(bench)
         opu.fit2d(x_train)
         train = np.asarray(opu.transform(x_train))
         if self.pause_s:
-            hours = math.ceil(self.pause_s / 3600)
-            opu.bench.skip_frames(hours, frametime_s=self.pause_s / hours)
+            wait(bench, self.pause_s)
         test = np.asarray(opu.transform(x_test))
-        device_s = clock.elapsed_s - start_s
+        device_s = elapsed_s(bench) - start_s
         n_validation = max(1, round(self.validation_share * len(train)))
         found = ridge_classifier(train, y_train, test, y_test, n_validation=n_validation, penalties=_PENALTIES)
         camera = opu.model.camera

@@ -143,7 +143,14 @@ class SketchError:
 
     def __call__(self, opu: Any, seed: int) -> dict[str, float]:
         """Sketch a matrix by the device, and by what its random matrix is."""
+        before = opu.linear_mode, opu.rescale
         opu.linear_mode, opu.rescale = self.mode, "none"
+        try:
+            return self._measured(opu, seed)
+        finally:
+            opu.linear_mode, opu.rescale = before
+
+    def _measured(self, opu: Any, seed: int) -> dict[str, float]:
         opu.fit1d(n_features=self.size)
         if self.mode == "holographic" or (self.mode == "auto" and opu.device.has_reference):
             opu.calibrate(store=False, exposure_s=self.exposure_s or None)

@@ -169,6 +169,7 @@ def test_set_limits_goes_on_with_the_next_frame():
 def test_set_limits_on_a_bench_without():
     class Lab:
         device, seed = SMALL, 0
+        transform, minimum_frametime_s = OpticalBench.transform, OpticalBench.minimum_frametime_s
 
     with pytest.raises(TypeError, match="is a Lab, which has no limits to set: it must have with_limits"):
         OpuDevice(bench=Lab()).set_limits(threads=1)
@@ -196,6 +197,7 @@ def everything(opu: OPU, calibrates: bool = True) -> None:
     opu.device.transform1(shown.layout.packed(shown.bits, threads=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", [SMALL, GAUSSIAN], ids=["screens", "gaussian"])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_no_part_of_an_opu_uses_more_threads(used, device, threads):

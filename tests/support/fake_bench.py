@@ -7,6 +7,7 @@ import threading
 import numpy as np
 
 from opusim.bench.bench import BenchClock, OpticalBench
+from opusim.bench.inputs import checked_exposure, checked_mirrors, checked_phases, checked_roi
 from opusim.device.record import Device
 from opusim.patterns.layout import ALWAYS_ON, MirrorPatterns
 
@@ -48,6 +49,21 @@ class FakeBench:
             self._weights[layout] = of_feature.astype(np.int64), int(weight[owner == ALWAYS_ON].sum())
         of_feature, constant = self._weights[layout]
         return patterns.bits.astype(np.int64) @ of_feature + constant
+
+    def expose(self, mirrors, *, exposure_s, reference_phase_rad=None, roi=None, frametime_s=None, n_frames=1):
+        checked_phases(reference_phase_rad, has_reference=False)
+        exposure_s = checked_exposure(exposure_s)
+        roi = checked_roi(roi, self.sensor_shape)
+        if mirrors is None:
+            self.clock.frames += n_frames
+            return np.zeros((n_frames, *roi[2:]), dtype=self.device.camera.dtype)
+        if not isinstance(mirrors, MirrorPatterns):
+            mirrors = np.packbits(checked_mirrors(mirrors, self.mirror_shape)[1], axis=1, bitorder="little")
+        least_s = self.minimum_frametime_s(roi[2], exposure_s)
+        counts = self.transform(
+            mirrors, exposure_s=exposure_s, roi=roi, n_pixels=roi[2] * roi[3], frametime_s=frametime_s or least_s
+        )
+        return counts.reshape(-1, *roi[2:])
 
     def transform(self, patterns, *, exposure_s, roi, n_pixels, frametime_s=None, progress=None):
         row, column, n_rows, n_columns = roi
