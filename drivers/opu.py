@@ -179,7 +179,7 @@ class OPU(validation.Fixed):
         self.device = self._make_device(
             opu_device, BenchArguments(device, seed, resolution, execution, memory_budget, threads, backend)
         )
-        config = settings.default_config(self.device.device_model)
+        config = settings.default_config(self.model)
         config["type"], config["name"] = self.device.opu_type, self.device.name
         config["input"]["frametime_us"] = self.device.frametime_us
         config["output"]["exposure_us"] = self.device.exposure_us
@@ -265,6 +265,7 @@ class OPU(validation.Fixed):
 
     def _settings(self) -> Settings:
         """Return what the configuration says; it is checked when it has changed since the last time."""
+        # It is a plain dict of lists and tables that anyone may change. Its text shows each change, and 1 from True.
         text, kept = repr(self._config), self._read_config
         if kept is None or kept[0] != text:
             found = settings.check_config(self._config, self.device.nb_features, self.device.output_shape_max)

@@ -42,7 +42,7 @@ _ROI_RULES = {
 # Mirror patterns that go to the bench at a time: unpacked, each takes a megabyte.
 _PATTERNS_PER_STEP = 64
 # What a pickle of a device leaves out.
-_OF_THIS_PROCESS = ("lock", "_acquisitions", "_use", "_frame_settings")
+_OF_THIS_PROCESS = ("lock", "_acquisitions", "_use", "_frame_settings", "_level")
 _LABORATORY = "opusim.bench.laboratory.FromExpose makes that of expose."
 
 
@@ -191,6 +191,8 @@ class OpuDevice(validation.Fixed):
         self.settings_owner: object | None = None
         # What `exposure` returns, until a setting changes.
         self._frame_settings: FrameSettings | None = None
+        # What `features_level_dn` was asked last, and what it said: a linear transform asks each time.
+        self._level: tuple[MirrorLayout, float, float] | None = None
 
     # ------------------------------------------------------------------ what it is
 
@@ -258,12 +260,17 @@ class OpuDevice(validation.Fixed):
         Returns
         -------
         float
-            Grey levels.
+            Grey levels. The bench is asked once for a layout and an exposure, as long as they stay the same.
         """
+        kept = self._level
+        if kept is not None and kept[0] is layout and kept[1] == exposure_us:
+            return kept[2]
         bench, exposure_s = self.bench, exposure_us / 1e6
         protocol.checked_bench(bench, protocol.Levelled, why=_LABORATORY)
         n_mirrors = layout.n_features_total * layout.mirrors_per_feature
-        return bench.expected_level_dn(n_mirrors, exposure_s) - bench.expected_level_dn(0, exposure_s)
+        level_dn = bench.expected_level_dn(n_mirrors, exposure_s) - bench.expected_level_dn(0, exposure_s)
+        self._level = layout, exposure_us, level_dn
+        return level_dn
 
     def versions(self) -> str:
         """Return name and version of what is simulated.
