@@ -8,7 +8,6 @@ exit status 2, and Ctrl-C into one line and 130. What takes time to import is im
 from __future__ import annotations
 
 import codecs
-import dataclasses
 import functools
 import io
 import math
