@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fake_bench import FakeBench
 from opusim import OpticalBench
 from opusim.bench import protocol
 from opusim.bench.laboratory import FromExpose, LabDevice, LaboratoryBench
@@ -70,15 +69,6 @@ class Bare(FromExpose):
         return self.inside.minimum_frametime_s(n_rows, exposure_s)
 
 
-def fake_bench():
-    path = Path(__file__).parents[1] / "drivers" / "fake_bench.py"
-    spec = importlib.util.spec_from_file_location("fake_bench_that_conforms", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.FakeBench(small("aurora"))
-
-
 PRESETS = ("aurora", "aurora-type1", "aurora-type3", "ideal")
 ALL = {
     **{name: lambda name=name: OpticalBench(small(name)) for name in PRESETS},
@@ -86,7 +76,7 @@ ALL = {
     "mirrors": lambda: OpticalBench(small("aurora"), resolution="mirrors"),
     "gaussian": lambda: OpticalBench(small("aurora", medium=GaussianMedium(Device.load("aurora").medium.transmission))),
     "without an arm": lambda: OpticalBench(small("aurora", **{"reference.relative_amplitude": 0.0})),
-    "fake": fake_bench,
+    "fake": lambda: FakeBench(small("aurora")),
     "laboratory": Numbers,
     "bare": Bare,
 }  # fmt: skip

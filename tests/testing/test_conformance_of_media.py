@@ -13,7 +13,8 @@ import pytest
 
 from opusim.base import rng
 from opusim.device.medium import EntryMedium, GaussianMedium, MeasuredMedium, Medium, PhaseScreenMedium, WaveMedium
-from opusim.device.record import Device, presets
+from opusim.device.record import Device
+from opusim.device.toml import presets
 from opusim.testing import ConformanceError, check_medium
 
 
