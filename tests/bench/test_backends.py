@@ -90,6 +90,7 @@ DEVICES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phases", [None, PHASES], ids=["alone", "with the reference"])
 @pytest.mark.parametrize("resolution", ["auto", "mirrors"])
 @pytest.mark.parametrize("execution", ["waves", "matrix"])

@@ -42,6 +42,7 @@ SWITCHES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("electrons", [False, True])
 @pytest.mark.parametrize("light", [0.0, 2.0, 18.0, 300.0, 1e6])
 @pytest.mark.parametrize("switch", SWITCHES)
@@ -86,6 +87,7 @@ def test_a_launch_of_few_blocks_says_nothing():
     assert said((2, 2)) == 1 and said((128, 1)) == 2
 
 
+@pytest.mark.slow
 def test_kernel_of_the_gpu_gives_the_cpus_counts_in_numbas_simulator():
     """With several samples a pixel, a reference arm of partial coherence and phase steps; and without any of it."""
     pytest.importorskip("numba.cuda", reason="numba.cuda is not here")

@@ -197,6 +197,7 @@ def everything(opu: OPU, calibrates: bool = True) -> None:
     opu.device.transform1(shown.layout.packed(shown.bits, threads=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", [SMALL, GAUSSIAN], ids=["screens", "gaussian"])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_no_part_of_an_opu_uses_more_threads(used, device, threads):

@@ -66,6 +66,7 @@ def no_arm(tmp_path):
 # ------------------------------------------------------------------------------------- what each finds
 
 
+@pytest.mark.slow
 def test_all_writes_every_record_and_prints_it(whole):
     path, printed = whole
     kinds = {
@@ -130,6 +131,7 @@ def test_all_goes_on_with_what_lacks(whole, tmp_path):
         assert result.exit_code == 2 and "go on with the same options" in result.stderr
 
 
+@pytest.mark.slow
 def test_without_a_reference_arm(no_arm, tmp_path):
     path = tmp_path / "cal.h5"
     for procedure in ("phase", "linear", "tm"):
@@ -141,6 +143,7 @@ def test_without_a_reference_arm(no_arm, tmp_path):
     assert np.isnan(read_record(path, "drift", DriftRecord).phase_rad).all()
 
 
+@pytest.mark.slow
 def test_what_a_procedure_refuses_does_not_stop_the_others(tmp_path):
     """The camera of the device ideal has no shot noise, from which its gain could be found."""
     path = tmp_path / "cal.h5"

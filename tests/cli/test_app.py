@@ -89,6 +89,7 @@ def test_demo_prints_both_accuracies_and_saves_the_figure(folder):
     assert os.listdir(folder) == ["figure.png"]
 
 
+@pytest.mark.slow
 def test_demo_is_reproducible(folder):
     def table() -> str:
         text = words(invoke("demo", "--out", "a.svg", "--components", 300, "--seed", 7).stdout)

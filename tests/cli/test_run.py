@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 from opusim import cli
 from opusim.drivers.compat import standin
 
+pytestmark = pytest.mark.system
+
 PROGRAMS = sorted((Path(__file__).parent / "programs").glob("*.py"))
 HERE_ALONE = [sys.executable, "-m", "opusim", "run"]
 Outcome = subprocess.CompletedProcess

@@ -152,6 +152,7 @@ def test_a_file_of_another_sweep_is_refused(folder):
     assert (folder / "s.h5").read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
 def test_ctrl_c_says_how_far_it_came_and_how_to_go_on(folder):
     command = [sys.executable, "-m", "opusim", "sweep", "--task", "program.py:task", "--out", "s.h5", "-n", "20"]

@@ -46,6 +46,7 @@ def correlation(a, b):
     return abs(np.corrcoef(np.ravel(a).astype(np.float64), np.ravel(b).astype(np.float64))[0, 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("photons", [4.0, 1000.0])
 def test_noise_is_independent_over_frames_seeds_and_pixels(photons):
     camera = REAL.evolve(prnu=0.0, dsnu_e=0.0, hot_pixel_fraction=0.0)

@@ -341,6 +341,7 @@ def test_no_global_random_state_is_touched():
 # ---------------------------------------------------------------- compilation
 
 
+@pytest.mark.slow
 def test_operators_pass_torchs_own_checks():
     dfa = DFA(GaussianFeedback(3, 10))
     logits = torch.randn((4, 3), generator=generator(), requires_grad=True)

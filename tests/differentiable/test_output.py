@@ -224,6 +224,7 @@ STEPS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exposure", [2.0, 20.0, 60.0], ids=["dim", "bright", "saturated"])
 @pytest.mark.parametrize("path, execution", [(p, "auto") for p in RANGES] + [("dmd.contrast_ratio", "waves")])
 def test_gradients_of_the_device(path, exposure, execution):
@@ -277,6 +278,7 @@ def test_gradient_of_the_reference_phase():
 # ---------------------------------------------------------------- learning
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["operation.exposure_s", "camera.gain_dn_per_e"])
 def test_learning_the_best_use_of_full_scale(path):
     """Exposure, or gain, for the largest variance of the counts over vectors and pixels.

@@ -37,6 +37,7 @@ def test_what_reads_mirrors_reads_those_of_the_array():
     assert isinstance(checked_mirrors(plain, LAYOUT.dmd_shape, on_device=True)[1], np.ndarray)
 
 
+@pytest.mark.slow
 def test_exposures_take_tensors():
     patterns, plain = MirrorPatterns(torch.from_numpy(BITS), LAYOUT), MirrorPatterns(BITS, LAYOUT)
     roi = (500, 0, 4, 100)

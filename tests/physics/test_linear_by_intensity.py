@@ -83,6 +83,7 @@ def test_entries_are_normal_but_in_one_direction(matrix):
     assert stats.kstest(along / np.sqrt(rest.var()), stats.rayleigh.cdf).statistic < 2.23 / np.sqrt(N_PIXELS) + 0.02
 
 
+@pytest.mark.slow
 def test_entries_are_independent(matrix):
     """Singular values off the special direction follow Marchenko and Pastur: KS < .02, as for the medium."""
     d = (1 - 2.0 * method.anchor(N_FEATURES)) / np.sqrt(N_FEATURES)

@@ -65,6 +65,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=list(CASES))
 def test_pixels_own_sources_agree_with_switching_them_off(case):
     """Within 10 %, or half a point of the total.
@@ -83,6 +84,7 @@ def test_pixels_own_sources_agree_with_switching_them_off(case):
     assert measured.whole == pytest.approx(closed.whole, rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("device", "mode", "point"),
     [
@@ -102,6 +104,7 @@ def test_sources_that_frames_share_agree_with_switching_them_off(device, mode, p
     assert_agree(closed, measured, names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("device", "exposure_s"), [(TEXTBOOK, 1.3e-3), (SHALLOW, 600e-6)], ids=["end of the scale", "full well"]
 )

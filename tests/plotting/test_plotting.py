@@ -279,6 +279,7 @@ def test_a_field_takes_two_axes_or_shares_the_place_of_one(planes):
         plotting.field(planes, Figure().add_axes((0, 0, 1, 1)))
 
 
+@pytest.mark.slow
 def test_settings_of_matplotlib_are_left_as_they_were(planes, sweep):
     before = dict(matplotlib.rcParams)
     for make, _ in SAYS.values():
@@ -286,6 +287,7 @@ def test_settings_of_matplotlib_are_left_as_they_were(planes, sweep):
     assert dict(matplotlib.rcParams) == before
 
 
+@pytest.mark.slow
 def test_pyplot_is_not_touched_and_no_window_is_needed(tmp_path):
     """A backend that cannot be loaded: nothing asks for one."""
     code = """

@@ -31,7 +31,7 @@ from opusim.tasks.registry import parse_task
 
 distributed = pytest.importorskip("distributed", reason="the extra `distributed` is not installed")
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.system,
     pytest.mark.skipif(sys.platform == "win32", reason="sends signals to groups of processes"),
 ]
 

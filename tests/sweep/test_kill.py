@@ -13,6 +13,8 @@ import pytest
 
 from opusim.sweep import SweepResult, read_sweep
 
+pytestmark = pytest.mark.system
+
 # Small, but all of it: matrix, shot noise and read noise of the seed, an exposure that is found, a BLAS product, and a
 # point that fails. Every run of the task is noted in a file.
 PROGRAM = """

@@ -13,6 +13,8 @@ import pytest
 
 from opusim.sweep import Sweep, read_sweep
 
+pytestmark = pytest.mark.system
+
 VARY = {"camera.bits": [6, 8, 10, 12]}
 
 

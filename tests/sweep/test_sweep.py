@@ -442,6 +442,7 @@ def test_dask_takes_addresses_and_clients_only():
             pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "tcp://127.0.0.1:x", "nonsense", "smoke://a:1", "local:0"])
 def test_a_scheduler_that_does_not_answer_is_told_within_seconds(task, path, address):
     pytest.importorskip("distributed", reason="the extra `distributed` is not installed")
@@ -454,6 +455,7 @@ def test_a_scheduler_that_does_not_answer_is_told_within_seconds(task, path, add
     assert not path.exists() and not task.calls
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_listens_and_says_nothing_is_told_within_seconds(task):
     pytest.importorskip("distributed", reason="the extra `distributed` is not installed")
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -84,6 +84,7 @@ def test_blocks_get_the_projected_error_and_the_output_its_gradient():
         torch.testing.assert_close(found.grad, expected.grad, rtol=1e-4, atol=1e-6, msg=lambda text, n=name: n + text)
 
 
+@pytest.mark.slow
 def test_compiled_with_marks():
     model = small_model()
     x, y = codes(4, 16), codes(4, 16, seed=5)
@@ -101,6 +102,7 @@ def test_compiled_with_marks():
 # ---------------------------------------------------------------- training
 
 
+@pytest.mark.slow
 def test_every_method_learns_and_feedback_beats_fixed_blocks(made_text):
     # The least possible loss: log 2 at each place but the first, where log 8 = 2.08 is the best. Over seeds 0 to 2:
     # 0.90 to 0.93 by backpropagation, 1.07 to 1.24 by projected errors, 2.06 to 2.09 with fixed blocks.

@@ -34,6 +34,7 @@ def measure(what, seed=0, **more):
     return measure_drift(bench, **{"mirrors": pattern(), "roi": ROI, "repeats": 2, **more})
 
 
+@pytest.mark.slow
 def test_decorrelation_time_comes_back():
     """1024 pixels: about 5 %. Four seeds with intervals of 99.9 %: a false alarm once in 250; mean within 12 %."""
     found = []
@@ -49,6 +50,7 @@ def test_decorrelation_time_comes_back():
     assert abs(np.mean(found) / 1200 - 1) < 0.12
 
 
+@pytest.mark.slow
 def test_field_correlation_is_the_root_of_the_intensitys():
     """Siegert's relation, 1024 pixels: 4 / sqrt(1024) of slack; and both follow exp(-(t/tau)^2)."""
     record = measure(device(1200.0), duration_s=1200.0, looks=9)
@@ -79,6 +81,7 @@ def test_phase_follows_the_reference():
     assert np.sqrt(np.mean((error - error.mean()) ** 2)) < 0.012 and np.ptp(true) > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [0.04, 0.1])
 def test_reference_drift_is_what_was_set(rate):
     """Mean square over three seeds, each 40 minutes in looks of 30 s: 240 changes in all, half of them independent, so

@@ -54,6 +54,7 @@ def runs(request):
     return request.param, [measure(request.param, seed=seed, confidence=0.9999) for seed in range(SEEDS)]
 
 
+@pytest.mark.slow
 def test_aurora_steps_are_found_to_what_jitter_allows(runs):
     """Errors in units of the stated one have the standard deviation 1: chi-squared between its 1e-5 quantiles.
 

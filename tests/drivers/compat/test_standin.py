@@ -18,6 +18,8 @@ from opusim.drivers import OPU
 from opusim.drivers.compat import standin
 from opusim.drivers.compat.random_mapping import OPURandomMapping
 
+pytestmark = pytest.mark.system
+
 HERE_ALONE = [sys.executable, "-m", "opusim", "run"]
 Outcome = subprocess.CompletedProcess
 

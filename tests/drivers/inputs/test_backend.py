@@ -369,6 +369,7 @@ def test_auto_goes_by_the_cpu_where_the_camera_cannot_be_compiled(monkeypatch):
 # ---------------------------------------------------------------- what does not fit, and what lies elsewhere
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["counts", "intensities", "holography"])
 @pytest.mark.parametrize("backend_here", ["numpy", "torch:cpu"])
 def test_results_that_do_not_fit_are_refused_before_a_frame(monkeypatch, way, backend_here):

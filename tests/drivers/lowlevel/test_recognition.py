@@ -87,6 +87,7 @@ def test_an_empty_batch_has_no_runs(memory):
     assert list(memory.split(np.empty((0, 129_960), dtype=np.uint8), SHAPE)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout_in_use", [False, True])
 def test_a_pattern_of_ones_own_equals_the_bench(layout_in_use):
     """transform2 of any mirrors is `OpticalBench.expose` of them: the same frames, bit for bit."""

@@ -57,6 +57,7 @@ def ideal():
         yield opu
 
 
+@pytest.mark.slow
 def test_linear_to_float_precision(ideal):
     """y is linear in x to 1e-4 of its rms on a noise-free device (asked), and so is the complex field."""
     x = bits(80, N)
@@ -87,6 +88,7 @@ def test_field_is_the_true_one(ideal):
     assert relative(counts - unit * F, counts) < 1e-3
 
 
+@pytest.mark.slow
 def test_error_of_the_default_device():
     """At most .035 of the rms for four steps (benchmarks: .030), against the same optics without noise.
 
@@ -105,6 +107,7 @@ def test_error_of_the_default_device():
     assert 0.7 < record.relative_error / error < 1.1
 
 
+@pytest.mark.slow
 def test_drift_of_the_reference_is_taken_out():
     """After ten minutes the reference has moved by half a radian; the anchor takes that out to .01 rad."""
     steady = {"reference.jitter_rad": 0.0, "reference.vibration_rad": 0.0}
@@ -120,6 +123,7 @@ def test_drift_of_the_reference_is_taken_out():
     assert abs(np.angle((after * np.conj(before)).sum())) < 0.01
 
 
+@pytest.mark.slow
 def test_background_of_mirrors_that_are_always_on_is_taken_off():
     with OPU(2040, device="ideal", rescale="none") as opu:
         opu.fit2d(n_features=(30, 30))
@@ -128,6 +132,7 @@ def test_background_of_mirrors_that_are_always_on_is_taken_off():
         assert np.abs(zero).max() < 1e-3 * some.std()
 
 
+@pytest.mark.slow
 def test_calibrates_itself_once_and_stores_it(own_folder):
     x = bits(3, N)
     with OPU(2040) as opu:
@@ -152,6 +157,7 @@ def test_calibrates_itself_once_and_stores_it(own_folder):
         another.linear_transform(x)
 
 
+@pytest.mark.slow
 def test_damaged_file_is_measured_again(own_folder):
     x = bits(3, N)
     with OPU(2040) as opu:
@@ -170,6 +176,7 @@ def test_damaged_file_is_measured_again(own_folder):
         opu.linear_transform(x)
 
 
+@pytest.mark.slow
 def test_calibrations_that_0_1_0_spoilt_are_rescued_not_lost(own_folder):
     """Those of other regions too: a new one is written beside them."""
     x = bits(3, N)
@@ -184,6 +191,7 @@ def test_calibrations_that_0_1_0_spoilt_are_rescued_not_lost(own_folder):
     assert len(record_names(path)) == 2 and len(list(path.parent.iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_calibrations_of_a_later_version_are_put_aside_as_they_are(own_folder):
     x = bits(3, N)
     with OPU(2040) as opu:
@@ -226,6 +234,7 @@ def test_lightonml_names_stay_with_intensities():
         assert opu.device.bench.clock.frames - frames == 9 and opu.calibration is None
 
 
+@pytest.mark.slow
 def test_frames_for_each_vector():
     """Four a vector, and two anchors for each 64 vectors."""
     with calibrated(2040) as opu:
@@ -235,6 +244,7 @@ def test_frames_for_each_vector():
         assert opu.device.bench.clock.frames - frames == 4 * (128 + 4)
 
 
+@pytest.mark.slow
 def test_what_is_refused():
     with calibrated(2040) as opu:
         opu.fit1d(bits(2, 13), packed=True)
@@ -248,6 +258,7 @@ def test_what_is_refused():
             opu.calibrate()
 
 
+@pytest.mark.slow
 def test_a_medium_that_changed_is_noticed():
     """With a decorrelation time of a second the anchor is lost after a minute: an error, not a wrong result."""
     device = Device.load("aurora").evolve(**{"medium.decorrelation_time_s": 10.0})
@@ -258,6 +269,7 @@ def test_a_medium_that_changed_is_noticed():
             opu.linear_transform(bits(3, N))
 
 
+@pytest.mark.slow
 def test_a_reference_that_runs_away_within_a_block():
     with calibrated(2040) as opu:
         opu.linear_transform(bits(2, N))
@@ -270,6 +282,7 @@ def test_a_reference_that_runs_away_within_a_block():
                 opu.linear_transform(bits(64, N))
 
 
+@pytest.mark.slow
 def test_a_medium_that_is_changing_is_told():
     """At a seventh of the decorrelation time exp(-(t/tau)^2) has fallen to .98: the matrix has changed by a fifth."""
     device = Device.load("aurora").evolve(**{"medium.decorrelation_time_s": 350.0})
@@ -280,6 +293,7 @@ def test_a_medium_that_is_changing_is_told():
             opu.linear_transform(bits(3, N))
 
 
+@pytest.mark.slow
 def test_calibration_with_other_steps_and_resolution_is_found_again():
     x = bits(3, N)
     with OPU(2040) as opu:
@@ -294,6 +308,7 @@ def test_calibration_with_other_steps_and_resolution_is_found_again():
     assert store.stored_path(whole.bench) != store.stored_path(other.bench)
 
 
+@pytest.mark.slow
 def test_a_useless_calibration_is_refused():
     device = Device.load("aurora").evolve(**{"reference.jitter_rad": 3.0})
     with OPU(2040, device=device) as opu:

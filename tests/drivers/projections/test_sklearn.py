@@ -423,6 +423,7 @@ def test_other_features_than_in_the_fit():
     assert mapping.transform(bits(5, 60)).shape == (5, 100)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(
     hnp.arrays(

@@ -9,7 +9,7 @@ from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = {"opusim": "opusim", "drivers": "opusim.drivers", "calibration": "opusim.calibration"}
 # The rooms of the package, from the ground up: each imports from floors below its own, and from itself. Those that
 # stand on one floor do not know each other. docs/design.md says what each is for; some are there for later work.
@@ -56,7 +56,12 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def imports_of(path: Path) -> Iterator[tuple[str, int, int]]:
+@cache
+def imports_of(path: Path) -> tuple[tuple[str, int, int], ...]:
+    return tuple(_imports_of(path))
+
+
+def _imports_of(path: Path) -> Iterator[tuple[str, int, int]]:
     """(module of ours, dots it was written with, line) of each import, in functions too, but for type checking."""
     own = module_of(path)
     package = own if path.name == "__init__.py" else own.rpartition(".")[0]
