@@ -655,15 +655,8 @@ class OpuDevice(validation.Fixed):
         """
         self.check_open()
         settings = self.exposure() if settings is None else settings
-        arm: dict[str, Any] = {} if reference_phase_rad is None else {"reference_phase_rad": reference_phase_rad}
-        return self.bench.transform(
-            patterns,  # type: ignore[arg-type]
-            exposure_s=settings.exposure_s,
-            roi=settings.bench_roi,
-            n_pixels=n_pixels,
-            frametime_s=settings.frametime_s,
-            progress=progress,
-            **arm,
+        return project(
+            self.bench, patterns, n_pixels, settings, reference_phase_rad=reference_phase_rad, progress=progress
         )
 
     def transform1(self, ins: np.ndarray, batch_index: int = -1, nb_acq_output: int | None = None) -> np.ndarray:
@@ -812,6 +805,39 @@ class OpuDevice(validation.Fixed):
         self._active = False
         if active:
             self.open()
+
+
+def project(
+    bench: Any, patterns: MirrorPatterns | np.ndarray, n_pixels: int, settings: FrameSettings, **more: Any
+) -> Any:
+    """Show patterns on a bench and return the first pixels of the region of interest.
+
+    Parameters
+    ----------
+    bench : OpticalBench
+        Shows them.
+    patterns : MirrorPatterns or numpy.ndarray
+        As for `OpuDevice.project`.
+    n_pixels : int
+        How many pixels of the region, in raster order.
+    settings : FrameSettings
+        Region and times.
+    **more
+        Any of `reference_phase_rad`, `progress` and `reserved`, as for the bench; it is not told of a None.
+
+    Returns
+    -------
+    array
+        Counts, (n * number of phases, n_pixels), where the patterns were.
+    """
+    return bench.transform(
+        patterns,
+        exposure_s=settings.exposure_s,
+        roi=settings.bench_roi,
+        n_pixels=n_pixels,
+        frametime_s=settings.frametime_s,
+        **{name: value for name, value in more.items() if value is not None},
+    )
 
 
 class Acquisition:

@@ -223,10 +223,11 @@ def test_frames_of_the_intensity_mode(place):
     assert np.array_equal(reconstruction.encode(x.astype(bool)), reconstruction.encode(x))
     for dtype in ("uint8", "uint16", "float32"):
         frames = np.random.default_rng(0).integers(0, 200, (len(patterns), M)).astype(dtype)
-        decoder = reconstruction.Decoder(70, M, N, 2.0, 60.0, result=place.empty((70, M), "float32"))
-        decoder.add(place.from_host(frames))
+        method = reconstruction.Intensity(N, 2.0, 60.0)
+        anchors = method.begin()
+        found = method.finish(method.decode(place.from_host(frames), anchors), anchors)
         known = reconstruction.decode(frames, N, 2.0, 60.0)
-        assert np.allclose(place.to_host(decoder.finish()), known, rtol=1e-6, atol=1e-6 * np.abs(known).max())
+        assert np.allclose(place.to_host(found), known, rtol=1e-6, atol=1e-6 * np.abs(known).max())
 
 
 # ---------------------------------------------------------------- the whole device
