@@ -18,7 +18,7 @@ from opusim.base import arrays
 from opusim.base.errors import NotReadyError, warn_outside
 from opusim.calibration.algorithms.phase_shifting import equal_steps
 from opusim.calibration.procedures import linear
-from opusim.fringes.demodulation import BurstPixels, fields_of_bursts
+from opusim.fringes.demodulation import BurstPixels, fields_of_bursts, fields_of_counts
 from opusim.patterns.layout import MirrorPatterns
 
 from .base import Method
@@ -90,20 +90,18 @@ class PlacedFields:
         As in `FitFields`.
     valid : array of bool, shape (n_pixels,)
         Pixels that can be trusted.
-    pixels : BurstPixels or None
-        For `fields_of_bursts`; None for numpy.
+    pixels : BurstPixels
+        What the calibration says of them for `fields_of`.
     """
 
     anchor: Any
     background: Any
     valid: Any
-    pixels: BurstPixels | None
+    pixels: BurstPixels
 
 
-def burst_pixels(place: arrays.Arrays, record: linear.LinearRecord, n_pixels: int) -> BurstPixels | None:
-    """Return what demodulation on a device needs of a calibration; None for numpy, which takes the record itself."""
-    if place == arrays.NUMPY:
-        return None
+def burst_pixels(place: arrays.Arrays, record: linear.LinearRecord, n_pixels: int) -> BurstPixels:
+    """Return what demodulation needs of a calibration, where frames are demodulated."""
     return BurstPixels(
         record.actual_rad, place.from_host(linear.reference_amplitude(record, n_pixels)),
         place.from_host(record.dark_dn[:n_pixels]), float(record.full_scale_dn), record.coherence,
@@ -214,7 +212,8 @@ class Holography(Method):
 
     def with_anchor(self, frames: Any) -> Holography:
         """Return the method for a fit whose anchor gave these frames, (steps, n_pixels)."""
-        anchor = fields_of(self.record, frames, None, None)[0]
+        pixels = burst_pixels(arrays.of(frames), self.record, self.n_pixels)
+        anchor = fields_of(self.record, frames, pixels, None)[0]
         return replace(self, fields=replace(self.fields, anchor=anchor))
 
 
@@ -313,11 +312,15 @@ def measure_fit(
     return FitFields(first, background, float(np.sqrt(lit / n_features)))
 
 
-def fields_of(record: linear.LinearRecord, frames: Any, pixels: BurstPixels | None, threads: int | None) -> Any:
-    """Return the fields of bursts, complex64 (n, n_pixels), where the frames are; `pixels` is None for numpy."""
-    if pixels is not None:
+def fields_of(record: linear.LinearRecord, frames: Any, pixels: BurstPixels, threads: int | None) -> Any:
+    """Return the fields of bursts, complex64 (n, n_pixels), where the frames are: as `linear.demodulate` does it."""
+    if not isinstance(frames, np.ndarray):
         return fields_of_bursts(frames, pixels)
-    return linear.demodulate(record, frames, threads=threads)
+    if frames.dtype not in (np.uint8, np.uint16):
+        return linear.demodulate(record, frames, threads=threads)
+    return fields_of_counts(
+        frames, pixels.phases_rad, pixels.amplitude, pixels.dark_dn, pixels.full_scale_dn, pixels.coherence, threads
+    )
 
 
 def _checked_turn(measured: Any, maps: PlacedFields, noise: float) -> float:
