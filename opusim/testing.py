@@ -299,7 +299,20 @@ def _bench_order(p: _BenchProbe) -> Iterator[str]:
         )
 
 
+class _ByFeature(Protocol):
+    """A medium that says whether its inputs are features."""
+
+    by_feature: bool
+
+
+def _needs_mirrors(p: _BenchProbe) -> None:
+    """Leave out what shows mirrors one by one where the simulated medium is that of features."""
+    if has(p.bench, protocol.Drivable) and has(p.bench.device.medium, _ByFeature) and p.bench.device.medium.by_feature:
+        raise _NothingToCheck("its medium was measured for features, and knows no single mirrors")
+
+
 def _bench_region(p: _BenchProbe) -> Iterator[str]:
+    _needs_mirrors(p)
     # As mirrors: a simulated bench may realise what comes from the formatter anew for each region.
     shown = MirrorPatterns(p.pair, p.layout).to_mirrors()
     whole = p.expose(shown, roi=None)
@@ -318,6 +331,7 @@ def _bench_region(p: _BenchProbe) -> Iterator[str]:
 
 
 def _bench_forms_of_mirrors(p: _BenchProbe) -> Iterator[str]:
+    _needs_mirrors(p)
     mirrors = MirrorPatterns(p.pair, p.layout).to_mirrors()
     small = (*p.region[:2], min(8, p.region[2]), p.region[3])
     known = p.expose(mirrors, roi=small)

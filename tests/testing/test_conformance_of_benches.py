@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 
+import h5py
 import numpy as np
 import pytest
 
@@ -11,7 +12,7 @@ from fake_bench import FakeBench
 from opusim import OpticalBench
 from opusim.bench import protocol
 from opusim.bench.laboratory import FromExpose, LabDevice, LaboratoryBench
-from opusim.device.medium import GaussianMedium
+from opusim.device.medium import GaussianMedium, MeasuredMedium
 from opusim.device.record import Device
 from opusim.testing import ConformanceError, Report, check_bench
 
@@ -86,6 +87,16 @@ ALL = {
 def test_every_bench_conforms(make):
     report = check_bench(make())
     assert {"members", "frames", "order", "region", "refusals", "transform"} <= set(report.passed)
+
+
+def test_a_bench_whose_matrix_was_measured_conforms(tmp_path):
+    """Of features and pixels of a region: it shows no mirrors one by one."""
+    with h5py.File(tmp_path / "tm.h5", "w") as file:
+        file["tm"] = GaussianMedium().entries(range(256), range(600), seed=9).T
+    light = Device.load("aurora").medium.transmission
+    bench = OpticalBench(small("aurora", medium=MeasuredMedium(str(tmp_path / "tm.h5"), transmission=light)))
+    report = check_bench(bench)
+    assert set(report.skipped) == {"region", "forms of mirrors"} and "transform" in report.passed
 
 
 @pytest.mark.slow
