@@ -820,7 +820,9 @@ class OPU(validation.Fixed):
         from opusim.drivers.methods.holography import holography_of
 
         device = self.device
-        record = calibrations.find_record(device.bench, exposure.bench_roi, device.linear_records, name=device.name)
+        record = device.linear_records.get(exposure.bench_roi)
+        if record is None:
+            record = calibrations.find_record(device.bench, exposure.bench_roi, device.linear_records, name=device.name)
         return holography_of(fit, device, exposure, record, n_out, place or arrays.NUMPY, complex_output=complex_output)
 
     # ------------------------------------------------------------------ copies

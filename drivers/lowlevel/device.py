@@ -42,7 +42,7 @@ _ROI_RULES = {
 # Mirror patterns that go to the bench at a time: unpacked, each takes a megabyte.
 _PATTERNS_PER_STEP = 64
 # What a pickle of a device leaves out.
-_OF_THIS_PROCESS = ("lock", "_acquisitions", "_use", "_frame_settings", "_level")
+_OF_THIS_PROCESS = ("lock", "_acquisitions", "_use", "_frame_settings", "_threads", "_level")
 _LABORATORY = "opusim.bench.laboratory.FromExpose makes that of expose."
 
 
@@ -193,6 +193,7 @@ class OpuDevice(validation.Fixed):
         self._frame_settings: FrameSettings | None = None
         # What `features_level_dn` was asked last, and what it said: a linear transform asks each time.
         self._level: tuple[MirrorLayout, float, float] | None = None
+        self._threads: tuple[Any, int | None] | None = None
 
     # ------------------------------------------------------------------ what it is
 
@@ -219,7 +220,10 @@ class OpuDevice(validation.Fixed):
     @property
     def threads(self) -> int | None:
         """Threads that the bench uses with numpy; None for one that does not say, which leaves all processors."""
-        return protocol.threads_of(self.bench)
+        bench, kept = self.bench, self._threads
+        if kept is None or kept[0] is not bench:
+            self._threads = kept = (bench, protocol.threads_of(bench))
+        return kept[1]
 
     def set_limits(self, *, memory_budget: int | None = None, threads: int | None = None) -> None:
         """Give the bench other limits, from the next sequence on; what it has computed is computed again.

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from opusim.base import arrays
-from opusim.bench.bench import OpticalBench
 from opusim.bench.frames import BenchClock
 from opusim.calibration.algorithms.phase_shifting import equal_steps
 from opusim.calibration.procedures import linear
@@ -48,8 +47,6 @@ class KnownMatrix:
     """A bench without camera and noise: |T x + R exp(i d)|^2, in the library and on the device of the bits."""
 
     amplitude = 30.0
-    minimum_frametime_s = OpticalBench.minimum_frametime_s
-    readout_s = OpticalBench.readout_s
 
     def __init__(self, backend):
         self.device, self.seed, self.backend, self.clock = Device.load("ideal"), 0, backend, BenchClock()
@@ -58,6 +55,9 @@ class KnownMatrix:
         matrix = rng.normal(size=(N, M)) + 1j * rng.normal(size=(N, M))
         self.matrix = (matrix / np.sqrt(2)).astype(np.complex64)
         self.on = {}
+
+    def minimum_frametime_s(self, n_rows, exposure_s):
+        return max(self.device.camera.readout_s(n_rows), exposure_s) + 50e-6
 
     def expected_level_dn(self, n_on, exposure_s):
         return n_on / (self.device.dmd.n_mirrors // N)  # mean square of an entry: 1
