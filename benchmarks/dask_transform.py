@@ -40,7 +40,7 @@ def main() -> None:
     first_frames = call(opu, x[:64])  # matrix and kernels
     start = time.perf_counter()
     expected = np.asarray(call(opu, x))
-    print(f"one process, {opu.device.bench.threads} threads: {time.perf_counter() - start:.1f} s, {peak_mib():.0f} MiB")
+    print(f"one process, {opu.bench.threads} threads: {time.perf_counter() - start:.1f} s, {peak_mib():.0f} MiB")
 
     with (
         LocalCluster(

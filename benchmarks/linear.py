@@ -34,7 +34,7 @@ QUIET = {
 def electrons_per_s() -> float:
     """Mean signal of half of the mirrors, in electrons a second."""
     with OPU(10, device=AURORA) as opu:
-        bench, camera = opu.device.bench, AURORA.camera
+        bench, camera = opu.bench, AURORA.camera
         level = bench.expected_level_dn(AURORA.dmd.n_mirrors / 2, 1e-3) - bench.expected_level_dn(0, 1e-3)
     return level / camera.gain_dn_per_e / 1e-3
 
@@ -51,20 +51,20 @@ def holographic(device: Device, x: np.ndarray, n_outputs: int, steps: int, expos
         opu.fit1d(x)
         opu.calibrate(steps=steps, exposure_s=exposure_s, store=False)
         opu.field_transform(x[:2])  # the fit's own fields
-        frames = opu.device.bench.clock.frames
+        frames = opu.bench.clock.frames
         start = time.perf_counter()
         field = np.asarray(opu.field_transform(x))
         lasted = time.perf_counter() - start
-        return field, opu.calibration, (opu.device.bench.clock.frames - frames) / len(x), lasted
+        return field, opu.calibration, (opu.bench.clock.frames - frames) / len(x), lasted
 
 
 def by_intensity(device: Device, x: np.ndarray, n_outputs: int, exposure_s: float):
     """R x by intensity, and frames a vector."""
     with OPU(n_outputs, device=device, rescale="none", linear_mode="intensity") as opu:
         opu.fit1d(x, exposure_us=exposure_s * 1e6)
-        frames = opu.device.bench.clock.frames
+        frames = opu.bench.clock.frames
         y = np.asarray(opu.linear_transform(x))
-        return y, (opu.device.bench.clock.frames - frames) / len(x)
+        return y, (opu.bench.clock.frames - frames) / len(x)
 
 
 def roomy(device: Device, share: float) -> Device:

@@ -104,7 +104,7 @@ def task_limit(rounds: int, calibrate: bool) -> dict[str, Any]:
     from opusim.drivers import workload as rules
 
     opu = fitted(MIRRORS, OUTPUTS)
-    bench, exposure, layout = opu.device.bench, opu.device.exposure(), opu._fit.layout
+    bench, exposure, layout = opu.bench, opu.device.exposure(), opu._fit.layout
     x = half_on(1, MIRRORS)
     phases = np.arange(4) * np.pi / 2
     settings = {"roi": exposure.bench_roi, "n_pixels": OUTPUTS, "exposure_s": exposure.exposure_us / 1e6}

@@ -56,5 +56,5 @@ def plan_of(opu: OPU) -> Any:
 def with_threads(opu: OPU, threads: int) -> OPU:
     """Return the OPU with so many threads, and with nothing computed yet."""
     opu.device.set_limits(threads=threads)
-    opu.device.bench._fresh()
+    opu.bench._fresh()
     return opu

@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> None:
     name, rate = torch.cuda.get_device_name(0), bandwidth(torch, rounds)
     print(f"GPU: {name}; a copy within its memory moves {rate / 1e9:.0f} GB/s; torch {torch.__version__}")
     linear, plain = (fitted(FEATURES, n_out, backend="torch:cuda") for n_out in (LINEAR_OUTPUTS, OUTPUTS))
-    bench, exposure = linear.device.bench, linear.device.exposure()
+    bench, exposure = linear.bench, linear.device.exposure()
     phases = np.arange(STEPS) * 2 * np.pi / STEPS
     x = torch.randint(0, 2, (BATCH, FEATURES), dtype=torch.uint8, device="cuda",
                       generator=torch.Generator("cuda").manual_seed(0))  # fmt: skip

@@ -88,7 +88,7 @@ def task_memory(case: tuple[int, int, int, bool]) -> dict[str, Any]:
     if linear:
         opu.calibrate(store=False)
         # No worker has the layer of all mirrors, nor the free memory that a calibration leaves in the heap.
-        opu.device.bench._fresh()
+        opu.bench._fresh()
         ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # the highest so far is forgotten
     x = da.from_array(half_on(vectors, n), chunks=(work.task_size, -1))

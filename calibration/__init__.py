@@ -1,7 +1,8 @@
 """Procedures that learn about an optical bench by showing patterns and reading frames.
 
 What belongs here sees a device only through the bench protocol (``expose``, the shutter, the flat field, the sensor's
-and the mirrors' shapes), never through the simulation, so that it runs on a laboratory's bench too::
+and the mirrors' shapes), never through the simulation, so that it runs on a laboratory's bench too. Only `truth`, which
+tells a report what a simulated device really is, knows more::
 
     from opusim import OpticalBench
     from opusim.calibration import characterise_camera, write_record
@@ -9,6 +10,9 @@ and the mirrors' shapes), never through the simulation, so that it runs on a lab
     bench = OpticalBench("aurora")
     camera = characterise_camera(bench, roi=(512, 956, 64, 128))
     write_record("cal.h5", "camera", camera, bench=bench)
+
+`Calibration` runs procedures by their names, each with what earlier ones found, as the command line does. A new one is
+a `Procedure`, in a file of its own.
 
 The pure algorithms are in the modules `phase_shifting`, `off_axis`, `masks` and `hadamard`. Names are loaded when they
 are first asked for.
@@ -22,6 +26,9 @@ from opusim.base.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from opusim.bench.protocol import Bench as Bench
+    from opusim.calibration.procedures.base import PROCEDURES as PROCEDURES
+    from opusim.calibration.procedures.base import Option as Option
+    from opusim.calibration.procedures.base import Procedure as Procedure
     from opusim.calibration.procedures.camera import CameraRecord as CameraRecord
     from opusim.calibration.procedures.camera import characterise_camera as characterise_camera
     from opusim.calibration.procedures.drift import DriftRecord as DriftRecord
@@ -46,10 +53,16 @@ if TYPE_CHECKING:
     from .files import record_names as record_names
     from .files import write_record as write_record
     from .report import read_report as read_report
+    from .session import Calibration as Calibration
+    from .store import CalibrationWarning as CalibrationWarning
 
 # name -> module of this package that it comes from
 _LAZY = {
     "Bench": "opusim.bench.protocol",
+    "Calibration": ".session",
+    "Option": "opusim.calibration.procedures.base",
+    "PROCEDURES": "opusim.calibration.procedures.base",
+    "Procedure": "opusim.calibration.procedures.base",
     "ExposureRecord": "opusim.calibration.procedures.exposure",
     "find_exposure": "opusim.calibration.procedures.exposure",
     "read_info": ".files",
@@ -67,6 +80,7 @@ _LAZY = {
     "CameraRecord": "opusim.calibration.procedures.camera",
     "characterise_camera": "opusim.calibration.procedures.camera",
     "read_report": ".report",
+    "CalibrationWarning": ".store",
     "report_figure": "opusim.plotting.calibration",
     "DriftRecord": "opusim.calibration.procedures.drift",
     "measure_drift": "opusim.calibration.procedures.drift",
@@ -75,11 +89,6 @@ _LAZY = {
     "read_tm": "opusim.calibration.procedures.matrix.measure",
 }
 
-__all__ = [
-    "Bench", "CameraRecord", "DriftRecord", "ExposureRecord", "FocusRecord", "LinearRecord", "PhaseRecord", "TmRecord",
-    "characterise_camera", "find_exposure", "focus_binary", "focus_phase", "measure_drift", "measure_focus",
-    "measure_linear", "measure_phases", "measure_tm", "read_info", "read_record", "read_report", "read_tm",
-    "record_names", "report_figure", "write_record",
-]  # fmt: skip
+__all__ = sorted(_LAZY)
 
 __getattr__, __dir__ = lazy_names(__name__, _LAZY)

@@ -21,7 +21,9 @@ from sphinx.util.inspect import signature, stringify_signature
 GENERATED = {
     "reference/commands": opusim_texts.command_line,
     "reference/presets": opusim_texts.presets,
+    "reference/device": opusim_texts.parameters,
     "reference/differentiable": opusim_texts.learnable,
+    "reference/calibration": opusim_texts.procedures,
 }
 
 

@@ -1,7 +1,8 @@
-"""What the pages take from the package itself when they are built: its commands, its presets, what may be learnt."""
+"""What pages take from the package itself when they are built: commands, presets, parameters, what may be learnt."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import tomllib
 from collections.abc import Callable, Iterable
@@ -10,6 +11,7 @@ from importlib import resources
 from typer.cli import get_docs_for_click
 from typer.main import get_command
 
+from opusim.base.parameters import parameters_of, parts_of
 from opusim.cli.app import app as opusim_app
 from opusim.device.record import Device
 
@@ -88,6 +90,47 @@ def _section(title: str, shelf: str, row: Row) -> Iterable[str]:
         yield from ("```toml", text.strip(), "```", "")
 
 
+# ---------------------------------------------------------------- the parameters of a device
+
+
+def parameters() -> str:
+    """Return tables of the parameters of each stage and of the device itself, in reStructuredText."""
+    lines = [
+        "Every parameter",
+        "---------------",
+        "",
+        "In a device without imperfections (:meth:`opusim.Device.ideal`) each of them has its value *off*;",
+        ":meth:`opusim.Device.imperfections` gives these one by one, for :meth:`opusim.Device.evolve`. A field without",
+        "a default must be given. What is learnable has gradients in :class:`opusim.differentiable.ExpectedOutput`.",
+    ]
+    tables = [("the device itself", "", Device)]
+    for stage, part in parts_of(Device).items():
+        for kind in part.classes:
+            # A stage of several kinds has a table for each.
+            title = stage if isinstance(part.kinds, type) else f"{stage}: {kind.kind}"
+            tables.append((title, f"{stage}.", kind))
+    for title, before, kind in tables:
+        rows = ("; ".join(_cells(before, kind, name)).rstrip() for name in parameters_of(kind))
+        lines += ["", title, "~" * len(title), "", ".. csv-table::", "   :delim: ;", "   :header-rows: 1", ""]
+        lines += (f"   {row}" for row in ("name; unit; may be; default; off; imperfection; learnable", *rows))
+    return "\n".join([*lines, ""])
+
+
+def _cells(before: str, kind: type, name: str) -> Iterable[str]:
+    about, field = parameters_of(kind)[name], kind.__dataclass_fields__[name]
+
+    def shown(value: object) -> str:
+        return f"{value:g}" if isinstance(value, float) else str(value).replace("'", "")
+
+    yield f"``{before}{name}``"
+    yield about.unit
+    yield f"{about.allowed()}{' and below the full scale' if about.below else ''}"
+    yield "" if field.default is dataclasses.MISSING else shown(field.default)
+    yield shown(about.off) if about.imperfection else ""
+    yield about.imperfection
+    yield "yes" if about.learnable else ""
+
+
 # ---------------------------------------------------------------- what torch can learn of a device
 
 
@@ -100,3 +143,19 @@ def learnable() -> str:
         for path, (low, high) in RANGES.items()
     ]
     return "\n   ".join([".. csv-table::", ":delim: ;", ":header: parameter; range", "", *rows])
+
+
+# ---------------------------------------------------------------- procedures of calibration
+
+
+def procedures() -> str:
+    """Return a table of the procedures, in reStructuredText."""
+    from opusim.calibration import PROCEDURES
+
+    rows = [
+        f"``{name}``; {one.title}; {'yes' if one.needs_reference else 'no'}; "
+        f"{', '.join(f'``{option.name}``' for option in one.options)}"
+        for name, one in PROCEDURES.items()
+    ]
+    table = [".. csv-table::", ":delim: ;", ":header: name; what it measures; needs a reference arm; options", ""]
+    return "\n   ".join([*table, *rows])

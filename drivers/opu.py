@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
-from typing import Any
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
-from opusim.base import validation
+import numpy as np
+
+from opusim.base import arrays, validation
 from opusim.base.errors import InputTypeError
-from opusim.drivers.inputs import dask as lazy
-from opusim.drivers.inputs import gpu as device_input
-from opusim.drivers.inputs.traits import UserInput, check_coder
-from opusim.drivers.lowlevel.device import Exposure
+from opusim.calibration import store as calibrations
+from opusim.drivers import inputs
+from opusim.drivers.inputs import UserInput
+from opusim.drivers.inputs.dask import decode, encode
+from opusim.drivers.inputs.traits import check_coder
+from opusim.drivers.lowlevel.device import BenchArguments, OpuDevice
+from opusim.drivers.lowlevel.settings_of_frame import FrameSettings
+from opusim.drivers.methods.base import Method
+from opusim.drivers.methods.counts import Counts
+from opusim.drivers.methods.intensity import intensity_of
 
-from . import runner, settings
-from .linear_modes import LinearTransforms
-from .opu_base import OpuBase
-from .runner import Fit, Overrides
-from .types import AcqState
+from . import acquire, settings
+from .fit import Fit, Overrides, frametime_us, make_fit
+from .output_region import OutputRoi
+from .settings import LINEAR_MODES, Settings
+from .types import AcqState, InputRoiStrategy, OutputRescaling, as_member
+
+if TYPE_CHECKING:
+    from opusim.bench.bench import OpticalBench
+    from opusim.calibration.procedures.linear import LinearRecord
+    from opusim.device.record import Device
 
 
-class OPU(LinearTransforms, OpuBase):
+# What a copy of an OPU leaves out, and begins anew (`OPU._fresh`).
+_OF_THIS_OBJECT = ("_online", "_was_active", "_read_config")
+
+
+class OPU(validation.Fixed):
     """Interface to a simulated optical processing unit: y = camera counts of ``|R x|^2``.
 
     Parameters and methods are those of `lightonml.OPU` 1.4.3, and of the one-call interface before it. Those of our
@@ -106,7 +126,7 @@ class OPU(LinearTransforms, OpuBase):
     its own on the same low-level device, as with the real one. A pickle holds settings and the fit, no
     matrix; it opens the device again if it was open. A copy in another process, pickled or forked, is the same device
     and goes on counting frames from where it was copied: it meets the same noise as the other copies from there on.
-    Workers that need noise of their own each call ``opu.device.bench.skip_frames(n)`` with another `n`, far enough
+    Workers that need noise of their own each call ``opu.bench.skip_frames(n)`` with another `n`, far enough
     apart.
 
     The exposure follows the mirrors that are on in the data of the fit, counted over all of it: above the range of
@@ -123,6 +143,273 @@ class OPU(LinearTransforms, OpuBase):
     >>> y.shape, y.dtype.name
     ((5, 1000), 'uint8')
     """
+
+    _fixed = {"config_file": "Change `config`, or make another OPU."}
+
+    def __init__(
+        self,
+        n_components: int = 200000,
+        opu_device: OpuDevice | None = None,
+        max_n_features: int = 1000,
+        config_file: str | Path = "",
+        config_override: dict[str, Any] | None = None,
+        verbose_level: int = -1,
+        input_roi_strategy: InputRoiStrategy | str = InputRoiStrategy.full,
+        open_at_init: bool | None = None,
+        disable_pbar: bool = False,
+        simulated: bool = False,
+        rescale: OutputRescaling | str = OutputRescaling.variance,
+        *,
+        features_fmt: Any = None,
+        dmd_strategy: Any = None,
+        device: str | Path | Device = "aurora",
+        seed: int = 0,
+        resolution: str | None = None,
+        execution: str = "auto",
+        memory_budget: int | None = None,
+        threads: int | None = None,
+        linear_mode: str = "auto",
+        backend: str = "auto",
+    ) -> None:
+        self.linear_mode = linear_mode
+        self._choose(rescale, input_roi_strategy, verbose_level, disable_pbar, config_file)
+        self._simulated = bool(simulated)
+        self._fit: Fit | None = None
+        self._fresh()
+        self.device = self._make_device(
+            opu_device, BenchArguments(device, seed, resolution, execution, memory_budget, threads, backend)
+        )
+        config = settings.default_config(self.model)
+        config["type"], config["name"] = self.device.opu_type, self.device.name
+        config["input"]["frametime_us"] = self.device.frametime_us
+        config["output"]["exposure_us"] = self.device.exposure_us
+        if config_file:
+            settings.update_config(config, settings.read_config(config_file), name="config_file", strict=False)
+        if config_override is not None:
+            settings.update_config(config, copy.deepcopy(config_override), name="config_override", strict=True)
+        self._config = config
+        base = self._settings()
+        if opu_device is None:
+            self.device.opu_type, self.device.name = config["type"], str(config["name"])
+            self.device.frametime_us, self.device.exposure_us = base.frametime_us, base.exposure_us
+            self.device.exclusive = base.exclusive or self.device.exclusive
+        self.n_components = n_components
+        if simulated:
+            self.max_n_features = max_n_features
+        if open_at_init is None or open_at_init:
+            self.open()
+
+    def _choose(
+        self,
+        rescale: OutputRescaling | str,
+        input_roi_strategy: InputRoiStrategy | str,
+        verbose_level: int,
+        disable_pbar: bool,
+        config_file: str | Path,
+    ) -> None:
+        """Take what does not depend on the device."""
+        self.rescale = rescale
+        self.input_roi_strategy = input_roi_strategy
+        self.verbose_level = validation.integer("verbose_level", verbose_level, low=-1)
+        self.disable_pbar = bool(disable_pbar)
+        self.config_file = config_file
+
+    def _make_device(self, given: OpuDevice | None, arguments: BenchArguments) -> OpuDevice:
+        if given is None:
+            return OpuDevice(**vars(arguments))
+        if not isinstance(given, OpuDevice):
+            raise TypeError(
+                f"opu_device is {given!r} ({type(given).__name__}), but it must be an opusim.drivers.OpuDevice or "
+                "None. To choose what is simulated, use device=."
+            )
+        for name, value in arguments.given.items():
+            raise ValueError(f"{name} is {value!r}, but with opu_device it cannot be given: that has its own.")
+        return given
+
+    def __repr__(self) -> str:
+        """Say which device it is, whether it is open, and what it was fitted to."""
+        state = "open" if self.device.active else "closed"
+        fit = "no fit" if self._fit is None else f"n_features={self._fit.traits.shown}"
+        device = f"device={self.device.name!r}, seed={self.device.seed}"
+        if self.device.backend not in ("auto", None):
+            device += f", backend={self.device.backend!r}"
+        return f"OPU(n_components={self.n_components}, {device}, {state}, {fit})"
+
+    @property
+    def _shows_progress(self) -> bool:
+        return self.verbose_level >= 1 and not self.disable_pbar
+
+    def _fresh(self) -> None:
+        """Begin what belongs to this object alone: no copy has it."""
+        self._online: Any = None
+        self._was_active: list[bool] = []
+        # The configuration as text and what was read from it, and what was measured for the fit.
+        self._read_config: tuple[str, Settings] | None = None
+
+    @property
+    def bench(self) -> OpticalBench:
+        """The bench behind the device: mirrors, light and camera; made when first asked for."""
+        return self.device.bench
+
+    @property
+    def model(self) -> Device:
+        """What is simulated: the record of all its parameters."""
+        return self.device.device_model
+
+    # ------------------------------------------------------------------ configuration
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration, a dict shaped as the JSON file of a real device; the next fit reads it."""
+        return self._config
+
+    def _settings(self) -> Settings:
+        """Return what the configuration says; it is checked when it has changed since the last time."""
+        # It is a plain dict of lists and tables that anyone may change. Its text shows each change, and 1 from True.
+        text, kept = repr(self._config), self._read_config
+        if kept is None or kept[0] != text:
+            found = settings.check_config(self._config, self.device.nb_features, self.device.output_shape_max)
+            self._read_config = kept = text, found
+        return kept[1]
+
+    def _output_roi(self) -> OutputRoi:
+        s = self._settings()
+        return OutputRoi(
+            self.device.output_shape_max, self.device.output_roi_strategy, s.allowed_roi, s.minimum_output_size
+        )
+
+    @property
+    def n_components(self) -> int:
+        """Components of an output vector. Setting it chooses the region of interest on the camera, at once."""
+        return self._n_components
+
+    @n_components.setter
+    def n_components(self, value: int) -> None:
+        regions = self._output_roi()
+        n = validation.integer("n_components", value, low=1)
+        roi = regions.compute_roi(n)
+        with self.device.lock:
+            self._n_components = n
+            self.device.output_roi = roi
+            if self._fit is not None and self.device.settings_owner is self._fit:
+                self._set_frametime(self._fit)
+            else:
+                # Another OPU may be using this device: it must see that its region is gone.
+                self.device.settings_owner = None
+
+    @property
+    def max_n_components(self) -> int:
+        """Most components: the pixels of the camera that may be read."""
+        return self._output_roi().max_components
+
+    @property
+    def max_n_features(self) -> int:
+        """Most features of a vector: the number of mirrors."""
+        return self.device.nb_features
+
+    @max_n_features.setter
+    def max_n_features(self, value: int) -> None:
+        if not self._simulated:
+            raise AttributeError(
+                f"max_n_features can't be set to {value!r}: it is the number of mirrors, {self.device.nb_features}. "
+                "Programs made for lightonml's simulator may set it with simulated=True."
+            )
+        # Nothing has to be resized: the medium has all of its inputs. Only the number is checked.
+        validation.integer("max_n_features", value, low=1, high=self.device.nb_features)
+
+    @property
+    def input_roi_strategy(self) -> InputRoiStrategy:
+        """Which part of the mirrors shows the features, from the next fit on."""
+        return self._input_roi_strategy
+
+    @input_roi_strategy.setter
+    def input_roi_strategy(self, value: InputRoiStrategy | str) -> None:
+        self._input_roi_strategy = as_member("input_roi_strategy", value, InputRoiStrategy)
+
+    @property
+    def linear_mode(self) -> str:
+        """How `linear_transform` is made: auto, holographic or intensity."""
+        return self._linear_mode
+
+    @linear_mode.setter
+    def linear_mode(self, value: str) -> None:
+        self._linear_mode = validation.choice("linear_mode", value, LINEAR_MODES)
+
+    @property
+    def rescale(self) -> OutputRescaling:
+        """Scale of the linear transform."""
+        return self._rescale
+
+    @rescale.setter
+    def rescale(self, value: OutputRescaling | str) -> None:
+        self._rescale = as_member("rescale", value, OutputRescaling)
+
+    def version(self, devices: bool = False) -> str:
+        """Return name and version of the device and of the software.
+
+        Parameters
+        ----------
+        devices : bool
+            Whether to add what the low-level device says about itself.
+
+        Returns
+        -------
+        str
+            Several lines.
+        """
+        import opusim
+
+        c = self._config
+        device = f"OPU {c['name']}-{c['version']}-{c['location']}"
+        lines = [f"{device}; core type {c['core_type']}, core version {c['core_version']}"]
+        lines.append(f"opusim version {opusim.__version__}")
+        if devices:
+            lines.append(self.device.versions())
+        return "\n".join(lines)
+
+    def _apply(self, fit: Fit) -> None:
+        """Set region and times of the low-level device."""
+        self.device.output_roi = self._output_roi().compute_roi(self._n_components)
+        self.device.exposure_us = fit.exposure_us
+        self._set_frametime(fit)
+        self.device.settings_owner = fit
+
+    def _set_frametime(self, fit: Fit) -> None:
+        readout_us = self.device.readout_us(self.device.output_shape[1])
+        self.device.frametime_us = frametime_us(fit, self._settings(), readout_us, self.device.exposure_us)
+
+    def _begin_online(self) -> None:
+        self._online = self.device.acquiring(online=True)
+        self._online.__enter__()
+
+    def _end_online(self) -> None:
+        if self._online is not None:
+            self._online.__exit__(None, None, None)
+            self._online = None
+
+    # ------------------------------------------------------------------ open and closed
+
+    def open(self) -> None:
+        """Open the device; nothing happens if it is open."""
+        if not self.device.active:
+            self.device.open()
+            self.device.reserve(self._settings().n_samples_by_pass)
+
+    def close(self) -> None:
+        """Close the device and end the online mode; settings and fit are kept."""
+        self._end_online()
+        self.device.close()
+
+    def __enter__(self) -> Self:
+        """Open the device for the length of a with block."""
+        self._was_active.append(self.device.active)
+        self.open()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Close the device, unless it was open before the with block."""
+        if not self._was_active.pop():
+            self.close()
 
     # ------------------------------------------------------------------ fit
 
@@ -185,18 +472,15 @@ class OPU(LinearTransforms, OpuBase):
 
     def _make_fit(
         self, X: Any, n_features: Any, packed: bool, online: bool, is_2d: bool, override: dict[str, Any]
-    ) -> UserInput | None:
+    ) -> tuple[Fit, UserInput | None]:
         overrides = Overrides.from_keywords(override)
         validation.flag("online", online)
-        if lazy.is_lazy(X):
-            traits, data = lazy.describe_lazy_fit(X, n_features, packed, is_2d)
-        else:
-            traits, data = device_input.describe(X, n_features, packed, is_2d, self.device.backend)
+        traits, data = inputs.describe(X, n_features, packed, is_2d, self.device.backend)
         base = self._settings()
         if online and base.no_single_transform:
             raise RuntimeError("online is True, but this device has no online mode (no_single_transform is set).")
         self.device.check_open()
-        fit = runner.make_fit(
+        fit = make_fit(
             traits,
             data,
             input_shape=self.device.input_shape,
@@ -212,7 +496,7 @@ class OPU(LinearTransforms, OpuBase):
             self._apply(fit)
         if online:
             self._begin_online()
-        return data
+        return fit, data
 
     # ------------------------------------------------------------------ transform
 
@@ -253,20 +537,17 @@ class OPU(LinearTransforms, OpuBase):
         must take each vector by itself: own ones say so by an attribute ``by_vector = True``.
         """
         encoder, bits = self._encode(X, encoder_cls, decoder_cls)
-        data = self._data_for(bits)
-        assert self._fit is not None
-        return data.like_input(self._decode(self._run(self._fit, data), encoder, decoder_cls, data.group))
+        fit, data = self._fitted(bits)
+        return data.like_input(self._decode(self._run(fit, data), encoder, decoder_cls, data.group))
 
-    def _data_for(self, bits: Any) -> UserInput:
-        """Return the vectors as the fit takes them; without a fit, one is made on them."""
-        if self._fit is not None:
-            traits = self._fit.traits
-            if lazy.is_lazy(bits):
-                return lazy.LazyInput(bits, traits)
-            return device_input.from_traits(bits, traits, self.device.backend)
-        data = self._make_fit(bits, None, False, False, False, {})
-        assert data is not None
-        return data
+    def _fitted(self, bits: Any) -> tuple[Fit, UserInput]:
+        """Return the fit and the vectors as it takes them; without a fit, one is made on them."""
+        fit = self._fit
+        if fit is None:
+            fit, data = self._make_fit(bits, None, False, False, False, {})
+            assert data is not None
+            return fit, data
+        return fit, inputs.read(bits, fit.traits, self.device.backend)
 
     def _encode(self, X: Any, encoder_cls: Any, decoder_cls: Any) -> tuple[Any, Any]:
         """Return the encoder, if any, and what it makes of `X`."""
@@ -277,8 +558,8 @@ class OPU(LinearTransforms, OpuBase):
             if coder is not None:
                 check_coder(name, coder)
         encoder: Any = encoder_cls() if inspect.isclass(encoder_cls) else encoder_cls
-        if lazy.is_lazy(X):
-            return encoder, lazy.encode(X, encoder, decoder_cls)
+        if type(X) is not np.ndarray and inputs.is_lazy(X):
+            return encoder, encode(X, encoder, decoder_cls)
         return encoder, X if encoder is None else encoder.transform(X)
 
     @staticmethod
@@ -288,21 +569,22 @@ class OPU(LinearTransforms, OpuBase):
         decoder = decoder_cls
         if inspect.isclass(decoder_cls):
             decoder = decoder_cls(**encoder.get_params()) if hasattr(encoder, "get_params") else decoder_cls()
-        return lazy.decode(values, decoder, group) if lazy.is_lazy(values) else decoder.transform(values)
+        return decode(values, decoder, group) if inputs.is_lazy(values) else decoder.transform(values)
 
     def _run(self, fit: Fit, data: UserInput) -> Any:
         exposure, n_components, base = self._claim(fit)
-        return runner.run(
-            fit,
-            data,
-            self.device,
-            exposure,
-            runner.output_size(fit, n_components, exposure),
-            n_samples_by_pass=base.n_samples_by_pass,
-            progress=self._shows_progress,
-        )
+        n_out = acquire.output_size(fit, n_components, exposure)
+        return self._acquire(Counts(self.device.output_dtype), data, fit, exposure, n_out, base)
 
-    def _claim(self, fit: Fit) -> tuple[Exposure, int, settings.Settings]:
+    def _acquire(
+        self, method: Method, data: UserInput, fit: Fit, exposure: FrameSettings, n_out: int, base: Settings
+    ) -> Any:
+        return acquire.run(
+            method, data, fit, self.device, exposure, n_out, n_samples_by_pass=base.n_samples_by_pass,
+            progress=self._shows_progress,
+        )  # fmt: skip
+
+    def _claim(self, fit: Fit) -> tuple[FrameSettings, int, Settings]:
         """Return what the device is told now; set it again first if another fit on the device has set its own."""
         base = self._settings()
         with self.device.lock:
@@ -393,25 +675,166 @@ class OPU(LinearTransforms, OpuBase):
     def _fit_and_run(self, X: Any, n_features: Any, packed: bool, is_2d: bool, override: dict[str, Any]) -> Any:
         if X is None:
             raise InputTypeError("X is None, but it must be an array of 0 and 1.")
-        data = self._make_fit(X, n_features, packed, False, is_2d, override)
-        assert data is not None and self._fit is not None
-        return data.like_input(self._run(self._fit, data))
+        fit, data = self._make_fit(X, n_features, packed, False, is_2d, override)
+        assert data is not None
+        return data.like_input(self._run(fit, data))
+
+    # ------------------------------------------------------------------ linear transform
+
+    @property
+    def calibration(self) -> LinearRecord | None:
+        """Calibration of the holographic linear transform for the present region; None before there is one."""
+        return self.device.linear_records.get(self.device.exposure().bench_roi)
+
+    def calibrate(self, *, steps: int = 4, exposure_s: float | None = None, store: bool = True) -> LinearRecord:
+        """Calibrate the holographic linear transform for the present region, anew.
+
+        Parameters
+        ----------
+        steps : int
+            Phase steps, 3 or more: frames of each vector.
+        exposure_s : float, optional
+            Exposure in seconds; by default the one with the best signal that does not saturate.
+        store : bool
+            Whether to keep it for other processes that use the same device, in the user's configuration folder.
+
+        Returns
+        -------
+        LinearRecord
+            What was found; also `calibration` from now on.
+
+        Raises
+        ------
+        NotReadyError
+            If the device is closed.
+        ValueError
+            If there is no reference arm, or no exposure that fits.
+        RuntimeError
+            If the result is useless.
+        """
+        self.device.linear_mode("holographic")
+        validation.integer("steps", steps, low=3, high=63)
+        self.device.check_open()
+        device, roi = self.device, self.device.exposure().bench_roi
+        return calibrations.measure(
+            device.bench, roi, device.linear_records, steps=steps, exposure_s=exposure_s, store=store
+        )
+
+    def field_transform(self, X: Any, encoder_cls: Any = None, decoder_cls: Any = None) -> Any:
+        """Show vectors and return the field at the camera, R x with a complex R.
+
+        Parameters
+        ----------
+        X, encoder_cls, decoder_cls : object
+            As for `transform`.
+
+        Returns
+        -------
+        ContextArray, torch.Tensor, cupy.ndarray or dask.array.Array
+            Fields, complex64, ``(*batch dimensions, n_components)``, scaled by `rescale` as `linear_transform` is; the
+            entries of R are i.i.d. complex normal numbers with mean square 1.
+
+        Raises
+        ------
+        ValueError
+            If the device has no reference arm.
+        """
+        self.device.linear_mode("holographic")
+        return self._linear(X, encoder_cls, decoder_cls, "holographic", True)
+
+    def linear_transform(self, X: Any, encoder_cls: Any = None, decoder_cls: Any = None) -> Any:
+        """Show vectors and return R x itself, not its intensity.
+
+        "holographic": the real part of the field, from frames under several phases of the reference arm (four by
+        default), times sqrt(2). The first call calibrates the device for its region of the camera, with a warning
+        that says so, unless `calibrate` was called or a calibration of the same device is stored.
+
+        "intensity": put together from counts without the reference arm, two frames a vector and three for each 64
+        vectors begun (``opusim.drivers.methods.intensity``).
+
+        Parameters
+        ----------
+        X, encoder_cls, decoder_cls : object
+            As for `transform`. Inputs that are not bits go through bit planes (`opusim.encoding`).
+
+        Returns
+        -------
+        ContextArray, torch.Tensor, cupy.ndarray or dask.array.Array
+            Numbers, float32, ``(*batch dimensions, n_components)``, scaled by `rescale`: "variance" divides R x by
+            sqrt(n_features), "norm" by sqrt(n_components), "none" by nothing. By holography the entries of R are i.i.d.
+            N(0, 1). By intensity they are so but in one direction: entries of one column have a mean of
+            +-sqrt(pi / (2 n_features)), with a fixed random sign for each column.
+
+        Raises
+        ------
+        NotReadyError
+            If the device is closed, in online mode, or, by intensity, the features do not use all the mirrors that
+            the strategy full gives them. A RuntimeError and an AssertionError.
+        RuntimeError
+            If the input is packed, or the calibration is useless or lost.
+        TypeError, ValueError
+            If `X` is not what it may be, or the device lacks what the mode needs.
+
+        Notes
+        -----
+        By intensity, the matrix is that of `transform` but for a fixed sign of each column and a phase of each row.
+        Features in one dimension fill the array. Those in two dimensions leave mirrors that are always on beside them:
+        R x is linear then too, but by intensity the entries of R are not i.i.d.; by holography their light is
+        measured and taken off.
+
+        On a GPU, frames and results stay there; the calibration is measured with numpy, and its maps are moved once.
+        The result is that of the other backends to single precision where the counts agree, and differs by what a
+        count is worth where they do not.
+
+        A Dask array gives a lazy one, as with `transform`. By holography, what belongs to the fit is measured at once,
+        and chunks begin at multiples of a block, mostly 64 vectors.
+        """
+        return self._linear(X, encoder_cls, decoder_cls, self.device.linear_mode(self.linear_mode), False)
+
+    def _linear(self, X: Any, encoder_cls: Any, decoder_cls: Any, mode: str, complex_output: bool) -> Any:
+        encoder, bits = self._encode(X, encoder_cls, decoder_cls)
+        fit, data = self._fitted(bits)
+        exposure, n_components, base = self._claim(fit)
+        n_out = acquire.output_size(fit, n_components, exposure)
+        if mode == "intensity":
+            method: Method = intensity_of(fit, self.device, exposure)
+        else:
+            method, exposure = self._holographic(fit, data.place, exposure, n_out, complex_output)
+        raw = self._acquire(method, data, fit, exposure, n_out, base)
+        result = self._decode(raw, encoder, decoder_cls, data.group)
+        # After the decoder, as the real driver does it.
+        return data.like_input(self._rescaled(result, fit.traits.n_features_total, n_components, base.stdev))
+
+    def _rescaled(self, result: Any, n_features: int, n_components: int, stdev: float = 1.0) -> Any:
+        """Divide a linear transform as `rescale` says; `stdev` is the measured scale of a matrix entry."""
+        if self.rescale is OutputRescaling.none:
+            return result
+        n = n_features if self.rescale is OutputRescaling.variance else n_components
+        return result / np.float32(stdev * math.sqrt(n))
+
+    def _holographic(
+        self, fit: Fit, place: arrays.Arrays | None, exposure: FrameSettings, n_out: int, complex_output: bool
+    ) -> tuple[Method, FrameSettings]:
+        """Return the method with the calibration of the region, and what the device is told with the latter's times."""
+        # Loads the calibration, and scipy with it: when first needed.
+        from opusim.drivers.methods.holography import holography_of
+
+        device = self.device
+        record = calibrations.find_record(device.bench, exposure.bench_roi, device.linear_records, name=device.name)
+        return holography_of(fit, device, exposure, record, n_out, place or arrays.NUMPY, complex_output=complex_output)
 
     # ------------------------------------------------------------------ copies
 
     def __getstate__(self) -> dict[str, Any]:
         """Return settings and fit."""
-        state = self.__dict__.copy()
-        for name in ("_online", "_was_active"):
-            state.pop(name)
-        state.pop("_fit_fields", None)
-        state["_is_online"] = self._online is not None and self.device.acq_state is AcqState.online
-        return state
+        state = {name: value for name, value in self.__dict__.items() if name not in _OF_THIS_OBJECT}
+        return {**state, "_is_online": self._online is not None and self.device.acq_state is AcqState.online}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore settings and fit, and the online mode if it was on."""
-        online = state.pop("_is_online")
-        self.__dict__.update(state)
+        settings_and_fit = dict(state)
+        online = settings_and_fit.pop("_is_online")
+        self.__dict__.update(settings_and_fit)
         self._fresh()
         if online and self.device.active:
             self._begin_online()

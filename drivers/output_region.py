@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
 from opusim.base import validation
 from opusim.base.errors import TooManyComponentsError
 from opusim.device.camera import middle_of_sensor
 
+from .region import as_lightonml, check_roi
 from .types import OutputRoiStrategy, Roi, Tuple2D, as_member
 
 
@@ -73,32 +70,4 @@ class OutputRoi(validation.Fixed):
         full_width = self.strategy is OutputRoiStrategy.mid_width
         y, x, h, w = middle_of_sensor((height, width), n, full_width=full_width)
         # lightonml leaves the allowed region's own place out for rows of full width.
-        return ((x, y) if full_width else (x0 + x, y0 + y)), (w, h)
-
-
-def check_roi(name: str, value: Any, shape: Tuple2D) -> Roi:
-    """Return a region as ((x, y), (w, h)) of plain ints after checking that it lies within `shape`.
-
-    Parameters
-    ----------
-    name : str
-        Name of the argument, for the message.
-    value : object
-        Two pairs of whole numbers, of whatever integer type.
-    shape : tuple of int
-        (width, height) of what it must lie within.
-    """
-    sentence = (
-        f"{name} is {value!r}, but it must be ((x, y), (width, height)), whole numbers that stay within "
-        f"{int(shape[0])} x {int(shape[1])}."
-    )
-    try:
-        numbers = np.asarray(value)
-    except ValueError:
-        raise ValueError(sentence) from None
-    if numbers.shape != (2, 2) or numbers.dtype.kind not in "iu":
-        raise ValueError(sentence)
-    (x, y), (w, h) = ((int(a), int(b)) for a, b in numbers)
-    if x < 0 or y < 0 or w < 1 or h < 1 or x + w > shape[0] or y + h > shape[1]:
-        raise ValueError(sentence)
-    return (x, y), (w, h)
+        return as_lightonml((y, x, h, w) if full_width else (y0 + y, x0 + x, h, w))

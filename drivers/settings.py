@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 from collections.abc import Mapping
@@ -11,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from opusim.base import validation
+from opusim.base.parameters import near_matches
 
-from .output_region import check_roi
+from .region import check_roi
 from .types import Roi, Tuple2D
 
 OPU_TYPES = ("type1", "type2", "type3")
+LINEAR_MODES = ("auto", "holographic", "intensity")
 
 
 @dataclass(frozen=True)
@@ -148,8 +149,7 @@ def update_config(config: dict[str, Any], change: Any, *, name: str, strict: boo
         raise TypeError(f"{name}{' ' + prefix if prefix else ''} is {change!r}, but it must be a dict.")
     for key, value in change.items():
         if strict and key not in config:
-            near = difflib.get_close_matches(str(key), list(config), n=3, cutoff=0.5)
-            hint = f"near matches are {', '.join(map(repr, near))}; " if near else ""
+            hint = near_matches(str(key), config, before="", after="; ")
             known = ", ".join(map(repr, config))
             raise ValueError(f"{name} has an unknown key {prefix + str(key)!r}; {hint}known are {known}.")
         if isinstance(config.get(key), dict):

@@ -166,7 +166,7 @@ with OPU(n_components=20_000, device=device, seed=0) as opu:
     opu.fit1d(some)
     counts = opu.transform(some)
     print(f"{counts.shape[0]} vectors, {counts.shape[1]} outputs, {counts.dtype}; mean {counts.mean():.1f}")
-    print(f"the real device would have needed {opu.device.bench.clock.elapsed_s * 1e3:.0f} ms")
+    print(f"the real device would have needed {opu.bench.clock.elapsed_s * 1e3:.0f} ms")
 
 signal = counts.astype(float) - dark_dn
 measured = signal @ signal.T / signal.shape[1]

@@ -68,7 +68,7 @@ images = digits.x_train.reshape(-1, 64)[:1000].astype(np.uint8)  # 17 levels: fi
 
 fit(64)
 sketch = by_light(images, precision=5)
-print(f"{images.shape} -> {sketch.shape}; {opu.device.bench.clock.frames} frames so far")
+print(f"{images.shape} -> {sketch.shape}; {opu.bench.clock.frames} frames so far")
 matrix = by_light(np.eye(64, dtype=np.uint8), precision=1).T
 print(f"entries of S: mean {matrix.mean():.3f}, variance {matrix.var():.3f}")
 
@@ -229,7 +229,7 @@ plt.show()
 
 for name, found in joined.items():
     print(f"{name:15s}", "  ".join(f"m = {m}: {values.mean():.2f}" for m, values in zip(sizes, found, strict=True)))
-print(f"{opu.device.bench.clock.frames} frames; the device would have needed {opu.device.bench.clock.elapsed_s:.0f} s")
+print(f"{opu.bench.clock.frames} frames; the device would have needed {opu.bench.clock.elapsed_s:.0f} s")
 opu.close()
 
 # %% [markdown]

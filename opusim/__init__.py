@@ -25,7 +25,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from opusim.bench.bench import OpticalBench as OpticalBench
     from opusim.device.camera import Camera as Camera
+    from opusim.device.dmd import Dmd as Dmd
+    from opusim.device.laser import Laser as Laser
     from opusim.device.record import Device as Device
+    from opusim.device.reference import Reference as Reference
     from opusim.drivers import OPU as OPU
 
     __version__: str
@@ -55,11 +58,14 @@ _LAZY = {
     "OPU": "opusim.drivers",
     "Device": "opusim.device.record",
     "OpticalBench": "opusim.bench",
+    "Laser": "opusim.device.laser",
+    "Dmd": "opusim.device.dmd",
+    "Reference": "opusim.device.reference",
     "Camera": "opusim.device.camera",
 }
 _MODULES = ("calibration", "datasets", "dfa", "drivers", "plotting", "sweep")
 
-__all__ = ["Camera", "Device", "OPU", "OpticalBench", "__version__", *_MODULES]
+__all__ = ["Camera", "Device", "Dmd", "Laser", "OPU", "OpticalBench", "Reference", "__version__", *_MODULES]
 
 
 def __getattr__(name: str) -> Any:

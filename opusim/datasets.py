@@ -34,6 +34,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from opusim.base.folders import cache_folder
+
 __all__ = ["NAMES", "TEXTS", "Dataset", "load", "load_text", "read_idx"]
 
 _TIMEOUT_S = 30.0
@@ -265,7 +267,7 @@ def load_text(name: str, *, progress: bool = False) -> str:
 
     import pooch
 
-    cache = _cache_folder(name.lower())
+    cache = cache_folder() / name.lower()
     downloader = pooch.HTTPDownloader(progressbar=progress, timeout=_TIMEOUT_S)
     with _not_found(name.lower(), source.file, local, url), _quiet(pooch.get_logger()):
         return Path(pooch.retrieve(url, checksum, "input.txt", cache, downloader=downloader)).read_text("ascii")
@@ -365,7 +367,7 @@ def _from_archive(name: str, path: Path, sha256: str) -> Dataset:
 def _from_network(name: str, remote: _Remote, progress: bool) -> Dataset:
     import pooch
 
-    cache = _cache_folder(name)
+    cache = cache_folder() / name
     downloader = pooch.HTTPDownloader(progressbar=progress, timeout=_TIMEOUT_S)
     arrays = {}
     for key, (file, checksum) in remote.files.items():
@@ -384,12 +386,6 @@ def _from_network(name: str, remote: _Remote, progress: bool) -> Dataset:
             )
         arrays[key] = array
     return Dataset(name, arrays)
-
-
-def _cache_folder(name: str) -> Path:
-    import pooch
-
-    return Path(os.environ.get("OPUSIM_CACHE") or pooch.os_cache("opusim")).expanduser() / name
 
 
 @contextmanager

@@ -36,6 +36,18 @@ def _data_folder() -> Path | None:
     return folder if folder.is_dir() else None
 
 
+# Folders whose tests are of the whole as it is shipped or driven by others' programs: most start processes.
+SYSTEM_FOLDERS = ("contract", "project")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of some folders into the lane `system`."""
+    for item in items:
+        if item.path.relative_to(ROOT / "tests").parts[0] in SYSTEM_FOLDERS:
+            item.add_marker("system")
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The checkout: where pyproject.toml and the folders are."""

@@ -36,8 +36,9 @@ SOURCES = sorted(
 )
 # Where lightonml's functions have an argument that asks for it.
 PRINTS_ON_REQUEST = {ROOT / "opusim" / "encoding" / "models.py"}
-# A model that a user saved is a pickle in lightonml, and is read when the user asks for it.
-READS_PICKLES = {ROOT / "drivers" / "lightonml" / "lightonml" / "utils.py"}
+# A model that a user saved is a pickle in lightonml, and is read when the user asks for it. The suites send what they
+# are given to themselves, as to a worker.
+READS_PICKLES = {ROOT / "drivers" / "lightonml" / "lightonml" / "utils.py", ROOT / "opusim" / "testing.py"}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -55,7 +56,12 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def imports_of(path: Path) -> Iterator[tuple[str, int, int]]:
+@cache
+def imports_of(path: Path) -> tuple[tuple[str, int, int], ...]:
+    return tuple(_imports_of(path))
+
+
+def _imports_of(path: Path) -> Iterator[tuple[str, int, int]]:
     """(module of ours, dots it was written with, line) of each import, in functions too, but for type checking."""
     own = module_of(path)
     package = own if path.name == "__init__.py" else own.rpartition(".")[0]
@@ -129,6 +135,17 @@ def test_no_circle_of_rooms_or_of_files_and_a_flat_house():
     entries = {room_of(module) for module in MODULES} - {None}
     assert entries <= set(FLOORS) and len(entries) <= ROOMS_MOST
     assert {"base", "device", "bench", "drivers", "calibration"} <= entries
+
+
+def test_calibration_knows_no_simulation():
+    """It runs on a laboratory's bench; what a simulated one really is, is told beside a report, and nowhere else."""
+    simulated = {"opusim.device.record", "opusim.bench", "opusim.bench.bench"}
+    knows = {
+        module
+        for module, path in MODULES.items()
+        if room_of(module) == "calibration" and simulated & {name for name, _, _ in imports_of(path)}
+    }
+    assert knows == {"opusim.calibration.truth"}
 
 
 def test_dots_stay_in_their_folder():

@@ -5,12 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from opusim.base import validation
-from opusim.bench.protocol import Bench, Roi, checked_bench, checked_confidence, dark_frames, elapsed_s
+from opusim.bench.protocol import (
+    Exposing,
+    Lamp,
+    LitCamera,
+    Roi,
+    checked_bench,
+    checked_confidence,
+    dark_frames,
+    elapsed_s,
+)
 from opusim.calibration.algorithms.camera_statistics import (
     FrameStatistics,
     gain_fit,
@@ -22,6 +31,12 @@ from opusim.calibration.algorithms.camera_statistics import (
     root_interval,
     spatial_variance,
 )
+
+from .base import EXPOSURE, Procedure, Progress, Row
+
+if TYPE_CHECKING:
+    from opusim.calibration.session import Calibration
+    from opusim.device.record import Device
 
 __all__ = ["CameraRecord", "characterise_camera"]
 
@@ -136,7 +151,7 @@ class CameraRecord:
 
 
 def characterise_camera(
-    bench: Bench,
+    bench: LitCamera,
     *,
     roi: Roi | None = None,
     exposure_s: float = 400e-6,
@@ -151,7 +166,7 @@ def characterise_camera(
 
     Parameters
     ----------
-    bench : Bench
+    bench : LitCamera
         The bench, with a `flat_field` of known light.
     roi : tuple of int, optional
         (row, column, n_rows, n_columns); the whole sensor by default. Intervals shrink as the root of its pixels.
@@ -369,7 +384,7 @@ def _in_electrons(square: float, error: float, gain: float, relative: float, qua
     return root_interval(square / gain**2, math.hypot(error, 2 * relative * square) / gain**2, quantile)
 
 
-def _saturation(bench: Bench, exposure_s: float, roi: Roi, dark: FrameStatistics) -> _Top:
+def _saturation(bench: LitCamera, exposure_s: float, roi: Roi, dark: FrameStatistics) -> _Top:
     """Raise the light until the level no longer follows."""
     light, last = _FAINTEST, 0.0
     seen: list[tuple[float, float]] = []
@@ -401,11 +416,64 @@ def _saturation(bench: Bench, exposure_s: float, roi: Roi, dark: FrameStatistics
     return _Top(math.inf, _UNCLIPPED_PHOTONS, "none")
 
 
-def _checked_roi(bench: Bench, roi: Roi | None) -> Roi:
+def _checked_roi(bench: LitCamera, roi: Roi | None) -> Roi:
     """Return the region after checking the bench and that there are pixels enough."""
-    checked_bench(bench, ("expose", "flat_field", "sensor_shape"))
+    checked_bench(bench, Exposing, Lamp)
     rows, columns = bench.sensor_shape
     row, column, n_rows, n_columns = (0, 0, rows, columns) if roi is None else roi
     if n_rows * n_columns < _LEAST_PIXELS:
         raise ValueError(f"roi is {roi!r}, but it must hold at least {_LEAST_PIXELS} pixels.")
     return int(row), int(column), int(n_rows), int(n_columns)
+
+
+class CameraProcedure(Procedure):
+    """The photon transfer of the camera."""
+
+    name = "camera"
+    title = "The camera by photon transfer: gain, noise, dark current, linearity, hot pixels."
+    records = (CameraRecord,)
+    order = 20.0
+    options = (EXPOSURE,)
+
+    def measure(self, session: Calibration, progress: Progress | None = None) -> dict[str, Any]:
+        """Change the light, not the exposure."""
+        asked = session.options["exposure_s"]
+        exposure: dict[str, Any] = {} if asked is None else {"exposure_s": asked}
+        return {"camera": characterise_camera(session.bench, roi=session.roi, progress=progress, **exposure)}
+
+    def summary(self, record: CameraRecord, device: Device | None = None) -> list[Row]:
+        """Say in a few rows what a record holds."""
+        camera = None if device is None else device.camera
+
+        def with_interval(value: float, interval: tuple[float, float], scale: float = 1.0, unit: str = "") -> str:
+            low, high = interval
+            return f"{scale * value:.4g} ({scale * low:.4g} to {scale * high:.4g}){unit}"
+
+        def own(name: str, scale: float = 1.0) -> str:
+            return "" if camera is None else f"{scale * getattr(camera, name):.4g}"
+
+        top = record.saturation_e
+        return [
+            ("gain", with_interval(record.gain_dn_per_e, record.gain_interval, 1, " DN/e"), own("gain_dn_per_e")),
+            (
+                "quantum efficiency",
+                with_interval(record.quantum_efficiency, record.quantum_efficiency_interval),
+                own("quantum_efficiency"),
+            ),
+            (
+                "read noise",
+                with_interval(record.read_noise_e, record.read_noise_interval, 1, " e"),
+                own("read_noise_e"),
+            ),
+            (
+                "dark current",
+                with_interval(record.dark_current_e_per_s, record.dark_current_interval, 1, " e/s"),
+                own("dark_current_e_per_s"),
+            ),
+            ("saturation", f"{top:.4g} e, by {record.saturation_by}" if math.isfinite(top) else "none", ""),
+            ("PRNU", with_interval(record.prnu, record.prnu_interval, 100, " %"), own("prnu", 100)),
+            ("DSNU", with_interval(record.dsnu_e, record.dsnu_interval, 1, " e"), own("dsnu_e")),
+            ("linearity error", f"{100 * record.linearity_error:.2g} %", ""),
+            ("hot pixels", f"{len(record.hot_pixels)} of {record.roi[2] * record.roi[3]:,}", ""),
+            ("intervals hold with", f"{100 * record.confidence:g} %, each alone", ""),
+        ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import optimize
@@ -13,17 +13,28 @@ from scipy import optimize
 from opusim.base import validation
 from opusim.bench.protocol import (
     Bench,
+    Clocked,
     Roi,
     checked_bench,
     checked_confidence,
     checked_shifter_phases,
     dark_frames,
     elapsed_s,
+    has,
     random_mirrors,
     saturation_dn,
     wait,
 )
 from opusim.calibration.algorithms.phase_shifting import equal_steps, least_squares
+from opusim.calibration.words import duration
+
+from .base import EXPOSURE, STEPS, Option, Procedure, Progress, Row
+from .exposure import usual_exposure
+from .phase import stored_phases
+
+if TYPE_CHECKING:
+    from opusim.calibration.session import Calibration
+    from opusim.device.record import Device
 
 __all__ = ["DriftRecord", "measure_drift"]
 
@@ -185,7 +196,7 @@ def measure_drift(
     intensities = np.empty((looks, repeats, dark.size), dtype=np.float32)
     fields = np.empty((looks, repeats, dark.size), dtype=np.complex64) if reference else None
     gap_s, start_s = duration_s / (looks - 1), elapsed_s(bench)
-    has_clock = hasattr(getattr(bench, "clock", None), "elapsed_s")
+    has_clock = has(bench, Clocked)
     for i in range(looks):
         if i:
             # What the look itself took counts: the next one begins a gap after the last one began.
@@ -394,3 +405,69 @@ def _phase_changes(times: np.ndarray, phase: np.ndarray, allowed: float) -> tupl
         return per_minute, math.inf
     k = int(over[0])
     return per_minute, float(np.interp(allowed, rms[k - 1 : k + 1], at[k - 1 : k + 1]))
+
+
+_LOOKS = 61
+
+
+def _checked_minutes(value: Any) -> float:
+    return validation.number("minutes", value, low=0.0, high=1e6, low_open=True)
+
+
+class DriftProcedure(Procedure):
+    """How the medium, the laser and the reference drift."""
+
+    name = "drift"
+    title = "How fast medium, light and reference drift, and how long a calibration holds."
+    records = (DriftRecord,)
+    order = 60.0
+    options = (
+        EXPOSURE,
+        STEPS,
+        Option(
+            "minutes", "--minutes", float, "drift: device time to watch; 10 by default.", default=10.0,
+            check=_checked_minutes,
+        ),
+    )  # fmt: skip
+
+    def measure(self, session: Calibration, progress: Progress | None = None) -> dict[str, Any]:
+        """Watch one pattern."""
+        reference, exposure_s = session.has_reference, usual_exposure(session)
+        asked = equal_steps(session.options["steps"] or 4)
+        record = measure_drift(
+            session.bench, mirrors=session.patterns(1), duration_s=60 * session.options["minutes"], looks=_LOOKS,
+            reference=reference, phases_rad=asked, actual_rad=stored_phases(session, asked) if reference else None,
+            exposure_s=exposure_s, roi=session.roi, progress=progress,
+        )  # fmt: skip
+        return {"drift": record}
+
+    def summary(self, record: DriftRecord, device: Device | None = None) -> list[Row]:
+        """Say in a few rows what a record holds."""
+        tau, (low, _) = record.decorrelation_time_s, record.decorrelation_interval_s
+        # By the lower end: not having seen any does not say that there is none.
+        holds_s = low * math.sqrt(-math.log1p(-record.allowed_loss) / 2) if math.isinf(tau) else record.redo_after_s
+        bound = "at least " if math.isinf(tau) else ""
+        rows = [
+            ("watched", f"{duration(float(record.times_s[-1]))}, {len(record.times_s)} looks", ""),
+            (
+                "medium decorrelates in",
+                f"{bound}{duration(low if math.isinf(tau) else tau)}",
+                "" if device is None else duration(device.medium.decorrelation_time_s),
+            ),
+            (f"{100 * record.allowed_loss:g} % lost, redo after", f"{bound}{duration(holds_s)}", ""),
+            ("power drift", f"{100 * record.power_drift:.2g} % rms", ""),
+        ]
+        if np.isfinite(record.phase_rad).any():
+            rate = record.reference_drift_rad_per_minute
+            own = "" if device is None else f"{device.reference.drift_rad_per_minute:g}"
+            watched = f"more than the {duration(float(record.times_s[-1]))} watched"
+            holds = watched if math.isinf(record.phase_holds_s) else duration(record.phase_holds_s)
+            rows += [
+                (
+                    "reference drifts by",
+                    f"{rate:.2g} rad in a minute" if math.isfinite(rate) else "not watched long",
+                    own,
+                ),
+                (f"phase holds to {record.allowed_phase_rad:g} rad for", holds, ""),
+            ]
+        return rows

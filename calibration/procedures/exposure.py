@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from opusim.base import validation
 from opusim.bench.protocol import Bench, Roi, checked_bench, dark_frames, elapsed_s, saturation_dn
+from opusim.calibration.algorithms.phase_shifting import equal_steps
+from opusim.calibration.words import micro
 
-__all__ = ["ExposureRecord", "find_exposure"]
+from .base import Option, Procedure, Progress, Row
+
+if TYPE_CHECKING:
+    from opusim.calibration.session import Calibration
+    from opusim.device.record import Device
+
+__all__ = ["SIGNAL_EXPOSURE", "ExposureRecord", "find_exposure", "usual_exposure"]
+
+#: Name of the record of the signal alone, with the reference arm blocked.
+SIGNAL_EXPOSURE = "exposure_signal"
 
 # A trial is off by at most this factor from the last one, since little is known from a frame all dark or all clipped.
 _LARGEST_STEP = 30.0
@@ -136,7 +147,6 @@ def find_exposure(
     validation.integer("n_dark", n_dark, low=1)
     start_s = min(max(start_s, shortest_s), longest_s)
     if full_scale_dn is None:
-        checked_bench(bench, ("flat_field",))
         full_scale_dn = saturation_dn(bench, start_s, roi)
     else:
         number("full_scale_dn", full_scale_dn, low=0.0, high=math.inf, low_open=True, allow_inf=True)
@@ -269,3 +279,69 @@ def _too_dark(trial: _Trial, wanted: str) -> str:
         f"The light is too weak: at the longest exposure of {trial.exposure_s:.4g} s the level is {trial.level:.4g} DN "
         f"above the dark, less than {wanted}."
     )
+
+
+class ExposureProcedure(Procedure):
+    """The exposure of the whole, and where there is an arm that of the signal alone."""
+
+    name = "exposure"
+    title = "Exposure of a wanted level, or the longest one that does not clip."
+    records = (ExposureRecord,)
+    order = 10.0
+    options = (
+        Option(
+            "level_dn", "--level", float,
+            "exposure: mean grey level to reach; by default as long as few outputs clip.",
+        ),
+        Option(
+            "clipped_share", "--clipped", float, "exposure: share of outputs that may clip; 0.001 by default.",
+            default=1e-3,
+        ),
+    )  # fmt: skip
+
+    def measure(self, session: Calibration, progress: Progress | None = None) -> dict[str, Any]:
+        """Find it with the reference arm, if there is one, and without."""
+        if session.options["exposure_s"] is not None:
+            raise ValueError("exposure_s is given, but the procedure 'exposure' is there to find it.")
+        arms = (True, False) if session.has_reference else (False,)
+        found: dict[str, Any] = {}
+        for reference in arms:
+            found["exposure" if reference else SIGNAL_EXPOSURE] = _find(session, reference)
+            if progress is not None:
+                progress(len(found), len(arms))
+        return found
+
+    def summary(self, record: ExposureRecord, device: Device | None = None) -> list[Row]:
+        """Say in a few rows what a record holds."""
+        return [
+            ("exposure", micro(record.exposure_s), ""),
+            ("mean level", f"{record.level_dn:.4g} DN above the dark, {record.dark_dn:.3g} DN", ""),
+            (
+                "clipped outputs",
+                f"{100 * record.clipped_share:.3g} %, {100 * record.most_clipped_share:.3g} % allowed",
+                "",
+            ),
+        ]
+
+
+# Patterns, and phase steps of the arm, of which few outputs may clip.
+_PATTERNS, _STEPS = 16, 4
+
+
+def _find(session: Calibration, reference: bool) -> ExposureRecord:
+    return find_exposure(
+        session.bench, session.patterns(_PATTERNS), target_level_dn=session.options["level_dn"],
+        clipped_share=session.options["clipped_share"],
+        reference_phase_rad=equal_steps(_STEPS) if reference else None, roi=session.roi,
+    )  # fmt: skip
+
+
+def usual_exposure(session: Calibration) -> float:
+    """Return the exposure asked for, the stored one, or one that is found, in seconds."""
+    if session.options["exposure_s"] is not None:
+        return float(session.options["exposure_s"])
+    for name in ("exposure", SIGNAL_EXPOSURE):
+        stored = session.stored(name, ExposureRecord)
+        if stored is not None:
+            return stored.exposure_s
+    return _find(session, session.has_reference).exposure_s

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from opusim.base import validation
-from opusim.bench.protocol import Bench, Roi, dark_frames, elapsed_s, saturation_dn
+from opusim.bench.protocol import Bench, Roi, dark_frames, elapsed_s, saturation_dn, threads_of
 from opusim.calibration.algorithms.masks import dark_pixels, saturated_pixels
 from opusim.calibration.algorithms.phase_shifting import equal_steps, least_squares
+from opusim.calibration.words import micro, radians
 from opusim.fringes.demodulation import field_of_clipped, fields_of_counts
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
+from .base import EXPOSURE, STEPS, Procedure, Progress, Row
 from .exposure import find_exposure
 from .phase import measure_phases
+
+if TYPE_CHECKING:
+    from opusim.calibration.session import Calibration
+    from opusim.device.record import Device
 
 __all__ = ["LinearRecord", "demodulate", "measure_linear"]
 
@@ -238,8 +244,7 @@ def measure_linear(
         modulation=modulation, modulation_map=modulation_map, coherence=1.0, relative_error=np.inf,
         drift_rad_per_minute=0.0, elapsed_s=ended,
     )  # fmt: skip
-    threads = getattr(bench, "threads", None)
-    return _with_quality(record, first, second, whole, light_dn, ended - started, threads)
+    return _with_quality(record, first, second, whole, light_dn, ended - started, threads_of(bench))
 
 
 def _test_patterns(bench: Bench, seed: int) -> MirrorPatterns:
@@ -336,3 +341,44 @@ def _fields(
 
 def _silent(done: int, total: int) -> None:
     """Do nothing with the progress."""
+
+
+class LinearProcedure(Procedure):
+    """What the linear transform by holography needs."""
+
+    name = "linear"
+    title = "What the linear transform needs: phases, pixels, fringes, exposure."
+    records = (LinearRecord,)
+    needs_reference = True
+    order = 40.0
+    options = (EXPOSURE, STEPS)
+
+    def measure(self, session: Calibration, progress: Progress | None = None) -> dict[str, Any]:
+        """Measure with four steps by default."""
+        record = measure_linear(
+            session.bench, steps=session.options["steps"] or 4, roi=session.roi,
+            exposure_s=session.options["exposure_s"], progress=progress,
+        )  # fmt: skip
+        return {"linear": record}
+
+    def done(self, session: Calibration) -> bool:
+        """Whether it is there, of this region and with these steps."""
+        record = session.stored("linear", LinearRecord)
+        if record is None:
+            return False
+        session.check_same(session.path, "roi", record.rectangle, tuple(session.roi))
+        if session.options["steps"] is not None:
+            session.check_same(session.path, "steps", record.n_steps, session.options["steps"])
+        return True
+
+    def summary(self, record: LinearRecord, device: Device | None = None) -> list[Row]:
+        """Say in a few rows what a record holds."""
+        return [
+            ("exposure", micro(record.exposure_s), ""),
+            ("phase steps", f"{record.n_steps}: {radians(record.actual_rad)}", ""),
+            ("error of one field", f"{100 * record.relative_error:.2g} % of its rms", ""),
+            ("coherence", f"{record.coherence:.3g}", "" if device is None else f"{device.reference.coherence:g}"),
+            ("fringe modulation", f"{record.modulation:.3g} (median)", ""),
+            ("pixels", f"{int(record.valid.sum()):,} of {len(record.valid):,} can be used", ""),
+            ("fields with clipped frames", f"{100 * record.clipped_share:.2g} %", ""),
+        ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +21,15 @@ from opusim.bench.protocol import (
     random_mirrors,
     saturation_dn,
 )
-from opusim.calibration.algorithms.phase_shifting import advanced_iterative, least_squares
+from opusim.calibration.algorithms.phase_shifting import advanced_iterative, equal_steps, least_squares
+from opusim.calibration.words import radians
+
+from .base import EXPOSURE, STEPS, Procedure, Progress, Row
+from .exposure import usual_exposure
+
+if TYPE_CHECKING:
+    from opusim.calibration.session import Calibration
+    from opusim.device.record import Device
 
 __all__ = ["PhaseRecord", "measure_phases"]
 
@@ -288,3 +296,68 @@ def _shifter_model(nominal: np.ndarray, made: np.ndarray, error: float) -> tuple
     solution, _, _, _ = np.linalg.lstsq(design, made - nominal, rcond=None)
     covariance = error**2 * np.linalg.inv(design.T @ design)
     return float(solution[1]), float(solution[2]), (math.sqrt(covariance[1, 1]), math.sqrt(covariance[2, 2]))
+
+
+class PhaseProcedure(Procedure):
+    """The phase steps of the reference arm."""
+
+    name = "phase"
+    title = "Phases that the shifter of the reference arm makes, and how well it repeats them."
+    records = (PhaseRecord,)
+    needs_reference = True
+    order = 30.0
+    options = (EXPOSURE, STEPS)
+
+    def measure(self, session: Calibration, progress: Progress | None = None) -> dict[str, Any]:
+        """Measure equal steps, eight by default."""
+        asked = equal_steps(session.options["steps"] or 8)
+        return {"phase": _measured(session, asked, usual_exposure(session), progress)}
+
+    def summary(self, record: PhaseRecord, device: Device | None = None) -> list[Row]:
+        """Say in a few rows what a record holds."""
+        arm = None if device is None else device.reference
+        low, high = record.scale_interval
+        bent_low, bent_high = record.nonlinearity_interval
+        return [
+            ("phases asked", radians(record.asked_rad), ""),
+            ("phases made", f"{radians(record.phases_rad)} ± {record.uncertainty_rad:.1g}", ""),
+            (
+                "scale error",
+                f"{100 * record.scale_error:.3g} ({100 * low:.3g} to {100 * high:.3g}) %",
+                "" if arm is None else f"{100 * arm.scale_error:g}",
+            ),
+            (
+                "nonlinearity",
+                f"{record.nonlinearity:.2g} ({bent_low:.2g} to {bent_high:.2g})",
+                "" if arm is None else f"{arm.nonlinearity:g}",
+            ),
+            (
+                "repeatability of a step",
+                f"{record.repeatability_rad:.3g} rad",
+                "" if arm is None else f"{math.hypot(arm.jitter_rad, arm.vibration_rad / math.sqrt(2)):.3g}",
+            ),
+            ("fringe modulation", f"{record.modulation:.3g}, median of {record.pixels:,} pixels", ""),
+        ]
+
+
+def _measured(
+    session: Calibration, asked: np.ndarray, exposure_s: float, progress: Progress | None = None
+) -> PhaseRecord:
+    return measure_phases(
+        session.bench, asked, mirrors=session.patterns(1), exposure_s=exposure_s, roi=session.roi, progress=progress
+    )
+
+
+def stored_phases(session: Calibration, asked: np.ndarray) -> np.ndarray | None:
+    """Return the phases that the shifter makes when asked for these, if the file has them."""
+    record = session.stored("phase", PhaseRecord)
+    if record is None:
+        return None
+    near = np.abs(record.asked_rad[:, None] - asked) < 1e-9
+    return record.phases_rad[near.argmax(axis=0)] if near.any(axis=0).all() else None
+
+
+def actual_phases(session: Calibration, asked: np.ndarray, exposure_s: float) -> np.ndarray:
+    """Return the stored phases, or measured ones."""
+    stored = stored_phases(session, asked)
+    return _measured(session, asked, exposure_s).phases_rad if stored is None else stored

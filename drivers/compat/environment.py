@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from opusim.base import validation
+from opusim.base import folders, validation
 from opusim.drivers.settings import OPU_TYPES, default_config, read_config, update_config
 
 if TYPE_CHECKING:
@@ -133,22 +133,6 @@ def _flag(name: str) -> bool:
     return text in ("1", "true")
 
 
-def config_folder() -> Path:
-    """Return the user's configuration folder for opusim, which need not exist."""
-    import typer
-
-    return Path(typer.get_app_dir("opusim"))
-
-
-def not_kept(what: str, folder: Path, error: OSError) -> OSError:
-    """Return the error that says what cannot be kept in the configuration folder, and how to name another."""
-    return OSError(
-        error.errno,
-        f"{what} cannot be kept in {folder} ({error.strerror}): let the environment variable XDG_CONFIG_HOME name a "
-        "folder that can be written",
-    )
-
-
 def host_file() -> Path:
     """Return the host.json that the real lightonml shall read: it leads to the json of the selected device.
 
@@ -185,7 +169,7 @@ def _kept(name: str, content: dict[str, Any]) -> Path:
     """Write a json into the configuration folder, unless it says just that already."""
     from opusim.base.files import replacing
 
-    folder = config_folder() / "lightonopu"
+    folder = folders.config_folder() / "lightonopu"
     path = folder / name
     text = json.dumps(content, indent=2) + "\n"
     try:
@@ -195,5 +179,5 @@ def _kept(name: str, content: dict[str, Any]) -> Path:
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise not_kept("The configuration of the simulated device", folder, error) from error
+        raise folders.not_kept("The configuration of the simulated device", folder, error) from error
     return path

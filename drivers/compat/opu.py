@@ -8,7 +8,6 @@ product did it; the device comes from the environment or a device's json, as the
 from __future__ import annotations
 
 import datetime as dt
-import inspect
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,8 @@ import numpy as np
 from opusim.base import validation
 from opusim.base.errors import InputTypeError
 from opusim.drivers.context import Context, ContextArray
-from opusim.drivers.inputs.dask import is_lazy
-from opusim.drivers.inputs.traits import InputTraits, UserInput, describe_fit
-from opusim.drivers.lowlevel.device import OpuDevice
+from opusim.drivers.inputs import HostInput, InputTraits, describe, is_lazy
+from opusim.drivers.lowlevel.device import BenchArguments, OpuDevice
 from opusim.drivers.opu import OPU as _OPU
 from opusim.drivers.settings import read_config
 from opusim.drivers.types import FeaturesFormat, InputRoiStrategy, OutputRescaling
@@ -71,12 +69,6 @@ class OPU(_OPU):
         If `simulated` comes with an `opu_device`.
     """
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> OPU:
-        """Make the simulator where one is asked for."""
-        if cls is OPU and _wants_simulator(args, kwargs):
-            return object.__new__(SimulatorOPU)
-        return object.__new__(cls)
-
     def __init__(
         self,
         n_components: int = 200000,
@@ -94,30 +86,36 @@ class OPU(_OPU):
         features_fmt: Any = None,
         dmd_strategy: Any = None,
     ) -> None:
+        if type(self) is OPU and (simulated or isinstance(opu_device, SimulatedOpuDevice)):
+            # The arguments say which of the two it is, and programs know only this class.
+            self.__class__ = SimulatorOPU
+        self._begin(
+            n_components, opu_device, max_n_features, config_file, config_override, verbose_level, input_roi_strategy,
+            open_at_init, disable_pbar, simulated, rescale,
+        )  # fmt: skip
+
+    def _begin(
+        self, n_components: int, opu_device: Any, max_n_features: int, config_file: str | Path,
+        config_override: dict[str, Any] | None, verbose_level: int, input_roi_strategy: InputRoiStrategy | str,
+        open_at_init: bool | None, disable_pbar: bool, simulated: bool, rescale: OutputRescaling | str,
+    ) -> None:  # fmt: skip
+        """Begin as what it turned out to be."""
         if isinstance(opu_device, int) and not isinstance(opu_device, bool):
             times = {"input": {"frametime_us": n_components}, "output": {"exposure_us": opu_device}}
             n_components, opu_device, config_override = 200000, None, config_override or times
         # Asked once: it says which configuration is read, and what `_make_device` makes.
         self._selection = None if config_file else environment.selected()
         super().__init__(
-            n_components,
-            opu_device,  # type: ignore[arg-type]
-            max_n_features,
+            n_components, opu_device, max_n_features,
             config_file or (self._selection and self._selection.config_path) or "",
-            config_override,
-            verbose_level,
-            input_roi_strategy,
-            open_at_init,
-            disable_pbar,
-            False,
-            rescale,
+            config_override, verbose_level, input_roi_strategy, open_at_init, disable_pbar, False, rescale,
             linear_mode="intensity",
-        )
+        )  # fmt: skip
         del self._selection
 
-    def _make_device(self, given: OpuDevice | None, **arguments: Any) -> OpuDevice:
+    def _make_device(self, given: OpuDevice | None, arguments: BenchArguments) -> OpuDevice:
         if given is not None:
-            return super()._make_device(given)
+            return super()._make_device(given, arguments)
         choice = self._selection or environment.selected(read_config(self.config_file).get("type"))
         return OpuDevice(
             choice.config["type"], device=choice.device, seed=choice.seed, name=str(choice.config["name"]),
@@ -135,17 +133,6 @@ class OPU(_OPU):
         return level >= 1 and not self.disable_pbar
 
 
-_POSITION = {name: i for i, name in enumerate(list(inspect.signature(OPU.__init__).parameters)[1:])}
-
-
-def _wants_simulator(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    def given(name: str) -> Any:
-        place = _POSITION[name]
-        return args[place] if len(args) > place else kwargs.get(name)
-
-    return bool(given("simulated")) or isinstance(given("opu_device"), SimulatedOpuDevice)
-
-
 class SimulatorOPU(OPU):
     """lightonml's simulator behind the same calls: |X R|^2, or X R, without mirrors, noise or camera.
 
@@ -155,31 +142,15 @@ class SimulatorOPU(OPU):
 
     device: Any
 
-    def __init__(
-        self,
-        n_components: int = 200000,
-        opu_device: SimulatedOpuDevice | None = None,
-        max_n_features: int = 1000,
-        config_file: str | Path = "",
-        config_override: dict[str, Any] | None = None,
-        verbose_level: int = -1,
-        input_roi_strategy: InputRoiStrategy | str = InputRoiStrategy.full,
-        open_at_init: bool | None = None,
-        disable_pbar: bool = False,
-        simulated: bool = False,
-        rescale: OutputRescaling | str = OutputRescaling.variance,
-        *,
-        features_fmt: Any = None,
-        dmd_strategy: Any = None,
-    ) -> None:
+    def _begin(
+        self, n_components: int, opu_device: Any, max_n_features: int, config_file: str | Path,
+        config_override: dict[str, Any] | None, verbose_level: int, input_roi_strategy: InputRoiStrategy | str,
+        open_at_init: bool | None, disable_pbar: bool, simulated: bool, rescale: OutputRescaling | str,
+    ) -> None:  # fmt: skip
         if simulated and opu_device is not None:
             raise ValueError("simulated is True and opu_device is given, but only one of them may be.")
         self.device = SimulatedOpuDevice() if opu_device is None else opu_device
-        self.rescale = rescale
-        self.input_roi_strategy = input_roi_strategy
-        self.verbose_level = validation.integer("verbose_level", verbose_level, low=-1)
-        self.disable_pbar = bool(disable_pbar)
-        self.config_file = config_file
+        self._choose(rescale, input_roi_strategy, verbose_level, disable_pbar, config_file)
         self._config: dict[str, Any] = {}
         self._traits: InputTraits | None = None
         self._was_active: list[Any] = []
@@ -239,28 +210,28 @@ class SimulatorOPU(OPU):
 
     def _make_fit(
         self, X: Any, n_features: Any, packed: bool, online: bool, is_2d: bool, override: dict[str, Any]
-    ) -> None:
-        traits, _ = describe_fit(X, n_features, packed, is_2d)
-        if traits.n_features_s > self._n_features:
+    ) -> Any:
+        traits, _ = describe(X, n_features, packed, is_2d, None)
+        if traits.n_features_total > self._n_features:
             raise ValueError(
                 f"n_features is {traits.shown}, but the matrix has {self._n_features} rows: set max_n_features."
             )
         self._traits = traits
 
-    def _fields(self, X: Any, encoder_cls: Any, decoder_cls: Any) -> tuple[Any, np.ndarray, UserInput, dt.datetime]:
+    def _fields(self, X: Any, encoder_cls: Any, decoder_cls: Any) -> tuple[Any, np.ndarray, HostInput, dt.datetime]:
         """Return the encoder, X R for its output, that output, and when this began."""
         encoder, numbers = self._encode(X.compute() if is_lazy(X) else X, encoder_cls, decoder_cls)
         if self._traits is None:
             self._make_fit(numbers, None, False, False, False, {})
         assert self._traits is not None
         start = dt.datetime.now()
-        data = UserInput.from_traits(numbers, self._traits)
+        data = HostInput.from_traits(numbers, self._traits)
         rows = data.array.reshape(data.n_samples, -1)
         if self._traits.packed:
-            rows = np.unpackbits(rows, axis=1, count=self._traits.n_features_s)
+            rows = np.unpackbits(rows, axis=1, count=self._traits.n_features_total)
         return encoder, self.device.fields(rows.astype(np.float32)), data, start
 
-    def _finish(self, values: np.ndarray, data: UserInput, start: dt.datetime, encoder: Any, decoder_cls: Any) -> Any:
+    def _finish(self, values: np.ndarray, data: HostInput, start: dt.datetime, encoder: Any, decoder_cls: Any) -> Any:
         context = Context(fmt_type=FeaturesFormat.none, fmt_factor=0)
         context.from_opu(self.device, start, dt.datetime.now())
         return self._decode(ContextArray(data.shape_output(values), context), encoder, decoder_cls)
@@ -274,7 +245,7 @@ class SimulatorOPU(OPU):
         """Return the real part of X R, divided as `rescale` says."""
         encoder, field, data, start = self._fields(X, encoder_cls, decoder_cls)
         result = self._finish(np.ascontiguousarray(field.real), data, start, encoder, decoder_cls)
-        return data.like_input(self._rescaled(result, data.traits.n_features_s, self._n_components))
+        return data.like_input(self._rescaled(result, data.traits.n_features_total, self._n_components))
 
     def _fit_and_run(self, X: Any, n_features: Any, packed: bool, is_2d: bool, override: dict[str, Any]) -> Any:
         if X is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +17,15 @@ import numpy as np
 
 from opusim.base import arrays, validation
 from opusim.base.errors import NotReadyError
-from opusim.drivers.settings import whole_microseconds
-from opusim.drivers.types import AcqState, Roi
+from opusim.bench import protocol
+from opusim.drivers.region import check_roi
+from opusim.drivers.settings import OPU_TYPES, microseconds, whole_microseconds
+from opusim.drivers.types import AcqState, OutputRoiStrategy, Roi, Tuple2D
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
-from .device_settings import DeviceSettings
 from .exclusive import ExclusiveUse
 from .recognition import FORMATTED
-from .settings_of_frame import Acquisition, Exposure
+from .settings_of_frame import FrameSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,11 +33,39 @@ if TYPE_CHECKING:
     from opusim.bench.bench import OpticalBench
     from opusim.device.record import Device
 
+# Read the middle rows of a sensor at full width, or a rectangle of its proportions, in steps of so many pixels.
+_ROI_RULES = {
+    "type1": (OutputRoiStrategy.mid_square, 8),
+    "type2": (OutputRoiStrategy.mid_width, 1),
+    "type3": (OutputRoiStrategy.mid_width, 1),
+}
 # Mirror patterns that go to the bench at a time: unpacked, each takes a megabyte.
 _PATTERNS_PER_STEP = 64
+# What a pickle of a device leaves out.
+_OF_THIS_PROCESS = ("lock", "_acquisitions", "_use", "_frame_settings", "_level")
+_LABORATORY = "opusim.bench.laboratory.FromExpose makes that of expose."
 
 
-class OpuDevice(validation.Fixed, DeviceSettings):
+@dataclass(frozen=True)
+class BenchArguments:
+    """What a bench is made from; the arguments of `OpuDevice` of these names."""
+
+    device: str | Path | Device = "aurora"
+    seed: int = 0
+    resolution: str | None = None
+    execution: str = "auto"
+    memory_budget: int | None = None
+    threads: int | None = None
+    backend: str = "auto"
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """Those that are not left at their defaults."""
+        values = ((field, getattr(self, field.name)) for field in fields(self))
+        return {field.name: value for field, value in values if value != field.default}
+
+
+class OpuDevice(validation.Fixed):
     """Low-level interface of a simulated optical processing unit.
 
     Parameters
@@ -66,8 +96,9 @@ class OpuDevice(validation.Fixed, DeviceSettings):
         Threads to use with numpy; all processors by default. They do not change the result.
     backend : str
         What the light is computed with, as for `OPU`.
-    bench : OpticalBench, optional
-        A bench to drive, in place of one made from `device` and the arguments after it.
+    bench : OpticalBench or Drivable, optional
+        A bench to drive, in place of one made from `device` and the arguments after it: that of a laboratory, too
+        (`opusim.bench.protocol.Drivable`).
     exclusive : bool
         Whether only one process at a time may have a device of this name open; `open` then raises an
         OpuAlreadyUsedException in a second one. Set before `open`.
@@ -106,18 +137,15 @@ class OpuDevice(validation.Fixed, DeviceSettings):
     ) -> None:
         self._bench = bench
         if bench is not None:
-            given = {
-                "device": device != "aurora", "seed": seed != 0, "resolution": resolution is not None,
-                "execution": execution != "auto", "memory_budget": memory_budget is not None,
-                "threads": threads is not None, "backend": backend != "auto",
-            }  # fmt: skip
-            if any(given.values()):
-                names = ", ".join(name for name, is_given in given.items() if is_given)
+            protocol.checked_bench(bench, protocol.Drivable, why=_LABORATORY)
+            given = BenchArguments(device, seed, resolution, execution, memory_budget, threads, backend).given
+            if given:
+                names = ", ".join(given)
                 raise ValueError(f"bench is given, and so is {names}: the bench has its own. Leave out one of the two.")
             self.device_model: Any = bench.device
             # What is asked of them without a bench being made.
             self._bench_arguments: dict[str, Any] = {"seed": bench.seed}
-            if hasattr(bench, "backend"):
+            if protocol.has(bench, protocol.Backed):
                 self._bench_arguments["backend"] = bench.backend
         else:
             from opusim.device.record import Device
@@ -134,6 +162,9 @@ class OpuDevice(validation.Fixed, DeviceSettings):
             for limit, value in (("memory_budget", memory_budget), ("threads", threads)):
                 if value is not None:
                     self._bench_arguments[limit] = validation.integer(limit, value, low=1)
+        # Asked for in every transform.
+        self._has_reference = bool(self.device_model.reference.present)
+        self._output_dtype = np.dtype(self.device_model.camera.dtype)
         operation = self.device_model.operation
         self.opu_type = operation.opu_type if opu_type is None else opu_type
         self.name = self.device_model.name if name is None else str(name)
@@ -158,6 +189,10 @@ class OpuDevice(validation.Fixed, DeviceSettings):
         self.linear_records: dict[tuple[int, int, int, int], Any] = {}
         # Whose region and times are set: a fit on a device that it shares sets them again if they are another's.
         self.settings_owner: object | None = None
+        # What `exposure` returns, until a setting changes.
+        self._frame_settings: FrameSettings | None = None
+        # What `features_level_dn` was asked last, and what it said: a linear transform asks each time.
+        self._level: tuple[MirrorLayout, float, float] | None = None
 
     # ------------------------------------------------------------------ what it is
 
@@ -181,6 +216,11 @@ class OpuDevice(validation.Fixed, DeviceSettings):
         """What the bench computes with, as it was asked for; None for a bench of another kind, which takes arrays."""
         return self._bench_arguments.get("backend")
 
+    @property
+    def threads(self) -> int | None:
+        """Threads that the bench uses with numpy; None for one that does not say, which leaves all processors."""
+        return protocol.threads_of(self.bench)
+
     def set_limits(self, *, memory_budget: int | None = None, threads: int | None = None) -> None:
         """Give the bench other limits, from the next sequence on; what it has computed is computed again.
 
@@ -198,10 +238,10 @@ class OpuDevice(validation.Fixed, DeviceSettings):
         """
         with self.lock:
             bench = self.bench
-            if not hasattr(bench, "with_limits"):
+            if not protocol.has(bench, protocol.Limited):
                 raise TypeError(
                     f"The bench behind this device is a {type(bench).__name__}, which has no limits to set: it must "
-                    "have with_limits, as an opusim.bench.OpticalBench has."
+                    "have with_limits, as an opusim.bench.OpticalBench has (opusim.bench.protocol.Limited)."
                 )
             changed = bench.with_limits(memory_budget=memory_budget, threads=threads)
             if changed.limits != bench.limits:
@@ -220,11 +260,17 @@ class OpuDevice(validation.Fixed, DeviceSettings):
         Returns
         -------
         float
-            Grey levels.
+            Grey levels. The bench is asked once for a layout and an exposure, as long as they stay the same.
         """
+        kept = self._level
+        if kept is not None and kept[0] is layout and kept[1] == exposure_us:
+            return kept[2]
         bench, exposure_s = self.bench, exposure_us / 1e6
+        protocol.checked_bench(bench, protocol.Levelled, why=_LABORATORY)
         n_mirrors = layout.n_features_total * layout.mirrors_per_feature
-        return bench.expected_level_dn(n_mirrors, exposure_s) - bench.expected_level_dn(0, exposure_s)
+        level_dn = bench.expected_level_dn(n_mirrors, exposure_s) - bench.expected_level_dn(0, exposure_s)
+        self._level = layout, exposure_us, level_dn
+        return level_dn
 
     def versions(self) -> str:
         """Return name and version of what is simulated.
@@ -243,18 +289,211 @@ class OpuDevice(validation.Fixed, DeviceSettings):
             ]
         )
 
-    def exposure(self) -> Exposure:
+    # ------------------------------------------------------------------ sizes
+
+    @property
+    def input_shape(self) -> Tuple2D:
+        """Mirrors, cartesian: (912, 1140) for the real device."""
+        rows, columns = self.device_model.dmd.shape
+        return int(rows), int(columns)
+
+    @property
+    def nb_features(self) -> int:
+        """Number of mirrors."""
+        return math.prod(self.input_shape)
+
+    @property
+    def input_size(self) -> int:
+        """Bytes of a packed pattern."""
+        return -(-self.nb_features // 8)
+
+    @property
+    def output_shape_max(self) -> Tuple2D:
+        """Sensor as (width, height)."""
+        rows, columns = self.device_model.camera.shape
+        return int(columns), int(rows)
+
+    @property
+    def output_roi_strategy(self) -> OutputRoiStrategy:
+        """Where regions of interest lie."""
+        return _ROI_RULES[self.opu_type][0]
+
+    @property
+    def output_roi_increment(self) -> int:
+        """Step of a region's size, in pixels, on the real camera; any size is taken here."""
+        return _ROI_RULES[self.opu_type][1]
+
+    @property
+    def output_dtype(self) -> np.dtype:
+        """Type of the counts: uint8 up to 8 bits, uint16 above, float32 if they are not rounded."""
+        return self._output_dtype
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether the device has a reference arm."""
+        return self._has_reference
+
+    def linear_mode(self, asked: str) -> str:
+        """Return how a linear transform is made on this device.
+
+        Parameters
+        ----------
+        asked : {"auto", "holographic", "intensity"}
+            What was asked for. "auto" takes the reference arm if there is one.
+
+        Returns
+        -------
+        {"holographic", "intensity"}
+            Against the reference arm, or from intensities alone.
+
+        Raises
+        ------
+        ValueError
+            If there is no reference arm for it.
+        """
+        if asked == "auto":
+            return "holographic" if self.has_reference else "intensity"
+        if asked == "holographic" and not self.has_reference:
+            raise ValueError(
+                "linear_mode is 'holographic', but this device has no reference arm: use 'intensity', or a device "
+                "whose reference.relative_amplitude is above 0."
+            )
+        return asked
+
+    @property
+    def black_level_dn(self) -> float:
+        """What the camera gives in the dark, in grey levels."""
+        return float(self.device_model.camera.black_level_dn)
+
+    @property
+    def full_scale_dn(self) -> float:
+        """Highest count of the camera; inf for one that does not clip."""
+        camera = self.device_model.camera
+        return float(camera.full_scale_dn) if camera.quantise else math.inf
+
+    # ------------------------------------------------------------------ settings
+
+    @property
+    def opu_type(self) -> str:
+        """Which rule the region of interest follows: type1, type2 or type3."""
+        return self._opu_type
+
+    @opu_type.setter
+    def opu_type(self, value: str) -> None:
+        self._opu_type = validation.choice("opu_type", value, OPU_TYPES)
+
+    @property
+    def output_roi(self) -> Roi:
+        """Region of interest on the camera, ((x, y), (width, height))."""
+        return self._output_roi
+
+    @output_roi.setter
+    def output_roi(self, value: Roi) -> None:
+        roi = check_roi("output_roi", value, self.output_shape_max)
+        if self.output_roi_strategy is OutputRoiStrategy.mid_width and roi[1][0] != self.output_shape_max[0]:
+            raise ValueError(
+                f"output_roi is {value!r}, but this camera reads full width: it must be ((0, y), "
+                f"({self.output_shape_max[0]}, height))."
+            )
+        with self.lock:
+            self._output_roi, self._frame_settings = roi, None
+
+    @property
+    def output_shape(self) -> Tuple2D:
+        """Size of the region of interest, (width, height)."""
+        return self._output_roi[1]
+
+    @property
+    def frametime_us(self) -> int:
+        """Time between frames in microseconds; cut to an integer when set.
+
+        What is set below the time that the exposure and the readout need is kept, and lengthened when frames are
+        taken: a camera that is not ready cannot be triggered.
+        """
+        return self._frametime_us
+
+    @frametime_us.setter
+    def frametime_us(self, value: float) -> None:
+        checked = microseconds("frametime_us", value)
+        with self.lock:
+            self._frametime_us, self._frame_settings = checked, None
+
+    @property
+    def exposure_us(self) -> int:
+        """Exposure in microseconds; cut to an integer when set."""
+        return self._exposure_us
+
+    @exposure_us.setter
+    def exposure_us(self, value: float) -> None:
+        checked = microseconds("exposure_us", value)
+        with self.lock:
+            self._exposure_us, self._frame_settings = checked, None
+
+    @property
+    def gain_dB(self) -> float:
+        """Analogue gain relative to the device's own, in dB: 0.
+
+        The gain of the camera belongs to the simulated device (`gain_dn_per_e`), so that nothing else may be set.
+        """
+        return self._gain_dB
+
+    @gain_dB.setter
+    def gain_dB(self, value: float) -> None:
+        checked = validation.number("gain_dB", value, low=0.0, high=0.0)
+        with self.lock:
+            self._gain_dB, self._frame_settings = checked, None
+
+    def readout_us(self, n_rows: int) -> int:
+        """Return the time to read rows of the sensor.
+
+        Parameters
+        ----------
+        n_rows : int
+            How many rows.
+
+        Returns
+        -------
+        int
+            Microseconds, rounded up.
+        """
+        return whole_microseconds(self.device_model.camera.readout_s(n_rows))
+
+    def exposure(self) -> FrameSettings:
         """Return the present settings as one record that no other thread can change.
 
         Returns
         -------
-        Exposure
+        FrameSettings
             Region, exposure, frame time and gain.
         """
         with self.lock:
-            roi, exposure_us, frametime_us = self._output_roi, self._exposure_us, self._frametime_us
-        least_s = self.bench.minimum_frametime_s(roi[1][1], exposure_us / 1e6)
-        return Exposure(roi, exposure_us, max(frametime_us, whole_microseconds(least_s)), self._gain_dB)
+            if self._frame_settings is None:
+                roi, exposure_us = self._output_roi, self._exposure_us
+                frametime_us = max(self._frametime_us, self._least_frametime_us(roi, exposure_us))
+                self._frame_settings = FrameSettings(roi, exposure_us, frametime_us, self._gain_dB)
+            return self._frame_settings
+
+    def fastest(self, settings: FrameSettings, exposure_s: float) -> FrameSettings:
+        """Return settings with another exposure, and frames as fast as that allows.
+
+        Parameters
+        ----------
+        settings : FrameSettings
+            Whose region and gain it is.
+        exposure_s : float
+            Exposure in seconds; the nearest whole number of microseconds is taken.
+
+        Returns
+        -------
+        FrameSettings
+            What to hand to `project`.
+        """
+        exposure_us = max(1, round(exposure_s * 1e6))
+        least_us = self._least_frametime_us(settings.output_roi, exposure_us)
+        return replace(settings, exposure_us=exposure_us, frametime_us=least_us)
+
+    def _least_frametime_us(self, roi: Roi, exposure_us: int) -> int:
+        return whole_microseconds(self.bench.minimum_frametime_s(roi[1][1], exposure_us / 1e6))
 
     # ------------------------------------------------------------------ open and closed
 
@@ -396,7 +635,7 @@ class OpuDevice(validation.Fixed, DeviceSettings):
         patterns: MirrorPatterns | np.ndarray,
         n_pixels: int,
         *,
-        settings: Exposure | None = None,
+        settings: FrameSettings | None = None,
         reference_phase_rad: np.ndarray | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> Any:
@@ -409,7 +648,7 @@ class OpuDevice(validation.Fixed, DeviceSettings):
             packed mirrors, uint8 (n, input_size), little-endian.
         n_pixels : int
             How many pixels, in raster order; the others are not computed.
-        settings : Exposure, optional
+        settings : FrameSettings, optional
             Region and times; the device's present ones by default.
         reference_phase_rad : ndarray of float, optional
             Phases of the reference arm: each pattern is shown once for each of them. None blocks the arm.
@@ -423,15 +662,8 @@ class OpuDevice(validation.Fixed, DeviceSettings):
         """
         self.check_open()
         settings = self.exposure() if settings is None else settings
-        arm: dict[str, Any] = {} if reference_phase_rad is None else {"reference_phase_rad": reference_phase_rad}
-        return self.bench.transform(
-            patterns,  # type: ignore[arg-type]
-            exposure_s=settings.exposure_us / 1e6,
-            roi=settings.bench_roi,
-            n_pixels=n_pixels,
-            frametime_s=settings.frametime_us / 1e6,
-            progress=progress,
-            **arm,
+        return project(
+            self.bench, patterns, n_pixels, settings, reference_phase_rad=reference_phase_rad, progress=progress
         )
 
     def transform1(self, ins: np.ndarray, batch_index: int = -1, nb_acq_output: int | None = None) -> np.ndarray:
@@ -542,8 +774,7 @@ class OpuDevice(validation.Fixed, DeviceSettings):
 
     def _fill(self, ins: np.ndarray, out: np.ndarray) -> None:
         settings = self.exposure()
-        threads = getattr(self.bench, "threads", None)
-        for rows, patterns in FORMATTED.split(ins[: len(out)], self.input_shape, threads):
+        for rows, patterns in FORMATTED.split(ins[: len(out)], self.input_shape, self.threads):
             if patterns is not None:
                 out[rows] = self.project(patterns, out.shape[1], settings=settings)
                 continue
@@ -568,11 +799,9 @@ class OpuDevice(validation.Fixed, DeviceSettings):
         """
         from opusim.bench.plan import memory_budget_bytes
 
-        state = self.__dict__.copy()
+        state = {name: value for name, value in self.__dict__.items() if name not in _OF_THIS_PROCESS}
         if self._bench is None:
             state["_bench_arguments"] = {"memory_budget": memory_budget_bytes(), **self._bench_arguments}
-        for name in ("lock", "_acquisitions", "_use"):
-            state.pop(name)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -583,6 +812,56 @@ class OpuDevice(validation.Fixed, DeviceSettings):
         self._active = False
         if active:
             self.open()
+
+
+def project(
+    bench: Any, patterns: MirrorPatterns | np.ndarray, n_pixels: int, settings: FrameSettings, **more: Any
+) -> Any:
+    """Show patterns on a bench and return the first pixels of the region of interest.
+
+    Parameters
+    ----------
+    bench : OpticalBench
+        Shows them.
+    patterns : MirrorPatterns or numpy.ndarray
+        As for `OpuDevice.project`.
+    n_pixels : int
+        How many pixels of the region, in raster order.
+    settings : FrameSettings
+        Region and times.
+    **more
+        Any of `reference_phase_rad`, `progress` and `reserved`, as for the bench; it is not told of a None.
+
+    Returns
+    -------
+    array
+        Counts, (n * number of phases, n_pixels), where the patterns were.
+    """
+    return bench.transform(
+        patterns,
+        exposure_s=settings.exposure_s,
+        roi=settings.bench_roi,
+        n_pixels=n_pixels,
+        frametime_s=settings.frametime_s,
+        **{name: value for name, value in more.items() if value is not None},
+    )
+
+
+class Acquisition:
+    """An acquisition while it lasts. No generator: one left open must do nothing when the interpreter ends."""
+
+    def __init__(self, device: OpuDevice, state: AcqState) -> None:
+        self._device = device
+        self._state = state
+
+    def __enter__(self) -> OpuDevice:
+        """Begin to acquire."""
+        self._device.start_acquisition(self._state)
+        return self._device
+
+    def __exit__(self, *exception: object) -> None:
+        """End it."""
+        self._device.stop_acquisition(self._state)
 
 
 def _describe(value: Any) -> str:

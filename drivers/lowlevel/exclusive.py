@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 
+from opusim.base import folders
 from opusim.base.errors import OpuAlreadyUsedException
-from opusim.drivers.compat.environment import config_folder, not_kept
 
 
 class ExclusiveUse:
@@ -31,11 +31,11 @@ class ExclusiveUse:
     def __init__(self, name: str) -> None:
         from filelock import FileLock, Timeout
 
-        folder = config_folder() / "locks"
+        folder = folders.config_folder() / "locks"
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise not_kept(f"The lock of the exclusive device {name!r}", folder, error) from error
+            raise folders.not_kept(f"The lock of the exclusive device {name!r}", folder, error) from error
         path = folder / (re.sub(r"[^A-Za-z0-9.-]", "_", name) + ".lock")
         # One lock object for a path in this process, which counts how often it is taken.
         self._lock = FileLock(path, thread_local=False, is_singleton=True)

@@ -1,18 +1,16 @@
-"""One sequence of frames: what the device is told for it, and the time that it lasts."""
+"""What the device is told for one sequence of frames."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
 
-from opusim.drivers.types import AcqState, Roi
-
-if TYPE_CHECKING:
-    from .device import OpuDevice
+from opusim.drivers.region import from_lightonml
+from opusim.drivers.types import Roi
 
 
 @dataclass(frozen=True)
-class Exposure:
+class FrameSettings:
     """All that the device is told for one sequence of frames.
 
     Attributes
@@ -30,25 +28,25 @@ class Exposure:
     frametime_us: int
     gain_dB: float
 
-    @property
+    # What the bench is told, made once: the same settings serve many sequences.
+
+    @cached_property
     def bench_roi(self) -> tuple[int, int, int, int]:
         """Region as the bench counts: (row, column, n_rows, n_columns)."""
-        (x, y), (w, h) = self.output_roi
-        return y, x, h, w
+        return from_lightonml(self.output_roi)
 
+    @cached_property
+    def exposure_s(self) -> float:
+        """Exposure in seconds."""
+        return self.exposure_us / 1e6
 
-class Acquisition:
-    """An acquisition while it lasts. No generator: one left open must do nothing when the interpreter ends."""
+    @cached_property
+    def frametime_s(self) -> float:
+        """Time between frames in seconds."""
+        return self.frametime_us / 1e6
 
-    def __init__(self, device: OpuDevice, state: AcqState) -> None:
-        self._device = device
-        self._state = state
-
-    def __enter__(self) -> OpuDevice:
-        """Begin to acquire."""
-        self._device.start_acquisition(self._state)
-        return self._device
-
-    def __exit__(self, *exception: object) -> None:
-        """End it."""
-        self._device.stop_acquisition(self._state)
+    @cached_property
+    def n_pixels(self) -> int:
+        """Pixels of the region."""
+        width, height = self.output_roi[1]
+        return width * height

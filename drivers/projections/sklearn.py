@@ -236,10 +236,10 @@ class OPUMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OpuUser, BaseEst
         """Say whether the device is noisy; it is not made for that."""
         given = self.__dict__["opu"]
         try:
-            model = Device.load(self.device) if given is None else given.device.device_model
+            model = Device.load(self.device) if given is None else given.model
         except (AttributeError, TypeError, ValueError):
             return True  # wrong parameters, of which fit will tell
-        return model != model.ideal()
+        return _has_noise(model)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters as they were given; `opu` is None if the map makes its own.
@@ -276,4 +276,9 @@ class LightonOPUMap(LightonNames, OPUMap):
 
     def _is_noisy(self) -> bool:
         device = self.opu.device
-        return isinstance(device, OpuDevice) and device.device_model != device.device_model.ideal()
+        return isinstance(device, OpuDevice) and _has_noise(device.device_model)
+
+
+def _has_noise(model: Any) -> bool:
+    """Whether two transforms of the same vectors may differ; a laboratory's device is never without noise."""
+    return not isinstance(model, Device) or model != model.ideal()

@@ -78,7 +78,7 @@ class OPUMap(OpuUser, nn.Module):
 
     A deep copy uses the same device; `close` closes it for all. In a worker of a ``DataLoader`` the map is the
     same device, and every worker counts frames from where the map was copied: workers share the matrix, and the noise
-    too, unless each calls ``opu.device.bench.skip_frames(n)`` with another `n` (in `worker_init_fn`).
+    too, unless each calls ``opu.bench.skip_frames(n)`` with another `n` (in `worker_init_fn`).
 
     Examples
     --------

@@ -7,7 +7,6 @@ one library does better. Libraries are imported when they are used.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import re
@@ -20,6 +19,8 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+
+from .parameters import near_names
 
 _NAMES = ("auto", "numpy", "cupy", "torch", "torch:cpu", "torch:cuda")
 #: What a backend may be, for messages.
@@ -293,7 +294,7 @@ def choose(backend: str = "auto", data: Any = None) -> Arrays:
         raise TypeError(f"backend is {backend!r} ({type(backend).__name__}), but it must be {BACKENDS}.")
     if backend not in _NAMES and not re.fullmatch(r"torch:cuda:[0-9]+", backend):
         gpu = re.fullmatch(r"(?:cuda|gpu)(:[0-9]+)?", backend.lower())
-        near = [f"torch:cuda{gpu[1] or ''}"] if gpu else difflib.get_close_matches(backend.lower(), _NAMES, 1)
+        near = [f"torch:cuda{gpu[1] or ''}"] if gpu else near_names(backend.lower(), _NAMES, n=1, cutoff=0.6)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"backend is {backend!r}, but it must be {BACKENDS}.{hint}")
     given = of(data)

@@ -1,21 +1,33 @@
-"""What a procedure needs of a bench, and small questions to ask one."""
+"""What is asked of a bench: what every one has, optional parts by name, and what stands for a part that is absent.
+
+`Bench` is all that a procedure of calibration needs, `Drivable` what stands below an `OPU`. Each other class here is an
+optional part. Nothing else asks a bench, or a driver, whether it has a member: what is optional is written here.
+`opusim.testing.check_bench` checks that the parts of a bench do what they say.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from opusim.base import validation
 from opusim.patterns.layout import MirrorPatterns
 
+if TYPE_CHECKING:
+    from .frames import ReservedFrames
+
 __all__ = [
-    "Bench", "Identity", "Roi", "dark_frames", "elapsed_s", "identity_of", "random_mirrors",
-    "saturation_dn", "wait",
+    "Backed", "Bench", "Calibrating", "Clock", "Clocked", "Drivable", "Exposing", "Fitting", "Identified", "Identity",
+    "Lamp", "Levelled", "Limited", "LitCamera", "Moded", "OnBench", "Projecting", "Record", "Reservable", "Resumable",
+    "Roi", "Sized", "Skipping", "Threaded", "Timed", "bench_of", "checked_bench", "dark_frames", "elapsed_s", "has",
+    "identity_of", "lacking", "random_mirrors", "saturation_dn", "threads_of", "wait",
 ]  # fmt: skip
 
 #: (row, column, n_rows, n_columns) on the sensor.
@@ -24,19 +36,12 @@ Roi = tuple[int, int, int, int]
 _LONGEST_SKIP_S = 3600.0
 
 
+# ---------------------------------------------------------------------------------------------- what every bench has
+
+
 @runtime_checkable
-class Bench(Protocol):
-    """A laser, mirrors, a medium and a camera that show patterns and return frames.
-
-    `opusim.OpticalBench` is one; so is any object of a laboratory with these members. Three more are used where they
-    are there: ``device`` and ``seed`` (files then say whose they are) and ``clock.elapsed_s`` (device time in seconds).
-    ``skip_frames(n, frametime_s=)`` stands for waiting, on a bench whose time is simulated.
-    """
-
-    @property
-    def mirror_shape(self) -> tuple[int, int]:
-        """Mirrors as (rows, columns)."""
-        ...
+class Exposing(Protocol):
+    """A camera that returns frames of what the mirrors show."""
 
     @property
     def sensor_shape(self) -> tuple[int, int]:
@@ -76,8 +81,38 @@ class Bench(Protocol):
         -------
         ndarray, shape (n * number of phases, n_rows, n_columns)
             Counts.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not what it may be: also where there is no reference arm for a phase.
         """
         ...
+
+
+@runtime_checkable
+class Bench(Exposing, Protocol):
+    """A laser, mirrors, a medium and a camera that show patterns and return frames: all that every bench has.
+
+    `opusim.OpticalBench` is one, and has all the optional parts too; so is any object of a laboratory with these three
+    members. `opusim.bench.laboratory` makes of them what a driver needs besides.
+    """
+
+    @property
+    def mirror_shape(self) -> tuple[int, int]:
+        """Mirrors as (rows, columns)."""
+        ...
+
+
+# ---------------------------------------------------------------------------------------------- optional parts
+
+
+@runtime_checkable
+class Lamp(Protocol):
+    """An even light of known strength in place of the medium: `characterise_camera` cannot do without.
+
+    Without one, `saturation_dn` reads full scale from the bench's record, or is to be told.
+    """
 
     def flat_field(
         self, photons_per_pixel: float, *, exposure_s: float, n_frames: int = 1, roi: Roi | None = None
@@ -102,6 +137,16 @@ class Bench(Protocol):
         """
         ...
 
+
+@runtime_checkable
+class LitCamera(Exposing, Lamp, Protocol):
+    """What `characterise_camera` needs: a camera and a lamp, no mirrors."""
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """A bench that says how fast frames may follow each other."""
+
     def minimum_frametime_s(self, n_rows: int, exposure_s: float) -> float:
         """Return the shortest time between frames.
 
@@ -118,6 +163,425 @@ class Bench(Protocol):
             Seconds.
         """
         ...
+
+
+@runtime_checkable
+class Clock(Protocol):
+    """Counts what a bench has used.
+
+    Attributes
+    ----------
+    frames : int
+        Frames taken.
+    elapsed_s : float
+        Device time in seconds, from any origin; it never goes back.
+    """
+
+    frames: int
+    elapsed_s: float
+
+    @property
+    def energy_j(self) -> float:
+        """Energy used, in joules, from any origin."""
+        ...
+
+
+@runtime_checkable
+class Clocked(Protocol):
+    """A bench that counts frames and device time. One without is taken to stand at 0."""
+
+    @property
+    def clock(self) -> Clock:
+        """Frames, device time and energy."""
+        ...
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A bench whose clock can be put forward: a simulated one, which then goes on with the frames of another."""
+
+    def advance_to(self, frames: int, elapsed_s: float) -> None:
+        """Let the clock stand where that of another bench stood.
+
+        Parameters
+        ----------
+        frames : int
+            Frames taken.
+        elapsed_s : float
+            Device time in seconds.
+
+        Raises
+        ------
+        ValueError
+            If one lies behind the clock.
+        """
+        ...
+
+
+@runtime_checkable
+class Skipping(Protocol):
+    """A bench whose time is simulated: it need not be waited for."""
+
+    def skip_frames(self, n_frames: int, *, frametime_s: float | None = None) -> None:
+        """Let frames pass unread, and their time.
+
+        Parameters
+        ----------
+        n_frames : int
+            How many.
+        frametime_s : float, optional
+            Time of each in seconds.
+        """
+        ...
+
+
+@runtime_checkable
+class Record(Protocol):
+    """What a device is called, and what tells it from others: `opusim.Device`, `opusim.bench.laboratory.LabDevice`."""
+
+    @property
+    def name(self) -> str:
+        """Name of the device."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Return a text that is another for whatever sets what the device does.
+
+        Returns
+        -------
+        str
+            Not empty.
+        """
+        ...
+
+
+@runtime_checkable
+class Identified(Protocol):
+    """A bench that says which device it is: what is stored of one is then refused on another."""
+
+    @property
+    def device(self) -> Any:
+        """The device, a `Record`."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Which realisation of it; any whole number where there is one alone."""
+        ...
+
+
+@runtime_checkable
+class Drivable(Identified, Timed, Protocol):
+    """What stands below an `OPU`: `OpuDevice` takes it as its `bench`.
+
+    Its `device` holds more than a `Record`: sizes, the camera's counts, the times to begin with. See
+    `opusim.bench.laboratory.LabDevice`, which is no more than that.
+    """
+
+    def transform(
+        self,
+        patterns: MirrorPatterns,
+        *,
+        exposure_s: float,
+        roi: Roi,
+        n_pixels: int,
+        reference_phase_rad: float | np.ndarray | None = None,
+        frametime_s: float | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Any:
+        """Show patterns and return the first pixels of a region, flat.
+
+        Parameters
+        ----------
+        patterns : MirrorPatterns or ndarray
+            Patterns with their layout, or packed mirrors as in `expose`.
+        exposure_s : float
+            Exposure in seconds.
+        roi : tuple of int
+            (row, column, n_rows, n_columns) on the sensor.
+        n_pixels : int
+            How many of its pixels, in raster order, are wanted.
+        reference_phase_rad, frametime_s : float, optional
+            As in `expose`.
+        progress : callable, optional
+            Told the number of patterns that are done.
+
+        Returns
+        -------
+        ndarray, shape (n * number of phases, n_pixels)
+            Counts.
+        """
+        ...
+
+
+@runtime_checkable
+class Levelled(Protocol):
+    """A bench that knows how bright it is: the linear transform by intensities scales its result by that."""
+
+    def expected_level_dn(self, n_on: float, exposure_s: float) -> float:
+        """Return the mean grey level for so many mirrors on, spread evenly over the beam, without clipping.
+
+        Parameters
+        ----------
+        n_on : float
+            Number of mirrors that are on.
+        exposure_s : float
+            Exposure in seconds.
+
+        Returns
+        -------
+        float
+            Grey levels.
+        """
+        ...
+
+
+@runtime_checkable
+class Reservable(Protocol):
+    """A simulated bench that shows patterns in frames taken before: also `transform` then has `reserved`."""
+
+    def reserve(self, n_frames: int, *, frametime_s: float) -> ReservedFrames:
+        """Take frames and their time now, to show patterns in them later.
+
+        Parameters
+        ----------
+        n_frames : int
+            How many.
+        frametime_s : float
+            Time of each, in seconds.
+
+        Returns
+        -------
+        ReservedFrames
+            The frames.
+        """
+        ...
+
+
+@runtime_checkable
+class Threaded(Protocol):
+    """A bench that computes, with so many threads; what is made of its frames uses no more."""
+
+    @property
+    def threads(self) -> int:
+        """Threads in use."""
+        ...
+
+
+@runtime_checkable
+class Limited(Threaded, Protocol):
+    """A bench that computes, within limits that may be set."""
+
+    @property
+    def limits(self) -> dict[str, int | None]:
+        """`memory_budget` and `threads` as they were given, None for what was not."""
+        ...
+
+    def with_limits(self, *, memory_budget: int | None = None, threads: int | None = None) -> Any:
+        """Return this bench with other limits and the same clock.
+
+        Parameters
+        ----------
+        memory_budget, threads : int, optional
+            Bytes that a stored matrix may take, and threads; what is not given stays.
+
+        Returns
+        -------
+        Limited
+            Of the same class.
+        """
+        ...
+
+
+@runtime_checkable
+class Backed(Protocol):
+    """A bench whose `transform` takes and returns arrays of other libraries than numpy."""
+
+    @property
+    def backend(self) -> str:
+        """What it computes with, as for `opusim.OPU`."""
+        ...
+
+
+# ---------------------------------------------------------------------------------------------- parts of a driver
+
+
+@runtime_checkable
+class Projecting(Protocol):
+    """All that training by light needs of a driver."""
+
+    def linear_transform(self, X: Any) -> Any:
+        """Show vectors and return numbers that are linear in them.
+
+        Parameters
+        ----------
+        X : ndarray of uint8, shape (n, features)
+            Zeros and ones.
+
+        Returns
+        -------
+        ndarray, shape (n, outputs)
+            Real numbers.
+        """
+        ...
+
+
+@runtime_checkable
+class Sized(Protocol):
+    """A driver that says how many outputs it gives."""
+
+    @property
+    def n_components(self) -> int:
+        """Outputs of a vector."""
+        ...
+
+
+@runtime_checkable
+class Fitting(Protocol):
+    """A driver that is to be told what will be shown."""
+
+    def fit1d(self, X: Any = None, *, n_features: int | None = None) -> Any:
+        """Prepare for vectors.
+
+        Parameters
+        ----------
+        X : ndarray, optional
+            Vectors such as will be shown.
+        n_features : int, optional
+            Their length, without them.
+
+        Returns
+        -------
+        object
+            The driver.
+        """
+        ...
+
+
+@runtime_checkable
+class Calibrating(Protocol):
+    """A driver that calibrates its linear transform by holography."""
+
+    def calibrate(self, *, steps: int = 4, exposure_s: float | None = None, store: bool = True) -> Any:
+        """Calibrate anew.
+
+        Parameters
+        ----------
+        steps : int
+            Phase steps.
+        exposure_s : float, optional
+            Exposure in seconds.
+        store : bool
+            Whether to keep it for other processes.
+
+        Returns
+        -------
+        object
+            What was found.
+        """
+        ...
+
+
+@runtime_checkable
+class Moded(Protocol):
+    """A driver with several ways to a linear transform; its `device` says whether it `has_reference`.
+
+    Attributes
+    ----------
+    linear_mode : str
+        "holographic", "intensity", or "auto" for the first one where there is a reference arm.
+    """
+
+    linear_mode: str
+
+    @property
+    def device(self) -> Any:
+        """What it drives."""
+        ...
+
+
+@runtime_checkable
+class OnBench(Protocol):
+    """A driver whose `device.bench` is a bench."""
+
+    @property
+    def device(self) -> Any:
+        """What it drives, with a `bench`."""
+        ...
+
+
+class _Below(Protocol):
+    bench: Any
+
+
+# ---------------------------------------------------------------------------------------------- to ask for a part
+
+
+@functools.cache
+def _members(part: type) -> dict[str, bool]:
+    """Names of what a part declares, and whether each is a method."""
+    result: dict[str, bool] = {}
+    for cls in part.__mro__:
+        if cls is object or cls.__module__ == "typing":
+            continue
+        names = {*vars(cls), *inspect.get_annotations(cls)}
+        result |= {name: callable(vars(cls).get(name)) for name in names if not name.startswith("_")}
+    return result
+
+
+def lacking(thing: Any, *parts: type) -> list[str]:
+    """Return which members of some parts an object lacks; none if it has them all.
+
+    Parameters
+    ----------
+    thing : object
+        A bench, or anything.
+    *parts : type
+        Protocols, such as those of this module.
+
+    Returns
+    -------
+    list of str
+        Names, sorted. A method that cannot be called counts as lacking.
+    """
+    # Not isinstance, which from Python 3.12 on overlooks what an object hands on from another by __getattr__.
+    absent = object()
+    return sorted(
+        name
+        for name, is_method in {k: v for part in parts for k, v in _members(part).items()}.items()
+        if (found := getattr(thing, name, absent)) is absent or (is_method and not callable(found))
+    )
+
+
+def has(thing: Any, *parts: type) -> bool:
+    """Whether an object has all that some parts declare."""
+    return not lacking(thing, *parts)
+
+
+def checked_bench(bench: Any, *parts: type, why: str = "") -> None:
+    """Raise a TypeError that says what the bench lacks, and where that is declared.
+
+    Parameters
+    ----------
+    bench : object
+        What was given for one.
+    *parts : type
+        What is needed; `Bench` by default.
+    why : str
+        A sentence that is added: what else may be done.
+    """
+    parts = parts or (Bench,)
+    missing = lacking(bench, *parts)
+    if missing:
+        names = sorted({name for part in parts for name in _members(part)})
+        places = [f"opusim.bench.protocol.{part.__name__}" for part in parts if lacking(bench, part)]
+        raise TypeError(
+            f"bench is {bench!r} ({type(bench).__name__}), but it must have {', '.join(names)}; it lacks "
+            f"{', '.join(missing)}, as declared by {' and '.join(places)}.{why and ' ' + why}"
+        )
+
+
+# ---------------------------------------------------------------------------------------------- what stands for a part
 
 
 @dataclass(frozen=True)
@@ -140,35 +604,38 @@ class Identity:
 
 
 def identity_of(bench: Any) -> Identity:
-    """Return which device `bench` is, as far as it says."""
-    seed = getattr(bench, "seed", None)
-    name = getattr(getattr(bench, "device", None), "name", None)
-    return Identity(_fingerprint_of(bench), str(name or ""), -1 if seed is None else int(seed))
-
-
-def _fingerprint_of(bench: Any) -> str:
-    """Return the fingerprint of the bench's device, or "" if it has none."""
-    ask = getattr(getattr(bench, "device", None), "fingerprint", None)
-    return str(ask()) if callable(ask) else ""
+    """Return which device `bench` is: all empty unless it is `Identified`, by a `Record`."""
+    if not has(bench, Identified) or not has(bench.device, Record):
+        return Identity()
+    return Identity(str(bench.device.fingerprint()), str(bench.device.name), int(bench.seed))
 
 
 def elapsed_s(bench: Any) -> float:
-    """Return the device time in seconds, or 0.0 if the bench has no clock."""
-    return float(getattr(getattr(bench, "clock", None), "elapsed_s", 0.0))
+    """Return the device time in seconds, or 0.0 if the bench is not `Clocked`."""
+    return float(bench.clock.elapsed_s) if has(bench, Clocked) else 0.0
+
+
+def threads_of(bench: Any) -> int | None:
+    """Return the threads of a bench that computes (`Threaded`); None, for all, where it does not."""
+    return bench.threads if has(bench, Threaded) else None
+
+
+def bench_of(driver: Any) -> Any:
+    """Return the bench that a driver stands on, or None if it does not say."""
+    return driver.device.bench if has(driver, OnBench) and has(driver.device, _Below) else None
 
 
 def wait(bench: Any, time_s: float) -> None:
-    """Let time pass on the bench: its own `skip_frames` where it has one, else real time."""
+    """Let time pass on the bench: it skips frames where it is `Skipping`, else in real time."""
     time_s = validation.number("time_s", time_s, low=0.0, high=1e9)
-    skip = getattr(bench, "skip_frames", None)
-    if skip is None:
+    if not has(bench, Skipping):
         time.sleep(time_s)
         return
     n = max(1, math.ceil(time_s / _LONGEST_SKIP_S))
-    skip(n, frametime_s=time_s / n)
+    bench.skip_frames(n, frametime_s=time_s / n)
 
 
-def dark_frames(bench: Bench, exposure_s: float, n: int, roi: Roi | None = None) -> np.ndarray:
+def dark_frames(bench: Exposing, exposure_s: float, n: int, roi: Roi | None = None) -> np.ndarray:
     """Return `n` frames with the laser shut, (n, rows, columns) in the camera's type."""
     return bench.expose(None, exposure_s=exposure_s, n_frames=n, roi=roi)
 
@@ -178,27 +645,27 @@ def random_mirrors(bench: Bench, *, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).random((1, *bench.mirror_shape)) < 0.5
 
 
-def saturation_dn(bench: Bench, exposure_s: float, roi: Roi | None = None) -> float:
+def saturation_dn(bench: Any, exposure_s: float, roi: Roi | None = None) -> float:
     """Return the count from which a pixel is taken as saturated; inf for a camera that returns floats.
 
-    Two flat fields of far too much light are taken. They read full scale, or, where the full well comes first, that
-    level with its read noise: then four standard deviations below it.
+    With a `Lamp` two flat fields of far too much light are taken. They read full scale, or, where the full well comes
+    first, that level with its read noise: then four standard deviations below it. Without one it is the full scale that
+    the record of a `Drivable` bench names.
+
+    Raises
+    ------
+    TypeError
+        If the bench has neither.
     """
+    if not has(bench, Lamp):
+        checked_bench(bench, Drivable, why="Or give it a flat_field (Lamp), or name full_scale_dn where it is asked.")
+        camera = bench.device.camera
+        return float(camera.full_scale_dn) if camera.quantise else math.inf
     frames = bench.flat_field(1e9, exposure_s=exposure_s, n_frames=2, roi=roi)
     if frames.dtype.kind == "f":
         return math.inf
     level = frames.astype(np.float64)
     return float(math.floor(level.mean() - 4 * level.std())) if level.std() else float(level.flat[0])
-
-
-def checked_bench(bench: Any, needs: Sequence[str] = ("expose", "mirror_shape", "sensor_shape")) -> None:
-    """Raise a TypeError that says what the bench lacks."""
-    lacking = [name for name in needs if not hasattr(bench, name)]
-    if lacking:
-        raise TypeError(
-            f"bench is {bench!r} ({type(bench).__name__}), but it must have {', '.join(needs)}; "
-            f"it lacks {', '.join(lacking)}."
-        )
 
 
 def checked_shifter_phases(name: str, phases_rad: Any, *, least: int = 2, n: int | None = None) -> np.ndarray:

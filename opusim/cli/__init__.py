@@ -1,6 +1,9 @@
-"""The command ``opusim``: a file for each command, and `app`, which all of them register with."""
+"""The command ``opusim``: a file for each of its commands, found by listing this folder."""
 
-from . import calibrate, plan, report, rescue, run, sweep, train
+from opusim.base.plugins import import_folder
+
 from .app import app, command
 
-__all__ = ["app", "calibrate", "command", "plan", "report", "rescue", "run", "sweep", "train"]
+import_folder(__name__)
+
+__all__ = ["app", "command"]

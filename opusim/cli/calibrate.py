@@ -20,29 +20,35 @@ from .app import (
     _progress,
     _say,
     _sentence,
-    _table,
     command,
     err,
+    late_options,
+    late_values,
     out,
+    refuse_foreign,
 )
-
-PROCEDURES = ("exposure", "camera", "phase", "linear", "tm", "drift", "all")
-# Options that not every procedure has: name on the command line, and whose it is.
-_BELONGS = {
-    "steps": ("--steps", ("phase", "linear", "tm", "drift", "all")),
-    "exposure_us": ("--exposure-us", ("camera", "phase", "linear", "tm", "drift")),
-    "level": ("--level", ("exposure", "all")),
-    "clipped": ("--clipped", ("exposure", "all")),
-    "inputs": ("--inputs", ("tm", "all")),
-    "basis": ("--basis", ("tm", "all")),
-    "minutes": ("--minutes", ("drift", "all")),
-    "resume": ("--resume", ("tm", "all")),
-}
+from .tables import _table
 
 
-@command("calibrate")
+def _complete(parameters: list[Any]) -> list[Any]:
+    """Name the procedures, and add their options."""
+    from opusim.calibration.procedures.base import PROCEDURES, options_of
+
+    for parameter in parameters:
+        if parameter.name == "procedure":
+            parameter.metavar = "|".join((*PROCEDURES, _ALL))
+    # Those of several procedures first.
+    known = sorted(options_of(PROCEDURES.values()).values(), key=lambda found: len(found[1]) < 2)
+    return late_options({option.name: (option.flag, option.kind, option.help) for option, _ in known})
+
+
+_ALL = "all"
+
+
+@command("calibrate", order=20, late=_complete)
 def calibrate(
-    procedure: Annotated[str, typer.Argument(metavar="|".join(PROCEDURES), help="What to measure.")],
+    context: typer.Context,
+    procedure: Annotated[str, typer.Argument(help="What to measure.")],
     target: Annotated[
         Path, typer.Option("--out", "-o", help="HDF5 file; records of other procedures in it stay.")
     ] = Path("cal.h5"),
@@ -56,87 +62,56 @@ def calibrate(
             show_default=False,
         ),
     ] = "",
-    steps: Annotated[
-        int | None,
-        typer.Option("--steps", help="Phase steps; 8 for phase, 4 for others by default.", show_default=False),
-    ] = None,
-    exposure_us: Annotated[
-        float | None,
-        typer.Option(
-            "--exposure-us",
-            help="Exposure in µs; by default 400 for camera, the file's or a found one for others.",
-            show_default=False,
-        ),
-    ] = None,
-    level: Annotated[
-        float | None,
-        typer.Option(
-            "--level",
-            help="exposure: mean grey level to reach; by default as long as few outputs clip.",
-            show_default=False,
-        ),
-    ] = None,
-    clipped: Annotated[
-        float | None, typer.Option("--clipped", help="exposure: share of outputs that may clip; 0.001 by default.")
-    ] = None,
-    inputs: Annotated[
-        str | None,
-        typer.Option("--inputs", help="tm: macro-pixels in line, or rows x columns as 16x16; 256 by default."),
-    ] = None,
-    basis: Annotated[str | None, typer.Option("--basis", help="tm: hadamard (the default) or canonical.")] = None,
-    minutes: Annotated[
-        float | None, typer.Option("--minutes", help="drift: device time to watch; 10 by default.")
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="tm: go on with an interrupted one. all: leave out what is there.")
-    ] = False,
 ) -> None:
     """Measure a device by patterns and frames alone, and write what is found to an HDF5 file.
 
     The matrix of tm goes into a file of its own beside it: cal.tm.h5 beside cal.h5. With the defaults each procedure
     takes seconds, 10 minutes of drift included: the device's time is simulated.
     """
-    given = locals()
-    if procedure not in PROCEDURES:
-        raise ValueError(f"The procedure is {procedure!r}, but it must be one of {', '.join(PROCEDURES)}.")
-    for name, (option, of) in _BELONGS.items():
-        if given[name] not in (None, False) and procedure not in of:
-            raise ValueError(f"{option} is given, but it is for {', '.join(of)}, not for {procedure}.")
+    from opusim.calibration.procedures.base import PROCEDURES, options_of
+
+    given, known = late_values(context), options_of(PROCEDURES.values())
+    if procedure != _ALL and procedure not in PROCEDURES:
+        names = ", ".join((*PROCEDURES, _ALL))
+        raise ValueError(f"The procedure is {procedure!r}, but it must be one of {names}.")
+    refuse_foreign(
+        {option.flag: given[name] for name, (option, _) in known.items()},
+        {option.flag: of if option.alone else (*of, _ALL) for option, of in known.values()},
+        procedure,
+    )
     _folder_of(target)
-    roi, columns = _region(region), _inputs(inputs)
-    if basis not in (None, "hadamard", "canonical"):
-        raise ValueError(f"--basis is {basis!r}, but it must be hadamard or canonical.")
+    roi = _region(region)
+    options: dict[str, Any] = {}
+    for name, (option, _) in known.items():
+        value = given[name]
+        options[name] = value if value is None or option.read is None else option.read(value)
     with err.status("Loading the simulation …"):
         from opusim.bench.bench import OpticalBench
         from opusim.calibration.report import summary
-        from opusim.calibration.session import NEED_REFERENCE, Calibration
-        from opusim.calibration.session import PROCEDURES as EVERY
+        from opusim.calibration.session import Calibration
         from opusim.device.record import Device
 
         bench = OpticalBench(_load_device(Device, device), seed)
-        chosen: dict[str, Any] = {"inputs": columns, "basis": basis, "minutes": minutes, "clipped_share": clipped}
-        calibration = Calibration(
-            bench, target, roi=roi, steps=steps, level_dn=level, resume=resume,
-            exposure_s=None if exposure_us is None else 1e-6 * exposure_us,
-            **{name: value for name, value in chosen.items() if value is not None},
-        )  # fmt: skip
-    todo: tuple[str, ...] = EVERY if procedure == "all" else (procedure,)
-    if procedure == "all" and not calibration.has_reference:
-        todo = tuple(name for name in todo if name not in NEED_REFERENCE)
-        out.print(f"{bench.device.name} has no reference arm: {', '.join(NEED_REFERENCE)} are left out.")
-    refused = False
+        calibration = Calibration(bench, target, roi=roi, **options)
+    todo = list(PROCEDURES) if procedure == _ALL else [procedure]
+    if procedure == _ALL and not calibration.has_reference:
+        left_out = [name for name in todo if PROCEDURES[name].needs_reference]
+        todo = [name for name in todo if name not in left_out]
+        out.print(f"{bench.device.name} has no reference arm: {', '.join(left_out)} are left out.")
+    resume, refused = bool(options["resume"]), False
     for name in todo:
-        if procedure == "all" and resume and calibration.done(name):
+        if procedure == _ALL and resume and calibration.done(name):
             out.print(f"{name}: there already.")
             continue
+        goes_on = procedure == _ALL or any(option.name == "resume" for option in PROCEDURES[name].options)
         try:
             with _Bar(name) as tell:
                 records = calibration.run(name, tell)
         except KeyboardInterrupt:
-            going_on = " --resume goes on where it stopped." if name == "tm" or procedure == "all" else ""
+            going_on = " --resume goes on where it stopped." if goes_on else ""
             _end(f"Interrupted; what was whole is stored.{going_on}", EXIT_INTERRUPTED)
         except ValueError as error:
-            if procedure != "all":
+            if procedure != _ALL:
                 raise
             # What the other procedures find is worth having.
             _say(f"opusim calibrate: {name}: {_sentence(error)}")
@@ -144,7 +119,7 @@ def calibrate(
             continue
         for key, record in records.items():
             print_rows(key, summary(record, bench.device))
-    written = target if procedure != "tm" else target.with_name(f"{target.stem}.tm{target.suffix}")
+    written = target if procedure == _ALL else PROCEDURES[procedure].file(target)
     out.print(f"File: {written}", markup=False, soft_wrap=True)
     if refused:
         raise typer.Exit(EXIT_ERROR)
@@ -180,12 +155,3 @@ def _region(text: str) -> tuple[int, int, int, int] | None:
         raise ValueError(f"--roi is {text!r}, but it must be row,column,rows,columns as in 512,956,64,128.")
     row, column, n_rows, n_columns = (int(part) for part in parts.groups())
     return row, column, n_rows, n_columns
-
-
-def _inputs(text: str | None) -> int | tuple[int, int] | None:
-    if text is None:
-        return None
-    parts = re.fullmatch(r"([1-9]\d*)(?:x([1-9]\d*))?", text)
-    if parts is None:
-        raise ValueError(f"--inputs is {text!r}, but it must be a number, or rows and columns as in 16x16.")
-    return int(parts[1]) if parts[2] is None else (int(parts[1]), int(parts[2]))

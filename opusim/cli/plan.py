@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .app import DeviceOption, SeedOption, _joules, _load_device, _table, command, err, out
+from .app import DeviceOption, SeedOption, _load_device, command, err, out
+from .tables import _joules, _table
 
 if TYPE_CHECKING:
     from opusim.bench.projector import Projector
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 
 
-@command("plan")
+@command("plan", order=21)
 def plan(
     features: Annotated[str, typer.Option("--features", help="Bits of a vector; 1e6 is a number too.")],
     components: Annotated[str, typer.Option("--components", "-n", help="Outputs of a vector: camera pixels.")],
@@ -242,7 +243,7 @@ def _program_bytes() -> int:
 
 def _tables(result: ScalePlan, model: Device, linear: bool) -> list[Any]:
     from opusim.base.memory import text
-    from opusim.calibration.report import duration
+    from opusim.calibration.words import duration
 
     work, memory = result.work, result.memory
     what = _table(

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .app import _joules, _load_device, _table, check_figure, command, err, out
+from .app import _load_device, check_figure, command, err, out
 from .calibrate import print_rows
+from .tables import _joules, _table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from opusim.dfa.history import History
 
 
-@command("report")
+@command("report", order=22)
 def report(
     source: Annotated[Path, typer.Argument(help="A file of opusim calibrate, opusim train or opusim sweep.")],
     figure: Annotated[

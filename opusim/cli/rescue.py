@@ -10,7 +10,7 @@ import typer
 from .app import EXIT_ERROR, _say, _sentence, command, out
 
 
-@command("rescue")
+@command("rescue", order=23)
 def rescue(
     sources: Annotated[list[Path], typer.Argument(help="Of opusim sweep, train or calibrate.", metavar="FILE...")],
     to: Annotated[

@@ -14,7 +14,7 @@ from .app import _load_device, command
 
 
 # What follows the program's name belongs to the program. `-m` is left to us: click would read on behind its value.
-@command("run", ignore_unknown_options=True, allow_interspersed_args=False)
+@command("run", order=24, ignore_unknown_options=True, allow_interspersed_args=False)
 def run(
     program: Annotated[
         list[str] | None,

@@ -19,12 +19,12 @@ from .app import (
     _folder_of,
     _load_device,
     _say,
-    _table,
     check_figure,
     command,
     err,
     out,
 )
+from .tables import _table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,14 +36,26 @@ if TYPE_CHECKING:
 _TOLD = 5
 
 
-@command("sweep")
+def _complete(parameters: list[Any]) -> list[Any]:
+    """Name the tasks, those of one kind together."""
+    from opusim.tasks.registry import TASKS
+
+    kinds: dict[str, list[str]] = {}
+    for name, task in TASKS.items():
+        kinds.setdefault(task.what, []).append(name)
+    told = [f"{', '.join(names)}{f' ({what})' if what else ''}; " for what, names in kinds.items()]
+    for parameter in parameters:
+        if parameter.name == "task":
+            parameter.help = f"{''.join(told)}{parameter.help}"
+    return []
+
+
+@command("sweep", order=25, late=_complete)
 def sweep(
     task: Annotated[
         str,
         typer.Option(
-            "--task", "-t", help="digits, mnist, fashion-mnist (ridge classifier on counts); randsvd, trace, triangles "
-            "(sketches); dfa-digits, dfa-mnist, dfa-fashion-mnist; module:function or file.py:function, called with "
-            "(opu, seed).", show_default=False,
+            "--task", "-t", help="module:function or file.py:function, called with (opu, seed).", show_default=False,
         ),
     ],
     vary: Annotated[

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .app import EXIT_INTERRUPTED, ForceOption, _end, _folder_of, _load_device, command, err, out
+from .app import EXIT_INTERRUPTED, ForceOption, _end, _folder_of, _load_device, command, err, out, refuse_foreign
 from .report import angles, print_run
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from opusim.dfa.optimisers import Optimiser
     from opusim.dfa.progress import Progress
 
-TASKS = ("mnist", "fashion-mnist", "digits")
 FEEDBACKS = ("optical", "gaussian", "noisy", "backprop", "shallow")
 PROJECTED = ("optical", "gaussian", "noisy")
 
@@ -32,22 +32,76 @@ _DEVICE, _MODE, _AVERAGES, _NOISE = "aurora", "auto", 1, 0.1
 # Errors of digital feedback, and of light.
 _ENCODING, _OPTICAL_ENCODING = "float", "ternary"
 
-# Options that not every feedback has: name on the command line, and whose it is.
-_BELONGS = {
-    "device": ("--device", ("optical",)),
-    "mode": ("--mode", ("optical",)),
-    "averages": ("--averages", ("optical",)),
-    "encoding": ("--encoding", PROJECTED),
-    "exposure_us": ("--exposure-us", ("optical",)),
-    "noise": ("--noise", ("noisy",)),
-    "bits": ("--bits", ("noisy",)),
+# Options that not every feedback has, and whose they are.
+_OWNERS = {
+    **dict.fromkeys(("--device", "--mode", "--averages"), ("optical",)),
+    "--encoding": PROJECTED,
+    "--exposure-us": ("optical",),
+    **dict.fromkeys(("--noise", "--bits"), ("noisy",)),
 }
 
 
-@command("train")
+@dataclass(frozen=True)
+class _Errors:
+    """What brings errors to the hidden layers, and how, as the options of the command say."""
+
+    feedback: str
+    encoding: str | None
+    device: str | None
+    mode: str | None
+    averages: int | None
+    exposure_us: float | None
+    noise: float | None
+    bits: int | None
+
+    def check(self) -> None:
+        """Refuse options that this feedback does not have."""
+        given = {
+            "--device": self.device, "--mode": self.mode, "--averages": self.averages, "--encoding": self.encoding,
+            "--exposure-us": self.exposure_us, "--noise": self.noise, "--bits": self.bits,
+        }  # fmt: skip
+        refuse_foreign(given, _OWNERS, self.feedback, what="the feedback ", join=" or ")
+
+    def make(self, n_classes: int, width: int, seed: int) -> Feedback:
+        """Return the feedback; that of a device is not prepared yet."""
+        from opusim import dfa
+
+        encoding = dfa.parse_encoding(self.encoding or (_OPTICAL_ENCODING if self.feedback == "optical" else _ENCODING))
+        if self.feedback == "gaussian":
+            return dfa.GaussianFeedback(n_classes, width, seed=seed, encoding=encoding)
+        if self.feedback == "noisy":
+            sigma = _NOISE if self.noise is None else self.noise
+            return dfa.NoisyFeedback(n_classes, width, noise=sigma, bits=self.bits, seed=seed, encoding=encoding)
+        if encoding is None:
+            raise ValueError(
+                f"--encoding is {self.encoding!r}, but mirrors show bits only: ternary, sign or bits:NUMBER."
+            )
+        from opusim.device.record import Device
+        from opusim.drivers import OPU
+
+        model = _load_device(Device, self.device or _DEVICE)
+        opu = OPU(n_components=width, device=model, seed=seed, linear_mode=self.mode or _MODE, disable_pbar=True)
+        return dfa.OpticalFeedback(
+            opu, width, n_classes=n_classes, encoding=encoding,
+            averages=_AVERAGES if self.averages is None else self.averages,
+            exposure_s=None if self.exposure_us is None else 1e-6 * self.exposure_us,
+        )  # fmt: skip
+
+
+def _complete(parameters: list[Any]) -> list[Any]:
+    """Name what there is to learn."""
+    from opusim.tasks.image_sets import TASKS
+
+    for parameter in parameters:
+        if parameter.name == "task":
+            parameter.help = f"What to learn: {', '.join(TASKS)}."
+    return []
+
+
+@command("train", order=26, late=_complete)
 def train(
     task: Annotated[
-        str, typer.Option("--task", "-t", metavar="<name>", help=f"What to learn: {', '.join(TASKS)}.")
+        str, typer.Option("--task", "-t", metavar="<name>", help="What to learn.")
     ] = "mnist",
     feedback: Annotated[
         str,
@@ -140,16 +194,16 @@ def train(
     The run is kept after each epoch: one that was stopped goes on with --resume,
     and ends with the same numbers.
     """
-    given = locals()
+    from opusim.tasks.image_sets import TASKS
+
     for option, value, allowed in (
         ("--task", task, TASKS), ("--feedback", feedback, FEEDBACKS), ("--optimiser", optimiser, ("adam", "sgd")),
         ("--mode", mode or _MODE, ("auto", "holographic", "intensity")),
     ):  # fmt: skip
         if value not in allowed:
             raise ValueError(f"{option} is {value!r}, but it must be one of {', '.join(allowed)}.")
-    for name, (option, of) in _BELONGS.items():
-        if given[name] is not None and feedback not in of:
-            raise ValueError(f"{option} is given, but it is for the feedback {' or '.join(of)}, not for {feedback}.")
+    errors = _Errors(feedback, encoding, device, mode, averages, exposure_us, noise, bits)
+    errors.check()
     if momentum is not None and optimiser != "sgd":
         raise ValueError(f"--momentum is given, but it is for the optimiser sgd, not for {optimiser}.")
     sizes = _sizes(hidden)
@@ -179,10 +233,7 @@ def train(
         elif feedback == "shallow":
             trainer = dfa.ShallowTrainer(network, **options)
         else:
-            projection = _feedback(
-                feedback, data.n_classes, sum(sizes), seed=seed, encoding=encoding, device=device, mode=mode,
-                averages=averages, exposure_us=exposure_us, noise=noise, bits=bits,
-            )  # fmt: skip
+            projection = errors.make(data.n_classes, sum(sizes), seed)
             trainer = dfa.DFATrainer(network, projection, **options)
             if isinstance(projection, dfa.OpticalFeedback):
                 stack.enter_context(projection.opu)
@@ -220,32 +271,6 @@ def _optimiser(name: str, learning_rate: float | None, momentum: float | None) -
 
     chosen = {"learning_rate": learning_rate, "momentum": momentum}
     return (dfa.Adam if name == "adam" else dfa.SGD)(**{key: x for key, x in chosen.items() if x is not None})
-
-
-def _feedback(
-    kind: str, n_classes: int, width: int, *, seed: int, encoding: str | None, device: str | None, mode: str | None,
-    averages: int | None, exposure_us: float | None, noise: float | None, bits: int | None,
-) -> Feedback:  # fmt: skip
-    """Return the feedback that the options ask for; that of a device is not prepared yet."""
-    from opusim import dfa
-
-    errors = dfa.parse_encoding(encoding or (_OPTICAL_ENCODING if kind == "optical" else _ENCODING))
-    if kind == "gaussian":
-        return dfa.GaussianFeedback(n_classes, width, seed=seed, encoding=errors)
-    if kind == "noisy":
-        sigma = _NOISE if noise is None else noise
-        return dfa.NoisyFeedback(n_classes, width, noise=sigma, bits=bits, seed=seed, encoding=errors)
-    if errors is None:
-        raise ValueError(f"--encoding is {encoding!r}, but mirrors show bits only: ternary, sign or bits:NUMBER.")
-    from opusim.device.record import Device
-    from opusim.drivers import OPU
-
-    model = _load_device(Device, device or _DEVICE)
-    opu = OPU(n_components=width, device=model, seed=seed, linear_mode=mode or _MODE, disable_pbar=True)
-    return dfa.OpticalFeedback(
-        opu, width, n_classes=n_classes, encoding=errors, averages=_AVERAGES if averages is None else averages,
-        exposure_s=None if exposure_us is None else 1e-6 * exposure_us,
-    )  # fmt: skip
 
 
 def _interrupted(target: Path, trainer: Trainer, resume: bool) -> str:

@@ -9,19 +9,20 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from opusim.base import parallel, rng, validation
+from opusim.base.parameters import Stage, parameter
 
 _NOISE = "camera noise"
 _MAX_FRAME = 2**63 - 1
 
 
 @dataclass(frozen=True)
-class Camera:
+class Camera(Stage):
     """An image sensor with its electronics.
 
     Every imperfection has a value that switches it off alone, which is its default.
@@ -86,56 +87,52 @@ class Camera:
     a function of (seed, frame number, place of the pixel on the sensor) and of nothing else.
     """
 
-    name: str
-    shape: tuple[int, int]
-    pixel_pitch_m: float
-    quantum_efficiency: float
-    frame_rate_hz: float
-    gain_dn_per_e: float
-    bits: int
-    full_well_e: float = math.inf
-    read_noise_e: float = 0.0
-    dark_current_e_per_s: float = 0.0
-    prnu: float = 0.0
-    dsnu_e: float = 0.0
-    hot_pixel_fraction: float = 0.0
-    hot_pixel_dark_e_per_s: float = 0.0
-    black_level_dn: float = 0.0
-    quantise: bool = True
-    shot_noise: bool = True
-    polarised: bool = True
-    pixel_over_grain: float = 0.0
+    stage: ClassVar[str] = "camera"
 
-    def __post_init__(self) -> None:
-        """Check every parameter."""
-        if not isinstance(self.name, str) or not self.name:
-            raise TypeError(f"camera.name is {self.name!r}, but it must be a text.")
-        object.__setattr__(self, "shape", validation.shape2("camera.shape", self.shape))
+    name: str = parameter(kind="name")
+    shape: tuple[int, int] = parameter(kind="shape")
+    pixel_pitch_m: float = parameter(low=0.0, high=1e-2, low_open=True, unit="m", shown="µm")
+    quantum_efficiency: float = parameter(low=0.0, high=1.0, low_open=True, learnable="odds")
+    frame_rate_hz: float = parameter(low=0.0, high=1e9, low_open=True, unit="Hz")
+    gain_dn_per_e: float = parameter(low=0.0, high=1e6, low_open=True, unit="DN per electron", learnable="scale")
+    bits: int = parameter(low=2, high=16, unit="bits")
+    full_well_e: float = parameter(
+        math.inf, low=0.0, high=math.inf, low_open=True, unit="e", off=math.inf, imperfection="full well",
+        source="saturation", learnable="scale",
+    )  # fmt: skip
+    read_noise_e: float = parameter(
+        0.0, low=0.0, high=1e6, unit="e", off=0.0, imperfection="read noise", source="read noise", learnable="scale"
+    )
+    dark_current_e_per_s: float = parameter(
+        0.0, low=0.0, high=1e9, unit="e per s", off=0.0, imperfection="dark current", source="dark current",
+        learnable="scale",
+    )  # fmt: skip
+    prnu: float = parameter(0.0, low=0.0, high=1.0, off=0.0, imperfection="PRNU", source="PRNU")
+    dsnu_e: float = parameter(0.0, low=0.0, high=1e6, unit="e", off=0.0, imperfection="DSNU", source="DSNU")
+    hot_pixel_fraction: float = parameter(
+        0.0, low=0.0, high=1.0, off=0.0, imperfection="hot pixels", source="dark current"
+    )
+    hot_pixel_dark_e_per_s: float = parameter(0.0, low=0.0, high=1e9, unit="e per s", learnable="scale")
+    black_level_dn: float = parameter(
+        0.0, low=0.0, high=65535.0, below="full_scale_dn", unit="DN", off=0.0, imperfection="black level",
+        learnable="odds",
+    )  # fmt: skip
+    quantise: bool = parameter(True, off=False, imperfection="quantisation", source="quantisation")
+    shot_noise: bool = parameter(True, off=False, imperfection="shot noise", source="shot noise")
+    polarised: bool = parameter(True, off=True, imperfection="unpolarised light")
+    pixel_over_grain: float = parameter(
+        0.0, low=0.0, high=100.0, off=0.0, imperfection="pixel integration", source="pixel integration"
+    )
+
+    def _check_together(self) -> None:
+        """Check the size of the sensor, and the black level against the full scale."""
         if self.n_pixels > 2**32:
             raise ValueError(f"camera.shape is {self.shape!r}, but a sensor may have at most 2**32 pixels.")
-        number = validation.number
-        number("camera.pixel_pitch_m", self.pixel_pitch_m, low=0.0, high=1e-2, low_open=True)
-        number("camera.quantum_efficiency", self.quantum_efficiency, low=0.0, high=1.0, low_open=True)
-        number("camera.frame_rate_hz", self.frame_rate_hz, low=0.0, high=1e9, low_open=True)
-        number("camera.gain_dn_per_e", self.gain_dn_per_e, low=0.0, high=1e6, low_open=True)
-        validation.integer("camera.bits", self.bits, low=2, high=16)
-        number("camera.full_well_e", self.full_well_e, low=0.0, high=math.inf, low_open=True, allow_inf=True)
-        number("camera.read_noise_e", self.read_noise_e, low=0.0, high=1e6)
-        number("camera.dark_current_e_per_s", self.dark_current_e_per_s, low=0.0, high=1e9)
-        number("camera.prnu", self.prnu, low=0.0, high=1.0)
-        number("camera.dsnu_e", self.dsnu_e, low=0.0, high=1e6)
-        number("camera.hot_pixel_fraction", self.hot_pixel_fraction, low=0.0, high=1.0)
-        number("camera.hot_pixel_dark_e_per_s", self.hot_pixel_dark_e_per_s, low=0.0, high=1e9)
-        number("camera.black_level_dn", self.black_level_dn, low=0.0, high=65535.0)
         if self.black_level_dn >= self.full_scale_dn:
             raise ValueError(
                 f"camera.black_level_dn is {self.black_level_dn!r}, but it must be below the full scale of "
                 f"{self.full_scale_dn} that camera.bits = {self.bits} gives."
             )
-        validation.flag("camera.quantise", self.quantise)
-        validation.flag("camera.shot_noise", self.shot_noise)
-        validation.flag("camera.polarised", self.polarised)
-        number("camera.pixel_over_grain", self.pixel_over_grain, low=0.0, high=100.0)
 
     # ------------------------------------------------------------------ what follows from the fields
 
@@ -203,29 +200,6 @@ class Camera:
             The changed camera; this one stays as it is.
         """
         return replace(self, **changes)
-
-    def ideal(self) -> Camera:
-        """Return the camera with every imperfection switched off.
-
-        Returns
-        -------
-        Camera
-            It gives float32 grey levels, not clipped.
-        """
-        return replace(
-            self,
-            full_well_e=math.inf,
-            read_noise_e=0.0,
-            dark_current_e_per_s=0.0,
-            prnu=0.0,
-            dsnu_e=0.0,
-            hot_pixel_fraction=0.0,
-            black_level_dn=0.0,
-            quantise=False,
-            shot_noise=False,
-            polarised=True,
-            pixel_over_grain=0.0,
-        )
 
     def params(self, *, electrons: bool = False) -> NDArray[np.float32]:
         """Return the numbers that the kernels of ``opusim.device.camera_kernels`` need.

@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 
-from opusim.base import rng, validation
+from opusim.base import rng
+from opusim.base.parameters import Stage, parameter
 
-# Zernike terms of the static aberration: astigmatism, defocus, coma, trefoil, spherical. Piston and tilt
-# move nothing that a random medium could tell apart. 2311.17496 (docs/physics.md section 3) needs about eleven.
-_N_ABERRATION_TERMS = 9
+from .wavefront import low_order_wavefront
 
 
 @dataclass(frozen=True)
-class Dmd:
+class Dmd(Stage):
     """A micromirror array lit by a Gaussian beam.
 
     Parameters
@@ -42,32 +42,26 @@ class Dmd:
         Share of mirrors that never leave the state.
     """
 
-    name: str
-    shape: tuple[int, int]
-    pitch_m: float
-    contrast_ratio: float = math.inf
-    efficiency: float = 0.65
-    frame_rate_hz: float = 2000.0
-    beam_radius_m: float = math.inf
-    aberration_rms_rad: float = 0.0
-    stuck_on_fraction: float = 0.0
-    stuck_off_fraction: float = 0.0
+    stage: ClassVar[str] = "dmd"
 
-    def __post_init__(self) -> None:
-        """Check every parameter."""
-        if not isinstance(self.name, str) or not self.name:
-            raise TypeError(f"dmd.name is {self.name!r}, but it must be a text.")
-        object.__setattr__(self, "shape", validation.shape2("dmd.shape", self.shape))
-        validation.number("dmd.pitch_m", self.pitch_m, low=0.1e-6, high=1e-3)
-        validation.number("dmd.contrast_ratio", self.contrast_ratio, low=1.0, high=math.inf, allow_inf=True)
-        validation.number("dmd.efficiency", self.efficiency, low=0.0, high=1.0, low_open=True)
-        validation.number("dmd.frame_rate_hz", self.frame_rate_hz, low=0.0, high=1e7, low_open=True)
-        validation.number(
-            "dmd.beam_radius_m", self.beam_radius_m, low=0.0, high=math.inf, low_open=True, allow_inf=True
-        )
-        validation.number("dmd.aberration_rms_rad", self.aberration_rms_rad, low=0.0, high=100.0)
-        validation.number("dmd.stuck_on_fraction", self.stuck_on_fraction, low=0.0, high=1.0)
-        validation.number("dmd.stuck_off_fraction", self.stuck_off_fraction, low=0.0, high=1.0)
+    name: str = parameter(kind="name")
+    shape: tuple[int, int] = parameter(kind="shape")
+    pitch_m: float = parameter(low=0.1e-6, high=1e-3, unit="m", shown="µm")
+    contrast_ratio: float = parameter(
+        math.inf, low=1.0, high=math.inf, off=math.inf, imperfection="off-state leakage", source="off-state leakage",
+        learnable="scale",
+    )  # fmt: skip
+    efficiency: float = parameter(0.65, low=0.0, high=1.0, low_open=True, learnable="odds")
+    frame_rate_hz: float = parameter(2000.0, low=0.0, high=1e7, low_open=True, unit="Hz")
+    beam_radius_m: float = parameter(
+        math.inf, low=0.0, high=math.inf, low_open=True, unit="m", off=math.inf, imperfection="uneven beam"
+    )
+    aberration_rms_rad: float = parameter(0.0, low=0.0, high=100.0, unit="rad", off=0.0, imperfection="aberration")
+    stuck_on_fraction: float = parameter(0.0, low=0.0, high=1.0, off=0.0, imperfection="stuck mirrors")
+    stuck_off_fraction: float = parameter(0.0, low=0.0, high=1.0, off=0.0, imperfection="stuck mirrors")
+
+    def _check_together(self) -> None:
+        """Check the mirrors that are stuck."""
         if self.stuck_on_fraction + self.stuck_off_fraction > 1:
             raise ValueError(
                 f"dmd.stuck_on_fraction is {self.stuck_on_fraction!r} and dmd.stuck_off_fraction is "
@@ -172,50 +166,6 @@ def _amplitude(shape: tuple[int, int], pitch_m: float, beam_radius_m: float) -> 
     g = (g / math.sqrt(float(np.mean(g**2)))).astype(np.float32)
     g.setflags(write=False)
     return g
-
-
-@lru_cache(maxsize=4)
-def low_order_wavefront(shape: tuple[int, int], rms_rad: float, seed: int, purpose: str) -> np.ndarray:
-    """Return a smooth random phase over an array of points.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        (rows, columns).
-    rms_rad : float
-        Its standard deviation in radians.
-    seed, purpose : int, str
-        Which one.
-
-    Returns
-    -------
-    ndarray of float32, shape `shape`, read-only
-        Zernike terms 4 to 12 (Noll) over the circumscribed circle with random weights.
-    """
-    rows, columns = shape
-    radius = math.hypot(rows, columns) / 2
-    y = ((np.arange(rows) - (rows - 1) / 2) / radius)[:, None]
-    x = ((np.arange(columns) - (columns - 1) / 2) / radius)[None, :]
-    r2 = x**2 + y**2
-    terms = (
-        2 * r2 - 1,
-        2 * x * y,
-        x**2 - y**2,
-        (3 * r2 - 2) * y,
-        (3 * r2 - 2) * x,
-        (3 * x**2 - y**2) * y,
-        (x**2 - 3 * y**2) * x,
-        6 * r2**2 - 6 * r2 + 1,
-        (4 * r2 - 3) * (x**2 - y**2),
-    )
-    weights = rng.normals(rng.stream_key(seed, purpose), _N_ABERRATION_TERMS).astype(np.float64)
-    surface = np.zeros(shape)
-    for weight, term in zip(weights, terms, strict=True):
-        surface += weight * (term - np.mean(term)) / np.std(term)
-    surface *= rms_rad / np.std(surface) if rms_rad else 0.0
-    result = surface.astype(np.float32)
-    result.setflags(write=False)
-    return result
 
 
 @lru_cache(maxsize=4)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 
-from opusim.base import rng, validation
+from opusim.base import rng
+from opusim.base.parameters import Stage, parameter
 
 PLANCK_J_S = 6.62607015e-34
 LIGHT_SPEED_M_PER_S = 299_792_458.0
@@ -17,7 +19,7 @@ _DRIFT_PERIODS_S = np.geomspace(600.0, 4 * 86400.0, 16)
 
 
 @dataclass(frozen=True)
-class Laser:
+class Laser(Stage):
     """A continuous-wave laser that lights the mirrors.
 
     Parameters
@@ -33,17 +35,17 @@ class Laser:
         Root mean square of the relative change of power over one hour.
     """
 
-    wavelength_m: float = 532e-9
-    power_w: float = 10e-3
-    power_noise: float = 0.0
-    power_drift_per_hour: float = 0.0
+    stage: ClassVar[str] = "laser"
 
-    def __post_init__(self) -> None:
-        """Check every parameter."""
-        validation.number("laser.wavelength_m", self.wavelength_m, low=100e-9, high=20e-6)
-        validation.number("laser.power_w", self.power_w, low=0.0, high=1e3)
-        validation.number("laser.power_noise", self.power_noise, low=0.0, high=0.5)
-        validation.number("laser.power_drift_per_hour", self.power_drift_per_hour, low=0.0, high=0.5)
+    wavelength_m: float = parameter(532e-9, low=100e-9, high=20e-6, unit="m", shown="nm")
+    power_w: float = parameter(10e-3, low=0.0, high=1e3, unit="W", shown="mW", learnable="scale")
+    power_noise: float = parameter(
+        0.0, low=0.0, high=0.5, shown="%", off=0.0, imperfection="laser power noise", source="laser power",
+        learnable="odds",
+    )  # fmt: skip
+    power_drift_per_hour: float = parameter(
+        0.0, low=0.0, high=0.5, unit="per hour", shown="% per hour", off=0.0, imperfection="laser power drift"
+    )
 
     @property
     def photon_energy_j(self) -> float:

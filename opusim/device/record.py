@@ -1,34 +1,30 @@
-"""Device: the stages as one frozen record; TOML in and out; presets; fingerprint."""
+"""Device: the stages as one frozen record, how it is run, its variants and its fingerprint."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import json
-import math
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from importlib import resources
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
-from opusim.base import validation
+from opusim.base.parameters import Stage, near_matches, parameter, part, parts_of
 
+from . import toml
 from .camera import Camera
 from .dmd import Dmd
 from .laser import Laser
-from .medium import Medium
+from .medium.base import MEDIA, Medium
 from .optics import Optics
 from .reference import Reference
 
 RESOLUTIONS = ("auto", "mirrors")
-_SHELVES = {"dmd": "dmds", "camera": "cameras"}
 
 
 @dataclass(frozen=True)
-class Operation:
+class Operation(Stage):
     """How a device is run: its timing, and what its driver needs to know.
 
     Parameters
@@ -48,31 +44,23 @@ class Operation:
         Electrical power of the whole device, for the energy on the device clock.
     """
 
-    frametime_s: float = 500e-6
-    exposure_s: float = 400e-6
-    ones_range: tuple[int, int] = (0, 1_039_680)
-    opu_type: str = "type2"
-    minimum_output_size: int = 0
-    power_w: float = 30.0
+    stage: ClassVar[str] = "operation"
 
-    def __post_init__(self) -> None:
-        """Check every parameter."""
-        validation.number("operation.frametime_s", self.frametime_s, low=0.0, high=60.0, low_open=True)
-        validation.number("operation.exposure_s", self.exposure_s, low=0.0, high=60.0, low_open=True)
-        if not isinstance(self.ones_range, (list, tuple)) or len(self.ones_range) != 2:
-            raise TypeError(f"operation.ones_range is {self.ones_range!r}, but it must be two whole numbers.")
-        fewest = validation.integer("operation.ones_range[0]", self.ones_range[0], low=0)
-        most = validation.integer("operation.ones_range[1]", self.ones_range[1], low=1)
-        if fewest >= most:
+    frametime_s: float = parameter(500e-6, low=0.0, high=60.0, low_open=True, unit="s")
+    exposure_s: float = parameter(400e-6, low=0.0, high=60.0, low_open=True, unit="s", learnable="scale")
+    ones_range: tuple[int, int] = parameter((0, 1_039_680), kind="integers", low=(0, 1), unit="mirrors")
+    opu_type: str = parameter("type2", choices=("type1", "type2", "type3"))
+    minimum_output_size: int = parameter(0, low=0, unit="pixels")
+    power_w: float = parameter(30.0, low=0.0, high=1e6, unit="W")
+
+    def _check_together(self) -> None:
+        """Check the order of the two numbers of mirrors."""
+        if self.ones_range[0] >= self.ones_range[1]:
             raise ValueError(f"operation.ones_range is {list(self.ones_range)}, but the fewest must be below the most.")
-        object.__setattr__(self, "ones_range", (fewest, most))
-        validation.choice("operation.opu_type", self.opu_type, ("type1", "type2", "type3"))
-        validation.integer("operation.minimum_output_size", self.minimum_output_size, low=0)
-        validation.number("operation.power_w", self.power_w, low=0.0, high=1e6)
 
 
 @dataclass(frozen=True)
-class Device:
+class Device(Stage):
     """An optical processing unit: laser, mirrors, medium, camera, reference arm, and how they are run.
 
     Parameters
@@ -100,30 +88,19 @@ class Device:
         One line about it.
     """
 
-    name: str
-    laser: Laser
-    dmd: Dmd
-    medium: Medium
-    camera: Camera
-    operation: Operation = field(default_factory=Operation)
-    reference: Reference = field(default_factory=Reference)
-    resolution: str = "auto"
-    version: int = 1
-    description: str = ""
+    name: str = parameter(kind="text")
+    laser: Laser = part(Laser)
+    dmd: Dmd = part(Dmd, shelf="dmds")
+    medium: Medium = part(MEDIA)
+    camera: Camera = part(Camera, shelf="cameras")
+    operation: Operation = part(Operation, given=False)
+    reference: Reference = part(Reference, given=False)
+    resolution: str = parameter("auto", choices=RESOLUTIONS)
+    version: int = parameter(1, low=1)
+    description: str = parameter("", kind="text")
 
-    def __post_init__(self) -> None:
-        """Check what the stages do not check themselves."""
-        validation.choice("resolution", self.resolution, RESOLUTIONS)
-        validation.integer("version", self.version, low=1)
-        for name in ("name", "description"):
-            if not isinstance(getattr(self, name), str):
-                raise TypeError(f"{name} is {getattr(self, name)!r}, but it must be a text.")
-        kinds: dict[str, Any] = {"laser": Laser, "dmd": Dmd, "camera": Camera, "operation": Operation}
-        kinds["reference"] = Reference
-        kinds["medium"] = Medium
-        for name, kind in kinds.items():
-            if not isinstance(getattr(self, name), kind):
-                raise TypeError(f"{name} is {getattr(self, name)!r}, but it must be of type {kind.__name__}.")
+    def _check_together(self) -> None:
+        """Check what holds between the stages."""
         self.medium.check(self.laser, self.camera)
         if self.operation.ones_range[1] > self.dmd.n_mirrors:
             raise ValueError(
@@ -167,7 +144,7 @@ class Device:
         text = str(spec)
         if isinstance(spec, Path) or text.endswith(".toml") or "/" in text:
             return cls.from_toml(Path(spec))
-        return cls.from_dict(_read_preset("", text), origin=f"preset {text!r}")
+        return cls.from_dict(toml.read_preset("", text, parts_of(Device)), origin=f"preset {text!r}")
 
     @classmethod
     def from_toml(cls, source: str | Path) -> Device:
@@ -191,19 +168,7 @@ class Device:
         TypeError, ValueError
             If the file cannot be read, the text is not TOML, or it does not describe a device.
         """
-        origin = "the TOML text"
-        if isinstance(source, Path):
-            origin = f"{str(source)!r}"
-            try:
-                text = source.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise ValueError(f"device is {str(source)!r}, but that file cannot be read ({error}).") from error
-        else:
-            text = source
-        try:
-            table = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise ValueError(f"{origin} is not valid TOML: {error}.") from error
+        table, origin = toml.read(source)
         return cls.from_dict(table, origin=origin)
 
     @classmethod
@@ -227,32 +192,7 @@ class Device:
         TypeError, ValueError
             If a field is missing, unknown, or not what it may be.
         """
-        table = dict(table)
-        while (base := table.pop("preset", None)) is not None:  # a preset may start from another one
-            table = _merge(_read_preset("", base), table)
-        known = {f.name for f in dataclasses.fields(cls)}
-        _refuse_unknown(table, known, origin, "")
-        missing = [name for name in ("name", "laser", "dmd", "medium", "camera") if name not in table]
-        if missing:
-            raise ValueError(
-                f'{origin} lacks {", ".join(map(repr, missing))}; preset = "aurora" at the top would start from aurora.'
-            )
-        for name in ("laser", "dmd", "medium", "camera", "operation", "reference"):
-            if name in table and not isinstance(table[name], Mapping):
-                hint = f' such as [{name}] with preset = "NAME"' if name in _SHELVES else ""
-                raise ValueError(f"{origin}: {name} is {table[name]!r}, but it must be a table{hint}.")
-        stages: dict[str, Any] = {
-            "laser": _build(Laser, table["laser"], origin, "laser"),
-            "dmd": _build(Dmd, _with_preset(table["dmd"], "dmd"), origin, "dmd"),
-            "medium": _build_medium(table["medium"], origin),
-            "camera": _build(Camera, _with_preset(table["camera"], "camera"), origin, "camera"),
-        }
-        if "operation" in table:
-            stages["operation"] = _build(Operation, table["operation"], origin, "operation")
-        if "reference" in table:
-            stages["reference"] = _build(Reference, table["reference"], origin, "reference")
-        rest = {k: v for k, v in table.items() if k in ("name", "version", "resolution", "description")}
-        return cls(**rest, **stages)
+        return cls(**toml.stages_of(table, cls, parts_of(Device), origin))
 
     # ------------------------------------------------------------------ writing
 
@@ -264,16 +204,11 @@ class Device:
         dict
             Every field of every stage.
         """
-        result: dict[str, Any] = {}
-        for f in dataclasses.fields(self):
-            value = getattr(self, f.name)
-            if dataclasses.is_dataclass(value) and not isinstance(value, type):
-                stage = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(value).items()}
-                if f.name == "medium":
-                    stage = {"kind": self.medium.kind, **stage}
-                result[f.name] = stage
-            else:
-                result[f.name] = value
+        result: dict[str, Any] = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        for name, one in parts_of(Device).items():
+            stage = result[name]
+            table = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(stage).items()}
+            result[name] = table if isinstance(one.kinds, type) else {"kind": stage.kind, **table}
         return result
 
     def to_toml(self) -> str:
@@ -301,7 +236,7 @@ class Device:
         content = self.to_dict()
         for name in ("name", "description", "version"):
             content.pop(name)
-            for stage in ("dmd", "camera"):
+            for stage in parts_of(Device):
                 content[stage].pop(name, None)
         content["medium"].update(self.medium.content())
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -328,11 +263,11 @@ class Device:
         """
         top: dict[str, Any] = {}
         nested: dict[str, dict[str, Any]] = {}
+        known = set(self.paths()) | set(parts_of(Device))
         for path, value in changes.items():
-            stage, dot, name = path.partition(".")
-            stages = {f.name for f in dataclasses.fields(self)}
-            if path not in (self.paths() if dot else stages):
-                raise ValueError(f"There is no field {path!r} in the device{_near(path, self.paths())}")
+            if path not in known:
+                raise ValueError(f"There is no field {path!r} in the device{near_matches(path, self.paths())}.")
+            stage, _, name = path.partition(".")
             if name:
                 nested.setdefault(stage, {})[name] = tuple(value) if isinstance(value, list) else value
             else:
@@ -349,11 +284,11 @@ class Device:
         list of str
             Such as "camera.bits": what `evolve` takes.
         """
+        parts = parts_of(Device)
         result = []
         for f in dataclasses.fields(self):
-            value = getattr(self, f.name)
-            if dataclasses.is_dataclass(value) and not isinstance(value, type):
-                result += [f"{f.name}.{g.name}" for g in dataclasses.fields(value)]
+            if f.name in parts:
+                result += [f"{f.name}.{g.name}" for g in dataclasses.fields(getattr(self, f.name))]
             else:
                 result.append(f.name)
         return result
@@ -366,37 +301,9 @@ class Device:
         dict of dict
             For each name, values by dotted path, as `evolve` takes them.
         """
-        switches: dict[str, dict[str, Any]] = {
-            "laser power noise": {"laser.power_noise": 0.0},
-            "laser power drift": {"laser.power_drift_per_hour": 0.0},
-            "off-state leakage": {"dmd.contrast_ratio": math.inf},
-            "uneven beam": {"dmd.beam_radius_m": math.inf},
-            "aberration": {"dmd.aberration_rms_rad": 0.0},
-            "stuck mirrors": {"dmd.stuck_on_fraction": 0.0, "dmd.stuck_off_fraction": 0.0},
-            "decorrelation": {"medium.decorrelation_time_s": math.inf},
-            "shot noise": {"camera.shot_noise": False},
-            "read noise": {"camera.read_noise_e": 0.0},
-            "dark current": {"camera.dark_current_e_per_s": 0.0},
-            "hot pixels": {"camera.hot_pixel_fraction": 0.0},
-            "PRNU": {"camera.prnu": 0.0},
-            "DSNU": {"camera.dsnu_e": 0.0},
-            "full well": {"camera.full_well_e": math.inf},
-            "black level": {"camera.black_level_dn": 0.0},
-            "quantisation": {"camera.quantise": False},
-            "pixel integration": {"camera.pixel_over_grain": 0.0},
-            "unpolarised light": {"camera.polarised": True},
-            "uneven reference": {"reference.beam_radius_m": math.inf, "reference.wavefront_rms_rad": 0.0},
-            "phase shifter's error": {"reference.scale_error": 0.0, "reference.nonlinearity": 0.0},
-            "phase jitter": {"reference.jitter_rad": 0.0},
-            "reference drift": {"reference.drift_rad_per_minute": 0.0},
-            "vibration": {"reference.vibration_rad": 0.0},
-            "partial coherence": {"reference.coherence": 1.0},
-        }
-        for name, values in self.medium.switches().items():
-            switches[name] = {f"medium.{field}": value for field, value in values.items()}
-        return switches
+        return self.switches()
 
-    def ideal(self) -> Device:
+    def ideal(self) -> Self:
         """Return the device without any imperfection: ``y = |Rx|^2`` in grey levels, as float32.
 
         Not rounded, not clipped; the same medium, the same light level.
@@ -406,122 +313,4 @@ class Device:
         Device
             The ideal device.
         """
-        changes: dict[str, Any] = {}
-        for switch in self.imperfections().values():
-            changes.update(switch)
-        return self.evolve(**changes)
-
-
-def presets(shelf: str = "") -> dict[str, str]:
-    """Return the presets that come with opusim.
-
-    Parameters
-    ----------
-    shelf : {"", "cameras", "dmds"}
-        Whole devices, cameras or mirror arrays.
-
-    Returns
-    -------
-    dict of str
-        Descriptions, by name@version.
-    """
-    folder = resources.files("opusim") / "presets"
-    if shelf:
-        folder = folder / shelf
-    result = {}
-    for entry in sorted(folder.iterdir(), key=lambda e: e.name):
-        if entry.name.endswith(".toml"):
-            table = tomllib.loads(entry.read_text(encoding="utf-8"))
-            stem = entry.name.removesuffix(".toml").partition("@")[0]
-            result[f"{stem}@{table.get('version', 1)}"] = table.get("description", "")
-    return result
-
-
-def _read_preset(shelf: str, spec: Any) -> dict[str, Any]:
-    """Table of a preset by name or name@version; older versions lie beside the newest as NAME@VERSION.toml."""
-    what = {"": "device", "dmds": "DMD", "cameras": "camera"}[shelf]
-    if not isinstance(spec, str) or not spec:
-        raise ValueError(f"preset is {spec!r}, but it must be the name of a {what} preset.")
-    folder = resources.files("opusim") / "presets"
-    if shelf:
-        folder = folder / shelf
-    name, _, version = spec.partition("@")
-    name = name.lower().replace(" ", "-")
-    files = {entry.name.lower(): entry for entry in folder.iterdir() if entry.name.endswith(".toml")}
-    for candidate in (f"{name}@{version}.toml", f"{name}.toml") if version else (f"{name}.toml",):
-        if candidate in files:
-            table = tomllib.loads(files[candidate].read_text(encoding="utf-8"))
-            if not version or str(table.get("version", 1)) == version:
-                return table
-    names = sorted(presets(shelf))
-    for stage, other in _SHELVES.items():
-        if other != shelf and f"{name}@{version or 1}" in presets(other):
-            raise ValueError(
-                f"There is no {what} preset {spec!r}: that is a {stage}. Use it in a TOML file, as "
-                f"preset = {spec!r} in the table [{stage}]."
-            )
-    raise ValueError(
-        f"There is no {what} preset {spec!r}{_near(spec, [n.partition('@')[0] for n in names])} "
-        f"The {what} presets are {', '.join(names)}."
-    )
-
-
-def _near(name: str, names: list[str]) -> str:
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    return f"; near matches are {', '.join(map(repr, close))}." if close else "."
-
-
-def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    result = dict(base)
-    for key, value in over.items():
-        old = result.get(key)
-        # A table that names its own preset or kind replaces the old one; any other one changes fields of it.
-        if isinstance(old, dict) and isinstance(value, Mapping) and not ("preset" in value or "kind" in value):
-            result[key] = {**old, **value}
-        else:
-            result[key] = value
-    return result
-
-
-def _with_preset(table: Mapping[str, Any], stage: str) -> dict[str, Any]:
-    table = dict(table)
-    name = table.pop("preset", None)
-    if name is None:
-        return table
-    base = _read_preset(_SHELVES[stage], name)
-    for key in ("version", "description"):
-        base.pop(key, None)
-    return {**base, **table}
-
-
-def _build(cls: type, table: Mapping[str, Any], origin: str, stage: str) -> Any:
-    fields = {f.name: f for f in dataclasses.fields(cls)}
-    _refuse_unknown(table, set(fields), origin, f"{stage}.")
-    missing = [
-        f"{stage}.{name}"
-        for name, f in fields.items()
-        if name not in table and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-        raise ValueError(f"{origin} lacks {', '.join(missing)}.")
-    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
-
-
-def _build_medium(table: Mapping[str, Any], origin: str) -> Any:
-    table = dict(table)
-    kind = table.pop("kind", None)
-    try:
-        medium = Medium.of_kind(kind)
-    except ValueError as error:
-        raise ValueError(f"{origin}: {error}") from None
-    return _build(medium, table, origin, "medium")
-
-
-def _refuse_unknown(table: Mapping[str, Any], known: set[str], origin: str, prefix: str) -> None:
-    for key in table:
-        if key not in known:
-            more = {"": ["preset"], "dmd.": ["preset"], "camera.": ["preset"], "medium.": ["kind"]}.get(prefix, [])
-            allowed = ", ".join(sorted(prefix + k for k in [*known, *more]))
-            raise ValueError(
-                f"{origin} has an unknown key {prefix + key!r}{_near(key, sorted(known))} Allowed are {allowed}."
-            )
+        return super().ideal()

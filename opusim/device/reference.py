@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 
-from opusim.base import rng, validation
+from opusim.base import rng
+from opusim.base.parameters import Stage, parameter
 
-from .dmd import low_order_wavefront
+from .wavefront import low_order_wavefront
 
 # Periods of the drift's Fourier series: from twenty seconds (air) to a day (temperature).
 _DRIFT_PERIODS_S = np.geomspace(20.0, 86400.0, 16)
 
 
 @dataclass(frozen=True)
-class Reference:
+class Reference(Stage):
     """A reference arm with a phase shifter.
 
     With the phase d asked for, the camera sees ``|S + c R exp(i d')|^2 + (1 - c^2) |R|^2``, where S is the field
@@ -49,38 +51,34 @@ class Reference:
         0 to 1: contrast of the fringes, below 1 for arms whose difference is not short against the coherence length.
     """
 
-    relative_amplitude: float = 0.0
-    beam_radius_m: float = math.inf
-    wavefront_rms_rad: float = 0.0
-    carrier_cycles_per_pixel: tuple[float, float] = (0.0, 0.0)
-    scale_error: float = 0.0
-    nonlinearity: float = 0.0
-    jitter_rad: float = 0.0
-    drift_rad_per_minute: float = 0.0
-    vibration_rad: float = 0.0
-    vibration_hz: float = 100.0
-    coherence: float = 1.0
+    stage: ClassVar[str] = "reference"
 
-    def __post_init__(self) -> None:
-        """Check every parameter."""
-        validation.number("reference.relative_amplitude", self.relative_amplitude, low=0.0, high=1e3)
-        validation.number(
-            "reference.beam_radius_m", self.beam_radius_m, low=0.0, high=math.inf, low_open=True, allow_inf=True
-        )
-        validation.number("reference.wavefront_rms_rad", self.wavefront_rms_rad, low=0.0, high=100.0)
-        carrier = self.carrier_cycles_per_pixel
-        if not isinstance(carrier, (tuple, list)) or len(carrier) != 2:
-            raise TypeError(f"reference.carrier_cycles_per_pixel is {carrier!r}, but it must be two numbers.")
-        for value in carrier:
-            validation.number("reference.carrier_cycles_per_pixel", value, low=-0.5, high=0.5)
-        object.__setattr__(self, "carrier_cycles_per_pixel", (float(carrier[0]), float(carrier[1])))
-        validation.number("reference.scale_error", self.scale_error, low=-0.9, high=10.0)
-        validation.number("reference.nonlinearity", self.nonlinearity, low=-1.0, high=1.0)
-        validation.number("reference.jitter_rad", self.jitter_rad, low=0.0, high=10.0)
-        validation.number("reference.drift_rad_per_minute", self.drift_rad_per_minute, low=0.0, high=1e4)
-        validation.number("reference.vibration_rad", self.vibration_rad, low=0.0, high=100.0)
-        validation.number("reference.vibration_hz", self.vibration_hz, low=0.0, high=1e6)
-        validation.number("reference.coherence", self.coherence, low=0.0, high=1.0)
+    relative_amplitude: float = parameter(0.0, low=0.0, high=1e3, learnable="scale")
+    beam_radius_m: float = parameter(
+        math.inf, low=0.0, high=math.inf, low_open=True, unit="m", off=math.inf, imperfection="uneven reference"
+    )
+    wavefront_rms_rad: float = parameter(0.0, low=0.0, high=100.0, unit="rad", off=0.0, imperfection="uneven reference")
+    carrier_cycles_per_pixel: tuple[float, float] = parameter(
+        (0.0, 0.0), kind="numbers", low=-0.5, high=0.5, unit="cycles per pixel"
+    )
+    scale_error: float = parameter(
+        0.0, low=-0.9, high=10.0, off=0.0, imperfection="phase shifter's error", learnable="odds"
+    )
+    nonlinearity: float = parameter(
+        0.0, low=-1.0, high=1.0, off=0.0, imperfection="phase shifter's error", learnable="odds"
+    )
+    jitter_rad: float = parameter(
+        0.0, low=0.0, high=10.0, unit="rad", off=0.0, imperfection="phase jitter", source="reference phase",
+        learnable="scale",
+    )  # fmt: skip
+    drift_rad_per_minute: float = parameter(
+        0.0, low=0.0, high=1e4, unit="rad per minute", off=0.0, imperfection="reference drift"
+    )
+    vibration_rad: float = parameter(
+        0.0, low=0.0, high=100.0, unit="rad", off=0.0, imperfection="vibration", source="reference phase"
+    )
+    vibration_hz: float = parameter(100.0, low=0.0, high=1e6, unit="Hz")
+    coherence: float = parameter(1.0, low=0.0, high=1.0, off=1.0, imperfection="partial coherence", learnable="odds")
 
     @property
     def present(self) -> bool:

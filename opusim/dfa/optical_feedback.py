@@ -11,6 +11,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from opusim.base import validation
+from opusim.base.progress import counted
+from opusim.bench.protocol import (
+    Calibrating,
+    Clocked,
+    Fitting,
+    Moded,
+    Projecting,
+    Resumable,
+    Sized,
+    bench_of,
+    has,
+    identity_of,
+)
 
 from .error_encoding import ErrorEncoding, NearestTernaryEncoding, checked_errors
 from .feedback import Costs, Description, State, checked_encoding, described, state_value, vectors_of
@@ -93,7 +106,7 @@ class OpticalFeedback(validation.Fixed):
         exposure_s: float | None = None,
         progress: bool = False,
     ) -> None:
-        if not callable(getattr(opu, "linear_transform", None)):
+        if not has(opu, Projecting):
             raise TypeError(
                 f"opu is {opu!r} ({type(opu).__name__}), but it must be a driver with `linear_transform`, for instance "
                 "opusim.OPU."
@@ -101,7 +114,7 @@ class OpticalFeedback(validation.Fixed):
         self.opu = opu
         self.n_classes = validation.integer("n_classes", n_classes, low=1)
         self.width = validation.integer("width", width, low=1)
-        n_components = getattr(opu, "n_components", self.width)
+        n_components = opu.n_components if has(opu, Sized) else self.width
         if n_components != self.width:
             raise ValueError(
                 f"width is {self.width}, but the driver's n_components is {n_components}: both must be the same. Set "
@@ -134,26 +147,25 @@ class OpticalFeedback(validation.Fixed):
 
     def _clock(self) -> Any:
         """Clock of the driver's bench, or None."""
-        return getattr(self._bench(), "clock", None)
-
-    def _bench(self) -> Any:
-        return getattr(getattr(self.opu, "device", None), "bench", None)
+        bench = bench_of(self.opu)
+        return bench.clock if has(bench, Clocked) else None
 
     def _linear_mode(self) -> str:
         """Return "holographic" or "intensity", or "" where the driver does not say."""
-        mode = str(getattr(self.opu, "linear_mode", ""))
-        if mode == "auto":
-            return "holographic" if getattr(self.opu.device, "has_reference", False) else "intensity"
-        return mode
+        if not has(self.opu, Moded):
+            return ""
+        if self.opu.linear_mode == "auto":
+            return "holographic" if self.opu.device.has_reference else "intensity"
+        return str(self.opu.linear_mode)
 
     def _is_holographic(self) -> bool:
         return self._linear_mode() == "holographic"
 
     def _fits(self) -> bool:
-        return callable(getattr(self.opu, "fit1d", None))
+        return has(self.opu, Fitting)
 
     def _calibrates(self) -> bool:
-        return self.calibrate and self._is_holographic() and callable(getattr(self.opu, "calibrate", None))
+        return self.calibrate and self._is_holographic() and has(self.opu, Calibrating)
 
     def prepare(self) -> None:
         """Fit and calibrate the driver and measure its scale, if that has not been done; it takes some seconds.
@@ -186,7 +198,7 @@ class OpticalFeedback(validation.Fixed):
         bits = np.eye(self.n_classes, dtype=np.uint8)[classes]
         sums = np.zeros((2, len(bits), self.width))
         squares = 0.0
-        for k in _counted(2 * _REPEATS, "OPU: scale", self.progress):
+        for k in counted(2 * _REPEATS, "OPU: scale", self.progress):
             y = self._show(bits)
             sums[k % 2] += y
             squares += float(np.square(y, dtype=np.float64).sum())
@@ -274,7 +286,7 @@ class OpticalFeedback(validation.Fixed):
         bits = np.eye(self.n_classes, dtype=np.uint8)
         total = np.zeros((self.n_classes, self.width))
         with _Meter(self):
-            for _ in _counted(repeats, "OPU: matrix", self.progress):
+            for _ in counted(repeats, "OPU: matrix", self.progress):
                 total += self._show(bits)
         return np.ascontiguousarray(total.T / (repeats * self.scale), dtype=np.float32)
 
@@ -293,13 +305,9 @@ class OpticalFeedback(validation.Fixed):
             "calibrate": int(self.calibrate), "exposure_s": self.exposure_s or "auto",
             "driver": type(self.opu).__name__, **described(self.encoding),
         }  # fmt: skip
-        bench: Any = self._bench()
-        record: Any = getattr(bench, "device", None)
-        seed, mode = getattr(bench, "seed", None), self._linear_mode()
-        if callable(getattr(record, "fingerprint", None)):
-            what.update(device=str(record.name), fingerprint=record.fingerprint())
-        if seed is not None:
-            what["seed"] = int(seed)
+        identity, mode = identity_of(bench_of(self.opu)), self._linear_mode()
+        if identity.fingerprint:
+            what.update(device=identity.name, fingerprint=identity.fingerprint, seed=identity.seed)
         if mode:
             what["linear_mode"] = mode
         return what
@@ -344,16 +352,18 @@ class OpticalFeedback(validation.Fixed):
                 state_value(state, name)
                 for name in ("frames", "elapsed_s", "prepared_frames", "prepared_s", "used_frames", "used_s", "used_j")
             )
-            was = None if prepared < 0 else (int(prepared), float(prepared_s))
-            if was is not None and self._prepared_at is None:
-                self._advance(*was)
-                self.prepare()
-            if self._prepared_at != was:
-                raise ValueError(
-                    "The device of this feedback was prepared at another time than that of the run that goes on, so "
-                    f"its numbers would be others. {_FRESH}"
-                )
-            self._advance(int(frames), float(elapsed_s))
+            # A laboratory's device is prepared anew: its time has gone on by itself.
+            if has(bench_of(self.opu), Resumable):
+                was = None if prepared < 0 else (int(prepared), float(prepared_s))
+                if was is not None and self._prepared_at is None:
+                    self._advance(*was)
+                    self.prepare()
+                if self._prepared_at != was:
+                    raise ValueError(
+                        "The device of this feedback was prepared at another time than that of the run that goes on, "
+                        f"so its numbers would be others. {_FRESH}"
+                    )
+                self._advance(int(frames), float(elapsed_s))
             self.costs.frames, self.costs.device_s, self.costs.device_j = int(used), float(used_s), float(used_j)
         self.costs.vectors = vectors
 
@@ -364,7 +374,7 @@ class OpticalFeedback(validation.Fixed):
                 f"This device has shown {clock.frames} frames, but it would have to go on from {frames}, and frames "
                 f"cannot be taken back. {_FRESH}"
             )
-        self._bench().advance_to(frames, elapsed_s)
+        bench_of(self.opu).advance_to(frames, elapsed_s)
 
 
 class _Meter:
@@ -385,12 +395,3 @@ class _Meter:
             self.costs.frames = (self.costs.frames or 0) + self.clock.frames - self.before[0]
             self.costs.device_s = (self.costs.device_s or 0.0) + self.clock.elapsed_s - self.before[1]
             self.costs.device_j = (self.costs.device_j or 0.0) + self.clock.energy_j - self.before[2]
-
-
-def _counted(n: int, text: str, progress: bool) -> Any:
-    """Return the numbers below n, with a progress bar if it is asked for."""
-    if not progress:
-        return range(n)
-    from tqdm.auto import tqdm
-
-    return tqdm(range(n), desc=text)

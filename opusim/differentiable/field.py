@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import scipy.fft
@@ -122,7 +122,8 @@ class WaveField(_Field):
         medium, grid = geometry.device.medium, geometry.grid
         assert isinstance(medium, WaveMedium) and grid is not None, "a medium of entries has no waves"
         self.grid = grid
-        self.medium: Any = medium  # what may be learnt of it are parameters of phase screens
+        # What may be learnt of it are parameters of phase screens.
+        self.medium = cast(Any, medium)
         self.optics, self.n_pixels = geometry.optics, geometry.region.n_pixels
         self.contrast = "dmd.contrast_ratio" in variables
         self.phase_std = "medium.phase_std_rad" in variables

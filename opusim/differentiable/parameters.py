@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import operator
 from collections.abc import Iterable, Mapping
@@ -11,35 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from opusim.base.parameters import near_names, paths_of
 from opusim.device.record import Device
 
 __all__ = ["INSIDE", "PHASE", "RANGES", "Parameters", "Reader"]
 
 #: The phase asked of the reference arm: no part of the device, but it may be learnt.
 PHASE = "reference_phase_rad"
+_LEARNABLE = {path: about for _, _, path, about in paths_of(Device) if about.learnable}
 #: Range of every parameter that has a gradient; None stands for the full scale of the camera.
-RANGES: dict[str, tuple[float, float | None]] = {
-    "laser.power_w": (0.0, math.inf),
-    "laser.power_noise": (0.0, 0.5),
-    "operation.exposure_s": (0.0, math.inf),
-    "dmd.efficiency": (0.0, 1.0),
-    "dmd.contrast_ratio": (1.0, math.inf),
-    "medium.transmission": (0.0, 1.0),
-    "medium.phase_std_rad": (0.0, math.inf),
-    "medium.thickness_m": (0.0, math.inf),
-    "reference.relative_amplitude": (0.0, math.inf),
-    "reference.coherence": (0.0, 1.0),
-    "reference.scale_error": (-0.9, 10.0),
-    "reference.nonlinearity": (-1.0, 1.0),
-    "reference.jitter_rad": (0.0, math.inf),
-    "camera.quantum_efficiency": (0.0, 1.0),
-    "camera.gain_dn_per_e": (0.0, math.inf),
-    "camera.black_level_dn": (0.0, None),
-    "camera.full_well_e": (0.0, math.inf),
-    "camera.read_noise_e": (0.0, math.inf),
-    "camera.dark_current_e_per_s": (0.0, math.inf),
-    "camera.hot_pixel_dark_e_per_s": (0.0, math.inf),
-}
+RANGES: dict[str, tuple[float, float | None]] = {path: about.learnt_range for path, about in _LEARNABLE.items()}
 #: Parameters that act on the waves inside the medium.
 INSIDE = ("medium.phase_std_rad", "medium.thickness_m")
 
@@ -98,8 +78,7 @@ class Parameters(nn.Module):
         if path not in known:
             names = [*(p for p in RANGES if p in known), PHASE, *known]
             # Part of a name first; a difflib ratio alone prefers other names of the same length.
-            near = [name for name in names if str(path) in name] + difflib.get_close_matches(str(path), names, n=3)
-            near = list(dict.fromkeys(near))[:3]
+            near = near_names(str(path), names, cutoff=0.6, parts="first")
             hint = f"; near ones are {', '.join(map(repr, near))}" if near else ""
             raise ValueError(f"learn names {path!r}, but there is no such field in the device{hint}.")
         if path not in RANGES:
@@ -119,7 +98,9 @@ class Parameters(nn.Module):
                 "output does not depend on it."
             )
         low, high = RANGES[path]
-        high = float(self.device.camera.full_scale_dn) if high is None else high
+        if high is None:
+            stage, _, _ = path.partition(".")
+            high = float(operator.attrgetter(f"{stage}.{_LEARNABLE[path].below}")(self.device))
         value = float(operator.attrgetter(path)(self.device))
         if not low < value < high:
             raise ValueError(

@@ -6,36 +6,5 @@ arrays or torch tensors. `opusim.encoding.models` holds trainable encoders and n
 
 from __future__ import annotations
 
-from .base import (
-    BaseTransformer,
-    BinaryThresholdEncoder,
-    ConcatenatedBitPlanEncoder,
-    ConcatenatedFloat32Encoder,
-    ConcatenatingBitPlanDecoder,
-    Float32Encoder,
-    MixingBitPlanDecoder,
-    MultiThresholdEncoder,
-    NoDecoding,
-    NoEncoding,
-    SeparatedBitPlanDecoder,
-    SeparatedBitPlanEncoder,
-    SequentialBaseTwoEncoder,
-    preserve_type,
-)
-
-__all__ = [
-    "BaseTransformer",
-    "BinaryThresholdEncoder",
-    "ConcatenatedBitPlanEncoder",
-    "ConcatenatedFloat32Encoder",
-    "ConcatenatingBitPlanDecoder",
-    "Float32Encoder",
-    "MixingBitPlanDecoder",
-    "MultiThresholdEncoder",
-    "NoDecoding",
-    "NoEncoding",
-    "SeparatedBitPlanDecoder",
-    "SeparatedBitPlanEncoder",
-    "SequentialBaseTwoEncoder",
-    "preserve_type",
-]
+from .base import *  # noqa: F403
+from .base import __all__ as __all__

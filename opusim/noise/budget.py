@@ -1,85 +1,21 @@
-"""What can be wrong with an output: the sources of error, how each is switched off, and a budget of them.
-
-The error of outputs y is counted against the outputs t that the same device (the same medium, features and sensor)
-gives when every source here is off. What is a scale or an offset common to all outputs is no error: with r the
-correlation of y with t over vectors and pixels,
-
-    error = 1 / |r|^2 - 1,
-
-the mean square of what the best line through t leaves of y, over the variance that it explains. For noise that is
-independent of the signal this is the variance of the noise over that of the speckle. A source's part is by how much
-the error falls when it alone is switched off; the parts of independent sources add up to the whole. A part can be
-below zero: a saturated frame of a burst is left out, and the fit that does without it uses what is known of the
-reference, which makes it the better one; and noise that spreads levels over a step makes rounding the smaller error.
-
-Some sources (`FIXED`) do the same to an output whenever the same input is shown: patterns on the sensor, light of off
-mirrors, averaging over the pixel. They make another matrix rather than a noisy one, and a readout that is trained on
-the device's own outputs loses next to nothing by them. The others are new in every frame or come with time. Rounding
-and saturation count among these: what they take away of an output is gone for good.
-
-Two things are not as plain. A pixel that averages over its area is compared with the points on it: its part is the
-error of the noise-free average against the intensity (or the field) at points, and all other parts are against that
-average. And rounding and the two ends of the grey scale are one thing in a camera, `quantise`; here the source
-"quantisation" is rounding alone, and "saturation" is both ends of the scale and the full well.
-"""
+"""A budget of the sources of error of an output; `opusim.noise.sources` says what counts as an error."""
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
-from opusim.base import validation
+from .point import WorkingPoint
+from .sources import FIXED, sources_of
 
-from .point import MODES, WorkingPoint
-
-if TYPE_CHECKING:
-    from opusim.device.record import Device
-
-__all__ = [
-    "FIXED",
-    "LARGEST_ERROR",
-    "MODES",
-    "SOURCES",
-    "ErrorBudget",
-    "WorkingPoint",
-    "bounded",
-    "checked_point",
-    "parts_of",
-    "sources_of",
-    "without",
-    "working_point",
-]
-
-
-SOURCES: dict[str, tuple[str, ...]] = {
-    "shot noise": ("shot noise",),
-    "read noise": ("read noise",),
-    "quantisation": ("quantisation",),
-    "saturation": ("full well",),
-    "PRNU": ("PRNU",),
-    "DSNU": ("DSNU",),
-    "dark current": ("dark current", "hot pixels"),
-    "laser power": ("laser power noise",),
-    "decorrelation": ("decorrelation",),
-    "reference phase": ("phase jitter", "vibration"),
-    "off-state leakage": ("off-state leakage",),
-    "pixel integration": ("pixel integration",),
-}
-"""Sources of error, and the switches of `Device.imperfections` that turn each off. The slow drifts of laser and
-reference are none: a common scale or turn, which is no error, or which the anchors of a linear transform take off."""
-
-FIXED: tuple[str, ...] = ("PRNU", "DSNU", "off-state leakage", "pixel integration")
-"""Sources that do the same to an output whenever the same input is shown: a trained readout loses nothing by them."""
+__all__ = ["LARGEST_ERROR", "ErrorBudget", "bounded", "parts_of"]
 
 LARGEST_ERROR = 10.0
 """Above this an error means no more than that outputs have next to nothing to do with their inputs."""
 
 # 1 / |r|^2 of a correlation that is nothing but chance, or 0, may be any number.
 _NOTHING_LEFT = 1e9
-_MIDDLE = 64  # rows and columns of the region in the middle of the sensor
 
 
 @dataclass(frozen=True)
@@ -208,134 +144,3 @@ def parts_of(
         for source in sources_of(point)
     }
     return errors, whole + averaging
-
-
-def working_point(
-    device: Device,
-    mode: str = "intensity",
-    *,
-    share_on: float = 0.5,
-    exposure_s: float | None = None,
-    elapsed_s: float = 60.0,
-    n_steps: int = 4,
-    frametime_s: float | None = None,
-    roi: tuple[int, int, int, int] | None = None,
-) -> WorkingPoint:
-    """Fill in and check the circumstances of an output.
-
-    Parameters
-    ----------
-    device : Device, str or Path
-        The device, a preset's name, or the path of a TOML file.
-    mode : {"intensity", "linear"}
-        What an output is. "linear": the field ``S conj(R) / |R|`` from a burst of frames under equal steps of the
-        reference's phase, by least squares at the phases that the shifter makes, as `OPU.linear_transform` measures it.
-    share_on : float, optional
-        Share of the mirrors that are on, above 0 and up to 1.
-    exposure_s : float, optional
-        Exposure in seconds. By default the device's own; in linear mode the one at which a burst in fourteen has a
-        saturated frame, which is what the driver's calibration looks for.
-    elapsed_s : float, optional
-        Time since the state of the medium that outputs are compared with (a calibration, a fit), in seconds.
-    n_steps : int, optional
-        Frames of a burst, in linear mode, at least 3.
-    frametime_s : float, optional
-        Time from one frame to the next; the driver's by default.
-    roi : tuple of int, optional
-        Region of the sensor, (row, column, n_rows, n_columns); by default 64 x 64 pixels in its middle.
-
-    Returns
-    -------
-    WorkingPoint
-        Device and circumstances.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not what it may be, there is no reference arm for the linear mode, or no light.
-    """
-    from opusim.bench.bench import OpticalBench
-    from opusim.bench.inputs import checked_roi
-    from opusim.device.record import Device
-
-    from .light import usual_exposure_s
-
-    device = Device.load(device)
-    validation.choice("mode", mode, MODES)
-    linear = mode == "linear"
-    if linear and not device.reference.present:
-        raise ValueError(
-            "mode is 'linear', but this device has no reference arm: it must be 'intensity', or "
-            "reference.relative_amplitude above 0."
-        )
-    share_on = validation.number("share_on", share_on, low=0.0, high=1.0, low_open=True)
-    elapsed_s = validation.number("elapsed_s", elapsed_s, low=0.0, high=1e9)
-    n_steps = validation.integer("n_steps", n_steps, low=3, high=1000) if linear else 1
-    rows, columns = device.camera.shape
-    if roi is None:
-        height, width = min(rows, _MIDDLE), min(columns, _MIDDLE)
-        roi = ((rows - height) // 2, (columns - width) // 2, height, width)
-    roi = checked_roi(roi, device.camera.shape)
-    if exposure_s is not None:
-        exposure_s = validation.number("exposure_s", exposure_s, low=0.0, high=3600.0, low_open=True)
-    asked: dict[str, Any] = {"share_on": share_on, "elapsed_s": elapsed_s, "n_steps": n_steps, "roi": roi}
-    own = device.operation.exposure_s
-    point = WorkingPoint(device, "linear" if linear else "intensity", exposure_s=own, frametime_s=0.0, **asked)
-    if not point.electrons_per_intensity > 0:
-        raise ValueError("There is no light at the camera (laser.power_w, medium.transmission), so no output either.")
-    if exposure_s is None:
-        exposure_s = usual_exposure_s(point) if linear else own
-    least_s = OpticalBench(device, threads=1).minimum_frametime_s(roi[2], exposure_s)
-    if frametime_s is None:
-        frametime_s = least_s if linear else max(least_s, device.operation.frametime_s)
-    else:
-        frametime_s = validation.number("frametime_s", frametime_s, low=least_s * (1 - 1e-9), high=3600.0)
-    return WorkingPoint(device, point.mode, exposure_s=exposure_s, frametime_s=frametime_s, **asked)
-
-
-def checked_point(device: Device, mode: str, circumstances: Mapping[str, Any]) -> WorkingPoint:
-    """Return `working_point`, names of the circumstances checked.
-
-    Raises
-    ------
-    TypeError
-        If there is no circumstance of a name.
-    """
-    known = tuple(name for name in inspect.signature(working_point).parameters if name not in ("device", "mode"))
-    for name in circumstances:
-        if name not in known:
-            raise TypeError(f"{name} is no circumstance of an output: it must be one of {', '.join(known)}.")
-    return working_point(device, mode, **circumstances)
-
-
-def sources_of(point: WorkingPoint) -> tuple[str, ...]:
-    """Return the sources that there are in a mode: without a reference its phase is none."""
-    return tuple(name for name in SOURCES if point.mode == "linear" or name != "reference phase")
-
-
-def without(device: Device, sources: Collection[str]) -> Device:
-    """Return the device with some sources switched off.
-
-    Parameters
-    ----------
-    device : Device
-        The device.
-    sources : collection of str
-        Names of `SOURCES`. For "quantisation" and "saturation" the camera returns floats, not rounded and not
-        clipped: whoever reads them rounds or clips.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If there is no source of a name, or `sources` is a text.
-    """
-    switches = device.imperfections()
-    changes: dict[str, Any] = {}
-    if isinstance(sources, str):
-        raise TypeError(f"sources is the text {sources!r}, but it must be a list of names, as [{sources!r}].")
-    for source in sources:
-        for name in SOURCES[validation.choice("source", source, tuple(SOURCES))]:
-            changes.update(switches[name])
-    if "saturation" in sources:
-        changes.update(switches["quantisation"])
-    return device.evolve(**changes)

@@ -41,7 +41,8 @@ from scipy import special
 
 from opusim.theory import pixel_modes, speckle_contrast
 
-from .budget import WorkingPoint, parts_of
+from .budget import parts_of
+from .point import WorkingPoint
 from .rounding import clipped_moments, rounded_moments
 
 __all__ = ["intensity_errors"]

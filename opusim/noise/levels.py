@@ -275,12 +275,12 @@ def error_budget(device: Device, mode: str = "intensity", **circumstances: Any) 
         What an output is: a count, or a field measured by phase-shifting holography.
     **circumstances
         Any of share_on, exposure_s, elapsed_s, n_steps, frametime_s, roi: as for
-        `opusim.noise.budget.working_point`.
+        `opusim.noise.working_point.working_point`.
 
     Returns
     -------
     ErrorBudget
-        The parts. What counts as an error is said in the module ``opusim.noise.budget``, the formulas and where they
+        The parts. What counts as an error is said in the module ``opusim.noise.sources``, the formulas and where they
         come from in ``opusim.noise.intensity`` and ``opusim.noise.linear``.
         `opusim.noise.measured.measured_error_budget` finds the same by switching each source off on a bench.
 
@@ -303,10 +303,11 @@ def error_budget(device: Device, mode: str = "intensity", **circumstances: Any) 
     contrast of the mirrors of 10 to 100 leakage is within 15 %. The part of saturation is right within three hundredths
     of the whole error on the default device, and less well with bright off mirrors or few bits.
     """
-    from .budget import ErrorBudget, checked_point
+    from .budget import ErrorBudget
     from .intensity import intensity_errors
     from .light import clipped_share
     from .linear import linear_errors
+    from .working_point import checked_point
 
     point = checked_point(device, mode, circumstances)
     errors, whole = linear_errors(point) if point.mode == "linear" else intensity_errors(point)

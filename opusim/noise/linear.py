@@ -54,7 +54,7 @@ from numpy.typing import NDArray
 
 from opusim.fringes.demodulation import field_of_clipped, least_squares_row
 
-from .budget import WorkingPoint, parts_of
+from .budget import parts_of
 from .bursts import beyond_first_order, shares_left
 from .light import (
     BACKGROUND_BURSTS,
@@ -65,6 +65,7 @@ from .light import (
     saturation_e,
     step_phases_rad,
 )
+from .point import WorkingPoint
 
 __all__ = ["linear_errors"]
 

@@ -16,8 +16,11 @@ from opusim.device.record import Device
 from opusim.fringes.demodulation import field_of_clipped, least_squares_row
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
-from .budget import ErrorBudget, WorkingPoint, bounded, checked_point, sources_of, without
+from .budget import ErrorBudget, bounded
 from .light import BACKGROUND_BURSTS, DARK_FRAMES, LEAST_REFERENCE, REFERENCE_FRAMES, field_coherence, step_phases_rad
+from .point import WorkingPoint
+from .sources import sources_of, without
+from .working_point import checked_point
 
 __all__ = ["measured_error_budget"]
 
@@ -50,7 +53,7 @@ def measured_error_budget(
     device : Device, str or Path
         The device, a preset's name, or the path of a TOML file.
     mode : {"intensity", "linear"}
-        What an output is, see `opusim.noise.budget.working_point`.
+        What an output is, see `opusim.noise.working_point.working_point`.
     n_vectors : int, optional
         Random patterns to show, at least 2. Noise that a whole frame shares (laser power, phase of the reference) is
         known to sqrt(2 / n_vectors) of its variance, a fixed pattern to sqrt(2 / number of pixels).
@@ -61,7 +64,7 @@ def measured_error_budget(
     progress : callable, optional
         Told (done, total) runs.
     **circumstances
-        As for `opusim.noise.budget.working_point`; `roi` says which pixels are read, and how many.
+        As for `opusim.noise.working_point.working_point`; `roi` says which pixels are read, and how many.
 
     Returns
     -------

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .budget import FIXED, SOURCES, ErrorBudget
+from .budget import ErrorBudget
+from .sources import FIXED, SOURCES
 
 if TYPE_CHECKING:
     from rich.table import Table

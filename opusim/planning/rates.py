@@ -24,6 +24,7 @@ import numpy as np
 import opusim
 from opusim.base import parallel
 from opusim.base.files import replacing
+from opusim.base.folders import cache_folder
 from opusim.bench import matrix_kernels
 from opusim.bench.by_matrix import MatrixWay
 from opusim.bench.by_waves import WavesWay
@@ -424,9 +425,7 @@ class RateStore:
 
     def __init__(self, path: Path | None = None) -> None:
         if path is None:
-            from opusim.datasets import _cache_folder
-
-            path = _cache_folder("rates.json")
+            path = cache_folder() / "rates.json"
         self.path = path
 
     @staticmethod

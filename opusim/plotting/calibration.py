@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from opusim.calibration.procedures.camera import CameraRecord
 from opusim.calibration.procedures.drift import DriftRecord
 from opusim.calibration.procedures.linear import LinearRecord
+from opusim.calibration.procedures.matrix.file import TmRecord
 from opusim.calibration.procedures.phase import PhaseRecord
-from opusim.calibration.report import Report, duration
+from opusim.calibration.report import Report, procedure_of
+from opusim.calibration.words import duration
 from opusim.plotting import ACCENT, INK, SOFT, STYLE, photon_transfer, singular_values
 
 if TYPE_CHECKING:
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = ["report_figure"]
 
-# A4, upright, in inches.
+# Draws a record of a report.
+Draw = Callable[..., None]
+
+# A4, upright, in inches; longer where there are more panels.
 _PAGE = (8.27, 11.0)
 
 
@@ -45,18 +50,16 @@ def report_figure(report: Report) -> Figure:
     with matplotlib.rc_context(style):
         figure = Figure(figsize=_PAGE)
         figure.set_layout_engine("constrained", h_pad=0.1, w_pad=0.1)
-        panels: list[tuple[str, str, Any, Callable[..., None]]] = [
-            ("Photon transfer", "camera", report.first(CameraRecord), _photon_transfer),
-            ("Phase steps", "phase", report.first(PhaseRecord), _phase_steps),
-            ("Fringe modulation", "linear", report.first(LinearRecord), _modulation),
-            ("Matrix entries against the truth", "tm", report.entries, _entries),
-            ("Singular values", "tm", report.entries, _singular_values),
-            ("Drift", "drift", report.first(DriftRecord), _drift),
-        ]
-        for axes, (title, procedure, record, draw) in zip(figure.subplots(3, 2).flat, panels, strict=True):
+        panels = _panels(report)
+        figure.set_size_inches(_PAGE[0], _PAGE[1] / 3 * (-(-len(panels) // 2)))
+        places = list(figure.subplots(-(-len(panels) // 2), 2).flat)
+        for axes in places[len(panels) :]:
+            axes.set_axis_off()
+        for axes, (procedure, title, draw) in zip(places, panels, strict=False):
             axes.set_title(title)
+            record = report.found_by(procedure)
             if record is None:
-                _message(axes, f"No record: opusim calibrate {procedure}")
+                _missing(axes, procedure)
             else:
                 draw(axes, record, report)
         device = report.identity
@@ -69,10 +72,35 @@ def report_figure(report: Report) -> Figure:
     return figure
 
 
+# Panels by procedure, in their order on the page: title and function.
+_PANELS: dict[str, list[tuple[str, Draw]]] = {}
+
+
+def _panel(procedure: str, title: str) -> Callable[[Draw], Draw]:
+    """Make a function the panel of a procedure."""
+
+    def register(draw: Draw) -> Draw:
+        _PANELS.setdefault(procedure, []).append((title, draw))
+        return draw
+
+    return register
+
+
+def _panels(report: Report) -> list[tuple[str, str, Draw]]:
+    """Return (procedure, title, function): ours always, what others bring where the file has a record for it."""
+    ours = [(name, *panel) for name, panels in _PANELS.items() for panel in panels]
+    found = {type(record).__name__: record for record in report.records.values()}
+    procedures = [procedure for procedure in map(procedure_of, found) if procedure is not None]
+    others = {procedure.name: procedure.panels() for procedure in procedures}
+    return ours + [(name, *panel) for name, panels in others.items() for panel in panels]
+
+
+@_panel("camera", "Photon transfer")
 def _photon_transfer(axes: Axes, record: CameraRecord, report: Report) -> None:
     photon_transfer(record, axes)
 
 
+@_panel("phase", "Phase steps")
 def _phase_steps(axes: Axes, record: PhaseRecord, report: Report) -> None:
     asked, off = record.asked_rad, 1e3 * (record.phases_rad - record.asked_rad)
     x = np.linspace(min(0.0, float(asked.min())), max(float(asked.max()), 1.0), 100)
@@ -98,6 +126,7 @@ def _phase_steps(axes: Axes, record: PhaseRecord, report: Report) -> None:
     _note(axes, f"repeats to {1e3 * record.repeatability_rad:.2g} mrad", (0.97, 0.05), ha="right", va="bottom")
 
 
+@_panel("linear", "Fringe modulation")
 def _modulation(axes: Axes, record: LinearRecord, report: Report) -> None:
     row, column, n_rows, n_columns = record.rectangle
     picture = np.where(record.valid, record.modulation_map, np.nan).reshape(n_rows, n_columns)
@@ -115,7 +144,12 @@ def _modulation(axes: Axes, record: LinearRecord, report: Report) -> None:
     axes.set(xlabel=f"column of the sensor (pixels); {words}", ylabel="row (pixels)")
 
 
-def _entries(axes: Axes, entries: Any, report: Report) -> None:
+@_panel("tm", "Matrix entries against the truth")
+def _entries(axes: Axes, record: TmRecord, report: Report) -> None:
+    entries = report.entries
+    if entries is None:
+        _missing(axes, "tm")
+        return
     if entries.truth is None:
         _message(
             axes, "The truth is not known" if report.device is None else "Pixels mix several fields:\nno one truth"
@@ -139,10 +173,15 @@ def _entries(axes: Axes, entries: Any, report: Report) -> None:
     _note(axes, f"error {100 * entries.error:.2g} %\nof the rms entry", (0.05, 0.95), ha="left", va="top")
 
 
-def _singular_values(axes: Axes, entries: Any, report: Report) -> None:
-    singular_values(entries.matrix, axes)
+@_panel("tm", "Singular values")
+def _singular_values(axes: Axes, record: TmRecord, report: Report) -> None:
+    if report.entries is None:
+        _missing(axes, "tm")
+    else:
+        singular_values(report.entries.matrix, axes)
 
 
+@_panel("drift", "Drift")
 def _drift(axes: Axes, record: DriftRecord, report: Report) -> None:
     long = float(record.times_s[-1]) >= 120
     t = record.times_s / (60 if long else 1)
@@ -167,6 +206,10 @@ def _drift(axes: Axes, record: DriftRecord, report: Report) -> None:
         other.set_ylim(low, high + 0.35 * (high - low))
         handles, labels = [*handles, line], [*labels, "phase of the reference"]
     axes.legend(handles, labels, loc="upper right")
+
+
+def _missing(axes: Axes, procedure: str) -> None:
+    _message(axes, f"No record: opusim calibrate {procedure}")
 
 
 def _message(axes: Axes, text: str) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from opusim.noise.budget import FIXED, SOURCES, ErrorBudget
+from opusim.noise.budget import ErrorBudget
+from opusim.noise.sources import FIXED, SOURCES
 
 from .style import ACCENT, INK, SOFT
 

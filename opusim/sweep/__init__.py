@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from opusim.plotting.sweep import sweep_curves as sweep_curves
     from opusim.plotting.sweep import sweep_figure as sweep_figure
     from opusim.plotting.sweep import sweep_map as sweep_map
-    from opusim.tasks.registry import DfaAccuracy as DfaAccuracy
-    from opusim.tasks.registry import FunctionTask as FunctionTask
-    from opusim.tasks.registry import KernelRidge as KernelRidge
-    from opusim.tasks.registry import SketchError as SketchError
+    from opusim.tasks.function import FunctionTask as FunctionTask
+    from opusim.tasks.images import KernelRidge as KernelRidge
+    from opusim.tasks.projected_errors import DfaAccuracy as DfaAccuracy
+    from opusim.tasks.sketch import SketchError as SketchError
 
     from .file import read_sweep as read_sweep
     from .result import Outcome as Outcome
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 # name -> module of this package that it comes from
 _LAZY = {
-    "DfaAccuracy": "opusim.tasks.registry",
-    "FunctionTask": "opusim.tasks.registry",
-    "KernelRidge": "opusim.tasks.registry",
+    "DfaAccuracy": "opusim.tasks.projected_errors",
+    "FunctionTask": "opusim.tasks.function",
+    "KernelRidge": "opusim.tasks.images",
     "Outcome": ".result",
-    "SketchError": "opusim.tasks.registry",
+    "SketchError": "opusim.tasks.sketch",
     "Sweep": ".sweep",
     "SweepResult": ".result",
     "falls_at": ".result",

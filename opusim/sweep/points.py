@@ -16,7 +16,6 @@ Beside the numeric fields of a device (``camera.bits``, ``medium.decorrelation_t
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import itertools
 import math
 import re
@@ -29,6 +28,7 @@ from typing import Any, get_type_hints
 import numpy as np
 
 from opusim.base import validation
+from opusim.base.parameters import near_matches, parameters_of, parts_of
 from opusim.device.record import Device
 
 Number = int | float
@@ -93,10 +93,10 @@ class Setting:
 def numeric_fields(device: Device, task: Any) -> dict[str, type]:
     """Return int or float for each path that may be varied, by path."""
     result = dict(_SPECIAL)
-    for stage in dataclasses.fields(device):
-        value = getattr(device, stage.name)
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            result |= {f"{stage.name}.{name}": kind for name, kind in _numbers_of(value).items()}
+    for stage in parts_of(Device):
+        for name, about in parameters_of(type(getattr(device, stage))).items():
+            if about.is_number:
+                result[f"{stage}.{name}"] = int if about.kind == "integer" else float
     return result | {f"task.{name}": kind for name, kind in _numbers_of(task).items()}
 
 
@@ -160,12 +160,10 @@ def _unknown(path: Any, device: Device, known: dict[str, type]) -> str:
             value = getattr(value, name)
         return f"vary: {path} cannot be varied, because it is {value!r}, not a number."
     names = [*known, *_ALIASES]
-    close = difflib.get_close_matches(str(path), names, n=3, cutoff=_ALIKE)
     # `contrast` for `contrast_ratio`: a word of the name is nearer than its letters tell.
-    close += [name for name in names if str(path) in name and name not in close][: 3 - len(close)]
-    near = f"; near matches are {', '.join(map(repr, close))}." if close else "."
+    near = near_matches(str(path), names, cutoff=_ALIKE, parts="last")
     return (
-        f"vary: there is no numeric field {path!r} in the device {device.name!r}{near} Beside the device's there are "
+        f"vary: there is no numeric field {path!r} in the device {device.name!r}{near}. Beside the device's there are "
         f"{', '.join([*_SPECIAL, 'exposure_s', *(name for name in known if name.startswith('task.'))])}."
     )
 

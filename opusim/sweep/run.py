@@ -14,10 +14,12 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
+
+from opusim.bench.protocol import Limited, bench_of, has
 
 from .exposure import OUTPUTS, example_of, exposure_for_level
 from .points import EXPOSURE, Setting, without_rounding
@@ -113,17 +115,16 @@ def _run(make_opu: MakeOpu, job: Job) -> Any:
 @contextmanager
 def _opened(make_opu: MakeOpu, job: Job, device: Any, n_components: int) -> Iterator[Any]:
     opu = make_opu(device, n_components, job.seed)
-    with opu if hasattr(opu, "__enter__") else nullcontext():
+    with opu if isinstance(opu, AbstractContextManager) else nullcontext():
         _limit(opu, job)
         yield opu
 
 
 def _limit(opu: Any, job: Job) -> None:
     """Give the bench of an OPU the threads of the job, and its memory where `make_opu` has not said how much."""
-    device: Any = getattr(opu, "device", None)
-    given = getattr(getattr(device, "bench", None), "limits", None)
-    if given is not None:
-        device.set_limits(threads=job.threads, memory_budget=given["memory_budget"] or job.memory_budget)
+    bench = bench_of(opu)
+    if has(bench, Limited):
+        opu.device.set_limits(threads=job.threads, memory_budget=bench.limits["memory_budget"] or job.memory_budget)
 
 
 def _checked_metrics(metrics: Any) -> dict[str, float]:

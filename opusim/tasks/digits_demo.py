@@ -19,10 +19,10 @@ from opusim.bench.bench import OpticalBench
 from opusim.device.record import Device
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
+from .image_sets import IMAGE_SETS
+
 __all__ = ["DemoResult", "run"]
 
-# Middle of the 17 levels of the images.
-THRESHOLD = 7
 # Penalties among which each classifier picks its own, by cross-validation within the training images.
 PENALTIES = 10.0 ** np.arange(0, 8)
 # Region of the sensor of which one frame is taken: rows and columns, less where the sensor is smaller.
@@ -102,7 +102,7 @@ def run(opu: Any, *, say: Callable[[str], None] | None = None) -> DemoResult:
     DemoResult
     """
     say = say or (lambda text: None)
-    bench: OpticalBench = opu.device.bench
+    bench: OpticalBench = opu.bench
     digits = datasets.load("digits")
     train, test = _binary(digits.x_train), _binary(digits.x_test)
 
@@ -161,7 +161,7 @@ def run(opu: Any, *, say: Callable[[str], None] | None = None) -> DemoResult:
 
 
 def _binary(images: np.ndarray) -> np.ndarray:
-    return (images > THRESHOLD).astype(np.uint8)
+    return (images > IMAGE_SETS["digits"].threshold).astype(np.uint8)
 
 
 def _accuracy(x_train: np.ndarray, y_train: np.ndarray, x_test: np.ndarray, y_test: np.ndarray) -> float:

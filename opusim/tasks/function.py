@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import hashlib
 import importlib
@@ -13,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
+
+from opusim.base.parameters import near_matches
 
 if TYPE_CHECKING:
     from opusim.device.record import Device
@@ -155,8 +156,7 @@ def _load(spec: str, source: str, folder: str) -> tuple[Callable[..., Any], str]
     function = getattr(module, name, None)
     if not callable(function):
         names = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
-        close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-        near = f"; near matches are {', '.join(map(repr, close))}" if close else ""
+        near = near_matches(name, names)
         raise ValueError(f"task is {spec!r}, but there is no function {name!r} in {place}{near}.")
     return function, "" if source else _digests.setdefault(module, _digest(module))
 

@@ -9,11 +9,38 @@ import numpy as np
 from opusim import datasets
 from opusim.base import validation
 
-__all__ = ["TASKS", "Task", "load_task"]
+__all__ = ["IMAGE_SETS", "TASKS", "ImageSet", "Task", "as_floats", "load_task"]
 
-#: Level of a white pixel in each image set.
-_WHITE = {"mnist": 255, "fashion-mnist": 255, "digits": 16}
-TASKS = tuple(_WHITE)
+
+@dataclass(frozen=True)
+class ImageSet:
+    """What is to know of an image set.
+
+    Parameters
+    ----------
+    white : int
+        Level of a white pixel.
+    threshold : int
+        Above which level a pixel is on: lightonml's for MNIST, the middle of the 17 levels of the digits.
+    epochs : int
+        Epochs in which a network learns it: 1348 digits are some ten batches an epoch, against hundreds of MNIST.
+    learning_rate : float
+        Of Adam, likewise.
+    """
+
+    white: int
+    threshold: int
+    epochs: int
+    learning_rate: float
+
+
+IMAGE_SETS = {
+    "mnist": ImageSet(white=255, threshold=25, epochs=5, learning_rate=1e-3),
+    "fashion-mnist": ImageSet(white=255, threshold=25, epochs=5, learning_rate=1e-3),
+    "digits": ImageSet(white=16, threshold=7, epochs=15, learning_rate=4e-3),
+}
+"""Image sets by name."""
+TASKS = tuple(IMAGE_SETS)
 """Names that `load_task` knows."""
 
 
@@ -73,7 +100,7 @@ def load_task(name: str, *, limit: int | None = None, centred: bool = False, pro
     data = datasets.load(name, progress=progress)
     if limit is not None:
         limit = validation.integer("limit", limit, low=1, high=len(data.x_train))
-    x_train, x_test = (_rows(images, _WHITE[name]) for images in (data.x_train[:limit], data.x_test))
+    x_train, x_test = (as_floats(images, name) for images in (data.x_train[:limit], data.x_test))
     if centred:
         mean = x_train.mean(axis=0, dtype=np.float64).astype(np.float32)
         x_train -= mean
@@ -82,5 +109,6 @@ def load_task(name: str, *, limit: int | None = None, centred: bool = False, pro
     return Task(name, x_train, y_train, x_test, y_test, n_classes=int(data.y_train.max()) + 1)
 
 
-def _rows(images: np.ndarray, white: int) -> np.ndarray:
-    return images.reshape(len(images), -1).astype(np.float32) / np.float32(white)
+def as_floats(images: np.ndarray, name: str) -> np.ndarray:
+    """Return images as rows of float32, from 0 (black) to 1 (white in the image set of this name)."""
+    return images.reshape(len(images), -1).astype(np.float32) / np.float32(IMAGE_SETS[name].white)

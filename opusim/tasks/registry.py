@@ -12,28 +12,115 @@ A task is a function ``task(opu, seed)`` that returns a mapping from names to nu
 
 A task that uses the linear transform by holography calls ``opu.calibrate(store=False)`` first: otherwise the driver
 takes a calibration that is stored, if there is one, and the result depends on that.
+
+A task that is known by name is one with the decorator `task`, a file each: those of this folder are found by listing
+it, those of other packages as `opusim.base.plugins` says::
+
+    @task("mean", what="mean of the counts")
+    @dataclass(frozen=True)
+    class MeanLevel:
+        n_vectors: int = 100
+
+        def __call__(self, opu, seed):
+            bits = np.random.default_rng(seed).integers(0, 2, (self.n_vectors, 400), dtype=np.uint8)
+            return {"mean": float(opu.fit_transform1d(bits).mean())}
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
-from collections.abc import Mapping
-from typing import Any, get_type_hints
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, get_type_hints
+
+from opusim.base.parameters import near_matches
+from opusim.base.plugins import Registry
 
 from .function import FunctionTask
-from .images import IMAGE_SETS, DfaAccuracy, KernelRidge
-from .sketch import KINDS, SketchError
 
-__all__ = ["TASKS", "DfaAccuracy", "FunctionTask", "KernelRidge", "SketchError", "describe", "parse_task"]
+__all__ = ["TASKS", "FunctionTask", "NamedTask", "describe", "parse_task", "task"]
 
-TASKS: dict[str, functools.partial[Any]] = {
-    **{name: functools.partial(KernelRidge, dataset=name) for name in IMAGE_SETS},
-    **{name: functools.partial(SketchError, kind=name) for name in KINDS},
-    **{f"dfa-{name}": functools.partial(DfaAccuracy, dataset=name) for name in IMAGE_SETS},
-}
+Made = TypeVar("Made", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class NamedTask:
+    """What makes a task that has a name.
+
+    Parameters
+    ----------
+    name : str
+        Name of the task.
+    source : callable
+        A dataclass whose objects are tasks, or a task: a function of an OPU and a seed.
+    fixed : mapping
+        Fields of the dataclass that the name stands for.
+    what : str
+        What it is, in a few words.
+    """
+
+    name: str
+    source: Callable[..., Any]
+    fixed: Mapping[str, Any]
+    what: str = ""
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Names of what may be set."""
+        if not isinstance(self.source, type):
+            return ()
+        fields: Any = dataclasses.fields
+        return tuple(field.name for field in fields(self.source) if field.init and field.name not in self.fixed)
+
+    def __call__(self, **settings: Any) -> Any:
+        """Return the task."""
+        return self.source(**self.fixed, **settings) if isinstance(self.source, type) else self.source
+
+
+# Other files of the folder are programs, some of which need torch: only those with the decorator are loaded.
+TASKS: Registry[NamedTask] = Registry("task", __name__.rpartition(".")[0], marker="\n@task(")
 """Tasks by name."""
+
+
+def task(
+    names: str | Mapping[str, Mapping[str, Any]], *, what: str = "", order: float = 100.0
+) -> Callable[[Made], Made]:
+    """Give a task a name, or several.
+
+    Parameters
+    ----------
+    names : str or mapping
+        The name; or names, each with the fields of the dataclass that it stands for.
+    what : str
+        What it is, in a few words: help texts tell those of one kind together.
+    order : float
+        Its place in lists; our own are below 100.
+
+    Returns
+    -------
+    callable
+        A decorator of a dataclass whose objects are tasks, or of a function of an OPU and a seed.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a name is no word, or another task has it; if what is decorated can be no task.
+    """
+    kinds = {names: {}} if isinstance(names, str) else names
+
+    def register(source: Made) -> Made:
+        if not callable(source) or (isinstance(source, type) and not dataclasses.is_dataclass(source)):
+            raise TypeError(
+                f"The task {', '.join(kinds)} is {source!r}, but it must be a dataclass or a function of an OPU and a "
+                "seed; @task comes before @dataclass."
+            )
+        for name, fixed in kinds.items():
+            origin = f"{source.__module__}:{source.__qualname__}"
+            TASKS.add(name, NamedTask(name, source, dict(fixed), what), origin=origin, order=order)
+        return source
+
+    return register
 
 
 def parse_task(text: str, settings: Mapping[str, str] | None = None) -> Any:
@@ -59,8 +146,7 @@ def parse_task(text: str, settings: Mapping[str, str] | None = None) -> Any:
     settings = dict(settings or {})
     if text not in TASKS:
         if ":" not in text:
-            close = difflib.get_close_matches(text, list(TASKS), n=3, cutoff=0.5)
-            near = f"; near matches are {', '.join(map(repr, close))}" if close else ""
+            near = near_matches(text, TASKS)
             raise ValueError(
                 f"task is {text!r}{near}; it must be one of {', '.join(TASKS)}, module:function or file.py:function."
             )
@@ -68,14 +154,14 @@ def parse_task(text: str, settings: Mapping[str, str] | None = None) -> Any:
             raise ValueError(f"The task {text!r} is a function: it has no settings such as {next(iter(settings))!r}.")
         return FunctionTask(text)
     make = TASKS[text]
-    hints = get_type_hints(make.func)
-    fields: Any = dataclasses.fields
-    known = [f.name for f in fields(make.func) if f.name not in make.keywords]
+    known = make.settings
+    if settings and not known:
+        raise ValueError(f"The task {text!r} has no settings such as {next(iter(settings))!r}.")
+    hints = get_type_hints(make.source) if known else {}
     values: dict[str, Any] = {}
     for name, value in settings.items():
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-            near = f"; near matches are {', '.join(map(repr, close))}" if close else ""
+            near = near_matches(name, list(known))
             raise ValueError(f"The task {text!r} has no setting {name!r}{near}; it has {', '.join(known)}.")
         try:
             values[name] = hints[name](value)
@@ -108,7 +194,7 @@ def describe(task: Any) -> dict[str, Any]:
     if hasattr(task, "describe"):
         result = dict(task.describe())
     elif dataclasses.is_dataclass(task) and not isinstance(task, type):
-        result = {"name": getattr(task, "name", type(task).__qualname__), **dataclasses.asdict(task)}
+        result = {"name": getattr(task, "name", None) or _name_of(task), **dataclasses.asdict(task)}
     else:
         function = task.func if isinstance(task, functools.partial) else task
         module = getattr(function, "__module__", None)
@@ -120,3 +206,11 @@ def describe(task: Any) -> dict[str, Any]:
         if not isinstance(value, (str, bool, int, float)):
             raise TypeError(f"task {key} is {value!r}, but what describes a task must be texts, flags and numbers.")
     return result
+
+
+def _name_of(task: Any) -> str:
+    """Return the name under which a dataclass is known with what it holds; else that of the class."""
+    for named in TASKS.known():
+        if named.source is type(task) and all(getattr(task, key) == value for key, value in named.fixed.items()):
+            return named.name
+    return type(task).__qualname__

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import scipy.linalg
 
+from opusim.applications.sketching import Sketch, moments, own_matrix, range_basis, sketch_by, sketch_noise
 from opusim.base import validation
 
-from .images import generator
+from .choosing import generator
+from .registry import task
 
 if TYPE_CHECKING:
     from opusim.device.record import Device
@@ -23,6 +24,7 @@ KINDS = ("randsvd", "trace", "triangles")
 _NOISE_ROWS = 50
 
 
+@task({kind: {"kind": kind} for kind in KINDS}, what="sketches", order=20)
 @dataclass(frozen=True)
 class SketchError:
     """Relative error of randomised linear algebra by the linear transform.
@@ -141,50 +143,35 @@ class SketchError:
 
     def __call__(self, opu: Any, seed: int) -> dict[str, float]:
         """Sketch a matrix by the device, and by what its random matrix is."""
-        from opusim.dfa.error_encoding import BitPlaneEncoding
-
+        before = opu.linear_mode, opu.rescale
         opu.linear_mode, opu.rescale = self.mode, "none"
+        try:
+            return self._measured(opu, seed)
+        finally:
+            opu.linear_mode, opu.rescale = before
+
+    def _measured(self, opu: Any, seed: int) -> dict[str, float]:
         opu.fit1d(n_features=self.size)
         if self.mode == "holographic" or (self.mode == "auto" and opu.device.has_reference):
             opu.calibrate(store=False, exposure_s=self.exposure_s or None)
-
-        def by_light(x: np.ndarray, n_bits: int = self.n_bits) -> np.ndarray:
-            encoded = BitPlaneEncoding(n_bits).encode(x)
-            return encoded.weights @ np.asarray(opu.linear_transform(encoded.bits), dtype=np.float64)
-
+        by_light = sketch_by(opu, self.n_bits)
         matrix = _MATRICES[self.kind](self, generator(seed, "matrix"))
         sketch = by_light(matrix)
-        again = by_light(matrix[:_NOISE_ROWS])
-        # The difference of the two has their noise twice.
-        noise = np.linalg.norm(again - sketch[:_NOISE_ROWS]) / (np.sqrt(2) * np.linalg.norm(again))
-
+        noise = sketch_noise(sketch[:_NOISE_ROWS], by_light(matrix[:_NOISE_ROWS]))
         error = self._error(matrix, sketch, by_light)
-
-        # Orthogonal columns of +1 and -1, which one bit shows exactly; random signs keep each pattern about half on.
-        signs = scipy.linalg.hadamard(1 << (self.size - 1).bit_length())[:, : self.size]
-        signs = signs * generator(seed, "signs").choice([-1.0, 1.0], size=self.size)
-        own = signs.T @ by_light(signs, n_bits=1) / len(signs)
+        signs = generator(seed, "signs").choice([-1.0, 1.0], size=self.size)
+        own = own_matrix(sketch_by(opu, 1), self.size, signs)
         exact = self._error(matrix, matrix @ own, lambda x: x @ own)
-        return {"error": error, "exact_error": exact, "noise": float(noise)}
+        return {"error": error, "exact_error": exact, "noise": noise}
 
     def _error(self, matrix: np.ndarray, sketch: np.ndarray, again: Sketch) -> float:
         """Return the error that a sketch gives; `again` sketches by the same random matrix."""
         if self.kind == "randsvd":
-            for _ in range(self.power_iterations):
-                q, _ = np.linalg.qr(sketch)
-                q, _ = np.linalg.qr(matrix.T @ q)
-                sketch = matrix @ q
-            q, _ = np.linalg.qr(sketch)
+            q = range_basis(matrix, sketch, power_iterations=self.power_iterations)
             return float(np.linalg.norm(matrix - q @ (q.T @ matrix)) / np.linalg.norm(matrix))
-        small = again(sketch.T)
         power = 1 if self.kind == "trace" else 3
         truth = np.trace(np.linalg.matrix_power(matrix, power))
-        blocks = [small[k : k + self.block, k : k + self.block] for k in range(0, len(small), self.block)]
-        estimates = [np.trace(np.linalg.matrix_power(block / self.block, power)) for block in blocks]
-        return float(np.mean(np.abs(np.array(estimates) / truth - 1)))
-
-
-Sketch = Callable[[np.ndarray], np.ndarray]  # (rows, size) -> (rows, n_components)
+        return float(np.mean(np.abs(moments(again(sketch.T), self.block, power) / truth - 1)))
 
 
 def _falling(task: SketchError, numbers: np.random.Generator) -> np.ndarray:

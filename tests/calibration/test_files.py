@@ -141,6 +141,7 @@ def whole(tmp_path_factory):
     return path.read_bytes()
 
 
+@pytest.mark.slow
 @settings(SLOW_FIXTURE, max_examples=300)
 @given(data=st.data())
 def test_cut_short_at_any_byte(tmp_path, whole, data):
@@ -277,6 +278,7 @@ for i in range(30):
 """
 
 
+@pytest.mark.slow
 def test_two_processes_write_and_the_last_one_wins_whole(tmp_path):
     path = tmp_path / "cal.h5"
     kind = make_dataclass("Filled", ["values", "by"], frozen=True)

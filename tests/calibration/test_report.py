@@ -11,8 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from opusim import Device, OpticalBench, cli, plotting
+from opusim.calibration.procedures.tm import tm_path
 from opusim.calibration.report import duration, read_report, summary
-from opusim.calibration.session import Calibration, tm_path
+from opusim.calibration.session import Calibration
 from opusim.plotting.calibration import report_figure
 
 ROI = (500, 900, 16, 64)
@@ -59,6 +60,7 @@ def refused(result):
     return lines[0]
 
 
+@pytest.mark.slow
 def test_the_table_has_every_record_beside_the_truth(full):
     result = invoke(full)
     assert result.exit_code == 0, result.output
@@ -72,6 +74,7 @@ def test_the_table_has_every_record_beside_the_truth(full):
     assert rows["gain"] == "0.04" and rows["read noise"] == "13"
 
 
+@pytest.mark.slow
 def test_the_figure_has_its_panels_labels_and_units(full, tmp_path):
     backend, interactive = matplotlib.get_backend(), matplotlib.is_interactive()
     figure = report_figure(read_report(full))
@@ -98,6 +101,7 @@ def test_the_figure_has_its_panels_labels_and_units(full, tmp_path):
     assert target.read_bytes().startswith(b"\x89PNG") and target.stat().st_size > 20_000
 
 
+@pytest.mark.slow
 def test_entries_are_near_the_truth_and_as_near_as_they_say(full):
     """The random error that the matrix states holds against the true entries, within a fifth and the phases' own."""
     report = read_report(full)
@@ -105,6 +109,7 @@ def test_entries_are_near_the_truth_and_as_near_as_they_say(full):
     assert report.entries.error == pytest.approx(report.records["tm"].relative_error, rel=0.2, abs=0.01)
 
 
+@pytest.mark.slow
 def test_noise_free_entries_are_the_true_ones(tmp_path):
     path = measured(tmp_path / "cal.h5", IDEAL, ("tm",), exposure_s=4e-4, inputs=16)
     report = read_report(tm_path(path))
@@ -117,6 +122,7 @@ def test_noise_free_entries_are_the_true_ones(tmp_path):
     assert read_report(tm_path(path)).entries.error > 0.5
 
 
+@pytest.mark.slow
 def test_missing_records_and_unknown_truth_are_said(partial, tmp_path):
     path, device = partial
     report = read_report(path)
@@ -134,6 +140,7 @@ def test_missing_records_and_unknown_truth_are_said(partial, tmp_path):
     assert float(scale[1].split()[0]) == pytest.approx(10, rel=0.1) and scale[2] == "10"
 
 
+@pytest.mark.slow
 def test_matrix_of_an_unknown_device_has_no_truth(tmp_path):
     device = IDEAL.evolve(name="mine", **{"laser.power_w": IDEAL.laser.power_w * 1.1})
     path = measured(tmp_path / "cal.h5", device, ("tm",), exposure_s=4e-4, inputs=16)

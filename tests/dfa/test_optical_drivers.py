@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from opusim.dfa import NearestTernaryEncoding, OpticalFeedback
-
-from .projected_errors import ENCODINGS, WIDTH, N, errors_of, rms
+from projected_errors import ENCODINGS, WIDTH, N, errors_of, rms
 
 
 class Driver:

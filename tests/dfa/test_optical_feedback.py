@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opusim import OPU
+from opusim.base import folders
 from opusim.base.errors import NotReadyError
+from opusim.calibration.store import CalibrationWarning
 from opusim.device.record import Device
 from opusim.dfa import (
     BitPlaneEncoding,
@@ -20,10 +22,7 @@ from opusim.dfa import (
     SignEncoding,
     TernaryEncoding,
 )
-from opusim.drivers import linear_modes
-from opusim.drivers.linear_modes import CalibrationWarning
-
-from .projected_errors import ENCODINGS, WIDTH, N, errors_of, rms
+from projected_errors import ENCODINGS, WIDTH, N, errors_of, rms
 
 AURORA = Device.load("aurora")
 # A device small enough to calibrate in a moment.
@@ -35,7 +34,7 @@ SMALL = AURORA.evolve(
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(linear_modes.environment, "config_folder", lambda: tmp_path / "opusim")
+    monkeypatch.setattr(folders, "config_folder", lambda: tmp_path / "opusim")
     return tmp_path
 
 

@@ -21,8 +21,7 @@ from torch.nn import functional  # noqa: E402
 
 from opusim.dfa import torch as dfa_torch  # noqa: E402
 from opusim.dfa.torch import DFA, mark  # noqa: E402
-
-from .torch_networks import CLOSE, assert_close, drawn, generator, gradients, network, one_thread, samples  # noqa: E402, F401
+from torch_networks import CLOSE, assert_close, drawn, generator, gradients, network, one_thread, samples  # noqa: E402, F401
 
 
 def errors_of(logits, y):
@@ -342,6 +341,7 @@ def test_no_global_random_state_is_touched():
 # ---------------------------------------------------------------- compilation
 
 
+@pytest.mark.slow
 def test_operators_pass_torchs_own_checks():
     dfa = DFA(GaussianFeedback(3, 10))
     logits = torch.randn((4, 3), generator=generator(), requires_grad=True)

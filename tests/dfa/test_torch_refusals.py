@@ -15,8 +15,7 @@ from torch.nn import functional  # noqa: E402
 
 from opusim.dfa import torch as dfa_torch  # noqa: E402
 from opusim.dfa.torch import DFA, mark  # noqa: E402
-
-from .torch_networks import assert_close, drawn, gradients, network, one_thread, samples  # noqa: E402, F401
+from torch_networks import assert_close, drawn, gradients, network, one_thread, samples  # noqa: E402, F401
 
 
 def test_a_feedback_of_the_wrong_width_says_the_right_one():

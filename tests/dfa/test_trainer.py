@@ -13,8 +13,7 @@ from opusim.dfa.network import MLP
 from opusim.dfa.optimisers import SGD, Adam
 from opusim.dfa.trainer import BackpropTrainer, DFATrainer, ShallowTrainer
 from opusim.dfa.training_data import shuffled
-
-from .small_training import (
+from small_training import (
     LOSSES,
     METHODS,
     SIZES,
@@ -202,6 +201,7 @@ def test_the_order_is_a_permutation_of_its_seed_and_epoch():
         assert np.sum(orders[a] == orders[b]) <= 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_digits(method):
     """1348 digits in 64-64-64-10, 15 epochs: the two that train all layers end clearly above the last layer alone."""

@@ -14,8 +14,7 @@ from opusim.dfa.feedback import GaussianFeedback
 from opusim.dfa.network import MLP
 from opusim.dfa.optimisers import SGD
 from opusim.dfa.trainer import BackpropTrainer, DFATrainer, ShallowTrainer, TrainingDivergedError
-
-from .small_training import SIZES, MatrixFeedback, double_network, make, mean_loss, random_feedback, samples
+from small_training import SIZES, MatrixFeedback, double_network, make, mean_loss, random_feedback, samples
 
 # ---------------------------------------------------------------------------------------------------- history
 

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
+from fake_bench import FakeBench
 from opusim.drivers import OPU, OpuDevice
-
-_spec = importlib.util.spec_from_file_location("fake_bench", Path(__file__).with_name("fake_bench.py"))
-_module = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_module)
 
 
 @pytest.fixture
 def bench():
-    return _module.FakeBench()
+    return FakeBench()
 
 
 @pytest.fixture

@@ -198,6 +198,7 @@ def test_feedback_goes_on_with_its_own_bench():
         assert other.describe() == feedback.describe()
 
 
+@pytest.mark.slow
 def test_workers_of_joblib_use_the_bench_that_was_sent():
     joblib = pytest.importorskip("joblib")
 

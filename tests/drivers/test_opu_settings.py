@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import warnings
 
 import numpy as np
 import pytest
 
-from opusim.drivers import OPU, InputRoiStrategy, OutputRescaling
+from opusim.drivers import OPU, InputRoiStrategy, OutputRescaling, settings
 
 
 def bits(*shape):
@@ -123,6 +125,48 @@ def test_config_file_and_override(tmp_path, make_opu):
     assert "OPU mine-" in opu.version()
     direct = OPU(100, config_file=path, open_at_init=False)
     assert direct.device.exposure_us == 200 and direct.device.name == "mine"
+
+
+def test_config_is_a_dict_that_may_be_changed_in_place(opu):
+    """A change anywhere in it is checked at the next fit or transform, which then says what is wrong with it."""
+    x = bits(3, 100)
+    y = opu.fit_transform1d(x)
+    for copied in (dict(opu.config), copy.deepcopy(opu.config), pickle.loads(pickle.dumps(opu.config))):
+        assert copied == opu.config and type(copied["output"]) is dict
+    opu.config["output"]["exposure_us"] = 200
+    opu.config["ones_range"][1] = 52_001
+    assert opu.transform(x).context.exposure_us == y.context.exposure_us  # the fit's
+    assert opu.fit_transform1d(x).context.exposure_us == int(200 / (y.context.n_ones / 52_001))
+    for table, key, wrong, sentence in (
+        (opu.config, "n_samples_by_pass", 0, "n_samples_by_pass is 0, but it must be a whole number of at least 1"),
+        (opu.config, "exclusive", 0, "exclusive is 0 .int., but it must be True or False"),  # which equals what it was
+        (opu.config["output"], "stdev", True, "output.stdev is True .bool., but it must be a number"),
+        (opu.config["ones_range"], 0, "few", r"ones_range\[0\] is 'few'"),
+    ):
+        before, table[key] = table[key], wrong
+        for call in (opu.transform, opu.fit1d):
+            with pytest.raises((TypeError, ValueError), match=sentence):
+                call(x)
+        table[key] = before
+    assert opu.transform(x).context.exposure_us > 0
+
+
+def test_a_configuration_is_checked_when_it_changed_not_at_each_transform(opu, monkeypatch):
+    x, checks = bits(3, 100), []
+    opu.fit1d(x)
+    check = settings.check_config
+    monkeypatch.setattr(settings, "check_config", lambda *arguments: checks.append(1) or check(*arguments))
+    for _ in range(3):
+        opu.transform(x)
+    assert not checks
+    opu.config["n_samples_by_pass"] = 2
+    for _ in range(3):
+        opu.transform(x)
+    assert len(checks) == 1
+
+
+def test_bench_and_model_are_those_of_the_device(opu, bench):
+    assert opu.bench is bench and opu.model is opu.device.device_model is bench.device
 
 
 def test_allowed_roi(make_opu):

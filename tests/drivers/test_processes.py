@@ -16,6 +16,8 @@ import pytest
 from opusim import OPU
 from opusim.drivers.compat import opu as compat
 
+pytestmark = pytest.mark.system
+
 METHODS = [method for method in ("fork", "spawn", "forkserver") if method in multiprocessing.get_all_start_methods()]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from opusim import Device
-from opusim.device.record import presets
+from opusim.device.toml import presets
 
 from . import stored
 from .cases import CASES, PRESET_NAMES

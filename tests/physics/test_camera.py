@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import plain_camera
 from opusim.device.camera import Camera
 from opusim.device.camera_kernels import _ALIAS, POISSON_THRESHOLD
-
-from . import plain_camera
 
 SIDE = 700
 N = SIDE * SIDE

@@ -114,6 +114,7 @@ def test_inner_products_of_outputs_are_the_optical_kernel(changes):
     assert ratio.mean() == pytest.approx(1, abs=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_features, n_pixels", [(256, 2040), (1000, 2000)])
 def test_the_devices_own_matrix_follows_marchenko_pastur(n_features, n_pixels):
     """KS < .02 (docs/physics.md) for the matrix as the default device makes it, its grid and its region as they are."""

@@ -50,6 +50,7 @@ def test_binary_theory_on_random_matrices(towards_mean):
     assert focus.mean() / random.mean() == pytest.approx(binary_enhancement(128, towards_mean=towards_mean), rel=0.02)
 
 
+@pytest.mark.slow
 def test_noise_free_focus_is_that_of_theory(tmp_path):
     """Binary on the bench, phase on the matrix: both within 5 %. 4 000 targets: the random mean is known to 1 %."""
     bench, record = matrix_of(tmp_path, "ideal")
@@ -71,6 +72,7 @@ def test_the_frame_is_what_the_matrix_says(tmp_path):
     np.testing.assert_allclose(focus.focus_dn, expected, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_default_device_focuses(tmp_path):
     """With all noise: what is lost is known. Off mirrors leak an amplitude e = 10^-1.5, which adds 2 e to the light of
     random patterns; the uneven beam takes 1 %; the matrix's error of 5 % takes .3 %. Within 5 % of that."""

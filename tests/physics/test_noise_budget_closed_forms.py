@@ -8,15 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import holography_theory as holography
 from opusim.device.medium import GaussianMedium
 from opusim.device.record import Device
 from opusim.fringes.demodulation import field_of_clipped, least_squares_row
-from opusim.noise.budget import SOURCES, without, working_point
 from opusim.noise.levels import error_budget
 from opusim.noise.measured import measured_error_budget
+from opusim.noise.sources import SOURCES, without
+from opusim.noise.working_point import working_point
 from opusim.theory import pixel_modes, speckle_contrast
-
-from . import holography_theory as holography
 
 AURORA = Device.load("aurora")
 # The same light and noise through the textbook medium, which is quick to compute for many pixels.
@@ -65,6 +65,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=list(CASES))
 def test_pixels_own_sources_agree_with_switching_them_off(case):
     """Within 10 %, or half a point of the total.
@@ -83,6 +84,7 @@ def test_pixels_own_sources_agree_with_switching_them_off(case):
     assert measured.whole == pytest.approx(closed.whole, rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("device", "mode", "point"),
     [
@@ -102,6 +104,7 @@ def test_sources_that_frames_share_agree_with_switching_them_off(device, mode, p
     assert_agree(closed, measured, names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("device", "exposure_s"), [(TEXTBOOK, 1.3e-3), (SHALLOW, 600e-6)], ids=["end of the scale", "full well"]
 )

@@ -48,6 +48,7 @@ def test_moments_of_a_rounded_level_by_drawing(level, width):
     assert variance == pytest.approx(draws.var(), abs=5 * error + (0.1 if near_an_end else 1e-3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", range(2, 9))
 @pytest.mark.parametrize("exposure_s", [400e-6, 4e-3])
 def test_few_bits_agree_with_switching_sources_off(bits, exposure_s):

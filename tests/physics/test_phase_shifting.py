@@ -9,9 +9,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import holography_theory as theory
 from opusim.calibration.algorithms import phase_shifting as ps
-
-from . import holography_theory as theory
 
 Q = np.pi / 2
 

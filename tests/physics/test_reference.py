@@ -149,20 +149,6 @@ def test_carrier_makes_straight_fringes():
     assert np.allclose(R[4:] / R[:-4], 1, atol=1e-4) and np.allclose(R[1] / R[0], 1j, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("changes", "sentence"),
-    [
-        ({"reference.relative_amplitude": -1.0}, "reference.relative_amplitude is -1.0"),
-        ({"reference.coherence": 1.5}, "reference.coherence is 1.5"),
-        ({"reference.jitter_rad": float("nan")}, "reference.jitter_rad"),
-        ({"reference.carrier_cycles_per_pixel": 3}, "must be two numbers"),
-    ],
-)
-def test_bad_parameters(changes, sentence):
-    with pytest.raises((TypeError, ValueError), match=sentence):
-        IDEAL.evolve(**changes)
-
-
 def test_bad_phases():
     bench = OpticalBench(IDEAL)
     for phases in ([], [np.nan], "pi", [[0.0]]):

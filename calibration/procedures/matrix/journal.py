@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from opusim.base.files import open_npy, replacing
+from opusim.bench.protocol import Clocked, Resumable, has
+from opusim.bench.protocol import elapsed_s as elapsed_s_of
 
 __all__ = ["Journal", "clock_of", "interrupted_header", "resume_clock"]
 
@@ -42,15 +44,14 @@ def interrupted_header(out: str | os.PathLike[str]) -> dict[str, Any] | None:
 
 
 def clock_of(bench: Any) -> tuple[int, float]:
-    """Return (frames, elapsed_s) of the bench's clock; zeros for a bench without one."""
-    clock = getattr(bench, "clock", None)
-    return int(getattr(clock, "frames", 0)), float(getattr(clock, "elapsed_s", 0.0))
+    """Return (frames, elapsed_s) of the bench's clock; zeros for a bench that is not `Clocked`."""
+    return (int(bench.clock.frames) if has(bench, Clocked) else 0), elapsed_s_of(bench)
 
 
 def resume_clock(bench: Any, frames: int, elapsed_s: float) -> None:
     """Put the clock of a simulated bench to where a measurement stood, so that it meets the same noise and drift.
 
-    A bench without a clock that can be set, as in a laboratory, is left alone: its time has gone on by itself. So is
+    A bench that is not `Resumable`, as in a laboratory, is left alone: its time has gone on by itself. So is
     a clock that is already further: frames of one bench never share noise.
 
     Parameters
@@ -62,13 +63,8 @@ def resume_clock(bench: Any, frames: int, elapsed_s: float) -> None:
     elapsed_s : float
         Device time then, in seconds.
     """
-    clock: Any = getattr(bench, "clock", None)
-    if getattr(clock, "frames", frames) < frames:
-        try:
-            clock.elapsed_s = max(elapsed_s, float(clock.elapsed_s))
-            clock.frames = frames
-        except AttributeError:  # a clock that only shows
-            return
+    if has(bench, Clocked, Resumable) and bench.clock.frames < frames:
+        bench.advance_to(frames, max(elapsed_s, float(bench.clock.elapsed_s)))
 
 
 class Journal:

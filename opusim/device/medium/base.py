@@ -7,8 +7,8 @@ there. Defining the class is enough to make it known (`Medium.of_kind`), here or
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
+import math
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from opusim.base.arrays import NUMPY, Arrays
+from opusim.base.parameters import Stage, near_matches, parameter
+from opusim.base.plugins import Registry
 
 from .drift import Drift
 from .grid import ModeGrid
@@ -26,7 +28,24 @@ if TYPE_CHECKING:
     from opusim.device.laser import Laser
 
 
-class Medium(ABC):
+MEDIA: Registry[type[Medium]] = Registry("kind of medium", __name__.rpartition(".")[0], marker=" kind: ClassVar[str] =")
+"""Kinds of media by name."""
+
+
+def transmission() -> Any:
+    """Return the field that every medium has for the share of the light that reaches one pixel."""
+    return parameter(1e-10, low=0.0, high=1.0, learnable="odds")
+
+
+def decorrelation_time() -> Any:
+    """Return the field that every medium has for the time after which its field correlation has fallen to 1/e."""
+    return parameter(
+        math.inf, low=0.0, high=math.inf, low_open=True, unit="s", off=math.inf, imperfection="decorrelation",
+        source="decorrelation",
+    )  # fmt: skip
+
+
+class Medium(Stage, ABC):
     """Base of all media; a kind derives from `WaveMedium` or from `EntryMedium`.
 
     Attributes
@@ -52,7 +71,7 @@ class Medium(ABC):
     files: ClassVar[tuple[str, ...]] = ()
     has_waves: ClassVar[bool]
     by_feature: ClassVar[bool] = False
-    _kinds: ClassVar[dict[str, type[Medium]]] = {}
+    stage: ClassVar[str] = "medium"
 
     transmission: float
     decorrelation_time_s: float
@@ -61,23 +80,8 @@ class Medium(ABC):
         """Make a class with a kind of its own known by it."""
         super().__init_subclass__(**options)
         kind = vars(cls).get("kind")
-        if kind is None:
-            return
-        known = Medium._kinds.get(kind)
-        if known is not None and known.__qualname__ != cls.__qualname__:
-            raise TypeError(f"kind is {kind!r}, but that is the kind of {known.__qualname__}: it must be a new name.")
-        Medium._kinds[kind] = cls
-
-    @classmethod
-    def kinds(cls) -> tuple[str, ...]:
-        """Return the kinds that are known.
-
-        Returns
-        -------
-        tuple of str
-            In the order in which they were defined.
-        """
-        return tuple(cls._kinds)
+        if kind is not None:
+            MEDIA.add(kind, cls, origin=f"{cls.__module__}:{cls.__qualname__}")
 
     @classmethod
     def of_kind(cls, kind: str) -> type[Medium]:
@@ -98,14 +102,13 @@ class Medium(ABC):
         ValueError
             If no class of that kind is defined; near names are named.
         """
-        if not isinstance(kind, str) or kind not in cls._kinds:
-            near = difflib.get_close_matches(str(kind), cls._kinds, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+        if not isinstance(kind, str) or kind not in MEDIA:
+            near = near_matches(str(kind), MEDIA)
             raise ValueError(
-                f"medium.kind is {kind!r}, but it must be one of {', '.join(map(repr, cls._kinds))}.{hint} A kind is "
-                "known once the file that defines it is imported."
+                f"medium.kind is {kind!r}{near}, but it must be one of {', '.join(map(repr, MEDIA))}; a kind is known "
+                "once the file that defines it is imported."
             )
-        return cls._kinds[kind]
+        return MEDIA[kind]
 
     # ------------------------------------------------------------------ beside the light itself
 
@@ -151,16 +154,6 @@ class Medium(ABC):
                 f"medium is a {type(self).__name__}, but a medium must be a frozen dataclass: its fields are what a "
                 "TOML table holds."
             )
-
-    def switches(self) -> dict[str, dict[str, Any]]:
-        """Return its imperfections, and the fields that switch each off alone.
-
-        Returns
-        -------
-        dict of dict
-            For each name, values by field.
-        """
-        return {}
 
     def content(self) -> dict[str, Any]:
         """Return what stands for some fields in the device's fingerprint.

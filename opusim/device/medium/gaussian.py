@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from opusim.base import parallel, rng, validation
+from opusim.base import parallel, rng
 
-from .base import EntryMedium
+from .base import EntryMedium, decorrelation_time, transmission
 
 
 @dataclass(frozen=True)
@@ -32,16 +31,8 @@ class GaussianMedium(EntryMedium):
     #: Largest number of matrix entries that one call computes: about ten minutes on one core.
     max_entries: ClassVar[int] = 100_000_000_000
 
-    transmission: float = 1e-10
-    decorrelation_time_s: float = math.inf
-
-    def __post_init__(self) -> None:
-        """Check every parameter."""
-        validation.number("medium.transmission", self.transmission, low=0.0, high=1.0)
-        validation.number(
-            "medium.decorrelation_time_s", self.decorrelation_time_s, low=0.0, high=math.inf, low_open=True,
-            allow_inf=True,
-        )  # fmt: skip
+    transmission: float = transmission()
+    decorrelation_time_s: float = decorrelation_time()
 
     def entries(
         self, inputs: range, outputs: range, *, seed: int, state: int = 0, channel: int = 0, threads: int | None = None

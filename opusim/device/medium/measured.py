@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from opusim.base import parallel, rng, validation
+from opusim.base import parallel, rng
+from opusim.base.parameters import parameter
 
-from .base import EntryMedium
+from .base import EntryMedium, decorrelation_time, transmission
 
 if TYPE_CHECKING:
     from opusim.device.camera import Camera
@@ -52,23 +53,11 @@ class MeasuredMedium(EntryMedium):
     files: ClassVar[tuple[str, ...]] = ("path",)
     by_feature: ClassVar[bool] = True
 
-    path: str = ""
-    dataset: str = "tm"
-    background: str = "background"
-    transmission: float = 1e-10
-    decorrelation_time_s: float = math.inf
-
-    def __post_init__(self) -> None:
-        """Check every parameter; the file itself is read on first use."""
-        for name in ("path", "dataset", "background"):
-            value = getattr(self, name)
-            if not isinstance(value, str) or not value:
-                raise ValueError(f"medium.{name} is {value!r}, but it must be a name that is not empty.")
-        validation.number("medium.transmission", self.transmission, low=0.0, high=1.0)
-        validation.number(
-            "medium.decorrelation_time_s", self.decorrelation_time_s, low=0.0, high=math.inf, low_open=True,
-            allow_inf=True,
-        )  # fmt: skip
+    path: str = parameter("", kind="label")
+    dataset: str = parameter("tm", kind="label")
+    background: str = parameter("background", kind="label")
+    transmission: float = transmission()
+    decorrelation_time_s: float = decorrelation_time()
 
     @property
     def shape(self) -> tuple[int, int]:

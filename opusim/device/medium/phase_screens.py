@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import scipy.fft
 
-from opusim.base import rng, validation
+from opusim.base import rng
+from opusim.base.parameters import parameter
 from opusim.device import propagation
 
-from .base import WaveMedium
+from .base import WaveMedium, decorrelation_time, transmission
 from .drift import Drift
 from .grid import ModeGrid
 from .layer import LayerFactors
@@ -63,30 +64,15 @@ class PhaseScreenMedium(WaveMedium):
 
     kind: ClassVar[str] = "phase_screens"
 
-    n_screens: int = 3
-    phase_std_rad: float = 3.0
-    correlation_length_m: float = 0.8e-6
-    thickness_m: float = 2e-3
-    step_m: float = 0.4e-6
-    ballistic_fraction: float = 0.0
-    depolarising: bool = True
-    transmission: float = 1e-10
-    decorrelation_time_s: float = math.inf
-
-    def __post_init__(self) -> None:
-        """Check every parameter."""
-        validation.integer("medium.n_screens", self.n_screens, low=1, high=100)
-        validation.number("medium.phase_std_rad", self.phase_std_rad, low=0.0, high=100.0)
-        validation.number("medium.correlation_length_m", self.correlation_length_m, low=0.0, high=1e-3)
-        validation.number("medium.thickness_m", self.thickness_m, low=0.0, high=1.0)
-        validation.number("medium.step_m", self.step_m, low=1e-9, high=1e-3)
-        validation.number("medium.ballistic_fraction", self.ballistic_fraction, low=0.0, high=1.0)
-        validation.flag("medium.depolarising", self.depolarising)
-        validation.number("medium.transmission", self.transmission, low=0.0, high=1.0)
-        validation.number(
-            "medium.decorrelation_time_s", self.decorrelation_time_s, low=0.0, high=math.inf, low_open=True,
-            allow_inf=True,
-        )  # fmt: skip
+    n_screens: int = parameter(3, low=1, high=100)
+    phase_std_rad: float = parameter(3.0, low=0.0, high=100.0, unit="rad", learnable="scale")
+    correlation_length_m: float = parameter(0.8e-6, low=0.0, high=1e-3, unit="m")
+    thickness_m: float = parameter(2e-3, low=0.0, high=1.0, unit="m", learnable="scale")
+    step_m: float = parameter(0.4e-6, low=1e-9, high=1e-3, unit="m")
+    ballistic_fraction: float = parameter(0.0, low=0.0, high=1.0, off=0.0, imperfection="ballistic light")
+    depolarising: bool = parameter(True)
+    transmission: float = transmission()
+    decorrelation_time_s: float = decorrelation_time()
 
     @property
     def n_transforms(self) -> int:
@@ -180,10 +166,6 @@ class PhaseScreenMedium(WaveMedium):
                 f"be at least {least:.4g} (wavelength / sqrt 2): finer grids hold waves that do not propagate. "
                 "Set medium.correlation_length_m to two steps as well."
             )
-
-    def switches(self) -> dict[str, dict[str, Any]]:
-        """Return the imperfections of the layer; see `Medium.switches`."""
-        return {**super().switches(), "ballistic light": {"ballistic_fraction": 0.0}}
 
     def field_correlation(self, time_s: float) -> float:
         """Return the correlation of the field with that at the start; see `Medium.field_correlation`.

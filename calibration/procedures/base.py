@@ -1,0 +1,222 @@
+"""What a procedure of calibration is, and which there are.
+
+A procedure is a class, one in a file; it registers itself, and `opusim calibrate`, `opusim report` and `Calibration`
+then know it::
+
+    class DarkLevel(Procedure):
+        name = "dark"
+        title = "Mean level with the laser shut."
+        records = (DarkRecord,)
+
+        def measure(self, session, progress=None):
+            bench = session.bench
+            ...
+            return {"dark": DarkRecord(level_dn)}
+
+        def summary(self, record, device=None):
+            return [("dark level", f"{record.level_dn:.2f} DN", "")]
+
+Those of this folder are found by listing it. `opusim.base.plugins` says how another package's are.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from opusim.base import validation
+from opusim.base.plugins import Registry
+from opusim.calibration.files import record_names, write_record
+
+if TYPE_CHECKING:
+    from opusim.calibration.session import Calibration
+    from opusim.device.record import Device
+
+__all__ = ["PROCEDURES", "Option", "Procedure"]
+
+#: Quantity, what was found, and the simulated device's own value or "".
+Row = tuple[str, str, str]
+#: Told (done, total).
+Progress = Callable[[int, int], None]
+
+#: Procedures by name, in the order in which each can use what the ones before it found.
+PROCEDURES: Registry[Procedure] = Registry("procedure", __name__.rpartition(".")[0])
+
+# What `opusim calibrate` itself takes.
+_TAKEN = {"--out", "--device", "--seed", "--roi", "--help"}
+
+
+@dataclass(frozen=True)
+class Option:
+    """What a procedure can be told.
+
+    Parameters
+    ----------
+    name : str
+        Its keyword of `Calibration`.
+    flag : str
+        Its name on the command line, as "--level".
+    kind : type
+        int, float, str, or bool for a switch: what the command line takes.
+    help : str
+        A line about it.
+    default : object
+        Its value where none is given.
+    read : callable, optional
+        Makes the value of what the command line took, or raises a ValueError that names the flag.
+    check : callable, optional
+        Raises a TypeError or ValueError for a value that is none.
+    alone : bool
+        Whether it is for one procedure at a time, not for all in one go.
+    """
+
+    name: str
+    flag: str
+    kind: type
+    help: str
+    default: Any = None
+    read: Callable[[Any], Any] | None = None
+    check: Callable[[Any], Any] | None = None
+    alone: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what is no option, or one of the command line's own."""
+        if not self.name.isidentifier():
+            raise ValueError(f"name is {self.name!r}, but that of an option must be a word of Python, as 'level_dn'.")
+        if not self.flag.startswith("--") or self.flag in _TAKEN:
+            raise ValueError(
+                f"flag is {self.flag!r}, but it must begin with --, and be none of {', '.join(sorted(_TAKEN))}."
+            )
+
+
+def _checked_steps(value: Any) -> Any:
+    return value if value is None else validation.integer("steps", value, low=3, high=63)
+
+
+def _checked_exposure(value: Any) -> Any:
+    return value if value is None else validation.number("exposure_s", value, low=0.0, high=3600.0, low_open=True)
+
+
+STEPS = Option("steps", "--steps", int, "Phase steps; 8 for phase, 4 for others by default.", check=_checked_steps)
+EXPOSURE = Option(
+    "exposure_s", "--exposure-us", float,
+    "Exposure in µs; by default 400 for camera, the file's or a found one for others.",
+    read=lambda us: 1e-6 * us, check=_checked_exposure, alone=True,
+)  # fmt: skip
+
+
+class Procedure(ABC):
+    """What is measured on a bench, stored under names of its own, and told in words.
+
+    A subclass that has a name registers itself.
+
+    Attributes
+    ----------
+    name : str
+        Name of the procedure.
+    title : str
+        What it measures, in a sentence.
+    records : tuple of type
+        Classes of what it finds: frozen dataclasses that `write_record` can store. They tell a file of it in a report.
+    needs_reference : bool
+        Whether it cannot do without a reference arm.
+    options : tuple of Option
+        What it can be told.
+    order : float
+        Its place among the others: each can use what those before it found. Our own are below 100.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    records: ClassVar[tuple[type, ...]]
+    needs_reference: ClassVar[bool] = False
+    options: ClassVar[tuple[Option, ...]] = ()
+    order: ClassVar[float] = 100.0
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """Register a class that has a name."""
+        super().__init_subclass__(**keywords)
+        if "name" not in vars(cls):
+            return
+        for member in ("title", "records"):
+            if not hasattr(cls, member):
+                raise TypeError(f"The procedure {cls.name!r} has no {member}.")
+        for procedure in PROCEDURES.known():
+            options_of([procedure, cls])
+        if cls.name == "all":
+            raise ValueError("The name of a procedure is 'all', but that means every one.")
+        PROCEDURES.add(cls.name, cls(), origin=f"{cls.__module__}:{cls.__qualname__}", order=cls.order)
+
+    @abstractmethod
+    def measure(self, session: Calibration, progress: Progress | None = None) -> dict[str, Any]:
+        """Measure.
+
+        Parameters
+        ----------
+        session : Calibration
+            The bench, the options and what was found before.
+        progress : callable, optional
+            Told (done, total).
+
+        Returns
+        -------
+        dict
+            Records by the names under which they are stored.
+        """
+
+    @abstractmethod
+    def summary(self, record: Any, device: Device | None = None) -> list[Row]:
+        """Say in a few rows what a record holds.
+
+        Parameters
+        ----------
+        record : object
+            One of `records`.
+        device : Device, optional
+            The simulated device, whose own values stand beside.
+
+        Returns
+        -------
+        list of (quantity, value, device's own value or "")
+        """
+
+    def file(self, path: Path) -> Path:
+        """Return where the records go, of a calibration in `path`: there, but for large ones."""
+        return path
+
+    def done(self, session: Calibration) -> bool:
+        """Whether the records are there already; a ValueError if they were made with other options."""
+        return session.path.exists() and self.name in record_names(session.path)
+
+    def store(self, session: Calibration, records: dict[str, Any]) -> None:
+        """Write what was found, in place of what was there."""
+        for name, record in records.items():
+            write_record(session.path, name, record, bench=session.bench)
+
+    def panels(self) -> tuple[tuple[str, Callable[..., None]], ...]:
+        """Return panels of a report's figure that the procedure brings: title, and ``draw(axes, record, report)``."""
+        return ()
+
+
+def options_of(procedures: Iterable[Procedure | type[Procedure]]) -> dict[str, tuple[Option, tuple[str, ...]]]:
+    """Return options by name, each with the names of the procedures that have it.
+
+    Raises
+    ------
+    ValueError
+        If two mean different things by one name or flag.
+    """
+    found: dict[str, tuple[Option, tuple[str, ...]]] = {}
+    for procedure in procedures:
+        for option in procedure.options:
+            for other, owners in found.values():
+                if other != option and (other.name == option.name or other.flag == option.flag):
+                    raise ValueError(
+                        f"The procedure {procedure.name!r} has an option {option.name} ({option.flag}), but that of "
+                        f"{', '.join(owners)} is another one."
+                    )
+            found[option.name] = option, (*found.get(option.name, (option, ()))[1], procedure.name)
+    return found

@@ -1,0 +1,126 @@
+"""The procedure that measures a transmission matrix: it goes into a file of its own, and goes on where it stopped."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from opusim.calibration.algorithms.phase_shifting import equal_steps
+from opusim.calibration.words import micro
+
+from .base import EXPOSURE, STEPS, Option, Procedure, Progress, Row
+from .exposure import usual_exposure
+from .matrix.file import TmRecord, read_tm
+from .matrix.journal import interrupted_header
+from .matrix.measure import measure_tm
+from .phase import actual_phases
+
+if TYPE_CHECKING:
+    from opusim.calibration.session import Calibration
+    from opusim.device.record import Device
+
+__all__ = ["tm_path"]
+
+
+def tm_path(path: str | Path) -> Path:
+    """Return the file of the transmission matrix that lies beside a calibration file: cal.tm.h5 beside cal.h5."""
+    path = Path(path)
+    return path.with_name(f"{path.stem}.tm{path.suffix}")
+
+
+def _inputs(text: str) -> int | tuple[int, int]:
+    parts = re.fullmatch(r"([1-9]\d*)(?:x([1-9]\d*))?", text)
+    if parts is None:
+        raise ValueError(f"--inputs is {text!r}, but it must be a number, or rows and columns as in 16x16.")
+    return int(parts[1]) if parts[2] is None else (int(parts[1]), int(parts[2]))
+
+
+def _basis(text: str) -> str:
+    if text not in ("hadamard", "canonical"):
+        raise ValueError(f"--basis is {text!r}, but it must be hadamard or canonical.")
+    return text
+
+
+class MatrixProcedure(Procedure):
+    """The transmission matrix of a region, by phase stepping."""
+
+    name = "tm"
+    title = "Complex transmission matrix of a region, column by column."
+    records = (TmRecord,)
+    needs_reference = True
+    order = 50.0
+    options = (
+        EXPOSURE,
+        STEPS,
+        Option(
+            "inputs", "--inputs", str, "tm: macro-pixels in line, or rows x columns as 16x16; 256 by default.",
+            default=256, read=_inputs,
+        ),
+        Option(
+            "basis", "--basis", str, "tm: hadamard (the default) or canonical.", default="hadamard", read=_basis
+        ),
+        Option(
+            "resume", "--resume", bool, "tm: go on with an interrupted one. all: leave out what is there.",
+            default=False,
+        ),
+    )  # fmt: skip
+
+    def file(self, path: Path) -> Path:
+        """Return the file beside that of the calibration."""
+        return tm_path(path)
+
+    def measure(self, session: Calibration, progress: Progress | None = None) -> dict[str, Any]:
+        """Measure it with four steps by default; with the phases and the exposure that are stored."""
+        options = session.options
+        out, asked = self.file(session.path), equal_steps(options["steps"] or 4)
+        header = interrupted_header(out)
+        if header is not None and not options["resume"]:
+            raise FileExistsError(
+                f"{out} was begun and interrupted: --resume goes on with it; delete the folder .{out.name}.parts to "
+                "begin afresh."
+            )
+        if header is not None and header.get("asked_rad") == asked.tolist():
+            # What was found before it began would be found a little differently now.
+            exposure_s, actual = options["exposure_s"] or header["exposure_s"], np.array(header["actual_rad"])
+        elif options["resume"] and out.exists() and header is None:
+            done = read_tm(out, bench=session.bench)
+            same = np.array_equal(done.asked_rad, asked)
+            exposure_s, actual = options["exposure_s"] or done.exposure_s, done.actual_rad if same else asked
+        else:
+            exposure_s = usual_exposure(session)
+            actual = actual_phases(session, asked, exposure_s)
+        record = measure_tm(
+            session.bench, options["inputs"], exposure_s=exposure_s, out=out, basis=options["basis"], steps=asked,
+            actual_rad=actual, roi=session.roi, resume=options["resume"], progress=progress,
+        )  # fmt: skip
+        return {"tm": record}
+
+    def done(self, session: Calibration) -> bool:
+        """Whether it is whole, of this region, these inputs and this basis."""
+        path = self.file(session.path)
+        if not path.exists() or interrupted_header(path) is not None:
+            return False
+        record = read_tm(path, bench=session.bench)
+        session.check_same(path, "inputs", record.n_inputs, int(np.prod(session.options["inputs"])))
+        session.check_same(path, "basis", record.basis, session.options["basis"])
+        session.check_same(path, "roi", tuple(map(int, record.roi)), tuple(session.roi))
+        return True
+
+    def store(self, session: Calibration, records: dict[str, Any]) -> None:
+        """Leave it: it was written as it was measured."""
+
+    def summary(self, record: TmRecord, device: Device | None = None) -> list[Row]:
+        """Say in a few rows what a record holds."""
+        return [
+            ("matrix", f"{record.n_outputs:,} outputs x {record.n_inputs:,} inputs", ""),
+            ("basis", f"{record.basis}, {len(record.asked_rad)} steps, {record.frames:,} frames", ""),
+            ("exposure", micro(record.exposure_s), ""),
+            ("random error of an entry", f"{100 * record.relative_error:.2g} % of the rms entry", ""),
+            ("outputs", f"{int(record.valid.sum()):,} can be used", ""),
+            ("anchor", f"correlation {float(np.median(record.anchor_correlation)):.4f} (median)", ""),
+            ("drift taken out", f"{float(np.ptp(np.unwrap(record.anchor_phase_rad))):.2g} rad", ""),
+            ("file", record.path, ""),
+        ]

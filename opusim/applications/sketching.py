@@ -1,0 +1,117 @@
+"""Randomised linear algebra by a linear transform: sketches of matrices, and what is told from them.
+
+Sources: Halko, Martinsson and Tropp 2011 (low rank); Hutchinson 1990 (trace); arXiv 2104.14429 (by light).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+
+__all__ = ["Sketch", "moments", "own_matrix", "range_basis", "sketch_by", "sketch_noise"]
+
+Sketch = Callable[[np.ndarray], np.ndarray]
+"""(rows, size) -> (rows, n_components): products with one random matrix."""
+
+
+def sketch_by(opu: Any, n_bits: int) -> Sketch:
+    """Return what sketches real numbers by an OPU, plane by plane of their bits.
+
+    Parameters
+    ----------
+    opu : object
+        Anything with ``linear_transform`` of bits, such as an `opusim.OPU`.
+    n_bits : int
+        Bits of the magnitude by which real numbers are shown.
+
+    Returns
+    -------
+    callable
+        Of an ndarray (rows, size) of real numbers; it returns one of float64, shape (rows, n_components).
+    """
+    from opusim.dfa.error_encoding import BitPlaneEncoding
+
+    encoding = BitPlaneEncoding(n_bits)
+
+    def sketch(x: np.ndarray) -> np.ndarray:
+        encoded = encoding.encode(x)
+        return encoded.weights @ np.asarray(opu.linear_transform(encoded.bits), dtype=np.float64)
+
+    return sketch
+
+
+def sketch_noise(first: np.ndarray, again: np.ndarray) -> float:
+    """Return the noise of a sketch over its rms, from two of the same rows.
+
+    What is the same in both, such as a wrong phase step, is not in it.
+    """
+    # The difference of the two has their noise twice.
+    return float(np.linalg.norm(again - first) / (np.sqrt(2) * np.linalg.norm(again)))
+
+
+def own_matrix(sketch: Sketch, size: int, signs: np.ndarray) -> np.ndarray:
+    """Measure the random matrix that a sketch multiplies by, in a basis of +1 and -1.
+
+    Parameters
+    ----------
+    sketch : callable
+        The sketch; one bit shows the basis exactly.
+    size : int
+        Rows of the matrix.
+    signs : ndarray of float64, shape (size,)
+        +1 and -1: random ones keep each pattern about half on.
+
+    Returns
+    -------
+    ndarray of float64, shape (size, n_components)
+    """
+    # Orthogonal columns.
+    basis = scipy.linalg.hadamard(1 << (size - 1).bit_length())[:, :size] * signs
+    return basis.T @ sketch(basis) / len(basis)
+
+
+def range_basis(matrix: np.ndarray, sketch: np.ndarray, *, power_iterations: int = 0) -> np.ndarray:
+    """Return an orthonormal basis of about the range of a matrix.
+
+    Parameters
+    ----------
+    matrix : ndarray of float64, shape (rows, size)
+        The matrix.
+    sketch : ndarray of float64, shape (rows, n_components)
+        Its sketch.
+    power_iterations : int
+        In exact arithmetic; each takes most of the noise of the sketch off.
+
+    Returns
+    -------
+    ndarray of float64, shape (rows, n_components)
+    """
+    for _ in range(power_iterations):
+        q, _ = np.linalg.qr(sketch)
+        q, _ = np.linalg.qr(matrix.T @ q)
+        sketch = matrix @ q
+    q, _ = np.linalg.qr(sketch)
+    return q
+
+
+def moments(twice: np.ndarray, block: int, power: int) -> np.ndarray:
+    """Estimate tr(A^power) from a matrix that is sketched from both sides, once by each block of outputs.
+
+    Parameters
+    ----------
+    twice : ndarray of float64, shape (n_components, n_components)
+        The sketch of the transposed sketch of a square matrix A.
+    block : int
+        Outputs of one estimate.
+    power : int
+        1 for the trace; 3 for six times the triangles of a graph.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_components / block,)
+    """
+    blocks = [twice[k : k + block, k : k + block] for k in range(0, len(twice), block)]
+    return np.array([np.trace(np.linalg.matrix_power(one / block, power)) for one in blocks])

@@ -1,0 +1,560 @@
+"""Parameters as data: a field says once what it may be, its unit, what switches it off and whether it is learnt.
+
+From this follow the checks and their sentences, ideal devices, the ranges of gradients, what a sweep may vary, the
+sources of a noise budget, and a table in the documentation. Names that are nearly right are found here too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar, Literal, Self, TypeVar, get_type_hints
+
+from . import validation
+from .plugins import Registry
+
+__all__ = [
+    "Parameter",
+    "Part",
+    "Stage",
+    "near_matches",
+    "near_names",
+    "parameter",
+    "parameters_of",
+    "part",
+    "parts_of",
+    "paths_of",
+]
+
+Kind = Literal["number", "integer", "flag", "choice", "text", "name", "label", "shape", "integers", "numbers"]
+_KINDS: dict[Any, Kind] = {float: "number", int: "integer", bool: "flag", str: "text"}
+_PARAMETER, _PART = "parameter", "part"
+# How many of the unit that is shown make one of the parameter's own.
+_SHOWN = {"nm": 1e9, "µm": 1e6, "mW": 1e3, "%": 100}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What a field of a stage may be, and what it is for.
+
+    Parameters
+    ----------
+    kind : str, optional
+        "number", "integer", "flag", "choice", "text" (any), "name" (a text that is not empty), "label" (the same, of
+        something in a file), "shape" (rows and columns), "integers" or "numbers" (two of them). By default the
+        annotation of the field tells.
+    low, high : float, or a tuple of float for each of two values
+        The range, ends included; a `high` of ``inf`` may be reached, a `high` of None is none.
+    low_open : bool
+        Whether `low` itself is excluded.
+    below : str
+        Name of a property of the stage below which the value must lie, beside `high`.
+    choices : tuple of str
+        Values of a choice.
+    unit : str
+        Unit of the value; empty for a number without one.
+    shown : str
+        Unit in which people read it, where that is another one: its first word is one of nm, µm, mW, %.
+    off : object
+        Value that switches an imperfection off; None for a parameter that is none.
+    imperfection : str
+        Name of that imperfection; several fields may share one.
+    source : str
+        The source of an output's error that it is, or that it is a part of; empty if it is none.
+    learnable : {"", "scale", "odds"}
+        Whether outputs have a gradient with respect to it, and how it is learnt: "scale" by factors, from `low` on
+        without an upper end, "odds" between both ends.
+    """
+
+    kind: Kind | None = None
+    low: Any = None
+    high: float | None = None
+    low_open: bool = False
+    below: str = ""
+    choices: tuple[str, ...] = ()
+    unit: str = ""
+    shown: str = ""
+    off: Any = None
+    imperfection: str = ""
+    source: str = ""
+    learnable: Literal["", "scale", "odds"] = ""
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it is one number, whole or not."""
+        return self.kind in ("number", "integer")
+
+    @property
+    def learnt_range(self) -> tuple[float, float | None]:
+        """Range within which it is learnt, ends excluded; None stands for what `below` names."""
+        return self.low, math.inf if self.learnable == "scale" else None if self.below else self.high
+
+    def allowed(self) -> str:
+        """Return what it may be, in few words.
+
+        Returns
+        -------
+        str
+            Such as "(0, 1]", "2 to 16" or "True or False".
+        """
+        match self.kind:
+            case "flag":
+                return "True or False"
+            case "choice":
+                return ", ".join(map(repr, self.choices))
+            case "text":
+                return "a text"
+            case "name" | "label":
+                return "a text that is not empty"
+            case "shape":
+                return "two whole numbers (rows, columns)"
+            case "integers":
+                return "two whole numbers"
+            case "integer":
+                return f"at least {self.low}" if self.high is None else f"{self.low} to {self.high}"
+        ends = f"{'(' if self.low_open else '['}{self.low:g}, {self.high:g}]"
+        return f"two numbers in {ends}" if self.kind == "numbers" else ends
+
+    def text(self, value: float) -> str:
+        """Return a value with its unit, as people read it.
+
+        Parameters
+        ----------
+        value : float
+            The value, in the parameter's own unit.
+
+        Returns
+        -------
+        str
+            Such as "532 nm".
+        """
+        factor = _SHOWN[self.shown.split()[0]] if self.shown else 1
+        return f"{factor * value:g} {self.shown or self.unit}".rstrip()
+
+    def check(self, name: str, value: Any) -> Any:
+        """Return a value as the stage keeps it, after checking it.
+
+        Parameters
+        ----------
+        name : str
+            What the sentence of an error calls it.
+        value : object
+            What was given.
+
+        Returns
+        -------
+        object
+            The value itself; pairs of numbers as tuples.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is not what it may be.
+        """
+        return _CHECKS[self.kind or "text"](self, name, value)
+
+
+def parameter(
+    default: Any = dataclasses.MISSING,
+    *,
+    kind: Kind | None = None,
+    low: Any = None,
+    high: float | None = None,
+    low_open: bool = False,
+    below: str = "",
+    choices: tuple[str, ...] = (),
+    unit: str = "",
+    shown: str = "",
+    off: Any = None,
+    imperfection: str = "",
+    source: str = "",
+    learnable: Literal["", "scale", "odds"] = "",
+) -> Any:
+    """Return a field of a stage that is described by data.
+
+    Parameters
+    ----------
+    default : object, optional
+        Its default; without one the field must be given.
+    kind, low, high, low_open, below, choices, unit, shown, off, imperfection, source, learnable : optional
+        As for `Parameter`.
+
+    Returns
+    -------
+    dataclasses.Field
+        For the body of a dataclass.
+    """
+    about = Parameter(
+        kind=kind, low=low, high=high, low_open=low_open, below=below, choices=choices, unit=unit, shown=shown, off=off,
+        imperfection=imperfection, source=source, learnable=learnable,
+    )  # fmt: skip
+    return dataclasses.field(default=default, metadata={_PARAMETER: about})
+
+
+@dataclass(frozen=True)
+class Part:
+    """A field that holds a stage.
+
+    Parameters
+    ----------
+    kinds : type or mapping of str to type
+        Class of the stage, or several by the names that tables call them by.
+    shelf : str
+        Folder of the presets that its table may name; empty if there are none.
+    """
+
+    kinds: type | Mapping[str, type]
+    shelf: str = ""
+
+    @property
+    def classes(self) -> tuple[type, ...]:
+        """What the stage may be."""
+        return (self.kinds,) if isinstance(self.kinds, type) else tuple(self.kinds.values())
+
+    @property
+    def known(self) -> tuple[type, ...]:
+        """What it may be, but for what other packages bring and nobody has asked for yet."""
+        if isinstance(self.kinds, Registry):
+            return tuple(self.kinds[name] for name in self.kinds.own())
+        return self.classes
+
+    def check(self, name: str, value: Any) -> Any:
+        """Return a stage after checking its class.
+
+        Parameters
+        ----------
+        name : str
+            What the sentence of an error calls it.
+        value : object
+            What was given.
+
+        Returns
+        -------
+        object
+            The stage.
+
+        Raises
+        ------
+        TypeError
+            If it is no such stage.
+        """
+        # A class that there is an object of is known.
+        if not isinstance(value, self.known):
+            allowed = " or ".join(kind.__name__ for kind in self.classes)
+            raise TypeError(f"{name} is {value!r}, but it must be of type {allowed}.")
+        return value
+
+
+def part(kinds: type | Mapping[str, type], *, shelf: str = "", given: bool = True) -> Any:
+    """Return a field that holds a stage.
+
+    Parameters
+    ----------
+    kinds : type or mapping of str to type
+        As for `Part`.
+    shelf : str, optional
+        As for `Part`.
+    given : bool, optional
+        Whether it must be given. If not, it is the stage with its defaults.
+
+    Returns
+    -------
+    dataclasses.Field
+        For the body of a dataclass.
+    """
+    metadata = {_PART: Part(kinds, shelf)}
+    if given or not isinstance(kinds, type):
+        return dataclasses.field(metadata=metadata)
+    return dataclasses.field(default_factory=kinds, metadata=metadata)
+
+
+_T = TypeVar("_T")
+
+
+def _kept(function: Callable[[type], _T]) -> Callable[[type], _T]:
+    """Keep what a function says of a class: a stage is made many times."""
+    return cache(function)
+
+
+class Stage:
+    """Base of frozen dataclasses whose fields are parameters or parts: checks them, and says what they are.
+
+    Attributes
+    ----------
+    stage : str
+        Of the class: the name of its table, which stands before the names of its fields.
+    """
+
+    stage: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        """Check every field, then what holds between them."""
+        for name, path, check in _checks_of(type(self)):
+            value = getattr(self, name)
+            kept = check(path, value)
+            if kept is not value:
+                object.__setattr__(self, name, kept)
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """Check what holds between fields."""
+
+    def text(self, name: str) -> str:
+        """Return a number with its unit, as people read it.
+
+        Parameters
+        ----------
+        name : str
+            Name of the field.
+
+        Returns
+        -------
+        str
+            Such as "532 nm".
+        """
+        return parameters_of(type(self))[name].text(getattr(self, name))
+
+    def switches(self) -> dict[str, dict[str, Any]]:
+        """Return, for each imperfection by name, the fields that switch it off alone.
+
+        Returns
+        -------
+        dict of dict
+            For each name, values by field; those of parts by dotted path.
+        """
+        result: dict[str, dict[str, Any]] = {}
+        for name, about in parameters_of(type(self)).items():
+            if about.imperfection:
+                result.setdefault(about.imperfection, {})[name] = about.off
+        for part_name in parts_of(type(self)):
+            for imperfection, fields in getattr(self, part_name).switches().items():
+                result.setdefault(imperfection, {}).update({f"{part_name}.{name}": off for name, off in fields.items()})
+        return result
+
+    def ideal(self) -> Self:
+        """Return the same with every imperfection switched off.
+
+        Returns
+        -------
+        Stage
+            Of the same class; this one stays as it is.
+        """
+        off = {name: about.off for name, about in parameters_of(type(self)).items() if about.imperfection}
+        off |= {name: getattr(self, name).ideal() for name in parts_of(type(self))}
+        return dataclasses.replace(self, **off)  # type: ignore[type-var]
+
+
+@_kept
+def parameters_of(cls: type) -> Mapping[str, Parameter]:
+    """Return what the fields of a stage are, by name.
+
+    Parameters
+    ----------
+    cls : type
+        A `Stage`, or any class: other fields than parameters are left out.
+
+    Returns
+    -------
+    mapping of str to Parameter
+        In the order of the fields.
+    """
+    fields = [f for f in dataclasses.fields(cls) if _PARAMETER in f.metadata]
+    hints = get_type_hints(cls) if fields else {}
+    result = {}
+    for f in fields:
+        about: Parameter = f.metadata[_PARAMETER]
+        kind = about.kind or ("choice" if about.choices else _KINDS[hints[f.name]])
+        result[f.name] = dataclasses.replace(about, kind=kind)
+    return result
+
+
+@_kept
+def parts_of(cls: type) -> Mapping[str, Part]:
+    """Return the stages of a record of stages, by name.
+
+    Parameters
+    ----------
+    cls : type
+        A dataclass.
+
+    Returns
+    -------
+    mapping of str to Part
+        In the order of the fields.
+    """
+    return {f.name: f.metadata[_PART] for f in dataclasses.fields(cls) if _PART in f.metadata}
+
+
+def paths_of(cls: type) -> Iterator[tuple[type, str, str, Parameter]]:
+    """Go through all parameters of the stages of a record, whose classes are known so far.
+
+    Parameters
+    ----------
+    cls : type
+        A dataclass with parts.
+
+    Yields
+    ------
+    kind : type
+        Class of the stage; those of one part follow each other.
+    name : str
+        Name of the field.
+    path : str
+        The same with the stage before it, as in "camera.bits".
+    about : Parameter
+        What it is.
+    """
+    for stage, one in parts_of(cls).items():
+        for kind in one.known:
+            for name, about in parameters_of(kind).items():
+                yield kind, name, f"{stage}.{name}", about
+
+
+Check = Callable[[str, Any], Any]
+
+
+@_kept
+def _checks_of(cls: type) -> tuple[tuple[str, str, Check], ...]:
+    """Return name, path and check of each field, ready for the many times that a stage is made."""
+    before = f"{cls.stage}." if issubclass(cls, Stage) and cls.stage else ""
+    checks: dict[str, Check] = {name: _ready(about) for name, about in parameters_of(cls).items()}
+    checks |= {name: one.check for name, one in parts_of(cls).items()}
+    return tuple((f.name, before + f.name, checks[f.name]) for f in dataclasses.fields(cls) if f.name in checks)
+
+
+def _ready(about: Parameter) -> Check:
+    """Return the check of a parameter; for a number it looks at once whether all is well, as nearly always."""
+    if about.kind != "number" or about.high is None:
+        return about.check
+    low, high, low_open, full = about.low, about.high, about.low_open, about.check
+
+    def check(name: str, value: Any) -> Any:
+        if type(value) is float and (low < value or value == low and not low_open) and value <= high:
+            return value
+        return full(name, value)
+
+    return check
+
+
+# ---------------------------------------------------------------- one check a kind
+
+
+def _number(about: Parameter, name: str, value: Any) -> Any:
+    high = math.inf if about.high is None else about.high
+    validation.number(name, value, low=about.low, high=high, low_open=about.low_open, allow_inf=about.high == math.inf)
+    return value
+
+
+def _integer(about: Parameter, name: str, value: Any) -> Any:
+    validation.integer(name, value, low=about.low, high=None if about.high is None else int(about.high))
+    return value
+
+
+def _text(about: Parameter, name: str, value: Any) -> str:
+    if not isinstance(value, str) or (about.kind == "name" and not value):
+        raise TypeError(f"{name} is {value!r}, but it must be a text.")
+    return value
+
+
+def _label(about: Parameter, name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{name} is {value!r}, but it must be a name that is not empty.")
+    return value
+
+
+def _shape(about: Parameter, name: str, value: Any) -> tuple[int, int]:
+    return validation.shape2(name, value)
+
+
+def _integers(about: Parameter, name: str, value: Any) -> tuple[int, ...]:
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        raise TypeError(f"{name} is {value!r}, but it must be two whole numbers.")
+    lows = about.low if isinstance(about.low, tuple) else (about.low, about.low)
+    return tuple(validation.integer(f"{name}[{i}]", value[i], low=low) for i, low in enumerate(lows))
+
+
+def _numbers(about: Parameter, name: str, value: Any) -> tuple[float, ...]:
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        raise TypeError(f"{name} is {value!r}, but it must be two numbers.")
+    return tuple(float(_number(about, name, one)) for one in value)
+
+
+_CHECKS: dict[Kind, Callable[[Parameter, str, Any], Any]] = {
+    "number": _number,
+    "integer": _integer,
+    "flag": lambda about, name, value: validation.flag(name, value),
+    "choice": lambda about, name, value: validation.choice(name, value, about.choices),
+    "text": _text,
+    "name": _text,
+    "label": _label,
+    "shape": _shape,
+    "integers": _integers,
+    "numbers": _numbers,
+}
+
+
+# ---------------------------------------------------------------- names that are nearly right
+
+
+def near_names(
+    name: str, names: Iterable[str], *, n: int = 3, cutoff: float = 0.5, parts: Literal["", "first", "last"] = ""
+) -> list[str]:
+    """Return the names that somebody may have meant.
+
+    Parameters
+    ----------
+    name : str
+        What was given.
+    names : iterable of str
+        What there is.
+    n : int, optional
+        How many at most.
+    cutoff : float, optional
+        How alike they must be, from 0 to 1.
+    parts : {"", "first", "last"}, optional
+        Whether names that `name` is a part of count too, however long they are, and where they stand.
+
+    Returns
+    -------
+    list of str
+        The nearest first.
+    """
+    names = list(names)
+    close = difflib.get_close_matches(name, names, n=n, cutoff=cutoff)
+    inside = [one for one in names if name in one] if parts else []
+    return list(dict.fromkeys([*inside, *close] if parts == "first" else [*close, *inside]))[:n]
+
+
+def near_matches(
+    name: str,
+    names: Iterable[str],
+    *,
+    cutoff: float = 0.5,
+    parts: Literal["", "first", "last"] = "",
+    before: str = "; ",
+    after: str = "",
+) -> str:
+    """Return the piece of a sentence that tells the near names, or nothing if there are none.
+
+    Parameters
+    ----------
+    name : str
+        What was given.
+    names : iterable of str
+        What there is.
+    cutoff, parts : float and str, optional
+        As for `near_names`.
+    before, after : str, optional
+        What stands around the piece.
+
+    Returns
+    -------
+    str
+        Such as "; near matches are 'bits'".
+    """
+    near = near_names(name, names, cutoff=cutoff, parts=parts)
+    return f"{before}near matches are {', '.join(map(repr, near))}{after}" if near else ""

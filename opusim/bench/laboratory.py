@@ -1,0 +1,536 @@
+"""What a laboratory's bench is spared: its record, and all that a driver needs besides `expose`.
+
+`FromExpose` makes of the three members of a `Bench` and of `minimum_frametime_s` what an `OPU` needs. `LaboratoryBench`
+makes `expose` too, of four methods that speak with the instruments; `opusim/bench/template.py` has them to fill in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from opusim.base import validation
+from opusim.device.record import Operation
+from opusim.patterns.layout import MirrorPatterns
+
+from .inputs import checked_exposure, checked_mirrors, checked_phases, checked_roi
+from .protocol import Roi
+
+__all__ = ["FromExpose", "LabCamera", "LabClock", "LabDevice", "LaboratoryBench"]
+
+# Patterns that are shown in one call of `expose`: as mirrors each takes a megabyte.
+_PATTERNS_PER_STEP = 64
+# Random patterns whose mean tells the light of half of the mirrors.
+_LEVEL_PATTERNS = 8
+
+
+@dataclass(frozen=True)
+class LabCamera:
+    """What a driver needs to know of a camera.
+
+    Parameters
+    ----------
+    name : str
+        Name of the camera.
+    shape : tuple of int
+        Pixels as (rows, columns).
+    bits : int
+        Bits of a count: uint8 up to 8, uint16 up to 16; 0 for float32 without a full scale.
+    black_level_dn : float
+        Mean count in the dark.
+    row_time_s : float
+        Time to read one row, in seconds.
+    """
+
+    name: str
+    shape: tuple[int, int]
+    bits: int
+    black_level_dn: float
+    row_time_s: float
+
+    @property
+    def quantise(self) -> bool:
+        """Whether counts are whole numbers with a full scale."""
+        return self.bits > 0
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the counts."""
+        return np.dtype(np.float32 if not self.bits else np.uint8 if self.bits <= 8 else np.uint16)
+
+    @property
+    def full_scale_dn(self) -> float:
+        """Highest count; inf without a full scale."""
+        return 2**self.bits - 1 if self.bits else math.inf
+
+    def readout_s(self, n_rows: int) -> float:
+        """Return the time to read rows.
+
+        Parameters
+        ----------
+        n_rows : int
+            How many.
+
+        Returns
+        -------
+        float
+            Seconds.
+        """
+        return n_rows * self.row_time_s
+
+
+@dataclass(frozen=True)
+class _Mirrors:
+    name: str
+    shape: tuple[int, int]
+
+    @property
+    def n_mirrors(self) -> int:
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class _Arm:
+    present: bool
+
+
+@dataclass(frozen=True)
+class _Unknown:
+    kind: str = "NA"
+
+
+@dataclass(frozen=True)
+class LabDevice:
+    """A laboratory's device as a driver knows it: sizes, the camera's counts, the times to begin with.
+
+    Parameters
+    ----------
+    name : str
+        Name of the device; another for another medium, as calibrations are kept by it.
+    mirror_shape, sensor_shape : tuple of int
+        Mirrors and pixels as (rows, columns).
+    bits : int
+        Bits of a count: 8 (uint8), up to 16 (uint16), or 0 for float32 without a full scale.
+    black_level_dn : float
+        Mean count in the dark.
+    exposure_s, frametime_s : float
+        Exposure and time from one pattern to the next, in seconds, that the driver begins with.
+    row_time_s : float
+        Time to read one row of the sensor, in seconds.
+    has_reference : bool
+        Whether there is a reference arm whose phase can be set.
+    ones_range : tuple of int, optional
+        Fewest and most mirrors on for which `exposure_s` is right; above, the driver shortens it. All by default.
+    opu_type : {"type1", "type2", "type3"}
+        Which regions the camera reads: a rectangle in the middle ("type1"), or rows of full width.
+    power_w : float
+        Electrical power in watts, for the energy on the clock.
+    version : int
+        Raise it when the device has been changed.
+    """
+
+    name: str
+    mirror_shape: tuple[int, int]
+    sensor_shape: tuple[int, int]
+    bits: int = 8
+    black_level_dn: float = 0.0
+    exposure_s: float = 400e-6
+    frametime_s: float = 500e-6
+    row_time_s: float = 0.0
+    has_reference: bool = False
+    ones_range: tuple[int, int] | None = None
+    opu_type: str = "type1"
+    power_w: float = 0.0
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        """Check every parameter."""
+        for name in ("name", "opu_type"):
+            if not isinstance(self.__dict__[name], str) or not self.__dict__[name]:
+                raise TypeError(f"{name} is {self.__dict__[name]!r}, but it must be a text that is not empty.")
+        for name in ("mirror_shape", "sensor_shape"):
+            object.__setattr__(self, name, validation.shape2(name, self.__dict__[name]))
+        validation.integer("bits", self.bits, low=0, high=16)
+        validation.number("black_level_dn", self.black_level_dn, low=0.0, high=65535.0)
+        validation.number("row_time_s", self.row_time_s, low=0.0, high=60.0)
+        validation.flag("has_reference", self.has_reference)
+        validation.integer("version", self.version, low=1)
+        self.operation  # noqa: B018 - it checks the others
+
+    @property
+    def dmd(self) -> Any:
+        """Name, `shape` and `n_mirrors` of the mirrors."""
+        return _Mirrors(f"{self.name} mirrors", self.mirror_shape)
+
+    @property
+    def camera(self) -> LabCamera:
+        """What is known of the camera."""
+        return LabCamera(
+            f"{self.name} camera", self.sensor_shape, self.bits, float(self.black_level_dn), self.row_time_s
+        )
+
+    @property
+    def operation(self) -> Operation:
+        """How the driver runs it."""
+        ones = (0, math.prod(self.mirror_shape)) if self.ones_range is None else self.ones_range
+        return Operation(self.frametime_s, self.exposure_s, ones, self.opu_type, 0, self.power_w)
+
+    @property
+    def reference(self) -> Any:
+        """Whether there is an arm: `present`."""
+        return _Arm(self.has_reference)
+
+    @property
+    def medium(self) -> Any:
+        """Nobody knows what it is: `kind` is "NA"."""
+        return _Unknown()
+
+    def fingerprint(self) -> str:
+        """Return a sha256 (hex) over all of this.
+
+        Returns
+        -------
+        str
+            64 digits.
+        """
+        return hashlib.sha256(repr(self).encode()).hexdigest()
+
+
+@dataclass
+class LabClock:
+    """What a laboratory's bench has used, by the clock on the wall.
+
+    Parameters
+    ----------
+    power_w : float
+        Electrical power of the device in watts.
+    frames : int
+        Frames taken.
+    """
+
+    power_w: float = 0.0
+    frames: int = 0
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since 1970: so a calibration that was kept has an age in another process, too."""
+        return time.time()
+
+    @property
+    def energy_j(self) -> float:
+        """Joules that the device would have used since then: differences have a meaning."""
+        return self.elapsed_s * self.power_w
+
+
+class FromExpose:
+    """Makes what an `OPU` needs of a bench that has `expose`, both shapes and `minimum_frametime_s`.
+
+    Inherit from it, before other classes. Each member may be replaced by a better one.
+
+    Attributes
+    ----------
+    seed : int
+        0: there is one such device.
+
+    Examples
+    --------
+    >>> class Mine(FromExpose):
+    ...     mirror_shape, sensor_shape = (16, 16), (8, 12)
+    ...
+    ...     def minimum_frametime_s(self, n_rows, exposure_s):
+    ...         return exposure_s + 1e-4
+    ...
+    ...     def expose(self, mirrors, *, exposure_s, reference_phase_rad=None, roi=None, frametime_s=None, n_frames=1):
+    ...         n, (_, _, n_rows, n_columns) = n_frames if mirrors is None else len(mirrors), roi or (0, 0, 8, 12)
+    ...         return np.zeros((n, n_rows, n_columns), dtype=np.uint8)
+    >>> Mine().device.camera.dtype
+    dtype('uint8')
+    """
+
+    seed: int = 0
+
+    # Of the class that inherits: what it must have.
+    mirror_shape: Any
+    sensor_shape: Any
+    expose: Callable[..., np.ndarray]
+    minimum_frametime_s: Callable[[int, float], float]
+
+    @cached_property
+    def device(self) -> Any:
+        """What the driver needs to know, as far as one dark frame tells; a `LabDevice` that you write tells more."""
+        exposure_s = 400e-6
+        dark = np.asarray(self.expose(None, exposure_s=exposure_s))
+        bits = {np.dtype(np.uint8): 8, np.dtype(np.uint16): 16}.get(dark.dtype, 0)
+        return LabDevice(
+            type(self).__name__, tuple(self.mirror_shape), tuple(self.sensor_shape), bits=bits,
+            black_level_dn=max(0.0, float(dark.mean())), exposure_s=exposure_s,
+            frametime_s=float(self.minimum_frametime_s(int(self.sensor_shape[0]), exposure_s)),
+        )  # fmt: skip
+
+    def transform(
+        self,
+        patterns: MirrorPatterns,
+        *,
+        exposure_s: float,
+        roi: Roi,
+        n_pixels: int,
+        reference_phase_rad: float | np.ndarray | None = None,
+        frametime_s: float | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> np.ndarray:
+        """Show patterns and return the first pixels of a region, flat: as `Drivable.transform`, by `expose`.
+
+        Parameters
+        ----------
+        patterns : MirrorPatterns or ndarray
+            Patterns with their layout, or packed mirrors.
+        exposure_s : float
+            Exposure in seconds.
+        roi : tuple of int
+            (row, column, n_rows, n_columns) on the sensor.
+        n_pixels : int
+            How many of its pixels, in raster order, are wanted.
+        reference_phase_rad, frametime_s : float, optional
+            As in `expose`.
+        progress : callable, optional
+            Told the number of patterns that are done.
+
+        Returns
+        -------
+        ndarray, shape (n * number of phases, n_pixels)
+            Counts.
+        """
+        steps = 1 if reference_phase_rad is None else np.size(reference_phase_rad)
+        result = np.empty((len(patterns) * steps, n_pixels), dtype=self.device.camera.dtype)
+        for start in range(0, len(patterns), _PATTERNS_PER_STEP):
+            part = patterns[start : start + _PATTERNS_PER_STEP]
+            mirrors = part.to_mirrors() if isinstance(part, MirrorPatterns) else unpacked(part, self.mirror_shape)
+            frames = self.expose(
+                mirrors, exposure_s=exposure_s, reference_phase_rad=reference_phase_rad, roi=roi,
+                frametime_s=frametime_s,
+            )  # fmt: skip
+            rows = slice(start * steps, (start + len(part)) * steps)
+            result[rows] = frames.reshape(len(part) * steps, -1)[:, :n_pixels]
+            if progress is not None:
+                progress(start + len(part))
+        return result
+
+    def expected_level_dn(self, n_on: float, exposure_s: float) -> float:
+        """Return the mean grey level for so many mirrors on: measured with none and with half of them on.
+
+        Parameters
+        ----------
+        n_on : float
+            Number of mirrors that are on.
+        exposure_s : float
+            Exposure in seconds, at which half of the mirrors must not saturate the camera.
+
+        Returns
+        -------
+        float
+            Grey levels, over the whole sensor.
+        """
+        kept = self.__dict__.setdefault("_levels_dn", {})
+        if exposure_s not in kept:
+            shape = (_LEVEL_PATTERNS, *self.mirror_shape)
+            half = (np.random.default_rng(0).random(shape) < 0.5).astype(np.uint8)
+            none = np.zeros((1, *self.mirror_shape), dtype=np.uint8)
+            levels = [
+                float(self.expose(mirrors, exposure_s=exposure_s).mean(dtype=np.float64)) for mirrors in (none, half)
+            ]
+            kept[exposure_s] = levels[0], (levels[1] - levels[0]) / half.mean(dtype=np.float64) / half[0].size
+        at_none, per_mirror = kept[exposure_s]
+        return float(at_none + per_mirror * n_on)
+
+
+def unpacked(mirrors: Any, mirror_shape: tuple[int, int]) -> np.ndarray:
+    """Return patterns of any form that `expose` takes as mirrors, uint8 (n, rows, columns) of 0 and 1."""
+    if isinstance(mirrors, MirrorPatterns):
+        checked_mirrors(mirrors, mirror_shape)
+        return mirrors.to_mirrors()
+    return checked_mirrors(mirrors, mirror_shape)[1].reshape(-1, *mirror_shape)
+
+
+class LaboratoryBench(FromExpose, ABC):
+    """A laboratory's bench, of four methods that speak with its instruments.
+
+    What it is given is checked here, so that the four get arrays of one shape and type. Frames that come back with
+    another shape or type than `device` says are refused.
+
+    Attributes
+    ----------
+    clock : LabClock
+        Frames taken, and the time on the wall.
+    seed : int
+        0: there is one such device.
+    """
+
+    @property
+    @abstractmethod
+    def device(self) -> LabDevice:  # type: ignore[override]
+        """What the driver needs to know: a `LabDevice`, the same one each time."""
+
+    @abstractmethod
+    def minimum_frametime_s(self, n_rows: int, exposure_s: float) -> float:  # type: ignore[override]
+        """Return the shortest time between frames, as in `opusim.bench.protocol.Timed`."""
+
+    @abstractmethod
+    def show(self, mirrors: np.ndarray, *, exposure_s: float, frametime_s: float, roi: Roi) -> np.ndarray:
+        """Show patterns one after the other and return a frame for each.
+
+        Parameters
+        ----------
+        mirrors : ndarray of uint8, shape (n, rows, columns)
+            Patterns: 1 sends light to the medium, 0 does not. In C order, n of at least 1.
+        exposure_s : float
+            Exposure of each frame in seconds.
+        frametime_s : float
+            Time from one pattern to the next in seconds, at least `minimum_frametime_s`.
+        roi : tuple of int
+            (row, column, n_rows, n_columns) on the sensor, within it.
+
+        Returns
+        -------
+        ndarray, shape (n, n_rows, n_columns)
+            Counts, in the order of the patterns, of the type `device.camera.dtype`.
+        """
+
+    @abstractmethod
+    def dark(self, n_frames: int, *, exposure_s: float, frametime_s: float, roi: Roi) -> np.ndarray:
+        """Shut the laser (or its shutter), return frames, and let the light on again.
+
+        Parameters
+        ----------
+        n_frames : int
+            How many, at least 1.
+        exposure_s, frametime_s, roi : float, float, tuple of int
+            As in `show`.
+
+        Returns
+        -------
+        ndarray, shape (n_frames, n_rows, n_columns)
+            Counts, of the type `device.camera.dtype`.
+        """
+
+    def set_reference(self, phase_rad: float | None) -> None:
+        """Set the phase of the reference arm; asked only where `device.has_reference` is set, or with None.
+
+        Parameters
+        ----------
+        phase_rad : float or None
+            Radians; None blocks the arm.
+        """
+
+    @cached_property
+    def clock(self) -> LabClock:
+        """Frames taken, and the time on the wall."""
+        return LabClock(self.device.power_w)
+
+    @property
+    def mirror_shape(self) -> tuple[int, int]:  # type: ignore[override]
+        """Mirrors as (rows, columns)."""
+        return self.device.mirror_shape
+
+    @property
+    def sensor_shape(self) -> tuple[int, int]:  # type: ignore[override]
+        """Pixels as (rows, columns)."""
+        return self.device.sensor_shape
+
+    def expose(  # type: ignore[override]
+        self,
+        mirrors: np.ndarray | MirrorPatterns | None,
+        *,
+        exposure_s: float,
+        reference_phase_rad: float | np.ndarray | None = None,
+        roi: Roi | None = None,
+        frametime_s: float | None = None,
+        n_frames: int = 1,
+    ) -> np.ndarray:
+        """Show patterns and return a frame for each, and for each phase of the reference arm; see `Bench.expose`.
+
+        Parameters
+        ----------
+        mirrors : ndarray, MirrorPatterns or None
+            0/1 mirrors as bool or uint8, (rows, columns) or (n, rows, columns); or packed bits, uint8
+            (n, rows * columns / 8), little-endian; or patterns with their layout. None shuts the laser.
+        exposure_s : float
+            Exposure in seconds.
+        reference_phase_rad : float or array_like of float, optional
+            Phases of the reference arm in radians; each pattern is shown under all of them before the next one.
+        roi : tuple of int, optional
+            (row, column, n_rows, n_columns); the whole sensor by default.
+        frametime_s : float, optional
+            Time between frames in seconds; that of `device`, or the shortest one if it is longer, by default.
+        n_frames : int
+            How many dark frames, where `mirrors` is None.
+
+        Returns
+        -------
+        ndarray, shape (n * number of phases, n_rows, n_columns)
+            Counts.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not what it may be; nothing is shown then.
+        RuntimeError
+            If `show` or `dark` return something else than the frames that were asked for.
+        """
+        phases = checked_phases(reference_phase_rad, self.device.has_reference)
+        exposure_s = checked_exposure(exposure_s)
+        region = checked_roi(roi, self.sensor_shape)
+        least_s = float(self.minimum_frametime_s(region[2], exposure_s))
+        if frametime_s is None:
+            frametime_s = max(least_s, self.device.frametime_s)
+        else:
+            frametime_s = validation.number("frametime_s", frametime_s, low=0.0, high=3600.0, low_open=True)
+            if frametime_s < least_s * (1 - 1e-9):
+                raise ValueError(f"frametime_s is {frametime_s!r}, but here it must be at least {least_s:.6g}.")
+        given: dict[str, Any] = {"exposure_s": exposure_s, "frametime_s": frametime_s, "roi": region}
+        if mirrors is None:
+            if phases is not None:
+                raise ValueError("mirrors is None, which shuts the laser, but the reference arm needs its light.")
+            n = validation.integer("n_frames", n_frames, low=0)
+            frames = self._checked(self.dark(n, **given), n, region, "dark") if n else self._empty(region)
+        else:
+            if n_frames != 1:
+                raise ValueError(
+                    f"n_frames is {n_frames!r}, but it counts dark frames only: with mirrors it must be 1."
+                )
+            shown = unpacked(mirrors, self.mirror_shape)
+            frames = self._shown(shown, phases, given) if len(shown) else self._empty(region)
+        self.clock.frames += len(frames)
+        return frames
+
+    def _shown(self, mirrors: np.ndarray, phases: np.ndarray | None, given: dict[str, Any]) -> np.ndarray:
+        region = given["roi"]
+        if phases is None:
+            self.set_reference(None)
+            return self._checked(self.show(mirrors, **given), len(mirrors), region, "show")
+        frames = []
+        for k in range(len(mirrors)):
+            for phase in phases:
+                self.set_reference(float(phase))
+                frames.append(self._checked(self.show(mirrors[k : k + 1], **given), 1, region, "show"))
+        self.set_reference(None)
+        return np.concatenate(frames)
+
+    def _checked(self, frames: Any, n: int, region: Roi, method: str) -> np.ndarray:
+        frames, dtype, shape = np.asarray(frames), self.device.camera.dtype, (n, region[2], region[3])
+        if frames.shape != shape or frames.dtype != dtype:
+            raise RuntimeError(
+                f"{method} returned an array of {frames.dtype} of the shape {frames.shape}, but it must be of {dtype}, "
+                f"which follows from device.bits, and of the shape {shape}: frames, rows, columns."
+            )
+        return frames
+
+    def _empty(self, region: Roi) -> np.ndarray:
+        return np.empty((0, region[2], region[3]), dtype=self.device.camera.dtype)

@@ -1,0 +1,185 @@
+"""Devices as tables: what a TOML file may say, presets, and the shelves of presets for parts."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from opusim.base.parameters import Part, near_matches
+
+# Of the presets of a shelf, by its folder: those of whole devices lie above the others.
+_SHELVES = {"": "device", "dmds": "DMD", "cameras": "camera"}
+
+
+def read(source: str | Path) -> tuple[dict[str, Any], str]:
+    """Return the table in a TOML file (a Path) or a TOML text (a str), and what a sentence calls it.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read or the text is not TOML.
+    """
+    origin = "the TOML text"
+    if isinstance(source, Path):
+        origin = f"{str(source)!r}"
+        try:
+            text = source.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"device is {str(source)!r}, but that file cannot be read ({error}).") from error
+    else:
+        text = source
+    try:
+        return tomllib.loads(text), origin
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{origin} is not valid TOML: {error}.") from error
+
+
+def stages_of(table: Mapping[str, Any], cls: type, parts: Mapping[str, Part], origin: str) -> dict[str, Any]:
+    """Return the fields of a record of stages from its table, the stages built.
+
+    Parameters
+    ----------
+    table : mapping
+        Tables of the stages by name, and other fields; it may start from a preset.
+    cls : type
+        The record.
+    parts : mapping of str to Part
+        Its stages.
+    origin : str
+        What the sentence of an error calls the table.
+
+    Returns
+    -------
+    dict
+        By field.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a field is missing, unknown, or not what it may be.
+    """
+    table = dict(table)
+    while (base := table.pop("preset", None)) is not None:  # a preset may start from another one
+        table = _merge(read_preset("", base, parts), table)
+    fields = dataclasses.fields(cls)
+    _refuse_unknown(table, {f.name for f in fields}, origin, "", ["preset"])
+    missing = [f.name for f in fields if _required(f) and f.name not in table]
+    if missing:
+        raise ValueError(
+            f'{origin} lacks {", ".join(map(repr, missing))}; preset = "aurora" at the top would start from aurora.'
+        )
+    for name, part in parts.items():
+        if name in table and not isinstance(table[name], Mapping):
+            hint = f' such as [{name}] with preset = "NAME"' if part.shelf else ""
+            raise ValueError(f"{origin}: {name} is {table[name]!r}, but it must be a table{hint}.")
+    built = {name: _build(part, table[name], origin, name, parts) for name, part in parts.items() if name in table}
+    return table | built
+
+
+def presets(shelf: str = "") -> dict[str, str]:
+    """Return the presets that come with opusim.
+
+    Parameters
+    ----------
+    shelf : {"", "cameras", "dmds"}
+        Whole devices, cameras or mirror arrays.
+
+    Returns
+    -------
+    dict of str
+        Descriptions, by name@version.
+    """
+    folder = resources.files("opusim") / "presets"
+    if shelf:
+        folder = folder / shelf
+    result = {}
+    for entry in sorted(folder.iterdir(), key=lambda e: e.name):
+        if entry.name.endswith(".toml"):
+            table = tomllib.loads(entry.read_text(encoding="utf-8"))
+            stem = entry.name.removesuffix(".toml").partition("@")[0]
+            result[f"{stem}@{table.get('version', 1)}"] = table.get("description", "")
+    return result
+
+
+def read_preset(shelf: str, spec: Any, parts: Mapping[str, Part]) -> dict[str, Any]:
+    """Table of a preset by name or name@version; older versions lie beside the newest as NAME@VERSION.toml."""
+    what = _SHELVES[shelf]
+    if not isinstance(spec, str) or not spec:
+        raise ValueError(f"preset is {spec!r}, but it must be the name of a {what} preset.")
+    folder = resources.files("opusim") / "presets"
+    if shelf:
+        folder = folder / shelf
+    name, _, version = spec.partition("@")
+    name = name.lower().replace(" ", "-")
+    files = {entry.name.lower(): entry for entry in folder.iterdir() if entry.name.endswith(".toml")}
+    for candidate in (f"{name}@{version}.toml", f"{name}.toml") if version else (f"{name}.toml",):
+        if candidate in files:
+            table = tomllib.loads(files[candidate].read_text(encoding="utf-8"))
+            if not version or str(table.get("version", 1)) == version:
+                return table
+    names = sorted(presets(shelf))
+    for stage, part in parts.items():
+        if part.shelf and part.shelf != shelf and f"{name}@{version or 1}" in presets(part.shelf):
+            raise ValueError(
+                f"There is no {what} preset {spec!r}: that is a {stage}. Use it in a TOML file, as "
+                f"preset = {spec!r} in the table [{stage}]."
+            )
+    raise ValueError(
+        f"There is no {what} preset {spec!r}{near_matches(spec, [n.partition('@')[0] for n in names])}. "
+        f"The {what} presets are {', '.join(names)}."
+    )
+
+
+def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in over.items():
+        old = result.get(key)
+        # A table that names its own preset or kind replaces the old one; any other one changes fields of it.
+        if isinstance(old, dict) and isinstance(value, Mapping) and not ("preset" in value or "kind" in value):
+            result[key] = {**old, **value}
+        else:
+            result[key] = value
+    return result
+
+
+def _build(part: Part, table: Mapping[str, Any], origin: str, stage: str, parts: Mapping[str, Part]) -> Any:
+    """Build a stage: from a preset of its shelf if its table names one, of the kind that its table names."""
+    table = dict(table)
+    more = []
+    if part.shelf:
+        more.append("preset")
+        if (name := table.pop("preset", None)) is not None:
+            base = read_preset(part.shelf, name, parts)
+            table = {**{k: v for k, v in base.items() if k not in ("version", "description")}, **table}
+    if isinstance(part.kinds, type):
+        cls = part.kinds
+    else:
+        more.append("kind")
+        kind = table.pop("kind", None)
+        if kind not in part.kinds:
+            raise ValueError(
+                f"{origin}: {stage}.kind is {kind!r}, but it must be one of {', '.join(map(repr, part.kinds))}."
+            )
+        cls = part.kinds[kind]
+    fields: Any = dataclasses.fields(cls)
+    _refuse_unknown(table, {f.name for f in fields}, origin, f"{stage}.", more)
+    missing = [f"{stage}.{f.name}" for f in fields if _required(f) and f.name not in table]
+    if missing:
+        raise ValueError(f"{origin} lacks {', '.join(missing)}.")
+    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
+
+
+def _required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _refuse_unknown(table: Mapping[str, Any], known: set[str], origin: str, prefix: str, more: list[str]) -> None:
+    for key in table:
+        if key not in known:
+            near = near_matches(key, sorted(known))
+            allowed = ", ".join(sorted(prefix + k for k in [*known, *more]))
+            raise ValueError(f"{origin} has an unknown key {prefix + key!r}{near}. Allowed are {allowed}.")

@@ -1,0 +1,86 @@
+"""What can be wrong with an output: the sources of error, how each is switched off, and a budget of them.
+
+The error of outputs y is counted against the outputs t that the same device (the same medium, features and sensor)
+gives when every source here is off. What is a scale or an offset common to all outputs is no error: with r the
+correlation of y with t over vectors and pixels,
+
+    error = 1 / |r|^2 - 1,
+
+the mean square of what the best line through t leaves of y, over the variance that it explains. For noise that is
+independent of the signal this is the variance of the noise over that of the speckle. A source's part is by how much
+the error falls when it alone is switched off; the parts of independent sources add up to the whole. A part can be
+below zero: a saturated frame of a burst is left out, and the fit that does without it uses what is known of the
+reference, which makes it the better one; and noise that spreads levels over a step makes rounding the smaller error.
+
+Some sources (`FIXED`) do the same to an output whenever the same input is shown: patterns on the sensor, light of off
+mirrors, averaging over the pixel. They make another matrix rather than a noisy one, and a readout that is trained on
+the device's own outputs loses next to nothing by them. The others are new in every frame or come with time. Rounding
+and saturation count among these: what they take away of an output is gone for good.
+
+Two things are not as plain. A pixel that averages over its area is compared with the points on it: its part is the
+error of the noise-free average against the intensity (or the field) at points, and all other parts are against that
+average. And rounding and the two ends of the grey scale are one thing in a camera, `quantise`; here the source
+"quantisation" is rounding alone, and "saturation" is both ends of the scale and the full well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from opusim.base import validation
+from opusim.base.parameters import paths_of
+from opusim.device.record import Device
+
+from .point import WorkingPoint
+
+__all__ = ["FIXED", "SOURCES", "sources_of", "without"]
+
+# The parameters say which source they are, or are a part of; this is the order in which sources are told.
+_ORDER = (
+    "shot noise", "read noise", "quantisation", "saturation", "PRNU", "DSNU", "dark current", "laser power",
+    "decorrelation", "reference phase", "off-state leakage", "pixel integration",
+)  # fmt: skip
+
+SOURCES: dict[str, tuple[str, ...]] = {
+    source: tuple(dict.fromkeys(about.imperfection for _, _, _, about in paths_of(Device) if about.source == source))
+    for source in _ORDER
+}
+"""Sources of error, and the switches of `Device.imperfections` that turn each off. The slow drifts of laser and
+reference are none: a common scale or turn, which is no error, or which the anchors of a linear transform take off."""
+
+FIXED: tuple[str, ...] = ("PRNU", "DSNU", "off-state leakage", "pixel integration")
+"""Sources that do the same to an output whenever the same input is shown: a trained readout loses nothing by them."""
+
+
+def sources_of(point: WorkingPoint) -> tuple[str, ...]:
+    """Return the sources that there are in a mode: without a reference its phase is none."""
+    return tuple(name for name in SOURCES if point.mode == "linear" or name != "reference phase")
+
+
+def without(device: Device, sources: Collection[str]) -> Device:
+    """Return the device with some sources switched off.
+
+    Parameters
+    ----------
+    device : Device
+        The device.
+    sources : collection of str
+        Names of `SOURCES`. For "quantisation" and "saturation" the camera returns floats, not rounded and not
+        clipped: whoever reads them rounds or clips.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no source of a name, or `sources` is a text.
+    """
+    switches = device.imperfections()
+    changes: dict[str, Any] = {}
+    if isinstance(sources, str):
+        raise TypeError(f"sources is the text {sources!r}, but it must be a list of names, as [{sources!r}].")
+    for source in sources:
+        for name in SOURCES[validation.choice("source", source, tuple(SOURCES))]:
+            changes.update(switches[name])
+    if "saturation" in sources:
+        changes.update(switches["quantisation"])
+    return device.evolve(**changes)

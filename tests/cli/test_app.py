@@ -1,0 +1,406 @@
+"""The command line: what each command does, and one sentence for everything that can go wrong."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+import opusim
+from opusim import OPU, Device, cli
+from opusim.cli import tables
+from opusim.device.toml import presets
+
+COMMAND = [sys.executable, "-m", "opusim"]
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+
+
+def words(text: str) -> str:
+    """Text on one line, without the lines of tables."""
+    return " ".join("".join(" " if "\u2500" <= c <= "\u257f" else c for c in text).split())
+
+
+def assert_one_sentence(result: Result, command: str) -> str:
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    lines = [line for line in result.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1 and lines[0].startswith(f"opusim {command}: ") and lines[0].endswith((".", ")"))
+    assert "Traceback" not in result.stderr
+    return lines[0]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def bits(folder: Path) -> np.ndarray:
+    array = np.random.default_rng(0).integers(0, 2, (700, 100), dtype=np.uint8)
+    np.save(folder / "in.npy", array)
+    return array
+
+
+def test_version():
+    assert invoke("--version").stdout.strip() == f"opusim {opusim.__version__}"
+
+
+def test_help_names_every_command():
+    text = words(invoke("--help").stdout)
+    assert all(f" {name} " in text for name in ("demo", "transform", "presets", "info"))
+
+
+def test_no_command_shows_the_help():
+    assert "Usage: opusim" in words(invoke().output)
+
+
+def test_unknown_command_is_an_error():
+    result = invoke("project")
+    assert result.exit_code == 2 and "No such command 'project'" in words(result.stderr)
+
+
+# ---------------------------------------------------------------- demo
+
+
+def test_demo_prints_both_accuracies_and_saves_the_figure(folder):
+    result = invoke("demo", "--out", "figure.png", "--components", 1500)
+    assert result.exit_code == 0, result.output
+    text = words(result.stdout)
+    pixels, counts = (float(text.split(f"{name} ")[1].split()[1]) for name in ("binary pixels", "camera counts"))
+    assert 80 < pixels < 92 < counts < 100
+    assert "penalty by cross-validation" in text and "images simulated in" in text and "whole run" in text
+    assert "0.90 s and 27 J for 1797 frames" in text and "400 µs" in text and "mean grey level 8." in text
+    assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
+    assert os.listdir(folder) == ["figure.png"]
+
+
+@pytest.mark.slow
+def test_demo_is_reproducible(folder):
+    def table() -> str:
+        text = words(invoke("demo", "--out", "a.svg", "--components", 300, "--seed", 7).stdout)
+        return text.split("images simulated in")[0]
+
+    assert table() == table()
+
+
+@pytest.mark.parametrize("device", ["ideal", "twelve.toml"])
+def test_demo_draws_any_device(folder, device):
+    Path("twelve.toml").write_text(
+        'preset = "aurora"\nname = "twelve"\n[camera]\nbits = 12\ngain_dn_per_e = 0.6\npolarised = false\n'
+    )
+    result = invoke("demo", "--out", "a.png", "--components", 200, "--device", device)
+    assert result.exit_code == 0, result.output
+    assert Path("a.png").stat().st_size > 10_000
+
+
+def test_figure_has_labels_with_units(folder):
+    from opusim import plotting
+    from opusim.tasks import digits_demo as demo
+
+    with OPU(n_components=100, disable_pbar=True) as opu:
+        figure = plotting.demo_figure(demo.run(opu))
+    labels = [axes.get_xlabel() for axes in figure.axes] + [axes.get_ylabel() for axes in figure.axes]
+    for unit in ("(mm)", "(µm)", "(grey levels)", "(%)"):
+        assert any(unit in label for label in labels), unit
+    scales = [axes.get_yscale() for axes in figure.axes]
+    assert scales.count("log") == 1
+
+
+def test_figure_of_a_camera_of_twelve_bits_keeps_its_limits():
+    from opusim import plotting
+    from opusim.tasks import digits_demo as demo
+
+    # A black level many widths of the noise above zero: the law is about 1e-300 in the first bins.
+    changes = {"camera.bits": 12, "camera.gain_dn_per_e": 0.6, "camera.black_level_dn": 400.0}
+    with OPU(n_components=1, disable_pbar=True, device=Device.load("aurora").evolve(**changes)) as opu:
+        figure = plotting.demo_figure(demo.run(opu))
+    mirrors, speckle, histogram, accuracies = figure.axes[:4]
+    low, high = histogram.get_ylim()
+    seen = max(bar.get_height() for bar in histogram.patches)
+    assert 0 < low < seen < high <= 1 and high < 4 * seen
+    assert speckle.images[0].norm.vmin == pytest.approx(400, abs=1)
+    assert (
+        mirrors.get_title(loc="left").startswith("Mirrors: a “0”") and "margins are always on" in mirrors.get_xlabel()
+    )
+    assert "penalty by cross-validation" in accuracies.get_xlabel()
+    assert [t.get_text() for t in accuracies.get_xticklabels()] == ["64 binary pixels", "1 camera count"]
+    assert "64 pixels to 1 output" == figure.get_suptitle().split(", ")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out", "no/a.png"], "There is no folder no"),
+        (["--out", "."], "is a folder"),
+        (["--components", "0"], "--components is 0, but it must be at least 1"),
+        (["--seed", "-1"], "seed is -1"),
+        (["--device", "borealis"], "no device preset 'borealis'.*aurora"),
+        (["--device", "no.toml"], "'no.toml'.*cannot be read"),
+        (["--out", "a.xyz", "--components", "50"], r"'a.xyz', but it must end in one of .*\.png"),
+    ],
+)
+def test_demo_errors(folder, arguments, message):
+    line = assert_one_sentence(invoke("demo", *arguments), "demo")
+    assert re.search(message, line), line
+    assert os.listdir(folder) == []
+
+
+# ---------------------------------------------------------------- transform
+
+
+def test_transform_is_what_the_driver_gives(folder, bits):
+    result = invoke("transform", "in.npy", "out.npy", "--components", 300, "--seed", 3)
+    assert result.exit_code == 0, result.output
+    assert "out.npy: uint8 700 x 300" in result.stdout and "needed 0.35 s" in result.stdout
+    with OPU(n_components=300, seed=3, disable_pbar=True) as opu:
+        expected = opu.fit_transform1d(bits)
+    found = np.load("out.npy", allow_pickle=False)
+    assert found.dtype == np.uint8 and np.array_equal(found, expected)
+    assert sorted(os.listdir(folder)) == ["in.npy", "out.npy"]
+
+
+def test_transform_takes_floats_that_are_bits(folder, bits):
+    np.save("floats.npy", bits.astype(np.float32))
+    for name in ("in.npy", "floats.npy"):
+        result = invoke("transform", name, f"out-{name}", "-n", 50)
+        assert result.exit_code == 0, result.output
+    assert np.array_equal(np.load("out-in.npy"), np.load("out-floats.npy"))
+
+
+def test_transform_never_replaces_its_input(folder, bits):
+    before = Path("in.npy").read_bytes()
+    os.link("in.npy", "same.npy")
+    for name in ("in.npy", "./in.npy", "same.npy"):
+        line = assert_one_sentence(invoke("transform", "in.npy", name, "-n", 10, "--force"), "transform")
+        assert f"{Path(name)} is the input itself" in line
+    assert Path("in.npy").read_bytes() == before
+
+
+def test_transform_of_packed_bits_is_the_same(folder, bits):
+    np.save("whole.npy", bits[:, :96])
+    np.save("packed.npy", np.packbits(bits[:, :96], axis=1))
+    assert invoke("transform", "whole.npy", "a.npy", "-n", 50).exit_code == 0
+    result = invoke("transform", "packed.npy", "b.npy", "-n", 50, "--packed")
+    assert result.exit_code == 0, result.output
+    assert np.array_equal(np.load("a.npy"), np.load("b.npy"))
+
+
+def test_transform_of_images(folder):
+    images = np.random.default_rng(1).integers(0, 2, (30, 12, 10)).astype(bool)
+    np.save("in.npy", images)
+    np.save("packed.npy", np.packbits(images.reshape(30, -1), axis=1))
+    assert invoke("transform", "in.npy", "a.npy", "-n", 40, "--2d").exit_code == 0
+    result = invoke("transform", "packed.npy", "b.npy", "-n", 40, "--2d", "--packed", "--features", "12x10")
+    assert result.exit_code == 0, result.output
+    with OPU(n_components=40, disable_pbar=True) as opu:
+        expected = opu.fit_transform2d(images)
+    assert np.array_equal(np.load("a.npy"), expected) and np.array_equal(np.load("b.npy"), expected)
+
+
+def test_transform_with_a_device_of_ones_own(folder, bits):
+    Path("mine.toml").write_text('preset = "aurora"\nname = "mine"\n[camera]\nbits = 12\ngain_dn_per_e = 0.6\n')
+    result = invoke("transform", "in.npy", "out.npy", "-n", 20, "--device", "mine.toml")
+    assert result.exit_code == 0, result.output
+    assert np.load("out.npy").dtype == np.uint16 and np.load("out.npy").max() > 255
+
+
+def test_warnings_are_one_line(folder):
+    np.save("in.npy", np.eye(20, dtype=np.uint8))
+    result = invoke("transform", "in.npy", "out.npy", "-n", 10)
+    assert result.exit_code == 0, result.output
+    (line,) = [line for line in result.stderr.splitlines() if "sparse" in line]
+    assert re.match(r"opusim transform: X turns \d+ mirrors on", line) and "UserWarning" not in line
+
+
+def test_transform_keeps_an_existing_file_unless_forced(folder, bits):
+    Path("out.npy").write_text("mine")
+    line = assert_one_sentence(invoke("transform", "in.npy", "out.npy", "-n", 10), "transform")
+    assert "out.npy is there already; --force replaces it" in line and Path("out.npy").read_text() == "mine"
+    assert invoke("transform", "in.npy", "out.npy", "-n", 10, "--force").exit_code == 0
+    assert np.load("out.npy").shape == (700, 10)
+
+
+def save(name: str, array: np.ndarray) -> None:
+    np.save(name, array, allow_pickle=array.dtype == object)
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments", "message"),
+    [
+        (None, [], "There is no file x.npy"),
+        (lambda: Path("x.npy").write_bytes(pickle.dumps([1])), [], "is not a .npy file"),
+        (lambda: save("x.npy", np.array([{}], object)), [], "holds Python objects, which are never read"),
+        (lambda: Path("x.npy").mkdir(), [], "x.npy is a folder, but it must be a .npy file"),
+        (lambda: save("x.npy", np.zeros((2, 3), complex)), [], "holds complex128, but it must hold booleans, or num"),
+        (lambda: save("x.npy", np.full((2, 3), 0.5)), [], r"X\[0, 0\] is 0.5"),
+        (lambda: save("x.npy", np.full((2, 3), 2)), [], r"X\[0, 0\] is 2"),
+        (lambda: save("x.npy", np.zeros(3, bool)), [], r"shape \(3,\), but it must have 2 axes"),
+        (lambda: save("x.npy", np.zeros((2, 3, 3), bool)), [], "Images of two dimensions need --2d"),
+        (lambda: save("x.npy", np.zeros((2, 3), bool)), ["--2d"], "must have 3 axes"),
+        (lambda: save("x.npy", np.zeros((0, 3), bool)), [], "holds no vectors"),
+        (lambda: save("x.npy", np.ones((2, 3), bool)), ["-n", "0"], "--components is 0"),
+        (lambda: save("x.npy", np.ones((2, 3), bool)), ["-n", "9999999"], "n_components is 9999999.*2219520"),
+        (lambda: save("x.npy", np.ones((2, 3), bool)), ["-s", "-1"], "seed is -1"),
+        (lambda: save("x.npy", np.ones((2, 3), bool)), ["-d", "none"], "no device preset 'none'"),
+        (lambda: save("x.npy", np.ones((1, 1100000), bool)), [], "1100000.*1039680 mirrors"),
+        (lambda: save("x.npy", np.ones((2, 3), bool)), ["--features", "1x3"], "only for --packed --2d"),
+        (lambda: save("x.npy", np.ones((2, 3), "u1")), ["--packed", "--2d"], "--features is ''.*as in 28x28"),
+        (
+            lambda: save("x.npy", np.ones((2, 3), "u1")),
+            ["--packed", "--2d", "--features", "24x"],
+            "--features is '24x'",
+        ),
+        (lambda: save("x.npy", np.ones((2, 3), "u1")), ["--packed", "--2d", "--features", "9x9"], "81|9"),
+    ],
+)
+def test_transform_errors(folder, make, arguments, message):
+    if make is not None:
+        make()
+    line = assert_one_sentence(invoke("transform", "x.npy", "out.npy", *arguments), "transform")
+    assert re.search(message, line), line
+    assert set(os.listdir(folder)) <= {"x.npy"}
+
+
+@pytest.mark.parametrize(
+    ("target", "message"), [("no/out.npy", "no folder no"), ("out.txt", "must end in .npy"), (".", "is a folder")]
+)
+def test_transform_target_errors(folder, bits, target, message):
+    assert message in assert_one_sentence(invoke("transform", "in.npy", target), "transform")
+
+
+def test_transform_says_when_the_disk_is_too_small(folder, bits, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: type("usage", (), {"free": 1000}))
+    line = assert_one_sentence(invoke("transform", "in.npy", "out.npy", "-n", 1000), "transform")
+    assert "MiB, but its disk has only 0 MiB left" in line and os.listdir(folder) == ["in.npy"]
+
+
+def test_transform_on_a_disk_that_fills_up(folder, bits):
+    def little_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+
+    done = subprocess.run(
+        [*COMMAND, "transform", "in.npy", "out.npy", "-n", "3000"],
+        capture_output=True,
+        text=True,
+        preexec_fn=little_room,
+        timeout=300,
+    )
+    assert done.returncode == 2 and "opusim transform: File too large" in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr and os.listdir(folder) == ["in.npy"]
+
+
+def test_interrupt_ends_with_130_and_one_line(folder):
+    np.save("in.npy", np.random.default_rng(0).integers(0, 2, (20_000, 1000), dtype=np.uint8))
+    process = subprocess.Popen(
+        [*COMMAND, "transform", "in.npy", "out.npy", "-n", "20000"], stderr=subprocess.PIPE, text=True
+    )
+    end = time.monotonic() + 120
+    while len(os.listdir(folder)) == 1 and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=120)
+    # A shell reports the death by that signal as 130 too; Python chooses it if the key came inside an `exec`.
+    assert process.returncode in (130, -signal.SIGINT), stderr
+    assert stderr.strip().splitlines()[-1] == "Interrupted; no unfinished file was left behind."
+    assert "Traceback" not in stderr and os.listdir(folder) == ["in.npy"]
+
+
+def test_traceback_on_request(folder):
+    result = invoke("--traceback", "transform", "none.npy", "out.npy")
+    assert isinstance(result.exception, FileNotFoundError)
+    assert_one_sentence(invoke("transform", "none.npy", "out.npy"), "transform")
+
+
+# ---------------------------------------------------------------- presets, info
+
+
+def test_presets_lists_everything():
+    text = words(invoke("presets").stdout)
+    for shelf in ("", "dmds", "cameras"):
+        for spec, description in presets(shelf).items():
+            name, _, version = spec.partition("@")
+            assert f"{name} {version} " in text and description.split()[0] in text
+
+
+@pytest.mark.parametrize("name", [spec.partition("@")[0] for spec in presets()])
+def test_info_tells_what_a_device_is(name):
+    result = invoke("info", name)
+    assert result.exit_code == 0, result.output
+    text, device = words(result.stdout), Device.load(name)
+    for part in (device.dmd.name, device.camera.name, device.medium.kind, device.fingerprint()[:16], "Working point"):
+        assert part in text
+    for source in ("shot noise", "read noise", "quantisation", "dark current", "PRNU", "DSNU", "laser power"):
+        assert (f"{source} new" in text or f"{source} the same" in text) == (name != "ideal")
+    assert ("float32, not rounded" in text) == (name == "ideal") == ("There is no noise." in text)
+    assert "DN (digital number) is one grey level" in text and "at least 0" not in text
+
+
+def test_info_gives_the_working_point_of_the_default_device():
+    text = words(invoke("info").stdout)
+    assert "saturated outputs < 0.001 % (beyond 255 DN)" in text and "saturated: the" not in text
+    assert "mean grey level 9.00 DN of 255" in text and "speckle contrast 1.000" in text
+    rms = float(text.split("a mean of 21.6 DN varies by ")[1].split()[0])
+    assert 1.0 <= rms <= 1.2
+
+
+def test_info_of_a_device_with_too_much_light(folder):
+    Path("bright.toml").write_text('preset = "aurora"\nname = "bright"\n[laser]\npower_w = 1.0\n')
+    result = invoke("info", "bright.toml")
+    assert result.exit_code == 0, result.output
+    text = words(result.stdout)
+    assert "capped at the full scale, 255 DN" in text and "The sensor is saturated" in text
+    assert "shot noise" not in text
+
+
+@pytest.mark.parametrize(("name", "table"), [("cmv2000", "camera"), ("IMX174", "camera"), ("DLP4500@1", "dmd")])
+def test_info_of_a_part_says_where_it_belongs(name, table):
+    line = assert_one_sentence(invoke("info", name), "info")
+    assert f'Use it in a TOML file as [{table}] preset = "{name}".' in line
+
+
+@pytest.mark.parametrize("arguments", [["info"], ["presets"], ["--help"], ["info", "µ…é"]])
+def test_terminals_without_unicode(arguments):
+    done = subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, timeout=120, env={**os.environ, "PYTHONIOENCODING": "ascii"}
+    )
+    assert done.returncode == (2 if len(arguments) > 1 else 0), done.stderr
+    assert b"Traceback" not in done.stderr
+    if arguments == ["info"]:
+        assert b"400 us" in done.stdout
+
+
+@pytest.mark.parametrize(("energy_j", "text"), [(26.96, "27 J"), (0.3, "0.30 J"), (1234.0, "1200 J"), (0.0, "0 J")])
+def test_joules_have_two_digits(energy_j, text):
+    assert tables._joules(energy_j) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0.0, "0.0 %"), (1e-6, "< 0.001 %"), (0.0004, "0.04 %"), (0.359, "35.9 %"), (1.0, "100.0 %")]
+)
+def test_small_shares_are_not_rounded_to_nothing(share, text):
+    assert tables._percent(share) == text
+
+
+def test_info_errors():
+    assert "no device preset 'auror'" in assert_one_sentence(invoke("info", "auror"), "info")
+
+
+def test_module_and_console_script_agree():
+    done = subprocess.run([*COMMAND, "--version"], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == f"opusim {opusim.__version__}"

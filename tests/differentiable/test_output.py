@@ -1,0 +1,455 @@
+"""The mean output as a torch module: the mean of frames, gradients against finite differences, learning, bad input."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from scipy import optimize
+
+torch = pytest.importorskip("torch", reason="the extra `torch` is not installed")
+
+from opusim.bench.bench import OpticalBench  # noqa: E402
+from opusim.bench.projector import Projector  # noqa: E402
+from opusim.bench.region import Region  # noqa: E402
+from opusim.device.medium import GaussianMedium  # noqa: E402
+from opusim.device.record import Device  # noqa: E402
+from opusim.differentiable.output import ExpectedOutput  # noqa: E402
+from opusim.differentiable.parameters import RANGES, Parameters  # noqa: E402
+from opusim.drivers import OPU  # noqa: E402
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns  # noqa: E402
+
+SEED = 3
+# The module stands at the start of the device's time, so nothing may drift while frames are averaged.
+STILL = Device.load("aurora").evolve(
+    **{
+        "laser.power_drift_per_hour": 0.0,
+        "medium.decorrelation_time_s": math.inf,
+        "reference.drift_rad_per_minute": 0.0,
+        "reference.vibration_rad": 0.0,
+        "camera.hot_pixel_fraction": 0.02,
+        "dmd.stuck_on_fraction": 1e-3,
+    }
+)
+# A device small enough to simulate mirror by mirror, with an image of the mirrors, two polarisations and large pixels.
+SMALL = STILL.evolve(
+    **{
+        "dmd.shape": (48, 64), "camera.shape": (40, 60), "operation.ones_range": (10, 2000),
+        "medium.ballistic_fraction": 0.2, "camera.polarised": False, "camera.pixel_over_grain": 1.0,
+    }
+)  # fmt: skip
+GAUSSIAN = STILL.evolve(medium=GaussianMedium(transmission=STILL.medium.transmission))
+# Times of the device's own exposure, at which half the mirrors on give 9 grey levels.
+LIGHT = {"dim": 0.1, "usual": 1.0, "bright": 10.0, "half saturated": 40.0, "saturated": 4000.0}
+
+
+def lit(device, name):
+    return device.evolve(**{"operation.exposure_s": 400e-6 * LIGHT[name]})
+
+
+def bits_of(n, n_features, seed=0):
+    return np.random.default_rng(seed).integers(0, 2, (n, n_features), dtype=np.uint8)
+
+
+def frames_of(model, bits, n_frames, phase=None):
+    """Frames of each pattern and phase, (patterns * phases, n_frames, n_components), by the simulator."""
+    device = model.device()
+    bench = OpticalBench(device, SEED)
+    shown = MirrorPatterns(np.repeat(bits, n_frames, axis=0), model.layout)
+    counts = bench.transform(
+        shown, exposure_s=device.operation.exposure_s, roi=model.roi, n_pixels=model.n_components,
+        reference_phase_rad=phase,
+    )  # fmt: skip
+    steps = 1 if phase is None else np.size(phase)
+    shape = (len(bits), n_frames, steps, model.n_components)
+    return counts.reshape(shape).swapaxes(1, 2).reshape(-1, n_frames, model.n_components).astype(np.float64)
+
+
+def mean_of(model, bits):
+    with torch.no_grad():
+        return model(torch.from_numpy(bits)).double().numpy()
+
+
+def assert_is_the_mean_of(frames, expected):
+    """Compare with the mean of frames: six standard errors.
+
+    That is 2e-9 for each pixel; a test has a few thousand, so a false alarm once in 1e5. A pixel all whose frames are
+    at one level tells only that others are rarer than 20 in the number of frames (2e-9 again).
+    """
+    n = frames.shape[1]
+    error = frames.std(axis=1, ddof=1) / math.sqrt(n)
+    allowed = np.where(frames.std(axis=1) < 0.5, np.maximum(6 * error, 20 / n), 6 * error)
+    difference = expected - frames.mean(axis=1)
+    assert np.all(np.abs(difference) <= allowed), np.max(np.abs(difference) / allowed)
+    return difference, error
+
+
+# ---------------------------------------------------------------- the mean of the simulator
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_output_is_the_mean_of_many_frames(name):
+    device = lit(STILL, name).evolve(**{"laser.power_noise": 0.0})
+    model = ExpectedOutput(device, 200, 400, seed=SEED)
+    bits = bits_of(2, 200)
+    frames = frames_of(model, bits, 800)
+    difference, error = assert_is_the_mean_of(frames, mean_of(model, bits))
+    # And of all pixels together, whose noise is independent: what the closed form leaves out is below .01.
+    assert abs(difference.mean()) < 6 * math.sqrt(np.sum(error**2)) / difference.size + 0.01
+    share = np.mean(frames == 255)
+    assert {"saturated": share > 0.9, "half saturated": 0.1 < share < 0.9}.get(name, share < 0.05)
+
+
+@pytest.mark.parametrize("phase", [0.7, [0.0, 1.5, 3.0]], ids=["one phase", "three"])
+@pytest.mark.parametrize("name", ["dim", "bright", "half saturated"])
+def test_output_with_the_reference_is_the_mean_of_many_frames(name, phase):
+    # Jitter of a fifth of a radian lowers the mean fringe by 2 %; near full scale it is to be small.
+    jitter = {"dim": 0.2}.get(name, 0.02)
+    device = lit(STILL, name).evolve(**{"reference.jitter_rad": jitter, "laser.power_noise": 0.01})
+    model = ExpectedOutput(device, 200, 300, seed=SEED, reference_phase_rad=phase)
+    bits = bits_of(2, 200)
+    assert_is_the_mean_of(frames_of(model, bits, 500, phase), mean_of(model, bits))
+
+
+@pytest.mark.parametrize("execution", ["matrix", "waves"])
+@pytest.mark.parametrize("resolution", ["auto", "mirrors"])
+def test_every_stage_is_that_of_the_simulator(resolution, execution):
+    phase = [0.4, 2.0]
+    model = ExpectedOutput(
+        SMALL, 90, 200, seed=SEED, resolution=resolution, execution=execution, reference_phase_rad=phase
+    )
+    bits = bits_of(2, 90)
+    assert_is_the_mean_of(frames_of(model, bits, 400, phase), mean_of(model, bits))
+
+
+@pytest.mark.parametrize("device", [GAUSSIAN, Device.load("ideal")], ids=["gaussian", "ideal"])
+def test_other_devices(device):
+    model = ExpectedOutput(device, 100, 200, seed=SEED)
+    bits = bits_of(3, 100)
+    if device.camera.shot_noise:
+        assert_is_the_mean_of(frames_of(model, bits, 400), mean_of(model, bits))
+    else:  # without noise one frame is the mean
+        np.testing.assert_allclose(mean_of(model, bits), frames_of(model, bits, 1)[:, 0], rtol=2e-5)
+
+
+@pytest.mark.parametrize("learn", [[], ["dmd.contrast_ratio"]], ids=["fixed", "contrast"])
+@pytest.mark.parametrize("resolution", ["auto", "mirrors"])
+@pytest.mark.parametrize("execution", ["matrix", "waves"])
+def test_fields_are_those_of_the_projector(execution, resolution, learn):
+    device = SMALL.evolve(resolution=resolution)
+    model = ExpectedOutput(device, (6, 8), 100, seed=SEED, execution=execution, learn=learn)
+    bits = bits_of(4, 48)
+    projector = Projector(
+        device, SEED, model.layout, Region(*model.roi, 100, 60), resolution=resolution, execution="waves"
+    )
+    expected = projector.way.fields(bits)
+    reader = model._learnt.reader(model._learnt.values())
+    with torch.no_grad():
+        found = torch.view_as_complex(model.field(torch.from_numpy(bits).float(), reader)).numpy()
+    assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("opu_type", ["type1", "type2"])
+@pytest.mark.parametrize("n_features", [150, (9, 14)], ids=["line", "picture"])
+def test_it_shows_and_reads_what_an_opu_does(n_features, opu_type):
+    device = STILL.evolve(**{"operation.opu_type": opu_type})
+    model = ExpectedOutput(device, n_features, 130, seed=SEED)
+    bits = bits_of(1, math.prod(n_features) if isinstance(n_features, tuple) else n_features)
+    n = 400
+    with OPU(n_components=130, device=device, seed=SEED) as opu:
+        if isinstance(n_features, tuple):
+            opu.fit2d(n_features=n_features)
+            counts = opu.transform(np.repeat(bits, n, axis=0).reshape(n, *n_features))
+        else:
+            opu.fit1d(n_features=n_features)
+            counts = opu.transform(np.repeat(bits, n, axis=0))
+    assert_is_the_mean_of(np.asarray(counts, dtype=np.float64)[None], mean_of(model, bits))
+
+
+# ---------------------------------------------------------------- gradients
+
+
+@pytest.mark.parametrize("execution", ["matrix", "waves"])
+@pytest.mark.parametrize("name", ["dim", "bright", "half saturated"])
+def test_gradient_of_the_input(name, execution):
+    device = lit(SMALL, name)
+    model = ExpectedOutput(
+        device, 12, 6, seed=SEED, execution=execution, mirrors="relaxed", dtype=torch.float64, reference_phase_rad=0.5
+    )
+    x = torch.rand(2, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    assert torch.autograd.gradcheck(model, x, eps=1e-6, atol=1e-6, rtol=1e-5)
+
+
+def test_gradient_of_a_saturated_pixel_fades_as_its_mean_does():
+    x = torch.rand(1, 50, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    size = {}
+    for name in LIGHT:
+        model = ExpectedOutput(lit(STILL, name), 50, 20, seed=SEED, mirrors="relaxed", rounding="none")
+        (slope,) = torch.autograd.grad(model(x).sum(), x)
+        size[name] = slope.norm().item()
+    assert size["usual"] == pytest.approx(10 * size["dim"], rel=1e-2)
+    assert size["bright"] == pytest.approx(10 * size["usual"], rel=1e-2)
+    assert size["saturated"] < 1e-3 * size["bright"]
+
+
+@pytest.mark.parametrize("name", ["dim", "bright"])
+def test_straight_through_mirrors(name):
+    """Values are those of the binary vector; the gradient is that of relaxed mirrors there."""
+    models = [ExpectedOutput(lit(STILL, name), 60, 30, seed=SEED, mirrors=m) for m in ("straight-through", "relaxed")]
+    x = torch.randn(3, 60, generator=torch.Generator().manual_seed(2)).requires_grad_()
+    binary = (x.detach() > 0.5).float().requires_grad_()
+    outputs = [model(given) for model, given in zip(models, (x, binary), strict=True)]
+    assert torch.equal(*outputs)
+    slopes = [torch.autograd.grad(out.sum(), given)[0] for out, given in zip(outputs, (x, binary), strict=True)]
+    assert torch.equal(*slopes) and slopes[0].abs().max() > 0
+
+
+def test_straight_through_rounding_of_the_module():
+    models = {r: ExpectedOutput(STILL, 60, 30, seed=SEED, rounding=r) for r in ("straight-through", "none")}
+    x = torch.rand(2, 60, generator=torch.Generator().manual_seed(3)).requires_grad_()
+    out = {r: model(x) for r, model in models.items()}
+    assert torch.equal(out["straight-through"], torch.round(out["none"]))
+    slopes = [torch.autograd.grad(y.sum(), x)[0] for y in out.values()]
+    assert torch.equal(*slopes) and slopes[0].abs().max() > 0
+
+
+# Steps of the finite differences, relative, where they are not 1e-5: the arrays of a changed medium, contrast or
+# reference are of single precision, and noise has little effect on a mean.
+STEPS = {
+    "medium.phase_std_rad": 1e-3, "medium.thickness_m": 2e-6, "dmd.contrast_ratio": 3e-2,
+    "reference.relative_amplitude": 1e-3, "laser.power_noise": 1e-3, "camera.read_noise_e": 1e-3,
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("exposure", [2.0, 20.0, 60.0], ids=["dim", "bright", "saturated"])
+@pytest.mark.parametrize("path, execution", [(p, "auto") for p in RANGES] + [("dmd.contrast_ratio", "waves")])
+def test_gradients_of_the_device(path, exposure, execution):
+    """Autograd through one module against a module for each changed device."""
+    device = SMALL.evolve(**{"operation.exposure_s": exposure * 1e-4, "reference.relative_amplitude": 0.5})
+    device = device.evolve(**{"reference.scale_error": 0.02, "reference.nonlinearity": 0.01, "laser.power_noise": 0.05})
+    # Full well and full scale close to each other, and dark noise at the lower end, so that pixels meet all limits.
+    device = device.evolve(**{"camera.hot_pixel_fraction": 0.2})
+    device = device.evolve(
+        **{
+            "camera.full_well_e": 6300.0,
+            "camera.black_level_dn": 0.5,
+            "dmd.contrast_ratio": 50.0,
+            "reference.jitter_rad": 0.1,
+        }
+    )
+    x = torch.from_numpy(bits_of(3, 30)).double()
+
+    def module(changed, learn=()):
+        return ExpectedOutput(
+            changed, 30, 40, seed=SEED, execution=execution, learn=learn, reference_phase_rad=0.9, dtype=torch.float64
+        )
+
+    stage, field = path.split(".")
+    value = getattr(getattr(device, stage), field)
+    given = torch.tensor(value, dtype=torch.float64, requires_grad=True)
+    model = module(device, [path])
+    found = torch.stack(
+        [torch.autograd.grad(y, given, retain_graph=True)[0] for y in model(x, values={path: given}).flatten()]
+    )
+    step = value * STEPS.get(path, 1e-5)
+    with torch.no_grad():
+        high, low = (module(device.evolve(**{path: value + sign * step}))(x) for sign in (1, -1))
+    expected = ((high - low) / (2 * step)).flatten()
+    scale = expected.abs().max()
+    assert scale > 1e-9 or (path in ("camera.full_well_e", "laser.power_noise") and exposure == 2.0)
+    allowed = 5e-3 if path in STEPS else 1e-4
+    assert (found - expected).abs().max() <= allowed * scale + 1e-12
+
+
+def test_gradient_of_the_reference_phase():
+    model = ExpectedOutput(
+        STILL, 40, 25, seed=SEED, learn=["reference_phase_rad"], reference_phase_rad=[0.3, 1.1], dtype=torch.float64
+    )
+    x = torch.from_numpy(bits_of(2, 40)).double()
+    phases = torch.tensor([0.3, 1.1], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda p: model(x, values={"reference_phase_rad": p}), phases, atol=1e-5)
+    assert model(x).shape == (4, 25)
+
+
+# ---------------------------------------------------------------- learning
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["operation.exposure_s", "camera.gain_dn_per_e"])
+def test_learning_the_best_use_of_full_scale(path):
+    """Exposure, or gain, for the largest variance of the counts over vectors and pixels.
+
+    The intensity of speckle of mean m is exponential. Clipped at c = a m its variance is
+    c^2 [(1 - exp(-2 a)) / a^2 - 2 exp(-a) / a], which is largest at a = 1.13: at full scale for a third of the pixels.
+    """
+    best = optimize.minimize_scalar(
+        lambda a: -((1 - math.exp(-2 * a)) / a**2 - 2 * math.exp(-a) / a), bounds=(0.2, 5), method="bounded"
+    )
+    # A dim start; a full well that no pixel reaches; the beam even, so that vectors are many independent modes.
+    dim = GAUSSIAN.evolve(**{path: 0.2 * (400e-6 if path.startswith("op") else 0.04), "camera.full_well_e": 1e6})
+    dim = dim.evolve(**{"dmd.beam_radius_m": math.inf, "camera.black_level_dn": 0.0, "camera.prnu": 0.0})
+    model = ExpectedOutput(dim.evolve(**{"laser.power_w": 50e-3}), 300, 400, seed=SEED, learn=[path])
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.1)
+    generator = torch.Generator().manual_seed(0)
+    start = model.values()[path]
+    for step in range(150):
+        for group in optimiser.param_groups:
+            group["lr"] = 0.1 if step < 100 else 0.02
+        x = torch.randint(0, 2, (64, 300), generator=generator).float()
+        optimiser.zero_grad()
+        (-model(x).var()).backward()
+        optimiser.step()
+    learnt = model.device()
+    assert model.values()[path] > 2 * start
+    level = learnt.camera.gain_dn_per_e * learnt.camera.quantum_efficiency * 150 / 300 * learnt.dmd.n_mirrors
+    level *= OpticalBench(learnt, SEED).photons_per_intensity(learnt.operation.exposure_s)
+    # 120 000 samples of a batch on 400 pixels: the optimum is flat, and its place is known to a few per cent.
+    assert 255 / level == pytest.approx(best.x, rel=0.1)
+    # The simulator, with what was learnt: 2 * 400 pixels, of half the variance each that an exponential law has.
+    frames = frames_of(model, bits_of(200, 300), 1)[:, 0]
+    assert frames.var() == pytest.approx(-best.fun * 255**2, rel=0.1)
+    assert np.mean(frames == 255) == pytest.approx(math.exp(-best.x), abs=0.05)
+
+
+def test_what_is_learnt_is_trained_with_a_network():
+    model = ExpectedOutput(STILL, 30, 20, seed=SEED, learn=["camera.gain_dn_per_e", "laser.power_w"])
+    chain = torch.nn.Sequential(torch.nn.Linear(8, 30), model, torch.nn.Linear(20, 2))
+    chain(torch.randn(5, 8, generator=torch.Generator().manual_seed(0))).square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.abs().max() > 0 for p in chain.parameters())
+    assert len(list(model.parameters())) == 2
+    assert sorted(model.state_dict()) == ["_learnt.steps.camera__gain_dn_per_e", "_learnt.steps.laser__power_w"]
+
+
+@pytest.mark.parametrize("path", RANGES)
+def test_values_start_as_they_are_and_stay_in_their_range(path):
+    device = STILL.evolve(**{"reference.scale_error": 0.02, "reference.nonlinearity": 0.01})
+    parameters = Parameters(device, [path], 0.0, torch.float32)
+    assert parameters.learnt_device() == device
+    (step,) = parameters.parameters()
+    low, high = parameters.bounds[path]
+    stage, field = path.split(".")
+    before = getattr(getattr(device, stage), field)
+    slope = torch.autograd.grad(parameters.values()[path], step)[0]
+    assert slope > 0
+    for size in (1e-3, 0.5, 8.0, 90.0):
+        with torch.no_grad():
+            step.fill_(-size)
+            below = parameters.values()[path].item()
+            step.fill_(size)
+            above = parameters.values()[path].item()
+        assert low <= below < before < above <= high
+        if size == 1e-3:
+            assert (above - below) / 2e-3 == pytest.approx(slope.item(), rel=1e-4)
+
+
+def test_the_device_has_what_was_learnt():
+    model = ExpectedOutput(
+        STILL, 30, 20, seed=SEED, learn=["camera.read_noise_e", "reference.coherence"], reference_phase_rad=1.0
+    )
+    assert model.device() == STILL
+    with torch.no_grad():
+        model.steps["camera__read_noise_e"].fill_(math.log(2))
+    changed = model.device()
+    assert changed.camera.read_noise_e == pytest.approx(26.0) and changed.reference == STILL.reference
+    assert model.values() == {"camera.read_noise_e": pytest.approx(26.0), "reference.coherence": pytest.approx(0.99)}
+    other = ExpectedOutput(changed, 30, 20, seed=SEED, reference_phase_rad=1.0)
+    x = torch.from_numpy(bits_of(2, 30))
+    torch.testing.assert_close(model(x), other(x))
+
+
+def test_shapes_types_and_whole_mirror_patterns():
+    model = ExpectedOutput(SMALL.evolve(**{"camera.pixel_over_grain": 0.0}), 48 * 64, 30, seed=SEED)
+    assert model.layout.kind == "plain"
+    bits = torch.from_numpy(bits_of(2, 48 * 64))
+    rows = model(bits)
+    assert rows.shape == (2, 30) and rows.dtype == torch.float32
+    torch.testing.assert_close(model(bits[0]), rows[0])
+    torch.testing.assert_close(model(bits.bool()), rows)
+    assert model.double()(bits).dtype == torch.float64
+    torch.testing.assert_close(model(bits).float(), rows, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("execution", ["matrix", "waves"])
+def test_on_the_gpu(execution):
+    model = ExpectedOutput(SMALL, 90, 50, seed=SEED, execution=execution, learn=["camera.gain_dn_per_e"])
+    bits = torch.from_numpy(bits_of(3, 90))
+    expected = model(bits)
+    found = model.cuda()(bits.cuda())
+    found.sum().backward()
+    assert found.is_cuda and model.steps["camera__gain_dn_per_e"].grad.isfinite()
+    torch.testing.assert_close(found.cpu(), expected, rtol=1e-4, atol=1e-2)
+
+
+# ---------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ({"learn": ["camera.gain"]}, "learn names 'camera.gain', .*no such field.*near.* 'camera.gain_dn_per_e'"),
+        ({"learn": ["medium.phase_std"]}, "near ones are 'medium.phase_std_rad'"),
+        ({"learn": ["camera.bits"]}, "learn names 'camera.bits', but .*no gradient.*It may name laser.power_w"),
+        ({"learn": ["laser.wavelength_m"]}, "no gradient with respect to it"),
+        ({"learn": ["reference.coherence"]}, "reference_phase_rad is None, which blocks the reference arm"),
+        ({"learn": ["reference_phase_rad"]}, "reference_phase_rad is None.*phase to start from"),
+        ({"learn": ["camera.dark_current_e_per_s"], "device": STILL.evolve(**{"camera.dark_current_e_per_s": 0.0})},
+         r"which is 0.0 in the device, but learning must start from within its range \(0, inf\)"),
+        ({"learn": ["camera.full_well_e"], "device": STILL.evolve(**{"camera.full_well_e": math.inf})}, "which is inf"),
+        ({"learn": ["medium.thickness_m"], "execution": "matrix"}, "execution is 'matrix', but medium.thickness_m"),
+        ({"learn": ["medium.phase_std_rad"], "device": GAUSSIAN}, "no such field in the device"),
+        ({"mirrors": "soft"}, "mirrors is 'soft', but it must be one of 'straight-through', 'relaxed'"),
+        ({"rounding": "up"}, "rounding is 'up', but it must be one of"),
+        ({"execution": "gpu"}, "execution is 'gpu', but it must be one of"),
+        ({"dtype": torch.float16}, "dtype is torch.float16, but it must be torch.float32 or torch.float64"),
+        ({"n_components": 10**8}, "n_components is 100000000, but it must be a whole number from 1 to 2219520"),
+        ({"n_features": 0}, "n_features is 0, but it must be"),
+        ({"n_features": (2000, 2)}, r"n_features is \(2000, 2\), but a picture must fit on the \(912, 1140\) mirrors"),
+        ({"roi": (0, 0, 1, 10)}, "n_components is 20, but it must be a whole number from 1 to 10"),
+        ({"layout": MirrorLayout.lined((48, 64), 30)}, r"layout is for \(48, 64\) mirrors"),
+        ({"layout": MirrorLayout.lined((912, 1140), 31)}, "n_features is 30, but the layout has"),
+        ({"device": GAUSSIAN, "memory_budget": 100}, "takes 0 MiB and may take 0 MiB: memory_budget"),
+        ({"device": Device.load("aurora").evolve(**{"reference.relative_amplitude": 0.0}), "reference_phase_rad": 0.0},
+         "this device has no reference arm"),
+    ],
+)  # fmt: skip
+def test_bad_arguments(arguments, words):
+    given = {"device": STILL, "n_features": 30, "n_components": 20, **arguments}
+    with pytest.raises(ValueError, match=words):
+        ExpectedOutput(given.pop("device"), given.pop("n_features"), given.pop("n_components"), **given)
+
+
+def test_bad_types_of_arguments():
+    with pytest.raises(TypeError, match=r"learn is 'camera.bits', but it must be a list of paths"):
+        ExpectedOutput(STILL, 30, 20, learn="camera.bits")
+    with pytest.raises(TypeError, match="layout is 3 .int., but it must be a MirrorLayout"):
+        ExpectedOutput(STILL, 30, 20, layout=3)
+
+
+def test_bad_input():
+    model = ExpectedOutput(STILL, 30, 20, mirrors="relaxed", learn=["laser.power_w"])
+    with pytest.raises(ValueError, match="x reaches from 0 to 2, but mirrors='relaxed' takes values from 0 to 1"):
+        model(torch.tensor([0.0, 1.0, 2.0] * 10))
+    with pytest.raises(ValueError, match="relaxed"):
+        model(torch.full((30,), math.nan))
+    with pytest.raises(ValueError, match=r"x has shape \(2, 29\), but it must be \(batch, 30\) or \(30,\)"):
+        model(torch.zeros(2, 29))
+    with pytest.raises(TypeError, match="x is a ndarray, but it must be a tensor"):
+        model(np.zeros((2, 30)))
+    with pytest.raises(TypeError, match="x is a tensor of torch.complex64"):
+        model(torch.zeros(30, dtype=torch.complex64))
+    with pytest.raises(
+        ValueError, match="values names 'camera.bits', but it may name only what learn named: laser.power_w"
+    ):
+        model(torch.zeros(30), values={"camera.bits": 3})
+
+
+def test_without_torch_the_extra_is_named():
+    code = "import sys; sys.modules['torch'] = None; from opusim.differentiable import ExpectedOutput"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0
+    assert "opusim.differentiable needs PyTorch" in done.stderr and "pip install 'opusim[torch]'" in done.stderr

@@ -1,0 +1,400 @@
+"""What a transform would take: the arithmetic against what the driver, the projector and the arrays really do."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from opusim import OPU, Device, OpticalBench
+from opusim.bench import matrix_kernels
+from opusim.calibration.procedures.linear import measure_linear
+from opusim.device.medium import Drift, GaussianMedium
+from opusim.drivers import workload as rules
+from opusim.drivers.inputs import dask as lazy
+from opusim.drivers.methods import holography
+from opusim.patterns.layout import MirrorPatterns
+from opusim.planning.costs import Costs, Memory, Workload, plan_scale
+from opusim.planning.rates import Rates, RateStore, machine, measure, planner_rates
+
+AURORA = Device.load("aurora")
+
+
+def fitted(n_features: int, n_out: int, **settings) -> OPU:
+    opu = OPU(n_out, disable_pbar=True, **settings)
+    opu.fit1d(n_features=n_features)
+    return opu
+
+
+def costs_of(opu: OPU, n_vectors: int = 1, threads: int = 1, **settings) -> tuple[Costs, Workload]:
+    work = rules.workload(opu, n_vectors, **settings)
+    projector = rules.projector_of(opu, work, threads=threads)
+    return Costs(projector, planner_rates(projector, threads)), work
+
+
+def planned(
+    n_features: int, n_out: int, n_vectors: int, *, workers: int = 1, threads: int = 1, linear=False, **settings
+):
+    opu = fitted(n_features, n_out, **settings)
+    work = rules.workload(opu, n_vectors, linear=linear)
+    projector = rules.projector_of(opu, work, threads=threads)
+    rates = planner_rates(projector, threads), planner_rates(projector, 1, threads)
+    return plan_scale(projector, work, *rates, workers=workers)
+
+
+def bits(n: int, n_features: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 2, (n, n_features), dtype=np.uint8)
+
+
+# ---------------------------------------------------------------- the way
+
+
+@pytest.mark.parametrize(
+    ("n_features", "n_out"), [(784, 10_000), (3_000, 3_000), (100_000, 100), (1_000_000, 2_000_000), (64, 64)]
+)
+@pytest.mark.parametrize("budget", [None, 1 << 20])
+def test_way_is_the_one_that_the_bench_takes(n_features, n_out, budget):
+    opu = fitted(n_features, n_out, memory_budget=budget)
+    costs, work = costs_of(opu)
+    bench = opu.device.bench
+    patterns = MirrorPatterns(np.zeros((1, n_features), dtype=np.uint8), opu._fit.layout)
+    taken = bench.explain(patterns, roi=opu.device.exposure().bench_roi, n_pixels=work.n_pixels)
+    assert costs.projector.plan == taken
+    result = plan_scale(costs.projector, work, costs.rates, costs.rates)
+    assert (result.way, result.side, result.stored) == (taken.way, taken.side, taken.keeps_matrix)
+
+
+def test_both_ways_are_met():
+    assert planned(784, 10_000, 1).way == "matrix"
+    assert planned(1_000_000, 2_000_000, 1).way == "waves"
+
+
+# ---------------------------------------------------------------- frames and tasks
+
+
+def test_frames_time_and_energy_are_those_of_the_clock_after_a_transform():
+    opu = fitted(100, 500)
+    work = rules.workload(opu, 70)
+    opu.transform(bits(70, 100))
+    clock = opu.device.bench.clock
+    assert clock.frames == work.n_frames == 70
+    assert work.device_s == pytest.approx(clock.elapsed_s, rel=1e-12)
+    assert work.device_j == pytest.approx(clock.energy_j, rel=1e-12)
+
+
+def test_frames_by_intensities_are_those_of_the_clock():
+    opu = fitted(100, 500, linear_mode="intensity")
+    work = rules.workload(opu, 70, linear=True)
+    opu.linear_transform(bits(70, 100))
+    assert opu.device.bench.clock.frames == work.n_frames == 2 * 70 + 3 * 2
+
+
+def test_frames_by_holography_are_those_of_the_clock(monkeypatch):
+    opu = fitted(100, 500)
+    work = rules.workload(opu, 70, linear=True)
+    bench, exposure = opu.device.bench, opu.device.exposure()
+    few = MirrorPatterns(bits(24, 100), opu._fit.layout)
+    record = measure_linear(bench, few, roi=exposure.bench_roi, exposure_s=1e-4)
+    opu.device.linear_records[exposure.bench_roi] = record
+    opu.linear_transform(bits(1, 100))  # measures the fields of the fit too
+    before = bench.clock.frames
+    opu.linear_transform(bits(70, 100))
+    assert bench.clock.frames - before == work.n_frames
+    assert work.n_frames == (70 + 2 * math.ceil(70 / work.block)) * 4
+    fit_frames = bench.clock.frames
+    opu.fit1d(n_features=100)
+    opu.linear_transform(bits(70, 100))
+    assert bench.clock.frames - fit_frames == work.n_frames + 4 * work.fit_patterns
+
+
+@pytest.mark.parametrize(("n_features", "n_out", "n"), [(1000, 10_000, 100_000), (784, 200_000, 5_000), (50, 100, 7)])
+@pytest.mark.parametrize("mode", ["counts", "intensity"])
+def test_tasks_are_the_chunks_of_the_lazy_array(n_features, n_out, n, mode):
+    da = pytest.importorskip("dask.array", reason="dask is not installed")
+    opu = fitted(n_features, n_out, linear_mode="intensity")
+    work = rules.workload(opu, n, linear=mode == "intensity")
+    x = da.zeros((n, n_features), dtype=np.uint8, chunks=(n, n_features))
+    y = opu.transform(x) if mode == "counts" else opu.linear_transform(x)
+    assert y.numblocks[0] == work.n_tasks
+    assert max(y.chunks[0]) == work.task_size
+    assert work.bytes_back == y.nbytes and work.bytes_in == x.nbytes
+
+
+@pytest.mark.parametrize(("n_features", "n_out", "n"), [(784, 10_000, 5_000), (10_000, 400_000, 1_000), (1, 1, 3)])
+def test_tasks_by_holography_hold_whole_blocks(n_features, n_out, n):
+    opu = fitted(n_features, n_out)
+    work = rules.workload(opu, n, linear=True)
+    pixels = holography.n_measured(n_out, opu.device.exposure().n_pixels)
+    assert work.n_pixels == pixels and work.block == holography.block_size(4, pixels)
+    chunks = lazy._chunks((n,), lazy.task_vectors(4 * n_out + n_features, work.block), work.block)
+    assert (len(chunks), chunks[0]) == (work.n_tasks, work.task_size)
+    assert work.task_size % work.block == 0 or work.n_tasks == 1
+
+
+# ---------------------------------------------------------------- memory
+
+
+@pytest.mark.parametrize(("n_features", "n_out"), [(784, 5_000), (5_000, 300)])
+def test_matrix_takes_what_the_plan_says(n_features, n_out):
+    costs, _ = costs_of(fitted(n_features, n_out, execution="matrix"))
+    matrix, constant = costs.projector.way.matrix()
+    assert costs.projector.plan.matrix_bytes == matrix.nbytes + constant.nbytes
+    rest = costs.kept_bytes - costs.projector.plan.matrix_bytes
+    assert 0 < rest < 12e6 + 20 * n_out  # a few bytes a mirror and a pixel
+
+
+@pytest.mark.parametrize("changes", [{}, {"camera.polarised": False}, {"medium.ballistic_fraction": 0.1}])
+def test_layer_takes_what_the_plan_says(changes):
+    costs, _ = costs_of(fitted(2_000, 3_000, device=AURORA.evolve(**changes), execution="waves"))
+    held = {}
+    for operator in costs.projector.way.operators(0):
+        factors = operator.factors
+        for array in (*factors.screens, factors.transfer, factors.ballistic):
+            if array is not None:
+                held[id(array)] = array.nbytes
+    layer_bytes = costs.kept_bytes - costs.projector.geometry.kept_bytes
+    assert layer_bytes == sum(held.values())
+
+
+@pytest.mark.parametrize(
+    ("n_features", "n_out", "execution"), [(1_000, 8_000, "matrix"), (40_000, 90_000, "waves"), (2_000, 3_000, "waves")]
+)
+def test_a_worker_takes_what_the_plan_says(n_features, n_out, execution):
+    dask = pytest.importorskip("dask", reason="dask is not installed")
+    da = pytest.importorskip("dask.array", reason="dask is not installed")
+    warm = fitted(64, 64, execution=execution)
+    with dask.config.set(scheduler="sync"):
+        warm.transform(da.from_array(bits(16, 64))).compute()  # kernels
+        opu = fitted(n_features, n_out, execution=execution, threads=1)
+        costs, work = costs_of(opu, n_vectors=300)
+        x = bits(work.task_size, n_features)
+        y = opu.transform(da.from_array(x, chunks=(len(x), -1)))
+        tracemalloc.start()
+        try:
+            first = y.compute()
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.reset_peak()
+            y.compute()
+            kept_and_task = tracemalloc.get_traced_memory()[1] - first.nbytes
+        finally:
+            tracemalloc.stop()
+    # The vectors were there before, and what belongs to the mirrors is shared with the first OPU.
+    there = x.nbytes + 9 * AURORA.dmd.n_mirrors
+    memory = Memory(costs.kept_bytes, costs.making_bytes, costs.task_bytes(work))
+    assert memory.total - there == pytest.approx(peak, rel=0.3)
+    assert costs.kept_bytes + costs.task_bytes(work) - there == pytest.approx(kept_and_task, rel=0.3)
+
+
+def test_memory_is_what_is_held_at_the_same_time():
+    memory = Memory(kept=100, making=50, task=20, at_once=2, program=7)
+    assert memory.total == 7 + 100 + 50
+    assert dataclasses.replace(memory, at_once=5).total == 7 + 100 + 5 * 20
+
+
+def test_more_of_anything_takes_no_less_memory():
+    totals = [planned(n, 50_000, 1_000).memory.total for n in (10_000, 100_000, 1_000_000)]
+    assert totals == sorted(totals)
+    totals = [planned(100_000, n, 1_000).memory.total for n in (10_000, 100_000, 2_000_000)]
+    assert totals == sorted(totals)
+    totals = [planned(100_000, 200_000, 1_000, threads=n).memory.total for n in (1, 2, 8)]
+    assert totals == sorted(totals) and totals[-1] > totals[0]
+
+
+# ---------------------------------------------------------------- time
+
+
+@pytest.mark.parametrize(("n_features", "n_out"), [(784, 10_000), (200_000, 300_000)])
+def test_the_planners_rates_give_the_planners_times(n_features, n_out):
+    costs, work = costs_of(fitted(n_features, n_out))
+    plan = costs.projector.plan
+    # A pass: the camera apart, and for the matrix the tables, which the planner leaves out.
+    camera_s = 1000 * n_out * costs.rates.frame_s_per_pixel
+    light_s = costs.show_s(1000, 1) - camera_s
+    if plan.way == "waves":
+        assert light_s == pytest.approx(1000 * plan.wave_vector_s)
+    else:
+        tables = 1 / matrix_kernels.VECTORS * 2**matrix_kernels.GROUP / matrix_kernels.GROUP
+        assert light_s == pytest.approx(1000 * plan.matrix_vector_s, rel=2 * tables + 0.05)
+        assert costs.build_s > plan.build_s * 0.99
+
+
+def test_time_grows_with_every_size_and_falls_with_workers():
+    base = planned(100_000, 200_000, 5_000)
+    assert planned(100_000, 200_000, 10_000).cluster_s > base.cluster_s
+    assert planned(1_000_000, 200_000, 5_000).cluster_s >= base.cluster_s
+    assert planned(100_000, 2_000_000, 5_000).cluster_s > base.cluster_s
+    times = [planned(100_000, 200_000, 5_000, workers=n).cluster_s for n in (1, 2, 8, 64)]
+    assert times == sorted(times, reverse=True)
+    # No cluster is faster than its workers together, and none is faster than one task.
+    assert all(t >= times[0] / n * 0.999 for t, n in zip(times, (1, 2, 8, 64), strict=True))
+    crowd = planned(100_000, 200_000, 5_000, workers=10_000)
+    assert crowd.rounds == 1 and crowd.cluster_s == pytest.approx(crowd.worker_build_s + crowd.task_s)
+
+
+def test_linear_takes_the_field_of_a_pattern_once():
+    counts, linear = planned(200_000, 300_000, 1_000), planned(200_000, 300_000, 1_000, linear=True)
+    patterns = linear.work.patterns(1000)
+    assert patterns > 1000
+    # Four frames of a pattern cost the camera four times and the layer once.
+    assert linear.process_s < 4 * counts.process_s
+    by_intensity = planned(200_000, 300_000, 1_000, linear=True, linear_mode="intensity")
+    assert by_intensity.work.patterns(1000) == 2000 and by_intensity.process_s > 1.9 * counts.process_s
+    assert by_intensity.shared_s > 0 and linear.shared_s == 0
+
+
+def test_what_is_kept_is_made_for_every_state_of_the_drift():
+    still = planned(784, 10_000, 100_000, device=AURORA.evolve(**{"medium.decorrelation_time_s": math.inf}))
+    moving = planned(784, 10_000, 100_000, device=AURORA.evolve(**{"medium.decorrelation_time_s": 3600.0}))
+    assert still.states == 1
+    assert moving.states == 1 + math.floor(moving.work.device_s / Drift(3600.0).step_s) > 1
+    more_s = (moving.states - 1) * still.process_build_s
+    assert moving.process_s - still.process_s == pytest.approx(more_s, rel=1e-9)
+
+
+def test_a_matrix_that_is_not_kept_is_made_in_every_call():
+    device = AURORA.evolve(**{"medium.depolarising": True}).evolve(medium=GaussianMedium(transmission=8.37e-11))
+    kept = planned(2_000, 5_000, 10_000, device=device)
+    tiles = planned(2_000, 5_000, 10_000, device=device, memory_budget=1 << 20)
+    assert kept.stored and not tiles.stored and tiles.way == "matrix"
+    assert tiles.worker_build_s == 0 and tiles.memory.total < kept.memory.total
+    assert tiles.process_s > kept.process_s and tiles.task_s > kept.task_s + 0.9 * kept.worker_build_s
+
+
+# ---------------------------------------------------------------- rates
+
+
+def test_transforms_grow_as_n_log_n():
+    rates = planner_rates(costs_of(fitted(784, 1_000))[0].projector, 1)
+    assert rates.transform_s(rates.side) == pytest.approx(rates.side**2 * rates.transform_s_per_point)
+    ratio = rates.transform_s(2048) / rates.transform_s(1024)
+    assert ratio == pytest.approx(4 * 22 / 20)
+    assert dataclasses.replace(rates, side=0).transform_s(64) == math.inf
+
+
+@pytest.mark.parametrize("execution", ["matrix", "waves"])
+def test_rates_are_measured(execution):
+    opu = fitted(64, 300, execution=execution)
+    work = rules.workload(opu, 10, linear=True)
+    projector = rules.projector_of(opu, work, threads=2)
+    rates = measure(
+        projector, [(2, 1), (1, 2)], steps=work.steps, reference=rules.reference_of(opu, projector),
+        finish=rules.finisher(opu, work),
+    )  # fmt: skip
+    assert [(r.threads, r.at_once) for r in rates] == [(2, 1), (1, 2)]
+    for r in rates:
+        assert r.measured and r.side == projector.plan.side
+        assert r.transform_s_per_point > 0 and r.layer_s_per_point > 0 and r.finish_s_per_pixel > 0
+        assert r.step_s_per_pixel > 0 or execution == "waves"
+        # Differences of times, on which a busy machine may leave nothing.
+        assert r.sum_s >= 0 and r.table_s >= 0 and r.entry_s >= 0
+        assert r.frame_s_per_pixel > 0 if execution == "matrix" else r.sum_s == r.table_s == r.entry_s == 0
+    result = plan_scale(projector, work, *rates, workers=3)
+    assert 0 < result.process_s < math.inf and result.traffic_bytes_per_s > 0
+
+
+def test_a_medium_without_waves_has_rates_too():
+    device = AURORA.evolve(medium=GaussianMedium(transmission=8.37e-11))
+    opu = fitted(64, 300, device=device)
+    work = rules.workload(opu, 10)
+    projector = rules.projector_of(opu, work, threads=1)
+    (rates,) = measure(projector)
+    assert rates.side == 0 and rates.entry_s > 0 and rates.frame_s_per_pixel > 0
+    assert plan_scale(projector, work, rates, rates).worker_build_s > 0
+
+
+def a_projector():
+    return costs_of(fitted(64, 300))[0].projector
+
+
+def test_rates_are_kept_and_found_again(tmp_path):
+    store, projector = RateStore(tmp_path / "deep" / "rates.json"), a_projector()
+    rates = planner_rates(projector, 2)
+    key = store.key(projector, 2, 1)
+    assert store.load(key) is None
+    store.save(key, rates)
+    assert RateStore(store.path).load(key) == rates
+    entry = json.loads(store.path.read_text())[key]
+    assert entry["machine"] == machine() and entry["version"]
+    store.save("other", rates)
+    assert store.load(key) == rates  # one does not replace another
+
+
+def test_rates_belong_to_all_that_they_depend_on(monkeypatch):
+    projector = a_projector()
+    key = RateStore.key(projector, 2, 1)
+    others = {
+        RateStore.key(projector, 1, 1),
+        RateStore.key(projector, 2, 2),
+        RateStore.key(projector, 2, 1, (4, 1)),
+        RateStore.key(costs_of(fitted(64, 300, device="ideal"))[0].projector, 2, 1),
+        RateStore.key(costs_of(fitted(64, 300, execution="waves"))[0].projector, 2, 1),
+    }
+    monkeypatch.setattr("opusim.__version__", "99.0")
+    others.add(RateStore.key(projector, 2, 1))
+    monkeypatch.undo()
+    monkeypatch.setattr("opusim.planning.rates.machine", lambda: "another")
+    others.add(RateStore.key(projector, 2, 1))
+    assert len(others) == 7 and key not in others
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", '{"key": 3}', '{"key": {"rates": {"threads": 1}}}'])
+def test_a_damaged_file_of_rates_counts_as_empty(tmp_path, content):
+    path = tmp_path / "rates.json"
+    path.write_text(content)
+    store = RateStore(path)
+    assert store.load("key") is None
+    rates = planner_rates(a_projector(), 1)
+    store.save("key", rates)
+    assert store.load("key") == rates
+
+
+def test_a_folder_that_cannot_be_written_does_not_matter(tmp_path):
+    (tmp_path / "file").write_text("")
+    store = RateStore(tmp_path / "file" / "rates.json")
+    store.save("key", planner_rates(a_projector(), 1))
+    assert store.load("key") is None
+
+
+def test_rates_lie_in_the_cache_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("OPUSIM_CACHE", str(tmp_path))
+    assert RateStore().path == tmp_path / "rates.json"
+
+
+# ---------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize("name", ["n_vectors", "n_features", "n_out", "task_vectors", "block", "steps", "n_pixels"])
+def test_a_count_must_be_one(name):
+    work = rules.workload(fitted(64, 300), 10)
+    with pytest.raises(ValueError, match=f"{name} is -1"):
+        dataclasses.replace(work, **{name: -1})
+
+
+def test_workers_and_their_threads_are_checked():
+    costs, work = costs_of(fitted(64, 300))
+    with pytest.raises(ValueError, match="workers is 0"):
+        plan_scale(costs.projector, work, costs.rates, costs.rates, workers=0)
+    two = planner_rates(costs.projector, 2)
+    with pytest.raises(ValueError, match="rates of 2 threads"):
+        plan_scale(costs.projector, work, two, two)
+
+
+def test_arithmetic_needs_no_arrays():
+    """A million to two million is planned without a grid: far below the memory of one screen."""
+    opu = fitted(1_000_000, 2_000_000)
+    costs_of(opu)  # what belongs to the mirrors is kept from here on
+    assert isinstance(opu.device.bench, OpticalBench)
+    tracemalloc.start()
+    try:
+        costs, work = costs_of(opu, n_vectors=10**12)
+        plan_scale(costs.projector, work, costs.rates, costs.rates, workers=64)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 60e6
+    assert isinstance(costs.rates, Rates) and Path(RateStore().path).name == "rates.json"

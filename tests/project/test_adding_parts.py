@@ -1,0 +1,345 @@
+"""A stranger's parts, one file each: all that it takes to add a procedure, a task, a command, a kind of medium.
+
+Each is used by the public doors, in a process of its own: what it registers stays there.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from opusim import Device
+
+AURORA = Device.load("aurora")
+
+PROCEDURE = '''
+"""The camera's dark level against what the maker says."""
+
+from dataclasses import dataclass
+
+from opusim.bench.protocol import dark_frames
+from opusim.calibration import Option, Procedure
+
+
+@dataclass(frozen=True)
+class DarkRecord:
+    """Mean and spread of frames with the laser shut, in grey levels."""
+
+    level_dn: float
+    spread_dn: float
+    frames: int
+
+
+class DarkLevel(Procedure):
+    """Takes frames in the dark."""
+
+    name = "dark"
+    title = "Mean level with the laser shut."
+    records = (DarkRecord,)
+    options = (Option("frames", "--frames", int, "dark: frames to take; 8 by default.", default=8),)
+
+    def measure(self, session, progress=None):
+        n = session.options["frames"]
+        if n < 2:
+            raise ValueError(f"frames is {n}, but it must be at least 2.")
+        frames = dark_frames(session.bench, 400e-6, n, session.roi).astype(float)
+        if progress is not None:
+            progress(1, 1)
+        return {"dark": DarkRecord(float(frames.mean()), float(frames.std()), n)}
+
+    def summary(self, record, device=None):
+        own = "" if device is None else f"{device.camera.black_level_dn:g}"
+        return [("dark level", f"{record.level_dn:.2f} DN", own), ("frames", str(record.frames), "")]
+
+    def panels(self):
+        def draw(axes, record, report):
+            axes.bar(["dark level"], [record.level_dn])
+            axes.set_ylabel("level (DN)")
+
+        return (("Dark level", draw),)
+'''
+
+TASK = '''
+"""How even the outputs are."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from opusim.tasks import task
+
+
+@task("contrast", what="statistics of counts")
+@dataclass(frozen=True)
+class Contrast:
+    """Standard deviation of the counts over their mean."""
+
+    n_vectors: int = 10
+
+    def __call__(self, opu, seed):
+        bits = np.random.default_rng(seed).integers(0, 2, (self.n_vectors, 400), dtype=np.uint8)
+        counts = opu.fit_transform1d(bits).astype(float)
+        return {"contrast": float(counts.std() / counts.mean())}
+
+
+@task("level", what="statistics of counts")
+def level(opu, seed):
+    bits = np.random.default_rng(seed).integers(0, 2, (10, 400), dtype=np.uint8)
+    return {"level": float(opu.fit_transform1d(bits).mean())}
+'''
+
+COMMAND = '''
+"""A command that counts the pixels of a device."""
+
+from typing import Annotated
+
+import typer
+
+from opusim.cli import command
+
+
+@command("pixels")
+def pixels(
+    device: Annotated[str, typer.Argument(help="Preset or path of a TOML file.")] = "aurora",
+    binning: Annotated[int, typer.Option("--binning", help="Pixels in a bin, along a side.")] = 1,
+) -> None:
+    """Tell how many pixels a camera has."""
+    from opusim import Device
+
+    if binning < 1:
+        raise ValueError(f"--binning is {binning}, but it must be at least 1")
+    typer.echo(f"{Device.load(device).camera.n_pixels // binning**2} pixels")
+'''
+
+MEDIUM = '''
+"""A medium whose matrix is that of a Fourier transform, whatever the seed."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from opusim.device.medium import EntryMedium
+
+
+@dataclass(frozen=True)
+class FourierMedium(EntryMedium):
+    """Entries of modulus 1."""
+
+    kind: ClassVar[str] = "fourier"
+
+    transmission: float = 1e-10
+    decorrelation_time_s: float = math.inf
+
+    def entries(self, inputs, outputs, *, seed, state=0, channel=0, threads=None):
+        k, j = np.arange(inputs.start, inputs.stop)[:, None], np.arange(outputs.start, outputs.stop)
+        return np.exp(2j * np.pi * k * j / 997).astype(np.complex64)
+'''
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def write(folder: Path, name: str, text: str) -> None:
+    (folder / f"{name}.py").write_text(textwrap.dedent(text), encoding="utf-8")
+
+
+def install(folder: Path, *modules: str) -> None:
+    """Do what pip does of a package with these entry points."""
+    info = folder / "stranger-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n", encoding="utf-8")
+    points = "\n".join(f"{module} = {module}" for module in modules)
+    (info / "entry_points.txt").write_text(f"[opusim.parts]\n{points}\n", encoding="utf-8")
+
+
+def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path, "COLUMNS": "200"}
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+def opusim(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return python(folder, "-m", "opusim", *arguments)
+
+
+def words(text: str) -> str:
+    return " ".join("".join(" " if "\u2500" <= c <= "\u257f" else c for c in text).split())
+
+
+def one_sentence(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.strip() and "━" not in line]  # a bar
+    assert line.endswith(".")
+    return line
+
+
+# ---------------------------------------------------------------- a procedure of calibration
+
+
+def test_a_procedure_that_a_program_imports(folder):
+    write(folder, "dark_level", PROCEDURE)
+    write(
+        folder,
+        "program",
+        """
+        import dark_level
+        from opusim import OpticalBench
+        from opusim.calibration import PROCEDURES, Calibration, read_record, read_report
+        from opusim.calibration.report import summary
+
+        assert list(PROCEDURES) == ["exposure", "camera", "phase", "linear", "tm", "drift", "dark"]
+        bench = OpticalBench("aurora")
+        session = Calibration(bench, "cal.h5", roi=(500, 900, 16, 64), frames=4)
+        assert not session.done("dark")
+        found = session.run("dark")["dark"]
+        assert session.done("dark") and found == read_record("cal.h5", "dark", dark_level.DarkRecord, bench=bench)
+        # Dark current is below a grey level in 400 us; the mean of 4096 counts is known to a hundredth.
+        assert abs(found.level_dn - bench.device.camera.black_level_dn) < 1, found
+        report = read_report("cal.h5")
+        assert report.records == {"dark": found} and summary(found)[1] == ("frames", "4", "")
+        try:
+            Calibration(bench, "cal.h5", frame=4)
+        except TypeError as error:
+            print(error)
+        """,
+    )
+    done = python(folder, "program.py")
+    assert done.returncode == 0, done.stderr
+    assert "There is no option 'frame' of a procedure; near matches are 'frames'" in done.stdout
+
+
+def test_a_procedure_that_is_installed(folder):
+    write(folder, "dark_level", PROCEDURE)
+    install(folder, "dark_level")
+    told = words(opusim(folder, "calibrate", "--help").stdout)
+    assert "exposure|camera|phase|linear|tm|drift|dark|all" in told and "dark: frames to take" in told
+    done = opusim(folder, "calibrate", "dark", "--roi", "500,900,16,64", "--frames", "4")
+    level = f"{AURORA.camera.black_level_dn:g}"
+    assert done.returncode == 0 and "dark level" in done.stdout and f" {level} " in words(done.stdout), done.stderr
+    done = opusim(folder, "report", "cal.h5", "--figure", "cal.png")
+    assert done.returncode == 0 and "dark, 20" in done.stdout and (folder / "cal.png").exists(), done.stderr
+    assert "must be at least 2" in one_sentence(opusim(folder, "calibrate", "dark", "--frames", "1"))
+    told = one_sentence(opusim(folder, "calibrate", "camera", "--frames", "3"))
+    assert "--frames is given, but it is for dark, all, not for camera" in told
+
+
+# ---------------------------------------------------------------- a task
+
+
+def test_a_task_in_processes_of_its_own(folder):
+    write(folder, "statistics_of_counts", TASK)
+    install(folder, "statistics_of_counts")
+    assert "contrast, level (statistics of counts);" in words(opusim(folder, "sweep", "--help").stdout)
+    arguments = ["--vary", "camera.read_noise_e=13,130", "-n", "500", "--seeds", "2"]
+    for workers, target in (("2", "two.h5"), ("1", "one.h5")):
+        done = opusim(folder, "sweep", "-t", "contrast", *arguments, "--set", "n_vectors=5", "-j", workers,
+                      "-o", target)  # fmt: skip
+        assert done.returncode == 0 and "4 of 4 are done" in done.stdout, done.stderr
+    write(
+        folder,
+        "program",
+        """
+        import numpy as np
+        from opusim.sweep import read_sweep
+        from opusim.tasks import parse_task
+
+        one, two = (read_sweep(name) for name in ("one.h5", "two.h5"))
+        assert np.array_equal(one.values("contrast"), two.values("contrast"))
+        assert one.header.task == {"name": "contrast", "n_vectors": 5} == two.header.task, one.header.task
+        level = parse_task("level")
+        assert level is __import__("statistics_of_counts").level
+        for name, settings in (("levle", {}), ("level", {"n": "1"}), ("contrast", {"n": "1"})):
+            try:
+                parse_task(name, settings)
+            except ValueError as error:
+                print(error)
+        """,
+    )
+    done = python(folder, "program.py")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0].startswith("task is 'levle'; near matches are 'level'")
+    assert "no settings such as 'n'" in done.stdout and "it has n_vectors" in done.stdout
+
+
+# ---------------------------------------------------------------- a command
+
+
+def test_a_command(folder):
+    write(folder, "pixels", COMMAND)
+    install(folder, "pixels")
+    assert "pixels Tell how many pixels a camera has." in words(opusim(folder, "--help").stdout)
+    done = opusim(folder, "pixels", "--binning", "2")
+    assert done.returncode == 0 and done.stdout == f"{AURORA.camera.n_pixels // 4} pixels\n"
+    assert one_sentence(opusim(folder, "pixels", "--binning", "0")).startswith("opusim pixels: --binning is 0, but")
+    assert "No such command 'pixel'" in words(opusim(folder, "pixel").stderr)
+
+
+# ---------------------------------------------------------------- a medium
+
+
+def test_a_medium(folder):
+    write(folder, "fourier", MEDIUM)
+    install(folder, "fourier")
+    (folder / "lab.toml").write_text('preset = "ideal"\n[medium]\nkind = "fourier"\n', encoding="utf-8")
+    done = opusim(folder, "info", "lab.toml")
+    assert done.returncode == 0 and "fourier: transmission 1e-10" in words(done.stdout), done.stderr
+    code = "import numpy as np, opusim; x = np.random.default_rng(0).integers(0, 2, (3, 100), dtype=np.uint8); "
+    code += "a, b = (opusim.OPU(20, device='lab.toml', seed=s).fit_transform1d(x) for s in (1, 2)); "
+    code += "print(np.array_equal(a, b), a.std() > 0)"
+    assert python(folder, "-c", code).stdout.split() == ["True", "True"]
+    (folder / "lab.toml").write_text('preset = "ideal"\n[medium]\nkind = "furier"\n', encoding="utf-8")
+    assert "'fourier'" in one_sentence(opusim(folder, "info", "lab.toml"))
+
+
+# ---------------------------------------------------------------- what must not happen
+
+
+def test_a_broken_part_is_told_once_and_stops_nothing(folder):
+    write(folder, "broken", "import a_module_that_nobody_has\n")
+    write(folder, "pixels", COMMAND)
+    install(folder, "broken", "pixels")
+    done = opusim(folder, "pixels")
+    assert done.returncode == 0 and done.stdout == f"{AURORA.camera.n_pixels} pixels\n"
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("opusim: The part 'broken' (broken) of stranger cannot be loaded and is left out (")
+    done = python(folder, "-c", "import opusim.calibration as c; print(*c.PROCEDURES); print(*c.PROCEDURES)")
+    assert done.returncode == 0 and done.stderr.count("The part 'broken'") == 1
+    assert done.stdout.splitlines() == 2 * ["exposure camera phase linear tm drift"]
+
+
+def test_names_that_are_taken_are_refused(folder):
+    write(folder, "dark_level", PROCEDURE.replace('name = "dark"', 'name = "camera"'))
+    write(folder, "pixels", COMMAND.replace('@command("pixels")', '@command("info")'))
+    write(folder, "counts", TASK.replace('@task("level"', '@task("mnist"'))
+    install(folder, "dark_level", "pixels", "counts")
+    done = opusim(folder, "--help")
+    assert done.returncode == 0
+    told = done.stderr.splitlines()
+    assert len(told) == 3 and all("is left out (ValueError: There is a " in line for line in told), told
+
+
+def test_a_part_is_not_loaded_where_nothing_asks_for_it(folder):
+    write(folder, "noticed", "import pathlib\npathlib.Path('loaded').touch()\n")
+    install(folder, "noticed")
+    for arguments in (("presets",), ("info", "ideal")):
+        assert opusim(folder, *arguments).returncode == 0 and not (folder / "loaded").exists()
+    code = "import opusim.calibration as c, opusim.tasks as t; c.PROCEDURES['camera'], t.parse_task('digits')"
+    assert python(folder, "-c", code).returncode == 0 and not (folder / "loaded").exists()
+    assert opusim(folder, "--help").returncode == 0 and (folder / "loaded").exists()
+
+
+def test_without_parts_nothing_is_read_that_takes_time(folder):
+    code = "from opusim.base import plugins; import sys; before = 'importlib.metadata' in sys.modules; plugins.load(); "
+    code += "print(before or 'importlib.metadata' not in sys.modules)"
+    assert python(folder, "-c", code).stdout.strip() == "True"

@@ -1,0 +1,174 @@
+"""What older releases wrote opens, and their users' programs run: see tests/releases/README.md."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from opusim import dfa
+from opusim.base.files import check_trailer, rescue_hdf5
+from opusim.calibration.report import read_report
+from opusim.cli.app import app
+from opusim.device.medium import MeasuredMedium
+from opusim.sweep import read_sweep
+
+FOLDER = Path(__file__).parent / "releases" / "0.1.0"
+WHOLE = ("sweep.h5", "run.h5", "cal.h5", "cal.tm.h5")
+SPOILT = ("spoilt-sweep.h5", "spoilt-run.h5")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """Copies of the files, so that a rescue does not touch the checkout."""
+    return Path(shutil.copytree(FOLDER, tmp_path / "0.1.0"))
+
+
+def read_any(path: Path) -> object:
+    if "sweep" in path.name:
+        return read_sweep(path)
+    return dfa.read_run(path) if "run" in path.name else read_report(path)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_file_of_0_1_0_opens_with_one_warning(files, name):
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        for _ in range(3):
+            read_any(files / name)
+    told = [warning for warning in seen if str(warning.message).startswith(f"{files / name} has no check sum")]
+    assert len(told) == 1
+    assert told[0].filename == __file__ and "an opusim before 0.1.1 wrote it" in str(told[0].message)
+
+
+@pytest.mark.filterwarnings("ignore:.*check sum")
+def test_what_is_in_them_is_what_0_1_0_printed(files):
+    """The tables of `opusim report` of 0.1.0 on these files."""
+    sweep = read_sweep(files / "sweep.h5")
+    assert [f"{value:.2%}" for value in sweep.values("accuracy").ravel()] == ["76.84%", "83.30%"]
+    assert [f"{value:.2%}" for value in sweep.values("validation_accuracy").ravel()] == ["80.00%", "86.67%"]
+    run = dfa.read_run(files / "run.h5")
+    assert run.epochs_done == 2 and run.sizes == (64, 16, 10) and run.opusim_version == "0.1.0"
+    report = read_report(files / "cal.h5")
+    assert set(report.records) == {"camera", "drift", "exposure", "exposure_signal", "linear", "phase", "tm"}
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_a_spoilt_file_names_the_command_that_mends_it(files, name):
+    path = files / name
+    with pytest.raises(ValueError, match=f"no h5py can open it. Nothing in it is lost: `opusim rescue .*{name}` mends"):
+        read_any(path)
+    result = CliRunner().invoke(app, ["report", str(path)])
+    assert result.exit_code == 2 and f"opusim rescue {path}" in result.output
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_a_spoilt_file_is_rescued_in_place_and_whole(files, name):
+    path, twin = files / name, FOLDER / name.removeprefix("spoilt-")
+    result = CliRunner().invoke(app, ["rescue", str(path)])
+    assert result.exit_code == 0, result.output
+    assert result.output == f"{path} can be read again, and has a check sum.\n"
+    assert check_trailer(path) is True
+    mended = read_any(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = read_any(twin)
+    # Both were written by the same command, beside two versions of h5py.
+    if "sweep" in name:
+        assert mended.digest() == expected.digest() and mended.outcomes.keys() == expected.outcomes.keys()
+    else:
+        assert mended.settings == expected.settings and mended.data == expected.data
+        for a, b in zip(mended.parameters, expected.parameters, strict=True):
+            assert a.dtype == b.dtype and np.allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_whole_file_gets_its_check_sum_and_nothing_else(files, name):
+    path = files / name
+    before = path.read_bytes()
+    assert rescue_hdf5(path) == f"{path} could be read as it was, and has a check sum now."
+    assert path.read_bytes()[:-40] == before and check_trailer(path) is True
+    if name == "cal.h5":  # whose report opens the matrix too
+        rescue_hdf5(files / "cal.tm.h5")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_any(path)
+    assert rescue_hdf5(path) == f"{path} is whole and has its check sum: there is nothing to mend."
+
+
+@pytest.mark.filterwarnings("ignore:.*(check sum|goes on with)")
+def test_a_sweep_of_0_1_0_goes_on_and_gets_its_check_sum(files):
+    path = files / "sweep.h5"
+    first = read_sweep(path)
+    arguments = ["sweep", "--task", "digits", "--vary", "adc.bits=4,8,6", "--components", "100"]
+    result = CliRunner().invoke(app, [*arguments, "--set", "n_train=300", "--out", str(path)])
+    assert result.exit_code == 0, result.output
+    after = read_sweep(path)
+    assert check_trailer(path) is True and len(after.outcomes) == 3
+    assert np.array_equal(after.values("accuracy")[:2], first.values("accuracy"))
+
+
+@pytest.mark.slow
+def test_the_program_of_0_1_0_runs_and_prints_the_same(tmp_path, run):
+    root = Path(__file__).resolve().parents[2]
+    done = run(
+        sys.executable, FOLDER / "program.py", FOLDER, folder=tmp_path, XDG_CONFIG_HOME=str(tmp_path), PYTHONPATH=root
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (FOLDER / "program.txt").read_text(encoding="utf-8")
+
+
+def test_a_rescue_is_refused_if_the_content_is_not_what_it_was(files):
+    """One digit of an accuracy: HDF5 reads it, the sweep's own digest does not fit."""
+    path = files / "spoilt-sweep.h5"
+    content = path.read_bytes()
+    place = content.index(b'"accuracy": 0.') + len(b'"accuracy": 0.')
+    path.write_bytes(content[:place] + b"1" + content[place + 1 :])
+    assert path.read_bytes() != content
+    before = path.read_bytes()
+    result = CliRunner().invoke(app, ["rescue", str(path)])
+    assert result.exit_code == 2 and "in a way that cannot be mended" in result.output
+    assert path.read_bytes() == before and len(list(files.iterdir())) == len(list(FOLDER.iterdir()))
+
+
+def test_each_of_several_files_is_rescued_whatever_becomes_of_the_others(files):
+    (files / "cut.h5").write_bytes((files / "run.h5").read_bytes()[:3000])
+    names = ["sweep.h5", "cut.h5", "none.h5", "spoilt-run.h5", "cal.h5"]
+    result = CliRunner().invoke(app, ["rescue", *(str(files / name) for name in names)])
+    assert result.exit_code == 2
+    assert "cut.h5 is damaged or cut short in a way" in result.output and "There is no file" in result.output
+    assert [check_trailer(files / name) for name in ("sweep.h5", "spoilt-run.h5", "cal.h5")] == [True] * 3
+
+
+def test_a_rescued_file_goes_to_a_name_that_is_free(files):
+    with pytest.raises(FileExistsError, match="out is .*run.h5', which is there already"):
+        rescue_hdf5(files / "sweep.h5", files / "run.h5")
+    rescue_hdf5(files / "sweep.h5")
+    out = files / "copy.h5"
+    assert rescue_hdf5(files / "sweep.h5", out).endswith(f"{out} is a copy of it.")
+    assert out.read_bytes() == (files / "sweep.h5").read_bytes()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links and rights as on POSIX are needed")
+def test_a_rescue_keeps_a_link_and_who_may_read(files):
+    path, link = files / "spoilt-sweep.h5", files / "link.h5"
+    path.chmod(0o600)
+    link.symlink_to(path.name)
+    rescue_hdf5(link)
+    assert link.is_symlink() and check_trailer(path) is True
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_matrix_of_0_1_0_as_a_medium_says_once_that_it_is_not_checked(files):
+    medium = MeasuredMedium(path=str(files / "cal.tm.h5"))
+    with pytest.warns(UserWarning, match="cal.tm.h5 has no check sum") as seen:
+        medium.entries(range(4), range(4), seed=0)
+        medium.entries(range(4), range(4), seed=0)
+    assert len(seen) == 1

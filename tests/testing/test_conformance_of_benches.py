@@ -1,0 +1,245 @@
+"""`check_bench`: every bench that there is passes, and each rule that is broken is named in a sentence of its own."""
+
+from __future__ import annotations
+
+import pickle
+
+import h5py
+import numpy as np
+import pytest
+
+from fake_bench import FakeBench
+from opusim import OpticalBench
+from opusim.bench import protocol
+from opusim.bench.laboratory import FromExpose, LabDevice, LaboratoryBench
+from opusim.device.medium import GaussianMedium, MeasuredMedium
+from opusim.device.record import Device
+from opusim.testing import ConformanceError, Report, check_bench
+
+MIRRORS, SENSOR = (24, 32), (40, 60)
+
+
+def small(name: str, **changes) -> Device:
+    sizes = {"dmd.shape": (48, 64), "camera.shape": SENSOR, "operation.ones_range": (10, 2000)}
+    return Device.load(name).evolve(**sizes, **changes)
+
+
+class Numbers(LaboratoryBench):
+    """A constant random matrix and Poisson noise, behind the template's methods."""
+
+    device = LabDevice("numbers", MIRRORS, SENSOR, bits=8, black_level_dn=2.0, has_reference=True)
+
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng(0)
+        real, imaginary = np.random.default_rng(7).normal(size=(2, SENSOR[0] * SENSOR[1], MIRRORS[0] * MIRRORS[1]))
+        self.matrix, self.phase = (real + 1j * imaginary).astype(np.complex64), None
+
+    def minimum_frametime_s(self, n_rows, exposure_s):
+        return exposure_s + n_rows * 1e-6
+
+    def show(self, mirrors, *, exposure_s, frametime_s, roi):
+        fields = mirrors.reshape(len(mirrors), -1) @ self.matrix.T
+        if self.phase is not None:
+            fields += 20 * np.exp(1j * self.phase)
+        return self.counts(np.abs(fields) ** 2 * 40 * exposure_s, roi)
+
+    def dark(self, n_frames, *, exposure_s, frametime_s, roi):
+        return self.counts(np.zeros((n_frames, SENSOR[0] * SENSOR[1])), roi)
+
+    def set_reference(self, phase_rad):
+        self.phase = phase_rad
+
+    def counts(self, light, roi):
+        row, column, n_rows, n_columns = roi
+        frames = np.minimum(2 + self.rng.poisson(light), 255).astype(np.uint8).reshape(-1, *SENSOR)
+        return frames[:, row : row + n_rows, column : column + n_columns]
+
+
+class Bare(FromExpose):
+    """What the smallest bench has, and what is made of it."""
+
+    mirror_shape, sensor_shape = MIRRORS, SENSOR
+
+    def __init__(self) -> None:
+        self.inside = Numbers()
+
+    def expose(self, mirrors, **how):
+        return self.inside.expose(mirrors, **how)
+
+    def minimum_frametime_s(self, n_rows, exposure_s):
+        return self.inside.minimum_frametime_s(n_rows, exposure_s)
+
+
+PRESETS = ("aurora", "aurora-type1", "aurora-type3", "ideal")
+ALL = {
+    **{name: lambda name=name: OpticalBench(small(name)) for name in PRESETS},
+    "waves": lambda: OpticalBench(small("aurora"), execution="waves"),
+    "mirrors": lambda: OpticalBench(small("aurora"), resolution="mirrors"),
+    "gaussian": lambda: OpticalBench(small("aurora", medium=GaussianMedium(Device.load("aurora").medium.transmission))),
+    "without an arm": lambda: OpticalBench(small("aurora", **{"reference.relative_amplitude": 0.0})),
+    "fake": lambda: FakeBench(small("aurora")),
+    "laboratory": Numbers,
+    "bare": Bare,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("make", ALL.values(), ids=ALL)
+def test_every_bench_conforms(make):
+    report = check_bench(make())
+    assert {"members", "frames", "order", "region", "refusals", "transform"} <= set(report.passed)
+
+
+def test_a_bench_whose_matrix_was_measured_conforms(tmp_path):
+    """Of features and pixels of a region: it shows no mirrors one by one."""
+    with h5py.File(tmp_path / "tm.h5", "w") as file:
+        file["tm"] = GaussianMedium().entries(range(256), range(600), seed=9).T
+    light = Device.load("aurora").medium.transmission
+    bench = OpticalBench(small("aurora", medium=MeasuredMedium(str(tmp_path / "tm.h5"), transmission=light)))
+    report = check_bench(bench)
+    assert set(report.skipped) == {"region", "forms of mirrors"} and "transform" in report.passed
+
+
+@pytest.mark.slow
+def test_the_real_size_conforms():
+    assert not check_bench(OpticalBench("aurora")).skipped
+
+
+def test_what_is_not_there_is_told():
+    report = check_bench(Bare())
+    assert report.skipped["clock"] == "it is not Clocked" and report.skipped["lamp"] == "it is not Lamp"
+    assert "passed   order" in str(report) and "skipped  clock: it is not Clocked" in str(report)
+    assert isinstance(report, Report) and "reference arm" in report.passed
+
+
+# ---------------------------------------------------------------------------------------------- wrong ones
+
+
+def turned(self, mirrors, **how):
+    return np.swapaxes(Numbers.expose(self, mirrors, **how), 1, 2)
+
+
+def all_of_the_sensor(self, mirrors, *, roi=None, **how):
+    return Numbers.expose(self, mirrors, **how)
+
+
+def from_the_corner(self, mirrors, *, roi=None, **how):
+    return Numbers.expose(self, mirrors, roi=roi and (0, 0, *roi[2:]), **how)
+
+
+def wider_in_light(self, mirrors, **how):
+    frames = Numbers.expose(self, mirrors, **how)
+    return frames if mirrors is None else frames.astype(np.uint16)
+
+
+def backwards(self, mirrors, **how):
+    return Numbers.expose(self, mirrors, **how)[::-1].copy()
+
+
+def same_noise(self, mirrors, **how):
+    self.rng = np.random.default_rng(0)
+    return Numbers.expose(self, mirrors, **how)
+
+
+def uncounted(self, mirrors, **how):
+    frames = Numbers.expose(self, mirrors, **how)
+    self.clock.frames -= len(frames) - 1
+    return frames
+
+
+def shut(self, mirrors, **how):
+    n = how.pop("n_frames", 1) if mirrors is None else len(mirrors)
+    return Numbers.expose(self, None, n_frames=n, **how)
+
+
+def lenient(self, mirrors, *, exposure_s, **how):
+    return Numbers.expose(self, mirrors, exposure_s=exposure_s or 1e-6, **how)
+
+
+def phase_by_phase(self, mirrors, *, reference_phase_rad=None, **how):
+    if reference_phase_rad is None:
+        return Numbers.expose(self, mirrors, **how)
+    steps = np.size(reference_phase_rad)
+    frames = Numbers.expose(self, mirrors, reference_phase_rad=reference_phase_rad, **how)
+    return np.concatenate([frames[k::steps] for k in range(steps)])
+
+
+def last_pixels(self, patterns, *, n_pixels, roi, **how):
+    return Numbers.transform(self, patterns, n_pixels=roi[2] * roi[3], roi=roi, **how)[:, -n_pixels:]
+
+
+WRONG = {
+    "turned": ({"expose": turned}, "dark frames", "must be .3, 20, 30.: frames, rows, columns; rows and"),
+    "ignores the region": ({"expose": all_of_the_sensor}, "dark frames", "have the shape .3, 40, 60., but it must be"),
+    "region elsewhere": ({"expose": from_the_corner}, "region", "less like that part of the whole sensor"),
+    "type of counts": ({"expose": wider_in_light}, "frames", "are of uint16, but dark frames are of uint8"),
+    "backwards": ({"expose": backwards}, "order", "frame k must be that of pattern k"),
+    "noise again": ({"expose": same_noise}, "noise", "two frames must never share their noise"),
+    "frame numbers again": ({"expose": uncounted}, "clock", "took 2 frames of the clock, but they must take 5"),
+    "no light": ({"expose": shut}, "light", "light must be brighter than the dark"),
+    "no refusal": ({"expose": lenient}, "refusals", "exposure_s = 0 was taken, but it must be refused"),
+    "order of phases": ({"expose": phase_by_phase}, "reference arm", "shown under all phases before the next one"),
+    "other pixels": ({"transform": last_pixels}, "transform", "they must be the pixels of the region in raster order"),
+    "level": ({"expected_level_dn": lambda *_: 1.0}, "level", "expected_level_dn is 1 for .* mirrors on and 1 for"),
+    "shape": ({"mirror_shape": [24, 32]}, "shapes", r"mirror_shape is \[24, 32\], but it must be two whole numbers"),
+    "time": ({"minimum_frametime_s": lambda *_: -1.0}, "frame times", "is -1.0, but it must be seconds, above 0"),
+    "lamp": ({"flat_field": lambda self, photons, **how: self.expose(None, **how)}, "lamp", "more light must be"),
+    "seed": ({"seed": "one"}, "identity", "seed is 'one', but it must be a whole number"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("members", "check", "sentence"), WRONG.values(), ids=WRONG)
+def test_a_rule_that_is_broken_is_named(members, check, sentence):
+    wrong = type("Wrong", (Numbers,), members)
+    with pytest.raises(ConformanceError, match=sentence) as error:
+        check_bench(wrong(), exposure_s=400e-6)
+    assert check in error.value.failures
+
+
+def test_all_that_is_broken_is_told_at_once():
+    wrong = type("Wrong", (Numbers,), {"expose": same_noise, "transform": last_pixels, "seed": None})
+    with pytest.raises(
+        AssertionError, match="The bench Wrong breaks 3 rules:\n- noise: .*\n- identity: .*\n- tra"
+    ) as e:
+        check_bench(wrong())
+    assert pickle.loads(pickle.dumps(e.value)).failures == e.value.failures
+
+
+def test_what_is_no_bench_is_told_what_it_lacks():
+    with pytest.raises(ConformanceError, match="lacks expose, mirror_shape, sensor_shape, but a bench must have all"):
+        check_bench(object())
+
+
+# ---------------------------------------------------------------------------------------------- parts of a bench
+
+
+def test_parts_are_found_through_what_hands_them_on():
+    """As a wrapper of a laboratory does it, which isinstance overlooks from Python 3.12 on."""
+
+    class Wrapper:
+        def __init__(self, inside):
+            self._inside = inside
+
+        def __getattr__(self, name):
+            return getattr(self._inside, name)
+
+    optical = OpticalBench(small("aurora"))
+    parts = [
+        value for value in vars(protocol).values() if isinstance(value, type) and value.__module__ == protocol.__name__
+    ]
+    of_benches = [part for part in parts if part.__name__ in protocol.__all__ and protocol.has(optical, part)]
+    assert {"Bench", "Drivable", "Lamp", "Limited", "Reservable"} <= {part.__name__ for part in of_benches}
+    assert all(protocol.has(Wrapper(optical), part) for part in of_benches)
+    assert protocol.lacking(Wrapper(Bare()), protocol.Lamp, protocol.Clocked) == ["clock", "flat_field"]
+
+
+def test_what_stands_for_a_part_that_is_absent():
+    bare = Bare()
+    assert protocol.elapsed_s(bare) == 0.0 and protocol.threads_of(bare) is None
+    assert protocol.identity_of(object()) == protocol.Identity()
+    assert protocol.identity_of(bare).name == "Bare" and protocol.bench_of(bare) is None
+    assert protocol.saturation_dn(bare, 1e-3) == 255.0
+    sentence = "lacks .*transform, as declared by opusim.bench.protocol.Drivable. Or give it a flat_field"
+    with pytest.raises(TypeError, match=sentence):
+        protocol.saturation_dn(object(), 1e-3)
+    with pytest.raises(TypeError, match="it lacks flat_field, as declared by opusim.bench.protocol.Lamp"):
+        protocol.checked_bench(bare, protocol.Bench, protocol.Lamp)
