@@ -180,3 +180,58 @@ def test_what_is_no_medium_is_refused(chirp):
         AURORA.evolve(medium="fog")
     with pytest.raises(ValueError, match=r"camera.pixel_over_grain is 1.0, but a medium of kind 'chirp'"):
         AURORA.evolve(medium=chirp(), **{"camera.pixel_over_grain": 1.0})
+
+
+GLASS = '''
+"""A pane of ground glass: one screen."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from opusim.base import rng
+from opusim.device.medium import WaveMedium
+from opusim.device.medium.layer import LayerFactors
+
+
+@dataclass(frozen=True)
+class GlassMedium(WaveMedium):
+    """A random phase in the plane between the lenses."""
+
+    kind = "ground_glass"
+    n_transforms = 2  # both lenses
+
+    roughness_rad: float = 3.0
+    transmission: float = 1e-10
+    decorrelation_time_s: float = math.inf
+
+    def layer_bytes(self, side, channels):
+        return 8 * side**2 * channels
+
+    def factors(self, grid, *, wavelength_m, seed, state=0, channel=0):
+        side = grid.side
+        phase = rng.normals(rng.stream_key(seed, "ground glass", channel), side**2).reshape(side, side)
+        return LayerFactors([(side * np.exp(1j * self.roughness_rad * phase)).astype(np.complex64)])
+'''
+
+
+def test_a_medium_of_waves_takes_both_ways_and_has_gradients(tmp_path, monkeypatch):
+    (tmp_path / "glass_of_tests.py").write_text(GLASS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    medium = importlib.import_module("glass_of_tests").GlassMedium(transmission=AURORA.medium.transmission)
+    changes = {"dmd.shape": SHAPE, "camera.shape": SENSOR, "operation.ones_range": (10, 2000)}
+    device = AURORA.evolve(**changes, medium=medium).ideal()
+    shown, patterns = {"exposure_s": EXPOSURE_S, "roi": ROI, "n_pixels": PIXELS}, MirrorPatterns(bits(), layout())
+    found = [OpticalBench(device, 2, execution=way).transform(patterns, **shown) for way in ("matrix", "waves")]
+    assert found[0].mean() > 0
+    np.testing.assert_allclose(*found, rtol=1e-3, atol=1e-3 * found[0].mean())
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from opusim.differentiable import ExpectedOutput
+
+    model = ExpectedOutput(device, N, PIXELS, seed=2, layout=layout(), roi=ROI, execution="waves")
+    x = torch.from_numpy(bits()).float().requires_grad_()
+    y = model(x)
+    np.testing.assert_allclose(y.detach().numpy(), found[0], rtol=1e-3, atol=1e-3 * found[0].mean())
+    y.sum().backward()
+    assert float(x.grad.abs().min()) > 0
