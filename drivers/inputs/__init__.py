@@ -17,11 +17,8 @@ from opusim.base.user_arrays import as_numpy
 
 from .dask import LazyInput, as_bits, is_lazy
 from .gpu import DeviceInput, kind_of, place_for
-from .traits import HostInput, InputTraits, PresentInput, UserInput, traits_of
-
-__all__ = [
-    "DeviceInput", "HostInput", "InputTraits", "LazyInput", "PresentInput", "UserInput", "describe", "is_lazy", "read",
-]  # fmt: skip
+from .traits import HostInput, InputTraits, UserInput, traits_of
+from .traits import PresentInput as PresentInput
 
 # Backends that leave numpy's arrays to numpy.
 _PLAIN = (None, "auto", "numpy")
