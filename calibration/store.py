@@ -23,7 +23,7 @@ class CalibrationWarning(UserWarning):
 
 
 def find_record(bench: Any, roi: Roi, at_hand: dict[Roi, LinearRecord], *, name: str) -> LinearRecord:
-    """Return the calibration for a region: one at hand, a stored one, or a new one, which is told and stored.
+    """Return the calibration for a region: a stored one, or a new one, which is told and stored.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def find_record(bench: Any, roi: Roi, at_hand: dict[Roi, LinearRecord], *, name:
     roi : tuple of int
         (row, column, n_rows, n_columns) on the sensor.
     at_hand : dict
-        Calibrations by region; the one that is returned is put into it.
+        Calibrations by region; the one that is returned is put into it, for next time.
     name : str
         The device's name, for the warning.
 
@@ -41,9 +41,7 @@ def find_record(bench: Any, roi: Roi, at_hand: dict[Roi, LinearRecord], *, name:
     RuntimeError
         If the calibration is useless.
     """
-    record = at_hand.get(roi)
-    if record is None:
-        record = _stored(bench, roi)
+    record = _stored(bench, roi)
     if record is None:
         warn_outside(
             f"linear_transform: the reference arm of {name!r} is calibrated on the region {roi} now. "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import inspect
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,15 +13,19 @@ import numpy as np
 from opusim.base import arrays, validation
 from opusim.base.errors import InputTypeError
 from opusim.calibration import store as calibrations
-from opusim.drivers.inputs import dask as lazy
-from opusim.drivers.inputs import gpu as device_input
-from opusim.drivers.inputs.traits import UserInput, check_coder
+from opusim.drivers import inputs
+from opusim.drivers.inputs import UserInput
+from opusim.drivers.inputs.dask import decode, encode
+from opusim.drivers.inputs.traits import check_coder
 from opusim.drivers.lowlevel.device import BenchArguments, OpuDevice
 from opusim.drivers.lowlevel.settings_of_frame import FrameSettings
+from opusim.drivers.methods.base import Method
+from opusim.drivers.methods.counts import Counts
+from opusim.drivers.methods.intensity import intensity_of
 
-from . import runner, settings
+from . import acquire, settings
+from .fit import Fit, Overrides, frametime_us, make_fit
 from .output_region import OutputRoi
-from .runner import Fit, Overrides
 from .settings import LINEAR_MODES, Settings
 from .types import AcqState, InputRoiStrategy, OutputRescaling, as_member
 
@@ -30,27 +33,10 @@ if TYPE_CHECKING:
     from opusim.bench.bench import OpticalBench
     from opusim.calibration.procedures.linear import LinearRecord
     from opusim.device.record import Device
-    from opusim.drivers.methods.holography import FitFields
 
 
 # What a copy of an OPU leaves out, and begins anew (`OPU._fresh`).
-_OF_THIS_OBJECT = ("_online", "_was_active", "_read_config", "_measured")
-
-
-@dataclass(frozen=True)
-class _Measured:
-    """What was measured for a fit under a calibration, and with which settings of the device."""
-
-    fit: Fit
-    record: LinearRecord
-    n_out: int
-    timed: FrameSettings
-    fields: FitFields
-
-    def serves(self, fit: Fit, record: LinearRecord, n_out: int, exposure: FrameSettings) -> bool:
-        """Whether it holds for the next transform."""
-        same = self.fit is fit and self.record is record and self.n_out == n_out
-        return same and self.timed.output_roi == exposure.output_roi
+_OF_THIS_OBJECT = ("_online", "_was_active", "_read_config")
 
 
 class OPU(validation.Fixed):
@@ -193,7 +179,7 @@ class OPU(validation.Fixed):
         self.device = self._make_device(
             opu_device, BenchArguments(device, seed, resolution, execution, memory_budget, threads, backend)
         )
-        config = settings.default_config(self.device.device_model)
+        config = settings.default_config(self.model)
         config["type"], config["name"] = self.device.opu_type, self.device.name
         config["input"]["frametime_us"] = self.device.frametime_us
         config["output"]["exposure_us"] = self.device.exposure_us
@@ -259,7 +245,6 @@ class OPU(validation.Fixed):
         self._was_active: list[bool] = []
         # The configuration as text and what was read from it, and what was measured for the fit.
         self._read_config: tuple[str, Settings] | None = None
-        self._measured: _Measured | None = None
 
     @property
     def bench(self) -> OpticalBench:
@@ -280,6 +265,7 @@ class OPU(validation.Fixed):
 
     def _settings(self) -> Settings:
         """Return what the configuration says; it is checked when it has changed since the last time."""
+        # It is a plain dict of lists and tables that anyone may change. Its text shows each change, and 1 from True.
         text, kept = repr(self._config), self._read_config
         if kept is None or kept[0] != text:
             found = settings.check_config(self._config, self.device.nb_features, self.device.output_shape_max)
@@ -390,7 +376,7 @@ class OPU(validation.Fixed):
 
     def _set_frametime(self, fit: Fit) -> None:
         readout_us = self.device.readout_us(self.device.output_shape[1])
-        self.device.frametime_us = runner.frametime_us(fit, self._settings(), readout_us, self.device.exposure_us)
+        self.device.frametime_us = frametime_us(fit, self._settings(), readout_us, self.device.exposure_us)
 
     def _begin_online(self) -> None:
         self._online = self.device.acquiring(online=True)
@@ -489,15 +475,12 @@ class OPU(validation.Fixed):
     ) -> tuple[Fit, UserInput | None]:
         overrides = Overrides.from_keywords(override)
         validation.flag("online", online)
-        if lazy.is_lazy(X):
-            traits, data = lazy.describe_lazy_fit(X, n_features, packed, is_2d)
-        else:
-            traits, data = device_input.describe(X, n_features, packed, is_2d, self.device.backend)
+        traits, data = inputs.describe(X, n_features, packed, is_2d, self.device.backend)
         base = self._settings()
         if online and base.no_single_transform:
             raise RuntimeError("online is True, but this device has no online mode (no_single_transform is set).")
         self.device.check_open()
-        fit = runner.make_fit(
+        fit = make_fit(
             traits,
             data,
             input_shape=self.device.input_shape,
@@ -564,9 +547,7 @@ class OPU(validation.Fixed):
             fit, data = self._make_fit(bits, None, False, False, False, {})
             assert data is not None
             return fit, data
-        if lazy.is_lazy(bits):
-            return fit, lazy.LazyInput(bits, fit.traits)
-        return fit, device_input.from_traits(bits, fit.traits, self.device.backend)
+        return fit, inputs.read(bits, fit.traits, self.device.backend)
 
     def _encode(self, X: Any, encoder_cls: Any, decoder_cls: Any) -> tuple[Any, Any]:
         """Return the encoder, if any, and what it makes of `X`."""
@@ -577,8 +558,8 @@ class OPU(validation.Fixed):
             if coder is not None:
                 check_coder(name, coder)
         encoder: Any = encoder_cls() if inspect.isclass(encoder_cls) else encoder_cls
-        if lazy.is_lazy(X):
-            return encoder, lazy.encode(X, encoder, decoder_cls)
+        if type(X) is not np.ndarray and inputs.is_lazy(X):
+            return encoder, encode(X, encoder, decoder_cls)
         return encoder, X if encoder is None else encoder.transform(X)
 
     @staticmethod
@@ -588,19 +569,20 @@ class OPU(validation.Fixed):
         decoder = decoder_cls
         if inspect.isclass(decoder_cls):
             decoder = decoder_cls(**encoder.get_params()) if hasattr(encoder, "get_params") else decoder_cls()
-        return lazy.decode(values, decoder, group) if lazy.is_lazy(values) else decoder.transform(values)
+        return decode(values, decoder, group) if inputs.is_lazy(values) else decoder.transform(values)
 
     def _run(self, fit: Fit, data: UserInput) -> Any:
         exposure, n_components, base = self._claim(fit)
-        return runner.run(
-            fit,
-            data,
-            self.device,
-            exposure,
-            runner.output_size(fit, n_components, exposure),
-            n_samples_by_pass=base.n_samples_by_pass,
+        n_out = acquire.output_size(fit, n_components, exposure)
+        return self._acquire(Counts(self.device.output_dtype), data, fit, exposure, n_out, base)
+
+    def _acquire(
+        self, method: Method, data: UserInput, fit: Fit, exposure: FrameSettings, n_out: int, base: Settings
+    ) -> Any:
+        return acquire.run(
+            method, data, fit, self.device, exposure, n_out, n_samples_by_pass=base.n_samples_by_pass,
             progress=self._shows_progress,
-        )
+        )  # fmt: skip
 
     def _claim(self, fit: Fit) -> tuple[FrameSettings, int, Settings]:
         """Return what the device is told now; set it again first if another fit on the device has set its own."""
@@ -732,7 +714,6 @@ class OPU(validation.Fixed):
         """
         self.device.linear_mode("holographic")
         validation.integer("steps", steps, low=3, high=63)
-        self._measured = None
         self.device.check_open()
         device, roi = self.device, self.device.exposure().bench_roi
         return calibrations.measure(
@@ -814,17 +795,15 @@ class OPU(validation.Fixed):
         encoder, bits = self._encode(X, encoder_cls, decoder_cls)
         fit, data = self._fitted(bits)
         exposure, n_components, base = self._claim(fit)
-        n_out = runner.output_size(fit, n_components, exposure)
+        n_out = acquire.output_size(fit, n_components, exposure)
         if mode == "intensity":
-            raw = runner.run_linear(
-                fit, data, self.device, exposure, n_out, n_samples_by_pass=base.n_samples_by_pass,
-                progress=self._shows_progress,
-            )  # fmt: skip
+            method: Method = intensity_of(fit, self.device, exposure)
         else:
-            raw = self._holographic(fit, data, exposure, n_out, complex_output)
+            method, exposure = self._holographic(fit, data.place, exposure, n_out, complex_output)
+        raw = self._acquire(method, data, fit, exposure, n_out, base)
         result = self._decode(raw, encoder, decoder_cls, data.group)
         # After the decoder, as the real driver does it.
-        return data.like_input(self._rescaled(result, fit.traits.n_features_s, n_components, base.stdev))
+        return data.like_input(self._rescaled(result, fit.traits.n_features_total, n_components, base.stdev))
 
     def _rescaled(self, result: Any, n_features: int, n_components: int, stdev: float = 1.0) -> Any:
         """Divide a linear transform as `rescale` says; `stdev` is the measured scale of a matrix entry."""
@@ -833,21 +812,18 @@ class OPU(validation.Fixed):
         n = n_features if self.rescale is OutputRescaling.variance else n_components
         return result / np.float32(stdev * math.sqrt(n))
 
-    def _holographic(self, fit: Fit, data: UserInput, exposure: FrameSettings, n_out: int, complex_output: bool) -> Any:
-        from opusim.drivers.methods import holography  # loads the calibration, and scipy with it: when first needed
+    def _holographic(
+        self, fit: Fit, place: arrays.Arrays | None, exposure: FrameSettings, n_out: int, complex_output: bool
+    ) -> tuple[Method, FrameSettings]:
+        """Return the method with the calibration of the region, and what the device is told with the latter's times."""
+        # Loads the calibration, and scipy with it: when first needed.
+        from opusim.drivers.methods.holography import holography_of
 
         device = self.device
-        record = calibrations.find_record(device.bench, exposure.bench_roi, device.linear_records, name=device.name)
-        # Another thread may fit meanwhile: what is used is a local.
-        kept = self._measured
-        if kept is None or not kept.serves(fit, record, n_out, exposure):
-            timed = device.fastest(exposure, record.exposure_s)
-            fields = holography.measure_fit(fit, device, timed, record, n_out, data.place or arrays.NUMPY)
-            self._measured = kept = _Measured(fit, record, n_out, timed, fields)
-        return holography.run(
-            fit, data, device, kept.timed, n_out, record=record, fields=kept.fields, complex_output=complex_output,
-            progress=self._shows_progress,
-        )  # fmt: skip
+        record = device.linear_records.get(exposure.bench_roi)
+        if record is None:
+            record = calibrations.find_record(device.bench, exposure.bench_roi, device.linear_records, name=device.name)
+        return holography_of(fit, device, exposure, record, n_out, place or arrays.NUMPY, complex_output=complex_output)
 
     # ------------------------------------------------------------------ copies
 

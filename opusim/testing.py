@@ -1,4 +1,4 @@
-"""Conformance suites: whether a bench, a medium or a task does what those that use it rely on.
+"""Conformance suites: whether a bench, a medium, a method or a task does what those that use it rely on.
 
 Each suite runs named checks and raises one `ConformanceError` with a sentence for every rule that is broken: which it
 is, what was seen, and what must be. They need nothing but opusim, and ask the thing alone: no truth about it is known.
@@ -28,7 +28,7 @@ from opusim.bench.protocol import Roi, has, lacking
 from opusim.device.medium import Drift, EntryMedium, Medium, ModeGrid
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
-__all__ = ["ConformanceError", "Report", "check_bench", "check_medium", "check_task"]
+__all__ = ["ConformanceError", "Report", "check_bench", "check_medium", "check_method", "check_task"]
 
 
 class ConformanceError(AssertionError):
@@ -299,7 +299,20 @@ def _bench_order(p: _BenchProbe) -> Iterator[str]:
         )
 
 
+class _ByFeature(Protocol):
+    """A medium that says whether its inputs are features."""
+
+    by_feature: bool
+
+
+def _needs_mirrors(p: _BenchProbe) -> None:
+    """Leave out what shows mirrors one by one where the simulated medium is that of features."""
+    if has(p.bench, protocol.Drivable) and has(p.bench.device.medium, _ByFeature) and p.bench.device.medium.by_feature:
+        raise _NothingToCheck("its medium was measured for features, and knows no single mirrors")
+
+
 def _bench_region(p: _BenchProbe) -> Iterator[str]:
+    _needs_mirrors(p)
     # As mirrors: a simulated bench may realise what comes from the formatter anew for each region.
     shown = MirrorPatterns(p.pair, p.layout).to_mirrors()
     whole = p.expose(shown, roi=None)
@@ -318,6 +331,7 @@ def _bench_region(p: _BenchProbe) -> Iterator[str]:
 
 
 def _bench_forms_of_mirrors(p: _BenchProbe) -> Iterator[str]:
+    _needs_mirrors(p)
     mirrors = MirrorPatterns(p.pair, p.layout).to_mirrors()
     small = (*p.region[:2], min(8, p.region[2]), p.region[3])
     known = p.expose(mirrors, roi=small)
@@ -964,3 +978,232 @@ def _medium_reciprocity(p: _MediumProbe) -> Iterator[str]:
 
 def _relative(found: np.ndarray, known: np.ndarray) -> float:
     return float(np.linalg.norm(found - known)) / max(float(np.linalg.norm(known)), 1e-30)
+
+
+# ---------------------------------------------------------------------------------------------- a method
+
+
+class _MethodProbe:
+    """A method under test, two passes of vectors, and the frames of their patterns, each taken once."""
+
+    def __init__(self, method: Any, n_features: int, n_out: int, show: Any, seed: int) -> None:
+        self.method, self.n_features, self.n_out, self.seed = method, n_features, n_out, seed
+        self.show = self._by_numbers if show is None else show
+
+    def _by_numbers(self, bits: np.ndarray, phases_rad: np.ndarray | None) -> np.ndarray:
+        """Return counts of a random matrix, as a camera of 8 bits gives them without noise."""
+        n_pixels = self.n_out if self.method.n_pixels is None else self.method.n_pixels
+        real, imaginary = np.random.default_rng(self.seed).normal(size=(2, self.n_features + 1, n_pixels))
+        entries = (real + 1j * imaginary) / math.sqrt(2 * self.n_features)
+        arms = np.zeros(1) if phases_rad is None else np.exp(1j * np.asarray(phases_rad))
+        fields = (bits @ entries[:-1])[:, None] + arms[:, None] * entries[-1] * math.sqrt(self.n_features)
+        return np.clip(np.rint(2 + 60 * np.abs(fields) ** 2), 0, 255).astype(np.uint8).reshape(-1, n_pixels)
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        block = self.method.block
+        return [block, min(3, block)] if not self.method.parted else [2 * block, 3]
+
+    def bits(self, n: int, which: int = 0) -> np.ndarray:
+        bits = np.random.default_rng((self.seed, which)).integers(0, 2, (n, self.n_features), dtype=np.uint8)
+        bits.flags.writeable = False
+        return bits
+
+    @cached_property
+    def patterns(self) -> list[np.ndarray]:
+        return [np.asarray(self.method.encode(self.bits(n, k))) for k, n in enumerate(self.sizes)]
+
+    @cached_property
+    def frames(self) -> list[np.ndarray]:
+        return [np.asarray(self.show(patterns, self.method.phases_rad)) for patterns in self.patterns]
+
+    def whole(self, method: Any = None, **how: Any) -> np.ndarray:
+        """Results of both passes, one after the other."""
+        method = self.method if method is None else method
+        shared = method.begin() if method.shares else None
+        parts = [np.asarray(method.decode(frames.copy(), shared, **how)) for frames in self.frames]
+        results = np.concatenate(parts)
+        return results if shared is None else np.asarray(method.finish(results, shared))
+
+    @cached_property
+    def result(self) -> np.ndarray:
+        return self.whole()
+
+    def rows(self, places: np.ndarray) -> np.ndarray:
+        """Frames of some patterns of a pass."""
+        return (np.asarray(places)[:, None] * self.method.steps + np.arange(self.method.steps)).ravel()
+
+
+def check_method(
+    method: Any, *, n_features: int = 96, n_out: int = 64, show: Callable[..., Any] | None = None, seed: int = 0
+) -> Report:
+    """Check that a method is one that the loop over vectors may take apart: in passes, and in parts of them.
+
+    Parameters
+    ----------
+    method : Method
+        The method (`opusim.drivers.methods.base.Method`).
+    n_features, n_out : int
+        Bits of a vector, and outputs of it, that the method was made for.
+    show : callable, optional
+        ``show(bits, phases_rad)`` returns the frames of patterns of features, (patterns * phases, pixels), as the
+        device gives them that the method was made for. By default the counts of a random matrix.
+    seed : int
+        Of the vectors.
+
+    Returns
+    -------
+    Report
+        What was checked, and what the method does not have.
+
+    Raises
+    ------
+    ConformanceError
+        With a sentence for each rule that is broken.
+    """
+    gates = (_method_members, _method_frames, _method_patterns, _method_results)
+    checks = (
+        _method_repetition,
+        _method_threads,
+        _method_places,
+        _method_parts,
+        _method_copies,
+        _method_places_for_results,
+    )
+    probe = _MethodProbe(method, n_features, n_out, show, seed)
+    return _run(f"The method {type(method).__name__}", probe, gates, checks)
+
+
+def _method_members(p: _MethodProbe) -> Iterator[str]:
+    from opusim.drivers.methods.base import Method
+
+    method = p.method
+    if not isinstance(method, Method):
+        yield f"it is a {type(method).__name__}, but it must be an opusim.drivers.methods.base.Method."
+        return
+    if not isinstance(method.dtype, np.dtype):
+        yield f"dtype is {method.dtype!r}, but it must be a numpy.dtype."
+    if not _is_whole(method.block) or method.block < 1:
+        yield f"block is {method.block!r}, but it must be a whole number of vectors, at least 1."
+    phases = method.phases_rad
+    if phases is not None and not (np.ndim(phases) == 1 and len(phases) and np.isfinite(phases).all()):
+        yield f"phases_rad is {phases!r}, but it must be some finite numbers in radians, or None."
+
+
+def _method_frames(p: _MethodProbe) -> Iterator[str]:
+    most, steps = max(p.sizes), p.method.steps
+    numbers = [p.method.frames(n) for n in range(1, most + 1)]
+    if not all(_is_whole(n) and n > 0 and n % steps == 0 for n in numbers):
+        yield f"frames gives {numbers[:4]} for 1, 2, 3, 4 vectors, but it must be whole numbers, {steps} a pattern."
+    elif sorted(numbers) != numbers:
+        yield "frames falls where there are more vectors, but each pass must take at least as many as a smaller one."
+
+
+def _method_patterns(p: _MethodProbe) -> Iterator[str]:
+    for n in sorted({1, 2, *p.sizes} & set(range(1, max(p.sizes) + 1))):
+        bits = p.bits(n)
+        before = bits.copy()
+        patterns = np.asarray(p.method.encode(bits))
+        if not np.array_equal(bits, before):
+            yield f"encode changed the {n} vectors that it was given, but they are the user's."
+            return
+        expected = p.method.frames(n) // p.method.steps
+        if patterns.shape != (expected, p.n_features) or patterns.dtype != np.uint8:
+            yield (
+                f"encode of {n} vectors gave {patterns.dtype} of the shape {patterns.shape}, but frames({n}) is "
+                f"{p.method.frames(n)}: it must be uint8 of {(expected, p.n_features)}."
+            )
+        elif not patterns.flags.c_contiguous:
+            yield f"encode of {n} vectors gave patterns that do not lie in order in memory, but they must."
+        elif patterns.size and patterns.max() > 1:
+            yield f"encode gave the value {patterns.max()}, but mirrors show 0 and 1 only."
+        elif not np.array_equal(patterns, np.asarray(p.method.encode(bits))):
+            yield f"encode of the same {n} vectors gave other patterns the second time."
+
+
+def _method_results(p: _MethodProbe) -> Iterator[str]:
+    shape = (sum(p.sizes), p.n_out)
+    if p.result.dtype != p.method.dtype or p.result.shape != shape:
+        yield (
+            f"{shape[0]} vectors gave {p.result.dtype} of the shape {p.result.shape}, but it must be {p.method.dtype}, "
+            f"its dtype, of {shape}."
+        )
+    elif not np.isfinite(p.result).all():
+        yield "results hold numbers that are not finite, from frames that are."
+
+
+def _method_repetition(p: _MethodProbe) -> Iterator[str]:
+    if not np.array_equal(p.whole(), p.result):
+        yield "the same frames gave other results the second time, but results must follow from the frames, to the bit."
+
+
+def _method_threads(p: _MethodProbe) -> Iterator[str]:
+    if not np.array_equal(p.whole(threads=1), p.whole(threads=2)):
+        yield "1 and 2 threads gave different results, but the numbers must not depend on them."
+
+
+def _method_places(p: _MethodProbe) -> Iterator[str]:
+    if not p.method.parted:
+        raise _NothingToCheck("its blocks are not shown in parts")
+    for k, n in enumerate(p.sizes):
+        for numbers in (range(0, 1), range(n // 2, n), range(0, n)):
+            places = np.asarray(p.method.places(numbers, n))
+            if places.size and not (
+                places[0] >= 0 and places[-1] < p.method.patterns(n) and (np.diff(places) > 0).all()
+            ):
+                yield f"places({numbers}, {n}) is {places}, but it must rise, below {p.method.patterns(n)}."
+                return
+            part = np.asarray(p.method.encode(p.bits(n, k)[numbers.start : numbers.stop], part=True))
+            if not np.array_equal(part, p.patterns[k][places]):
+                yield (
+                    f"encode of the vectors {numbers} of {n} as a part is not what encode of all has at "
+                    f"places({numbers}, {n}), but a vector must be shown by the same patterns either way."
+                )
+                return
+
+
+def _method_parts(p: _MethodProbe) -> Iterator[str]:
+    method = p.method
+    if not method.parted:
+        raise _NothingToCheck("its blocks are not shown in parts")
+    wrong: list[str] = []
+
+    def some(k: int, places: np.ndarray, bits: np.ndarray) -> np.ndarray:
+        if not np.array_equal(np.asarray(bits), p.patterns[k][np.asarray(places)]):
+            wrong.append("shared shows other patterns at some places of a pass than encode has there.")
+        return p.frames[k][p.rows(places)]
+
+    shared = method.shared(some, p.sizes, p.n_features) if method.shares else None
+    yield from wrong[:1]
+    found = []
+    for k, n in enumerate(p.sizes):
+        edges = sorted({0, 1, n // 3, n - 1, n})
+        for a, b in zip(edges, edges[1:], strict=False):
+            frames = p.frames[k][p.rows(method.places(range(a, b), n))]
+            results = np.asarray(method.decode(frames, shared, part=True))
+            found.append(results if shared is None else np.asarray(method.finish(results, shared)))
+    if not np.array_equal(np.concatenate(found), p.result):
+        yield (
+            "vectors decoded in parts gave other results than in whole passes, but they must be the same to the bit, "
+            "however they are split."
+        )
+
+
+def _method_copies(p: _MethodProbe) -> Iterator[str]:
+    if not np.array_equal(p.whole(pickle.loads(pickle.dumps(p.method))), p.result):
+        yield "its pickle gave other results of the same frames, but workers must give the same."
+
+
+def _method_places_for_results(p: _MethodProbe) -> Iterator[str]:
+    where = np.empty(p.result.shape, p.method.dtype)
+    shared, first = p.method.begin() if p.method.shares else None, 0
+    for n, frames in zip(p.sizes, p.frames, strict=True):
+        target = where[first : first + n]
+        part = p.method.decode(frames.copy(), shared, out=target)
+        if part is not target:
+            target[...] = part
+        first += n
+    if not np.array_equal(where if shared is None else np.asarray(p.method.finish(where, shared)), p.result):
+        yield "results that were to be put into `out` are others than without it, but they must be the same to the bit."
+    if not p.method.task_bytes(p.n_out, 1) > 0:
+        yield f"task_bytes is {p.method.task_bytes(p.n_out, 1)!r}, but results take some bytes."

@@ -16,8 +16,7 @@ import numpy as np
 from opusim.base import validation
 from opusim.base.errors import InputTypeError
 from opusim.drivers.context import Context, ContextArray
-from opusim.drivers.inputs.dask import is_lazy
-from opusim.drivers.inputs.traits import InputTraits, UserInput, describe_fit
+from opusim.drivers.inputs import HostInput, InputTraits, describe, is_lazy
 from opusim.drivers.lowlevel.device import BenchArguments, OpuDevice
 from opusim.drivers.opu import OPU as _OPU
 from opusim.drivers.settings import read_config
@@ -212,27 +211,27 @@ class SimulatorOPU(OPU):
     def _make_fit(
         self, X: Any, n_features: Any, packed: bool, online: bool, is_2d: bool, override: dict[str, Any]
     ) -> Any:
-        traits, _ = describe_fit(X, n_features, packed, is_2d)
-        if traits.n_features_s > self._n_features:
+        traits, _ = describe(X, n_features, packed, is_2d, None)
+        if traits.n_features_total > self._n_features:
             raise ValueError(
                 f"n_features is {traits.shown}, but the matrix has {self._n_features} rows: set max_n_features."
             )
         self._traits = traits
 
-    def _fields(self, X: Any, encoder_cls: Any, decoder_cls: Any) -> tuple[Any, np.ndarray, UserInput, dt.datetime]:
+    def _fields(self, X: Any, encoder_cls: Any, decoder_cls: Any) -> tuple[Any, np.ndarray, HostInput, dt.datetime]:
         """Return the encoder, X R for its output, that output, and when this began."""
         encoder, numbers = self._encode(X.compute() if is_lazy(X) else X, encoder_cls, decoder_cls)
         if self._traits is None:
             self._make_fit(numbers, None, False, False, False, {})
         assert self._traits is not None
         start = dt.datetime.now()
-        data = UserInput.from_traits(numbers, self._traits)
+        data = HostInput.from_traits(numbers, self._traits)
         rows = data.array.reshape(data.n_samples, -1)
         if self._traits.packed:
-            rows = np.unpackbits(rows, axis=1, count=self._traits.n_features_s)
+            rows = np.unpackbits(rows, axis=1, count=self._traits.n_features_total)
         return encoder, self.device.fields(rows.astype(np.float32)), data, start
 
-    def _finish(self, values: np.ndarray, data: UserInput, start: dt.datetime, encoder: Any, decoder_cls: Any) -> Any:
+    def _finish(self, values: np.ndarray, data: HostInput, start: dt.datetime, encoder: Any, decoder_cls: Any) -> Any:
         context = Context(fmt_type=FeaturesFormat.none, fmt_factor=0)
         context.from_opu(self.device, start, dt.datetime.now())
         return self._decode(ContextArray(data.shape_output(values), context), encoder, decoder_cls)
@@ -246,7 +245,7 @@ class SimulatorOPU(OPU):
         """Return the real part of X R, divided as `rescale` says."""
         encoder, field, data, start = self._fields(X, encoder_cls, decoder_cls)
         result = self._finish(np.ascontiguousarray(field.real), data, start, encoder, decoder_cls)
-        return data.like_input(self._rescaled(result, data.traits.n_features_s, self._n_components))
+        return data.like_input(self._rescaled(result, data.traits.n_features_total, self._n_components))
 
     def _fit_and_run(self, X: Any, n_features: Any, packed: bool, is_2d: bool, override: dict[str, Any]) -> Any:
         if X is None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from opusim.drivers.inputs.traits import UserInput
+from opusim.drivers.inputs.traits import HostInput
 from opusim.drivers.opu import OPU
 from opusim.drivers.projections.sklearn import LightonOPUMap
 
@@ -84,6 +84,6 @@ class OPURandomMapping(LightonOPUMap):
         fit = self.opu_._fit if self.fitted else None
         if fit is None:
             raise RuntimeError("OPURandomMapping has no fit yet, so how vectors are shown is not known: fit it first.")
-        data = UserInput.from_traits(X, fit.traits)
+        data = HostInput.from_traits(X, fit.traits)
         mirrors = fit.layout.mirrors(data.bits(0, data.n_samples, fit.bitorder))
         return data.shape_output(np.swapaxes(mirrors, 1, 2).reshape(len(mirrors), -1))

@@ -1,1 +1,99 @@
-"""Data of the user's, in host memory, on a GPU or lazy: what is known of them, and how they become bits."""
+"""Data of the user's, in host memory, on a GPU or lazy: what is known of them, and how they become bits.
+
+`read` and `describe` are the doors: they choose the kind of `UserInput` by what they are given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from opusim.base import validation
+from opusim.base.errors import CallError
+from opusim.base.user_arrays import as_numpy
+
+from .dask import LazyInput, as_bits, is_lazy
+from .gpu import DeviceInput, kind_of, place_for
+from .traits import HostInput, InputTraits, UserInput, traits_of
+from .traits import PresentInput as PresentInput
+
+# Backends that leave numpy's arrays to numpy.
+_PLAIN = (None, "auto", "numpy")
+
+
+def read(X: Any, traits: InputTraits, backend: str | None) -> UserInput:
+    """Return data that must look like those of a fit.
+
+    Parameters
+    ----------
+    X : object
+        The data: an array of any library, a sequence, a Dask array, or what an encoder will make of one.
+    traits : InputTraits
+        Of the fit.
+    backend : str or None
+        What the light is computed with, as for `OPU`; None for a bench that knows only numpy.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If type or shape are others; values are looked at later.
+    """
+    if type(X) is np.ndarray and backend in _PLAIN:
+        return HostInput(X, traits)
+    _, _, of_traits = _seen(X, backend)
+    return of_traits(traits)
+
+
+def describe(
+    X: Any, n_features: Any, packed: bool, is_2d: bool, backend: str | None
+) -> tuple[InputTraits, UserInput | None]:
+    """Return what a fit is for, and its data if there are any.
+
+    Parameters
+    ----------
+    X : object
+        Data of the fit, as for `read`, or None.
+    n_features : int, tuple of int or None
+        Features of a vector, if the data do not say it.
+    packed, is_2d : bool
+        Whether eight features share a byte; whether features have two dimensions.
+    backend : str or None
+        As for `read`.
+
+    Raises
+    ------
+    CallError
+        If neither is given, or they contradict each other; it is a ValueError and an AssertionError.
+    """
+    of_traits: Callable[[InputTraits], UserInput] | None = None
+    if X is not None:
+        validation.flag("packed", packed)
+        shape, dtype, of_traits = _seen(X, backend)
+        traits = traits_of(shape, dtype, packed, is_2d, n_features)
+    elif n_features is None:
+        raise CallError("X and n_features are None, but one of them must be given.")
+    else:
+        traits = InputTraits(n_features, packed)
+    data = None if of_traits is None else of_traits(traits)
+    if data is not None and n_features is not None and InputTraits(n_features, packed).n_features != traits.n_features:
+        raise CallError(f"n_features is {n_features!r}, but X has {traits.shown} features: leave out one of the two.")
+    if is_2d != (len(traits.n_features) == 2):
+        raise CallError(
+            f"n_features is {n_features!r}, but {'fit2d takes two whole numbers' if is_2d else 'fit1d takes one'}."
+        )
+    return traits, data
+
+
+def _seen(X: Any, backend: str | None) -> tuple[tuple[int, ...], np.dtype[Any], Callable[[InputTraits], UserInput]]:
+    """Shape and type of data, and what makes an input of them when their traits are known."""
+    if is_lazy(X):
+        bits = as_bits(X)
+        return bits.array.shape, bits.array.dtype, partial(LazyInput, bits)
+    place, stays = place_for(X, backend)
+    if place is not None and stays:
+        return tuple(X.shape), kind_of(X), partial(DeviceInput, X, place=place)
+    array, came_from = as_numpy(X)
+    return array.shape, array.dtype, partial(HostInput, array, came_from=came_from, place=place)

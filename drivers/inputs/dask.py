@@ -1,7 +1,6 @@
 """Dask arrays in, lazy Dask arrays out: transforms that are computed in parts, by whoever and whenever.
 
-Frames and their time are reserved when the lazy array is made (`lazy_jobs.Passes`), so that its numbers are those of
-one call in one process, bit for bit, whatever the chunks, the workers, and however often it is computed.
+What a part is, and why its numbers are those of one call in one process, is told in `opusim.drivers.acquire`.
 """
 
 from __future__ import annotations
@@ -11,14 +10,13 @@ import math
 import sys
 import uuid
 import warnings
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from opusim.base.errors import CallError, CoderError
-from opusim.drivers.methods.base import Job
 
-from .traits import InputTraits, UserInput, as_numpy, describe_fit
+from .traits import HostInput, InputTraits, UserInput, as_numpy
 
 # Bytes of input, frames and result of one task; larger chunks are split.
 _TASK_BYTES = 32 << 20
@@ -37,6 +35,18 @@ class Bits(NamedTuple):
 
     array: Any
     group: int = 1
+
+
+class PartTask(Protocol):
+    """What workers do with a Dask array of vectors."""
+
+    def __call__(self, x: np.ndarray, first: int, shared: Any) -> np.ndarray:
+        """Return the results of some vectors (n, features or bytes), of which the first one is number `first`."""
+        ...
+
+    def share(self) -> Any:
+        """Return what all parts need, and one worker makes before."""
+        ...
 
 
 def is_lazy(X: Any) -> bool:
@@ -62,37 +72,42 @@ class LazyInput(UserInput):
     """
 
     def __init__(self, bits: Any, traits: InputTraits) -> None:
-        given = _as_bits(bits)
-        super().__init__(_stand_in(given.array), traits)
-        self.lazy, self.group = given
-
-    def check_binary(self, first: int = 0, shape: tuple[int, ...] | None = None) -> None:
-        """Do nothing: each part is checked when it is computed."""
+        self.array, self.group = as_bits(bits)
+        super().__init__(self.array.shape, self.array.dtype, traits)
 
     def count_ones(self) -> float:
-        """Return the mean number of ones of a vector; this computes the array."""
+        """Return the mean number of ones of a vector; this computes the array, and checks it."""
         import dask.array as da
 
         x = self._matrix()
         counts = da.map_blocks(
-            _ones, x, traits=_flat(self.traits), shape=self.array.shape, dtype=np.int64,
+            _ones, x, traits=self.traits.flat, shape=self.shape, dtype=np.int64,
             meta=np.empty((0, 0), np.int64), chunks=((1,) * x.numblocks[0], (1,)), name=_name("ones"),
         )  # fmt: skip
         return int(_computed(counts.sum())) / self.n_samples
 
-    def bits(self, start: int, stop: int, bitorder: str = "big") -> np.ndarray:
-        """Raise a TypeError: bits are there only when they are computed."""
-        raise TypeError("The vectors are a Dask array, which is not computed here.")
+    def like_input(self, Y: Any) -> Any:
+        """Return the result as it is: lazy."""
+        return Y
 
-    def shown(self, job: Job, dtype: Any, bytes_per_vector: int, align: int = 1) -> Any:
-        """Return the lazy result of a job.
+    def later(
+        self,
+        task: PartTask,
+        dtype: Any,
+        n_out: int,
+        bytes_per_vector: int,
+        align: int = 1,
+    ) -> Any:
+        """Return the lazy result of a task.
 
         Parameters
         ----------
-        job : Job
-            What workers do with the vectors.
+        task : PartTask
+            What workers do with the vectors; it is pickled.
         dtype : dtype
             Of the result.
+        n_out : int
+            Outputs of a vector.
         bytes_per_vector : int
             Frames and result of a vector.
         align : int
@@ -107,21 +122,21 @@ class LazyInput(UserInput):
         import dask.array as da
 
         align = math.lcm(align, self.group)
-        most = task_vectors(bytes_per_vector + self.traits.n_features_s, align)
+        most = task_vectors(bytes_per_vector + self.traits.n_features_total, align)
         x = self._matrix()
         x = x.rechunk({0: _chunks(x.chunks[0], most, align)})
         # A key of its own: sent to each worker once, not with each task.
-        shared_job = dask.delayed(job, name=_name("job"), traverse=False)
-        shared = dask.delayed(_share, pure=False)(shared_job, dask_key_name=_name("shared"))
+        sent = dask.delayed(task, name=_name("task"), traverse=False)
+        shared = dask.delayed(_share, pure=False)(sent, dask_key_name=_name("shared"))
         result = da.map_blocks(
-            _show, x, job=shared_job, shared=shared, dtype=dtype, meta=np.empty((0, 0), dtype),
-            chunks=(x.chunks[0], (job.n_out,)), name=_name("transform"),
+            _show, x, task=sent, shared=shared, dtype=dtype, meta=np.empty((0, 0), dtype),
+            chunks=(x.chunks[0], (n_out,)), name=_name("transform"),
         )  # fmt: skip
-        return result.reshape(*self.batch_shape, job.n_out)
+        return self.shape_output(result)
 
     def _matrix(self) -> Any:
         """Vectors one after the other, (n_samples, features or bytes), those of a chunk complete."""
-        x, n_batch = self.lazy, len(self.batch_shape)
+        x, n_batch = self.array, len(self.batch_shape)
         x = x.rechunk({axis: -1 for axis in range(min(1, n_batch), x.ndim)})
         x = x.reshape(self.n_samples, math.prod(self.traits.vector_shape))
         return x.rechunk({0: tuple(c for c in x.chunks[0] if c)})
@@ -138,13 +153,6 @@ def task_vectors(bytes_per_vector: int, align: int = 1) -> int:
         Vectors that must be shown together.
     """
     return max(1, _TASK_BYTES // bytes_per_vector // align) * align
-
-
-def describe_lazy_fit(X: Any, n_features: Any, packed: bool, is_2d: bool) -> tuple[InputTraits, UserInput | None]:
-    """Do what `describe_fit` does for data in a Dask array."""
-    bits = _as_bits(X)
-    traits, _ = describe_fit(_stand_in(bits.array), n_features, packed, is_2d)
-    return traits, LazyInput(bits, traits)
 
 
 def encode(X: Any, encoder: Any, decoder_cls: Any) -> Bits:
@@ -164,10 +172,10 @@ def encode(X: Any, encoder: Any, decoder_cls: Any) -> Bits:
         return Bits(X)
     import dask.array as da
 
-    stand_in = _stand_in(X)
+    check_chunks(X)
     if X.ndim < 2 or 0 in X.shape:
         raise CallError(
-            f"X has shape {stand_in.shape}, but a Dask array for an encoder must hold vectors along its first axis."
+            f"X has shape {X.shape}, but a Dask array for an encoder must hold vectors along its first axis."
         )
     one = _probe(encoder, np.zeros((1, *X.shape[1:]), dtype=X.dtype))
     if one.ndim != X.ndim or not len(one):
@@ -210,27 +218,24 @@ def decode(values: Any, decoder: Any, group: int) -> Any:
 
 def _check_by_vector(name: str, coder: Any) -> None:
     """Raise a CoderError unless `coder`, an object or a class, encodes or decodes each vector by itself."""
-    if coder is None:
-        return
-    from opusim import encoding as known
-
-    kind = coder if inspect.isclass(coder) else type(coder)
-    by_vector = getattr(coder, "by_vector", None)
-    if by_vector is None:
-        by_vector = kind in (
-            known.NoEncoding, known.NoDecoding, known.BinaryThresholdEncoder, known.MultiThresholdEncoder,
-            known.SequentialBaseTwoEncoder, known.ConcatenatedBitPlanEncoder, known.Float32Encoder,
-            known.ConcatenatedFloat32Encoder, known.MixingBitPlanDecoder, known.ConcatenatingBitPlanDecoder,
-        )  # fmt: skip
-    if kind is known.SeparatedBitPlanEncoder:
-        # Bits of integers as they are; with `precision`, numbers are scaled by the largest of the batch.
-        by_vector = hasattr(coder, "n_bits")
-    if not by_vector:
+    if coder is not None and not _is_by_vector(coder):
         raise CoderError(
             f"{name} is {coder!r}, which may look at all vectors together, but of a Dask array it would see one part "
             "at a time: use one that takes each vector by itself. An own one that does so says it by an attribute "
             "by_vector = True."
         )
+
+
+def _is_by_vector(coder: Any) -> bool:
+    """Whether a coder says that it goes by vector; what a class says does not hold for another `transform` below it."""
+    if not inspect.isclass(coder) and "by_vector" in getattr(coder, "__dict__", {}):
+        return coder.by_vector is True
+    for kind in (coder if inspect.isclass(coder) else type(coder)).__mro__:
+        if "by_vector" in vars(kind):
+            return coder.by_vector is True
+        if "transform" in vars(kind):
+            return False
+    return getattr(coder, "by_vector", False) is True  # such as one that passes on what it wraps
 
 
 def _probe(coder: Any, one: np.ndarray) -> np.ndarray:
@@ -239,24 +244,21 @@ def _probe(coder: Any, one: np.ndarray) -> np.ndarray:
         return np.asarray(coder.transform(one))
 
 
-def _as_bits(X: Any) -> Bits:
-    return X if isinstance(X, Bits) else Bits(X)
+def as_bits(X: Any) -> Bits:
+    """Return a Dask array of bits, or what `encode` made, as `Bits`, after a look at what can be told of it now."""
+    bits = X if isinstance(X, Bits) else Bits(X)
+    check_chunks(bits.array)
+    return bits
 
 
-def _stand_in(X: Any) -> np.ndarray:
-    """Return an array of the shape and type of a Dask array that takes no memory, for the checks that arrays pass."""
+def check_chunks(X: Any) -> None:
+    """Raise a sentence if the parts of a Dask array are no ordinary arrays, or their sizes are not known."""
     as_numpy(X._meta)
     if any(math.isnan(n) for n in X.shape):
         raise ValueError(
             f"X is a Dask array of shape {X.shape}, but the sizes of its chunks must be known: call "
             "X.compute_chunk_sizes() before."
         )
-    return np.broadcast_to(np.zeros((), dtype=X.dtype), X.shape)
-
-
-def _flat(traits: InputTraits) -> InputTraits:
-    """Return the traits of vectors that were made flat."""
-    return traits if traits.packed else InputTraits((traits.n_features_s,))
 
 
 def _chunks(given: tuple[int, ...], most: int, align: int) -> tuple[int, ...]:
@@ -300,12 +302,12 @@ def _first(block_info: Any) -> int:
     return int(block_info[0]["array-location"][0][0])
 
 
-def _show(x: np.ndarray, job: Job, shared: Any, block_info: Any = None) -> np.ndarray:
-    return job(x, _first(block_info), shared)
+def _show(x: np.ndarray, task: PartTask, shared: Any, block_info: Any = None) -> np.ndarray:
+    return task(x, _first(block_info), shared)
 
 
-def _share(job: Job) -> Any:
-    return job.share()
+def _share(task: PartTask) -> Any:
+    return task.share()
 
 
 def _coded(x: np.ndarray, coder: Any) -> np.ndarray:
@@ -313,6 +315,6 @@ def _coded(x: np.ndarray, coder: Any) -> np.ndarray:
 
 
 def _ones(x: np.ndarray, traits: InputTraits, shape: tuple[int, ...], block_info: Any = None) -> np.ndarray:
-    data = UserInput.from_traits(x, traits)
+    data = HostInput.from_traits(x, traits)
     data.check_binary(_first(block_info), shape)
     return np.array([[round(data.count_ones() * data.n_samples)]], dtype=np.int64)

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from opusim.base import arrays, validation
+from opusim.base import arrays
 from opusim.base.errors import InputTypeError, warn_outside
 from opusim.drivers.context import Context
 from opusim.patterns.bits import as_uint8
 
-from .traits import InputTraits, UserInput, as_numpy, describe_fit, like
+from .traits import InputTraits, PresentInput, as_numpy, like
 
 
 def place_for(X: Any, backend: str | None) -> tuple[arrays.Arrays | None, bool]:
@@ -65,7 +65,7 @@ def place_for(X: Any, backend: str | None) -> tuple[arrays.Arrays | None, bool]:
     return chosen, on_device and arrays.of(X) == chosen
 
 
-class DeviceInput(UserInput):
+class DeviceInput(PresentInput):
     """A batch of vectors that stays on its device. What is asked of the values is asked there.
 
     Parameters
@@ -80,13 +80,18 @@ class DeviceInput(UserInput):
     Raises
     ------
     TypeError, ValueError
-        As from `UserInput`.
+        As from `UserInput`, and from `kind_of`.
     """
 
     def __init__(self, X: Any, traits: InputTraits, place: arrays.Arrays) -> None:
-        super().__init__(_stand_in(X), traits)
+        super().__init__(tuple(X.shape), kind_of(X), traits)
         self.values = X.detach() if place.name == "torch" else X
         self.place: arrays.Arrays = place
+
+    @property
+    def home(self) -> arrays.Arrays:
+        """Where results are collected: there."""
+        return self.place
 
     @cached_property
     def _flat(self) -> Any:
@@ -97,8 +102,7 @@ class DeviceInput(UserInput):
     def _parts(self) -> list[slice]:
         return [slice(start, start + self._step) for start in range(0, self.n_samples, self._step)]
 
-    def check_binary(self, first: int = 0, shape: tuple[int, ...] | None = None) -> None:
-        """Raise a ValueError that names the first value that is neither 0 nor 1."""
+    def _check_values(self, first: int, shape: tuple[int, ...]) -> None:
         xp, values = self.place.xp, self.values
         if self.traits.packed or values.dtype == xp.bool:
             return
@@ -110,17 +114,16 @@ class DeviceInput(UserInput):
             if not bool(xp.all(good)):
                 self._refuse(self.place.to_host(good), as_numpy(part)[0], first + rows.start, shape)
 
-    def count_ones(self) -> float:
-        """Return the mean number of ones of a vector."""
+    def _count(self) -> int:
         xp = self.place.xp
         ones: Any = 0
         for rows in self._parts:
             part = self._unpacked(self._flat[rows], "big") if self.traits.packed else self._flat[rows]
             ones = ones + xp.sum(part != 0, dtype=xp.int64)  # known when the last part is: the device is not waited for
-        return int(ones) / self.n_samples
+        return int(ones)
 
     def bits(self, start: int, stop: int, bitorder: str = "big") -> Any:
-        """Return some of the vectors as bits on their device, uint8 0/1 (stop - start, n_features_s)."""
+        """Return some of the vectors as bits on their device, uint8 0/1 (stop - start, n_features_total)."""
         xp, part = self.place.xp, self._flat[start:stop]
         if self.traits.packed:
             return self._unpacked(part, bitorder)
@@ -131,7 +134,7 @@ class DeviceInput(UserInput):
         shifts = self.place.from_host(order if bitorder == "little" else order[::-1].copy())
         xp = self.place.xp
         bits = xp.astype((part[:, :, None] >> shifts) & 1, xp.uint8, copy=False)
-        return as_uint8(bits.reshape(len(part), -1)[:, : self.traits.n_features_s])
+        return as_uint8(bits.reshape(len(part), -1)[:, : self.traits.n_features_total])
 
     def placed(self, bits: Any) -> Any:
         """Return bits where the light is computed: there they are."""
@@ -154,40 +157,16 @@ class DeviceInput(UserInput):
         return like(Y, self.values.device if self.place.name == "torch" else self.place)
 
 
-def describe(X: Any, n_features: Any, packed: bool, is_2d: bool, backend: str | None) -> Any:
-    """Do what `describe_fit` does, for data on a device too."""
-    place, stays = place_for(X, backend)
-    if place is None or not stays:
-        traits, data = describe_fit(X, n_features, packed, is_2d)
-        if data is not None:
-            data.place = place
-        return traits, data
-    validation.flag("packed", packed)
-    traits, _ = describe_fit(_stand_in(X), n_features, packed, is_2d)
-    return traits, DeviceInput(X, traits, place)
-
-
-def from_traits(X: Any, traits: InputTraits, backend: str | None) -> UserInput:
-    """Do what `UserInput.from_traits` does, for data on a device too."""
-    place, stays = place_for(X, backend)
-    if place is not None and stays:
-        return DeviceInput(X, traits, place)
-    data = UserInput.from_traits(X, traits)
-    data.place = place
-    return data
-
-
-def _stand_in(X: Any) -> np.ndarray:
-    """Return an array of the shape and kind of device data that takes no memory, for the checks that arrays pass."""
+def kind_of(X: Any) -> np.dtype[Any]:
+    """Return numpy's name of the type of a tensor or an array of CuPy; an InputTypeError if it can hold no bits."""
     name = str(X.dtype).removeprefix("torch.")
     if str(getattr(X, "layout", "torch.strided")) != "torch.strided":
         raise InputTypeError(f"X is a tensor of layout {X.layout}, but it must be an ordinary one: use .to_dense().")
     if "float" in name and name not in ("float32", "float64"):
         name = "float16"  # and others that numpy does not know, such as bfloat16
     try:
-        kind = np.dtype(name)
+        return np.dtype(name)
     except TypeError:
         raise InputTypeError(
             f"X has dtype {X.dtype}, but it must be bool, integer or float, with only 0 and 1 in it."
         ) from None
-    return np.broadcast_to(np.zeros((), dtype=kind), tuple(X.shape))

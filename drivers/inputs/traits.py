@@ -1,10 +1,12 @@
-"""What users pass in: arrays or tensors, single vectors or batches, packed or not."""
+"""What users pass in: arrays or tensors, single vectors or batches, packed or not. Checks of shape and type alone."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from functools import cached_property
+from typing import Any, NoReturn, cast
 
 import numpy as np
 
@@ -43,52 +45,63 @@ class InputTraits:
         object.__setattr__(self, "n_features", checked)
         validation.flag("packed", self.packed)
 
-    @property
-    def n_features_s(self) -> int:
+    @cached_property
+    def n_features_total(self) -> int:
         """Features of a vector, as one number."""
         return math.prod(self.n_features)
 
-    @property
+    @cached_property
     def shown(self) -> int | tuple[int, ...]:
         """Features of a vector as a user writes them: 100, or (28, 28)."""
         return self.n_features[0] if len(self.n_features) == 1 else self.n_features
 
-    @property
+    @cached_property
     def n_bytes(self) -> int:
         """Bytes of a packed vector."""
-        return -(-self.n_features_s // 8)
+        return -(-self.n_features_total // 8)
 
-    @property
+    @cached_property
     def vector_shape(self) -> tuple[int, ...]:
         """Shape of one vector as the user passes it."""
         return (self.n_bytes,) if self.packed else self.n_features
 
+    @cached_property
+    def flat(self) -> InputTraits:
+        """Traits of the same vectors in one dimension; packed ones are so already."""
+        return self if self.packed else InputTraits((self.n_features_total,))
 
-class UserInput:
-    """A batch of vectors of one kind.
+
+class UserInput(ABC):
+    """A batch of vectors of one kind, wherever they are, or will be: what a fit asks of them.
 
     Parameters
     ----------
-    array : numpy.ndarray
-        As the user gave it, any layout in memory.
+    shape : tuple of int
+        As the user gave them.
+    dtype : numpy.dtype
+        Type of their values.
     traits : InputTraits
         Features of a vector, packed or not.
-    torch_device : torch.device or Arrays, optional
-        Where the tensor, or CuPy's array, was, if it was one.
 
     Attributes
     ----------
-    place : Arrays or None
-        Where the light is computed; None for numpy.
+    shape, traits
+        As given.
     batch_shape : tuple of int
         Dimensions in front of a vector's: none, one or two.
+    n_samples : int
+        Vectors in all.
+    is_batch : bool
+        Whether there is more than one.
     group : int
         Vectors that belong together, where an encoder made several of one.
+    place : Arrays or None
+        Where the light is computed; None for numpy.
 
     Raises
     ------
     InputTypeError
-        If the array cannot hold bits; it is a TypeError and a ValueError.
+        If values of this type are no bits; it is a TypeError and a ValueError.
     CallError, ValueError
         If the shape does not fit (a ValueError and an AssertionError), or there is no vector in it.
     """
@@ -96,83 +109,139 @@ class UserInput:
     group = 1
     place: arrays.Arrays | None = None
 
-    def __init__(self, array: np.ndarray, traits: InputTraits, torch_device: Any = None) -> None:
-        _check_dtype(array, traits.packed)
-        shape = traits.vector_shape
-        n_batch = array.ndim - len(shape)
-        if n_batch not in _BATCH_DIMS or array.shape[n_batch:] != shape:
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], traits: InputTraits) -> None:
+        check_dtype(dtype, traits.packed)
+        vector = traits.vector_shape
+        n_batch = len(shape) - len(vector)
+        if n_batch not in _BATCH_DIMS or shape[n_batch:] != vector:
             raise CallError(
-                f"X has shape {array.shape}, but vectors of {traits.shown} features"
-                f"{' packed in bytes' if traits.packed else ''} need the shape {_shapes(shape)}."
+                f"X has shape {shape}, but vectors of {traits.shown} features"
+                f"{' packed in bytes' if traits.packed else ''} need the shape {_shapes(vector)}."
             )
-        if 0 in array.shape[:n_batch]:
-            raise ValueError(f"X has shape {array.shape}, but it must hold at least one vector.")
-        self.array = array
-        self.traits = traits
-        self.torch_device = torch_device
-        self.batch_shape = array.shape[:n_batch]
+        if 0 in shape[:n_batch]:
+            raise ValueError(f"X has shape {shape}, but it must hold at least one vector.")
+        self.shape, self.traits = shape, traits
+        self.batch_shape = shape[:n_batch]
+        self.n_samples = math.prod(self.batch_shape)
+        self.is_batch = self.n_samples > 1
 
-    @classmethod
-    def from_traits(cls, X: Any, traits: InputTraits) -> UserInput:
-        """Return the input that must look like the one of a fit."""
-        array, place = as_numpy(X)
-        return cls(array, traits, place)
+    @abstractmethod
+    def count_ones(self) -> float:
+        """Return the mean number of ones of a vector; a ValueError names the first value that is neither 0 nor 1."""
 
-    @classmethod
-    def from_input(cls, X: Any, packed: bool = False, is_2d: bool = False, n_2d_features: Any = None) -> UserInput:
-        """Return the input, its number of features read from its shape.
+    def shape_output(self, Y: Any) -> Any:
+        """Return results (n_samples, m) in the shape that belongs to the input: (*batch_shape, m)."""
+        return Y.reshape(*self.batch_shape, Y.shape[-1])
 
-        Parameters
-        ----------
-        X : array_like or torch.Tensor
-            (..., n), (..., a, b), or packed (..., bytes).
-        packed : bool
-            Whether eight features share a byte.
-        is_2d : bool
-            Whether features have two dimensions.
-        n_2d_features : tuple of int, optional
-            (a, b) of packed features in two dimensions.
+    @abstractmethod
+    def like_input(self, Y: Any) -> Any:
+        """Return the result as what the input was: an array, or a tensor on the same device."""
+
+
+class PresentInput(UserInput):
+    """Vectors whose values are there: they can be shown now."""
+
+    _checked = False
+
+    def check_binary(self, first: int = 0, shape: tuple[int, ...] | None = None) -> None:
+        """Raise a ValueError that names the first value that is neither 0 nor 1. All are looked at, but once.
+
+        Where this is a part of an array of a `shape`, its first vector is number `first` of that array.
         """
-        validation.flag("packed", packed)
-        array, place = as_numpy(X)
-        _check_dtype(array, packed)
-        if is_2d and packed:
-            if n_2d_features is None:
-                raise ValueError("n_features is None, but packed features in two dimensions need it: give (a, b).")
-            n_features = n_2d_features
-        elif is_2d:
-            if array.ndim < 2:
-                raise CallError(
-                    f"X has shape {array.shape}, but features in two dimensions need {_shapes(('a', 'b'))}."
-                )
-            n_features = array.shape[-2:]
-        else:
-            if array.ndim < 1:
-                raise ValueError(f"X has shape {array.shape}, but it must be {_shapes(('n',))}.")
-            n_features = (array.shape[-1] * 8,) if packed else array.shape[-1:]
-        if not packed and math.prod(n_features) == 0:
-            raise ValueError(f"X has shape {array.shape}, but a vector must have at least one feature.")
-        return cls(array, InputTraits(n_features, packed), place)
+        if not self._checked:
+            self._check_values(first, self.shape if shape is None else shape)
+            self._checked = True
+
+    def count_ones(self) -> float:
+        """Return the mean number of ones of a vector; a ValueError names the first value that is neither 0 nor 1."""
+        self.check_binary()
+        return self._count() / self.n_samples
 
     @property
-    def n_samples(self) -> int:
-        """Vectors in all."""
-        return math.prod(self.batch_shape)
+    def home(self) -> arrays.Arrays:
+        """Where results are collected."""
+        return arrays.NUMPY
+
+    @abstractmethod
+    def bits(self, start: int, stop: int, bitorder: str = "big") -> Any:
+        """Return some of the vectors as bits where they are, uint8 0/1 (stop - start, n_features_total)."""
+
+    @abstractmethod
+    def placed(self, bits: Any) -> Any:
+        """Return bits where the light is computed."""
+
+    @abstractmethod
+    def fetched(self, values: Any) -> Any:
+        """Return results that were computed there as what the result for the user is collected in."""
+
+    @abstractmethod
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """Return an array to collect results in."""
+
+    @abstractmethod
+    def finished(self, Y: Any, context: Context) -> Any:
+        """Return results (n_samples, m) as a decoder gets them: in the input's shape, with their context."""
+
+    @abstractmethod
+    def _check_values(self, first: int, shape: tuple[int, ...]) -> None: ...
+
+    @abstractmethod
+    def _count(self) -> int:
+        """Ones of all vectors together."""
 
     @property
-    def is_batch(self) -> bool:
-        """Whether there is more than one vector."""
-        return self.n_samples > 1
+    def _step(self) -> int:
+        """Vectors that are looked at together."""
+        return max(1, _STEP_BYTES // max(1, math.prod(self.traits.vector_shape)))
+
+    def _refuse(self, good: np.ndarray, part: np.ndarray, first: int, shape: tuple[int, ...]) -> NoReturn:
+        """Name the first value of some vectors, from number `first` on, that is not good."""
+        place = int(good.argmin())
+        size = math.prod(self.traits.vector_shape)
+        index = ", ".join(str(int(i)) for i in np.unravel_index(first * size + place, shape))
+        raise ValueError(
+            f"X should be binary, but X[{index}] is {part.flat[place]}: it may contain only 0 and 1 "
+            "(an encoder makes bits of other data)."
+        )
+
+
+class HostInput(PresentInput):
+    """A batch of vectors in the machine's own memory.
+
+    Parameters
+    ----------
+    array : numpy.ndarray
+        As the user gave it, any layout in memory.
+    traits : InputTraits
+        Features of a vector, packed or not.
+    came_from : torch.device or Arrays, optional
+        Where the tensor, or CuPy's array, was, if it was one.
+    place : Arrays, optional
+        Where the light is computed; numpy by default.
+    """
+
+    def __init__(
+        self,
+        array: np.ndarray,
+        traits: InputTraits,
+        *,
+        came_from: Any = None,
+        place: arrays.Arrays | None = None,
+    ) -> None:
+        super().__init__(array.shape, array.dtype, traits)
+        self.array, self.came_from, self.place = array, came_from, place
+
+    @classmethod
+    def from_traits(cls, X: Any, traits: InputTraits) -> HostInput:
+        """Return the input that must look like the one of a fit."""
+        array, came_from = as_numpy(X)
+        return cls(array, traits, came_from=came_from)
 
     def _rows(self) -> np.ndarray:
         """Vectors one after the other, (n_samples, *vector_shape); a view wherever there is one."""
         return self.array.reshape(self.n_samples, *self.traits.vector_shape)
 
-    def check_binary(self, first: int = 0, shape: tuple[int, ...] | None = None) -> None:
-        """Raise a ValueError that names the first value that is neither 0 nor 1. All of the input is looked at.
-
-        Where this is a part of an array of a `shape`, its first vector is number `first` of that array.
-        """
+    def _check_values(self, first: int, shape: tuple[int, ...]) -> None:
         array = self.array
         if self.traits.packed or array.dtype.kind == "b" or not array.size:
             return
@@ -187,38 +256,21 @@ class UserInput:
             if not good.all():
                 self._refuse(good, part, first + start, shape)
 
-    @property
-    def _step(self) -> int:
-        """Vectors that are looked at together."""
-        return max(1, _STEP_BYTES // max(1, math.prod(self.traits.vector_shape)))
-
-    def _refuse(self, good: np.ndarray, part: np.ndarray, first: int, shape: tuple[int, ...] | None) -> NoReturn:
-        """Name the first value of some vectors, from number `first` on, that is not good."""
-        place = int(good.argmin())
-        size = math.prod(self.traits.vector_shape)
-        where = np.unravel_index(first * size + place, shape or self.array.shape)
-        index = ", ".join(str(int(i)) for i in where)
-        raise ValueError(
-            f"X should be binary, but X[{index}] is {part.flat[place]}: it may contain only 0 and 1 "
-            "(an encoder makes bits of other data)."
-        )
-
-    def count_ones(self) -> float:
-        """Return the mean number of ones of a vector."""
+    def _count(self) -> int:
         if not self.traits.packed:
             array = self.array
             if array.dtype == np.uint8:
                 array = array.view(np.bool_)  # counted four times faster; the values were checked
-            return float(np.count_nonzero(array)) / self.n_samples
+            return int(np.count_nonzero(array))
         rows = self._rows()
         ones = 0
         for start in range(0, len(rows), max(1, _STEP_BYTES // self.traits.n_bytes)):
             part = rows[start : start + max(1, _STEP_BYTES // self.traits.n_bytes)]
             ones += int(np.bincount(part.ravel(), minlength=256) @ _POPCOUNT)
-        spare = self.traits.n_bytes * 8 - self.traits.n_features_s
+        spare = self.traits.n_bytes * 8 - self.traits.n_features_total
         if spare:  # bits behind the last feature do not count
             ones -= int(_POPCOUNT[rows[:, -1] & ((1 << spare) - 1)].sum())
-        return ones / self.n_samples
+        return ones
 
     def bits(self, start: int, stop: int, bitorder: str = "big") -> np.ndarray:
         """Return some of the vectors as bits.
@@ -233,13 +285,13 @@ class UserInput:
         Returns
         -------
         numpy.ndarray
-            uint8 0/1, (stop - start, n_features_s), contiguous: a view of the user's array where that is possible.
+            uint8 0/1, (stop - start, n_features_total), contiguous: a view of the user's array where possible.
         """
-        part = self._rows()[start:stop]
+        n_features = self.traits.n_features_total
         if self.traits.packed:
-            order: Any = bitorder
-            return np.unpackbits(part, axis=1, count=self.traits.n_features_s, bitorder=order)
-        flat = part.reshape(len(part), self.traits.n_features_s)
+            part, order = self._rows()[start:stop], cast(Any, bitorder)
+            return np.unpackbits(part, axis=1, count=n_features, bitorder=order)
+        flat = self.array.reshape(self.n_samples, n_features)[start:stop]
         if flat.dtype.itemsize == 1:
             return np.ascontiguousarray(flat).view(np.uint8)
         return flat.astype(np.uint8)
@@ -248,11 +300,11 @@ class UserInput:
         """Return bits where the light is computed."""
         return bits if self.place is None else self.place.from_host(bits)
 
-    def fetched(self, values: Any) -> Any:
-        """Return results that were computed there as what the result for the user is collected in."""
-        return arrays.of(values).to_host(values)
+    def fetched(self, values: Any) -> np.ndarray:
+        """Return results that were computed there in the machine's own memory."""
+        return values if isinstance(values, np.ndarray) else arrays.of(values).to_host(values)
 
-    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """Return an array to collect results in."""
         return np.empty(shape, dtype=dtype)
 
@@ -260,49 +312,42 @@ class UserInput:
         """Return results (n_samples, m) as a decoder gets them: in the input's shape, with their context."""
         return ContextArray(self.shape_output(Y), context)
 
-    def shape_output(self, Y: Any) -> Any:
-        """Return counts (n_samples, m) in the shape that belongs to the input: (*batch_shape, m)."""
-        return Y.reshape(*self.batch_shape, Y.shape[-1])
-
     def like_input(self, Y: Any) -> Any:
         """Return the result as what the input was: an array, or a tensor on the same device."""
-        return like(Y, self.torch_device)
+        return Y if self.came_from is None else like(Y, self.came_from)
 
 
-def describe_fit(X: Any, n_features: Any, packed: bool, is_2d: bool) -> tuple[InputTraits, UserInput | None]:
-    """Return what a fit is for, and its data if there are any.
+def traits_of(
+    shape: tuple[int, ...], dtype: np.dtype[Any], packed: bool = False, is_2d: bool = False, n_features: Any = None
+) -> InputTraits:
+    """Return the traits of data, their number of features read from their shape.
 
     Parameters
     ----------
-    X : array_like, torch.Tensor or None
-        Data of the fit.
-    n_features : int, tuple of int or None
-        Features of a vector, if the data do not say it.
-    packed, is_2d : bool
-        Whether eight features share a byte; whether features have two dimensions.
-
-    Raises
-    ------
-    CallError
-        If neither is given, or they contradict each other; it is a ValueError and an AssertionError.
+    shape, dtype : tuple of int, numpy.dtype
+        Of the data: (..., n), (..., a, b), or packed (..., bytes).
+    packed : bool
+        Whether eight features share a byte.
+    is_2d : bool
+        Whether features have two dimensions.
+    n_features : tuple of int, optional
+        (a, b) of packed features in two dimensions.
     """
-    data: UserInput | None = None
-    if X is not None:
-        data = UserInput.from_input(X, packed, is_2d, n_features if packed and is_2d else None)
-        traits = data.traits
-        if n_features is not None and InputTraits(n_features, packed).n_features != traits.n_features:
-            raise CallError(
-                f"n_features is {n_features!r}, but X has {traits.shown} features: leave out one of the two."
-            )
-    elif n_features is None:
-        raise CallError("X and n_features are None, but one of them must be given.")
+    check_dtype(dtype, packed)
+    if is_2d and packed:
+        if n_features is None:
+            raise ValueError("n_features is None, but packed features in two dimensions need it: give (a, b).")
+    elif is_2d:
+        if len(shape) < 2:
+            raise CallError(f"X has shape {shape}, but features in two dimensions need {_shapes(('a', 'b'))}.")
+        n_features = shape[-2:]
     else:
-        traits = InputTraits(n_features, packed)
-    if is_2d != (len(traits.n_features) == 2):
-        raise CallError(
-            f"n_features is {n_features!r}, but {'fit2d takes two whole numbers' if is_2d else 'fit1d takes one'}."
-        )
-    return traits, data
+        if len(shape) < 1:
+            raise ValueError(f"X has shape {shape}, but it must be {_shapes(('n',))}.")
+        n_features = (shape[-1] * 8,) if packed else shape[-1:]
+    if not packed and math.prod(n_features) == 0:
+        raise ValueError(f"X has shape {shape}, but a vector must have at least one feature.")
+    return InputTraits(n_features, packed)
 
 
 _POPCOUNT = np.array([bin(k).count("1") for k in range(256)], dtype=np.int64)
@@ -314,13 +359,12 @@ def check_coder(name: str, value: Any) -> None:
         raise CoderError(f"{name} is {value!r}, but it must be a class or an object with a method transform, or None.")
 
 
-def _check_dtype(array: np.ndarray, packed: bool) -> None:
-    if packed and array.dtype != np.uint8:
-        raise InputTypeError(f"X has dtype {array.dtype}, but packed input must be uint8.")
-    if array.dtype.kind not in "buif":
-        raise InputTypeError(
-            f"X has dtype {array.dtype}, but it must be bool, integer or float, with only 0 and 1 in it."
-        )
+def check_dtype(dtype: np.dtype[Any], packed: bool) -> None:
+    """Raise an InputTypeError if values of a type cannot be bits, or packed bits."""
+    if packed and dtype != np.uint8:
+        raise InputTypeError(f"X has dtype {dtype}, but packed input must be uint8.")
+    if dtype.kind not in "buif":
+        raise InputTypeError(f"X has dtype {dtype}, but it must be bool, integer or float, with only 0 and 1 in it.")
 
 
 def _shapes(vector: tuple[Any, ...]) -> str:

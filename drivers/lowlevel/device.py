@@ -42,7 +42,7 @@ _ROI_RULES = {
 # Mirror patterns that go to the bench at a time: unpacked, each takes a megabyte.
 _PATTERNS_PER_STEP = 64
 # What a pickle of a device leaves out.
-_OF_THIS_PROCESS = ("lock", "_acquisitions", "_use", "_frame_settings")
+_OF_THIS_PROCESS = ("lock", "_acquisitions", "_use", "_frame_settings", "_threads", "_level")
 _LABORATORY = "opusim.bench.laboratory.FromExpose makes that of expose."
 
 
@@ -191,6 +191,9 @@ class OpuDevice(validation.Fixed):
         self.settings_owner: object | None = None
         # What `exposure` returns, until a setting changes.
         self._frame_settings: FrameSettings | None = None
+        # What `features_level_dn` was asked last, and what it said: a linear transform asks each time.
+        self._level: tuple[MirrorLayout, float, float] | None = None
+        self._threads: tuple[Any, int | None] | None = None
 
     # ------------------------------------------------------------------ what it is
 
@@ -217,7 +220,10 @@ class OpuDevice(validation.Fixed):
     @property
     def threads(self) -> int | None:
         """Threads that the bench uses with numpy; None for one that does not say, which leaves all processors."""
-        return protocol.threads_of(self.bench)
+        bench, kept = self.bench, self._threads
+        if kept is None or kept[0] is not bench:
+            self._threads = kept = (bench, protocol.threads_of(bench))
+        return kept[1]
 
     def set_limits(self, *, memory_budget: int | None = None, threads: int | None = None) -> None:
         """Give the bench other limits, from the next sequence on; what it has computed is computed again.
@@ -258,12 +264,17 @@ class OpuDevice(validation.Fixed):
         Returns
         -------
         float
-            Grey levels.
+            Grey levels. The bench is asked once for a layout and an exposure, as long as they stay the same.
         """
+        kept = self._level
+        if kept is not None and kept[0] is layout and kept[1] == exposure_us:
+            return kept[2]
         bench, exposure_s = self.bench, exposure_us / 1e6
         protocol.checked_bench(bench, protocol.Levelled, why=_LABORATORY)
         n_mirrors = layout.n_features_total * layout.mirrors_per_feature
-        return bench.expected_level_dn(n_mirrors, exposure_s) - bench.expected_level_dn(0, exposure_s)
+        level_dn = bench.expected_level_dn(n_mirrors, exposure_s) - bench.expected_level_dn(0, exposure_s)
+        self._level = layout, exposure_us, level_dn
+        return level_dn
 
     def versions(self) -> str:
         """Return name and version of what is simulated.
@@ -655,15 +666,8 @@ class OpuDevice(validation.Fixed):
         """
         self.check_open()
         settings = self.exposure() if settings is None else settings
-        arm: dict[str, Any] = {} if reference_phase_rad is None else {"reference_phase_rad": reference_phase_rad}
-        return self.bench.transform(
-            patterns,  # type: ignore[arg-type]
-            exposure_s=settings.exposure_s,
-            roi=settings.bench_roi,
-            n_pixels=n_pixels,
-            frametime_s=settings.frametime_s,
-            progress=progress,
-            **arm,
+        return project(
+            self.bench, patterns, n_pixels, settings, reference_phase_rad=reference_phase_rad, progress=progress
         )
 
     def transform1(self, ins: np.ndarray, batch_index: int = -1, nb_acq_output: int | None = None) -> np.ndarray:
@@ -812,6 +816,39 @@ class OpuDevice(validation.Fixed):
         self._active = False
         if active:
             self.open()
+
+
+def project(
+    bench: Any, patterns: MirrorPatterns | np.ndarray, n_pixels: int, settings: FrameSettings, **more: Any
+) -> Any:
+    """Show patterns on a bench and return the first pixels of the region of interest.
+
+    Parameters
+    ----------
+    bench : OpticalBench
+        Shows them.
+    patterns : MirrorPatterns or numpy.ndarray
+        As for `OpuDevice.project`.
+    n_pixels : int
+        How many pixels of the region, in raster order.
+    settings : FrameSettings
+        Region and times.
+    **more
+        Any of `reference_phase_rad`, `progress` and `reserved`, as for the bench; it is not told of a None.
+
+    Returns
+    -------
+    array
+        Counts, (n * number of phases, n_pixels), where the patterns were.
+    """
+    return bench.transform(
+        patterns,
+        exposure_s=settings.exposure_s,
+        roi=settings.bench_roi,
+        n_pixels=n_pixels,
+        frametime_s=settings.frametime_s,
+        **{name: value for name, value in more.items() if value is not None},
+    )
 
 
 class Acquisition:

@@ -44,3 +44,9 @@ class FrameSettings:
     def frametime_s(self) -> float:
         """Time between frames in seconds."""
         return self.frametime_us / 1e6
+
+    @cached_property
+    def n_pixels(self) -> int:
+        """Pixels of the region."""
+        width, height = self.output_roi[1]
+        return width * height

@@ -9,26 +9,23 @@ whose fields say by how much the vectors between are turned, and whether the anc
 
 from __future__ import annotations
 
-import datetime as dt
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from opusim.base import arrays
 from opusim.base.errors import NotReadyError, warn_outside
-from opusim.bench.protocol import threads_of
+from opusim.calibration.algorithms.phase_shifting import equal_steps
 from opusim.calibration.procedures import linear
-from opusim.drivers.inputs.dask import LazyInput
-from opusim.drivers.runner import Fit, ProgressBar, acquiring_batch, check_linear, check_result, context_of
-from opusim.fringes.demodulation import BurstPixels, fields_of_bursts
+from opusim.fringes.demodulation import BurstPixels, fields_of_bursts, fields_of_counts
 from opusim.patterns.layout import MirrorPatterns
 
-from .base import BenchRecipe, Job, Passes
+from .base import Method
 from .intensity import anchor_on
 
 if TYPE_CHECKING:
-    from opusim.drivers.inputs.traits import UserInput
+    from opusim.drivers.fit import Fit
     from opusim.drivers.lowlevel.device import OpuDevice
     from opusim.drivers.lowlevel.settings_of_frame import FrameSettings
 
@@ -93,30 +90,27 @@ class PlacedFields:
         As in `FitFields`.
     valid : array of bool, shape (n_pixels,)
         Pixels that can be trusted.
-    pixels : BurstPixels or None
-        For `fields_of_bursts`; None for numpy.
+    pixels : BurstPixels
+        What the calibration says of them for `fields_of`.
     """
 
     anchor: Any
     background: Any
     valid: Any
-    pixels: BurstPixels | None
+    pixels: BurstPixels
 
 
-def burst_pixels(place: arrays.Arrays, record: linear.LinearRecord, n_pixels: int) -> BurstPixels | None:
-    """Return what demodulation on a device needs of a calibration; None for numpy, which takes the record itself."""
-    if place == arrays.NUMPY:
-        return None
+def burst_pixels(place: arrays.Arrays, record: linear.LinearRecord, n_pixels: int) -> BurstPixels:
+    """Return what demodulation needs of a calibration, where frames are demodulated."""
     return BurstPixels(
         record.actual_rad, place.from_host(linear.reference_amplitude(record, n_pixels)),
         place.from_host(record.dark_dn[:n_pixels]), float(record.full_scale_dn), record.coherence,
     )  # fmt: skip
 
 
-def n_measured(n_out: int, exposure: FrameSettings) -> int:
-    """Return how many pixels to read for `n_out` outputs."""
-    width, height = exposure.output_roi[1]
-    return max(n_out, min(width * height, _PIXELS))
+def n_measured(n_out: int, region: int) -> int:
+    """Return how many of a region's pixels to read for `n_out` outputs."""
+    return max(n_out, min(region, _PIXELS))
 
 
 def block_size(n_steps: int, n_pixels: int) -> int:
@@ -129,6 +123,166 @@ def fit_repeats(n_steps: int, n_pixels: int) -> int:
     return max(4, min(_REPEATS, _FIT_BYTES // (12 * n_steps * n_pixels)))
 
 
+@dataclass(frozen=True)
+class Holography(Method):
+    """R x from the field that interferes with the reference: blocks of vectors between two anchors.
+
+    Parameters
+    ----------
+    record : LinearRecord
+        The calibration of the region.
+    fields : FitFields
+        Of the fit.
+    n_features, n_out, n_pixels : int
+        Features of a vector; outputs, and pixels that are read for them, the first ones of the region.
+    complex_output : bool
+        Whether to return the field, entries of variance 1, or sqrt(2) times its real part.
+    """
+
+    record: linear.LinearRecord
+    fields: FitFields
+    n_features: int
+    n_out: int
+    n_pixels: int
+    complex_output: bool = False
+
+    dtype: np.dtype[Any] = field(init=False)
+    block: int = field(init=False)
+    phases_rad: np.ndarray | None = field(init=False)
+    fit_patterns: int = field(init=False)
+
+    parted = False
+    packed = False
+    by_light = True
+
+    def __post_init__(self) -> None:
+        """Work out what follows."""
+        put = object.__setattr__
+        put(self, "dtype", np.dtype(np.complex64 if self.complex_output else np.float32))
+        put(self, "block", block_size(len(self.record.asked_rad), self.n_pixels))
+        put(self, "phases_rad", self.record.asked_rad)
+        put(self, "fit_patterns", 3 * fit_repeats(len(self.record.asked_rad), self.n_pixels))
+
+    def frames(self, n: int) -> int:
+        """Return a frame of each vector and of two anchors under each phase."""
+        return (n + 2) * len(self.record.asked_rad)
+
+    def task_bytes(self, n_out: int, frame_item: int) -> int:
+        """Return the bytes of a result: those of the frames are bounded by the block."""
+        return n_out * self.dtype.itemsize
+
+    def encode(self, bits: Any, *, part: bool = False) -> Any:
+        """Return the vectors of a block between two anchors."""
+        place = arrays.of(bits)
+        anchor = anchor_on(place, self.n_features)[None]
+        return place.xp.concat([anchor, bits, anchor])
+
+    def decode(
+        self, frames: Any, shared: Any = None, *, out: Any = None, part: bool = False, threads: int | None = None
+    ) -> Any:
+        """Return R x of the vectors of a block.
+
+        Raises
+        ------
+        RuntimeError
+            If the phase of the reference was lost.
+        """
+        place = arrays.of(frames)
+        maps = self.fields.on(place, self.record, self.n_pixels)
+        measured = fields_of(self.record, frames, maps.pixels, threads)
+        n = len(measured) - 2
+        before, after = (_checked_turn(measured[i], maps, self.record.relative_error) for i in (0, -1))
+        moved = (after - before + np.pi) % (2 * np.pi) - np.pi
+        if abs(moved) > _MOST_TURN:
+            raise RuntimeError(
+                f"The reference turned by {moved:.2f} rad while {n} vectors were shown: it drifts faster than they can "
+                "be measured."
+            )
+        turns = before + moved * np.arange(1, n + 1) / (n + 1)
+        block = measured[1:-1, : self.n_out]
+        block *= place.from_host(np.exp(-1j * turns)[:, None].astype(np.complex64))
+        block -= maps.background[: self.n_out]
+        block *= float(np.float32(1 / self.fields.scale))
+        if not self.complex_output:
+            return float(np.float32(np.sqrt(2))) * block.real
+        # Of its own, so that what was measured beside it is let go.
+        result = place.empty(tuple(block.shape), np.complex64)
+        result[...] = block
+        return result
+
+    def with_anchor(self, frames: Any) -> Holography:
+        """Return the method for a fit whose anchor gave these frames, (steps, n_pixels)."""
+        pixels = burst_pixels(arrays.of(frames), self.record, self.n_pixels)
+        anchor = fields_of(self.record, frames, pixels, None)[0]
+        return replace(self, fields=replace(self.fields, anchor=anchor))
+
+
+def holography_of(
+    fit: Fit,
+    device: OpuDevice,
+    settings: FrameSettings,
+    record: linear.LinearRecord,
+    n_out: int,
+    place: arrays.Arrays = arrays.NUMPY,
+    *,
+    complex_output: bool = False,
+) -> tuple[Holography, FrameSettings]:
+    """Return the method for a fit, whose own fields are measured once and kept, and the settings that it needs.
+
+    Parameters
+    ----------
+    fit, device, settings : object
+        How vectors are shown, by what, in which region.
+    record : LinearRecord
+        The calibration of the region.
+    n_out : int
+        Pixels to return.
+    place : Arrays
+        Where the light is computed.
+    complex_output : bool
+        As for `Holography`.
+
+    Returns
+    -------
+    Holography
+        The method.
+    FrameSettings
+        The region with the calibration's exposure, and frames as fast as that allows.
+
+    Raises
+    ------
+    NotReadyError
+        If the features send no light to the camera.
+    """
+    of = record, n_out, settings.output_roi
+    kept = fit.kept.get("holography")
+    # Another thread may measure meanwhile: what is used is a local.
+    if kept is None or kept[0][0] is not record or kept[0][1:] != of[1:]:
+        timed = device.fastest(settings, record.exposure_s)
+        kept = of, timed, measure_fit(fit, device, timed, record, n_out, place)
+        fit.kept["holography"] = kept
+    _, timed, fields = kept
+    n_pixels = n_measured(n_out, settings.n_pixels)
+    return Holography(record, fields, fit.traits.n_features_total, n_out, n_pixels, complex_output), timed
+
+
+def planned(fit: Fit, device: OpuDevice, exposure: FrameSettings, n_out: int, steps: int) -> Holography:
+    """Return a method that nothing was measured for: its calibration stands for a measured one, in plans of work.
+
+    The reference is as bright as a calibrated exposure has it, and even over the pixels.
+    """
+    n, phases, full_scale = n_measured(n_out, exposure.n_pixels), equal_steps(steps), float(device.full_scale_dn)
+    record = linear.LinearRecord(
+        exposure_s=exposure.exposure_us / 1e6, asked_rad=phases, actual_rad=phases, jitter_rad=0.0,
+        roi=np.array(exposure.bench_roi), dark_dn=np.zeros(n, np.float32),
+        reference_dn=np.full(n, full_scale / 4, np.float32), valid=np.ones(n, dtype=bool), full_scale_dn=full_scale,
+        clipped_share=0.0, modulation=1.0, modulation_map=np.ones(n, np.float32), coherence=1.0, relative_error=0.1,
+        drift_rad_per_minute=0.0, elapsed_s=0.0,
+    )  # fmt: skip
+    nothing = np.zeros(n, np.complex64)
+    return Holography(record, FitFields(nothing, nothing, 1.0), fit.traits.n_features_total, n_out, n)
+
+
 def measure_fit(
     fit: Fit,
     device: OpuDevice,
@@ -138,15 +292,16 @@ def measure_fit(
     place: arrays.Arrays = arrays.NUMPY,
 ) -> FitFields:
     """Measure the fields of a fit's own patterns, with the library and on the device that vectors come from."""
-    n_features = fit.traits.n_features_s
+    n_features = fit.traits.n_features_total
     r = anchor_on(place, n_features)
-    n_pixels = n_measured(n_out, exposure)
+    n_pixels = n_measured(n_out, exposure.n_pixels)
     repeats = fit_repeats(record.n_steps, n_pixels)
     pixels = burst_pixels(place, record, n_pixels)
     means = []
     for pattern in (place.xp.zeros_like(r), r, 1 - r):
         patterns = MirrorPatterns(place.xp.tile(pattern, (repeats, 1)), fit.layout)
-        fields = _fields(device, exposure, record, patterns, n_pixels, pixels)
+        frames = device.project(patterns, n_pixels, settings=exposure, reference_phase_rad=record.asked_rad)
+        fields = fields_of(record, frames, pixels, device.threads)
         means.append(place.to_host(fields.mean(axis=0)))
     background, first, second = means
     use = record.valid[:n_pixels]
@@ -157,128 +312,15 @@ def measure_fit(
     return FitFields(first, background, float(np.sqrt(lit / n_features)))
 
 
-def _fields(
-    device: OpuDevice,
-    exposure: FrameSettings,
-    record: linear.LinearRecord,
-    patterns: MirrorPatterns,
-    n_pixels: int,
-    pixels: BurstPixels | None,
-) -> Any:
-    """Show patterns under each phase step; fields (n, n_pixels), complex64, where the frames come to be."""
-    frames = device.project(patterns, n_pixels, settings=exposure, reference_phase_rad=record.asked_rad)
-    if pixels is not None:
+def fields_of(record: linear.LinearRecord, frames: Any, pixels: BurstPixels, threads: int | None) -> Any:
+    """Return the fields of bursts, complex64 (n, n_pixels), where the frames are: as `linear.demodulate` does it."""
+    if not isinstance(frames, np.ndarray):
         return fields_of_bursts(frames, pixels)
-    return linear.demodulate(record, frames, threads=threads_of(device.bench))
-
-
-def run(
-    fit: Fit,
-    data: UserInput,
-    device: OpuDevice,
-    exposure: FrameSettings,
-    n_out: int,
-    *,
-    record: linear.LinearRecord,
-    fields: FitFields,
-    complex_output: bool,
-    progress: bool,
-) -> Any:
-    """Show vectors under each phase step and return R x.
-
-    Parameters
-    ----------
-    fit, data, device, n_out, progress : object
-        As for `runner.run`.
-    exposure : FrameSettings
-        Region, and the calibration's times.
-    record : LinearRecord
-        The calibration of the region.
-    fields : FitFields
-        Of this fit.
-    complex_output : bool
-        Whether to return the field, entries of variance 1, or sqrt(2) times its real part.
-
-    Returns
-    -------
-    ContextArray, or an array of the input's device
-        complex64 or float32, (*batch_shape, n_out).
-
-    Raises
-    ------
-    NotReadyError
-        If the device is closed or in online mode.
-    RuntimeError
-        If the input is packed, or the phase of the reference was lost.
-    MemoryError
-        If the results do not fit the memory that is free.
-    """
-    check_linear(fit, data, device)
-    start = dt.datetime.now()
-    n, n_pixels = data.n_samples, n_measured(n_out, exposure)
-    step = block_size(record.n_steps, n_pixels)
-    dtype = np.dtype(np.complex64 if complex_output else np.float32)
-    if isinstance(data, LazyInput):
-        recipe = BenchRecipe.of(device.bench)
-        passes = Passes.reserve(device.bench, exposure, n, step, lambda count: (count + 2) * record.n_steps)
-        job = HolographicJob(
-            recipe, fit, data.array.shape, exposure, n_out, passes, record, fields, complex_output
-        )  # fmt: skip
-        return data.shown(job, dtype, n_out * dtype.itemsize, align=step)
-    check_result(data, n_out, dtype)
-    result = data.empty((n, n_out), dtype)
-    with acquiring_batch(device, (min(n, step) + 2) * record.n_steps), ProgressBar(n, progress) as bar:
-        for first in range(0, n, step):
-            bits = data.placed(data.bits(first, min(n, first + step), fit.bitorder))
-            block = show_block(
-                bits, fit, device, exposure, n_out, record=record, fields=fields, complex_output=complex_output
-            )
-            result[first : first + len(block)] = data.fetched(block)
-            bar.reach(first + len(block))
-    return data.finished(result, context_of(fit, exposure, start))
-
-
-def show_block(
-    bits: Any,
-    fit: Fit,
-    device: Any,
-    exposure: FrameSettings,
-    n_out: int,
-    *,
-    record: linear.LinearRecord,
-    fields: FitFields,
-    complex_output: bool,
-) -> Any:
-    """Show the vectors of one block between two anchors and return R x; parameters as for `run`.
-
-    Parameters
-    ----------
-    bits : array of uint8, shape (n, n_features)
-        0 or 1; its library and device are those of the result.
-
-    Returns
-    -------
-    array of complex64 or float32, shape (n, n_out)
-    """
-    place = arrays.of(bits)
-    n, n_pixels = len(bits), n_measured(n_out, exposure)
-    anchor = anchor_on(place, fit.traits.n_features_s)[None]
-    patterns = MirrorPatterns(place.xp.concat([anchor, bits, anchor]), fit.layout)
-    maps = fields.on(place, record, n_pixels)
-    measured = _fields(device, exposure, record, patterns, n_pixels, maps.pixels)
-    before, after = (_checked_turn(measured[i], maps, record.relative_error) for i in (0, -1))
-    moved = (after - before + np.pi) % (2 * np.pi) - np.pi
-    if abs(moved) > _MOST_TURN:
-        raise RuntimeError(
-            f"The reference turned by {moved:.2f} rad while {n} vectors were shown: it drifts faster than they can be "
-            "measured."
-        )
-    turns = before + moved * np.arange(1, n + 1) / (n + 1)
-    block = measured[1:-1, :n_out]
-    block *= place.from_host(np.exp(-1j * turns)[:, None].astype(np.complex64))
-    block -= maps.background[:n_out]
-    block *= float(np.float32(1 / fields.scale))
-    return block if complex_output else float(np.float32(np.sqrt(2))) * block.real
+    if frames.dtype not in (np.uint8, np.uint16):
+        return linear.demodulate(record, frames, threads=threads)
+    return fields_of_counts(
+        frames, pixels.phases_rad, pixels.amplitude, pixels.dark_dn, pixels.full_scale_dn, pixels.coherence, threads
+    )
 
 
 def _checked_turn(measured: Any, maps: PlacedFields, noise: float) -> float:
@@ -303,34 +345,3 @@ def _checked_turn(measured: Any, maps: PlacedFields, noise: float) -> float:
             "the matrix of linear_transform. Fit again, and if that does not help call calibrate()."
         )
     return float(np.angle(overlap))
-
-
-@dataclass(frozen=True)
-class HolographicJob(Job):
-    """The linear transform by holography: blocks of vectors between anchors. Parts must hold whole blocks.
-
-    Attributes
-    ----------
-    record : LinearRecord
-        The calibration of the region.
-    fields : FitFields
-        Of this fit.
-    complex_output : bool
-        Whether to return the field.
-    """
-
-    record: linear.LinearRecord
-    fields: FitFields
-    complex_output: bool
-
-    def _show(self, bits: np.ndarray, first: int, shared: Any) -> np.ndarray:
-        dtype = np.complex64 if self.complex_output else np.float32
-        result = np.empty((len(bits), self.n_out), dtype=dtype)
-        place = arrays.choose(self.recipe.backend)
-        for rows, _, frames in self.passes.parts(first, first + len(bits)):
-            block = show_block(
-                place.from_host(bits[rows]), self.fit, self._in(frames), self.exposure, self.n_out,
-                record=self.record, fields=self.fields, complex_output=self.complex_output,
-            )  # fmt: skip
-            result[rows] = place.to_host(block)
-        return result

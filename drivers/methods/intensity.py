@@ -22,13 +22,22 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from opusim.base import arrays
+from opusim.base.errors import warn_outside
 from opusim.base.rng import stream_key, uniforms
+
+from .base import Method, Show
+
+if TYPE_CHECKING:
+    from opusim.drivers.fit import Fit
+    from opusim.drivers.lowlevel.device import OpuDevice
+    from opusim.drivers.lowlevel.settings_of_frame import FrameSettings
 
 BLOCK = 64
 """Vectors between two exposures of the anchors; all anchors of a batch are averaged."""
@@ -98,27 +107,65 @@ def encode(x: Any) -> Any:
         uint8 0/1, (frames_needed(n), n_features).
     """
     place = arrays.of(x)
-    xp = place.xp
     n, n_features = x.shape
+    xp = place.xp
     x, r = x.view(xp.uint8), anchor_on(place, n_features)
     frames = place.empty((frames_needed(n), n_features), np.uint8)
     for vectors, rows in _blocks(n):
         block = frames[rows]
         block[0], block[1], block[2] = 1, r, 1 - r
-        xp.bitwise_xor(x[vectors], r, out=block[ANCHORS::2])
-        xp.bitwise_xor(block[ANCHORS::2], 1, out=block[ANCHORS + 1 :: 2])
+        _pair(xp, x[vectors], r, block[ANCHORS:])
     return frames
 
 
-class Decoder:
-    """Recovers y from the frames of `encode`, which may come in parts.
+def _pair(xp: Any, x: Any, r: Any, out: Any) -> None:
+    """Put x ^ r and x ^ ~r of each vector into the rows of `out`, one after the other."""
+    xp.bitwise_xor(x, r, out=out[::2])
+    xp.bitwise_xor(out[::2], 1, out=out[1::2])
+
+
+def _pairs(x: Any) -> Any:
+    """Return x ^ r and x ^ ~r of each vector, without anchors."""
+    place = arrays.of(x)
+    out = place.empty((2 * len(x), x.shape[1]), np.uint8)
+    _pair(place.xp, x, anchor_on(place, x.shape[1]), out)
+    return out
+
+
+@dataclass
+class Anchors:
+    """Frames of the anchors, added up block by block.
+
+    Attributes
+    ----------
+    total : array of float64, shape (ANCHORS, n_pixels), or None
+        Their sum, where the frames are; None before the first one.
+    n_blocks : int
+        Blocks in it.
+    """
+
+    total: Any = None
+    n_blocks: int = 0
+
+    def add(self, frames: Any) -> None:
+        """Add those of a block, one after the other: the last bits of the sum depend on the order."""
+        if self.total is None:
+            xp = arrays.of(frames).xp
+            self.total = xp.astype(frames, xp.float64)
+        elif isinstance(frames, np.ndarray):
+            self.total += frames
+        else:  # converted first: torch does not compute with uint16
+            xp = arrays.of(frames).xp
+            self.total += xp.astype(frames, xp.float64)
+        self.n_blocks += 1
+
+
+@dataclass(frozen=True)
+class Intensity(Method):
+    """R x from counts alone.
 
     Parameters
     ----------
-    n_vectors : int
-        Vectors of the batch.
-    n_pixels : int
-        Pixels of a frame.
     n_features : int
         Features of a vector.
     black_level_dn : float
@@ -127,8 +174,6 @@ class Decoder:
         Mean level above the dark that the device gives with every feature on. Without it, the mean over the anchors
         and pixels at hand is taken, which for few pixels is itself a random number (relative error about
         .6 / sqrt(n_pixels), and half of that in y).
-    result : array of float32, shape (n_vectors, n_pixels), optional
-        What y is put into: an array of the library and on the device that frames will come from; numpy's by default.
 
     Notes
     -----
@@ -136,50 +181,103 @@ class Decoder:
     modulus, which follows from the mean level.
     """
 
-    def __init__(
-        self,
-        n_vectors: int,
-        n_pixels: int,
-        n_features: int,
-        black_level_dn: float,
-        level_dn: float | None = None,
-        *,
-        result: Any = None,
-    ) -> None:
-        self.result = np.empty((n_vectors, n_pixels), dtype=np.float32) if result is None else result
-        self._place = arrays.of(self.result)
-        self._anchors = self._place.zeros((ANCHORS, n_pixels), np.float64)
-        self._n_features = n_features
-        self._black = black_level_dn
-        self._level = level_dn
-        self._n_blocks = 0
-        self._done = 0
+    n_features: int
+    black_level_dn: float
+    level_dn: float | None = None
 
-    def add(self, frames: Any) -> None:
-        """Take the frames of the next vectors, whole blocks of them: real numbers, (k, n_pixels)."""
-        n = vectors_in(len(frames))
+    dtype = np.dtype(np.float32)
+    block = BLOCK
+    shares = True
+    packed = False
+    full = True
+
+    def frames(self, n: int) -> int:
+        """Return two frames for each vector, and three for each block."""
+        return frames_needed(n)
+
+    def encode(self, bits: Any, *, part: bool = False) -> Any:
+        """Return x ^ r and x ^ ~r of each vector, after the anchors of its block."""
+        return _pairs(bits) if part else encode(bits)
+
+    def decode(
+        self, frames: Any, shared: Any = None, *, out: Any = None, part: bool = False, threads: int | None = None
+    ) -> Any:
+        """Return the differences Y(x ^ r) - Y(x ^ ~r), of which `finish` makes results."""
+        n = len(frames) // 2 if part else vectors_in(len(frames))
+        if out is None:
+            out = arrays.of(frames).empty((n, frames.shape[1]), np.float32)
+        if part:
+            _subtract(frames[::2], frames[1::2], out)
+            return out
         for vectors, rows in _blocks(n):
-            self._n_blocks += 1
-            target = self.result[self._done + vectors.start : self._done + vectors.stop]
-            self._add_block(frames[rows], target)
-        self._done += n
+            block = frames[rows]
+            shared.add(block[:ANCHORS])
+            _subtract(block[ANCHORS::2], block[ANCHORS + 1 :: 2], out[vectors])
+        return out
 
-    def _add_block(self, block: Any, target: Any) -> None:
-        plus, minus = block[ANCHORS::2], block[ANCHORS + 1 :: 2]
-        if self._place == arrays.NUMPY:
-            self._anchors += block[:ANCHORS]
-            np.subtract(plus, minus, out=target, dtype=np.float32)
-            return
-        xp = self._place.xp
-        # Converted first: torch does not compute with uint16.
-        self._anchors += xp.astype(block[:ANCHORS], xp.float64)
-        target[...] = plus
-        target -= xp.astype(minus, xp.float32)
+    def begin(self) -> Anchors:
+        """Return anchors to add up."""
+        return Anchors()
 
-    def finish(self) -> Any:
-        """Return y, float32 (n_vectors, n_pixels)."""
-        anchors = self._anchors / self._n_blocks
-        return reconstruct(self.result, anchors, self._n_features, self._black, self._level)
+    def finish(self, results: Any, shared: Anchors) -> Any:
+        """Return y, made of the differences in place."""
+        means = shared.total / shared.n_blocks
+        return reconstruct(results, means, self.n_features, self.black_level_dn, self.level_dn)
+
+    def shared(self, show: Show, sizes: Sequence[int], n_features: int) -> Anchors:
+        """Return the anchors of all blocks."""
+        anchors = self.begin()
+        r = anchor(n_features)
+        patterns = np.stack([np.ones_like(r), r, 1 - r])
+        for k, n in enumerate(sizes):
+            starts = np.array([rows.start for _, rows in _blocks(n)])
+            places = (starts[:, None] + np.arange(ANCHORS)).ravel()
+            shown = show(k, places, np.tile(patterns, (len(starts), 1)))
+            for block in shown.reshape(len(starts), ANCHORS, -1):
+                anchors.add(block)
+        return anchors
+
+    def places(self, numbers: range, n: int) -> np.ndarray:
+        """Return the pairs of some vectors, which come after the anchors of the blocks begun."""
+        v = np.array(numbers)
+        first = 2 * v + ANCHORS * (v // BLOCK + 1)
+        return (first[:, None] + np.arange(2)).ravel()
+
+
+def intensity_of(fit: Fit, device: OpuDevice, exposure: FrameSettings) -> Intensity:
+    """Return the method for a fit at an exposure, worked out once for both.
+
+    Warns
+    -----
+    UserWarning
+        If the exposure is so long that pixels saturate.
+    """
+    key = "intensity", exposure.exposure_us
+    known = fit.kept.get(key)
+    if known is None or known[0] is not device:
+        level_dn = device.features_level_dn(fit.layout, exposure.exposure_us)
+        # Speckle of a mean level I goes beyond full scale with the probability exp(-full scale / I): 5 % at a third.
+        saturates = device.black_level_dn + 3 * level_dn > device.full_scale_dn
+        known = device, Intensity(fit.traits.n_features_total, device.black_level_dn, level_dn), saturates
+        fit.kept[key] = known
+    _, method, saturates = known
+    if saturates:
+        warn_outside(
+            f"exposure_us is {exposure.exposure_us}, at which all features together give a mean of "
+            f"{method.level_dn:.0f} grey levels: many pixels saturate in the frames that the linear transform needs, "
+            "and its result is wrong there."
+        )
+    return method
+
+
+def _subtract(plus: Any, minus: Any, out: Any) -> None:
+    """Put the differences of frames into `out`, float32."""
+    if isinstance(out, np.ndarray):
+        np.subtract(plus, minus, out=out, dtype=np.float32)
+        return
+    xp = arrays.of(out).xp
+    out[...] = plus
+    out -= xp.astype(minus, xp.float32)
 
 
 def reconstruct(
@@ -194,7 +292,7 @@ def reconstruct(
     anchors : array of the same library, on the same device
         Means of the anchors' frames, float64 (ANCHORS, n_pixels).
     n_features, black_level_dn, level_dn : int, float, float
-        As for `Decoder`.
+        As for `Intensity`.
     """
     xp = arrays.of(differences).xp
     ones, with_r, without_r = anchors[0], anchors[1], anchors[2]
@@ -224,7 +322,7 @@ def decode(
     n_features : int
         Features of a vector.
     black_level_dn, level_dn : float
-        As for `Decoder`.
+        As for `Intensity`.
 
     Returns
     -------
@@ -236,6 +334,6 @@ def decode(
     ValueError
         If the number of frames is none that `encode` makes.
     """
-    decoder = Decoder(vectors_in(len(frames)), frames.shape[1], n_features, black_level_dn, level_dn)
-    decoder.add(frames)
-    return decoder.finish()
+    method = Intensity(n_features, black_level_dn, level_dn)
+    anchors = method.begin()
+    return method.finish(method.decode(frames, anchors), anchors)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .bench import FRAME_OVERHEAD_S as FRAME_OVERHEAD_S
     from .bench import OpticalBench as OpticalBench
     from .frames import BenchClock as BenchClock
+    from .plan import Plan as Plan
     from .planes import Planes as Planes
 
 # name -> module of this package that it comes from
@@ -17,6 +18,7 @@ _LAZY = {
     "BenchClock": ".frames",
     "FRAME_OVERHEAD_S": ".bench",
     "OpticalBench": ".bench",
+    "Plan": ".plan",
     "Planes": ".planes",
 }
 

@@ -130,6 +130,7 @@ class OpticalBench(validation.Fixed):
         self._drift = None if math.isinf(medium.decorrelation_time_s) else medium.drift
         self._count_type = self.device.camera.dtype
         self._photons: dict[float, float] = {}  # for an intensity of 1, by exposure
+        self._readouts_s: dict[int, float] = {}  # by rows
 
     @property
     def limits(self) -> dict[str, int | None]:
@@ -162,7 +163,7 @@ class OpticalBench(validation.Fixed):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what can be computed again; the clock is one of its own."""
-        left_out = ("_lock", "_parts", "_drift", "_count_type", "_photons")
+        left_out = ("_lock", "_parts", "_drift", "_count_type", "_photons", "_readouts_s")
         state = {name: value for name, value in self.__dict__.items() if name not in left_out}
         with self._lock:
             state["clock"] = copy.copy(self.clock)
@@ -459,7 +460,12 @@ class OpticalBench(validation.Fixed):
         float
             Seconds.
         """
-        return self.device.camera.readout_s(n_rows)
+        if type(n_rows) is not int:
+            return self.device.camera.readout_s(n_rows)
+        kept = self._readouts_s.get(n_rows)
+        if kept is None:
+            self._readouts_s[n_rows] = kept = self.device.camera.readout_s(n_rows)
+        return kept
 
     def minimum_frametime_s(self, n_rows: int, exposure_s: float) -> float:
         """Return the shortest time between frames.

@@ -162,7 +162,7 @@ def develop_matrix(
     scale : ndarray of float32, shape (n * steps,)
         Photons for an intensity of 1, for each frame, divided by `samples`.
     gain, dark_e, offset_e, pixels, key0, key1, params
-        As in `sensor_kernels.develop_block`.
+        As in `camera_kernels.develop_block`.
     frames : ndarray of uint64, shape (n * steps,)
         Frame numbers.
     out : ndarray, shape (n * steps, n_pixels)

@@ -383,7 +383,7 @@ class Camera(Stage):
         threads: int,
     ) -> NDArray[Any]:
         """Check the arguments of `expose` and run the kernel."""
-        from . import camera_kernels as sensor_kernels
+        from . import camera_kernels
 
         light = _checked_photons(photons, maps)
         exposure_s = validation.number("exposure_s", exposure_s, low=0.0, high=1e6)
@@ -392,9 +392,9 @@ class Camera(Stage):
         stack = np.atleast_2d(light)
         out = np.empty(stack.shape, dtype=dtype)
         key0, key1 = self.noise_key(seed)
-        n_blocks = -(-maps.pixels.size // sensor_kernels.BLOCK)
+        n_blocks = -(-maps.pixels.size // camera_kernels.BLOCK)
         work = partial(
-            sensor_kernels.develop_frames,
+            camera_kernels.develop_frames,
             stack,
             maps.gain,
             maps.dark_e(exposure_s),

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from opusim.base import validation
+from opusim.base.progress import counted
 from opusim.bench.protocol import (
     Calibrating,
     Clocked,
@@ -197,7 +198,7 @@ class OpticalFeedback(validation.Fixed):
         bits = np.eye(self.n_classes, dtype=np.uint8)[classes]
         sums = np.zeros((2, len(bits), self.width))
         squares = 0.0
-        for k in _counted(2 * _REPEATS, "OPU: scale", self.progress):
+        for k in counted(2 * _REPEATS, "OPU: scale", self.progress):
             y = self._show(bits)
             sums[k % 2] += y
             squares += float(np.square(y, dtype=np.float64).sum())
@@ -285,7 +286,7 @@ class OpticalFeedback(validation.Fixed):
         bits = np.eye(self.n_classes, dtype=np.uint8)
         total = np.zeros((self.n_classes, self.width))
         with _Meter(self):
-            for _ in _counted(repeats, "OPU: matrix", self.progress):
+            for _ in counted(repeats, "OPU: matrix", self.progress):
                 total += self._show(bits)
         return np.ascontiguousarray(total.T / (repeats * self.scale), dtype=np.float32)
 
@@ -394,12 +395,3 @@ class _Meter:
             self.costs.frames = (self.costs.frames or 0) + self.clock.frames - self.before[0]
             self.costs.device_s = (self.costs.device_s or 0.0) + self.clock.elapsed_s - self.before[1]
             self.costs.device_j = (self.costs.device_j or 0.0) + self.clock.energy_j - self.before[2]
-
-
-def _counted(n: int, text: str, progress: bool) -> Any:
-    """Return the numbers below n, with a progress bar if it is asked for."""
-    if not progress:
-        return range(n)
-    from tqdm.auto import tqdm
-
-    return tqdm(range(n), desc=text)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+
+from opusim.base.progress import ProgressBar
 
 from .history import History
 from .losses import loss_text
@@ -42,22 +43,20 @@ class Progress:
 
 
 class Bar:
-    """A progress bar (tqdm) that follows a run; it opens with the first batch."""
+    """A progress bar that follows a run; it opens with the first batch."""
 
     def __init__(self) -> None:
-        self._bar: Any = None
+        self._bar: ProgressBar | None = None
 
     def __call__(self, progress: Progress) -> None:
         """Show where the run stands."""
         if self._bar is None:
-            from tqdm.auto import tqdm
-
             total = progress.epochs * progress.steps
-            self._bar = tqdm(total=total, initial=(progress.epoch - 1) * progress.steps, unit="batch")
+            self._bar = ProgressBar(total, unit="batch", done=(progress.epoch - 1) * progress.steps)
         bar = self._bar
         if not progress.epoch_done:
-            bar.set_description(f"epoch {progress.epoch} of {progress.epochs}", refresh=False)
-            bar.update()
+            bar.say(f"epoch {progress.epoch} of {progress.epochs}")
+            bar.advance()
             return
         history = progress.history
         told = {"loss": loss_text(history.loss[-1]), "training": f"{history.train_accuracy[-1]:.2%}"}
@@ -65,7 +64,7 @@ class Bar:
             told["validation"] = f"{history.validation_accuracy[-1]:.2%}"
         if not np.isnan(history.alignment_deg[-1]).all():
             told["alignment"] = "/".join(f"{angle:.0f}°" for angle in history.alignment_deg[-1])
-        bar.set_postfix(told)
+        bar.say(**told)
 
     def close(self) -> None:
         """Leave the bar as it stands."""

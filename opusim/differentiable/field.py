@@ -145,7 +145,7 @@ class WaveField(_Field):
                 if factor is not None:
                     self._keep(name, factor, dtype)
         if self.thickness:
-            self._keep("wave_numbers", _axial_wave_numbers(grid.side, self.medium.step_m, wavelength_m), dtype)
+            self._keep("wave_numbers", self._wave_numbers(wavelength_m), dtype)
 
     def _keep_source(self, geometry: Geometry, dtype: torch.dtype) -> None:
         """Keep which feature drives each input cell, how strongly, and what the cells send with every feature off."""
@@ -175,6 +175,12 @@ class WaveField(_Field):
         self._keep("always", always, dtype)
         self._keep("rest", np.maximum(np.square(np.abs(lit), dtype=np.float64) - always, 0), dtype)
         self._keep("turn", np.exp(1j * np.angle(lit)), dtype)
+
+    def _wave_numbers(self, wavelength_m: float) -> np.ndarray:
+        """k_z - k of every frequency of the grid, in radians per metre; no wave of the layer is evanescent."""
+        f = scipy.fft.fftfreq(self.grid.side, self.medium.step_m)
+        squared = 1.0 - wavelength_m**2 * (f[:, None] ** 2 + f[None, :] ** 2)
+        return 2 * np.pi / wavelength_m * (np.sqrt(np.maximum(squared, 0)) - 1)
 
     def _phases(self, seed: int, channel: int) -> np.ndarray:
         """Phases of the screens for a standard deviation of 1."""
@@ -265,13 +271,6 @@ class WaveField(_Field):
 
 def _turned(phase: Tensor) -> Tensor:
     return torch.polar(torch.ones_like(phase), phase)
-
-
-def _axial_wave_numbers(side: int, step_m: float, wavelength_m: float) -> np.ndarray:
-    """k_z - k of every frequency of a grid, in radians per metre; no wave of the layer is evanescent."""
-    f = scipy.fft.fftfreq(side, step_m)
-    squared = 1.0 - wavelength_m**2 * (f[:, None] ** 2 + f[None, :] ** 2)
-    return 2 * np.pi / wavelength_m * (np.sqrt(np.maximum(squared, 0)) - 1)
 
 
 def _background_powers(geometry: Geometry) -> tuple[float, float]:

@@ -41,6 +41,8 @@ class SequentialBaseTwoEncoder(validation.Fixed, BaseTransformer):
         If the number of levels is no power of two (the error is a ValueError, too).
     """
 
+    by_vector = True
+
     _fixed = dict.fromkeys(("n_gray_levels", "n_bits"), "Use set_params(n_gray_levels=...), and fit again.")
 
     def __init__(self, n_gray_levels: int = 16) -> None:

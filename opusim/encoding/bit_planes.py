@@ -103,6 +103,8 @@ class ConcatenatedBitPlanEncoder(BaseTransformer):
     array([[0, 0, 0, 0, 0, 1, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0]], dtype=uint8)
     """
 
+    by_vector = True
+
     def __init__(self, n_bits: int = 8, starting_bit: int = 0) -> None:
         self.n_bits = validation.integer("n_bits", n_bits, low=1)
         self.starting_bit = validation.integer("starting_bit", starting_bit, low=0)
@@ -165,6 +167,8 @@ class ConcatenatingBitPlanDecoder(_PlaneDecoder):
         As given.
     """
 
+    by_vector = True
+
     @preserve_type
     def transform(self, X: Any) -> Any:
         """Decode.
@@ -204,6 +208,8 @@ class MixingBitPlanDecoder(_PlaneDecoder):
     n_bits, decoding_decay
         As given.
     """
+
+    by_vector = True
 
     @preserve_type
     def transform(self, X: Any) -> Any:

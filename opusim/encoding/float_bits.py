@@ -78,6 +78,8 @@ class Float32Encoder(_FloatBits):
         If a number of bits is out of range.
     """
 
+    by_vector = True
+
     @preserve_type
     def transform(self, X: Any) -> Any:
         """Encode.
@@ -128,6 +130,8 @@ class ConcatenatedFloat32Encoder(_FloatBits):
     ValueError
         If a number of bits is out of range.
     """
+
+    by_vector = True
 
     @preserve_type
     def transform(self, X: Any) -> Any:

@@ -69,6 +69,8 @@ class SeparatedBitPlanEncoder(BaseTransformer):
         if unknown:  # lightonml takes any name without a word
             warnings.warn(f"SeparatedBitPlanEncoder does not use the argument {', '.join(unknown)}.", stacklevel=2)
         self._plain_bits = any(name in kwargs for name in _OF_1_3)
+        # Bits of integers as they are; with `precision`, numbers are scaled by the largest of the batch.
+        self.by_vector = self._plain_bits
         if self._plain_bits:
             self.n_bits = validation.integer("n_bits", kwargs.get("n_bits", 8), low=1)
             self.starting_bit = validation.integer("starting_bit", kwargs.get("starting_bit", 0), low=0)

@@ -39,6 +39,8 @@ class BinaryThresholdEncoder(BaseTransformer):
         If the threshold is neither a number nor "auto".
     """
 
+    by_vector = True
+
     def __init__(self, threshold_enc: Any = "auto", greater_is_one: bool = True) -> None:
         if not (isinstance(threshold_enc, Real) or (isinstance(threshold_enc, str) and threshold_enc == "auto")):
             raise ValueError(f"threshold_enc is {threshold_enc!r}, but it must be a number or 'auto'.")
@@ -150,6 +152,8 @@ class MultiThresholdEncoder(BaseTransformer):
     ValueError
         If an argument is none of these.
     """
+
+    by_vector = True
 
     def __init__(self, thresholds: Any = "linspace", n_bins: int = 8, columnwise: bool = False) -> None:
         self._fitted: np.ndarray | None = None

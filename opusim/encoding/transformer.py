@@ -45,7 +45,15 @@ class BaseTransformer:
 
     Works as a step of a scikit-learn ``Pipeline``, under `clone` and in a grid search. There is no `get_params`
     here on purpose: an `OPU` hands what an encoder's `get_params` returns to the decoder.
+
+    Attributes
+    ----------
+    by_vector : bool
+        Whether `transform` takes each vector by itself, so that a part of the data gives a part of the result. It
+        holds for the class that says it, and below it until another `transform` is written.
     """
+
+    by_vector: bool = False
 
     def fit(self, X: Any, y: Any = None) -> Any:
         """Do nothing and return the encoder: there is nothing to learn.
@@ -164,6 +172,8 @@ class BaseTransformer:
 class NoEncoding(BaseTransformer):
     """Leave the data as they are."""
 
+    by_vector = True
+
     def transform(self, X: Any) -> Any:
         """Return the data themselves.
 
@@ -188,6 +198,8 @@ class NoDecoding(BaseTransformer):
     **encoder_params
         What an encoder's `get_params` returns; ignored, because nothing is decoded.
     """
+
+    by_vector = True
 
     def __init__(self, **encoder_params: Any) -> None:
         pass

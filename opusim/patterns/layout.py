@@ -511,6 +511,31 @@ class MirrorPatterns:
             raise ValueError(f"bits holds the value {int(checked.max())}, but it may hold only 0 and 1.")
         object.__setattr__(self, "bits", checked)
 
+    @classmethod
+    def of_checked(cls, bits: Any, layout: MirrorLayout) -> MirrorPatterns:
+        """Return patterns of bits that are known to be right, without looking at them again.
+
+        Parameters
+        ----------
+        bits : numpy.ndarray, torch.Tensor or cupy.ndarray
+            Zeros and ones, uint8, (n, n_features_total), in order in memory.
+        layout : MirrorLayout
+            Where they go.
+
+        Returns
+        -------
+        MirrorPatterns
+            With a read-only view of an array.
+        """
+        patterns = object.__new__(cls)
+        if isinstance(bits, np.ndarray):
+            # As in `check_bits`: a compiled kernel then meets only arrays of one kind.
+            bits = bits.view()
+            bits.flags.writeable = False
+        object.__setattr__(patterns, "bits", bits)
+        object.__setattr__(patterns, "layout", layout)
+        return patterns
+
     def __len__(self) -> int:
         """Return the number of patterns."""
         return len(self.bits)

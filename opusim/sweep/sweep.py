@@ -11,6 +11,7 @@ from typing import Any
 
 import opusim
 from opusim.base import validation
+from opusim.base.progress import ProgressBar
 from opusim.bench.plan import memory_budget_bytes
 from opusim.device.record import Device
 from opusim.tasks.registry import describe
@@ -206,13 +207,13 @@ class Sweep(validation.Fixed):
                 callback(result, None)
             if not jobs:
                 return result
-            bar = stack.enter_context(_bar(len(jobs), progress))
+            bar = stack.enter_context(ProgressBar(len(jobs), "sweep", unit="point", shown=progress))
             # Closed before the file is let go: an error in writing ends the workers.
             for place, outcome in stack.enter_context(closing(self._outcomes(jobs, workers, client))):
                 result.outcomes[place] = outcome
                 if path is not None:
                     write_sweep(path, result)
-                bar.update()
+                bar.advance()
                 if callback is not None:
                     callback(result, place)
         return result
@@ -231,12 +232,6 @@ def _anywhere(setting: Setting) -> Setting:
     device = setting.device
     medium = device.medium.anywhere()
     return setting if medium is device.medium else dataclasses.replace(setting, device=device.evolve(medium=medium))
-
-
-def _bar(total: int, shown: bool) -> Any:
-    from tqdm.auto import tqdm
-
-    return tqdm(total=total, desc="sweep", unit="point", disable=not shown)
 
 
 def _checked_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:

@@ -296,16 +296,16 @@ def test_a_matrix_beyond_its_budget_names_both_sizes():
 
 @pytest.mark.parametrize("what", ["waves", "matrix", "counts"])
 def test_too_little_memory_is_said_before_any_is_taken(monkeypatch, what):
-    free = {"waves": 1e5, "matrix": 2.0e6, "counts": 1e4}[what]
+    free = {"waves": 1e5, "matrix": 2.0e6, "counts": 1e6}[what]
     monkeypatch.setattr(memory, "available_bytes", lambda arrays=arrays.NUMPY: free)
     words = {
         "waves": r"layer on a grid of \d+ x \d+ modes needs [\d.]+ [KM]iB, but this machine has 97.7 KiB to.*fewer",
         "matrix": r"matrix of 300 features and 1111 pixels needs 2.55 MiB.*memory_budget.*execution='waves'",
-        "counts": r"counts of 10 frames of 1111 pixels needs 10.8 KiB, but this machine has 9.77 KiB.*fewer patterns",
+        "counts": r"counts of 1000 frames of 1111 pixels needs 1.06 MiB, but this machine has 977 KiB.*fewer patterns",
     }
     bench = OpticalBench(small(), execution="waves" if what == "waves" else "matrix")
     with pytest.raises(MemoryError, match=words[what]):
-        counts(bench, MirrorLayout.lined(SHAPE, N), bits_of(10))
+        counts(bench, MirrorLayout.lined(SHAPE, N), bits_of(1000 if what == "counts" else 10))
     assert bench.clock.frames == 0 and bench.clock.elapsed_s == 0
 
 

@@ -17,7 +17,7 @@ from opusim.device.medium import GaussianMedium
 from opusim.device.record import Device
 from opusim.drivers import OpuDevice
 from opusim.drivers.lowlevel.recognition import FORMATTED
-from opusim.drivers.methods.base import BenchRecipe
+from opusim.drivers.recipe import BenchRecipe
 from opusim.fringes import demodulation
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 from opusim.sweep import Sweep

@@ -34,9 +34,7 @@ def test_exact_for_any_padding_field():
     frames = method.encode(x)
     assert set(np.unique(frames)) == {0, 1} and frames.shape == (method.frames_needed(k), n)
     intensities = np.abs(frames @ M.T + p) ** 2
-    decoder = method.Decoder(k, m, n, 0.0)
-    decoder.add(intensities)
-    raw = decoder.finish()
+    raw = method.decode(intensities, n)
     reference = M.sum(axis=1) + 2 * p
     closed = 2 * np.real(np.conj(reference) * (x @ ((1 - 2.0 * method.anchor(n)) * M).T))
     scale = (raw * closed).sum(axis=0) / np.square(closed).sum(axis=0)

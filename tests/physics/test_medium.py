@@ -358,7 +358,7 @@ def test_a_layer_is_found_as_long_as_a_copy_of_it_lives():
     third = other.on(ModeGrid(64, (3, 3), (32, 32)))
     del first, other
     gc.collect()
-    assert found() is not None and found().screens is third.screens
+    assert found() is not None and found().factors is third.factors
     del third
     gc.collect()
     assert found() is None

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 
-from opusim.bench.bench import BenchClock, OpticalBench
+from opusim.bench.bench import BenchClock
 from opusim.bench.inputs import checked_exposure, checked_mirrors, checked_phases, checked_roi
 from opusim.device.record import Device
 from opusim.patterns.layout import ALWAYS_ON, MirrorPatterns
@@ -24,9 +24,6 @@ class FakeBench:
         self._weights = {}
         self._lock = threading.Lock()
 
-    readout_s = OpticalBench.readout_s
-    minimum_frametime_s = OpticalBench.minimum_frametime_s
-
     @property
     def mirror_shape(self):
         return self.device.dmd.shape
@@ -34,6 +31,9 @@ class FakeBench:
     @property
     def sensor_shape(self):
         return self.device.camera.shape
+
+    def minimum_frametime_s(self, n_rows, exposure_s):
+        return max(self.device.camera.readout_s(n_rows), exposure_s) + 50e-6
 
     def _signature(self, patterns):
         """Sum over the mirrors that are on of their number modulo 9973."""

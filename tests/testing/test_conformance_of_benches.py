@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import pickle
-from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
+from fake_bench import FakeBench
 from opusim import OpticalBench
 from opusim.bench import protocol
 from opusim.bench.laboratory import FromExpose, LabDevice, LaboratoryBench
-from opusim.device.medium import GaussianMedium
+from opusim.device.medium import GaussianMedium, MeasuredMedium
 from opusim.device.record import Device
 from opusim.testing import ConformanceError, Report, check_bench
 
@@ -70,15 +70,6 @@ class Bare(FromExpose):
         return self.inside.minimum_frametime_s(n_rows, exposure_s)
 
 
-def fake_bench():
-    path = Path(__file__).parents[1] / "drivers" / "fake_bench.py"
-    spec = importlib.util.spec_from_file_location("fake_bench_that_conforms", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.FakeBench(small("aurora"))
-
-
 PRESETS = ("aurora", "aurora-type1", "aurora-type3", "ideal")
 ALL = {
     **{name: lambda name=name: OpticalBench(small(name)) for name in PRESETS},
@@ -86,7 +77,7 @@ ALL = {
     "mirrors": lambda: OpticalBench(small("aurora"), resolution="mirrors"),
     "gaussian": lambda: OpticalBench(small("aurora", medium=GaussianMedium(Device.load("aurora").medium.transmission))),
     "without an arm": lambda: OpticalBench(small("aurora", **{"reference.relative_amplitude": 0.0})),
-    "fake": fake_bench,
+    "fake": lambda: FakeBench(small("aurora")),
     "laboratory": Numbers,
     "bare": Bare,
 }  # fmt: skip
@@ -96,6 +87,16 @@ ALL = {
 def test_every_bench_conforms(make):
     report = check_bench(make())
     assert {"members", "frames", "order", "region", "refusals", "transform"} <= set(report.passed)
+
+
+def test_a_bench_whose_matrix_was_measured_conforms(tmp_path):
+    """Of features and pixels of a region: it shows no mirrors one by one."""
+    with h5py.File(tmp_path / "tm.h5", "w") as file:
+        file["tm"] = GaussianMedium().entries(range(256), range(600), seed=9).T
+    light = Device.load("aurora").medium.transmission
+    bench = OpticalBench(small("aurora", medium=MeasuredMedium(str(tmp_path / "tm.h5"), transmission=light)))
+    report = check_bench(bench)
+    assert set(report.skipped) == {"region", "forms of mirrors"} and "transform" in report.passed
 
 
 @pytest.mark.slow

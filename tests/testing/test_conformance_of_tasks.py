@@ -29,7 +29,10 @@ def test_none_is_left_out():
     assert set(TASKS) == set(SHORT)
 
 
-@pytest.mark.parametrize("name", [name for name in SHORT if name not in WITH_DATA])
+LONG = [pytest.param(name, marks=pytest.mark.slow) for name in ("randsvd", "dfa-digits")]
+
+
+@pytest.mark.parametrize("name", ["trace", "triangles", "digits", *LONG])
 def test_every_task_conforms(name):
     report = check_task(parse_task(name, SHORT[name]), device=SMALL, n_components=OUTPUTS[name])
     assert {"numbers", "repetition", "seed", "settings", "copies"} <= set(report.passed)

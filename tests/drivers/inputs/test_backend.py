@@ -16,7 +16,7 @@ from opusim.device.record import Device
 from opusim.drivers import OPU, OpuDevice
 from opusim.drivers.context import ContextArray
 from opusim.drivers.inputs import gpu as device_input
-from opusim.drivers.methods.base import BenchRecipe, _forget_benches
+from opusim.drivers.recipe import BenchRecipe, _forget_benches
 from opusim.encoding import (
     BinaryThresholdEncoder,
     ConcatenatingBitPlanDecoder,
@@ -374,7 +374,7 @@ def test_auto_goes_by_the_cpu_where_the_camera_cannot_be_compiled(monkeypatch):
 @pytest.mark.parametrize("backend_here", ["numpy", "torch:cpu"])
 def test_results_that_do_not_fit_are_refused_before_a_frame(monkeypatch, way, backend_here):
     from opusim.base import memory
-    from opusim.drivers import runner
+    from opusim.drivers import acquire
 
     place = arrays.choose(backend_here)
     x = place.from_host(bits(50, N))
@@ -384,7 +384,7 @@ def test_results_that_do_not_fit_are_refused_before_a_frame(monkeypatch, way, ba
         if way == "holography":
             opu.calibrate(store=False)
         call = opu.transform if way == "counts" else opu.linear_transform
-        monkeypatch.setattr(runner, "_PASS_BYTES", 8 * M)
+        monkeypatch.setattr(acquire, "_PASS_BYTES", 8 * M)
         call(x[:2])
         frames = opu.device.bench.clock.frames
         each = M * (1 if way == "counts" else 4)

@@ -19,10 +19,9 @@ from opusim.base import folders
 from opusim.bench.bench import OpticalBench
 from opusim.calibration.procedures.linear import measure_linear
 from opusim.device.record import Device
-from opusim.drivers import ContextArray, NotReadyError
+from opusim.drivers import ContextArray, NotReadyError, recipe
 from opusim.drivers.compat import opu as compat
 from opusim.drivers.inputs import dask as lazy
-from opusim.drivers.methods import base as lazy_jobs
 from opusim.patterns.layout import MirrorPatterns
 
 da = pytest.importorskip("dask.array", reason="dask is not installed")
@@ -54,7 +53,7 @@ def elsewhere(monkeypatch):
     """Call it and this process forgets its benches, as if it were another one."""
 
     def forget():
-        monkeypatch.setattr(lazy_jobs, "_benches", lazy_jobs._Benches())
+        monkeypatch.setattr(recipe, "_benches", recipe._Benches())
 
     return forget
 
@@ -167,7 +166,7 @@ def test_workers_take_the_way_that_was_chosen_here(budget, elsewhere, monkeypatc
     elsewhere()
     monkeypatch.setattr("opusim.bench.bench.memory_budget_bytes", lambda: 1 if budget is None else 1 << 40)
     assert same(y.compute(scheduler="synchronous"), expected)
-    (bench,) = lazy_jobs._benches.made.values()
+    (bench,) = recipe._benches.made.values()
     patterns = MirrorPatterns(x, later._fit.layout)
     plan = bench.explain(patterns, roi=later.device.exposure().bench_roi, n_pixels=y.shape[1])
     assert plan.stored == (budget is None) and bench.threads == 1
@@ -475,7 +474,7 @@ def test_few_benches_are_kept(elsewhere):
     elsewhere()
     for y in lazies:
         y.compute(scheduler="synchronous")
-    assert len(lazy_jobs._benches.made) == 2
+    assert len(recipe._benches.made) == 2
     with pytest.raises(AssertionError):
         np.testing.assert_array_equal(lazies[0].compute(), lazies[1].compute())
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from opusim.base import arrays
-from opusim.bench.bench import OpticalBench
 from opusim.bench.frames import BenchClock
 from opusim.calibration.algorithms.phase_shifting import equal_steps
 from opusim.calibration.procedures import linear
@@ -48,8 +47,6 @@ class KnownMatrix:
     """A bench without camera and noise: |T x + R exp(i d)|^2, in the library and on the device of the bits."""
 
     amplitude = 30.0
-    minimum_frametime_s = OpticalBench.minimum_frametime_s
-    readout_s = OpticalBench.readout_s
 
     def __init__(self, backend):
         self.device, self.seed, self.backend, self.clock = Device.load("ideal"), 0, backend, BenchClock()
@@ -58,6 +55,9 @@ class KnownMatrix:
         matrix = rng.normal(size=(N, M)) + 1j * rng.normal(size=(N, M))
         self.matrix = (matrix / np.sqrt(2)).astype(np.complex64)
         self.on = {}
+
+    def minimum_frametime_s(self, n_rows, exposure_s):
+        return max(self.device.camera.readout_s(n_rows), exposure_s) + 50e-6
 
     def expected_level_dn(self, n_on, exposure_s):
         return n_on / (self.device.dmd.n_mirrors // N)  # mean square of an entry: 1
@@ -223,10 +223,11 @@ def test_frames_of_the_intensity_mode(place):
     assert np.array_equal(reconstruction.encode(x.astype(bool)), reconstruction.encode(x))
     for dtype in ("uint8", "uint16", "float32"):
         frames = np.random.default_rng(0).integers(0, 200, (len(patterns), M)).astype(dtype)
-        decoder = reconstruction.Decoder(70, M, N, 2.0, 60.0, result=place.empty((70, M), "float32"))
-        decoder.add(place.from_host(frames))
+        method = reconstruction.Intensity(N, 2.0, 60.0)
+        anchors = method.begin()
+        found = method.finish(method.decode(place.from_host(frames), anchors), anchors)
         known = reconstruction.decode(frames, N, 2.0, 60.0)
-        assert np.allclose(place.to_host(decoder.finish()), known, rtol=1e-6, atol=1e-6 * np.abs(known).max())
+        assert np.allclose(place.to_host(found), known, rtol=1e-6, atol=1e-6 * np.abs(known).max())
 
 
 # ---------------------------------------------------------------- the whole device

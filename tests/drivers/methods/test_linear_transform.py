@@ -49,11 +49,11 @@ def test_frames_of_one_block():
 def test_parts_give_what_the_whole_gives():
     x = bits(200, 9)
     frames = np.random.default_rng(1).integers(0, 256, (method.frames_needed(200), 7), dtype=np.uint8)
-    decoder = method.Decoder(200, 7, 9, 2.0)
-    cut = method.frames_needed(128)
-    decoder.add(frames[:cut])
-    decoder.add(frames[cut:])
-    assert np.array_equal(decoder.finish(), method.decode(frames, 9, 2.0)) and len(x) == len(decoder.result)
+    way, cut = method.Intensity(9, 2.0), method.frames_needed(128)
+    anchors, found = way.begin(), np.empty((200, 7), dtype=np.float32)
+    assert way.decode(frames[:cut], anchors, out=found[:128]).base is found
+    way.decode(frames[cut:], anchors, out=found[128:])
+    assert np.array_equal(way.finish(found, anchors), method.decode(frames, 9, 2.0)) and len(x) == len(found)
 
 
 def test_dark_frames_give_finite_numbers():

@@ -1,0 +1,166 @@
+"""Times beside an earlier build: counts, linear transforms, the drop-in, a large transform, a first call.
+
+    python benchmarks/earlier_build.py --before PYTHON [--dropin FOLDER] [--rounds 7] [--large]
+
+PYTHON is an interpreter of an environment in which the earlier build is installed (or a folder that holds the package
+`opusim` as it is installed: it is put on the path of this interpreter). Both builds run as processes of their own that
+wait for their turn; rounds are interleaved, and the order of the two changes from round to round. The ratio of a round
+is the time of the earlier build over ours: above 1 we are faster. Asked: at least .95 each.
+
+- counts: 784 -> 10 000, `transform` of 2 000 half-on vectors, default device.
+- one vector: 784 -> 10 000, 200 calls of one vector each.
+- linear, intensity and holography: 784 -> 10 000, 300 vectors.
+- drop-in, with `--dropin FOLDER` (lightonml 1.4.3, as `.ci/contract-environment` installs it): the same 2 000 vectors
+  through the real lightonml on our lightonopu; the ratio of its time to `opusim.OPU`'s is that of the drop-in.
+- 1 M -> 2 M, with `--large`: one pair of vectors by waves.
+- first call: a fresh process, from its start to the counts of 100 vectors, 784 -> 1 000; kernels are cached on disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).resolve()
+FIRST = """
+import numpy as np
+from opusim import OPU
+x = np.random.default_rng(0).integers(0, 2, (100, 784), dtype=np.uint8)
+with OPU(n_components=1000, disable_pbar=True) as opu:
+    opu.fit_transform1d(x)
+"""
+
+
+def jobs(dropin: bool, large: bool) -> dict[str, Callable[[], Any]]:
+    """What is timed, by name; everything is made and warm."""
+    from opusim import OPU
+
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 2, (2000, 784), dtype=np.uint8)
+    made: dict[str, Callable[[], Any]] = {}
+    counts = OPU(n_components=10_000, disable_pbar=True)
+    counts.fit1d(x)
+    made["counts"] = lambda: counts.transform(x)
+    made["one vector"] = lambda: [counts.transform(one) for one in x[:200]]
+    for mode in ("intensity", "holographic"):
+        opu = OPU(n_components=10_000, linear_mode=mode, disable_pbar=True)
+        opu.fit1d(x)
+        made[f"linear, {mode}"] = lambda opu=opu: opu.linear_transform(x[:300])
+    if dropin:
+        import lightonml
+
+        real = lightonml.OPU(n_components=10_000, verbose_level=-1)
+        real.open()
+        real.fit1d(x)
+        made["drop-in"] = lambda: real.transform(x)
+    if large:
+        wide = OPU(n_components=2_000_000, disable_pbar=True)
+        bits = rng.integers(0, 2, (2, 1_000_000), dtype=np.uint8)
+        wide.fit1d(bits)
+        made["1 M -> 2 M"] = lambda: wide.transform(bits)
+    for work in made.values():
+        work()
+    return made
+
+
+def serve(dropin: bool, large: bool) -> None:
+    """Time the work whose name comes in; answer with its wall and its processor time."""
+    warnings.simplefilter("ignore")
+    made = jobs(dropin, large)
+    print(json.dumps(list(made)), flush=True)
+    for line in sys.stdin:
+        work = made[line.strip()]
+        wall, processor = time.perf_counter(), time.process_time()
+        work()
+        print(json.dumps([time.perf_counter() - wall, time.process_time() - processor]), flush=True)
+
+
+class Build:
+    """A build of opusim that times what it is told."""
+
+    def __init__(self, python: str, dropin: str | None, large: bool) -> None:
+        paths = [dropin] if dropin else []
+        if Path(python).is_dir():
+            paths.insert(0, python)
+            python = sys.executable
+        self.python = python
+        self.environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}
+        if dropin:
+            where = "from opusim.drivers import install; install()"
+            self.environment["OPUSIM_BENCHMARK"] = where
+        options = ["--dropin", dropin] if dropin else []
+        command = [python, str(HERE), "--serve", *options, *(["--large"] if large else [])]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=self.environment
+        )
+        assert self.process.stdout is not None
+        self.names: list[str] = json.loads(self.process.stdout.readline())
+
+    def time(self, name: str) -> list[float]:
+        """Wall and processor time of a piece of work, in seconds."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        print(name, file=self.process.stdin, flush=True)
+        return json.loads(self.process.stdout.readline())
+
+    def first_call(self) -> list[float]:
+        """Wall and processor time of a fresh process, in seconds."""
+        before, wall = os.times(), time.perf_counter()
+        subprocess.run([self.python, "-W", "ignore", "-c", FIRST], env=self.environment, check=True)
+        after = os.times()
+        used = after.children_user + after.children_system - before.children_user - before.children_system
+        return [time.perf_counter() - wall, used]
+
+
+def main() -> None:
+    """Interleave the two builds and print medians and ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--before")
+    parser.add_argument("--now", default=sys.executable)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--dropin", default=None)
+    parser.add_argument("--large", action="store_true")
+    parser.add_argument("--serve", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.serve:
+        if arguments.dropin:
+            exec(os.environ["OPUSIM_BENCHMARK"])
+        serve(bool(arguments.dropin), arguments.large)
+        return
+    builds = {name: Build(getattr(arguments, name), arguments.dropin, arguments.large) for name in ("before", "now")}
+    names = [*builds["now"].names, "first call"]
+    for build in builds.values():
+        build.first_call()
+    times: dict[tuple[str, str], list[list[float]]] = {}
+    for i in range(arguments.rounds):
+        order = list(builds) if i % 2 == 0 else list(builds)[::-1]
+        for name in names:
+            for which in order:
+                build = builds[which]
+                found = build.first_call() if name == "first call" else build.time(name)
+                times.setdefault((which, name), []).append(found)
+    print(f"{'':<22}{'before':>10}{'now':>10}   ratio, median of the rounds (range); by processor time")
+    for name in names:
+        before, now = (np.array(times[which, name]) for which in ("before", "now"))
+        wall, processor = (before[:, k] / now[:, k] for k in (0, 1))
+        print(
+            f"{name:<22}{np.median(before[:, 0]):>9.3f}s{np.median(now[:, 0]):>9.3f}s   {np.median(wall):.3f} "
+            f"({wall.min():.3f} - {wall.max():.3f}); {np.median(processor):.3f}"
+        )
+    if arguments.dropin:
+        for which in builds:
+            ratio = np.array(times[which, "drop-in"])[:, 0] / np.array(times[which, "counts"])[:, 0]
+            print(f"drop-in over opusim.OPU, {which}: {np.median(ratio):.3f} ({ratio.min():.3f} - {ratio.max():.3f})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,345 @@
+"""The one loop from vectors to outputs, whatever the method: encode, project, decode, pass by pass.
+
+A Dask array goes the same way in parts, by whoever computes it: frames and their time are reserved when the lazy array
+is made, so that its numbers are those of one call in one process, bit for bit, whatever the chunks and the workers.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from opusim.base import arrays, memory
+from opusim.base.errors import NotReadyError, TooManyComponentsError
+from opusim.base.progress import ProgressBar
+from opusim.drivers.inputs.dask import LazyInput
+from opusim.drivers.inputs.traits import HostInput, InputTraits, PresentInput, UserInput
+from opusim.drivers.lowlevel.device import project
+from opusim.drivers.methods.base import Method
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
+
+from .context import Context
+from .recipe import BenchRecipe
+from .types import AcqState
+
+if TYPE_CHECKING:
+    from opusim.bench.frames import ReservedFrames
+    from opusim.drivers.lowlevel.device import OpuDevice
+    from opusim.drivers.lowlevel.settings_of_frame import FrameSettings
+
+    from .fit import Fit
+
+# Bytes of bits, and of counts, that one pass may take beside the result.
+_PASS_BYTES = 256 << 20
+
+
+def run(
+    method: Method,
+    data: UserInput,
+    fit: Fit,
+    device: OpuDevice,
+    exposure: FrameSettings,
+    n_out: int,
+    *,
+    n_samples_by_pass: int,
+    progress: bool = False,
+) -> Any:
+    """Show vectors and return what the method makes of their frames, in the shape that belongs to the input.
+
+    Parameters
+    ----------
+    method : Method
+        What is shown for them, and what becomes of the frames.
+    data : UserInput
+        The vectors.
+    fit : Fit
+        How they are shown.
+    device : OpuDevice
+        Shows them.
+    exposure : FrameSettings
+        Region and times.
+    n_out : int
+        Outputs of a vector.
+    n_samples_by_pass : int
+        Most patterns that go to the device at a time.
+    progress : bool
+        Whether several patterns show a progress bar.
+
+    Returns
+    -------
+    ContextArray, an array of the input's device, or dask.array.Array
+        Of the method's dtype, (*batch_shape, n_out); lazy for vectors in a Dask array.
+
+    Raises
+    ------
+    NotReadyError
+        If the device is closed, or the fit is not for such vectors.
+    TypeError, ValueError
+        If the vectors are not of bits, or no worker could make the device's bench.
+    MemoryError
+        If the results do not fit the memory that is free.
+    """
+    device.check_open()
+    start, n = dt.datetime.now(), data.n_samples
+    frame = device.output_dtype
+    step = pass_size(method, data.traits.n_features_total, n_out, frame.itemsize, n_samples_by_pass)
+    if isinstance(data, LazyInput):
+        check_fit(method, fit, data)
+        task = Task.of(method, data, fit, device, exposure, n_out, step)
+        align = 1 if method.parted else step
+        return data.later(task, method.dtype, n_out, method.task_bytes(n_out, frame.itemsize), align)
+    assert isinstance(data, PresentInput)
+    data.check_binary()
+    check_fit(method, fit, data)
+    if n > step or n * n_out * method.dtype.itemsize > _PASS_BYTES:
+        memory.check_result(n, n_out, method.dtype.itemsize, data.home)
+    # A single frame is taken without a batch; where another OPU on this device is online, its mode stays.
+    several = data.is_batch or method.frames(1) > 1
+    begins = several and device.acq_state is not AcqState.online
+    if begins:
+        device.start_acquisition(AcqState.batch)
+    try:
+        # One pass: what it decodes to is the result.
+        result = data.empty((n, n_out), method.dtype) if n > step else None
+        shared, shown, n_pixels = method.begin() if method.shares else None, 0, method.n_pixels or n_out
+        threads = device.threads if method.by_light else None
+        bar = ProgressBar(patterns_of(method, n, step), "OPU: transform") if progress and several else None
+        with bar or nullcontext():
+            for first in range(0, n, step):
+                last = min(n, first + step)
+                bits = data.bits(first, last, fit.bitorder)
+                patterns = method.encode(data.placed(bits) if method.by_light else bits)
+                frames = device.project(
+                    MirrorPatterns.of_checked(patterns, fit.layout), n_pixels, settings=exposure,
+                    reference_phase_rad=method.phases_rad, progress=None if bar is None else bar.after(shown),
+                )  # fmt: skip
+                target = None if result is None else result[first:last]
+                part = method.decode(frames, shared, out=target, threads=threads)
+                if method.by_light:
+                    part = data.fetched(part)
+                if result is None:
+                    result = part
+                elif part is not target:
+                    result[first:last] = part
+                shown += len(patterns)
+    finally:
+        if begins:
+            device.stop_acquisition(AcqState.batch)
+    context = Context(
+        exposure.frametime_us, exposure.exposure_us, exposure.output_roi, start, dt.datetime.now(), exposure.gain_dB,
+        **fit.told,
+    )  # fmt: skip
+    return data.finished(result if shared is None else method.finish(result, shared), context)
+
+
+def output_size(fit: Fit, n_components: int, exposure: FrameSettings) -> int:
+    """Return how many pixels a transform gives back; a sentence if the region has fewer."""
+    width, height = exposure.output_roi[1]
+    if fit.overrides.raw_output_size:
+        return width * height
+    n = fit.overrides.n_components or n_components
+    if n > width * height:
+        raise TooManyComponentsError(
+            f"n_components is {n}, but the region of interest on the camera, {exposure.output_roi}, has only "
+            f"{width * height} pixels: set n_components of the OPU itself, which chooses the region."
+        )
+    return n
+
+
+def pass_size(method: Method, n_features: int, n_out: int, frame_item: int, n_samples_by_pass: int) -> int:
+    """Return how many vectors go to the device at a time: whole blocks, at least one.
+
+    Parameters
+    ----------
+    method : Method
+        How they are shown.
+    n_features, n_out, frame_item : int
+        Bits of a vector, outputs of it, and bytes of a count.
+    n_samples_by_pass : int
+        Most patterns that the device takes.
+    """
+    if not method.parted:
+        return method.block
+    most = max(1, min(n_samples_by_pass, _PASS_BYTES // max(n_features, n_out * frame_item)))
+    steps = 1 if method.phases_rad is None else len(method.phases_rad)
+    return method.block * max(1, most * steps // method.frames(method.block))
+
+
+def patterns_of(method: Method, n: int, step: int) -> int:
+    """Return how many patterns are shown for `n` vectors in passes of `step`."""
+    whole, rest = divmod(n, step)
+    return whole * (method.patterns(step) if whole else 0) + (method.patterns(rest) if rest else 0)
+
+
+def check_fit(method: Method, fit: Fit, data: UserInput) -> None:
+    """Raise a sentence if the vectors cannot be shown so after this fit."""
+    if fit.online and method.frames(1) > 1:
+        raise NotReadyError("The device is in online mode, but the linear transform takes several frames a vector.")
+    if fit.online and data.is_batch:
+        raise NotReadyError(
+            f"X holds {data.n_samples} vectors, but in online mode only single vectors are transformed: fit with "
+            "online=False for batches."
+        )
+    if data.traits.packed and not method.packed:
+        raise RuntimeError("X is packed, but the linear transform takes bits that are not: use numpy.unpackbits.")
+    if method.full and not fit.is_full:
+        raise NotReadyError(
+            f"The input region is {fit.layout.roi_size} mirrors, but linear_transform needs all that the strategy full "
+            "gives: fit with input_roi_strategy full and without input_roi."
+        )
+
+
+# ---------------------------------------------------------------- what workers do
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Frames reserved for a batch as one call in one process would take them: a sequence for each pass.
+
+    Attributes
+    ----------
+    size : int
+        Vectors of a pass; the last one may have fewer.
+    n_vectors : int
+        Vectors in all.
+    sequences : tuple of ReservedFrames
+        One for each pass.
+    """
+
+    size: int
+    n_vectors: int
+    sequences: tuple[ReservedFrames, ...]
+
+    @classmethod
+    def reserve(cls, bench: Any, exposure: FrameSettings, method: Method, n_vectors: int, size: int) -> Passes:
+        """Reserve the frames of each pass."""
+        time_s = exposure.frametime_us / 1e6
+        passes = cls(size, n_vectors, ())
+        sequences = tuple(bench.reserve(method.frames(n), frametime_s=time_s) for n in passes.sizes)
+        return cls(size, n_vectors, sequences)
+
+    @property
+    def sizes(self) -> list[int]:
+        """Vectors of each pass."""
+        return [min(self.size, self.n_vectors - first) for first in range(0, self.n_vectors, self.size)]
+
+    def parts(self, start: int, stop: int) -> Iterator[tuple[slice, int, range]]:
+        """Yield which of the vectors `start` to `stop` are in a pass, its number, and which of that pass they are."""
+        for k in range(start // self.size, -(-stop // self.size)):
+            first = k * self.size
+            a, b = max(start, first), min(stop, first + self.size)
+            yield slice(a - start, b - start), k, range(a - first, b - first)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A transform of a batch by parts. It gives the same numbers in every process, in any order, and again.
+
+    It is made where the lazy array is, and sent to the workers: settings and frame numbers, no matrix.
+
+    Attributes
+    ----------
+    recipe : BenchRecipe
+        The bench.
+    method : Method
+        What is shown for vectors, and what becomes of the frames.
+    traits : InputTraits
+        Features of a vector as parts come: packed, or in one dimension.
+    layout : MirrorLayout
+        Where the features go.
+    bitorder : str
+        Of packed bits.
+    shape : tuple of int
+        Shape of the user's bits, for messages.
+    exposure : FrameSettings
+        Region and times.
+    n_out, n_pixels : int
+        Outputs, and pixels to read.
+    passes : Passes
+        Frames.
+    """
+
+    recipe: BenchRecipe
+    method: Method
+    traits: InputTraits
+    layout: MirrorLayout
+    bitorder: str
+    shape: tuple[int, ...]
+    exposure: FrameSettings
+    n_out: int
+    n_pixels: int
+    passes: Passes
+
+    @classmethod
+    def of(
+        cls,
+        method: Method,
+        data: LazyInput,
+        fit: Fit,
+        device: OpuDevice,
+        exposure: FrameSettings,
+        n_out: int,
+        step: int,
+    ) -> Task:
+        """Return the task of a lazy input; its frames are reserved."""
+        recipe = BenchRecipe.of(device.bench)
+        n_pixels = method.n_pixels or n_out
+        passes = Passes.reserve(device.bench, exposure, method, data.n_samples, step)
+        return cls(
+            recipe, method, data.traits.flat, fit.layout, fit.bitorder, data.shape, exposure, n_out, n_pixels, passes
+        )  # fmt: skip
+
+    def __call__(self, x: np.ndarray, first: int, shared: Any) -> np.ndarray:
+        """Return the results of some vectors.
+
+        Parameters
+        ----------
+        x : ndarray, shape (n, features or bytes)
+            The vectors as the user gave them.
+        first : int
+            Number of the first of them.
+        shared : object
+            What `share` returned.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If they are not of bits.
+        """
+        data = HostInput.from_traits(x, self.traits)
+        data.check_binary(first, self.shape)
+        bits = data.bits(0, len(x), self.bitorder)
+        place = arrays.choose(self.recipe.backend) if self.method.by_light else arrays.NUMPY
+        found = [
+            self._part(place, bits[rows], k, numbers, shared)
+            for rows, k, numbers in self.passes.parts(first, first + len(x))
+        ]
+        return found[0] if len(found) == 1 else np.concatenate(found)
+
+    def share(self) -> Any:
+        """Return what all parts need and one worker makes."""
+        if not self.method.shares:
+            return None
+        return self.method.shared(self._show_some, self.passes.sizes, self.layout.n_features_total)
+
+    def _part(self, place: arrays.Arrays, bits: np.ndarray, k: int, numbers: range, shared: Any) -> np.ndarray:
+        method, reserved = self.method, self.passes.sequences[k]
+        if method.parted:
+            reserved = reserved.only(method.places(numbers, self.passes.sizes[k]))
+        frames = self._show(method.encode(place.from_host(bits), part=method.parted), reserved)
+        found = method.decode(frames, shared, part=method.parted, threads=self.recipe.bench().threads)
+        return place.to_host(found if shared is None else method.finish(found, shared))
+
+    def _show_some(self, k: int, places: np.ndarray, bits: np.ndarray) -> np.ndarray:
+        return self._show(bits, self.passes.sequences[k].only(places))
+
+    def _show(self, bits: Any, reserved: ReservedFrames) -> Any:
+        return project(
+            self.recipe.bench(), MirrorPatterns.of_checked(bits, self.layout), self.n_pixels, self.exposure,
+            reference_phase_rad=self.method.phases_rad, reserved=reserved,
+        )  # fmt: skip

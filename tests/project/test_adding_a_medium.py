@@ -1,0 +1,237 @@
+"""A kind of medium in a file of its own, as a stranger would add it: no other file knows it, and everything works."""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+
+import numpy as np
+import pytest
+
+from opusim import OPU, Device, OpticalBench
+from opusim.device.medium import EntryMedium, Medium
+from opusim.noise import error_budget
+from opusim.noise.measured import measured_error_budget
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
+from opusim.planning import plan_scale, planner_rates
+from opusim.sweep import Sweep
+
+FILE = '''
+"""A medium whose matrix is a formula."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from opusim.device.medium import EntryMedium
+
+
+@dataclass(frozen=True)
+class ChirpMedium(EntryMedium):
+    """Entries exp(2 pi i chirp (output + 1) (input + 1)^2): all of modulus 1."""
+
+    kind = "chirp"
+
+    chirp: float = 0.1
+    transmission: float = 1e-10
+    decorrelation_time_s: float = math.inf
+
+    def entries(self, inputs, outputs, *, seed, state=0, channel=0, threads=None):
+        j, i = np.array(inputs)[:, None] + 1.0, np.array(outputs) + 1.0
+        return np.exp(2j * np.pi * np.mod(self.chirp * i * j**2, 1)).astype(np.complex64)
+'''
+AURORA = Device.load("aurora")
+SHAPE, SENSOR, N = (48, 64), (40, 60), 24
+ROI, PIXELS = (5, 7, 6, 20), 117
+EXPOSURE_S = 4e-4
+
+
+@pytest.fixture(scope="module")
+def chirp(tmp_path_factory) -> type[EntryMedium]:
+    """The class, from a file in a folder, which is imported as a program's own module is."""
+    folder = tmp_path_factory.mktemp("laboratory")
+    (folder / "laboratory_of_tests.py").write_text(FILE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        return importlib.import_module("laboratory_of_tests").ChirpMedium
+
+
+@pytest.fixture
+def device(chirp) -> Device:
+    """A small device with this medium, from TOML."""
+    text = f"""
+    preset = "aurora"
+    [medium]
+    kind = "chirp"
+    chirp = 0.013
+    transmission = {AURORA.medium.transmission}
+    [dmd]
+    shape = {list(SHAPE)}
+    [camera]
+    shape = {list(SENSOR)}
+    [operation]
+    ones_range = [10, 2000]
+    """
+    return Device.from_toml(text)
+
+
+def layout() -> MirrorLayout:
+    return MirrorLayout.lined(SHAPE, N)
+
+
+def bits(n: int = 9) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 2, (n, N), dtype=np.uint8)
+
+
+def expected(device: Device) -> np.ndarray:
+    """Grey levels |T x|^2 of the noise-free device, in closed form."""
+    medium, camera = device.medium, device.camera
+    p = np.arange(PIXELS)
+    place = (ROI[0] + p // ROI[3]) * SENSOR[1] + ROI[1] + p % ROI[3]
+    t = np.exp(2j * np.pi * np.mod(medium.chirp * np.outer(place + 1.0, (np.arange(N) + 1.0) ** 2), 1))
+    # Each feature sends the light of its mirrors: what is always on there is none of.
+    field = bits() @ t.T * np.sqrt(layout().mirrors_per_feature)
+    photons = device.laser.photons(EXPOSURE_S) * device.dmd.efficiency * medium.transmission / device.dmd.n_mirrors
+    return camera.gain_dn_per_e * camera.quantum_efficiency * photons * np.abs(field) ** 2
+
+
+@pytest.mark.parametrize("budget", [None, 10_000], ids=["stored", "in tiles"])
+def test_counts_are_the_square_of_the_product(device, budget):
+    ideal = device.ideal()
+    assert layout().n_always_on == 0
+    shown = {"exposure_s": EXPOSURE_S, "roi": ROI, "n_pixels": PIXELS}
+    patterns = MirrorPatterns(bits(), layout())
+    bench = OpticalBench(ideal, 3, memory_budget=budget)
+    counts = bench.transform(patterns, **shown)
+    np.testing.assert_allclose(counts, expected(ideal), rtol=1e-4, atol=1e-4 * counts.mean())
+    plan = bench.explain(patterns, roi=ROI, n_pixels=PIXELS)
+    assert (plan.way, plan.stored) == ("matrix", budget is None) and "'chirp' gives entries" in plan.why
+    with pytest.raises(ValueError, match="medium of kind 'chirp' has only the way 'matrix'"):
+        OpticalBench(ideal, 3, execution="waves").transform(patterns, **shown)
+
+
+def test_every_mirror_is_an_input_under_the_resolution_mirrors(device):
+    ideal = device.ideal().evolve(resolution="mirrors")
+    mirrors = np.zeros((1, *SHAPE), dtype=np.uint8)
+    mirrors[0, 3, 5] = 1
+    frames = OpticalBench(ideal, 0).expose(mirrors, exposure_s=EXPOSURE_S, roi=ROI)
+    # Entries have the modulus 1: one mirror lights all pixels alike.
+    assert frames.std() < 1e-4 * frames.mean() and frames.mean() > 0
+
+
+def test_an_opu_a_plan_and_budgets_of_noise_work(device):
+    from opusim.drivers import workload
+
+    with OPU(100, device=device, seed=1, disable_pbar=True) as opu:
+        y = opu.fit_transform1d(bits())
+        assert y.shape == (9, 100) and y.std() > 0
+        work = workload.workload(opu, 1000)
+        projector = workload.projector_of(opu, work, threads=1)
+    rates = planner_rates(projector, 1)
+    plan = plan_scale(projector, work, rates, rates)
+    assert (plan.way, plan.side) == ("matrix", 0) and 0 < plan.process_s < 10 and plan.memory.total > 0
+    closed = error_budget(device)
+    measured = measured_error_budget(device, n_vectors=40, roi=(5, 7, 10, 10), sources=["shot noise", "read noise"])
+    assert closed.errors["shot noise"] > 0 and measured.errors["shot noise"] > 0
+    assert measured.errors["shot noise"] == pytest.approx(closed.errors["shot noise"], rel=0.5)
+
+
+def test_files_fingerprints_and_pickles_know_it(device, chirp):
+    again = Device.from_toml(device.to_toml())
+    assert type(again.medium) is chirp and again == device
+    assert again.fingerprint() == device.fingerprint()
+    assert device.evolve(**{"medium.chirp": 0.02}).fingerprint() != device.fingerprint()
+    assert pickle.loads(pickle.dumps(device)) == device
+    assert device.imperfections()["decorrelation"] == {"medium.decorrelation_time_s": float("inf")}
+    assert Medium.of_kind("chirp") is chirp and Device.load(AURORA).evolve(medium=chirp()).medium.chirp == 0.1
+
+
+def make_opu(device, n_components, seed):
+    return OPU(n_components, device=device, seed=seed, disable_pbar=True)
+
+
+def spread(opu, seed):
+    return {"spread": float(opu.fit_transform1d(bits()).std())}
+
+
+def test_a_sweep_varies_its_fields(device):
+    found = Sweep(spread, make_opu, {"medium.chirp": [0.01, 0.02]}, device=device, n_components=50).run()
+    assert found.values("spread").shape == (2, 1) and (found.values("spread") > 0).all()
+
+
+def test_what_is_no_medium_is_refused(chirp):
+    with pytest.raises(ValueError, match=r"medium.kind is 'chrip', but .*'gaussian'.*'chirp'. Did you mean 'chirp'\?"):
+        Device.from_dict({"preset": "aurora", "medium": {"kind": "chrip"}})
+    with pytest.raises(TypeError, match="kind is 'chirp', but that is the kind of ChirpMedium"):
+
+        class Other(EntryMedium):
+            kind = "chirp"
+
+    class Plain(EntryMedium):
+        transmission, decorrelation_time_s = 1e-10, 1.0
+
+        def entries(self, inputs, outputs, **how):
+            return np.ones((len(inputs), len(outputs)), dtype=np.complex64)
+
+    with pytest.raises(TypeError, match="medium is a Plain, but a medium must be a frozen dataclass"):
+        AURORA.evolve(medium=Plain())
+    with pytest.raises(TypeError, match="medium is 'fog', but it must be of type Medium"):
+        AURORA.evolve(medium="fog")
+    with pytest.raises(ValueError, match=r"camera.pixel_over_grain is 1.0, but a medium of kind 'chirp'"):
+        AURORA.evolve(medium=chirp(), **{"camera.pixel_over_grain": 1.0})
+
+
+GLASS = '''
+"""A pane of ground glass: one screen."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from opusim.base import rng
+from opusim.device.medium import WaveMedium
+from opusim.device.medium.layer import LayerFactors
+
+
+@dataclass(frozen=True)
+class GlassMedium(WaveMedium):
+    """A random phase in the plane between the lenses."""
+
+    kind = "ground_glass"
+    n_transforms = 2  # both lenses
+
+    roughness_rad: float = 3.0
+    transmission: float = 1e-10
+    decorrelation_time_s: float = math.inf
+
+    def layer_bytes(self, side, channels):
+        return 8 * side**2 * channels
+
+    def factors(self, grid, *, wavelength_m, seed, state=0, channel=0):
+        side = grid.side
+        phase = rng.normals(rng.stream_key(seed, "ground glass", channel), side**2).reshape(side, side)
+        return LayerFactors([(side * np.exp(1j * self.roughness_rad * phase)).astype(np.complex64)])
+'''
+
+
+def test_a_medium_of_waves_takes_both_ways_and_has_gradients(tmp_path, monkeypatch):
+    (tmp_path / "glass_of_tests.py").write_text(GLASS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    medium = importlib.import_module("glass_of_tests").GlassMedium(transmission=AURORA.medium.transmission)
+    changes = {"dmd.shape": SHAPE, "camera.shape": SENSOR, "operation.ones_range": (10, 2000)}
+    device = AURORA.evolve(**changes, medium=medium).ideal()
+    shown, patterns = {"exposure_s": EXPOSURE_S, "roi": ROI, "n_pixels": PIXELS}, MirrorPatterns(bits(), layout())
+    found = [OpticalBench(device, 2, execution=way).transform(patterns, **shown) for way in ("matrix", "waves")]
+    assert found[0].mean() > 0
+    np.testing.assert_allclose(*found, rtol=1e-3, atol=1e-3 * found[0].mean())
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from opusim.differentiable import ExpectedOutput
+
+    model = ExpectedOutput(device, N, PIXELS, seed=2, layout=layout(), roi=ROI, execution="waves")
+    x = torch.from_numpy(bits()).float().requires_grad_()
+    y = model(x)
+    np.testing.assert_allclose(y.detach().numpy(), found[0], rtol=1e-3, atol=1e-3 * found[0].mean())
+    y.sum().backward()
+    assert float(x.grad.abs().min()) > 0
