@@ -6,6 +6,7 @@ import copy
 import math
 import threading
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from opusim.base import arrays, memory, parallel, validation
 from opusim.base.arrays import NUMPY, Arrays
+from opusim.device.camera import Camera
 from opusim.device.record import RESOLUTIONS, Device
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
@@ -36,6 +38,8 @@ __all__ = ["FRAME_OVERHEAD_S", "BenchClock", "OpticalBench", "Planes"]
 
 #: Time that the electronics need between frames, from lightonml's timing rule.
 FRAME_OVERHEAD_S = 50e-6
+# It is asked with each transform.
+_readout_s = lru_cache(maxsize=64)(Camera.readout_s)
 _EXPOSURES = 64  # of which the light is kept
 # Results up to this size are made without asking the system whether there is room.
 _SMALL_BYTES = 1 << 20
@@ -459,7 +463,8 @@ class OpticalBench(validation.Fixed):
         float
             Seconds.
         """
-        return self.device.camera.readout_s(n_rows)
+        camera = self.device.camera
+        return _readout_s(camera, n_rows) if type(n_rows) is int else camera.readout_s(n_rows)
 
     def minimum_frametime_s(self, n_rows: int, exposure_s: float) -> float:
         """Return the shortest time between frames.
