@@ -11,13 +11,13 @@ from typing import Any
 from opusim.base import validation
 from opusim.base.errors import warn_outside
 from opusim.base.parameters import near_names
+from opusim.bench.region import LightonmlRoi, checked_lightonml_roi
 from opusim.drivers.inputs.traits import InputTraits, UserInput
 from opusim.patterns.layout import MirrorLayout
 
 from .input_region import InputRoi, format_of, make_layout
-from .region import check_roi
 from .settings import Settings, microseconds
-from .types import InputRoiStrategy, Roi, Tuple2D, as_member
+from .types import InputRoiStrategy, Tuple2D, as_member
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Overrides:
 
     exposure_us: int = 0
     frametime_us: int = 0
-    input_roi: Roi | None = None
+    input_roi: LightonmlRoi | None = None
     raw_output_size: bool = False
     n_components: int | None = None
     input_roi_strategy: InputRoiStrategy | None = None
@@ -177,9 +177,9 @@ def make_fit(
         strategy = overrides.input_roi_strategy
     elif ones is None and strategy is InputRoiStrategy.auto:
         strategy = InputRoiStrategy.full
-    roi: Roi | None = None
+    roi: LightonmlRoi | None = None
     if overrides.input_roi is not None:
-        roi = check_roi("input_roi", overrides.input_roi, input_shape)
+        roi = checked_lightonml_roi("input_roi", overrides.input_roi, input_shape)
     elif n < n_mirrors:
         roi = InputRoi(input_shape, settings.ones_range).compute_roi(strategy, traits.n_features, ones)
     layout = make_layout(input_shape, traits.n_features, roi)

@@ -24,7 +24,8 @@ import numpy as np
 
 from opusim.base import validation
 from opusim.bench import protocol
-from opusim.bench.protocol import Roi, has, lacking
+from opusim.bench.protocol import has, lacking
+from opusim.bench.region import Roi
 from opusim.device.medium import Drift, EntryMedium, Medium, ModeGrid
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
@@ -153,7 +154,7 @@ class _BenchProbe:
         n_rows, n_columns = max(1, min(40, rows // 2)), max(1, min(90, columns // 2))
         if n_rows == n_columns and n_rows > 1:
             n_rows -= 1
-        return (rows - n_rows) // 3, (columns - n_columns) * 2 // 3, n_rows, n_columns
+        return Roi((rows - n_rows) // 3, (columns - n_columns) * 2 // 3, n_rows, n_columns)
 
     @cached_property
     def layout(self) -> MirrorLayout:

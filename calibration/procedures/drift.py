@@ -14,7 +14,6 @@ from opusim.base import validation
 from opusim.bench.protocol import (
     Bench,
     Clocked,
-    Roi,
     checked_bench,
     checked_confidence,
     checked_shifter_phases,
@@ -25,6 +24,7 @@ from opusim.bench.protocol import (
     saturation_dn,
     wait,
 )
+from opusim.bench.region import AnyRoi
 from opusim.calibration.algorithms.phase_shifting import equal_steps, least_squares
 from opusim.calibration.words import duration
 
@@ -116,7 +116,7 @@ def measure_drift(
     actual_rad: Any = None,
     repeats: int = 4,
     exposure_s: float = 400e-6,
-    roi: Roi | None = None,
+    roi: AnyRoi | None = None,
     allowed_loss: float = 0.01,
     allowed_phase_rad: float = 0.1,
     full_scale_dn: float | None = None,
@@ -250,7 +250,7 @@ class _Watch:
     bench: Bench
     shown: Any
     exposure_s: float
-    roi: Roi | None
+    roi: AnyRoi | None
     dark: np.ndarray
     repeats: int
     asked: np.ndarray

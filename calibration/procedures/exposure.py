@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opusim.base import validation
-from opusim.bench.protocol import Bench, Roi, checked_bench, dark_frames, elapsed_s, saturation_dn
+from opusim.bench.protocol import Bench, checked_bench, dark_frames, elapsed_s, saturation_dn
+from opusim.bench.region import AnyRoi
 from opusim.calibration.algorithms.phase_shifting import equal_steps
 from opusim.calibration.words import micro
 
@@ -85,7 +86,7 @@ def find_exposure(
     target_level_dn: float | None = None,
     clipped_share: float = 1e-3,
     reference_phase_rad: float | np.ndarray | None = None,
-    roi: Roi | None = None,
+    roi: AnyRoi | None = None,
     shortest_s: float = 20e-6,
     longest_s: float = 0.1,
     start_s: float = 400e-6,

@@ -12,7 +12,6 @@ import numpy as np
 from opusim.base import validation
 from opusim.bench.protocol import (
     Bench,
-    Roi,
     checked_bench,
     checked_confidence,
     checked_shifter_phases,
@@ -21,6 +20,7 @@ from opusim.bench.protocol import (
     random_mirrors,
     saturation_dn,
 )
+from opusim.bench.region import AnyRoi
 from opusim.calibration.algorithms.phase_shifting import advanced_iterative, equal_steps, least_squares
 from opusim.calibration.words import radians
 
@@ -107,7 +107,7 @@ def measure_phases(
     *,
     mirrors: Any = None,
     exposure_s: float = 400e-6,
-    roi: Roi | None = None,
+    roi: AnyRoi | None = None,
     bursts: int = 24,
     shuffle_seed: int | None = 0,
     full_scale_dn: float | None = None,

@@ -22,16 +22,14 @@ from opusim.patterns.layout import MirrorPatterns
 
 if TYPE_CHECKING:
     from .frames import ReservedFrames
+    from .region import AnyRoi
 
 __all__ = [
     "Backed", "Bench", "Calibrating", "Clock", "Clocked", "Drivable", "Exposing", "Fitting", "Identified", "Identity",
     "Lamp", "Levelled", "Limited", "LitCamera", "Moded", "OnBench", "Projecting", "Record", "Reservable", "Resumable",
-    "Roi", "Sized", "Skipping", "Threaded", "Timed", "bench_of", "checked_bench", "dark_frames", "elapsed_s", "has",
+    "Sized", "Skipping", "Threaded", "Timed", "bench_of", "checked_bench", "dark_frames", "elapsed_s", "has",
     "identity_of", "lacking", "random_mirrors", "saturation_dn", "threads_of", "wait",
 ]  # fmt: skip
-
-#: (row, column, n_rows, n_columns) on the sensor.
-Roi = tuple[int, int, int, int]
 
 _LONGEST_SKIP_S = 3600.0
 
@@ -54,7 +52,7 @@ class Exposing(Protocol):
         *,
         exposure_s: float,
         reference_phase_rad: float | np.ndarray | None = None,
-        roi: Roi | None = None,
+        roi: AnyRoi | None = None,
         frametime_s: float | None = None,
         n_frames: int = 1,
     ) -> np.ndarray:
@@ -115,7 +113,7 @@ class Lamp(Protocol):
     """
 
     def flat_field(
-        self, photons_per_pixel: float, *, exposure_s: float, n_frames: int = 1, roi: Roi | None = None
+        self, photons_per_pixel: float, *, exposure_s: float, n_frames: int = 1, roi: AnyRoi | None = None
     ) -> np.ndarray:
         """Light the sensor evenly and return frames.
 
@@ -283,7 +281,7 @@ class Drivable(Identified, Timed, Protocol):
         patterns: MirrorPatterns,
         *,
         exposure_s: float,
-        roi: Roi,
+        roi: AnyRoi,
         n_pixels: int,
         reference_phase_rad: float | np.ndarray | None = None,
         frametime_s: float | None = None,
@@ -635,7 +633,7 @@ def wait(bench: Any, time_s: float) -> None:
     bench.skip_frames(n, frametime_s=time_s / n)
 
 
-def dark_frames(bench: Exposing, exposure_s: float, n: int, roi: Roi | None = None) -> np.ndarray:
+def dark_frames(bench: Exposing, exposure_s: float, n: int, roi: AnyRoi | None = None) -> np.ndarray:
     """Return `n` frames with the laser shut, (n, rows, columns) in the camera's type."""
     return bench.expose(None, exposure_s=exposure_s, n_frames=n, roi=roi)
 
@@ -645,7 +643,7 @@ def random_mirrors(bench: Bench, *, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).random((1, *bench.mirror_shape)) < 0.5
 
 
-def saturation_dn(bench: Any, exposure_s: float, roi: Roi | None = None) -> float:
+def saturation_dn(bench: Any, exposure_s: float, roi: AnyRoi | None = None) -> float:
     """Return the count from which a pixel is taken as saturated; inf for a camera that returns floats.
 
     With a `Lamp` two flat fields of far too much light are taken. They read full scale, or, where the full well comes

@@ -32,7 +32,7 @@ from opusim.bench.frames import Shots
 from opusim.bench.geometry import Geometry
 from opusim.bench.plan import ENTRIES_PER_S, FFT_FLOPS, SUM_FLOPS, Way, Work
 from opusim.bench.projector import Projector
-from opusim.bench.region import Region
+from opusim.bench.region import Region, Roi
 from opusim.patterns.layout import MirrorLayout
 
 __all__ = ["Rates", "RateStore", "measure", "planner_rates"]
@@ -230,7 +230,7 @@ def _copy(
     if n_pixels is not None:
         columns = min(n_pixels, region.sensor_columns)
         rows = -(-n_pixels // columns)
-        region = Region(0, 0, rows, columns, n_pixels, region.sensor_columns)
+        region = Region(Roi(0, 0, rows, columns), n_pixels, region.sensor_columns)
     if n_features is not None:
         layout = MirrorLayout.lined(geometry.device.dmd.shape, n_features)
     resolution = "mirrors" if geometry.by_mirror else "auto"
