@@ -107,12 +107,12 @@ class Fit:
     def is_full(self) -> bool:
         """Whether the features use all the mirrors that they can."""
         strategy, roi = self.strategy, self.overrides.input_roi
-        return self.layout.kind == "plain" or (strategy is InputRoiStrategy.full and roi is None)
+        return self.layout.by_mirror or (strategy is InputRoiStrategy.full and roi is None)
 
     @cached_property
     def bitorder(self) -> str:
         """Order of bits in packed input: whole mirror patterns come as the mirrors' electronics takes them."""
-        return "little" if self.layout.kind == "plain" else "big"
+        return "little" if self.layout.by_mirror else "big"
 
     @cached_property
     def told(self) -> dict[str, Any]:

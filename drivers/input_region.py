@@ -14,8 +14,6 @@ from opusim.patterns.layout import MirrorLayout
 
 from .types import FeaturesFormat, InputRoiStrategy, Tuple2D, as_member
 
-FORMATS = {"lined": FeaturesFormat.lined, "macro_2d": FeaturesFormat.macro_2d, "plain": FeaturesFormat.none}
-
 
 class InputRoi(validation.Fixed):
     """Chooses the region of interest on the mirrors.
@@ -167,5 +165,5 @@ def _shown(n_features: tuple[int, ...]) -> int | tuple[int, ...]:
 
 def format_of(layout: MirrorLayout) -> tuple[FeaturesFormat, int]:
     """Return the format's name and its factor as the context reports them; lightonml's factor is 0 for none."""
-    kind = FORMATS[layout.kind]
-    return kind, 0 if kind is FeaturesFormat.none else layout.factor
+    # lightonml has our names for the kinds that lay features out.
+    return (FeaturesFormat.none, 0) if layout.by_mirror else (FeaturesFormat[layout.kind], layout.factor)
