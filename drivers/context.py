@@ -52,8 +52,11 @@ class Context:
         Both parts of `output_roi`.
     input_roi_upper, input_roi_shape : tuple of int or None
         Both parts of `input_roi`.
-    start, end, gain, n_ones, fmt_type, fmt_factor : object
-        As given.
+    start, end : datetime or None
+    gain : float or None
+    n_ones, fmt_factor : int or None
+    fmt_type : FeaturesFormat or None
+        All as given.
     info : object
         Anything that was added.
     """

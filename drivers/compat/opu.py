@@ -55,18 +55,31 @@ class OPU(_OPU):
 
     Parameters
     ----------
-    n_components, opu_device, max_n_features, config_file, config_override, verbose_level, input_roi_strategy,
-    open_at_init, disable_pbar, simulated, rescale, features_fmt, dmd_strategy : object
-        As for `opusim.OPU`; `verbose_level` -1 follows `set_verbose_level`. With ``simulated=True``, or an
-        `opu_device` that is a `SimulatedOpuDevice`, the OPU is lightonml's simulator: |X R|^2 in float32, no noise, a
-        stored matrix of `max_n_features` rows. The oldest programs pass two times in microseconds by position,
-        ``OPU(frametime_us, exposure_us)``, and no number of components: a whole number in the place of `opu_device` is
-        read so.
+    n_components, opu_device, max_n_features
+        int, OpuDevice or SimulatedOpuDevice, int: as for `opusim.OPU`, as all that follow are.
+    config_file, config_override
+        str or path-like, dict.
+    verbose_level : int
+        -1 follows `set_verbose_level`.
+    input_roi_strategy, rescale
+        InputRoiStrategy and OutputRescaling, or str.
+    open_at_init, disable_pbar : bool
+        Whether to open it now, as for `opusim.OPU`; whether to show no progress bar.
+    simulated : bool
+        Whether it is lightonml's simulator, as with an `opu_device` that is a `SimulatedOpuDevice`.
+    features_fmt, dmd_strategy
+        Arguments of old versions, without effect.
 
     Raises
     ------
     ValueError
         If `simulated` comes with an `opu_device`.
+
+    Notes
+    -----
+    lightonml's simulator is |X R|^2 in float32, no noise, a stored matrix of `max_n_features` rows. The oldest programs
+    pass two times in microseconds by position, ``OPU(frametime_us, exposure_us)``, and no number of components: a whole
+    number in the place of `opu_device` is read so.
     """
 
     def __init__(

@@ -355,8 +355,10 @@ class OpticalBench(validation.Fixed):
             Exposure in seconds.
         n_frames : int
             How many frames.
-        roi, frametime_s : optional
-            As in `expose`.
+        roi : tuple of int, optional
+            (row, column, n_rows, n_columns); the whole sensor by default.
+        frametime_s : float, optional
+            Time of each frame, as in `expose`.
 
         Returns
         -------

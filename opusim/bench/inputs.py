@@ -29,8 +29,16 @@ def checked_transform(
     ----------
     device : Device
         That shows and reads.
-    patterns, exposure_s, roi, n_pixels, phases
-        As for `OpticalBench.transform`.
+    patterns : MirrorPatterns or ndarray
+        What was given to show.
+    exposure_s : float
+        Exposure in seconds.
+    roi : tuple of int or None
+        (row, column, n_rows, n_columns).
+    n_pixels : int
+        How many of its pixels are read.
+    phases : float or array_like of float, or None
+        Phases of the reference arm in radians.
     on_device : bool
         Whether bits on a device stay there.
 

@@ -288,8 +288,10 @@ class NoisyFeedback(GaussianFeedback):
         scale of an ideal camera that is set for each vector. 1 to 16; None does not round.
     seed : int
         Seed of the matrix and of the noise; a `GaussianFeedback` of the same seed has the same matrix.
-    encoding, matrix : optional
-        As for `GaussianFeedback`.
+    encoding : ErrorEncoding, optional
+        How errors are shown; None projects them as they are.
+    matrix : array_like of float, shape (width, n_classes), optional
+        A matrix in place of the random one.
 
     Notes
     -----

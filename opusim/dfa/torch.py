@@ -277,8 +277,10 @@ class Marks(validation.Fixed):
         Whose feedback it is.
     model : torch.nn.Module
         The model that carries the marks.
-    blocks, output : object
-        As for `DFA.mark`.
+    blocks : iterable of str or torch.nn.Module
+        The modules at whose outputs the graph ends, by name or themselves.
+    output : str or torch.nn.Module, optional
+        The module that returns the logits; the model itself if None.
     """
 
     _fixed = {"dfa": "Call remove, then mark the model anew.", "model": "Mark the other model, by DFA.mark."}
@@ -378,15 +380,17 @@ def mark(
     Parameters
     ----------
     model : torch.nn.Module
-        As for `DFA.mark`.
+        The model; more on this, on `blocks` and on `output` at `DFA.mark`.
     blocks : iterable of str or torch.nn.Module
-        As for `DFA.mark`.
+        The modules at whose outputs the graph ends, by name or themselves.
     feedback : ErrorProjection
-        As for `DFA`.
+        Projects errors to the width of all blocks; more on this and on the scales at `DFA`.
     output : str or torch.nn.Module, optional
-        As for `DFA.mark`.
-    scale, error_scale : optional
-        As for `DFA`.
+        The module that returns the logits; the model itself if None.
+    scale : float, optional
+        Factor of the teaching signal.
+    error_scale : {"mean", "sum"} or float
+        How the gradient at the logits becomes the errors of single rows.
 
     Returns
     -------

@@ -93,8 +93,13 @@ class ExpectedOutput(validation.Fixed, nn.Module):
 
     Attributes
     ----------
-    layout, roi, n_components, seed : object
-        What `OpticalBench.transform` takes to show the same.
+    layout : MirrorLayout
+        How the inputs lie on the mirrors; this and the next three are what `OpticalBench.transform` takes to show the
+        same.
+    roi : Roi
+        Pixels that are read, (row, column, n_rows, n_columns).
+    n_components, seed : int
+        Outputs, and seed of the device.
     steps : torch.nn.ParameterDict
         What is learnt, as numbers without unit that start at 0 (``opusim.differentiable.parameters.Parameters``), so
         that every value stays within its range: read them by `values`.
