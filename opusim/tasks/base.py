@@ -264,7 +264,7 @@ class NamedTask:
 
 
 # Other files of the folder are programs, some of which need torch: only those with the decorator are loaded.
-TASKS: Registry[NamedTask] = Registry("task", __name__.rpartition(".")[0], marker="\n@task(")
+TASKS: Registry[NamedTask] = Registry("task", __name__.rpartition(".")[0], marker=r"^@(\w+\.)*task\(")
 """Tasks by name."""
 
 
