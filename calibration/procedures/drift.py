@@ -426,7 +426,7 @@ class DriftProcedure(Procedure):
         STEPS,
         Option(
             "minutes", "--minutes", float, "drift: device time to watch; 10 by default.", default=10.0,
-            check=_checked_minutes,
+            check=_checked_minutes, order=70,
         ),
     )  # fmt: skip
 

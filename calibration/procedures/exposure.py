@@ -292,11 +292,11 @@ class ExposureProcedure(Procedure):
     options = (
         Option(
             "level_dn", "--level", float,
-            "exposure: mean grey level to reach; by default as long as few outputs clip.",
+            "exposure: mean grey level to reach; by default as long as few outputs clip.", order=30,
         ),
         Option(
             "clipped_share", "--clipped", float, "exposure: share of outputs that may clip; 0.001 by default.",
-            default=1e-3,
+            default=1e-3, order=40,
         ),
     )  # fmt: skip
 
