@@ -106,6 +106,16 @@ class Calibration:
     def done(self, procedure: str) -> bool:
         """Whether the record of a procedure is there already.
 
+        Parameters
+        ----------
+        procedure : str
+            One of `PROCEDURES`.
+
+        Returns
+        -------
+        bool
+            Whether there is nothing to measure.
+
         Raises
         ------
         ValueError
@@ -145,7 +155,18 @@ class Calibration:
     # ------------------------------------------------------------------ what procedures ask for
 
     def patterns(self, n: int) -> MirrorPatterns:
-        """Return `n` patterns of random macro-pixels, half of them on; the same ones each time."""
+        """Return patterns of random macro-pixels, half of them on.
+
+        Parameters
+        ----------
+        n : int
+            How many.
+
+        Returns
+        -------
+        MirrorPatterns
+            The same ones each time.
+        """
         shape = self.bench.mirror_shape
         layout = MirrorLayout.lined(shape, min(_MACRO_PIXELS, shape[0] * shape[1]))
         return MirrorPatterns(
@@ -153,7 +174,19 @@ class Calibration:
         )
 
     def stored(self, name: str, kind: type[Record]) -> Record | None:
-        """Return the record that is stored under a name; None without one.
+        """Return the record that is stored under a name.
+
+        Parameters
+        ----------
+        name : str
+            Its name.
+        kind : type
+            Its class.
+
+        Returns
+        -------
+        object or None
+            The record; None without one.
 
         Raises
         ------
@@ -166,7 +199,22 @@ class Calibration:
 
     @staticmethod
     def check_same(path: Path, option: str, stored: Any, wanted: Any) -> None:
-        """Raise a ValueError if what is stored was made with another option than is wanted now."""
+        """Raise an error if what is stored was made with another option than is wanted now.
+
+        Parameters
+        ----------
+        path : Path
+            Where it is stored.
+        option : str
+            Name of the option.
+        stored, wanted : object
+            Its value then and now.
+
+        Raises
+        ------
+        ValueError
+            If they differ.
+        """
         if stored != wanted:
             raise ValueError(
                 f"{path} was made with {option} {stored}, but now it is {wanted}: go on with the same options, or name "

@@ -1,7 +1,7 @@
 """What a procedure of calibration is, and which there are.
 
-A procedure is a class, one in a file; it registers itself, and `opusim calibrate`, `opusim report` and `Calibration`
-then know it::
+A procedure is a class, one in a file; it registers itself, and `Calibration`, ``opusim calibrate`` and
+``opusim report`` then know it::
 
     class DarkLevel(Procedure):
         name = "dark"
@@ -60,7 +60,7 @@ class Option:
     flag : str
         Its name on the command line, as "--level".
     kind : type
-        int, float, str, or bool for a switch: what the command line takes.
+        What the command line takes: int, float, str, or bool for a switch.
     help : str
         A line about it.
     default : object
@@ -180,24 +180,66 @@ class Procedure(ABC):
 
         Returns
         -------
-        list of (quantity, value, device's own value or "")
+        list of (str, str, str)
+            Quantity, its value, and the device's own value or "".
         """
 
     def file(self, path: Path) -> Path:
-        """Return where the records go, of a calibration in `path`: there, but for large ones."""
+        """Return where the records go.
+
+        Parameters
+        ----------
+        path : Path
+            The calibration file.
+
+        Returns
+        -------
+        Path
+            The same, but for records that are large.
+        """
         return path
 
     def done(self, session: Calibration) -> bool:
-        """Whether the records are there already; a ValueError if they were made with other options."""
+        """Whether the records are there already.
+
+        Parameters
+        ----------
+        session : Calibration
+            The bench, the options and the file.
+
+        Returns
+        -------
+        bool
+            Whether there is nothing to measure.
+
+        Raises
+        ------
+        ValueError
+            If they were made with other options.
+        """
         return session.path.exists() and self.name in record_names(session.path)
 
     def store(self, session: Calibration, records: dict[str, Any]) -> None:
-        """Write what was found, in place of what was there."""
+        """Write what was found, in place of what was there.
+
+        Parameters
+        ----------
+        session : Calibration
+            The bench and the file.
+        records : dict
+            What `measure` returned.
+        """
         for name, record in records.items():
             write_record(session.path, name, record, bench=session.bench)
 
     def panels(self) -> tuple[tuple[str, Callable[..., None]], ...]:
-        """Return panels of a report's figure that the procedure brings: title, and ``draw(axes, record, report)``."""
+        """Return panels of a report's figure that the procedure brings.
+
+        Returns
+        -------
+        tuple of (str, callable)
+            Title of each, and ``draw(axes, record, report)``.
+        """
         return ()
 
 

@@ -139,7 +139,7 @@ class Way(ABC):
 class Plan:
     """Which way was chosen, and why.
 
-    Attributes
+    Parameters
     ----------
     way : str
         "matrix" or "waves".

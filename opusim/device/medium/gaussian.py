@@ -37,7 +37,22 @@ class GaussianMedium(EntryMedium):
     def entries(
         self, inputs: range, outputs: range, *, seed: int, state: int = 0, channel: int = 0, threads: int | None = None
     ) -> np.ndarray:
-        """Return a tile of the matrix: independent entries of unit variance; see `EntryMedium.entries`."""
+        """Return a tile of the matrix: independent entries of unit variance.
+
+        Parameters
+        ----------
+        inputs, outputs : range
+            Consecutive inputs and outputs, as of `EntryMedium.entries`.
+        seed, state, channel : int
+            Which realisation, which state of its drift (`drift`), which polarisation.
+        threads : int, optional
+            Threads to use; all processors by default. The entries do not depend on it.
+
+        Returns
+        -------
+        ndarray of complex64, shape (len(inputs), len(outputs))
+            Entries of mean square 1, input first: the transpose of T[output, input].
+        """
         drift = self.drift
         first, others = drift.mixture(drift.time(state))
         threads = threads or parallel.default_threads()
