@@ -114,7 +114,7 @@ class Calibration:
         Returns
         -------
         bool
-            Whether there is nothing to measure.
+            Whether it is.
 
         Raises
         ------
@@ -155,7 +155,7 @@ class Calibration:
     # ------------------------------------------------------------------ what procedures ask for
 
     def patterns(self, n: int) -> MirrorPatterns:
-        """Return patterns of random macro-pixels, half of them on.
+        """Return patterns of random macro-pixels, half of them on; the same ones each time.
 
         Parameters
         ----------
@@ -165,7 +165,7 @@ class Calibration:
         Returns
         -------
         MirrorPatterns
-            The same ones each time.
+            The patterns.
         """
         shape = self.bench.mirror_shape
         layout = MirrorLayout.lined(shape, min(_MACRO_PIXELS, shape[0] * shape[1]))
@@ -179,14 +179,14 @@ class Calibration:
         Parameters
         ----------
         name : str
-            Its name.
+            The name.
         kind : type
             Its class.
 
         Returns
         -------
         object or None
-            The record; None without one.
+            The record, if there is one.
 
         Raises
         ------
@@ -199,16 +199,16 @@ class Calibration:
 
     @staticmethod
     def check_same(path: Path, option: str, stored: Any, wanted: Any) -> None:
-        """Raise an error if what is stored was made with another option than is wanted now.
+        """Refuse what is stored if it was made with another option than is wanted now.
 
         Parameters
         ----------
         path : Path
-            Where it is stored.
+            Where it is.
         option : str
             Name of the option.
         stored, wanted : object
-            Its value then and now.
+            Its values.
 
         Raises
         ------

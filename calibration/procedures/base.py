@@ -1,7 +1,7 @@
 """What a procedure of calibration is, and which there are.
 
-A procedure is a class, one in a file; it registers itself, and `Calibration`, ``opusim calibrate`` and
-``opusim report`` then know it::
+A procedure is a class, one in a file; it registers itself, and ``opusim calibrate``, ``opusim report`` and
+`Calibration` then know it::
 
     class DarkLevel(Procedure):
         name = "dark"
@@ -16,7 +16,7 @@ A procedure is a class, one in a file; it registers itself, and `Calibration`, `
         def summary(self, record, device=None):
             return [("dark level", f"{record.level_dn:.2f} DN", "")]
 
-Those of this folder are found by listing it. `opusim.base.plugins` says how another package's are.
+Those of this folder are found by listing it. ``opusim.base.plugins`` says how another package's are.
 """
 
 from __future__ import annotations
@@ -180,8 +180,8 @@ class Procedure(ABC):
 
         Returns
         -------
-        list of (str, str, str)
-            Quantity, its value, and the device's own value or "".
+        list of tuple of str
+            Quantity, value, and the device's own value or "".
         """
 
     def file(self, path: Path) -> Path:
@@ -195,7 +195,7 @@ class Procedure(ABC):
         Returns
         -------
         Path
-            The same, but for records that are large.
+            That file, but for what is large.
         """
         return path
 
@@ -205,12 +205,12 @@ class Procedure(ABC):
         Parameters
         ----------
         session : Calibration
-            The bench, the options and the file.
+            File and options.
 
         Returns
         -------
         bool
-            Whether there is nothing to measure.
+            Whether they are.
 
         Raises
         ------
@@ -225,20 +225,20 @@ class Procedure(ABC):
         Parameters
         ----------
         session : Calibration
-            The bench and the file.
+            The file, and whose it is.
         records : dict
-            What `measure` returned.
+            From `measure`.
         """
         for name, record in records.items():
             write_record(session.path, name, record, bench=session.bench)
 
     def panels(self) -> tuple[tuple[str, Callable[..., None]], ...]:
-        """Return panels of a report's figure that the procedure brings.
+        """Return the panels of a report's figure that the procedure brings.
 
         Returns
         -------
         tuple of (str, callable)
-            Title of each, and ``draw(axes, record, report)``.
+            Title, and ``draw(axes, record, report)``.
         """
         return ()
 

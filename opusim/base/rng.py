@@ -76,28 +76,6 @@ def key_of(seed: int, purpose: str, *indices: int) -> Key:
     return stream_key(seed, purpose, *indices)
 
 
-def normals_between(key: Key, first: int, stop: int) -> np.ndarray:
-    """Return the elements `first` to `stop` - 1 of `normals`, nothing checked: for stages, with frame numbers.
-
-    Parameters
-    ----------
-    key : tuple of two numpy.uint32
-        From `key_of`.
-    first, stop : int
-        From 0 on.
-
-    Returns
-    -------
-    ndarray of float32, shape (stop - first,)
-        The numbers.
-    """
-    from . import rng_kernels
-
-    out = np.empty(stop - first, dtype=np.float32)
-    rng_kernels.fill_normals(*key, np.uint64(first), out)
-    return out
-
-
 def uniforms(key: Key, n: int, offset: int = 0) -> np.ndarray:
     """Return uniform random numbers between 0 and 1, both ends excluded.
 

@@ -229,3 +229,23 @@ def fill_normals(k0, k1, offset, out):  # type: ignore[no-untyped-def]
         out[i + np.uint64(2)], out[i + np.uint64(3)] = gauss_pair(r2, r3)
     for i in range(head + (n_blocks << np.uint64(2)), size):
         out[i] = _normal(k0, k1, offset + i)
+
+
+def normals_between(key: tuple[np.uint32, np.uint32], first: int, stop: int) -> np.ndarray:
+    """Return the elements `first` to `stop` - 1 of `rng.normals`, nothing checked: for stages, with frame numbers.
+
+    Parameters
+    ----------
+    key : tuple of two numpy.uint32
+        From `rng.key_of`.
+    first, stop : int
+        From 0 on.
+
+    Returns
+    -------
+    ndarray of float32, shape (stop - first,)
+        The numbers.
+    """
+    out = np.empty(stop - first, dtype=np.float32)
+    fill_normals(*key, np.uint64(first), out)
+    return out

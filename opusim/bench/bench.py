@@ -6,6 +6,7 @@ import copy
 import math
 import threading
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from opusim.base import arrays, memory, parallel, validation
 from opusim.base.arrays import NUMPY, Arrays
+from opusim.device.camera import Camera
 from opusim.device.record import RESOLUTIONS, Device
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
@@ -36,6 +38,8 @@ __all__ = ["FRAME_OVERHEAD_S", "BenchClock", "OpticalBench", "Planes"]
 
 #: Time that the electronics need between frames, from lightonml's timing rule.
 FRAME_OVERHEAD_S = 50e-6
+# It is asked with each transform.
+_readout_s = lru_cache(maxsize=64)(Camera.readout_s)
 _EXPOSURES = 64  # of which the light is kept
 # Results up to this size are made without asking the system whether there is room.
 _SMALL_BYTES = 1 << 20
@@ -130,7 +134,6 @@ class OpticalBench(validation.Fixed):
         self._drift = None if math.isinf(medium.decorrelation_time_s) else medium.drift
         self._count_type = self.device.camera.dtype
         self._photons: dict[float, float] = {}  # for an intensity of 1, by exposure
-        self._readouts_s: dict[int, float] = {}  # by rows
 
     @property
     def limits(self) -> dict[str, int | None]:
@@ -163,7 +166,7 @@ class OpticalBench(validation.Fixed):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what can be computed again; the clock is one of its own."""
-        left_out = ("_lock", "_parts", "_drift", "_count_type", "_photons", "_readouts_s")
+        left_out = ("_lock", "_parts", "_drift", "_count_type", "_photons")
         state = {name: value for name, value in self.__dict__.items() if name not in left_out}
         with self._lock:
             state["clock"] = copy.copy(self.clock)
@@ -460,12 +463,8 @@ class OpticalBench(validation.Fixed):
         float
             Seconds.
         """
-        if type(n_rows) is not int:
-            return self.device.camera.readout_s(n_rows)
-        kept = self._readouts_s.get(n_rows)
-        if kept is None:
-            self._readouts_s[n_rows] = kept = self.device.camera.readout_s(n_rows)
-        return kept
+        camera = self.device.camera
+        return _readout_s(camera, n_rows) if type(n_rows) is int else camera.readout_s(n_rows)
 
     def minimum_frametime_s(self, n_rows: int, exposure_s: float) -> float:
         """Return the shortest time between frames.

@@ -171,10 +171,7 @@ class Camera(Stage):
         float
             Seconds.
         """
-        # It is asked with each transform: what is plainly right is not looked at any closer.
-        if type(n_rows) is not int or not 0 < n_rows <= self.shape[0]:
-            n_rows = validation.integer("n_rows", n_rows, low=1, high=self.shape[0])
-        return n_rows * self.row_time_s
+        return validation.integer("n_rows", n_rows, low=1, high=self.shape[0]) * self.row_time_s
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values.

@@ -97,9 +97,11 @@ class Laser(Stage):
             arguments = np.asarray(times_s, dtype=np.float64)[:, None] * omega + phase
             power += ((np.cos(arguments) - np.cos(phase)) * amplitude).sum(axis=1)
         if self.power_noise and len(power):
+            from opusim.base.rng_kernels import normals_between  # numba, where it is needed
+
             frames = np.asarray(frames, dtype=np.int64)
             first = int(frames.min())
-            noise = rng.normals_between(rng.key_of(seed, "laser noise"), first, int(frames.max()) + 1)
+            noise = normals_between(rng.key_of(seed, "laser noise"), first, int(frames.max()) + 1)
             power *= 1 + self.power_noise * noise[frames - first].astype(np.float64)
         return np.maximum(power, 0.0)
 

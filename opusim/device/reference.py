@@ -161,9 +161,11 @@ class Reference(Stage):
             origin = _vibration_origin(seed)
             phases = phases + self.vibration_rad * np.sin(2 * np.pi * self.vibration_hz * times + origin)
         if self.jitter_rad and len(asked):
+            from opusim.base.rng_kernels import normals_between  # numba, where it is needed
+
             numbers = np.asarray(frames, dtype=np.int64)
             first = int(numbers.min())
-            noise = rng.normals_between(rng.key_of(seed, "reference jitter"), first, int(numbers.max()) + 1)
+            noise = normals_between(rng.key_of(seed, "reference jitter"), first, int(numbers.max()) + 1)
             phases = phases + self.jitter_rad * noise[numbers - first].astype(np.float64)
         return phases
 

@@ -39,24 +39,6 @@ class ImageTask:
         validation.integer("n_train", self.n_train, low=0)
         validation.integer("n_test", self.n_test, low=0)
 
-    def chosen(self, seed: int, n_train: int, n_test: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return which of so many training and test images a seed takes.
-
-        Parameters
-        ----------
-        seed : int
-            Seed of the task.
-        n_train, n_test : int
-            How many images there are.
-
-        Returns
-        -------
-        tuple of ndarray of int64
-            Numbers of the training images, and of those for the test.
-
-        Raises
-        ------
-        ValueError
-            If there are not enough.
-        """
+    def _chosen(self, seed: int, n_train: int, n_test: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return which of so many training and test images a seed takes; an error if there are not enough."""
         return some(seed, "n_train", self.n_train, n_train), some(seed, "n_test", self.n_test, n_test)

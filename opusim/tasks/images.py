@@ -129,7 +129,7 @@ class KernelRidge(ImageTask):
             Images and labels: x_train, y_train, x_test, y_test; images have the shape (n, rows, columns).
         """
         x_train, y_train, x_test, y_test = _binary_images(self.dataset)
-        train, test = self.chosen(seed, len(x_train), len(x_test))
+        train, test = self._chosen(seed, len(x_train), len(x_test))
         return x_train[train], y_train[train], x_test[test], y_test[test]
 
     def example(self, seed: int) -> np.ndarray:

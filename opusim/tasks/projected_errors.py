@@ -97,7 +97,7 @@ class DfaAccuracy(ImageTask):
                 "among the hidden layers."
             )
         data = datasets.load(self.dataset)
-        self.chosen(0, len(data.x_train), len(data.x_test))
+        self._chosen(0, len(data.x_train), len(data.x_test))
         self._encoding()
 
     def _encoding(self) -> Any:
@@ -113,7 +113,7 @@ class DfaAccuracy(ImageTask):
         from opusim.dfa import MLP, Adam, DFATrainer, OpticalFeedback
 
         data = datasets.load(self.dataset)
-        train, test = self.chosen(seed, len(data.x_train), len(data.x_test))
+        train, test = self._chosen(seed, len(data.x_train), len(data.x_test))
         x_train, x_test = (as_floats(x, self.dataset) for x in (data.x_train[train], data.x_test[test]))
         y_train, y_test = data.y_train[train].astype(np.int64), data.y_test[test].astype(np.int64)
         n_classes = int(data.y_train.max()) + 1

@@ -14,7 +14,7 @@ A task that uses the linear transform by holography calls ``opu.calibrate(store=
 takes a calibration that is stored, if there is one, and the result depends on that.
 
 A task that is known by name is one with the decorator `task`, a file each: those of this folder are found by listing
-it, those of other packages as `opusim.base.plugins` says::
+it, those of other packages as ``opusim.base.plugins`` says::
 
     @task("mean", what="mean of the counts")
     @dataclass(frozen=True)

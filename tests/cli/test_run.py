@@ -18,7 +18,7 @@ from opusim.drivers.compat import standin
 
 pytestmark = pytest.mark.system
 
-PROGRAMS = sorted((Path(__file__).parent / "programs").glob("*.py"))
+PROGRAMS = sorted((Path(__file__).resolve().parents[1] / "programs").glob("*.py"))
 HERE_ALONE = [sys.executable, "-m", "opusim", "run"]
 Outcome = subprocess.CompletedProcess
 

@@ -20,7 +20,7 @@ from opusim.cli.app import app
 from opusim.device.medium import MeasuredMedium
 from opusim.sweep import read_sweep
 
-FOLDER = Path(__file__).parent / "releases" / "0.1.0"
+FOLDER = Path(__file__).resolve().parents[1] / "releases" / "0.1.0"
 WHOLE = ("sweep.h5", "run.h5", "cal.h5", "cal.tm.h5")
 SPOILT = ("spoilt-sweep.h5", "spoilt-run.h5")
 
