@@ -14,7 +14,7 @@ from .base import EntryMedium, decorrelation_time, transmission
 
 @dataclass(frozen=True)
 class GaussianMedium(EntryMedium):
-    """A medium whose transmission matrix has i.i.d. circular complex Gaussian entries.
+    """A medium whose transmission matrix has independent circular complex Gaussian entries.
 
     Entry (output, input) is computed from (seed, output, input) alone, so that the matrix can be stored or
     made tile by tile and is the same either way. It has only the matrix way: one entry a mode.
