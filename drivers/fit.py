@@ -101,7 +101,7 @@ class Fit:
     overrides: Overrides
     strategy: InputRoiStrategy
     online: bool = False
-    kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def is_full(self) -> bool:

@@ -438,7 +438,8 @@ class CameraProcedure(Procedure):
         """Change the light, not the exposure."""
         asked = session.options["exposure_s"]
         exposure: dict[str, Any] = {} if asked is None else {"exposure_s": asked}
-        return {"camera": characterise_camera(session.bench, roi=session.roi, progress=progress, **exposure)}
+        bench: Any = session.bench  # whether it has a lamp is asked there
+        return {"camera": characterise_camera(bench, roi=session.roi, progress=progress, **exposure)}
 
     def summary(self, record: CameraRecord, device: Device | None = None) -> list[Row]:
         """Say in a few rows what a record holds."""

@@ -41,12 +41,34 @@ class Roi(NamedTuple):
 
     @classmethod
     def whole(cls, sensor_shape: tuple[int, int]) -> Roi:
-        """Return the region that is all of a sensor of so many (rows, columns)."""
+        """Return the region that is all of a sensor.
+
+        Parameters
+        ----------
+        sensor_shape : tuple of int
+            Pixels as (rows, columns).
+
+        Returns
+        -------
+        Roi
+            The region.
+        """
         return cls(0, 0, *sensor_shape)
 
     @classmethod
     def from_lightonml(cls, roi: LightonmlRoi) -> Roi:
-        """Return what ((x, y), (width, height)) says of the sensor."""
+        """Return a region that is written as lightonml writes it.
+
+        Parameters
+        ----------
+        roi : tuple of tuple of int
+            ((x, y), (width, height)) on the sensor.
+
+        Returns
+        -------
+        Roi
+            The same, rows first.
+        """
         (x, y), (width, height) = roi
         return cls(y, x, height, width)
 
