@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opusim.base import validation
-from opusim.bench.protocol import Bench, Roi, dark_frames, elapsed_s, saturation_dn, threads_of
+from opusim.bench.protocol import Bench, Roi, elapsed_s, threads_of
 from opusim.calibration.algorithms.masks import dark_pixels, saturated_pixels
 from opusim.calibration.algorithms.phase_shifting import equal_steps, least_squares
+from opusim.calibration.on_bench import dark_frames, saturation_dn
 from opusim.calibration.words import micro, radians
 from opusim.fringes.demodulation import field_of_clipped, fields_of_counts
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns

@@ -76,7 +76,7 @@ class WorkingPoint:
         """Count from which a pixel is taken as saturated; inf for a camera that returns floats.
 
         The end of the scale, or, where the full well comes first, four standard deviations below its level, as
-        ``opusim.bench.protocol.saturation_dn`` finds it.
+        ``opusim.calibration.on_bench.saturation_dn`` finds it.
         """
         camera = self.device.camera
         if not camera.quantise:
