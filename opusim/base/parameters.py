@@ -27,6 +27,7 @@ __all__ = [
     "parameters_of",
     "part",
     "parts_of",
+    "paths_in",
     "paths_of",
 ]
 
@@ -82,6 +83,13 @@ class Parameter:
     imperfection: str = ""
     source: str = ""
     learnable: Literal["", "scale", "odds"] = ""
+
+    def __post_init__(self) -> None:
+        """Check that a source of error can be switched off."""
+        if self.source and not self.imperfection:
+            raise ValueError(
+                f"source is {self.source!r}, but imperfection is empty: what switches it off needs a name."
+            )
 
     @property
     def is_number(self) -> bool:
@@ -287,9 +295,12 @@ class Stage:
     ----------
     stage : str
         Of the class: the name of its table, which stands before the names of its fields.
+    described : mapping of str to dataclasses.Field
+        Of the class: what fields of these names are where a class that derives from it gives them a plain default.
     """
 
     stage: ClassVar[str] = ""
+    described: ClassVar[Mapping[str, dataclasses.Field[Any]]] = {}
 
     def __post_init__(self) -> None:
         """Check every field, then what holds between them."""
@@ -362,14 +373,17 @@ def parameters_of(cls: type) -> Mapping[str, Parameter]:
     mapping of str to Parameter
         In the order of the fields.
     """
-    fields = [f for f in dataclasses.fields(cls) if _PARAMETER in f.metadata]
-    hints = get_type_hints(cls) if fields else {}
-    result = {}
-    for f in fields:
-        about: Parameter = f.metadata[_PARAMETER]
-        kind = about.kind or ("choice" if about.choices else _KINDS[hints[f.name]])
-        result[f.name] = dataclasses.replace(about, kind=kind)
-    return result
+    described = cls.described if issubclass(cls, Stage) else {}
+    found: dict[str, Parameter] = {}
+    for f in dataclasses.fields(cls):
+        metadata = f.metadata or (described[f.name].metadata if f.name in described else {})
+        if _PARAMETER in metadata:
+            found[f.name] = metadata[_PARAMETER]
+    hints = get_type_hints(cls) if any(about.kind is None for about in found.values()) else {}
+    for name, about in found.items():
+        kind = about.kind or ("choice" if about.choices else _KINDS[hints[name]])
+        found[name] = dataclasses.replace(about, kind=kind)
+    return found
 
 
 @_kept
@@ -412,6 +426,26 @@ def paths_of(cls: type) -> Iterator[tuple[type, str, str, Parameter]]:
         for kind in one.known:
             for name, about in parameters_of(kind).items():
                 yield kind, name, f"{stage}.{name}", about
+
+
+def paths_in(record: Any) -> dict[str, Parameter]:
+    """Return all parameters of the stages that a record has, by path.
+
+    Parameters
+    ----------
+    record : object
+        A dataclass with parts, such as a device.
+
+    Returns
+    -------
+    dict of str to Parameter
+        In the order of the parts and of their fields.
+    """
+    return {
+        f"{stage}.{name}": about
+        for stage in parts_of(type(record))
+        for name, about in parameters_of(type(getattr(record, stage))).items()
+    }
 
 
 Check = Callable[[str, Any], Any]

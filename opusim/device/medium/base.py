@@ -34,14 +34,14 @@ MEDIA: Registry[type[Medium]] = Registry("kind of medium", __name__.rpartition("
 
 def transmission() -> Any:
     """Return the field that every medium has for the share of the light that reaches one pixel."""
-    return parameter(1e-10, low=0.0, high=1.0, learnable="odds")
+    return parameter(1e-10, kind="number", low=0.0, high=1.0, learnable="odds")
 
 
 def decorrelation_time() -> Any:
     """Return the field that every medium has for the time after which its field correlation has fallen to 1/e."""
     return parameter(
-        math.inf, low=0.0, high=math.inf, low_open=True, unit="s", off=math.inf, imperfection="decorrelation",
-        source="decorrelation",
+        math.inf, kind="number", low=0.0, high=math.inf, low_open=True, unit="s", off=math.inf,
+        imperfection="decorrelation", source="decorrelation",
     )  # fmt: skip
 
 
@@ -72,6 +72,7 @@ class Medium(Stage, ABC):
     has_waves: ClassVar[bool]
     by_feature: ClassVar[bool] = False
     stage: ClassVar[str] = "medium"
+    described = {"transmission": transmission(), "decorrelation_time_s": decorrelation_time()}
 
     transmission: float
     decorrelation_time_s: float
