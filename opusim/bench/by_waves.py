@@ -176,11 +176,8 @@ class WavesWay(Way):
 
     def _read(self, block: Any) -> Any:
         """Output cells (n, rows, columns) as (n, n_pixels, fine^2), pixels in the region's raster order."""
-        n, fine = len(block), self._geometry.optics.fine
-        rows, columns = block.shape[1] // fine, block.shape[2] // fine
-        if fine > 1:
-            block = self._arrays.xp.permute_dims(block.reshape(n, rows, fine, columns, fine), (0, 1, 3, 2, 4))
-        return block.reshape(n, rows * columns, fine**2)[:, : self._geometry.region.n_pixels]
+        geometry = self._geometry
+        return geometry.optics.by_pixel(block, geometry.region.n_pixels, self._arrays.xp.permute_dims)
 
     def counts(self, bits: Any, shots: Shots, out: Any, progress: Callable[[int], None] | None = None) -> None:
         """Fill `out` with the counts of a batch; see `Way.counts`."""

@@ -53,10 +53,7 @@ class WorkingPoint:
     @property
     def electrons_per_intensity(self) -> float:
         """Electrons in a pixel for the light of one average mirror."""
-        from opusim.bench.bench import OpticalBench
-
-        photons = OpticalBench(self.device, threads=1).photons_per_intensity(self.exposure_s)
-        return photons * self.device.camera.quantum_efficiency
+        return self.device.photons_per_intensity(self.exposure_s) * self.device.camera.quantum_efficiency
 
     @property
     def leakage(self) -> float:

@@ -286,15 +286,13 @@ class _Timer:
         n = len(bits) * steps
         maps = device.camera.maps(geometry.seed, region.pixels())
         exposure_s = device.operation.exposure_s
-        light = device.laser.photons(exposure_s) * device.dmd.efficiency * device.medium.transmission
+        photons = device.photons_per_intensity(exposure_s)
         reference, phases = None, None
         if steps > 1:
             assert self.reference is not None, "steps need a reference arm"
             reference = np.resize(self.reference, (region.n_pixels, samples))
             phases = np.arange(n) * (2 * np.pi / steps)
-        shots = Shots(
-            0, np.arange(n), np.full(n, light / device.dmd.n_mirrors), exposure_s, maps, steps, reference, phases
-        )
+        shots = Shots(0, np.arange(n), np.full(n, photons), exposure_s, maps, steps, reference, phases)
 
         def work() -> None:
             way.counts(bits, shots, np.empty((n, region.n_pixels), dtype=device.camera.dtype))
