@@ -257,6 +257,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from opusim.base import rng
+from opusim.base.parameters import parameter
 from opusim.device.medium import WaveMedium
 from opusim.device.medium.layer import LayerFactors
 
@@ -266,19 +267,27 @@ class GlassMedium(WaveMedium):
     """A random phase in the plane between the lenses."""
 
     kind = "ground_glass"
+    inside = ("roughness_rad",)
     n_transforms = 2  # both lenses
 
-    roughness_rad: float = 3.0
+    roughness_rad: float = parameter(3.0, low=0.0, high=100.0, unit="rad", learnable="scale")
+    thickness_m: float = parameter(1e-3, low=0.0, high=1.0, unit="m", learnable="scale")
     transmission: float = 1e-10
     decorrelation_time_s: float = math.inf
 
     def layer_bytes(self, side, channels):
         return 8 * side**2 * channels
 
+    def height(self, grid, seed, channel):
+        return rng.normals(rng.stream_key(seed, "ground glass", channel), grid.side**2).reshape(grid.side, grid.side)
+
     def factors(self, grid, *, wavelength_m, seed, state=0, channel=0):
-        side = grid.side
-        phase = rng.normals(rng.stream_key(seed, "ground glass", channel), side**2).reshape(side, side)
-        return LayerFactors([(side * np.exp(1j * self.roughness_rad * phase)).astype(np.complex64)])
+        phase = self.roughness_rad * self.height(grid, seed, channel)
+        return LayerFactors([(grid.side * np.exp(1j * phase)).astype(np.complex64)])
+
+    def phase_slopes(self, name, grid, *, wavelength_m, seed, channel=0):
+        assert name == "roughness_rad"
+        return LayerFactors([self.height(grid, seed, channel)])
 '''
 
 
@@ -301,3 +310,30 @@ def test_a_medium_of_waves_takes_both_ways_and_has_gradients(tmp_path, monkeypat
     np.testing.assert_allclose(y.detach().numpy(), found[0], rtol=1e-3, atol=1e-3 * found[0].mean())
     y.sum().backward()
     assert float(x.grad.abs().min()) > 0
+
+    how = {"seed": 2, "layout": layout(), "roi": ROI, "dtype": torch.float64, "rounding": "none"}
+    model = ExpectedOutput(device, N, PIXELS, learn=["medium.roughness_rad"], **how)
+    model(x.detach()).sum(dim=0)[:20].square().sum().backward()
+    (found,) = (step.grad.item() for step in model.steps.values())
+    sums = []
+    for roughness in (2.997, 3.003):  # learnt by factors: a step of the logarithm
+        changed = ExpectedOutput(
+            device.evolve(**{"medium.roughness_rad": roughness}), N, PIXELS, execution="waves", **how
+        )
+        sums.append(changed(x.detach()).sum(dim=0)[:20].square().sum().item())
+    assert found == pytest.approx((sums[1] - sums[0]) / 0.002, rel=1e-2)
+    with pytest.raises(ValueError, match="'medium.thickness_m', which is described as learnable, but"):
+        ExpectedOutput(device, N, PIXELS, learn=["medium.thickness_m"], **how)
+
+
+def test_what_nothing_reads_is_not_learnt(device, smoke):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from opusim.differentiable import ExpectedOutput
+
+    smoky = device.evolve(medium=smoke(transmission=AURORA.medium.transmission))
+    with pytest.raises(ValueError, match="'medium.strength', which is described as learnable, but nothing .* reads it"):
+        ExpectedOutput(smoky, N, PIXELS, layout=layout(), roi=ROI, learn=["medium.strength"])
+    # A plain field of a name that every medium has is what it is in all of them.
+    model = ExpectedOutput(device, N, PIXELS, layout=layout(), roi=ROI, learn=["medium.transmission"])
+    model(torch.from_numpy(bits()).float()).sum().backward()
+    assert all(step.grad.abs() > 0 for step in model.steps.values())

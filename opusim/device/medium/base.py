@@ -184,9 +184,17 @@ class Medium(Stage, ABC):
 
 
 class WaveMedium(Medium):
-    """A medium of planes with free space between them, which waves go through on a grid of modes."""
+    """A medium of planes with free space between them, which waves go through on a grid of modes.
+
+    Attributes
+    ----------
+    inside : tuple of str
+        Of the class: fields that act on the waves inside, and may be learnt. Each turns the phases of the factors in
+        proportion to its change, as `phase_slopes` says, and is described as ``parameter(..., learnable=...)``.
+    """
 
     has_waves: ClassVar[bool] = True
+    inside: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod
@@ -230,6 +238,37 @@ class WaveMedium(Medium):
         LayerFactors
             Arrays of its own, which may be written to.
         """
+
+    def phase_slopes(
+        self, name: str, grid: ModeGrid, *, wavelength_m: float, seed: int, channel: int = 0
+    ) -> LayerFactors:
+        """Return by how much the phase of each factor grows with a field of `inside`, at the start of time.
+
+        If the field changes by d, a factor becomes ``factor * exp(1j * slope * d)``.
+
+        Parameters
+        ----------
+        name : str
+            The field.
+        grid : ModeGrid
+            Grid of modes.
+        wavelength_m : float
+            Wavelength in metres.
+        seed, channel : int
+            Which realisation, which polarisation.
+
+        Returns
+        -------
+        LayerFactors
+            Real arrays of the shapes of `factors`: as many screens or none, and None for what does not change. The stop
+            never does.
+
+        Raises
+        ------
+        NotImplementedError
+            If a medium has no such fields.
+        """
+        raise NotImplementedError(f"A medium of kind {self.kind!r} has no field {name!r} that turns phases (`inside`).")
 
     def operator(
         self,
