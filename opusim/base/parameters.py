@@ -29,6 +29,7 @@ __all__ = [
     "parts_of",
     "paths_in",
     "paths_of",
+    "plain_text",
 ]
 
 Kind = Literal["number", "integer", "flag", "choice", "text", "name", "label", "shape", "integers", "numbers"]
@@ -127,21 +128,27 @@ class Parameter:
         ends = f"{'(' if self.low_open else '['}{self.low:g}, {self.high:g}]"
         return f"two numbers in {ends}" if self.kind == "numbers" else ends
 
-    def text(self, value: float) -> str:
+    def text(self, value: Any) -> str:
         """Return a value with its unit, as people read it.
 
         Parameters
         ----------
-        value : float
+        value : object
             The value, in the parameter's own unit.
 
         Returns
         -------
         str
-            Such as "532 nm".
+            Such as "532 nm", "912 x 1140", "0 to 1039680 mirrors" or "True".
         """
-        factor = _SHOWN[self.shown.split()[0]] if self.shown else 1
-        return f"{factor * value:g} {self.shown or self.unit}".rstrip()
+        if self.is_number:
+            factor = _SHOWN[self.shown.split()[0]] if self.shown else 1
+            words = f"{factor * value:g}"
+        elif isinstance(value, tuple):
+            words = {"shape": " x ", "integers": " to "}.get(self.kind or "", " and ").join(map(plain_text, value))
+        else:
+            words = plain_text(value)
+        return f"{words} {self.shown or self.unit}".rstrip()
 
     def check(self, name: str, value: Any) -> Any:
         """Return a value as the stage keeps it, after checking it.
@@ -164,6 +171,11 @@ class Parameter:
             If it is not what it may be.
         """
         return _CHECKS[self.kind or "text"](self, name, value)
+
+
+def plain_text(value: Any) -> str:
+    """Return a value as people read it where nothing is known of it: a float with six digits at most."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def parameter(
@@ -315,7 +327,7 @@ class Stage:
         """Check what holds between fields."""
 
     def text(self, name: str) -> str:
-        """Return a number with its unit, as people read it.
+        """Return a field with its unit, as people read it.
 
         Parameters
         ----------
@@ -327,7 +339,8 @@ class Stage:
         str
             Such as "532 nm".
         """
-        return parameters_of(type(self))[name].text(getattr(self, name))
+        about, value = parameters_of(type(self)).get(name), getattr(self, name)
+        return plain_text(value) if about is None else about.text(value)
 
     def switches(self) -> dict[str, dict[str, Any]]:
         """Return, for each imperfection by name, the fields that switch it off alone.
