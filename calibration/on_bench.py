@@ -13,12 +13,42 @@ __all__ = ["dark_frames", "random_mirrors", "saturation_dn"]
 
 
 def dark_frames(bench: Exposing, exposure_s: float, n: int, roi: Roi | None = None) -> np.ndarray:
-    """Return `n` frames with the laser shut, (n, rows, columns) in the camera's type."""
+    """Return frames with the laser shut.
+
+    Parameters
+    ----------
+    bench : Exposing
+        Takes them.
+    exposure_s : float
+        Exposure in seconds.
+    n : int
+        How many frames.
+    roi : tuple of int, optional
+        (row, column, n_rows, n_columns); the whole sensor by default.
+
+    Returns
+    -------
+    ndarray, shape (n, n_rows, n_columns)
+        Counts, in the camera's type.
+    """
     return bench.expose(None, exposure_s=exposure_s, n_frames=n, roi=roi)
 
 
 def random_mirrors(bench: Bench, *, seed: int = 0) -> np.ndarray:
-    """Return a fixed pattern with half of the mirrors on, bool of shape (1, rows, columns)."""
+    """Return a fixed pattern with about half of the mirrors on.
+
+    Parameters
+    ----------
+    bench : Bench
+        Whose mirrors they are.
+    seed : int
+        Which pattern.
+
+    Returns
+    -------
+    ndarray of bool, shape (1, rows, columns)
+        The same one for the same seed and shape.
+    """
     return np.random.default_rng(seed).random((1, *bench.mirror_shape)) < 0.5
 
 
@@ -28,6 +58,20 @@ def saturation_dn(bench: Any, exposure_s: float, roi: Roi | None = None) -> floa
     With a `Lamp` two flat fields of far too much light are taken. They read full scale, or, where the full well comes
     first, that level with its read noise: then four standard deviations below it. Without one it is the full scale that
     the record of a `Drivable` bench names.
+
+    Parameters
+    ----------
+    bench : object
+        Any bench.
+    exposure_s : float
+        Exposure in seconds.
+    roi : tuple of int, optional
+        (row, column, n_rows, n_columns); the whole sensor by default.
+
+    Returns
+    -------
+    float
+        The count.
 
     Raises
     ------

@@ -163,11 +163,23 @@ class Registry(Mapping[str, Part], Generic[Part]):
             raise
 
     def known(self) -> list[Part]:
-        """Return those that are registered so far; nothing is imported."""
+        """Return those that are registered so far; nothing is imported.
+
+        Returns
+        -------
+        list of object
+            Parts, in the order in which they came.
+        """
         return [part for _, _, part in self._parts.values()]
 
     def own(self) -> list[str]:
-        """Return the names of all but those that only `load` would find, in order."""
+        """Return the names of all but those that only `load` would find, in order.
+
+        Returns
+        -------
+        list of str
+            Names.
+        """
         self._load_own()
         return sorted(self._parts, key=lambda name: self._parts[name][0])
 

@@ -108,7 +108,7 @@ class Moded(Protocol):
 
 @runtime_checkable
 class OnBench(Protocol):
-    """A driver whose `device.bench` is a bench."""
+    """A driver whose ``device.bench`` is a bench."""
 
     @property
     def device(self) -> Any:
@@ -121,5 +121,16 @@ class _Below(Protocol):
 
 
 def bench_of(driver: Any) -> Any:
-    """Return the bench that a driver stands on, or None if it does not say."""
+    """Return the bench that a driver stands on, or None if it does not say.
+
+    Parameters
+    ----------
+    driver : object
+        An `OPU`, or anything that projects.
+
+    Returns
+    -------
+    object or None
+        The bench.
+    """
     return driver.device.bench if has(driver, OnBench) and has(driver.device, _Below) else None

@@ -442,7 +442,20 @@ def lacking(thing: Any, *parts: type) -> list[str]:
 
 
 def has(thing: Any, *parts: type) -> bool:
-    """Whether an object has all that some parts declare."""
+    """Whether an object has all that some parts declare.
+
+    Parameters
+    ----------
+    thing : object
+        A bench, or anything.
+    *parts : type
+        Protocols, such as those of this module.
+
+    Returns
+    -------
+    bool
+        Whether nothing is `lacking`.
+    """
     return not lacking(thing, *parts)
 
 
@@ -492,24 +505,70 @@ class Identity:
 
 
 def identity_of(bench: Any) -> Identity:
-    """Return which device `bench` is: all empty unless it is `Identified`, by a `Record`."""
+    """Return which device a bench is.
+
+    Parameters
+    ----------
+    bench : object
+        Any bench.
+
+    Returns
+    -------
+    Identity
+        All empty unless the bench is `Identified`, by a `Record`.
+    """
     if not has(bench, Identified) or not has(bench.device, Record):
         return Identity()
     return Identity(str(bench.device.fingerprint()), str(bench.device.name), int(bench.seed))
 
 
 def elapsed_s(bench: Any) -> float:
-    """Return the device time in seconds, or 0.0 if the bench is not `Clocked`."""
+    """Return the device time in seconds, or 0.0 if the bench is not `Clocked`.
+
+    Parameters
+    ----------
+    bench : object
+        Any bench.
+
+    Returns
+    -------
+    float
+        Seconds.
+    """
     return float(bench.clock.elapsed_s) if has(bench, Clocked) else 0.0
 
 
 def threads_of(bench: Any) -> int | None:
-    """Return the threads of a bench that computes (`Threaded`); None, for all, where it does not."""
+    """Return the threads of a bench that computes (`Threaded`); None, for all, where it does not.
+
+    Parameters
+    ----------
+    bench : object
+        Any bench.
+
+    Returns
+    -------
+    int or None
+        Threads.
+    """
     return bench.threads if has(bench, Threaded) else None
 
 
 def wait(bench: Any, time_s: float) -> None:
-    """Let time pass on the bench: it skips frames where it is `Skipping`, else in real time."""
+    """Let time pass on the bench: it skips frames where it is `Skipping`, else in real time.
+
+    Parameters
+    ----------
+    bench : object
+        Any bench.
+    time_s : float
+        Seconds, from 0 to 1e9.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `time_s` is no such number.
+    """
     time_s = validation.number("time_s", time_s, low=0.0, high=1e9)
     if not has(bench, Skipping):
         time.sleep(time_s)
