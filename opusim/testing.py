@@ -23,6 +23,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from opusim.base import validation
+from opusim.base.parameters import parameters_of
 from opusim.bench import protocol
 from opusim.bench.protocol import has, lacking
 from opusim.bench.region import Roi
@@ -828,7 +829,7 @@ def check_medium(medium: Any, *, n_inputs: int = 48, n_outputs: int = 1200, seed
     gates = (_medium_members, _medium_matrix)
     checks = (
         _medium_level, _medium_repetition, _medium_seed, _medium_polarisations, _medium_drift, _medium_copies,
-        _medium_tiles, _medium_threads, _medium_linearity, _medium_reciprocity,
+        _medium_tiles, _medium_threads, _medium_linearity, _medium_reciprocity, _medium_inside,
     )  # fmt: skip
     probe = _MediumProbe(medium, n_inputs, n_outputs, seed)
     return _run(f"The medium {type(medium).__name__}", probe, gates, checks)
@@ -843,9 +844,9 @@ def _medium_members(p: _MediumProbe) -> Iterator[str]:
     share, time_s = p.medium.transmission, p.medium.decorrelation_time_s
     if not isinstance(share, Real) or not 0 <= share <= 1:
         yield f"transmission is {share!r}, but it must be a share of the light, from 0 to 1."
-    if not isinstance(time_s, Real) or not time_s > 0:
+    elif not isinstance(time_s, Real) or not time_s > 0:
         yield f"decorrelation_time_s is {time_s!r}, but it must be seconds above 0, or inf."
-    if not dataclasses.is_dataclass(p.medium) or hash(p.medium) != hash(dataclasses.replace(p.medium)):
+    elif not dataclasses.is_dataclass(p.medium) or hash(p.medium) != hash(dataclasses.replace(p.medium)):
         yield "it must be a frozen dataclass of its parameters, so that a device is known by them."
 
 
@@ -943,6 +944,37 @@ def _medium_threads(p: _MediumProbe) -> Iterator[str]:
         one, two = (p.matrix(threads=k) for k in (1, 2))
     if not np.array_equal(one, two):
         yield "1 and 2 threads gave different matrices, but the numbers must not depend on them."
+
+
+def _medium_inside(p: _MediumProbe) -> Iterator[str]:
+    if not p.medium.has_waves or not p.medium.inside:
+        raise _NothingToCheck("it names no field that acts on waves inside it and may be learnt")
+    how: dict[str, Any] = {"wavelength_m": _WAVELENGTH_M, "seed": p.seed}
+    before = p.medium.factors(p.grid, **how)
+    for name in p.medium.inside:
+        about = parameters_of(type(p.medium)).get(name)
+        if about is None or not about.learnable:
+            yield f"inside names {name!r}, but there is no field of that name that is described as learnable."
+            continue
+        start = float(getattr(p.medium, name))
+        after = dataclasses.replace(p.medium, **{name: 1.001 * start}).factors(p.grid, **how)
+        slopes = p.medium.phase_slopes(name, p.grid, **how)
+        none = [None] * len(before.screens)
+        rows = (
+            (before.transfer, after.transfer, slopes.transfer), (before.ballistic, after.ballistic, slopes.ballistic),
+            *zip(before.screens, after.screens, slopes.screens or none, strict=True),
+        )  # fmt: skip
+        for factor, changed, slope in rows:
+            if factor is None:
+                continue
+            turned = factor if slope is None else factor * np.exp(1j * slope * 0.001 * start)
+            error = float(np.abs(changed - turned).max() / np.abs(factor).max())
+            if error > 1e-3 + 0.05 * float(np.abs(changed - factor).max() / np.abs(factor).max()):
+                yield (
+                    f"with {name} larger by a thousandth a factor differs by {error:.2g} of it from what phase_slopes "
+                    "says, but gradients are computed by that."
+                )
+                break
 
 
 def _medium_linearity(p: _MediumProbe) -> Iterator[str]:

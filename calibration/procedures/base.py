@@ -267,3 +267,13 @@ def options_of(procedures: Iterable[Procedure | type[Procedure]]) -> dict[str, t
                     )
             found[option.name] = option, (*found.get(option.name, (option, ()))[1], procedure.name)
     return dict(sorted(found.items(), key=lambda item: item[1][0].order))
+
+
+def checked_confidence(confidence: float) -> float:
+    """Return the two-sided normal quantile of a confidence between 0 and 1."""
+    from scipy import special
+
+    value = validation.number("confidence", confidence, low=0.0, high=1.0, low_open=True)
+    if value == 1.0:
+        raise ValueError("confidence is 1, but it must be below 1: no interval is certain.")
+    return float(special.ndtri((1 + value) / 2))

@@ -10,15 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opusim.base import validation
-from opusim.bench.protocol import (
-    Exposing,
-    Lamp,
-    LitCamera,
-    checked_bench,
-    checked_confidence,
-    dark_frames,
-    elapsed_s,
-)
+from opusim.bench.protocol import Exposing, Lamp, LitCamera, checked_bench, elapsed_s
 from opusim.bench.region import AnyRoi, Roi
 from opusim.calibration.algorithms.camera_statistics import (
     FrameStatistics,
@@ -31,8 +23,9 @@ from opusim.calibration.algorithms.camera_statistics import (
     root_interval,
     spatial_variance,
 )
+from opusim.calibration.on_bench import dark_frames
 
-from .base import EXPOSURE, Procedure, Progress, Row
+from .base import EXPOSURE, Procedure, Progress, Row, checked_confidence
 
 if TYPE_CHECKING:
     from opusim.calibration.session import Calibration

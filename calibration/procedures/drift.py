@@ -11,26 +11,15 @@ import numpy as np
 from scipy import optimize
 
 from opusim.base import validation
-from opusim.bench.protocol import (
-    Bench,
-    Clocked,
-    checked_bench,
-    checked_confidence,
-    checked_shifter_phases,
-    dark_frames,
-    elapsed_s,
-    has,
-    random_mirrors,
-    saturation_dn,
-    wait,
-)
+from opusim.bench.protocol import Bench, Clocked, checked_bench, elapsed_s, has, wait
 from opusim.bench.region import AnyRoi
 from opusim.calibration.algorithms.phase_shifting import equal_steps, least_squares
+from opusim.calibration.on_bench import dark_frames, random_mirrors, saturation_dn
 from opusim.calibration.words import duration
 
-from .base import EXPOSURE, STEPS, Option, Procedure, Progress, Row
+from .base import EXPOSURE, STEPS, Option, Procedure, Progress, Row, checked_confidence
 from .exposure import usual_exposure
-from .phase import stored_phases
+from .phase import checked_shifter_phases, stored_phases
 
 if TYPE_CHECKING:
     from opusim.calibration.session import Calibration

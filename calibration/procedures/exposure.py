@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opusim.base import validation
-from opusim.bench.protocol import Bench, checked_bench, dark_frames, elapsed_s, saturation_dn
+from opusim.bench.protocol import Bench, checked_bench, elapsed_s
 from opusim.bench.region import AnyRoi
 from opusim.calibration.algorithms.phase_shifting import equal_steps
+from opusim.calibration.on_bench import dark_frames, saturation_dn
 from opusim.calibration.words import micro
 
 from .base import Option, Procedure, Progress, Row

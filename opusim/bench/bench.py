@@ -504,9 +504,7 @@ class OpticalBench(validation.Fixed):
         """
         found = self._photons.get(exposure_s)
         if found is None:
-            device = self.device
-            light = device.laser.photons(exposure_s) * device.dmd.efficiency * device.medium.transmission
-            found = light * device.optics.channels / device.dmd.n_mirrors
+            found = self.device.photons_per_intensity(exposure_s)
             if len(self._photons) < _EXPOSURES:
                 self._photons[exposure_s] = found
         return found

@@ -12,18 +12,8 @@ from numpy.typing import ArrayLike
 
 from opusim.base import validation
 from opusim.base.progress import counted
-from opusim.bench.protocol import (
-    Calibrating,
-    Clocked,
-    Fitting,
-    Moded,
-    Projecting,
-    Resumable,
-    Sized,
-    bench_of,
-    has,
-    identity_of,
-)
+from opusim.bench.driver import Calibrating, Fitting, Moded, Projecting, Sized, bench_of
+from opusim.bench.protocol import Clocked, Resumable, has, identity_of
 
 from .error_encoding import ErrorEncoding, NearestTernaryEncoding, checked_errors
 from .feedback import Costs, Description, State, checked_encoding, described, state_value, vectors_of

@@ -31,6 +31,7 @@ from opusim.bench.projector import Projector
 from opusim.bench.region import AnyRoi, Region, Roi, checked_roi
 from opusim.device.camera import middle_of_sensor
 from opusim.device.record import RESOLUTIONS, Device
+from opusim.device.reference import shifted_rad
 from opusim.patterns.layout import MirrorLayout
 
 try:
@@ -43,7 +44,7 @@ except ImportError as error:
 
 from .camera import ROUNDINGS, Reading, expected_counts
 from .field import MatrixField, WaveField
-from .parameters import INSIDE, PHASE, Parameters, Reader
+from .parameters import PHASE, Parameters, Reader, inside_of
 
 __all__ = ["ExpectedOutput"]
 
@@ -217,7 +218,7 @@ class ExpectedOutput(validation.Fixed, nn.Module):
             self._keep_reference(device, region, dtype)
 
     def _execution(self, execution: str) -> str:
-        inside = [path for path in self._learnt.paths if path in INSIDE]
+        inside = [path for path in self._learnt.paths if path in inside_of(self._learnt.device.medium)]
         if inside and execution == "matrix":
             raise ValueError(
                 f"execution is 'matrix', but {inside[0]} acts inside the medium and is learnt through the waves: it "
@@ -352,7 +353,7 @@ class ExpectedOutput(validation.Fixed, nn.Module):
         real = scale * (field * wave).sum(dim=(-1, -2))[:, None]
         imaginary = scale * (field[..., 0] * wave[..., 1] - field[..., 1] * wave[..., 0]).sum(dim=-1)[:, None]
         asked = reader.values[PHASE] if PHASE in reader.values else self._learnt.phase_rad
-        turn = asked * (1 + reader("reference.scale_error") + reader("reference.nonlinearity") * asked / math.pi)
+        turn = shifted_rad(asked, reader("reference.scale_error"), reader("reference.nonlinearity"))
         turn = torch.as_tensor(turn).reshape(-1, 1)
         cosine, sine = torch.cos(turn).to(real.dtype), torch.sin(turn).to(real.dtype)
         along, across = real * cosine - imaginary * sine, real * sine + imaginary * cosine
@@ -365,12 +366,9 @@ class ExpectedOutput(validation.Fixed, nn.Module):
         return mean.flatten(0, 1), spread.flatten(0, 1) / 2
 
     def _electrons_per_intensity(self, reader: Reader) -> Tensor:
-        """Mean electrons of each pixel for a mean intensity of 1 on each of its samples; see `OpticalBench`."""
-        device = self._learnt.device
-        photons = reader("laser.power_w") * reader("operation.exposure_s") / device.laser.photon_energy_j
-        share = reader("dmd.efficiency") * reader("medium.transmission") * reader("camera.quantum_efficiency")
-        channels = device.optics.channels
-        return self.response * (photons * share * (channels / device.dmd.n_mirrors / self.samples))
+        """Mean electrons of each pixel for a mean intensity of 1 on each of its samples."""
+        photons = self._learnt.device.photons_per_intensity(reader("operation.exposure_s"), reader)
+        return self.response * (photons * reader("camera.quantum_efficiency") / self.samples)
 
 
 def _checked_layout(device: Device, n_features: Any, layout: MirrorLayout | None) -> MirrorLayout:

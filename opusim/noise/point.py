@@ -54,10 +54,7 @@ class WorkingPoint:
     @property
     def electrons_per_intensity(self) -> float:
         """Electrons in a pixel for the light of one average mirror."""
-        from opusim.bench.bench import OpticalBench
-
-        photons = OpticalBench(self.device, threads=1).photons_per_intensity(self.exposure_s)
-        return photons * self.device.camera.quantum_efficiency
+        return self.device.photons_per_intensity(self.exposure_s) * self.device.camera.quantum_efficiency
 
     @property
     def leakage(self) -> float:
@@ -77,7 +74,7 @@ class WorkingPoint:
         """Count from which a pixel is taken as saturated; inf for a camera that returns floats.
 
         The end of the scale, or, where the full well comes first, four standard deviations below its level, as
-        ``opusim.bench.protocol.saturation_dn`` finds it.
+        ``opusim.calibration.on_bench.saturation_dn`` finds it.
         """
         camera = self.device.camera
         if not camera.quantise:

@@ -28,7 +28,7 @@ from typing import Any, get_type_hints
 import numpy as np
 
 from opusim.base import validation
-from opusim.base.parameters import near_matches, parameters_of, parts_of
+from opusim.base.parameters import near_matches, parts_of, paths_in
 from opusim.device.record import Device
 from opusim.tasks.base import as_task
 
@@ -95,9 +95,11 @@ def numeric_fields(device: Device, task: Any) -> dict[str, type]:
     """Return int or float for each path that may be varied, by path."""
     result = dict(_SPECIAL)
     for stage in parts_of(Device):
-        for name, about in parameters_of(type(getattr(device, stage))).items():
-            if about.is_number:
-                result[f"{stage}.{name}"] = int if about.kind == "integer" else float
+        # A part of one's own may have plain fields too, which nothing describes but their annotation.
+        result |= {f"{stage}.{name}": kind for name, kind in _numbers_of(getattr(device, stage)).items()}
+    for path, about in paths_in(device).items():
+        if about.is_number:
+            result[path] = int if about.kind == "integer" else float
     return result | {f"task.{name}": kind for name, kind in _numbers_of(task).items()}
 
 

@@ -22,7 +22,7 @@ PROCEDURE = '''
 
 from dataclasses import dataclass
 
-from opusim.bench.protocol import dark_frames
+from opusim.calibration.on_bench import dark_frames
 from opusim.calibration import Option, Procedure
 
 
