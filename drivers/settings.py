@@ -16,7 +16,6 @@ from .region import check_roi
 from .types import Roi, Tuple2D
 
 OPU_TYPES = ("type1", "type2", "type3")
-LINEAR_MODES = ("auto", "holographic", "intensity")
 
 
 @dataclass(frozen=True)

@@ -460,7 +460,7 @@ class Fitting(Protocol):
 
 @runtime_checkable
 class Calibrating(Protocol):
-    """A driver that calibrates its linear transform by holography."""
+    """A driver that calibrates its linear transform, where its mode goes by a calibration."""
 
     def calibrate(self, *, steps: int = 4, exposure_s: float | None = None, store: bool = True) -> Any:
         """Calibrate anew.
@@ -489,7 +489,8 @@ class Moded(Protocol):
     Attributes
     ----------
     linear_mode : str
-        "holographic", "intensity", or "auto" for the first one where there is a reference arm.
+        One of the OPU's (`opusim.bench.linear_modes`), where "auto" leaves the choice to the device; or a name of
+        its own.
     """
 
     linear_mode: str
