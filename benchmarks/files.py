@@ -75,7 +75,7 @@ def serve(folder: Path, matrix_mib: int) -> None:
     has_trailer = hasattr(files, "append_trailer")
 
     def write_matrix(path: Path) -> None:
-        """Write as calibration/tm_file.py does."""
+        """Write as calibration/procedures/matrix/file.py does."""
         with files.replacing(path) as temporary:
             with h5py.File(temporary, "w", libver="v108") as file:
                 stamp_file(file, Identity("", "", 0), 0.0, 0.0)

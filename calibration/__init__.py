@@ -14,8 +14,7 @@ tells a report what a simulated device really is, knows more::
 `Calibration` runs procedures by their names, each with what earlier ones found, as the command line does. A new one is
 a `Procedure`, in a file of its own.
 
-The pure algorithms are in the modules `phase_shifting`, `off_axis`, `masks` and `hadamard`. Names are loaded when they
-are first asked for.
+The pure algorithms are in ``opusim.calibration.algorithms``. Names are loaded when they are first asked for.
 """
 
 from __future__ import annotations

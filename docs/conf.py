@@ -63,8 +63,9 @@ numpydoc.xref.DEFAULT_LINKS.clear()
 # an extended summary, a section See Also and an example (ES01, SA01, EX01).
 numpydoc_validation_checks = {"all", "GL01", "GL02", "ES01", "SA01", "EX01"}
 
-# Nobody calls these: protocols, choices, and a base that takes what torch's does.
+# Nobody calls these: protocols, choices, and a base that takes what torch's does. What they declare is checked.
 numpydoc_validation_exclude = {
+    r"\.bench\.protocol\.(?!Identity$)[A-Z]\w*$",
     r"\.(Bench|ErrorEncoding|Feedback|Medium)$",
     r"\.(AcqState|FeaturesFormat|InputRoiStrategy|OutputRescaling|OutputRoiStrategy)$",
     r"\.AE$",

@@ -101,7 +101,8 @@ def parameters() -> str:
         "",
         "In a device without imperfections (:meth:`opusim.Device.ideal`) each of them has its value *off*;",
         ":meth:`opusim.Device.imperfections` gives these one by one, for :meth:`opusim.Device.evolve`. A field without",
-        "a default must be given. What is learnable has gradients in :class:`opusim.differentiable.ExpectedOutput`.",
+        "a default must be given. Of a range, square brackets hold their end, round ones do not. What is learnable has",
+        "gradients in :class:`opusim.differentiable.ExpectedOutput`.",
     ]
     tables = [("the device itself", "", Device)]
     for stage, part in parts_of(Device).items():
@@ -111,7 +112,8 @@ def parameters() -> str:
             tables.append((title, f"{stage}.", kind))
     for title, before, kind in tables:
         rows = ("; ".join(_cells(before, kind, name)).rstrip() for name in parameters_of(kind))
-        lines += ["", title, "~" * len(title), "", ".. csv-table::", "   :delim: ;", "   :header-rows: 1", ""]
+        lines += ["", title, "~" * len(title), ""]
+        lines += [".. csv-table::", "   :class: parameters", "   :delim: ;", "   :header-rows: 1", ""]
         lines += (f"   {row}" for row in ("name; unit; may be; default; off; imperfection; learnable", *rows))
     return "\n".join([*lines, ""])
 

@@ -73,7 +73,7 @@ def run(
     Returns
     -------
     ContextArray, an array of the input's device, or dask.array.Array
-        Of the method's dtype, (*batch_shape, n_out); lazy for vectors in a Dask array.
+        Of the method's dtype, ``(*batch_shape, n_out)``; lazy for vectors in a Dask array.
 
     Raises
     ------
@@ -138,7 +138,27 @@ def run(
 
 
 def output_size(fit: Fit, n_components: int, exposure: FrameSettings) -> int:
-    """Return how many pixels a transform gives back; a sentence if the region has fewer."""
+    """Return how many pixels a transform gives back.
+
+    Parameters
+    ----------
+    fit : Fit
+        How vectors are shown, and what overrides the driver's settings.
+    n_components : int
+        Outputs that the driver has.
+    exposure : FrameSettings
+        Its region.
+
+    Returns
+    -------
+    int
+        Outputs of a vector.
+
+    Raises
+    ------
+    TooManyComponentsError
+        If the region has fewer pixels.
+    """
     width, height = exposure.output_roi[1]
     if fit.overrides.raw_output_size:
         return width * height

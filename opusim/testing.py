@@ -61,7 +61,7 @@ class ConformanceError(AssertionError):
 class Report:
     """What a suite found, where nothing is broken.
 
-    Attributes
+    Parameters
     ----------
     subject : str
         What was checked.

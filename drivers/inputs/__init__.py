@@ -36,6 +36,11 @@ def read(X: Any, traits: InputTraits, backend: str | None) -> UserInput:
     backend : str or None
         What the light is computed with, as for `OPU`; None for a bench that knows only numpy.
 
+    Returns
+    -------
+    UserInput
+        In host memory, on a GPU or lazy, as the data are.
+
     Raises
     ------
     TypeError, ValueError
@@ -62,6 +67,13 @@ def describe(
         Whether eight features share a byte; whether features have two dimensions.
     backend : str or None
         As for `read`.
+
+    Returns
+    -------
+    traits : InputTraits
+        What the fit is for.
+    data : UserInput or None
+        The data; None if there are none.
 
     Raises
     ------

@@ -64,7 +64,18 @@ class Method(ABC):
 
     @abstractmethod
     def frames(self, n: int) -> int:
-        """Return how many frames a pass of `n` vectors takes, those that belong to no single vector included."""
+        """Return how many frames a pass takes, those that belong to no single vector included.
+
+        Parameters
+        ----------
+        n : int
+            Vectors of the pass.
+
+        Returns
+        -------
+        int
+            Frames.
+        """
 
     @abstractmethod
     def encode(self, bits: Any, *, part: bool = False) -> Any:
@@ -116,7 +127,20 @@ class Method(ABC):
         raise NotImplementedError(f"{type(self).__name__} shares something, but has no method begin.")
 
     def finish(self, results: Any, shared: Any) -> Any:
-        """Return results: what `decode` gave, in place; `shared` is of all passes, and stays as it is."""
+        """Return results, after all passes.
+
+        Parameters
+        ----------
+        results : array of `dtype`, shape (n, n_out)
+            What `decode` gave; they may be changed in place.
+        shared : object
+            What `begin` returned, to which all passes have added; it stays as it is.
+
+        Returns
+        -------
+        array of `dtype`, shape (n, n_out)
+            Results.
+        """
         raise NotImplementedError(f"{type(self).__name__} shares something, but has no method finish.")
 
     def shared(self, show: Show, sizes: Sequence[int], n_features: int) -> Any:
@@ -176,13 +200,43 @@ class Method(ABC):
         return 1 if self.phases_rad is None else len(self.phases_rad)
 
     def patterns(self, n: int) -> int:
-        """Return how many patterns a pass of `n` vectors shows."""
+        """Return how many patterns a pass shows.
+
+        Parameters
+        ----------
+        n : int
+            Vectors of the pass.
+
+        Returns
+        -------
+        int
+            Patterns, those that belong to no single vector included.
+        """
         return self.frames(n) // self.steps
 
     def per_vector(self) -> int:
-        """Return how many patterns belong to each vector alone."""
+        """Return how many patterns belong to each vector alone.
+
+        Returns
+        -------
+        int
+            Patterns.
+        """
         return self.patterns(2) - self.patterns(1)
 
     def task_bytes(self, n_out: int, frame_item: int) -> int:
-        """Return the bytes of frames and result of a vector in a lazy task, for counts of so many bytes."""
+        """Return the bytes of frames and result of a vector in a lazy task.
+
+        Parameters
+        ----------
+        n_out : int
+            Outputs of a vector.
+        frame_item : int
+            Bytes of a count.
+
+        Returns
+        -------
+        int
+            Bytes.
+        """
         return n_out * (self.per_vector() * self.steps * frame_item + self.dtype.itemsize)

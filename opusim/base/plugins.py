@@ -1,7 +1,7 @@
 """Parts by file, ours and others': registries that find what a folder holds, and what other packages bring.
 
-A part (a medium, a procedure of calibration, a task, a command) registers itself when its module is imported. Our own
-modules are found by listing their folder. Those of another package are found by its entry points, each of which names
+A part (a medium, a procedure of calibration, a way to a linear transform, a task, a command) registers itself when its
+module is imported. Our own modules are found by listing their folder. Those of another package are found by its entry points, each of which names
 a module, or an object in one, to import::
 
     [project.entry-points."opusim.parts"]
@@ -163,11 +163,23 @@ class Registry(Mapping[str, Part], Generic[Part]):
             raise
 
     def known(self) -> list[Part]:
-        """Return those that are registered so far; nothing is imported."""
+        """Return those that are registered so far; nothing is imported.
+
+        Returns
+        -------
+        list of object
+            Parts, in the order in which they came.
+        """
         return [part for _, _, part in self._parts.values()]
 
     def own(self) -> list[str]:
-        """Return the names of all but those that only `load` would find, in order."""
+        """Return the names of all but those that only `load` would find, in order.
+
+        Returns
+        -------
+        list of str
+            Names.
+        """
         self._load_own()
         return sorted(self._parts, key=lambda name: self._parts[name][0])
 

@@ -1,7 +1,8 @@
 """What a laboratory's bench is spared: its record, and all that a driver needs besides `expose`.
 
-`FromExpose` makes of the three members of a `Bench` and of `minimum_frametime_s` what an `OPU` needs. `LaboratoryBench`
-makes `expose` too, of four methods that speak with the instruments; `opusim/bench/template.py` has them to fill in.
+`FromExpose` makes of the three members of a `~opusim.bench.protocol.Bench` and of `minimum_frametime_s` what an `OPU`
+needs. `LaboratoryBench` makes `expose` too, of four methods that speak with the instruments;
+``opusim/bench/template.py`` has them to fill in.
 """
 
 from __future__ import annotations
@@ -380,7 +381,20 @@ class LaboratoryBench(FromExpose, ABC):
 
     @abstractmethod
     def minimum_frametime_s(self, n_rows: int, exposure_s: float) -> float:  # type: ignore[override]
-        """Return the shortest time between frames, as in `opusim.bench.protocol.Timed`."""
+        """Return the shortest time between frames.
+
+        Parameters
+        ----------
+        n_rows : int
+            Rows of the sensor that are read.
+        exposure_s : float
+            Exposure in seconds.
+
+        Returns
+        -------
+        float
+            Seconds, at least the exposure.
+        """
 
     @abstractmethod
     def show(self, mirrors: np.ndarray, *, exposure_s: float, frametime_s: float, roi: Roi) -> np.ndarray:
@@ -400,7 +414,7 @@ class LaboratoryBench(FromExpose, ABC):
         Returns
         -------
         ndarray, shape (n, n_rows, n_columns)
-            Counts, in the order of the patterns, of the type `device.camera.dtype`.
+            Counts, in the order of the patterns, of the type ``device.camera.dtype``.
         """
 
     @abstractmethod
@@ -417,11 +431,11 @@ class LaboratoryBench(FromExpose, ABC):
         Returns
         -------
         ndarray, shape (n_frames, n_rows, n_columns)
-            Counts, of the type `device.camera.dtype`.
+            Counts, of the type ``device.camera.dtype``.
         """
 
     def set_reference(self, phase_rad: float | None) -> None:
-        """Set the phase of the reference arm; asked only where `device.has_reference` is set, or with None.
+        """Set the phase of the reference arm; asked only where ``device.has_reference`` is set, or with None.
 
         Parameters
         ----------
@@ -454,7 +468,9 @@ class LaboratoryBench(FromExpose, ABC):
         frametime_s: float | None = None,
         n_frames: int = 1,
     ) -> np.ndarray:
-        """Show patterns and return a frame for each, and for each phase of the reference arm; see `Bench.expose`.
+        """Show patterns and return a frame for each, and for each phase of the reference arm.
+
+        It is `opusim.bench.protocol.Bench.expose`.
 
         Parameters
         ----------

@@ -503,7 +503,7 @@ class Moded(Protocol):
 
 @runtime_checkable
 class OnBench(Protocol):
-    """A driver whose `device.bench` is a bench."""
+    """A driver whose ``device.bench`` is a bench."""
 
     @property
     def device(self) -> Any:
@@ -555,7 +555,20 @@ def lacking(thing: Any, *parts: type) -> list[str]:
 
 
 def has(thing: Any, *parts: type) -> bool:
-    """Whether an object has all that some parts declare."""
+    """Whether an object has all that some parts declare.
+
+    Parameters
+    ----------
+    thing : object
+        A bench, or anything.
+    *parts : type
+        Protocols, such as those of this module.
+
+    Returns
+    -------
+    bool
+        Whether nothing is `lacking`.
+    """
     return not lacking(thing, *parts)
 
 
@@ -605,29 +618,86 @@ class Identity:
 
 
 def identity_of(bench: Any) -> Identity:
-    """Return which device `bench` is: all empty unless it is `Identified`, by a `Record`."""
+    """Return which device a bench is.
+
+    Parameters
+    ----------
+    bench : object
+        Any bench.
+
+    Returns
+    -------
+    Identity
+        All empty unless the bench is `Identified`, by a `Record`.
+    """
     if not has(bench, Identified) or not has(bench.device, Record):
         return Identity()
     return Identity(str(bench.device.fingerprint()), str(bench.device.name), int(bench.seed))
 
 
 def elapsed_s(bench: Any) -> float:
-    """Return the device time in seconds, or 0.0 if the bench is not `Clocked`."""
+    """Return the device time in seconds, or 0.0 if the bench is not `Clocked`.
+
+    Parameters
+    ----------
+    bench : object
+        Any bench.
+
+    Returns
+    -------
+    float
+        Seconds.
+    """
     return float(bench.clock.elapsed_s) if has(bench, Clocked) else 0.0
 
 
 def threads_of(bench: Any) -> int | None:
-    """Return the threads of a bench that computes (`Threaded`); None, for all, where it does not."""
+    """Return the threads of a bench that computes (`Threaded`); None, for all, where it does not.
+
+    Parameters
+    ----------
+    bench : object
+        Any bench.
+
+    Returns
+    -------
+    int or None
+        Threads.
+    """
     return bench.threads if has(bench, Threaded) else None
 
 
 def bench_of(driver: Any) -> Any:
-    """Return the bench that a driver stands on, or None if it does not say."""
+    """Return the bench that a driver stands on, or None if it does not say.
+
+    Parameters
+    ----------
+    driver : object
+        An `OPU`, or anything that projects.
+
+    Returns
+    -------
+    object or None
+        The bench.
+    """
     return driver.device.bench if has(driver, OnBench) and has(driver.device, _Below) else None
 
 
 def wait(bench: Any, time_s: float) -> None:
-    """Let time pass on the bench: it skips frames where it is `Skipping`, else in real time."""
+    """Let time pass on the bench: it skips frames where it is `Skipping`, else in real time.
+
+    Parameters
+    ----------
+    bench : object
+        Any bench.
+    time_s : float
+        Seconds, from 0 to 1e9.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `time_s` is no such number.
+    """
     time_s = validation.number("time_s", time_s, low=0.0, high=1e9)
     if not has(bench, Skipping):
         time.sleep(time_s)
@@ -637,12 +707,42 @@ def wait(bench: Any, time_s: float) -> None:
 
 
 def dark_frames(bench: Exposing, exposure_s: float, n: int, roi: Roi | None = None) -> np.ndarray:
-    """Return `n` frames with the laser shut, (n, rows, columns) in the camera's type."""
+    """Return frames with the laser shut.
+
+    Parameters
+    ----------
+    bench : Exposing
+        Takes them.
+    exposure_s : float
+        Exposure in seconds.
+    n : int
+        How many frames.
+    roi : tuple of int, optional
+        (row, column, n_rows, n_columns); the whole sensor by default.
+
+    Returns
+    -------
+    ndarray, shape (n, n_rows, n_columns)
+        Counts, in the camera's type.
+    """
     return bench.expose(None, exposure_s=exposure_s, n_frames=n, roi=roi)
 
 
 def random_mirrors(bench: Bench, *, seed: int = 0) -> np.ndarray:
-    """Return a fixed pattern with half of the mirrors on, bool of shape (1, rows, columns)."""
+    """Return a fixed pattern with about half of the mirrors on.
+
+    Parameters
+    ----------
+    bench : Bench
+        Whose mirrors they are.
+    seed : int
+        Which pattern.
+
+    Returns
+    -------
+    ndarray of bool, shape (1, rows, columns)
+        The same one for the same seed and shape.
+    """
     return np.random.default_rng(seed).random((1, *bench.mirror_shape)) < 0.5
 
 
@@ -652,6 +752,20 @@ def saturation_dn(bench: Any, exposure_s: float, roi: Roi | None = None) -> floa
     With a `Lamp` two flat fields of far too much light are taken. They read full scale, or, where the full well comes
     first, that level with its read noise: then four standard deviations below it. Without one it is the full scale that
     the record of a `Drivable` bench names.
+
+    Parameters
+    ----------
+    bench : object
+        Any bench.
+    exposure_s : float
+        Exposure in seconds.
+    roi : tuple of int, optional
+        (row, column, n_rows, n_columns); the whole sensor by default.
+
+    Returns
+    -------
+    float
+        The count.
 
     Raises
     ------

@@ -114,8 +114,8 @@ class TemplateBench(LaboratoryBench):
         Returns
         -------
         ndarray of uint8 or uint16, shape (n, n_rows, n_columns)
-            Frame k is that of pattern k. The type is the one that `device.bits` gives; a dark pixel reads
-            `device.black_level_dn` on average, a saturated one 2**bits - 1.
+            Frame k is that of pattern k. The type is the one that ``device.bits`` gives; a dark pixel reads
+            ``device.black_level_dn`` on average, a saturated one 2**bits - 1.
 
         Examples
         --------
@@ -160,7 +160,7 @@ class TemplateBench(LaboratoryBench):
         Parameters
         ----------
         phase_rad : float or None
-            Radians, any number; None blocks the arm. Without an arm (`device.has_reference` is False) it is always
+            Radians, any number; None blocks the arm. Without an arm (``device.has_reference`` is False) it is always
             None, and this method may do nothing.
 
         Examples

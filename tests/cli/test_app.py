@@ -289,6 +289,7 @@ def test_transform_says_when_the_disk_is_too_small(folder, bits, monkeypatch):
     assert "MiB, but its disk has only 0 MiB left" in line and os.listdir(folder) == ["in.npy"]
 
 
+@pytest.mark.system
 def test_transform_on_a_disk_that_fills_up(folder, bits):
     def little_room() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
@@ -304,6 +305,7 @@ def test_transform_on_a_disk_that_fills_up(folder, bits):
     assert "Traceback" not in done.stderr and os.listdir(folder) == ["in.npy"]
 
 
+@pytest.mark.system
 def test_interrupt_ends_with_130_and_one_line(folder):
     np.save("in.npy", np.random.default_rng(0).integers(0, 2, (20_000, 1000), dtype=np.uint8))
     process = subprocess.Popen(
@@ -374,6 +376,7 @@ def test_info_of_a_part_says_where_it_belongs(name, table):
     assert f'Use it in a TOML file as [{table}] preset = "{name}".' in line
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("arguments", [["info"], ["presets"], ["--help"], ["info", "µ…é"]])
 def test_terminals_without_unicode(arguments):
     done = subprocess.run(
@@ -401,6 +404,7 @@ def test_info_errors():
     assert "no device preset 'auror'" in assert_one_sentence(invoke("info", "auror"), "info")
 
 
+@pytest.mark.system
 def test_module_and_console_script_agree():
     done = subprocess.run([*COMMAND, "--version"], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == f"opusim {opusim.__version__}"

@@ -174,6 +174,7 @@ def test_speckle_gives_negative_binomial_counts(mean):
 # ---------------------------------------------------------------------- EMVA 1288
 
 
+@pytest.mark.slow
 def test_photon_transfer_slope_is_the_gain():
     dark_mean, dark_variance = shoot(REAL, 0.0).astype(np.float64).mean(), temporal_variance(REAL, 0.0)
     photons = np.linspace(0.05, 0.7, 8) * REAL.full_well_e / REAL.quantum_efficiency

@@ -56,6 +56,7 @@ def test_entries_are_independent(entries, shift):
     assert abs(np.corrcoef(np.abs(a.ravel()) ** 2, np.abs(b.ravel()) ** 2)[0, 1]) < bound
 
 
+@pytest.mark.slow
 def test_singular_values_follow_marchenko_and_pastur():
     n, m = 256, 1024
     values = np.linalg.svd(tile(n, m).view(np.complex64) / np.sqrt(m), compute_uv=False)

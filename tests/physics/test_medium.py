@@ -259,6 +259,7 @@ def test_the_drifts_weights_give_its_correlation_exactly():
             assert covariance == pytest.approx(np.exp(-((t - s) ** 2)), abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", [0.02, 0.25, 0.5])
 def test_matrix_is_like_an_iid_one_however_much_of_the_light_is_read(part):
     """KS < .02 when a quarter or half of the grid is read; a lossless layer fails that.

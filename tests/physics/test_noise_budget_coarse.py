@@ -87,6 +87,7 @@ def test_little_light_and_few_bits(bits, exposure_s, changes, elapsed_s):
     assert measured.errors["quantisation"] == pytest.approx(closed.errors["quantisation"], rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [2, 3, 4, 5, 6])
 def test_few_bits_in_linear_mode(bits):
     """The limit that the docstring states: the error, and the parts of leakage and rounding, within a tenth of it."""
@@ -99,6 +100,7 @@ def test_few_bits_in_linear_mode(bits):
         assert abs(closed.errors[name] - measured.errors[name]) < 0.1 * measured.whole, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "exposure_s"), [({}, 10e-6), ({"camera.black_level_dn": 0.0}, 30e-6)], ids=["dark", "no black level"]
 )
@@ -112,6 +114,7 @@ def test_little_light_in_linear_mode(changes, exposure_s):
     assert measured.whole == pytest.approx(closed.whole, rel=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("contrast", [10.0, 30.0, 100.0])
 def test_bright_off_mirrors_in_linear_mode(contrast):
     """Beyond the first order in the leakage, within the 15 % of the docstring."""

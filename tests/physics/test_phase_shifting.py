@@ -321,6 +321,7 @@ def test_advanced_iterative_takes_sign_and_turns_from_the_nominal_steps(turn):
     assert far(fit.q, TRUE_Q * np.exp(1j * np.mean(nominal - true))) < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_steps, fit_power", [(3, False), (4, False), (4, True), (8, True)])
 def test_advanced_iterative_knows_its_error(n_steps, fit_power):
     """The scatter of the phases over 30 bursts is what each fit expects, within 30 %.

@@ -161,6 +161,7 @@ def test_layer_takes_what_the_plan_says(changes):
     assert layer_bytes == sum(held.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n_features", "n_out", "execution"), [(1_000, 8_000, "matrix"), (40_000, 90_000, "waves"), (2_000, 3_000, "waves")]
 )

@@ -105,6 +105,7 @@ def test_labels_have_units(name, planes, sweep):
         assert text in words(ax), text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAYS)
 def test_every_figure_can_be_saved(name, planes, sweep, tmp_path):
     ax = SAYS[name][0](planes, sweep)

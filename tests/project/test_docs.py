@@ -317,13 +317,12 @@ def test_documentation_builds_without_a_warning(tmp_path):
     done = subprocess.run([str(part) for part in command], cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0 and not done.stderr, done.stderr
 
-    for name in ENTRIES:
-        module, _, last = name.rpartition(".")
-        page = out / "reference" / "generated" / f"{name}.html"
-        # Constants have no page of their own.
-        if page.exists() or not (last.isupper() or last == "__version__"):
-            assert f'id="{name}"' in page.read_text(encoding="utf-8")
     texts = {path.stem: path.read_text(encoding="utf-8") for path in (out / "reference").glob("*.html")}
+    for name in ENTRIES:
+        page = out / "reference" / "generated" / f"{name}.html"
+        # Constants have no page of their own: they are told where they are named.
+        places = [page.read_text(encoding="utf-8")] if page.exists() else texts.values()
+        assert any(f'id="{name}"' in text for text in places), name
     assert "opusim calibrate" in texts["commands"] and 'id="preset-flash4-0-v3"' in texts["presets"]
     assert f"opusim {opusim.__version__}" in texts["commands"]
     # The laws of physics.md, which tests and code name by section, are under their anchors.

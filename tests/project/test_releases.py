@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
+import re
+import shlex
 import shutil
 import stat
 import sys
@@ -123,6 +127,56 @@ def test_the_program_of_0_1_0_runs_and_prints_the_same(tmp_path, run):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == (FOLDER / "program.txt").read_text(encoding="utf-8")
+
+
+# ---------------------------------------------------------------- what its README showed
+
+
+def shown(kind: str) -> list[str]:
+    """Blocks of code in the README of 0.1.0."""
+    text = (FOLDER / "readme.md").read_text(encoding="utf-8")
+    return re.findall(rf"^```{kind}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_the_code_of_its_readme_runs(tmp_path, run):
+    """Each block goes on with the names of those before it, as there; without torch those that need it are left out."""
+    has_torch = importlib.util.find_spec("torch") is not None
+    blocks = [code for code in shown("python") if has_torch or "torch" not in code]
+    assert len(shown("python")) == 10
+    # On fewer outputs and epochs than there: it is the names that are asked for.
+    code = "\n".join(blocks).replace("n_components=10_000", "n_components=1000").replace("epochs=20", "epochs=2")
+    (tmp_path / "readme.py").write_text(code, encoding="utf-8")
+    root = Path(__file__).resolve().parents[2]
+    done = run(sys.executable, "readme.py", folder=tmp_path, XDG_CONFIG_HOME=str(tmp_path), PYTHONPATH=root)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["calibration:find_exposure", "datasets:load", "dfa:read_run", "dfa.torch:DFA", "dfa.examples.gcn:train_gcn",
+     "dfa.examples.transformer:train_language_model", "differentiable:ExpectedOutput", "drivers:install",
+     "drivers.encoding:BinaryThresholdEncoder", "drivers.encoding.models:AE", "drivers.projections.sklearn:OPUMap",
+     "drivers.projections.torch:OPUMap", "plotting:speckle", "sweep:Sweep"],
+)  # fmt: skip
+def test_names_in_its_readme_are_there(name):
+    module, _, last = name.partition(":")
+    if {"torch", "examples", "models", "differentiable"} & set(module.split(".")):
+        pytest.importorskip("torch")
+    assert callable(getattr(importlib.import_module(f"opusim.{module}"), last))
+
+
+@pytest.mark.parametrize("line", [line for code in shown("sh") for line in code.splitlines() if line.strip()])
+def test_commands_of_its_readme_are_understood(line):
+    """Their names and options; none of them is run."""
+    from typer.main import get_command
+
+    program, name, *arguments = shlex.split(line, comments=True)
+    group = get_command(app)
+    assert program == "opusim" and name in group.commands
+    command = group.commands[name]
+    context = command.make_context(name, arguments, parent=group.make_context("opusim", [], resilient_parsing=True))
+    assert context.command is command
 
 
 def test_a_rescue_is_refused_if_the_content_is_not_what_it_was(files):

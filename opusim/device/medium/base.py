@@ -334,7 +334,20 @@ class EntryMedium(Medium):
         """
 
     def check(self, laser: Laser, camera: Camera) -> None:
-        """Raise an error for a camera whose pixels are to average over their area; see `Medium.check`."""
+        """Raise an error for a camera whose pixels are to average over their area.
+
+        Parameters
+        ----------
+        laser : Laser
+            The light that comes in.
+        camera : Camera
+            What sees the light that comes out.
+
+        Raises
+        ------
+        ValueError
+            If laser or camera do not go with it.
+        """
         super().check(laser, camera)
         if camera.pixel_over_grain:
             raise ValueError(

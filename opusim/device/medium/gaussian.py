@@ -14,7 +14,7 @@ from .base import EntryMedium, decorrelation_time, transmission
 
 @dataclass(frozen=True)
 class GaussianMedium(EntryMedium):
-    """A medium whose transmission matrix has i.i.d. circular complex Gaussian entries.
+    """A medium whose transmission matrix has independent circular complex Gaussian entries.
 
     Entry (output, input) is computed from (seed, output, input) alone, so that the matrix can be stored or
     made tile by tile and is the same either way. It has only the matrix way: one entry a mode.
@@ -37,7 +37,22 @@ class GaussianMedium(EntryMedium):
     def entries(
         self, inputs: range, outputs: range, *, seed: int, state: int = 0, channel: int = 0, threads: int | None = None
     ) -> np.ndarray:
-        """Return a tile of the matrix: independent entries of unit variance; see `EntryMedium.entries`."""
+        """Return a tile of the matrix: independent entries of unit variance.
+
+        Parameters
+        ----------
+        inputs, outputs : range
+            Consecutive inputs and outputs, as of `EntryMedium.entries`.
+        seed, state, channel : int
+            Which realisation, which state of its drift (`drift`), which polarisation.
+        threads : int, optional
+            Threads to use; all processors by default. The entries do not depend on it.
+
+        Returns
+        -------
+        ndarray of complex64, shape (len(inputs), len(outputs))
+            Entries of mean square 1, input first: the transpose of T[output, input].
+        """
         drift = self.drift
         first, others = drift.mixture(drift.time(state))
         threads = threads or parallel.default_threads()

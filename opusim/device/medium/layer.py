@@ -77,7 +77,18 @@ class LayerOperator:
         self.factors = factors if arrays == NUMPY else _moved(factors, grid.side, arrays)
 
     def on(self, grid: ModeGrid) -> LayerOperator:
-        """Return the same layer, its arrays shared, with other blocks of cells on a grid of the same side and stop."""
+        """Return the same layer with other blocks of cells; they share its arrays.
+
+        Parameters
+        ----------
+        grid : ModeGrid
+            Of the same side and stop.
+
+        Returns
+        -------
+        LayerOperator
+            On that grid.
+        """
         assert (grid.side, grid.aperture) == (self.grid.side, self.grid.aperture), "another grid needs another layer"
         other = copy.copy(self)
         other.grid = grid
@@ -94,20 +105,30 @@ class LayerOperator:
 
         Parameters
         ----------
-        cells : array of complex64, shape (n, *grid.input_shape)
+        cells : array of complex64, shape (n, rows, columns) of ``grid.input_shape``
             Fields that leave the mirrors, of the library of `arrays`.
 
         Returns
         -------
-        array of complex64, shape (n, *grid.output_shape)
+        array of complex64, shape (n, rows, columns) of ``grid.output_shape``
             Fields at the camera. May be called from several threads.
         """
         return self._pass(cells, self.grid, self.factors.screens)
 
     def backward(self, cells: Any) -> Any:
-        """Apply the transposed map (reciprocity): fields (n, *output_shape) in, (n, *input_shape) out.
+        """Field of the input cells for fields of the output cells: the transposed map, by reciprocity.
 
         Not defined for ballistic light behind a stop, which `reciprocal` tells.
+
+        Parameters
+        ----------
+        cells : array of complex64, shape (n, rows, columns) of ``grid.output_shape``
+            Fields that enter from the camera's side, of the library of `arrays`.
+
+        Returns
+        -------
+        array of complex64, shape (n, rows, columns) of ``grid.input_shape``
+            Fields at the mirrors.
         """
         return self._pass(cells, self.grid.transposed(), self.factors.screens[::-1])
 

@@ -87,7 +87,20 @@ class MeasuredMedium(EntryMedium):
                 )
 
     def check(self, laser: Laser, camera: Camera) -> None:
-        """Raise an error for a camera that sees both polarisations; see `Medium.check`."""
+        """Raise an error for a camera that sees both polarisations.
+
+        Parameters
+        ----------
+        laser : Laser
+            The light that comes in.
+        camera : Camera
+            What sees the light that comes out.
+
+        Raises
+        ------
+        ValueError
+            If laser or camera do not go with it.
+        """
         super().check(laser, camera)
         if not camera.polarised:
             raise ValueError(

@@ -157,7 +157,20 @@ class PhaseScreenMedium(WaveMedium):
         return np.sqrt(-np.log(u)).astype(np.float32).reshape(side, side)
 
     def check(self, laser: Laser, camera: Camera) -> None:
-        """Raise an error if the grid of the layer is too fine for the light; see `Medium.check`."""
+        """Raise an error if the grid of the layer is too fine for the light.
+
+        Parameters
+        ----------
+        laser : Laser
+            The light that comes in.
+        camera : Camera
+            What sees the light that comes out.
+
+        Raises
+        ------
+        ValueError
+            If laser or camera do not go with it.
+        """
         super().check(laser, camera)
         least = laser.wavelength_m / math.sqrt(2)
         if self.step_m < least:
@@ -168,10 +181,20 @@ class PhaseScreenMedium(WaveMedium):
             )
 
     def field_correlation(self, time_s: float) -> float:
-        """Return the correlation of the field with that at the start; see `Medium.field_correlation`.
+        """Return the correlation of the field with that at the start.
 
         exp(-K sigma^2 (1 - rho)) with the correlation rho of the screens (`screen_phase`), and all of what passes
         unscattered.
+
+        Parameters
+        ----------
+        time_s : float
+            Start of a state of the drift (`Drift.time`), in seconds.
+
+        Returns
+        -------
+        float
+            From 0 to 1.
         """
         if not time_s:
             return 1.0
@@ -181,14 +204,42 @@ class PhaseScreenMedium(WaveMedium):
         return self.ballistic_fraction + (1 - self.ballistic_fraction) * math.exp(-loss)
 
     def layer_bytes(self, side: int, channels: int) -> int:
-        """Return the bytes of screens and transfer functions on a grid; see `WaveMedium.layer_bytes`."""
+        """Return the bytes of screens and transfer functions on a grid.
+
+        Parameters
+        ----------
+        side : int
+            Grid points along each axis.
+        channels : int
+            Polarisations, each with screens of its own.
+
+        Returns
+        -------
+        int
+            Bytes.
+        """
         grids = channels * (self.n_screens + (self.n_screens > 1)) + bool(self.ballistic_fraction)
         return 8 * side**2 * grids
 
     def factors(
         self, grid: ModeGrid, *, wavelength_m: float, seed: int, state: int = 0, channel: int = 0
     ) -> LayerFactors:
-        """Return screens, transfer functions and stop on a grid; see `WaveMedium.factors`."""
+        """Return screens, transfer functions and stop on a grid.
+
+        Parameters
+        ----------
+        grid : ModeGrid
+            Grid of modes.
+        wavelength_m : float
+            Wavelength in metres.
+        seed, state, channel : int
+            Which realisation, which state of its drift, which polarisation.
+
+        Returns
+        -------
+        LayerFactors
+            Arrays of its own, which may be written to.
+        """
         side = grid.side
         screens = []
         for k in range(self.n_screens):

@@ -69,6 +69,7 @@ def test_aurora_steps_are_found_to_what_jitter_allows(runs):
     assert np.median([np.abs(r.phases_rad - true).max() for r in records]) < np.abs(true - FOUR).max() / 10
 
 
+@pytest.mark.slow
 def test_intervals_of_the_shifters_errors(runs):
     """Each at 99.99 %: a false alarm once in 300 changes of the seeds. And they exclude a perfect shifter."""
     for record in runs[1]:

@@ -176,6 +176,7 @@ def test_without_another_backend_everything_is_as_it_was(backend, opu):
     assert torch.equal(opu.fit_transform1d(torch.from_numpy(x)), torch.from_numpy(np.array(opu.fit_transform1d(x))))
 
 
+@pytest.mark.system
 def test_numpy_needs_no_torch():
     program = (
         "import sys, numpy as np\n"

@@ -128,6 +128,7 @@ def test_computed_again_in_parts_and_out_of_order(kind, elsewhere):
     assert (later.device.bench.clock.frames, later.device.bench.clock.elapsed_s) == clock
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["counts", "intensity", "field"])
 @pytest.mark.parametrize("execution", ["matrix", "waves"])
 def test_a_device_that_changes_meanwhile(kind, execution, elsewhere):
