@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from opusim.bench.protocol import Bench, Drivable, Exposing, Lamp, Roi, checked_bench, has
+from opusim.bench.protocol import Bench, Drivable, Exposing, Lamp, checked_bench, has
+from opusim.bench.region import AnyRoi
 
 __all__ = ["dark_frames", "random_mirrors", "saturation_dn"]
 
 
-def dark_frames(bench: Exposing, exposure_s: float, n: int, roi: Roi | None = None) -> np.ndarray:
+def dark_frames(bench: Exposing, exposure_s: float, n: int, roi: AnyRoi | None = None) -> np.ndarray:
     """Return frames with the laser shut.
 
     Parameters
@@ -52,7 +53,7 @@ def random_mirrors(bench: Bench, *, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).random((1, *bench.mirror_shape)) < 0.5
 
 
-def saturation_dn(bench: Any, exposure_s: float, roi: Roi | None = None) -> float:
+def saturation_dn(bench: Any, exposure_s: float, roi: AnyRoi | None = None) -> float:
     """Return the count from which a pixel is taken as saturated; inf for a camera that returns floats.
 
     With a `Lamp` two flat fields of far too much light are taken. They read full scale, or, where the full well comes

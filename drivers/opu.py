@@ -725,7 +725,9 @@ class OPU(validation.Fixed):
 
         Parameters
         ----------
-        X, encoder_cls, decoder_cls : object
+        X : array_like, torch.Tensor, cupy.ndarray or dask.array.Array
+            0/1 data shaped as in the fit, as for `transform`.
+        encoder_cls, decoder_cls : class or object, optional
             As for `transform`.
 
         Returns
@@ -754,7 +756,9 @@ class OPU(validation.Fixed):
 
         Parameters
         ----------
-        X, encoder_cls, decoder_cls : object
+        X : array_like, torch.Tensor, cupy.ndarray or dask.array.Array
+            Data shaped as in the fit, as for `transform`.
+        encoder_cls, decoder_cls : class or object, optional
             As for `transform`. Inputs that are not bits go through bit planes (`opusim.encoding`).
 
         Returns

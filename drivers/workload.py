@@ -76,8 +76,7 @@ def workload(opu: Any, n_vectors: int, *, linear: bool = False, steps: int = 4) 
 def projector_of(opu: Any, work: Workload, *, threads: int) -> Projector:
     """Return the projector that would do the work: what the OPU's bench would make, with another number of threads."""
     bench = opu.device.bench
-    row, column, n_rows, n_columns = opu.device.exposure().bench_roi
-    region = Region(row, column, n_rows, n_columns, work.n_pixels, bench.sensor_shape[1])
+    region = Region(opu.device.exposure().bench_roi, work.n_pixels, bench.sensor_shape[1])
     return Projector(
         bench.device, bench.seed, opu._fit.layout, region, resolution=bench.device.resolution,
         execution=bench.execution, memory_budget=bench.memory_budget, threads=threads,

@@ -25,7 +25,8 @@ import numpy as np
 from opusim.base import validation
 from opusim.base.parameters import parameters_of
 from opusim.bench import protocol
-from opusim.bench.protocol import Roi, has, lacking
+from opusim.bench.protocol import has, lacking
+from opusim.bench.region import Roi
 from opusim.device.medium import Drift, EntryMedium, Medium, ModeGrid
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
@@ -154,7 +155,7 @@ class _BenchProbe:
         n_rows, n_columns = max(1, min(40, rows // 2)), max(1, min(90, columns // 2))
         if n_rows == n_columns and n_rows > 1:
             n_rows -= 1
-        return (rows - n_rows) // 3, (columns - n_columns) * 2 // 3, n_rows, n_columns
+        return Roi((rows - n_rows) // 3, (columns - n_columns) * 2 // 3, n_rows, n_columns)
 
     @cached_property
     def layout(self) -> MirrorLayout:
@@ -599,7 +600,7 @@ def check_task(task: Any, *, device: Any = "aurora", n_components: int | None = 
     Parameters
     ----------
     task : callable
-        The task, as `opusim.tasks.registry` describes it.
+        The task, as `opusim.tasks.base.Task` describes it.
     device : Device, str or Path
         What the OPUs simulate.
     n_components : int, optional
@@ -619,21 +620,27 @@ def check_task(task: Any, *, device: Any = "aurora", n_components: int | None = 
     """
     from opusim.device.record import Device
     from opusim.drivers.opu import OPU
+    from opusim.tasks.base import as_task
 
     device = Device.load(device)
+    name = getattr(task, "__qualname__", type(task).__name__)
+    gates = (_task_call, _task_description, _task_attributes, _task_numbers)
+    if isinstance(task, type) or not callable(task):
+        return _run(f"The task {name}", _TaskProbe(task, OPU, device, 0, seed), gates[:1], ())
+    try:
+        declared = as_task(task)
+    except TypeError as error:
+        raise ConformanceError(f"The task {name}", {"attributes": [str(error)]}) from error
     if n_components is None:
-        n_components = _attribute(task, "outputs") or 100
+        n_components = declared.outputs or 100
 
     def make_opu(opu_seed: int) -> Any:
         return OPU(n_components, device=device, seed=opu_seed)
 
-    name = getattr(task, "__qualname__", type(task).__name__)
     probe = _TaskProbe(task, make_opu, device, n_components, seed)
-    gates = (_task_call, _task_description, _task_attributes, _task_numbers)
     checks = (_task_repetition, _task_seed, _task_settings, _task_copies, _task_example)
     try:
-        if (check := _attribute(task, "check")) is not None:
-            check(device, n_components)
+        declared.check(device, n_components)
     except FileNotFoundError as error:
         why = f"its data are not here ({error})"
         report = _run(f"The task {name}", probe, gates[:3], ())
@@ -644,13 +651,8 @@ def check_task(task: Any, *, device: Any = "aurora", n_components: int | None = 
     return _run(f"The task {name}", probe, gates, checks)
 
 
-def _attribute(task: Any, name: str) -> Any:
-    """Return an optional attribute of a task (`opusim.tasks.registry`), or None."""
-    return getattr(task, name, None)
-
-
 def _task_call(p: _TaskProbe) -> Iterator[str]:
-    if not callable(p.task) or isinstance(p.task, type):
+    if isinstance(p.task, type) or not callable(p.task):
         yield f"it is {p.task!r}, but it must be a function of an OPU and a seed, or an object that can be called so."
 
 
@@ -663,14 +665,14 @@ def _task_description(p: _TaskProbe) -> Iterator[str]:
 
 
 def _task_attributes(p: _TaskProbe) -> Iterator[str]:
-    outputs, linear = _attribute(p.task, "outputs"), _attribute(p.task, "linear")
+    from opusim.tasks.base import as_task
+
+    declared = as_task(p.task)
+    outputs, linear = declared.outputs, declared.linear
     if outputs is not None and not (_is_whole(outputs) and outputs > 0):
         yield f"outputs is {outputs!r}, but it must be a whole number above 0, or None."
-    if linear is not None and not isinstance(linear, bool):
+    if not isinstance(linear, bool):
         yield f"linear is {linear!r}, but it must be True or False."
-    for name in ("check", "check_sweep"):
-        if (method := _attribute(p.task, name)) is not None and not callable(method):
-            yield f"{name} is {method!r}, but it must be a function."
 
 
 def _task_numbers(p: _TaskProbe) -> Iterator[str]:
@@ -720,8 +722,9 @@ def _task_copies(p: _TaskProbe) -> Iterator[str]:
 
 def _task_example(p: _TaskProbe) -> Iterator[str]:
     from opusim.sweep.exposure import example_of
+    from opusim.tasks.base import as_task
 
-    if _attribute(p.task, "example") is None:
+    if as_task(p.task).example is None:
         raise _NothingToCheck("it names no example")
     first, second = (example_of(p.task, p.seed) for _ in range(2))
     if not np.array_equal(first, second):

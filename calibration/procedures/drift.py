@@ -11,7 +11,8 @@ import numpy as np
 from scipy import optimize
 
 from opusim.base import validation
-from opusim.bench.protocol import Bench, Clocked, Roi, checked_bench, elapsed_s, has, wait
+from opusim.bench.protocol import Bench, Clocked, checked_bench, elapsed_s, has, wait
+from opusim.bench.region import AnyRoi
 from opusim.calibration.algorithms.phase_shifting import equal_steps, least_squares
 from opusim.calibration.on_bench import dark_frames, random_mirrors, saturation_dn
 from opusim.calibration.words import duration
@@ -104,7 +105,7 @@ def measure_drift(
     actual_rad: Any = None,
     repeats: int = 4,
     exposure_s: float = 400e-6,
-    roi: Roi | None = None,
+    roi: AnyRoi | None = None,
     allowed_loss: float = 0.01,
     allowed_phase_rad: float = 0.1,
     full_scale_dn: float | None = None,
@@ -238,7 +239,7 @@ class _Watch:
     bench: Bench
     shown: Any
     exposure_s: float
-    roi: Roi | None
+    roi: AnyRoi | None
     dark: np.ndarray
     repeats: int
     asked: np.ndarray
@@ -414,7 +415,7 @@ class DriftProcedure(Procedure):
         STEPS,
         Option(
             "minutes", "--minutes", float, "drift: device time to watch; 10 by default.", default=10.0,
-            check=_checked_minutes,
+            check=_checked_minutes, order=70,
         ),
     )  # fmt: skip
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opusim.base import validation
-from opusim.bench.protocol import Bench, Roi, elapsed_s, threads_of
+from opusim.bench.protocol import Bench, elapsed_s, threads_of
+from opusim.bench.region import AnyRoi, Roi
 from opusim.calibration.algorithms.masks import dark_pixels, saturated_pixels
 from opusim.calibration.algorithms.phase_shifting import equal_steps, least_squares
 from opusim.calibration.on_bench import dark_frames, saturation_dn
@@ -98,8 +99,7 @@ class LinearRecord:
     @property
     def rectangle(self) -> Roi:
         """The region as (row, column, n_rows, n_columns)."""
-        row, column, n_rows, n_columns = (int(v) for v in self.roi)
-        return row, column, n_rows, n_columns
+        return Roi(*(int(v) for v in self.roi))
 
 
 def demodulate(record: LinearRecord, frames: np.ndarray, threads: int | None = None) -> np.ndarray:
@@ -151,7 +151,7 @@ def measure_linear(
     mirrors: np.ndarray | MirrorPatterns | None = None,
     *,
     steps: int = 4,
-    roi: Roi | None = None,
+    roi: AnyRoi | None = None,
     exposure_s: float | None = None,
     clipped_share: float = CLIPPED_SHARE,
     seed: int = 0,
@@ -250,13 +250,13 @@ def _test_patterns(bench: Bench, seed: int) -> MirrorPatterns:
     return MirrorPatterns(bits, layout)
 
 
-def _bursts(bench: Bench, shown: Any, exposure_s: float, asked: np.ndarray, roi: Roi | None) -> np.ndarray:
+def _bursts(bench: Bench, shown: Any, exposure_s: float, asked: np.ndarray, roi: AnyRoi | None) -> np.ndarray:
     """Frames (n, steps, n_pixels) of each pattern under each phase."""
     frames = bench.expose(shown, exposure_s=exposure_s, reference_phase_rad=asked, roi=roi)
     return frames.reshape(len(shown), len(asked), -1)
 
 
-def _part(roi: Roi) -> Roi:
+def _part(roi: AnyRoi) -> AnyRoi:
     """Rows in the middle of a region that hold enough pixels to find phases from."""
     row, column, n_rows, n_columns = roi
     rows = min(n_rows, max(1, -(-_PHASE_PIXELS // n_columns)))

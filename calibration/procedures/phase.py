@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opusim.base import validation
-from opusim.bench.protocol import Bench, Roi, checked_bench, elapsed_s
+from opusim.bench.protocol import Bench, checked_bench, elapsed_s
+from opusim.bench.region import AnyRoi
 from opusim.calibration.algorithms.phase_shifting import advanced_iterative, equal_steps, least_squares
 from opusim.calibration.on_bench import dark_frames, random_mirrors, saturation_dn
 from opusim.calibration.words import radians
@@ -98,7 +99,7 @@ def measure_phases(
     *,
     mirrors: Any = None,
     exposure_s: float = 400e-6,
-    roi: Roi | None = None,
+    roi: AnyRoi | None = None,
     bursts: int = 24,
     shuffle_seed: int | None = 0,
     full_scale_dn: float | None = None,

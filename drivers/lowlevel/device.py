@@ -18,9 +18,9 @@ import numpy as np
 from opusim.base import arrays, validation
 from opusim.base.errors import NotReadyError
 from opusim.bench import protocol
-from opusim.drivers.region import check_roi
+from opusim.bench.region import AnyRoi, LightonmlRoi, checked_lightonml_roi
 from opusim.drivers.settings import OPU_TYPES, microseconds, whole_microseconds
-from opusim.drivers.types import AcqState, OutputRoiStrategy, Roi, Tuple2D
+from opusim.drivers.types import AcqState, OutputRoiStrategy, Tuple2D
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 from .exclusive import ExclusiveUse
@@ -121,7 +121,7 @@ class OpuDevice(validation.Fixed):
         frametime_us: float | None = None,
         exposure_us: float | None = None,
         sequence_nb_prelim: int = 0,
-        output_roi: Roi | None = None,
+        output_roi: LightonmlRoi | None = None,
         verbose: int = 0,
         name: str | None = None,
         *,
@@ -176,7 +176,7 @@ class OpuDevice(validation.Fixed):
         self.frametime_us = max(1, round(operation.frametime_s * 1e6)) if frametime_us is None else frametime_us
         self.exposure_us = max(1, round(operation.exposure_s * 1e6)) if exposure_us is None else exposure_us
         self._gain_dB = 0.0
-        self._output_roi: Roi = ((0, 0), self.output_shape_max)
+        self._output_roi: LightonmlRoi = ((0, 0), self.output_shape_max)
         if output_roi is not None:
             self.output_roi = output_roi
 
@@ -186,7 +186,7 @@ class OpuDevice(validation.Fixed):
         self._acquisitions: list[AcqState] = []
         self._use: ExclusiveUse | None = None
         # Calibrations of the linear transform, by region of the camera; shared by all who use this device.
-        self.linear_records: dict[tuple[int, int, int, int], Any] = {}
+        self.linear_records: dict[AnyRoi, Any] = {}
         # Whose region and times are set: a fit on a device that it shares sets them again if they are another's.
         self.settings_owner: object | None = None
         # What `exposure` returns, until a setting changes.
@@ -387,13 +387,13 @@ class OpuDevice(validation.Fixed):
         self._opu_type = validation.choice("opu_type", value, OPU_TYPES)
 
     @property
-    def output_roi(self) -> Roi:
+    def output_roi(self) -> LightonmlRoi:
         """Region of interest on the camera, ((x, y), (width, height))."""
         return self._output_roi
 
     @output_roi.setter
-    def output_roi(self, value: Roi) -> None:
-        roi = check_roi("output_roi", value, self.output_shape_max)
+    def output_roi(self, value: LightonmlRoi) -> None:
+        roi = checked_lightonml_roi("output_roi", value, self.output_shape_max)
         if self.output_roi_strategy is OutputRoiStrategy.mid_width and roi[1][0] != self.output_shape_max[0]:
             raise ValueError(
                 f"output_roi is {value!r}, but this camera reads full width: it must be ((0, y), "
@@ -496,7 +496,7 @@ class OpuDevice(validation.Fixed):
         least_us = self._least_frametime_us(settings.output_roi, exposure_us)
         return replace(settings, exposure_us=exposure_us, frametime_us=least_us)
 
-    def _least_frametime_us(self, roi: Roi, exposure_us: int) -> int:
+    def _least_frametime_us(self, roi: LightonmlRoi, exposure_us: int) -> int:
         return whole_microseconds(self.bench.minimum_frametime_s(roi[1][1], exposure_us / 1e6))
 
     # ------------------------------------------------------------------ open and closed

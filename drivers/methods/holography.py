@@ -231,8 +231,12 @@ def holography_of(
 
     Parameters
     ----------
-    fit, device, settings : object
-        How vectors are shown, by what, in which region.
+    fit : Fit
+        How vectors are shown.
+    device : OpuDevice
+        What shows them.
+    settings : FrameSettings
+        Region and times.
     record : LinearRecord
         The calibration of the region.
     n_out : int
@@ -240,7 +244,7 @@ def holography_of(
     place : Arrays
         Where the light is computed.
     complex_output : bool
-        As for `Holography`.
+        Whether results are complex fields, rather than real numbers of a real matrix.
 
     Returns
     -------

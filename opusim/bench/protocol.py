@@ -22,15 +22,13 @@ from opusim.patterns.layout import MirrorPatterns
 
 if TYPE_CHECKING:
     from .frames import ReservedFrames
+    from .region import AnyRoi
 
 __all__ = [
     "Backed", "Bench", "Clock", "Clocked", "Drivable", "Exposing", "Identified", "Identity", "Lamp", "Levelled",
-    "Limited", "LitCamera", "Record", "Reservable", "Resumable", "Roi", "Skipping", "Threaded", "Timed",
+    "Limited", "LitCamera", "Record", "Reservable", "Resumable", "Skipping", "Threaded", "Timed",
     "checked_bench", "elapsed_s", "has", "identity_of", "lacking", "threads_of", "wait",
 ]  # fmt: skip
-
-#: (row, column, n_rows, n_columns) on the sensor.
-Roi = tuple[int, int, int, int]
 
 _LONGEST_SKIP_S = 3600.0
 
@@ -53,7 +51,7 @@ class Exposing(Protocol):
         *,
         exposure_s: float,
         reference_phase_rad: float | np.ndarray | None = None,
-        roi: Roi | None = None,
+        roi: AnyRoi | None = None,
         frametime_s: float | None = None,
         n_frames: int = 1,
     ) -> np.ndarray:
@@ -114,7 +112,7 @@ class Lamp(Protocol):
     """
 
     def flat_field(
-        self, photons_per_pixel: float, *, exposure_s: float, n_frames: int = 1, roi: Roi | None = None
+        self, photons_per_pixel: float, *, exposure_s: float, n_frames: int = 1, roi: AnyRoi | None = None
     ) -> np.ndarray:
         """Light the sensor evenly and return frames.
 
@@ -282,7 +280,7 @@ class Drivable(Identified, Timed, Protocol):
         patterns: MirrorPatterns,
         *,
         exposure_s: float,
-        roi: Roi,
+        roi: AnyRoi,
         n_pixels: int,
         reference_phase_rad: float | np.ndarray | None = None,
         frametime_s: float | None = None,

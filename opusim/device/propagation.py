@@ -120,8 +120,10 @@ def _sweep(
         Changed in place.
     axis : int
         -1 along rows, -2 along columns.
-    norm, inverse : str, bool
+    norm : {"ortho", "forward", "backward"}
         As in `Arrays.fft`.
+    inverse : bool
+        Whether to take the inverse transform.
     times : ndarray of complex64, shape (rows, columns), optional
         Factor of the result.
     dark : tuple of slice
@@ -238,8 +240,14 @@ def lens_from_rows(
         Field.
     rows : slice
         Rows that are lit.
-    times, arrays, workers, scaled
-        As in `fourier`.
+    times : array of complex64, shape (rows, columns), optional
+        Factor of the result.
+    arrays : Arrays
+        Library and device.
+    workers : int, optional
+        Threads (numpy's arrays).
+    scaled : bool
+        False leaves out 1 / sqrt(rows * columns), as in `fourier`.
     """
     if arrays.name != "numpy":
         return fourier(field, times=times, arrays=arrays, scaled=scaled)
@@ -265,8 +273,12 @@ def lens_to_block(
         Field.
     rows, columns : slice
         What is read.
-    arrays, workers, scaled
-        As in `fourier`.
+    arrays : Arrays
+        Library and device.
+    workers : int, optional
+        Threads (numpy's arrays).
+    scaled : bool
+        False leaves out 1 / sqrt(rows * columns), as in `fourier`.
     out : ndarray of complex64, optional
         Where to leave what is read (numpy's arrays), shape (n, n_rows, n_columns).
 

@@ -24,11 +24,11 @@ import scipy.special
 
 from opusim.base import validation
 from opusim.bench.by_matrix import MatrixWay
-from opusim.bench.inputs import checked_phases, checked_roi
+from opusim.bench.inputs import checked_phases
 from opusim.bench.plan import EXECUTIONS
 from opusim.bench.prepared import reference_wave
 from opusim.bench.projector import Projector
-from opusim.bench.region import Region
+from opusim.bench.region import AnyRoi, Region, Roi, checked_roi
 from opusim.device.camera import middle_of_sensor
 from opusim.device.record import RESOLUTIONS, Device
 from opusim.device.reference import shifted_rad
@@ -94,8 +94,13 @@ class ExpectedOutput(validation.Fixed, nn.Module):
 
     Attributes
     ----------
-    layout, roi, n_components, seed : object
-        What `OpticalBench.transform` takes to show the same.
+    layout : MirrorLayout
+        How the inputs lie on the mirrors; this and the next three are what `OpticalBench.transform` takes to show the
+        same.
+    roi : Roi
+        Pixels that are read, (row, column, n_rows, n_columns).
+    n_components, seed : int
+        Outputs, and seed of the device.
     steps : torch.nn.ParameterDict
         What is learnt, as numbers without unit that start at 0 (``opusim.differentiable.parameters.Parameters``), so
         that every value stays within its range: read them by `values`.
@@ -158,7 +163,7 @@ class ExpectedOutput(validation.Fixed, nn.Module):
         mirrors: str = "straight-through",
         rounding: str = "mean",
         layout: MirrorLayout | None = None,
-        roi: tuple[int, int, int, int] | None = None,
+        roi: AnyRoi | None = None,
         resolution: str | None = None,
         execution: str = "auto",
         memory_budget: int | None = None,
@@ -179,15 +184,16 @@ class ExpectedOutput(validation.Fixed, nn.Module):
         if roi is None:
             n = max(device.operation.minimum_output_size, self.n_components)
             # As an OPU of this type reads its camera.
-            self.roi = middle_of_sensor(device.camera.shape, n, full_width=device.operation.opu_type != "type1")
+            full_width = device.operation.opu_type != "type1"
+            self.roi = Roi(*middle_of_sensor(device.camera.shape, n, full_width=full_width))
         else:
             self.roi = checked_roi(roi, device.camera.shape)
-        validation.integer("n_components", n_components, low=1, high=self.roi[2] * self.roi[3])
+        validation.integer("n_components", n_components, low=1, high=self.roi.n_pixels)
         phases = checked_phases(reference_phase_rad, device.reference.present)
         if phases is not None and np.ndim(reference_phase_rad) == 0:
             phases = phases[0]
         self._learnt = Parameters(device, learn, phases, dtype)
-        region = Region(*self.roi, self.n_components, device.camera.shape[1])
+        region = Region(self.roi, self.n_components, device.camera.shape[1])
         projector = Projector(
             device, self.seed, self.layout, region, resolution=device.resolution,
             execution=self._execution(execution),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 if TYPE_CHECKING:
+    from opusim.bench.region import Roi
     from opusim.device.record import Device
 
 __all__ = ["MODES", "Mode", "WorkingPoint"]
@@ -48,7 +49,7 @@ class WorkingPoint:
     elapsed_s: float
     n_steps: int
     frametime_s: float
-    roi: tuple[int, int, int, int]
+    roi: Roi
 
     @property
     def electrons_per_intensity(self) -> float:

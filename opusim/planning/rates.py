@@ -32,7 +32,7 @@ from opusim.bench.frames import Shots
 from opusim.bench.geometry import Geometry
 from opusim.bench.plan import ENTRIES_PER_S, FFT_FLOPS, SUM_FLOPS
 from opusim.bench.projector import Projector
-from opusim.bench.region import Region
+from opusim.bench.region import Region, Roi
 from opusim.bench.way import Way, Work, transform_flops
 from opusim.patterns.layout import MirrorLayout
 
@@ -229,7 +229,7 @@ def _copy(
     if n_pixels is not None:
         columns = min(n_pixels, region.sensor_columns)
         rows = -(-n_pixels // columns)
-        region = Region(0, 0, rows, columns, n_pixels, region.sensor_columns)
+        region = Region(Roi(0, 0, rows, columns), n_pixels, region.sensor_columns)
     if n_features is not None:
         layout = MirrorLayout.lined(geometry.device.dmd.shape, n_features)
     resolution = "mirrors" if geometry.by_mirror else "auto"

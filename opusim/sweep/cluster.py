@@ -25,6 +25,7 @@ from typing import Any
 
 import opusim
 from opusim.device.record import Device
+from opusim.tasks.base import as_task
 
 from .result import Outcome, Place
 from .run import Job, MakeOpu, run_job
@@ -335,8 +336,7 @@ def _hindrance(needs: Needs, sent: bytes) -> str:
     setting = job.setting
     try:
         # Of the device it was asked where the sweep is run; here, whether module and data set are there.
-        if hasattr(setting.task, "check"):
-            setting.task.check(setting.device, setting.n_components)
+        as_task(setting.task).check(setting.device, setting.n_components)
     except Exception as error:
         return f"A worker of the Dask cluster cannot run the task: {_text(error)}"
     return ""

@@ -11,6 +11,7 @@ import numpy as np
 from opusim.applications.sketching import Sketch, moments, own_matrix, range_basis, sketch_by, sketch_noise
 from opusim.base import validation
 
+from .base import Task
 from .choosing import generator
 from .registry import task
 
@@ -26,7 +27,7 @@ _NOISE_ROWS = 50
 
 @task({kind: {"kind": kind} for kind in KINDS}, what="sketches", order=20)
 @dataclass(frozen=True)
-class SketchError:
+class SketchError(Task):
     """Relative error of randomised linear algebra by the linear transform.
 
     Parameters

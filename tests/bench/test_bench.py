@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from opusim.bench.bench import OpticalBench
 from opusim.bench.by_waves import Layers
 from opusim.bench.projector import Projector
-from opusim.bench.region import Region
+from opusim.bench.region import Region, Roi
 from opusim.device.medium import GaussianMedium, PhaseScreenMedium
 from opusim.device.record import Device
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
@@ -84,7 +84,7 @@ def test_matrix_sums_equal_a_plain_product(n_features):
         bench = OpticalBench(device, 0, execution="matrix")
         p = patterns(n, layout)
         counts = bench.transform(p, exposure_s=EXPOSURE_S, roi=ROI, n_pixels=130)
-        way = Projector(device, 0, layout, Region(*ROI, 130, 2040), execution="matrix").way
+        way = Projector(device, 0, layout, Region(Roi(*ROI), 130, 2040), execution="matrix").way
         matrix, constant = way.matrix()
         field = (p.bits.astype(np.float64) @ matrix.astype(np.float64) + constant).reshape(n, 130, 2)
         photons = np.sum(field**2, axis=2) * bench.photons_per_intensity(EXPOSURE_S)
@@ -104,7 +104,7 @@ def test_matrix_and_waves_are_the_same_device(features, pixels):
     assert np.mean(a != b) <= 0.01
     fields = []
     for way in ("matrix", "waves"):
-        p, region = patterns(3, lined(features)), Region(*ROI, pixels, 2040)
+        p, region = patterns(3, lined(features)), Region(Roi(*ROI), pixels, 2040)
         fields.append(Projector(AURORA, 1, p.layout, region, execution=way).way.fields(p.bits))
     difference = np.linalg.norm(fields[0] - fields[1]) / np.linalg.norm(fields[1])
     assert difference < 1e-4
@@ -438,7 +438,7 @@ def test_a_layer_lives_as_long_as_a_way_that_has_it():
     layers = Layers()
 
     def way(row: int) -> Any:
-        region = Region(row, 0, 1, 60, 60, 60)
+        region = Region(Roi(row, 0, 1, 60), 60, 60)
         return Projector(SMALL, 0, MirrorLayout.lined((48, 64), 20), region, execution="waves", layers=layers).way
 
     first, second = way(0), way(7)

@@ -145,7 +145,7 @@ def test_fields_are_those_of_the_projector(execution, resolution, learn):
     model = ExpectedOutput(device, (6, 8), 100, seed=SEED, execution=execution, learn=learn)
     bits = bits_of(4, 48)
     projector = Projector(
-        device, SEED, model.layout, Region(*model.roi, 100, 60), resolution=resolution, execution="waves"
+        device, SEED, model.layout, Region(model.roi, 100, 60), resolution=resolution, execution="waves"
     )
     expected = projector.way.fields(bits)
     reader = model._learnt.reader(model._learnt.values())

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from opusim.device.laser import Laser
 
 
-MEDIA: Registry[type[Medium]] = Registry("kind of medium", __name__.rpartition(".")[0], marker=" kind: ClassVar[str] =")
+MEDIA: Registry[type[Medium]] = Registry("kind of medium", __name__.rpartition(".")[0], marker=r"^    kind\b.*=")
 """Kinds of media by name."""
 
 
