@@ -16,7 +16,6 @@ from opusim.bench.region import LightonmlRoi, checked_lightonml_roi
 from .types import Tuple2D
 
 OPU_TYPES = ("type1", "type2", "type3")
-LINEAR_MODES = ("auto", "holographic", "intensity")
 
 
 @dataclass(frozen=True)

@@ -1024,15 +1024,17 @@ class _MethodProbe:
     def __init__(self, method: Any, n_features: int, n_out: int, show: Any, seed: int) -> None:
         self.method, self.n_features, self.n_out, self.seed = method, n_features, n_out, seed
         self.show = self._by_numbers if show is None else show
+        self._noise = np.random.default_rng(seed)
 
     def _by_numbers(self, bits: np.ndarray, phases_rad: np.ndarray | None) -> np.ndarray:
-        """Return counts of a random matrix, as a camera of 8 bits gives them without noise."""
+        """Return counts of a random matrix, as a camera of 8 bits gives them; with noise no two frames are alike."""
         n_pixels = self.n_out if self.method.n_pixels is None else self.method.n_pixels
         real, imaginary = np.random.default_rng(self.seed).normal(size=(2, self.n_features + 1, n_pixels))
         entries = (real + 1j * imaginary) / math.sqrt(2 * self.n_features)
         arms = np.zeros(1) if phases_rad is None else np.exp(1j * np.asarray(phases_rad))
         fields = (bits @ entries[:-1])[:, None] + arms[:, None] * entries[-1] * math.sqrt(self.n_features)
-        return np.clip(np.rint(2 + 60 * np.abs(fields) ** 2), 0, 255).astype(np.uint8).reshape(-1, n_pixels)
+        light = (60 * np.abs(fields) ** 2).reshape(-1, n_pixels)
+        return np.clip(np.rint(2 + light + self._noise.normal(size=light.shape)), 0, 255).astype(np.uint8)
 
     @cached_property
     def sizes(self) -> list[int]:
@@ -1198,9 +1200,8 @@ def _method_places(p: _MethodProbe) -> Iterator[str]:
 
 
 def _method_parts(p: _MethodProbe) -> Iterator[str]:
+    """By parts, as workers of a Dask array have them, in any order, more than once; by whole passes if not parted."""
     method = p.method
-    if not method.parted:
-        raise _NothingToCheck("its blocks are not shown in parts")
     wrong: list[str] = []
 
     def some(k: int, places: np.ndarray, bits: np.ndarray) -> np.ndarray:
@@ -1210,18 +1211,27 @@ def _method_parts(p: _MethodProbe) -> Iterator[str]:
 
     shared = method.shared(some, p.sizes, p.n_features) if method.shares else None
     yield from wrong[:1]
-    found = []
-    for k, n in enumerate(p.sizes):
-        edges = sorted({0, 1, n // 3, n - 1, n})
-        for a, b in zip(edges, edges[1:], strict=False):
-            frames = p.frames[k][p.rows(method.places(range(a, b), n))]
+
+    def part(k: int, a: int, b: int) -> np.ndarray:
+        if method.parted:
+            frames = p.frames[k][p.rows(method.places(range(a, b), p.sizes[k]))]
             results = np.asarray(method.decode(frames, shared, part=True))
-            found.append(results if shared is None else np.asarray(method.finish(results, shared)))
-    if not np.array_equal(np.concatenate(found), p.result):
-        yield (
-            "vectors decoded in parts gave other results than in whole passes, but they must be the same to the bit, "
-            "however they are split."
-        )
+        else:
+            results = np.asarray(method.decode(p.frames[k].copy(), method.begin() if method.shares else None))
+        return np.asarray(method.finish(results, shared)) if method.shares else results
+
+    parts = []
+    for k, n in enumerate(p.sizes):
+        edges = sorted({0, 1, n // 3, n - 1, n} if method.parted else {0, n})
+        parts += [(k, a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    for order in (parts, parts[::-1]):
+        found = {which: part(*which) for which in order}
+        if not np.array_equal(np.concatenate([found[which] for which in parts]), p.result):
+            yield (
+                "vectors decoded in parts gave other results than in whole passes, but they must be the same to the "
+                "bit, however they are split, in any order, and again: as workers do it, after what is shared is known."
+            )
+            return
 
 
 def _method_copies(p: _MethodProbe) -> Iterator[str]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from opusim.base import arrays, validation
 from opusim.base.errors import NotReadyError
-from opusim.bench import protocol
+from opusim.bench import linear_modes, protocol
 from opusim.bench.region import AnyRoi, LightonmlRoi, checked_lightonml_roi
 from opusim.drivers.settings import OPU_TYPES, microseconds, whole_microseconds
 from opusim.drivers.types import AcqState, OutputRoiStrategy, Tuple2D
@@ -42,7 +42,7 @@ _ROI_RULES = {
 # Mirror patterns that go to the bench at a time: unpacked, each takes a megabyte.
 _PATTERNS_PER_STEP = 64
 # What a pickle of a device leaves out.
-_OF_THIS_PROCESS = ("lock", "_acquisitions", "_use", "_frame_settings", "_threads", "_level")
+_OF_THIS_PROCESS = ("lock", "_acquisitions", "_use", "_frame_settings", "_threads", "_level", "_linear_modes")
 _LABORATORY = "opusim.bench.laboratory.FromExpose makes that of expose."
 
 
@@ -194,6 +194,8 @@ class OpuDevice(validation.Fixed):
         # What `features_level_dn` was asked last, and what it said: a linear transform asks each time.
         self._level: tuple[MirrorLayout, float, float] | None = None
         self._threads: tuple[Any, int | None] | None = None
+        # Ways to a linear transform that this device has, by what was asked for.
+        self._linear_modes: dict[str, linear_modes.LinearMode] = {}
 
     # ------------------------------------------------------------------ what it is
 
@@ -337,32 +339,37 @@ class OpuDevice(validation.Fixed):
         """Whether the device has a reference arm."""
         return self._has_reference
 
-    def linear_mode(self, asked: str) -> str:
+    def linear_mode(self, asked: str) -> linear_modes.LinearMode:
         """Return how a linear transform is made on this device.
 
         Parameters
         ----------
-        asked : {"auto", "holographic", "intensity"}
-            What was asked for. "auto" takes the reference arm if there is one.
+        asked : str
+            What was asked for: "auto", "holographic", "intensity" or another that is registered. "auto" takes the
+            reference arm if there is one.
 
         Returns
         -------
-        {"holographic", "intensity"}
-            Against the reference arm, or from intensities alone.
+        LinearMode
+            One that the device has what it needs for.
 
         Raises
         ------
         ValueError
-            If there is no reference arm for it.
+            If there is none of that name, or no reference arm for it.
         """
-        if asked == "auto":
-            return "holographic" if self.has_reference else "intensity"
-        if asked == "holographic" and not self.has_reference:
+        known = self._linear_modes.get(asked)
+        if known is not None:
+            return known
+        mode = linear_modes.chosen(asked, self.has_reference)
+        if mode.needs_reference and not self.has_reference:
+            other = linear_modes.chosen(linear_modes.AUTO, has_reference=False).name
             raise ValueError(
-                "linear_mode is 'holographic', but this device has no reference arm: use 'intensity', or a device "
+                f"linear_mode is {mode.name!r}, but this device has no reference arm: use {other!r}, or a device "
                 "whose reference.relative_amplitude is above 0."
             )
-        return asked
+        self._linear_modes[asked] = mode
+        return mode
 
     @property
     def black_level_dn(self) -> float:

@@ -95,7 +95,8 @@ class Moded(Protocol):
     Attributes
     ----------
     linear_mode : str
-        "holographic", "intensity", or "auto" for the first one where there is a reference arm.
+        One of the OPU's (`opusim.bench.linear_modes`), where "auto" leaves the choice to the device; or a name of its
+        own.
     """
 
     linear_mode: str

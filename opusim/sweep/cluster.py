@@ -83,11 +83,9 @@ class Needs:
         except ValueError as error:
             raise UnfitWorkerError(f"A worker of the Dask cluster cannot use the device: {error}") from error
         if found != self.fingerprint:
-            medium = self.device.medium
-            paths = " or ".join(repr(getattr(medium, name)) for name in medium.files)
             raise UnfitWorkerError(
                 f"The device {self.device.name!r} is not the same on a worker of the Dask cluster: "
-                f"{paths or 'it'} holds another matrix there."
+                f"{self.device.medium.told_files()} holds another matrix there."
             )
 
 
