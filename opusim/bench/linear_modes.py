@@ -29,7 +29,9 @@ __all__ = ["AUTO", "LINEAR", "LinearMode", "checked", "chosen", "field_mode", "i
 #: What leaves the choice to the device.
 AUTO = "auto"
 
-LINEAR: Registry[LinearMode] = Registry("linear mode", "opusim.drivers.methods", marker=r"^class \w+\(.*LinearMode.*\):")
+LINEAR: Registry[LinearMode] = Registry(
+    "linear mode", "opusim.drivers.methods", marker=r"^class \w+\(.*LinearMode.*\):"
+)
 """Ways to a linear transform by name."""
 
 
