@@ -86,7 +86,7 @@ class LinearMode(ABC):
         Parameters
         ----------
         fit : Fit
-            How vectors are shown. What is found out once for it may be kept in `fit.kept`.
+            How vectors are shown. What is found out once for it may be kept in ``fit.kept``.
         device : OpuDevice
             What shows them.
         settings : FrameSettings
