@@ -360,7 +360,7 @@ class OpuDevice(validation.Fixed):
         if asked == "holographic" and not self.has_reference:
             raise ValueError(
                 "linear_mode is 'holographic', but this device has no reference arm: use 'intensity', or a device "
-                "whose reference.relative_amplitude is above 0."
+                "whose reference.relative_amplitude is above 0 (of a laboratory: a LabDevice with has_reference=True)."
             )
         return asked
 

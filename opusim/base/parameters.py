@@ -254,7 +254,7 @@ class Part:
             near = near_matches(kind, self.kinds) if isinstance(kind, str) else ""
             raise ValueError(
                 f"{label} is {kind!r}{near}, but it must be one of {', '.join(map(repr, self.kinds))}, or file.py:Class; "
-                "another becomes known when the file that defines it is imported, or through an entry point of the "
+                "a kind becomes known when the file that defines it is imported, or through an entry point of the "
                 f"group {GROUP!r} of an installed package."
             )
         return self.kinds[kind]
@@ -296,9 +296,7 @@ class Part:
         return value
 
 
-def part(
-    kinds: type | Mapping[str, type], *, shelf: str = "", base: type | None = None, given: bool = True
-) -> Any:
+def part(kinds: type | Mapping[str, type], *, shelf: str = "", base: type | None = None, given: bool = True) -> Any:
     """Return a field that holds a stage.
 
     Parameters
@@ -449,7 +447,9 @@ def _with_kind(cls: type, field: dataclasses.Field[Any], about: Parameter | None
     annotation: Any = field.type
     if isinstance(annotation, str):
         # By name where that is enough: other annotations of the class may not be known while it runs.
-        annotation = next((one for one in _KINDS if one.__name__ == annotation), None) or get_type_hints(cls)[field.name]
+        annotation = (
+            next((one for one in _KINDS if one.__name__ == annotation), None) or get_type_hints(cls)[field.name]
+        )
     if annotation not in _KINDS:
         raise TypeError(
             f"{cls.__name__}.{field.name} is declared as {field.type!r}, but a plain field of a {_word(cls)} must be a "
@@ -594,6 +594,9 @@ _CHECKS: dict[Kind, Callable[[Parameter, str, Any], Any]] = {
 
 # ---------------------------------------------------------------- names that are nearly right
 
+# How alike a name and a word of a longer one must be.
+_WORD = 0.7
+
 
 def near_names(
     name: str, names: Iterable[str], *, n: int = 3, cutoff: float = 0.5, parts: Literal["", "first", "last"] = ""
@@ -620,6 +623,13 @@ def near_names(
     """
     names = list(names)
     close = difflib.get_close_matches(name, names, n=n, cutoff=cutoff)
+    # What two paths begin with alike says nothing; a word of a long name is near enough.
+    begin, dot, end = name.rpartition(".")
+    ends = {one.removeprefix(begin + dot): one for one in names if one.startswith(begin + dot)}
+    words = [one for short, one in ends.items() if difflib.get_close_matches(end, short.split("_"), cutoff=_WORD)]
+    if dot:
+        words = [*(ends[one] for one in difflib.get_close_matches(end, ends, n=n, cutoff=cutoff)), *words]
+    close = [*words, *close] if dot else [*close, *words]
     inside = [one for one in names if name in one] if parts else []
     return list(dict.fromkeys([*inside, *close] if parts == "first" else [*close, *inside]))[:n]
 

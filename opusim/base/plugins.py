@@ -115,7 +115,9 @@ def named(spec: str) -> Any:
         raise ValueError(f"it cannot be loaded ({type(error).__name__}: {error})") from error
     found = getattr(module, "__file__", None)
     if path is not None and (found is None or Path(found).resolve() != path):
-        raise ValueError(f"there is another module {path.stem!r} already, {found or 'of Python itself'}: rename the file")
+        raise ValueError(
+            f"there is another module {path.stem!r} already, {found or 'of Python itself'}: rename the file"
+        )
     try:
         return getattr(module, name)
     except AttributeError:

@@ -15,6 +15,7 @@ from opusim.noise.measured import measured_error_budget
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 from opusim.planning import plan_scale, planner_rates
 from opusim.sweep import Sweep
+from opusim.testing import check_medium
 
 FILE = '''
 """A medium whose matrix is a formula."""
@@ -32,6 +33,7 @@ class ChirpMedium(EntryMedium):
     """Entries exp(2 pi i chirp (output + 1) (input + 1)^2): all of modulus 1."""
 
     kind = "chirp"
+    random = False
 
     chirp: float = 0.1
     transmission: float = 1e-10
@@ -155,15 +157,28 @@ def spread(opu, seed):
     return {"spread": float(opu.fit_transform1d(bits()).std())}
 
 
+def test_it_conforms(chirp):
+    assert {"tiles", "threads", "copies"} <= set(check_medium(chirp()).passed)
+
+
+def test_plain_fields_are_checked(device, chirp):
+    assert device.evolve(**{"medium.decorrelation_time_s": 2.0}).ideal().medium.decorrelation_time_s == float("inf")
+    for path, value in {"transmission": -1, "chirp": "abc", "decorrelation_time_s": 0}.items():
+        with pytest.raises((TypeError, ValueError), match=f"medium.{path} is {value!r}.*, but it must be a number in"):
+            device.evolve(**{f"medium.{path}": value})
+    with pytest.raises(ValueError, match="near matches are 'medium.chirp'"):
+        device.evolve(**{"medium.chrip": 1.0})
+
+
 def test_a_sweep_varies_its_fields(device):
     found = Sweep(spread, make_opu, {"medium.chirp": [0.01, 0.02]}, device=device, n_components=50).run()
     assert found.values("spread").shape == (2, 1) and (found.values("spread") > 0).all()
 
 
 def test_what_is_no_medium_is_refused(chirp):
-    with pytest.raises(ValueError, match=r"medium.kind is 'chrip'; near matches are 'chirp', but .*'gaussian'.*'chirp'"):
+    with pytest.raises(ValueError, match=r"medium.kind is 'chrip'; near matches are 'chirp', but .*'gaussian'"):
         Device.from_dict({"preset": "aurora", "medium": {"kind": "chrip"}})
-    with pytest.raises(TypeError, match="kind is 'chirp', but that is the kind of ChirpMedium"):
+    with pytest.raises(ValueError, match="There is a kind of medium 'chirp' already, that of .*:ChirpMedium"):
 
         class Other(EntryMedium):
             kind = "chirp"
@@ -220,6 +235,7 @@ def test_a_medium_of_waves_takes_both_ways_and_has_gradients(tmp_path, monkeypat
     (tmp_path / "glass_of_tests.py").write_text(GLASS)
     monkeypatch.syspath_prepend(str(tmp_path))
     medium = importlib.import_module("glass_of_tests").GlassMedium(transmission=AURORA.medium.transmission)
+    assert {"linearity", "reciprocity"} <= set(check_medium(medium).passed)
     changes = {"dmd.shape": SHAPE, "camera.shape": SENSOR, "operation.ones_range": (10, 2000)}
     device = AURORA.evolve(**changes, medium=medium).ideal()
     shown, patterns = {"exposure_s": EXPOSURE_S, "roi": ROI, "n_pixels": PIXELS}, MirrorPatterns(bits(), layout())

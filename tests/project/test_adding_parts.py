@@ -133,6 +133,7 @@ class FourierMedium(EntryMedium):
     """Entries of modulus 1."""
 
     kind: ClassVar[str] = "fourier"
+    random: ClassVar[bool] = False
 
     transmission: float = 1e-10
     decorrelation_time_s: float = math.inf
@@ -297,9 +298,36 @@ def test_a_medium(folder):
     code = "import numpy as np, opusim; x = np.random.default_rng(0).integers(0, 2, (3, 100), dtype=np.uint8); "
     code += "a, b = (opusim.OPU(20, device='lab.toml', seed=s).fit_transform1d(x) for s in (1, 2)); "
     code += "print(np.array_equal(a, b), a.std() > 0)"
-    assert python(folder, "-c", code).stdout.split() == ["True", "True"]
+    code += "; import fourier, opusim.testing; opusim.testing.check_medium(fourier.FourierMedium())"
+    done = python(folder, "-c", code)
+    assert done.returncode == 0 and done.stdout.split() == ["True", "True"], done.stderr
     (folder / "lab.toml").write_text('preset = "ideal"\n[medium]\nkind = "furier"\n', encoding="utf-8")
     assert "'fourier'" in one_sentence(opusim(folder, "info", "lab.toml"))
+
+
+def test_a_medium_in_a_file_that_nothing_imports(folder):
+    write(folder, "fourier", MEDIUM)
+    lines = 'preset = "ideal"\n[medium]\nkind = "{}"\n'
+    (folder / "lab.toml").write_text(lines.format("fourier.py:FourierMedium"), encoding="utf-8")
+    (folder / "module.toml").write_text(lines.format("fourier:FourierMedium"), encoding="utf-8")
+    done = opusim(folder, "info", "lab.toml")
+    assert done.returncode == 0 and "fourier: transmission 1e-10" in words(done.stdout), done.stderr
+    code = "from opusim import Device; a = Device.load('lab.toml'); b = Device.from_toml(a.to_toml()); "
+    code += (
+        "print(a == b == Device.load('module.toml'), a.fingerprint() == b.fingerprint(), b.to_dict()['medium']['kind'])"
+    )
+    assert python(folder, "-c", code).stdout.split() == ["True", "True", "fourier"]
+    # Workers find it too.
+    write(folder, "statistics_of_counts", TASK)
+    done = opusim(folder, "sweep", "-t", "statistics_of_counts.py:level", "-d", "lab.toml", "--vary",
+                  "camera.gain_dn_per_e=1,2", "-n", "50", "-j", "2", "-o", "two.h5")  # fmt: skip
+    assert done.returncode == 0 and "2 of 2 are done" in done.stdout, done.stderr
+    for kind, sentence in {
+        "fog.py:Fog": "but there is no file 'fog.py'", "fourier.py:Fog": "but there is no 'Fog' in fourier.py",
+        "fourier.py:math": "it must be a class of type Medium", "furier:Fog": "it cannot be loaded (ModuleNotFound",
+    }.items():  # fmt: skip
+        (folder / "lab.toml").write_text(lines.format(kind), encoding="utf-8")
+        assert sentence in one_sentence(opusim(folder, "info", "lab.toml"))
 
 
 # ---------------------------------------------------------------- what must not happen

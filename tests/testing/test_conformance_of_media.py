@@ -158,8 +158,29 @@ class TwoMatrices(PhaseScreenMedium):
         return GaussianMedium().entries(inputs, outputs, seed=seed)
 
 
+class Dark(Plain):
+    def entries(self, *args, **how):
+        return 0 * super().entries(*args, **how)
+
+
+class Given(Plain):
+    """The same for all, and not scaled."""
+
+    random: ClassVar[bool] = False
+
+    def entries(self, inputs, outputs, *, seed, state=0, channel=0, threads=None):
+        return np.equal.outer(np.array(inputs), np.array(outputs)).astype(np.complex64)
+
+
 class Loose(Plain):
     __hash__ = None
+
+
+def spoilt(name, value):
+    """One whose field was changed behind its back: a plain one is refused when it is made."""
+    medium = Plain()
+    object.__setattr__(medium, name, value)
+    return medium
 
 
 WRONG = {
@@ -176,9 +197,19 @@ WRONG = {
     "not linear": (Bent(), "linearity", "but the medium must be linear"),
     "backward": (OneWay(), "reciprocity", "backward differs from the transpose of forward by .*: entries are computed"),
     "entries": (TwoMatrices(), "linearity", "its entries are not those of its operator, but both must be one matrix"),
-    "transmission": (Plain(2.0), "members", "transmission is 2.0, but it must be a share of the light, from 0 to 1"),
-    "time": (Plain(1.0, 0.0), "members", "decorrelation_time_s is 0.0, but it must be seconds above 0, or inf"),
+    "transmission": (
+        spoilt("transmission", 2.0),
+        "members",
+        "transmission is 2.0, but it must be a share",
+    ),
+    "time": (
+        spoilt("decorrelation_time_s", 0.0),
+        "members",
+        "is 0.0, but it must be seconds above 0",
+    ),
     "no medium": (object(), "members", "it is a object, but it must be an opusim.device.medium.Medium"),
+    "a class": (GaussianMedium, "members", r"The medium GaussianMedium .*\n.*it is a class: .*, as GaussianMedium\(\)"),
+    "dark": (Dark(), "matrix", "entries gave zeros alone, but some light must come through"),
     "not frozen": (Loose(), "members", "unhashable"),
 }
 
@@ -200,3 +231,25 @@ def test_a_right_one_of_ones_own():
     assert issubclass(Plain, Medium) and not issubclass(Plain, WaveMedium)
     assert "tiles" in check_medium(Plain()).passed
     assert check_medium(dataclasses.replace(Plain(), decorrelation_time_s=5.0)).passed
+
+
+def test_a_matrix_that_is_given_need_not_be_drawn():
+    report = check_medium(Given())
+    assert set(report.skipped) >= {"level", "seed", "polarisations", "drift"} and "tiles" in report.passed
+    assert report.skipped["seed"].endswith("(random is False): it may be the same for every seed")
+
+
+def test_a_class_that_declares_too_little_is_refused():
+    @dataclass(frozen=True)
+    class NoLight(EntryMedium):
+        decorrelation_time_s: float = math.inf
+        entries = Plain.entries
+
+    with pytest.raises(TypeError, match="NoLight, which has no field transmission: every medium must declare transm"):
+        NoLight()
+
+    class Melting(Plain):
+        width: float = 1.0  # no field, for want of a decorator
+
+    with pytest.raises(TypeError, match="medium is a Melting, but a medium must be a frozen dataclass"):
+        Melting()

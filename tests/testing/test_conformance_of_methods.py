@@ -200,3 +200,13 @@ def test_a_rule_that_is_broken_is_named(method, check, sentence):
 
 def test_a_right_one_of_ones_own():
     assert not check_method(Mean(), n_features=N, n_out=OUT).skipped
+
+
+def test_a_class_and_a_method_without_a_type_are_told():
+    class Untyped(Method):
+        frames, encode, decode = Counts.frames, Counts.encode, Counts.decode
+
+    with pytest.raises(ConformanceError, match=r"The method Untyped .*\n- members: it has no dtype, but it must say"):
+        check_method(Untyped())
+    with pytest.raises(ConformanceError, match=r"The method Counts .*\n- members: it is a class: .*, as Counts\(\)"):
+        check_method(Counts)

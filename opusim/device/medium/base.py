@@ -118,7 +118,7 @@ class Medium(Stage, ABC):
     ...     def entries(self, inputs, outputs, *, seed, state=0, channel=0, threads=None):
     ...         return np.full((len(inputs), len(outputs)), np.exp(1j * self.phase_rad), dtype=np.complex64)
     >>> report = check_medium(ConstantMedium())
-    >>> Device.from_toml('preset = "aurora"\\n[medium]\\nkind = "constant"\\nphase_rad = 0.5').medium.phase_rad
+    >>> Device.from_dict({"preset": "aurora", "medium": {"kind": "constant", "phase_rad": 0.5}}).medium.phase_rad
     0.5
     """
 
@@ -209,8 +209,8 @@ class Medium(Stage, ABC):
         """
         if "kind" not in vars(type(self)):
             raise TypeError(
-                f"medium is a {type(self).__name__}, whose class has no kind of its own, by which files know it: it must "
-                "have one, as in kind: ClassVar[str] = 'fog'."
+                f"medium is a {type(self).__name__}, whose class has no kind of its own, by which files know it: it "
+                "must have one, as in kind: ClassVar[str] = 'fog'."
             )
 
     def content(self) -> dict[str, Any]:
@@ -413,12 +413,14 @@ class EntryMedium(Medium):
 @cache
 def _check_class(cls: type[Medium]) -> None:
     """Raise a TypeError that says what a class of media lacks."""
-    is_own = "__dataclass_fields__" in vars(cls)
-    plain = [name for name, kind in vars(cls).get("__annotations__", {}).items() if "ClassVar" not in str(kind)]
-    if not dataclasses.is_dataclass(cls) or not cls.__dataclass_params__.frozen or (plain and not is_own):  # type: ignore[attr-defined]
+    annotated = vars(cls).get("__annotations__", {}).items()
+    # Annotations without a decorator make no fields.
+    is_plain = "__dataclass_fields__" not in vars(cls) and any("ClassVar" not in str(kind) for _, kind in annotated)
+    about: Any = getattr(cls, "__dataclass_params__", None)
+    if about is None or not about.frozen or is_plain:
         raise TypeError(
-            f"medium is a {cls.__name__}, but a medium must be a frozen dataclass, by @dataclass(frozen=True) above its "
-            "class: its fields are what a TOML table holds."
+            f"medium is a {cls.__name__}, but a medium must be a frozen dataclass, by @dataclass(frozen=True) above "
+            "its class: its fields are what a TOML table holds."
         )
     lacking = sorted(set(cls.shared) - {f.name for f in dataclasses.fields(cls)})
     if lacking:
