@@ -252,8 +252,9 @@ class Part:
             return self._imported(label, kind)
         if not isinstance(kind, str) or kind not in self.kinds:
             near = near_matches(kind, self.kinds) if isinstance(kind, str) else ""
+            names = ", ".join(map(repr, self.kinds))
             raise ValueError(
-                f"{label} is {kind!r}{near}, but it must be one of {', '.join(map(repr, self.kinds))}, or file.py:Class; "
+                f"{label} is {kind!r}{near}, but it must be one of {names}, or file.py:Class; "
                 "a kind becomes known when the file that defines it is imported, or through an entry point of the "
                 f"group {GROUP!r} of an installed package."
             )

@@ -33,6 +33,8 @@ def number(name: str, value: Any, *, low: float, high: float, low_open: bool = F
     """
     bracket = "(" if low_open else "["
     allowed = f"a number in {bracket}{low:g}, {high:g}{']' if math.isfinite(high) or allow_inf else ')'}"
+    if low == high:
+        allowed = f"{low:g}"
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} is {value!r} ({type(value).__name__}), but it must be {allowed}.")
     result = float(value)

@@ -200,13 +200,12 @@ def test_what_is_no_medium_is_refused(chirp):
 GLASS = '''
 """A pane of ground glass: one screen."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from opusim.base import rng
-from opusim.device.medium import WaveMedium
+from opusim.device.medium import WaveMedium, decorrelation_time
 from opusim.device.medium.layer import LayerFactors
 
 
@@ -219,7 +218,7 @@ class GlassMedium(WaveMedium):
 
     roughness_rad: float = 3.0
     transmission: float = 1e-10
-    decorrelation_time_s: float = math.inf
+    decorrelation_time_s: float = decorrelation_time(frozen=True)
 
     def layer_bytes(self, side, channels):
         return 8 * side**2 * channels
@@ -236,6 +235,8 @@ def test_a_medium_of_waves_takes_both_ways_and_has_gradients(tmp_path, monkeypat
     monkeypatch.syspath_prepend(str(tmp_path))
     medium = importlib.import_module("glass_of_tests").GlassMedium(transmission=AURORA.medium.transmission)
     assert {"linearity", "reciprocity"} <= set(check_medium(medium).passed)
+    with pytest.raises(ValueError, match="medium.decorrelation_time_s is 5.0, but it must be inf"):
+        AURORA.evolve(medium=medium, **{"medium.decorrelation_time_s": 5.0})
     changes = {"dmd.shape": SHAPE, "camera.shape": SENSOR, "operation.ones_range": (10, 2000)}
     device = AURORA.evolve(**changes, medium=medium).ideal()
     shown, patterns = {"exposure_s": EXPOSURE_S, "roi": ROI, "n_pixels": PIXELS}, MirrorPatterns(bits(), layout())

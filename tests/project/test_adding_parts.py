@@ -5,6 +5,7 @@ Each is used by the public doors, in a process of its own: what it registers sta
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from opusim import Device
+from opusim.calibration import Procedure
 
 AURORA = Device.load("aurora")
 
@@ -220,6 +222,22 @@ def test_a_procedure_that_a_program_imports(folder):
     assert "There is no option 'frame' of a procedure; near matches are 'frames'" in done.stdout
 
 
+def test_the_example_of_a_procedure(folder):
+    _, _, text = inspect.cleandoc(Procedure.__doc__ or "").partition("::\n\n")
+    write(folder, "dark_level", "".join(line for line in text.splitlines(True) if line[:4] in ("    ", "\n")))
+    code = "import dark_level; from opusim import OpticalBench; from opusim.calibration import Calibration; "
+    code += "s = Calibration(OpticalBench('aurora'), 'cal.h5', roi=(500, 900, 16, 64), frames=3); "
+    code += "print(s.run('dark'), s.done('dark'))"
+    done = python(folder, "-c", code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("{'dark': DarkRecord(level_dn=") and done.stdout.endswith("frames=3)} True\n")
+    done = opusim(folder, "calibrate", "--help")
+    assert "dark" not in done.stdout
+    install(folder, "dark_level")
+    done = opusim(folder, "calibrate", "dark", "--frames", "1")
+    assert "frames is 1, but it must be a whole number of at least 2" in one_sentence(done)
+
+
 def test_a_procedure_that_is_installed(folder):
     write(folder, "dark_level", PROCEDURE)
     install(folder, "dark_level")
@@ -305,6 +323,12 @@ def test_a_medium(folder):
     assert "'fourier'" in one_sentence(opusim(folder, "info", "lab.toml"))
 
 
+def test_the_example_of_a_medium(folder):
+    code = "import doctest; from opusim.device.medium import Medium; doctest.run_docstring_examples(Medium, {})"
+    done = python(folder, "-c", code)
+    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
+
+
 def test_a_medium_in_a_file_that_nothing_imports(folder):
     write(folder, "fourier", MEDIUM)
     lines = 'preset = "ideal"\n[medium]\nkind = "{}"\n'
@@ -341,6 +365,12 @@ def test_a_broken_part_is_told_once_and_stops_nothing(folder):
     assert done.returncode == 0 and done.stdout == f"{AURORA.camera.n_pixels} pixels\n"
     (line,) = done.stderr.splitlines()
     assert line.startswith("opusim: The part 'broken' (broken) of stranger cannot be loaded and is left out (")
+    arguments = "-t digits --set n_train=20 --set n_test=10 --vary camera.read_noise_e=13,130 -n 50 -j 2 -o two.h5"
+    done = opusim(folder, "sweep", *arguments.split())
+    told = [line for line in done.stderr.splitlines() if "The part" in line]
+    assert done.returncode == 0 and len(told) == 1 and told[0].startswith("opusim sweep: The part 'broken'"), (
+        done.stderr
+    )
     done = python(folder, "-c", "import opusim.calibration as c; print(*c.PROCEDURES); print(*c.PROCEDURES)")
     assert done.returncode == 0 and done.stderr.count("The part 'broken'") == 1
     assert done.stdout.splitlines() == 2 * ["exposure camera phase linear tm drift"]

@@ -54,15 +54,20 @@ def transmission() -> Any:
     return parameter(1e-10, **_TRANSMISSION)
 
 
-def decorrelation_time() -> Any:
+def decorrelation_time(*, frozen: bool = False) -> Any:
     """Return the field that every medium has for the time after which its field correlation has fallen to 1/e.
+
+    Parameters
+    ----------
+    frozen : bool, optional
+        Whether the medium never changes, so that the time can only be `inf`.
 
     Returns
     -------
     dataclasses.Field
         For the body of a medium's class; its default is `inf`, a frozen medium.
     """
-    return parameter(math.inf, **_DECORRELATION)
+    return parameter(math.inf, **(_DECORRELATION | ({"low": math.inf, "low_open": False} if frozen else {})))
 
 
 class Medium(Stage, ABC):
@@ -88,8 +93,8 @@ class Medium(Stage, ABC):
     random : bool
         Of the class: whether its matrix is drawn, so that matrices of two seeds, of both polarisations, and of times
         far apart are independent, and entries have the mean square 1. False for one that is given, such as a formula:
-        it may be the same for all of these, and `transmission` is then the share for entries of modulus 1. One that
-        does not change with `state` should keep its decorrelation time at `inf`: budgets of noise count with it.
+        it may be the same for all of these, and `transmission` is then the share for entries of modulus 1. One
+        whose entries do not depend on `state` has ``decorrelation_time(frozen=True)``: budgets of noise count with it.
     transmission : float
         Share of the light that leaves the mirrors (all on) which reaches one pixel, averaged over the speckle, in one
         polarisation.
@@ -113,7 +118,7 @@ class Medium(Stage, ABC):
     ...
     ...     phase_rad: float = 0.0
     ...     transmission: float = transmission()
-    ...     decorrelation_time_s: float = decorrelation_time()
+    ...     decorrelation_time_s: float = decorrelation_time(frozen=True)
     ...
     ...     def entries(self, inputs, outputs, *, seed, state=0, channel=0, threads=None):
     ...         return np.full((len(inputs), len(outputs)), np.exp(1j * self.phase_rad), dtype=np.complex64)
