@@ -418,7 +418,7 @@ def _bench_frame_times(p: _BenchProbe) -> Iterator[str]:
         if not isinstance(time_s, Real) or not 0 < float(time_s) < 3600:
             yield (f"minimum_frametime_s({n_rows}, {p.exposure_s:g}) is {time_s!r}, but it must be seconds, above 0.")
             return
-        if time_s > max(_LONG_FRAME_S, 100 * p.exposure_s):
+        if float(time_s) > max(_LONG_FRAME_S, 100 * p.exposure_s):
             yield (
                 f"minimum_frametime_s({n_rows}, {p.exposure_s:g}) is {time_s!r}, but it must be seconds, and so many "
                 f"for an exposure of {p.exposure_s:g} s look like another unit, such as microseconds."
@@ -879,7 +879,8 @@ def _medium_members(p: _MediumProbe) -> Iterator[str]:
     if not isinstance(time_s, Real) or not time_s > 0:
         is_right = False
         yield f"decorrelation_time_s is {time_s!r}, but it must be seconds above 0, or inf."
-    if is_right and hash(p.medium) != hash(dataclasses.replace(p.medium)):
+    medium: Any = p.medium
+    if is_right and hash(medium) != hash(dataclasses.replace(medium)):
         yield "it must be a frozen dataclass of its parameters, so that a device is known by them."
 
 

@@ -425,7 +425,7 @@ def parameters_of(cls: type) -> Mapping[str, Parameter]:
         If a field of a stage is of a type that cannot be checked.
     """
     is_stage = issubclass(cls, Stage)
-    shared = cls.shared if is_stage else {}
+    shared = cls.shared if issubclass(cls, Stage) else {}
     result = {}
     for f in dataclasses.fields(cls):
         about: Parameter | None = f.metadata.get(_PARAMETER)

@@ -16,6 +16,7 @@ import pytest
 
 from opusim import Device
 from opusim.calibration import Procedure
+from opusim.device.medium import Medium
 
 AURORA = Device.load("aurora")
 
@@ -155,6 +156,12 @@ def write(folder: Path, name: str, text: str) -> None:
     (folder / f"{name}.py").write_text(textwrap.dedent(text), encoding="utf-8")
 
 
+def example_of(part: type) -> str:
+    """Return the file that a docstring shows: the indented lines behind a double colon."""
+    _, _, text = inspect.cleandoc(part.__doc__ or "").partition("::\n\n")
+    return "".join(line for line in text.splitlines(True) if line[:4] in ("    ", "\n"))
+
+
 def install(folder: Path, *modules: str) -> None:
     """Do what pip does of a package with these entry points."""
     info = folder / "stranger-1.0.dist-info"
@@ -223,8 +230,7 @@ def test_a_procedure_that_a_program_imports(folder):
 
 
 def test_the_example_of_a_procedure(folder):
-    _, _, text = inspect.cleandoc(Procedure.__doc__ or "").partition("::\n\n")
-    write(folder, "dark_level", "".join(line for line in text.splitlines(True) if line[:4] in ("    ", "\n")))
+    write(folder, "dark_level", example_of(Procedure))
     code = "import dark_level; from opusim import OpticalBench; from opusim.calibration import Calibration; "
     code += "s = Calibration(OpticalBench('aurora'), 'cal.h5', roi=(500, 900, 16, 64), frames=3); "
     code += "print(s.run('dark'), s.done('dark'))"
@@ -324,9 +330,12 @@ def test_a_medium(folder):
 
 
 def test_the_example_of_a_medium(folder):
-    code = "import doctest; from opusim.device.medium import Medium; doctest.run_docstring_examples(Medium, {})"
+    write(folder, "constant", example_of(Medium))
+    code = "import constant; from opusim import Device; from opusim.testing import check_medium; "
+    code += "check_medium(constant.ConstantMedium()); print(Device.from_dict({'preset': 'aurora', 'medium': "
+    code += "{'kind': 'constant', 'phase_rad': 0.5}}).medium.phase_rad)"
     done = python(folder, "-c", code)
-    assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
+    assert done.returncode == 0 and done.stdout == "0.5\n", done.stderr
 
 
 def test_a_medium_in_a_file_that_nothing_imports(folder):

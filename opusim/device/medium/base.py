@@ -103,28 +103,27 @@ class Medium(Stage, ABC):
 
     Examples
     --------
-    A whole file; import it, and a device may have it. (A TOML file then says ``kind = "constant"``.)
+    A whole file; a device may have it once it is imported, and ``check_medium(ConstantMedium())`` passes::
 
-    >>> from dataclasses import dataclass
-    >>> from typing import ClassVar
-    >>> import numpy as np
-    >>> from opusim import Device
-    >>> from opusim.device.medium import EntryMedium, decorrelation_time, transmission
-    >>> from opusim.testing import check_medium
-    >>> @dataclass(frozen=True)
-    ... class ConstantMedium(EntryMedium):
-    ...     kind: ClassVar[str] = "constant"
-    ...     random: ClassVar[bool] = False
-    ...
-    ...     phase_rad: float = 0.0
-    ...     transmission: float = transmission()
-    ...     decorrelation_time_s: float = decorrelation_time(frozen=True)
-    ...
-    ...     def entries(self, inputs, outputs, *, seed, state=0, channel=0, threads=None):
-    ...         return np.full((len(inputs), len(outputs)), np.exp(1j * self.phase_rad), dtype=np.complex64)
-    >>> report = check_medium(ConstantMedium())
-    >>> Device.from_dict({"preset": "aurora", "medium": {"kind": "constant", "phase_rad": 0.5}}).medium.phase_rad
-    0.5
+        from dataclasses import dataclass
+        from typing import ClassVar
+
+        import numpy as np
+
+        from opusim.device.medium import EntryMedium, decorrelation_time, transmission
+
+
+        @dataclass(frozen=True)
+        class ConstantMedium(EntryMedium):
+            kind: ClassVar[str] = "constant"
+            random: ClassVar[bool] = False
+
+            phase_rad: float = 0.0
+            transmission: float = transmission()
+            decorrelation_time_s: float = decorrelation_time(frozen=True)
+
+            def entries(self, inputs, outputs, *, seed, state=0, channel=0, threads=None):
+                return np.full((len(inputs), len(outputs)), np.exp(1j * self.phase_rad), dtype=np.complex64)
     """
 
     kind: ClassVar[str] = ""
@@ -427,7 +426,8 @@ def _check_class(cls: type[Medium]) -> None:
             f"medium is a {cls.__name__}, but a medium must be a frozen dataclass, by @dataclass(frozen=True) above "
             "its class: its fields are what a TOML table holds."
         )
-    lacking = sorted(set(cls.shared) - {f.name for f in dataclasses.fields(cls)})
+    fields: Any = dataclasses.fields
+    lacking = sorted(set(cls.shared) - {f.name for f in fields(cls)})
     if lacking:
         helpers = {"transmission": "transmission()", "decorrelation_time_s": "decorrelation_time()"}
         lines = ", ".join(f"{name}: float = {helpers[name]}" for name in lacking)
