@@ -172,15 +172,25 @@ class Given(Plain):
         return np.equal.outer(np.array(inputs), np.array(outputs)).astype(np.complex64)
 
 
+class Lying(PhaseScreenMedium):
+    def phase_slopes(self, name, grid, **how):
+        slopes = super().phase_slopes(name, grid, **how)
+        return dataclasses.replace(slopes, screens=[2 * slope for slope in slopes.screens])
+
+
+class Forgetful(PhaseScreenMedium):
+    inside: ClassVar[tuple[str, ...]] = ("step_m",)
+
+
+def forced(medium: Medium, **values: float) -> Medium:
+    """Give a medium values that its own checks refuse: somebody's may have none."""
+    for name, value in values.items():
+        object.__setattr__(medium, name, value)
+    return medium
+
+
 class Loose(Plain):
     __hash__ = None
-
-
-def spoilt(name, value):
-    """One whose field was changed behind its back: a plain one is refused when it is made."""
-    medium = Plain()
-    object.__setattr__(medium, name, value)
-    return medium
 
 
 WRONG = {
@@ -198,15 +208,21 @@ WRONG = {
     "backward": (OneWay(), "reciprocity", "backward differs from the transpose of forward by .*: entries are computed"),
     "entries": (TwoMatrices(), "linearity", "its entries are not those of its operator, but both must be one matrix"),
     "transmission": (
-        spoilt("transmission", 2.0),
+        forced(Plain(), transmission=2.0),
         "members",
-        "transmission is 2.0, but it must be a share",
+        "transmission is 2.0, but it must be a share of the light",
     ),
     "time": (
-        spoilt("decorrelation_time_s", 0.0),
+        forced(Plain(), decorrelation_time_s=0.0),
         "members",
-        "is 0.0, but it must be seconds above 0",
+        "decorrelation_time_s is 0.0, but it must be seconds",
     ),
+    "slopes": (
+        Lying(),
+        "inside",
+        "with phase_std_rad larger by a thousandth a factor differs by 0.0",
+    ),
+    "not learnable": (Forgetful(), "inside", "inside names 'step_m', but there is no field of that name that is descr"),
     "no medium": (object(), "members", "it is a object, but it must be an opusim.device.medium.Medium"),
     "a class": (GaussianMedium, "members", r"The medium GaussianMedium .*\n.*it is a class: .*, as GaussianMedium\(\)"),
     "dark": (Dark(), "matrix", "entries gave zeros alone, but some light must come through"),

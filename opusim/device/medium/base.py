@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from opusim.base.arrays import NUMPY, Arrays
-from opusim.base.parameters import Parameter, Part, Stage, parameter
+from opusim.base.parameters import Part, Stage, parameter
 from opusim.base.plugins import Registry
 
 from .drift import Drift
@@ -31,16 +30,8 @@ if TYPE_CHECKING:
     from opusim.device.laser import Laser
 
 
-MEDIA: Registry[type[Medium]] = Registry("kind of medium", __name__.rpartition(".")[0], marker=" kind: ClassVar[str] =")
+MEDIA: Registry[type[Medium]] = Registry("kind of medium", __name__.rpartition(".")[0], marker=r"^    kind\b.*=")
 """Kinds of media by name."""
-
-
-# What every medium has, however its class declares it.
-_TRANSMISSION: dict[str, Any] = {"low": 0.0, "high": 1.0, "learnable": "odds"}
-_DECORRELATION: dict[str, Any] = {
-    "low": 0.0, "high": math.inf, "low_open": True, "unit": "s", "off": math.inf, "imperfection": "decorrelation",
-    "source": "decorrelation",
-}  # fmt: skip
 
 
 def transmission() -> Any:
@@ -51,7 +42,7 @@ def transmission() -> Any:
     dataclasses.Field
         For the body of a medium's class; its default is 1e-10.
     """
-    return parameter(1e-10, **_TRANSMISSION)
+    return parameter(1e-10, kind="number", low=0.0, high=1.0, learnable="odds")
 
 
 def decorrelation_time(*, frozen: bool = False) -> Any:
@@ -67,7 +58,10 @@ def decorrelation_time(*, frozen: bool = False) -> Any:
     dataclasses.Field
         For the body of a medium's class; its default is `inf`, a frozen medium.
     """
-    return parameter(math.inf, **(_DECORRELATION | ({"low": math.inf, "low_open": False} if frozen else {})))
+    return parameter(
+        math.inf, kind="number", low=math.inf if frozen else 0.0, low_open=not frozen, high=math.inf, unit="s",
+        off=math.inf, imperfection="decorrelation", source="decorrelation",
+    )  # fmt: skip
 
 
 class Medium(Stage, ABC):
@@ -132,10 +126,7 @@ class Medium(Stage, ABC):
     by_feature: ClassVar[bool] = False
     random: ClassVar[bool] = True
     stage: ClassVar[str] = "medium"
-    shared: ClassVar[Mapping[str, Parameter]] = {
-        "transmission": Parameter(kind="number", **_TRANSMISSION),
-        "decorrelation_time_s": Parameter(kind="number", **_DECORRELATION),
-    }
+    described = {"transmission": transmission(), "decorrelation_time_s": decorrelation_time()}
 
     transmission: float
     decorrelation_time_s: float
@@ -232,6 +223,10 @@ class Medium(Stage, ABC):
         """
         return {name: _checksum(name, getattr(self, name)) for name in self.files}
 
+    def told_files(self) -> str:
+        """Return what a sentence calls the source of the content: paths of the files, or "it" where there are none."""
+        return " or ".join(repr(getattr(self, name)) for name in self.files) or "it"
+
     def anywhere(self) -> Self:
         """Return the medium that means the same in a process that works in another folder.
 
@@ -245,9 +240,17 @@ class Medium(Stage, ABC):
 
 
 class WaveMedium(Medium):
-    """A medium of planes with free space between them, which waves go through on a grid of modes."""
+    """A medium of planes with free space between them, which waves go through on a grid of modes.
+
+    Attributes
+    ----------
+    inside : tuple of str
+        Of the class: fields that act on the waves inside, and may be learnt. Each turns the phases of the factors in
+        proportion to its change, as `phase_slopes` says, and is described as ``parameter(..., learnable=...)``.
+    """
 
     has_waves: ClassVar[bool] = True
+    inside: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod
@@ -291,6 +294,37 @@ class WaveMedium(Medium):
         LayerFactors
             Arrays of its own, which may be written to.
         """
+
+    def phase_slopes(
+        self, name: str, grid: ModeGrid, *, wavelength_m: float, seed: int, channel: int = 0
+    ) -> LayerFactors:
+        """Return by how much the phase of each factor grows with a field of `inside`, at the start of time.
+
+        If the field changes by d, a factor becomes ``factor * exp(1j * slope * d)``.
+
+        Parameters
+        ----------
+        name : str
+            The field.
+        grid : ModeGrid
+            Grid of modes.
+        wavelength_m : float
+            Wavelength in metres.
+        seed, channel : int
+            Which realisation, which polarisation.
+
+        Returns
+        -------
+        LayerFactors
+            Real arrays of the shapes of `factors`: as many screens or none, and None for what does not change. The stop
+            never does.
+
+        Raises
+        ------
+        NotImplementedError
+            If a medium has no such fields.
+        """
+        raise NotImplementedError(f"A medium of kind {self.kind!r} has no field {name!r} that turns phases (`inside`).")
 
     def operator(
         self,
@@ -427,7 +461,7 @@ def _check_class(cls: type[Medium]) -> None:
             "its class: its fields are what a TOML table holds."
         )
     fields: Any = dataclasses.fields
-    lacking = sorted(set(cls.shared) - {f.name for f in fields(cls)})
+    lacking = sorted(set(cls.described) - {f.name for f in fields(cls)})
     if lacking:
         helpers = {"transmission": "transmission()", "decorrelation_time_s": "decorrelation_time()"}
         lines = ", ".join(f"{name}: float = {helpers[name]}" for name in lacking)
