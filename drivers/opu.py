@@ -13,6 +13,7 @@ import numpy as np
 from opusim.base import arrays, validation
 from opusim.base.errors import InputTypeError
 from opusim.bench import linear_modes
+from opusim.bench.protocol import Drivable, has
 from opusim.calibration import store as calibrations
 from opusim.drivers import inputs
 from opusim.drivers.inputs import UserInput
@@ -217,8 +218,12 @@ class OPU(validation.Fixed):
 
     def _make_device(self, given: OpuDevice | None, arguments: BenchArguments) -> OpuDevice:
         if given is None:
+            if has(arguments.device, Drivable):
+                _refuse_bench("device", arguments.device)
             return OpuDevice(**vars(arguments))
         if not isinstance(given, OpuDevice):
+            if has(given, Drivable):
+                _refuse_bench("opu_device", given)
             raise TypeError(
                 f"opu_device is {given!r} ({type(given).__name__}), but it must be an opusim.drivers.OpuDevice or "
                 "None. To choose what is simulated, use device=."
@@ -831,3 +836,9 @@ class OPU(validation.Fixed):
         self._fresh()
         if online and self.device.active:
             self._begin_online()
+
+
+def _refuse_bench(name: str, bench: Any) -> None:
+    raise TypeError(
+        f"{name} is {bench!r}, which is a bench: wrap it, as in OPU(opu_device=opusim.drivers.OpuDevice(bench=bench))."
+    )

@@ -130,6 +130,16 @@ def _alike(a: Any, b: Any) -> float:
     return float(abs(np.vdot(a, b)) if np.iscomplexobj(a) else np.vdot(a, b)) / norm if norm else 0.0
 
 
+def _subject(what: str, thing: Any) -> str:
+    """Return what a report calls a part."""
+    return f"The {what} {(thing if isinstance(thing, type) else type(thing)).__name__}"
+
+
+def _a_class(thing: Any) -> Iterator[str]:
+    if isinstance(thing, type):
+        yield f"it is a class: give an object, as {thing.__name__}()."
+
+
 def _is_whole(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
@@ -138,6 +148,8 @@ def _is_whole(value: Any) -> bool:
 
 
 _FEATURES, _REPEATS = 256, 4
+# No camera takes as long for a frame of a short exposure.
+_LONG_FRAME_S = 10.0
 
 
 class _BenchProbe:
@@ -145,7 +157,9 @@ class _BenchProbe:
 
     def __init__(self, bench: Any, exposure_s: float | None, seed: int) -> None:
         self.bench, self.seed = bench, seed
-        if exposure_s is None:
+        if exposure_s is None and isinstance(bench, type):
+            exposure_s = 0.0
+        elif exposure_s is None:
             exposure_s = bench.device.operation.exposure_s if has(bench, protocol.Drivable) else 400e-6
         self.exposure_s = exposure_s
 
@@ -234,16 +248,20 @@ def check_bench(bench: Any, *, exposure_s: float | None = None, seed: int = 0) -
         _bench_frame_times, _bench_identity, _bench_lamp, _bench_transform, _bench_level, _bench_reference_arm,
         _bench_reserved_frames, _bench_limits, _bench_resuming,
     )  # fmt: skip
-    return _run(f"The bench {type(bench).__name__}", _BenchProbe(bench, exposure_s, seed), gates, checks)
+    return _run(_subject("bench", bench), _BenchProbe(bench, exposure_s, seed), gates, checks)
 
 
 def _needs(bench: Any, *parts: type) -> None:
     missing = [part.__name__ for part in parts if lacking(bench, part)]
     if missing:
-        raise _NothingToCheck(f"it is not {' and '.join(missing)}")
+        names = " and ".join("a Lamp" if name == "Lamp" else name for name in missing)
+        raise _NothingToCheck(f"no {', '.join(lacking(bench, *parts))}: it is not {names}")
 
 
 def _bench_members(p: _BenchProbe) -> Iterator[str]:
+    if isinstance(p.bench, type):
+        yield from _a_class(p.bench)
+        return
     missing = lacking(p.bench, protocol.Bench)
     if missing:
         yield f"it lacks {', '.join(missing)}, but a bench must have all of opusim.bench.protocol.Bench."
@@ -401,6 +419,12 @@ def _bench_frame_times(p: _BenchProbe) -> Iterator[str]:
     for n_rows, time_s in ((1, one), (p.bench.sensor_shape[0], all_)):
         if not isinstance(time_s, Real) or not 0 < float(time_s) < 3600:
             yield (f"minimum_frametime_s({n_rows}, {p.exposure_s:g}) is {time_s!r}, but it must be seconds, above 0.")
+            return
+        if float(time_s) > max(_LONG_FRAME_S, 100 * p.exposure_s):
+            yield (
+                f"minimum_frametime_s({n_rows}, {p.exposure_s:g}) is {time_s!r}, but it must be seconds, and so many "
+                f"for an exposure of {p.exposure_s:g} s look like another unit, such as microseconds."
+            )
             return
     if all_ < one:
         yield f"minimum_frametime_s falls from {one:g} for 1 row to {all_:g} for all, but more rows must not be faster."
@@ -801,10 +825,15 @@ def _unit_cells(shape: tuple[int, int]) -> np.ndarray:
 def check_medium(medium: Any, *, n_inputs: int = 48, n_outputs: int = 1200, seed: int = 0) -> Report:
     """Check that a medium is what a bench computes with: one linear map for a seed, a state and a polarisation.
 
+    The entries of that map have the mean square 1, those of two seeds or polarisations are independent, and in time
+    they fall off as the decorrelation time says. They are the same to the bit whenever, in whatever tile, and by
+    however many threads they are computed.
+
     Parameters
     ----------
     medium : Medium
-        The medium; its files must be there.
+        The medium; its files must be there. One that is given, not drawn, says so by `Medium.random`: it need not be
+        another for each seed, polarisation and time, nor have entries of the mean square 1.
     n_inputs, n_outputs : int
         Size of the matrix that is looked at: for one that is measured no more than it has.
     seed : int
@@ -832,21 +861,30 @@ def check_medium(medium: Any, *, n_inputs: int = 48, n_outputs: int = 1200, seed
         _medium_tiles, _medium_threads, _medium_linearity, _medium_reciprocity, _medium_inside,
     )  # fmt: skip
     probe = _MediumProbe(medium, n_inputs, n_outputs, seed)
-    return _run(f"The medium {type(medium).__name__}", probe, gates, checks)
+    return _run(_subject("medium", medium), probe, gates, checks)
 
 
 def _medium_members(p: _MediumProbe) -> Iterator[str]:
+    if isinstance(p.medium, type):
+        yield from _a_class(p.medium)
+        return
     if not isinstance(p.medium, Medium):
         yield f"it is a {type(p.medium).__name__}, but it must be an opusim.device.medium.Medium."
         return
     if not isinstance(p.medium.kind, str) or not p.medium.kind:
-        yield f"kind is {p.medium.kind!r}, but it must be a name."
+        yield f"kind is {p.medium.kind!r}, but it must be a name, as in kind: ClassVar[str] = 'fog'."
+    if not isinstance(p.medium.random, bool):
+        yield f"random is {p.medium.random!r}, but it must be True or False."
     share, time_s = p.medium.transmission, p.medium.decorrelation_time_s
+    is_right = True
     if not isinstance(share, Real) or not 0 <= share <= 1:
+        is_right = False
         yield f"transmission is {share!r}, but it must be a share of the light, from 0 to 1."
-    elif not isinstance(time_s, Real) or not time_s > 0:
+    if not isinstance(time_s, Real) or not time_s > 0:
+        is_right = False
         yield f"decorrelation_time_s is {time_s!r}, but it must be seconds above 0, or inf."
-    elif not dataclasses.is_dataclass(p.medium) or hash(p.medium) != hash(dataclasses.replace(p.medium)):
+    medium: Any = p.medium
+    if is_right and hash(medium) != hash(dataclasses.replace(medium)):
         yield "it must be a frozen dataclass of its parameters, so that a device is known by them."
 
 
@@ -859,9 +897,17 @@ def _medium_matrix(p: _MediumProbe) -> Iterator[str]:
         )
     elif not np.isfinite(p.first).all():
         yield f"{what} gave numbers that are not finite."
+    elif not p.first.any():
+        yield f"{what} gave zeros alone, but some light must come through."
+
+
+def _needs_chance(p: _MediumProbe, why: str) -> None:
+    if not p.medium.random:
+        raise _NothingToCheck(f"its matrix is given, not drawn (random is False): {why}")
 
 
 def _medium_level(p: _MediumProbe) -> Iterator[str]:
+    _needs_chance(p, "entries may have any mean square")
     entries = p.first
     if p.medium.has_waves:  # over the whole grid: light that is not scattered comes to some places only
         side = p.grid.side
@@ -884,16 +930,19 @@ def _medium_repetition(p: _MediumProbe) -> Iterator[str]:
 def _medium_seed(p: _MediumProbe) -> Iterator[str]:
     if p.medium.by_feature:
         raise _NothingToCheck("its matrix is that of one device, whatever the seed")
+    _needs_chance(p, "it may be the same for every seed")
     found = _alike(p.matrix(p.scattering), p.matrix(p.scattering, seed=p.seed + 1))
     if found > _CHANCE:
         yield (
-            f"matrices of the seeds {p.seed} and {p.seed + 1} are alike by {found:.2f}, but they must be independent."
+            f"matrices of the seeds {p.seed} and {p.seed + 1} are alike by {found:.2f}, but they must be independent, "
+            f"unless the class says random = False."
         )
 
 
 def _medium_polarisations(p: _MediumProbe) -> Iterator[str]:
     if p.medium.by_feature:
         raise _NothingToCheck("its matrix was measured in one polarisation")
+    _needs_chance(p, "it may be the same for both polarisations")
     found = _alike(p.matrix(p.scattering), p.matrix(p.scattering, channel=1))
     if found > _CHANCE:
         yield f"matrices of the two polarisations are alike by {found:.2f}, but they must be independent."
@@ -901,17 +950,23 @@ def _medium_polarisations(p: _MediumProbe) -> Iterator[str]:
 
 def _medium_drift(p: _MediumProbe) -> Iterator[str]:
     tau_s = 100.0
-    medium = dataclasses.replace(p.scattering, decorrelation_time_s=tau_s)
+    try:
+        medium = dataclasses.replace(p.scattering, decorrelation_time_s=tau_s)
+    except ValueError as error:
+        raise _NothingToCheck(f"it never changes ({error})") from None
     drift, start = Drift(tau_s), p.matrix(medium)
     if not np.array_equal(start, p.matrix(p.scattering)):
         yield "at the start a medium that drifts must be the one that does not, but it is another."
     state = int(drift.state(np.array(0.6 * tau_s)))
     expected = drift.correlation(drift.time(state))
-    found = _alike(start, p.matrix(medium, state=state))
+    later = p.matrix(medium, state=state)
+    if np.array_equal(later, start):
+        _needs_chance(p, "it does not change with time")
+    found = _alike(start, later)
     if abs(found - expected) > 0.12:
         yield (
             f"after 0.6 of its decorrelation time its matrix is like that at the start by {found:.2f}, but it must be "
-            f"by exp(-0.36), here {expected:.2f}."
+            f"by exp(-0.36), here {expected:.2f}; one that never changes has decorrelation_time(frozen=True)."
         )
     near = _alike(start, p.matrix(medium, state=1))
     if near < 0.999:
@@ -1071,6 +1126,12 @@ class _MethodProbe:
         return (np.asarray(places)[:, None] * self.method.steps + np.arange(self.method.steps)).ravel()
 
 
+class _WithDtype(Protocol):
+    """What says of which type a result is."""
+
+    dtype: np.dtype[Any]
+
+
 def check_method(
     method: Any, *, n_features: int = 96, n_out: int = 64, show: Callable[..., Any] | None = None, seed: int = 0
 ) -> Report:
@@ -1108,15 +1169,21 @@ def check_method(
         _method_places_for_results,
     )
     probe = _MethodProbe(method, n_features, n_out, show, seed)
-    return _run(f"The method {type(method).__name__}", probe, gates, checks)
+    return _run(_subject("method", method), probe, gates, checks)
 
 
 def _method_members(p: _MethodProbe) -> Iterator[str]:
     from opusim.drivers.methods.base import Method
 
     method = p.method
+    if isinstance(method, type):
+        yield from _a_class(method)
+        return
     if not isinstance(method, Method):
         yield f"it is a {type(method).__name__}, but it must be an opusim.drivers.methods.base.Method."
+        return
+    if lacking(method, _WithDtype):
+        yield "it has no dtype, but it must say of which type a result is, as in dtype = np.dtype(np.float32)."
         return
     if not isinstance(method.dtype, np.dtype):
         yield f"dtype is {method.dtype!r}, but it must be a numpy.dtype."

@@ -1,20 +1,7 @@
 """What a procedure of calibration is, and which there are.
 
 A procedure is a class, one in a file; it registers itself, and ``opusim calibrate``, ``opusim report`` and
-`Calibration` then know it::
-
-    class DarkLevel(Procedure):
-        name = "dark"
-        title = "Mean level with the laser shut."
-        records = (DarkRecord,)
-
-        def measure(self, session, progress=None):
-            bench = session.bench
-            ...
-            return {"dark": DarkRecord(level_dn)}
-
-        def summary(self, record, device=None):
-            return [("dark level", f"{record.level_dn:.2f} DN", "")]
+`Calibration` then know it: `Procedure` has a whole one.
 
 Those of this folder are found by listing it. ``opusim.base.plugins`` says how another package's are.
 """
@@ -132,6 +119,46 @@ class Procedure(ABC):
         What it can be told.
     order : float
         Its place among the others: each can use what those before it found. Our own are below 100.
+
+    Examples
+    --------
+    A whole file, which a program imports or a package names in an entry point (`opusim.base.plugins`)::
+
+        from dataclasses import dataclass
+
+        from opusim.base import validation
+        from opusim.calibration import Option, Procedure
+        from opusim.calibration.on_bench import dark_frames
+
+
+        @dataclass(frozen=True)
+        class DarkRecord:
+            level_dn: float
+            frames: int
+
+
+        def checked_frames(value):
+            return validation.integer("frames", value, low=2)
+
+
+        class DarkLevel(Procedure):
+            name = "dark"
+            title = "Mean level with the laser shut."
+            records = (DarkRecord,)
+            options = (
+                Option("frames", "--frames", int, "dark: frames; 8 by default.", default=8, check=checked_frames),
+            )
+
+            def measure(self, session, progress=None):
+                n = session.options["frames"]
+                frames = dark_frames(session.bench, 400e-6, n, session.roi)
+                if progress is not None:
+                    progress(1, 1)
+                return {"dark": DarkRecord(float(frames.mean()), n)}
+
+            def summary(self, record, device=None):
+                own = "" if device is None else f"{device.camera.black_level_dn:g}"
+                return [("dark level", f"{record.level_dn:.2f} DN", own), ("frames", str(record.frames), "")]
     """
 
     name: ClassVar[str]

@@ -366,7 +366,7 @@ class OpuDevice(validation.Fixed):
             other = linear_modes.chosen(linear_modes.AUTO, has_reference=False).name
             raise ValueError(
                 f"linear_mode is {mode.name!r}, but this device has no reference arm: use {other!r}, or a device "
-                "whose reference.relative_amplitude is above 0."
+                "whose reference.relative_amplitude is above 0 (of a laboratory: a LabDevice with has_reference=True)."
             )
         self._linear_modes[asked] = mode
         return mode

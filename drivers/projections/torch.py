@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import nn
-
-from opusim.base.errors import warn_outside
+from opusim.base.errors import no_torch, warn_outside
 from opusim.drivers.opu import OPU
+
+try:
+    import torch
+    from torch import nn
+except ImportError as error:
+    raise no_torch("opusim.drivers.projections.torch", error) from error
 
 from .base import INSIDE, NO_FIT, LightonNames, OpuUser
 

@@ -9,7 +9,7 @@ from .warn import warn_outside
 
 __all__ = [
     "CallError", "CoderError", "InputTypeError", "NotReadyError", "OpuAlreadyUsedException", "TooManyComponentsError",
-    "UnknownNameError", "warn_outside",
+    "UnknownNameError", "no_torch", "warn_outside",
 ]  # fmt: skip
 
 
@@ -43,3 +43,24 @@ class TooManyComponentsError(ValueError, IndexError):
 
 class OpuAlreadyUsedException(RuntimeError):  # noqa: N818 - the name that programs catch
     """Another process holds a device that only one may hold."""
+
+
+def no_torch(who: str, error: ImportError) -> ImportError:
+    """Return the error of a module that needs PyTorch, where it cannot be imported: it says what to install.
+
+    Parameters
+    ----------
+    who : str
+        What needs it.
+    error : ImportError
+        What importing it raised.
+
+    Returns
+    -------
+    ImportError
+        To raise from that one.
+    """
+    return ImportError(
+        f"{who} needs PyTorch ({error}): install the extra, as in pip install 'opusim[torch]', or in a clone "
+        "pip install -e '.[torch]'."
+    )

@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any, ClassVar, Literal, Self, TypeVar, get_type_hints
 
 from . import validation
-from .plugins import Registry
+from .plugins import GROUP, Registry, named
 
 __all__ = [
     "Parameter",
@@ -123,9 +123,11 @@ class Parameter:
                 return "two whole numbers (rows, columns)"
             case "integers":
                 return "two whole numbers"
+            case "integer" if self.low is None:
+                return "a whole number"
             case "integer":
                 return f"at least {self.low}" if self.high is None else f"{self.low} to {self.high}"
-        ends = f"{'(' if self.low_open else '['}{self.low:g}, {self.high:g}]"
+        ends = f"{'(' if self.low_open else '['}{self.low:g}, {'inf)' if self.high is None else f'{self.high:g}]'}"
         return f"two numbers in {ends}" if self.kind == "numbers" else ends
 
     def text(self, value: Any) -> str:
@@ -225,10 +227,13 @@ class Part:
         Class of the stage, or several by the names that tables call them by.
     shelf : str
         Folder of the presets that its table may name; empty if there are none.
+    base : type, optional
+        Class of which all kinds are, where there are several.
     """
 
     kinds: type | Mapping[str, type]
     shelf: str = ""
+    base: type | None = None
 
     @property
     def classes(self) -> tuple[type, ...]:
@@ -241,6 +246,49 @@ class Part:
         if isinstance(self.kinds, Registry):
             return tuple(self.kinds[name] for name in self.kinds.own())
         return self.classes
+
+    def of_kind(self, label: str, kind: Any) -> type:
+        """Return the class of a kind.
+
+        Parameters
+        ----------
+        label : str
+            What the sentence of an error calls it.
+        kind : object
+            Its name, as a table has it; or "module:Class" or "file.py:Class", to import one (`plugins.named`).
+
+        Returns
+        -------
+        type
+            The class.
+
+        Raises
+        ------
+        ValueError
+            If none has that name; near names are named.
+        """
+        assert not isinstance(self.kinds, type)
+        if isinstance(kind, str) and ":" in kind:
+            return self._imported(label, kind)
+        if not isinstance(kind, str) or kind not in self.kinds:
+            near = near_matches(kind, self.kinds) if isinstance(kind, str) else ""
+            names = ", ".join(map(repr, self.kinds))
+            raise ValueError(
+                f"{label} is {kind!r}{near}, but it must be one of {names}, or file.py:Class; "
+                "a kind becomes known when the file that defines it is imported, or through an entry point of the "
+                f"group {GROUP!r} of an installed package."
+            )
+        return self.kinds[kind]
+
+    def _imported(self, label: str, spec: str) -> type:
+        try:
+            found = named(spec)
+        except ValueError as error:
+            raise ValueError(f"{label} is {spec!r}, but {error}.") from error
+        base = self.base or object
+        if not isinstance(found, type) or not issubclass(found, base):
+            raise ValueError(f"{label} is {spec!r}, but that is {found!r}: it must be a class of type {base.__name__}.")
+        return found
 
     def check(self, name: str, value: Any) -> Any:
         """Return a stage after checking its class.
@@ -262,21 +310,21 @@ class Part:
         TypeError
             If it is no such stage.
         """
-        # A class that there is an object of is known.
-        if not isinstance(value, self.known):
-            allowed = " or ".join(kind.__name__ for kind in self.classes)
-            raise TypeError(f"{name} is {value!r}, but it must be of type {allowed}.")
+        allowed = self.known if self.base is None else (self.base,)
+        if not isinstance(value, allowed):
+            names = " or ".join(kind.__name__ for kind in allowed)
+            raise TypeError(f"{name} is {value!r}, but it must be of type {names}.")
         return value
 
 
-def part(kinds: type | Mapping[str, type], *, shelf: str = "", given: bool = True) -> Any:
+def part(kinds: type | Mapping[str, type], *, shelf: str = "", base: type | None = None, given: bool = True) -> Any:
     """Return a field that holds a stage.
 
     Parameters
     ----------
     kinds : type or mapping of str to type
         As for `Part`.
-    shelf : str, optional
+    shelf, base : optional
         As for `Part`.
     given : bool, optional
         Whether it must be given. If not, it is the stage with its defaults.
@@ -286,7 +334,7 @@ def part(kinds: type | Mapping[str, type], *, shelf: str = "", given: bool = Tru
     dataclasses.Field
         For the body of a dataclass.
     """
-    metadata = {_PART: Part(kinds, shelf)}
+    metadata = {_PART: Part(kinds, shelf, base)}
     if given or not isinstance(kinds, type):
         return dataclasses.field(metadata=metadata)
     return dataclasses.field(default_factory=kinds, metadata=metadata)
@@ -308,7 +356,13 @@ class Stage:
     stage : str
         Of the class: the name of its table, which stands before the names of its fields.
     described : mapping of str to dataclasses.Field
-        Of the class: what fields of these names are where a class that derives from it gives them a plain default.
+        Of the class: what fields of these names are in every class that derives from it, however that declares them.
+
+    Notes
+    -----
+    A plain field, as in ``width: float = 0.1``, is a parameter too: a finite number (``inf`` as well where that is the
+    default), a whole number, True or False, or a text, without a range. One of another type needs `parameter` or
+    `part`.
     """
 
     stage: ClassVar[str] = ""
@@ -379,24 +433,61 @@ def parameters_of(cls: type) -> Mapping[str, Parameter]:
     Parameters
     ----------
     cls : type
-        A `Stage`, or any class: other fields than parameters are left out.
+        A `Stage`, or any class: of that one, other fields than parameters are left out.
 
     Returns
     -------
     mapping of str to Parameter
         In the order of the fields.
+
+    Raises
+    ------
+    TypeError
+        If a field of a stage is of a type that cannot be checked.
     """
+    is_stage = issubclass(cls, Stage)
     described = cls.described if issubclass(cls, Stage) else {}
-    found: dict[str, Parameter] = {}
+    result = {}
     for f in dataclasses.fields(cls):
-        metadata = f.metadata or (described[f.name].metadata if f.name in described else {})
-        if _PARAMETER in metadata:
-            found[f.name] = metadata[_PARAMETER]
-    hints = get_type_hints(cls) if any(about.kind is None for about in found.values()) else {}
-    for name, about in found.items():
-        kind = about.kind or ("choice" if about.choices else _KINDS[hints[name]])
-        found[name] = dataclasses.replace(about, kind=kind)
-    return found
+        about: Parameter | None = f.metadata.get(_PARAMETER)
+        if about is None and not (is_stage and f.init and _PART not in f.metadata):
+            continue
+        if f.name in described:
+            always: Parameter = described[f.name].metadata[_PARAMETER]
+            # Its own range may be narrower; what the field is for stays.
+            own = about or always
+            about = dataclasses.replace(
+                always, kind=own.kind, low=own.low, high=own.high, low_open=own.low_open, below=own.below
+            )
+        result[f.name] = _with_kind(cls, f, about)
+    return result
+
+
+def _with_kind(cls: type, field: dataclasses.Field[Any], about: Parameter | None) -> Parameter:
+    """Return a parameter whose kind is known, from the annotation of its field if need be."""
+    if about is not None and (about.kind or about.choices):
+        return dataclasses.replace(about, kind=about.kind or "choice")
+    annotation: Any = field.type
+    if isinstance(annotation, str):
+        # By name where that is enough: other annotations of the class may not be known while it runs.
+        annotation = (
+            next((one for one in _KINDS if one.__name__ == annotation), None) or get_type_hints(cls)[field.name]
+        )
+    if annotation not in _KINDS:
+        raise TypeError(
+            f"{cls.__name__}.{field.name} is declared as {field.type!r}, but a plain field of a {_word(cls)} must be a "
+            "float, an int, a bool or a str: declare another one with opusim.base.parameters.parameter(kind=...)."
+        )
+    kind = _KINDS[annotation]
+    if about is not None:
+        return dataclasses.replace(about, kind=kind)
+    if kind != "number":
+        return Parameter(kind)
+    return Parameter(kind, low=-math.inf, low_open=True, high=math.inf if field.default == math.inf else None)
+
+
+def _word(cls: type) -> str:
+    return (cls.stage if issubclass(cls, Stage) else "") or "stage"
 
 
 @_kept
@@ -546,6 +637,9 @@ _CHECKS: dict[Kind, Callable[[Parameter, str, Any], Any]] = {
 
 # ---------------------------------------------------------------- names that are nearly right
 
+# How alike a name and a word of a longer one must be.
+_WORD = 0.7
+
 
 def near_names(
     name: str, names: Iterable[str], *, n: int = 3, cutoff: float = 0.5, parts: Literal["", "first", "last"] = ""
@@ -572,6 +666,13 @@ def near_names(
     """
     names = list(names)
     close = difflib.get_close_matches(name, names, n=n, cutoff=cutoff)
+    # What two paths begin with alike says nothing; a word of a long name is near enough.
+    begin, dot, end = name.rpartition(".")
+    ends = {one.removeprefix(begin + dot): one for one in names if one.startswith(begin + dot)}
+    words = [one for short, one in ends.items() if difflib.get_close_matches(end, short.split("_"), cutoff=_WORD)]
+    if dot:
+        words = [*(ends[one] for one in difflib.get_close_matches(end, ends, n=n, cutoff=cutoff)), *words]
+    close = [*words, *close] if dot else [*close, *words]
     inside = [one for one in names if name in one] if parts else []
     return list(dict.fromkeys([*inside, *close] if parts == "first" else [*close, *inside]))[:n]
 

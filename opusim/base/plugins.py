@@ -22,9 +22,10 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-__all__ = ["GROUP", "Registry", "import_folder", "load"]
+__all__ = ["GROUP", "Registry", "import_folder", "load", "named"]
 
 #: Group of the entry points that name parts.
 GROUP = "opusim.parts"
@@ -81,6 +82,47 @@ def _any() -> bool:
             except OSError:
                 continue
     return False
+
+
+def named(spec: str) -> Any:
+    """Import an object by name.
+
+    Parameters
+    ----------
+    spec : str
+        "module:name", or "file.py:name" of a file that the working folder leads to. The file is imported as a module of
+        its own name, and its folder joins ``sys.path``: processes that are started later find it there.
+
+    Returns
+    -------
+    object
+        What has that name.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be imported, or has no such name.
+    """
+    place, _, name = spec.rpartition(":")
+    path = Path(place).resolve() if place.endswith(".py") else None
+    if path is not None and not path.is_file():
+        raise ValueError(f"there is no file {place!r}")
+    folder = str(Path.cwd() if path is None else path.parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    try:
+        module = importlib.import_module(place if path is None else path.stem)
+    except (Exception, SystemExit) as error:
+        raise ValueError(f"it cannot be loaded ({type(error).__name__}: {error})") from error
+    found = getattr(module, "__file__", None)
+    if path is not None and (found is None or Path(found).resolve() != path):
+        raise ValueError(
+            f"there is another module {path.stem!r} already, {found or 'of Python itself'}: rename the file"
+        )
+    try:
+        return getattr(module, name)
+    except AttributeError:
+        raise ValueError(f"there is no {name!r} in {place}") from None
 
 
 def import_folder(package: str, *, marker: str = "") -> None:

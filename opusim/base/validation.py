@@ -33,6 +33,8 @@ def number(name: str, value: Any, *, low: float, high: float, low_open: bool = F
     """
     bracket = "(" if low_open else "["
     allowed = f"a number in {bracket}{low:g}, {high:g}{']' if math.isfinite(high) or allow_inf else ')'}"
+    if low == high:
+        allowed = f"{low:g}"
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} is {value!r} ({type(value).__name__}), but it must be {allowed}.")
     result = float(value)
@@ -42,8 +44,8 @@ def number(name: str, value: Any, *, low: float, high: float, low_open: bool = F
     return result
 
 
-def integer(name: str, value: Any, *, low: int, high: int | None = None) -> int:
-    """Return `value` as an int after checking that it is whole and within [`low`, `high`].
+def integer(name: str, value: Any, *, low: int | None, high: int | None = None) -> int:
+    """Return `value` as an int after checking that it is whole and within [`low`, `high`]; None is no end.
 
     Raises
     ------
@@ -52,11 +54,13 @@ def integer(name: str, value: Any, *, low: int, high: int | None = None) -> int:
     ValueError
         If it lies outside the range.
     """
-    allowed = f"a whole number of at least {low}" if high is None else f"a whole number from {low} to {high}"
+    allowed = "a whole number"
+    if low is not None:
+        allowed += f" of at least {low}" if high is None else f" from {low} to {high}"
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name} is {value!r} ({type(value).__name__}), but it must be {allowed}.")
     result = int(value)
-    if result < low or (high is not None and result > high):
+    if (low is not None and result < low) or (high is not None and result > high):
         raise ValueError(f"{name} is {value!r}, but it must be {allowed}.")
     return result
 

@@ -89,7 +89,7 @@ def checked_phases(value: float | np.ndarray | None, has_reference: bool) -> np.
     if not has_reference:
         raise ValueError(
             f"reference_phase_rad is {value!r}, but this device has no reference arm: it must be None. An arm comes "
-            "with reference.relative_amplitude above 0."
+            "with reference.relative_amplitude above 0, that of a laboratory with has_reference=True of its LabDevice."
         )
     try:
         phases = np.atleast_1d(np.asarray(value, dtype=np.float64))

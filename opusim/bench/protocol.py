@@ -470,6 +470,8 @@ def checked_bench(bench: Any, *parts: type, why: str = "") -> None:
         A sentence that is added: what else may be done.
     """
     parts = parts or (Bench,)
+    if isinstance(bench, type):
+        raise TypeError(f"bench is {bench!r}, which is a class: give an object, as {bench.__name__}().")
     missing = lacking(bench, *parts)
     if missing:
         names = sorted({name for part in parts for name in _members(part)})

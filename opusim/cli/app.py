@@ -166,7 +166,9 @@ class _LateCommand(TyperCommand):
         """All parameters: completed when they are first asked for."""
         if not self._complete:
             self._complete = True
-            self._added = type(self).late(self._params)
+            with warnings.catch_warnings():  # of parts that cannot be loaded
+                warnings.showwarning = lambda message, *_: _say(f"opusim {self.name}: {message}")
+                self._added = type(self).late(self._params)
             self._params += self._added
         return self._params
 

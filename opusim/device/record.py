@@ -92,7 +92,7 @@ class Device(Stage):
     name: str = parameter(kind="text")
     laser: Laser = part(Laser)
     dmd: Dmd = part(Dmd, shelf="dmds")
-    medium: Medium = part(MEDIA)
+    medium: Medium = part(MEDIA, base=Medium)
     camera: Camera = part(Camera, shelf="cameras")
     operation: Operation = part(Operation, given=False)
     reference: Reference = part(Reference, given=False)

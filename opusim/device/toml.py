@@ -159,13 +159,7 @@ def _build(part: Part, table: Mapping[str, Any], origin: str, stage: str, parts:
         cls = part.kinds
     else:
         more.append("kind")
-        kind = table.pop("kind", None)
-        if kind not in part.kinds:
-            near = near_matches(str(kind), part.kinds)
-            raise ValueError(
-                f"{origin}: {stage}.kind is {kind!r}{near}, but it must be one of {', '.join(map(repr, part.kinds))}."
-            )
-        cls = part.kinds[kind]
+        cls = part.of_kind(f"{origin}: {stage}.kind", table.pop("kind", None))
     fields: Any = dataclasses.fields(cls)
     _refuse_unknown(table, {f.name for f in fields}, origin, f"{stage}.", more)
     missing = [f"{stage}.{f.name}" for f in fields if _required(f) and f.name not in table]

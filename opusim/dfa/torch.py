@@ -30,11 +30,16 @@ from typing import Any, Self
 from weakref import WeakValueDictionary
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from opusim.base import validation
+from opusim.base.errors import no_torch
 from opusim.bench.protocol import lacking
+
+try:
+    import torch
+    from torch import Tensor, nn
+except ImportError as error:
+    raise no_torch("opusim.dfa.torch", error) from error
 
 from .feedback import ErrorProjection
 

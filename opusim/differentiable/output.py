@@ -23,6 +23,7 @@ import numpy as np
 import scipy.special
 
 from opusim.base import validation
+from opusim.base.errors import no_torch
 from opusim.bench.by_matrix import MatrixWay
 from opusim.bench.inputs import checked_phases
 from opusim.bench.plan import EXECUTIONS
@@ -38,9 +39,7 @@ try:
     import torch
     from torch import Tensor, nn
 except ImportError as error:
-    raise ImportError(
-        f"opusim.differentiable needs PyTorch ({error}): install the extra, as in pip install 'opusim[torch]'."
-    ) from error
+    raise no_torch("opusim.differentiable", error) from error
 
 from .camera import ROUNDINGS, Reading, expected_counts
 from .field import MatrixField, WaveField

@@ -8,9 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import torch
-from torch import nn
-from torch.nn import functional
+from opusim.base.errors import no_torch
+
+try:
+    import torch
+    from torch import nn
+    from torch.nn import functional
+except ImportError as error:
+    raise no_torch("opusim.encoding.models", error) from error
 
 __all__ = ["AE", "ConvAE", "EncoderDecoder", "LinearAE", "train"]
 

@@ -21,15 +21,21 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
-import torch
 import typer
-from torch import Tensor, nn
-from torch.nn import functional
 
 from opusim import datasets
 from opusim.base import validation
+from opusim.base.errors import no_torch
 from opusim.datasets import Dataset
 from opusim.dfa.feedback import Costs
+
+try:
+    import torch
+    from torch import Tensor, nn
+    from torch.nn import functional
+except ImportError as error:
+    raise no_torch("opusim.tasks.graph", error) from error
+
 from opusim.dfa.torch import DFA
 
 from .running import FeedbackFactory, WallTime, add_options, check_method, chosen, summary

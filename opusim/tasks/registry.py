@@ -23,8 +23,9 @@ it, those of other packages as ``opusim.base.plugins`` says::
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, get_type_hints
+import types
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from opusim.base.parameters import near_matches
 
@@ -58,7 +59,8 @@ def task(
     Raises
     ------
     TypeError, ValueError
-        If a name is no word, or another task has it; if what is decorated can be no task.
+        If a name is no word, or another task has it; if what is decorated can be no task, or has a field that no text
+        can stand for: a setting is a bool, an int, a float or a str, or one of these or None.
     """
     kinds = {names: {}} if isinstance(names, str) else names
 
@@ -69,6 +71,8 @@ def task(
                 "seed; @task comes before @dataclass."
             )
         for name, fixed in kinds.items():
+            if isinstance(source, type):
+                _check_settings(name, source, fixed)
             origin = f"{source.__module__}:{source.__qualname__}"
             TASKS.add(name, NamedTask(name, source, dict(fixed), what), origin=origin, order=order)
         return source
@@ -117,11 +121,56 @@ def parse_task(text: str, settings: Mapping[str, str] | None = None) -> Any:
             near = near_matches(name, list(known))
             raise ValueError(f"The task {text!r} has no setting {name!r}{near}; it has {', '.join(known)}.")
         try:
-            values[name] = hints[name](value)
-        except ValueError:
-            what = {int: "a whole number", float: "a number"}[hints[name]]
-            raise ValueError(f"The setting {name} of the task {text!r} is {value!r}, but it must be {what}.") from None
+            values[name] = _read(hints[name], value)
+        except ValueError as error:
+            raise ValueError(f"The setting {name} of the task {text!r} is {value!r}, but it must be {error}.") from None
     return make(**values)
+
+
+# What a text may stand for a flag by.
+_FLAGS = {word: flag for flag, words in ((True, "true yes on 1"), (False, "false no off 0")) for word in words.split()}
+
+
+def _read(hint: Any, text: str) -> Any:
+    """Return the value of a field that a text stands for; the ValueError of another says what it may be."""
+    kind, or_none = _readable(hint)
+    word = text.strip().lower()
+    if or_none and word == "none":
+        return None
+    what = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[kind]
+    try:
+        return _FLAGS[word] if kind is bool else kind(text)
+    except (KeyError, ValueError):
+        raise ValueError(f"{what} or none" if or_none else what) from None
+
+
+def _readable(hint: Any) -> tuple[type, bool]:
+    """Return the type of a field, and whether it may be None; a TypeError for one that no text stands for."""
+    inner = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    kinds = [one for one in inner if one is not types.NoneType]
+    if len(kinds) != 1 or kinds[0] not in (bool, int, float, str):
+        raise TypeError("a setting must be a bool, an int, a float or a str, or one of these or None")
+    return kinds[0], len(inner) > 1
+
+
+def _check_settings(name: str, source: type, fixed: Iterable[str]) -> None:
+    """Refuse a dataclass with a field that a command line could not give."""
+    fields: Any = dataclasses.fields
+    try:
+        hints = get_type_hints(source)
+    except NameError as error:
+        raise TypeError(
+            f"The task {name!r} has a field of a type that is not known where it is defined ({error})."
+        ) from error
+    for field in fields(source):
+        if field.init and field.name not in fixed:
+            try:
+                _readable(hints[field.name])
+            except TypeError as error:
+                raise TypeError(
+                    f"The field {field.name} of the task {name!r} is declared as {hints[field.name]!r}, but {error}; "
+                    "field(init=False) leaves it out."
+                ) from None
 
 
 def describe(task: Any) -> dict[str, Any]:
@@ -146,6 +195,6 @@ def describe(task: Any) -> dict[str, Any]:
         raise TypeError(f"task is {task!r} ({type(task).__name__}), but it must be a function of an OPU and a seed.")
     result = dict(as_task(task).describe())
     for key, value in result.items():
-        if not isinstance(value, (str, bool, int, float)):
+        if value is not None and not isinstance(value, (str, bool, int, float)):
             raise TypeError(f"task {key} is {value!r}, but what describes a task must be texts, flags and numbers.")
     return result

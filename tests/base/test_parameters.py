@@ -6,6 +6,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -112,11 +113,12 @@ def test_what_a_parameter_may_not_be_is_refused_in_a_sentence(case):
 
 @pytest.mark.parametrize("stage", parts_of(Device))
 def test_a_stage_of_the_wrong_class_is_refused_in_a_sentence(stage):
-    names = " or ".join(kind.__name__ for kind in parts_of(Device)[stage].classes)
+    part = parts_of(Device)[stage]
+    name = (part.kinds if part.base is None else part.base).__name__
     for bad in (None, 3, "IMX174", {}, Camera, next(part for part in _stages() if part.stage != stage)):
         with pytest.raises(TypeError) as caught:
             AURORA.evolve(**{stage: bad})
-        assert str(caught.value) == f"{stage} is {bad!r}, but it must be of type {names}."
+        assert str(caught.value) == f"{stage} is {bad!r}, but it must be of type {name}."
 
 
 def _stages() -> list[Stage]:
@@ -220,7 +222,53 @@ def test_a_stage_of_ones_own_is_checked_and_described():
 def test_near_names():
     names = ["bits", "full_well_e", "gain_dn_per_e"]
     assert near_names("bit", names) == ["bits"] and near_names("colour", names) == []
-    assert near_names("gain", names, parts="first") == ["gain_dn_per_e"] and near_names("gain", names) == []
+    assert near_names("gain", names, parts="first") == ["gain_dn_per_e"] and near_names("gian", names) == [
+        "gain_dn_per_e"
+    ]
     assert near_names("e", names, parts="last", n=1) == ["full_well_e"]
     assert near_matches("bit", names) == "; near matches are 'bits'" and near_matches("colour", names) == ""
     assert near_matches("bit", names, before="", after="; ") == "near matches are 'bits'; "
+    # What comes before the dot says nothing, and one word of a name is enough.
+    paths = ["camera.prnu", "camera.read_noise_e", "camera.bits", "laser.power_w"]
+    assert near_names("camera.redd", paths)[0] == "camera.read_noise_e" and near_names("redd", ["read_noise_e", "bits"])
+    assert near_names("camera.bit", paths)[0] == "camera.bits" and "laser.power_w" in near_names("camera.power", paths)
+
+
+def test_a_plain_field_is_checked_too():
+    @dataclass(frozen=True)
+    class Plate(Stage):
+        stage = "plate"
+        shared = {"loss": Parameter(kind="number", low=0.0, high=1.0, off=0.0, imperfection="loss of the plate")}
+        width_m: float = 0.1
+        life_s: float = math.inf
+        layers: int = 2
+        coated: bool = False
+        glass: str = "BK7"
+        loss: float = 0.2
+
+    assert {name: about.allowed() for name, about in parameters_of(Plate).items()} == {
+        "width_m": "(-inf, inf)", "life_s": "(-inf, inf]", "layers": "a whole number", "coated": "True or False",
+        "glass": "a text", "loss": "[0, 1]",
+    }  # fmt: skip
+    assert Plate().ideal() == Plate(loss=0.0) and Plate(width_m=-3).width_m == -3 and Plate(layers=-1).layers == -1
+    for field, bad in {
+        "width_m": "abc",
+        "layers": 1.5,
+        "coated": 1,
+        "glass": 2,
+        "loss": -1,
+        "life_s": math.nan,
+    }.items():
+        with pytest.raises((TypeError, ValueError), match=rf"^plate\.{field} is .*, but it must be .*\.$"):
+            Plate(**{field: bad})
+    with pytest.raises(ValueError, match=r"^plate\.width_m is inf, but it must be a number in \(-inf, inf\)\.$"):
+        Plate(width_m=math.inf)
+
+    @dataclass(frozen=True)
+    class Stack(Stage):
+        plates: tuple[int, ...] = ()
+
+    with pytest.raises(
+        TypeError, match=r"^Stack\.plates is declared as .*tuple\[int, \.\.\.\].*must be a float, an int"
+    ):
+        Stack()

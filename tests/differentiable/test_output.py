@@ -501,8 +501,19 @@ def test_bad_input():
         model(torch.zeros(30), values={"camera.bits": 3})
 
 
-def test_without_torch_the_extra_is_named():
-    code = "import sys; sys.modules['torch'] = None; from opusim.differentiable import ExpectedOutput"
+@pytest.mark.parametrize(
+    "module",
+    [
+        "opusim.differentiable",
+        "opusim.dfa.torch",
+        "opusim.encoding.models",
+        "opusim.drivers.projections.torch",
+        "opusim.tasks.graph",
+    ],
+)
+def test_without_torch_the_extra_is_named(module):
+    what = "import ExpectedOutput" if module == "opusim.differentiable" else "import *"
+    code = f"import sys; sys.modules['torch'] = None; from {module} {what}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode != 0
-    assert "opusim.differentiable needs PyTorch" in done.stderr and "pip install 'opusim[torch]'" in done.stderr
+    assert f"{module} needs PyTorch" in done.stderr and "pip install 'opusim[torch]'" in done.stderr

@@ -18,6 +18,7 @@ from opusim.noise.sources import SOURCES, all_sources, without
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 from opusim.planning import plan_scale, planner_rates
 from opusim.sweep import Sweep
+from opusim.testing import check_medium
 
 FILE = '''
 """A medium whose matrix is a formula."""
@@ -35,6 +36,7 @@ class ChirpMedium(EntryMedium):
     """Entries exp(2 pi i chirp (output + 1) (input + 1)^2): all of modulus 1."""
 
     kind = "chirp"
+    random = False
 
     chirp: float = 0.1
     transmission: float = 1e-10
@@ -221,6 +223,19 @@ def spread(opu, seed):
     return {"spread": float(opu.fit_transform1d(bits()).std())}
 
 
+def test_it_conforms(chirp):
+    assert {"tiles", "threads", "copies"} <= set(check_medium(chirp()).passed)
+
+
+def test_plain_fields_are_checked(device, chirp):
+    assert device.evolve(**{"medium.decorrelation_time_s": 2.0}).ideal().medium.decorrelation_time_s == float("inf")
+    for path, value in {"transmission": -1, "chirp": "abc", "decorrelation_time_s": 0}.items():
+        with pytest.raises((TypeError, ValueError), match=f"medium.{path} is {value!r}.*, but it must be a number in"):
+            device.evolve(**{f"medium.{path}": value})
+    with pytest.raises(ValueError, match="near matches are 'medium.chirp'"):
+        device.evolve(**{"medium.chrip": 1.0})
+
+
 def test_a_sweep_varies_its_fields(device):
     found = Sweep(spread, make_opu, {"medium.chirp": [0.01, 0.02]}, device=device, n_components=50).run()
     assert found.values("spread").shape == (2, 1) and (found.values("spread") > 0).all()
@@ -229,7 +244,7 @@ def test_a_sweep_varies_its_fields(device):
 def test_what_is_no_medium_is_refused(chirp):
     with pytest.raises(ValueError, match=r"medium.kind is 'chrip'; near matches are 'chirp', but .*'gaussian'"):
         Device.from_dict({"preset": "aurora", "medium": {"kind": "chrip"}})
-    with pytest.raises(ValueError, match="There is a kind of medium 'chirp' already, that of .*ChirpMedium"):
+    with pytest.raises(ValueError, match="There is a kind of medium 'chirp' already, that of .*:ChirpMedium"):
 
         class Other(EntryMedium):
             kind = "chirp"
@@ -251,14 +266,13 @@ def test_what_is_no_medium_is_refused(chirp):
 GLASS = '''
 """A pane of ground glass: one screen."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from opusim.base import rng
 from opusim.base.parameters import parameter
-from opusim.device.medium import WaveMedium
+from opusim.device.medium import WaveMedium, decorrelation_time
 from opusim.device.medium.layer import LayerFactors
 
 
@@ -273,7 +287,7 @@ class GlassMedium(WaveMedium):
     roughness_rad: float = parameter(3.0, low=0.0, high=100.0, unit="rad", learnable="scale")
     thickness_m: float = parameter(1e-3, low=0.0, high=1.0, unit="m", learnable="scale")
     transmission: float = 1e-10
-    decorrelation_time_s: float = math.inf
+    decorrelation_time_s: float = decorrelation_time(frozen=True)
 
     def layer_bytes(self, side, channels):
         return 8 * side**2 * channels
@@ -295,6 +309,9 @@ def test_a_medium_of_waves_takes_both_ways_and_has_gradients(tmp_path, monkeypat
     (tmp_path / "glass_of_tests.py").write_text(GLASS)
     monkeypatch.syspath_prepend(str(tmp_path))
     medium = importlib.import_module("glass_of_tests").GlassMedium(transmission=AURORA.medium.transmission)
+    assert {"linearity", "reciprocity"} <= set(check_medium(medium).passed)
+    with pytest.raises(ValueError, match="medium.decorrelation_time_s is 5.0, but it must be inf"):
+        AURORA.evolve(medium=medium, **{"medium.decorrelation_time_s": 5.0})
     changes = {"dmd.shape": SHAPE, "camera.shape": SENSOR, "operation.ones_range": (10, 2000)}
     device = AURORA.evolve(**changes, medium=medium).ideal()
     shown, patterns = {"exposure_s": EXPOSURE_S, "roi": ROI, "n_pixels": PIXELS}, MirrorPatterns(bits(), layout())

@@ -5,6 +5,7 @@ Each is used by the public doors, in a process of its own: what it registers sta
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from opusim import Device
+from opusim.calibration import Procedure
+from opusim.device.medium import Medium
 
 AURORA = Device.load("aurora")
 
@@ -133,6 +136,7 @@ class FourierMedium(EntryMedium):
     """Entries of modulus 1."""
 
     kind: ClassVar[str] = "fourier"
+    random: ClassVar[bool] = False
 
     transmission: float = 1e-10
     decorrelation_time_s: float = math.inf
@@ -219,6 +223,12 @@ def write(folder: Path, name: str, text: str) -> None:
     (folder / f"{name}.py").write_text(textwrap.dedent(text), encoding="utf-8")
 
 
+def example_of(part: type) -> str:
+    """Return the file that a docstring shows: the indented lines behind a double colon."""
+    _, _, text = inspect.cleandoc(part.__doc__ or "").partition("::\n\n")
+    return "".join(line for line in text.splitlines(True) if line[:4] in ("    ", "\n"))
+
+
 def install(folder: Path, *modules: str) -> None:
     """Do what pip does of a package with these entry points."""
     info = folder / "stranger-1.0.dist-info"
@@ -284,6 +294,21 @@ def test_a_procedure_that_a_program_imports(folder):
     done = python(folder, "program.py")
     assert done.returncode == 0, done.stderr
     assert "There is no option 'frame' of a procedure; near matches are 'frames'" in done.stdout
+
+
+def test_the_example_of_a_procedure(folder):
+    write(folder, "dark_level", example_of(Procedure))
+    code = "import dark_level; from opusim import OpticalBench; from opusim.calibration import Calibration; "
+    code += "s = Calibration(OpticalBench('aurora'), 'cal.h5', roi=(500, 900, 16, 64), frames=3); "
+    code += "print(s.run('dark'), s.done('dark'))"
+    done = python(folder, "-c", code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("{'dark': DarkRecord(level_dn=") and done.stdout.endswith("frames=3)} True\n")
+    done = opusim(folder, "calibrate", "--help")
+    assert "dark" not in done.stdout
+    install(folder, "dark_level")
+    done = opusim(folder, "calibrate", "dark", "--frames", "1")
+    assert "frames is 1, but it must be a whole number of at least 2" in one_sentence(done)
 
 
 def test_a_procedure_that_is_installed(folder):
@@ -364,9 +389,45 @@ def test_a_medium(folder):
     code = "import numpy as np, opusim; x = np.random.default_rng(0).integers(0, 2, (3, 100), dtype=np.uint8); "
     code += "a, b = (opusim.OPU(20, device='lab.toml', seed=s).fit_transform1d(x) for s in (1, 2)); "
     code += "print(np.array_equal(a, b), a.std() > 0)"
-    assert python(folder, "-c", code).stdout.split() == ["True", "True"]
+    code += "; import fourier, opusim.testing; opusim.testing.check_medium(fourier.FourierMedium())"
+    done = python(folder, "-c", code)
+    assert done.returncode == 0 and done.stdout.split() == ["True", "True"], done.stderr
     (folder / "lab.toml").write_text('preset = "ideal"\n[medium]\nkind = "furier"\n', encoding="utf-8")
     assert "'fourier'" in one_sentence(opusim(folder, "info", "lab.toml"))
+
+
+def test_the_example_of_a_medium(folder):
+    write(folder, "constant", example_of(Medium))
+    code = "import constant; from opusim import Device; from opusim.testing import check_medium; "
+    code += "check_medium(constant.ConstantMedium()); print(Device.from_dict({'preset': 'aurora', 'medium': "
+    code += "{'kind': 'constant', 'phase_rad': 0.5}}).medium.phase_rad)"
+    done = python(folder, "-c", code)
+    assert done.returncode == 0 and done.stdout == "0.5\n", done.stderr
+
+
+def test_a_medium_in_a_file_that_nothing_imports(folder):
+    write(folder, "fourier", MEDIUM)
+    lines = 'preset = "ideal"\n[medium]\nkind = "{}"\n'
+    (folder / "lab.toml").write_text(lines.format("fourier.py:FourierMedium"), encoding="utf-8")
+    (folder / "module.toml").write_text(lines.format("fourier:FourierMedium"), encoding="utf-8")
+    done = opusim(folder, "info", "lab.toml")
+    assert done.returncode == 0 and "fourier: transmission 1e-10" in words(done.stdout), done.stderr
+    code = "from opusim import Device; a = Device.load('lab.toml'); b = Device.from_toml(a.to_toml()); "
+    code += (
+        "print(a == b == Device.load('module.toml'), a.fingerprint() == b.fingerprint(), b.to_dict()['medium']['kind'])"
+    )
+    assert python(folder, "-c", code).stdout.split() == ["True", "True", "fourier"]
+    # Workers find it too.
+    write(folder, "statistics_of_counts", TASK)
+    done = opusim(folder, "sweep", "-t", "statistics_of_counts.py:level", "-d", "lab.toml", "--vary",
+                  "camera.gain_dn_per_e=1,2", "-n", "50", "-j", "2", "-o", "two.h5")  # fmt: skip
+    assert done.returncode == 0 and "2 of 2 are done" in done.stdout, done.stderr
+    for kind, sentence in {
+        "fog.py:Fog": "but there is no file 'fog.py'", "fourier.py:Fog": "but there is no 'Fog' in fourier.py",
+        "fourier.py:math": "it must be a class of type Medium", "furier:Fog": "it cannot be loaded (ModuleNotFound",
+    }.items():  # fmt: skip
+        (folder / "lab.toml").write_text(lines.format(kind), encoding="utf-8")
+        assert sentence in one_sentence(opusim(folder, "info", "lab.toml"))
 
 
 # ---------------------------------------------------------------- a way to a linear transform
@@ -469,7 +530,7 @@ def test_a_linear_mode_that_is_installed(folder):
     known = "'auto', 'holographic', 'intensity', 'two-step'; near matches are 'two-step'."
     assert done.stdout.splitlines() == [
         "linear_mode is 'two-step', but this device has no reference arm: use 'intensity', or a device whose "
-        "reference.relative_amplitude is above 0.",
+        "reference.relative_amplitude is above 0 (of a laboratory: a LabDevice with has_reference=True).",
         "mode is 'two-step', but this device has no reference arm.",
         f"linear_mode is 'two-stop', but it must be one of {known}",
         f"mode is 'two-stop', but it must be one of {known}",
@@ -490,6 +551,12 @@ def test_a_broken_part_is_told_once_and_stops_nothing(folder):
     assert done.returncode == 0 and done.stdout == f"{AURORA.camera.n_pixels} pixels\n"
     (line,) = done.stderr.splitlines()
     assert line.startswith("opusim: The part 'broken' (broken) of stranger cannot be loaded and is left out (")
+    arguments = "-t digits --set n_train=20 --set n_test=10 --vary camera.read_noise_e=13,130 -n 50 -j 2 -o two.h5"
+    done = opusim(folder, "sweep", *arguments.split())
+    told = [line for line in done.stderr.splitlines() if "The part" in line]
+    assert done.returncode == 0 and len(told) == 1 and told[0].startswith("opusim sweep: The part 'broken'"), (
+        done.stderr
+    )
     done = python(folder, "-c", "import opusim.calibration as c; print(*c.PROCEDURES); print(*c.PROCEDURES)")
     assert done.returncode == 0 and done.stderr.count("The part 'broken'") == 1
     assert done.stdout.splitlines() == 2 * ["exposure camera phase linear tm drift"]

@@ -16,6 +16,7 @@ from opusim.bench.laboratory import FromExpose, LabDevice, LaboratoryBench
 from opusim.calibration.on_bench import saturation_dn
 from opusim.device.medium import GaussianMedium, MeasuredMedium
 from opusim.device.record import Device
+from opusim.drivers import OpuDevice
 from opusim.testing import ConformanceError, Report, check_bench
 
 MIRRORS, SENSOR = (24, 32), (40, 60)
@@ -108,8 +109,9 @@ def test_the_real_size_conforms():
 
 def test_what_is_not_there_is_told():
     report = check_bench(Bare())
-    assert report.skipped["clock"] == "it is not Clocked" and report.skipped["lamp"] == "it is not Lamp"
-    assert "passed   order" in str(report) and "skipped  clock: it is not Clocked" in str(report)
+    assert report.skipped["clock"] == "no clock: it is not Clocked"
+    assert report.skipped["lamp"] == "no flat_field: it is not a Lamp"
+    assert "passed   order" in str(report) and "skipped  clock: no clock: it is not Clocked" in str(report)
     assert isinstance(report, Report) and "reference arm" in report.passed
 
 
@@ -184,6 +186,7 @@ WRONG = {
     "level": ({"expected_level_dn": lambda *_: 1.0}, "level", "expected_level_dn is 1 for .* mirrors on and 1 for"),
     "shape": ({"mirror_shape": [24, 32]}, "shapes", r"mirror_shape is \[24, 32\], but it must be two whole numbers"),
     "time": ({"minimum_frametime_s": lambda *_: -1.0}, "frame times", "is -1.0, but it must be seconds, above 0"),
+    "microseconds": ({"minimum_frametime_s": lambda *_: 400.0}, "frame times", "is 400.0, but it must be seconds, and"),
     "lamp": ({"flat_field": lambda self, photons, **how: self.expose(None, **how)}, "lamp", "more light must be"),
     "seed": ({"seed": "one"}, "identity", "seed is 'one', but it must be a whole number"),
 }  # fmt: skip
@@ -195,6 +198,13 @@ def test_a_rule_that_is_broken_is_named(members, check, sentence):
     with pytest.raises(ConformanceError, match=sentence) as error:
         check_bench(wrong(), exposure_s=400e-6)
     assert check in error.value.failures
+
+
+def test_a_class_is_no_bench():
+    with pytest.raises(ConformanceError, match=r"The bench Bare breaks 1 rule:\n- members: it is a class: .* Bare\(\)"):
+        check_bench(Bare)
+    with pytest.raises(TypeError, match=r"bench is .*, which is a class: give an object, as Bare\(\)\."):
+        OpuDevice(bench=Bare)
 
 
 def test_all_that_is_broken_is_told_at_once():

@@ -158,6 +158,20 @@ class TwoMatrices(PhaseScreenMedium):
         return GaussianMedium().entries(inputs, outputs, seed=seed)
 
 
+class Dark(Plain):
+    def entries(self, *args, **how):
+        return 0 * super().entries(*args, **how)
+
+
+class Given(Plain):
+    """The same for all, and not scaled."""
+
+    random: ClassVar[bool] = False
+
+    def entries(self, inputs, outputs, *, seed, state=0, channel=0, threads=None):
+        return np.equal.outer(np.array(inputs), np.array(outputs)).astype(np.complex64)
+
+
 class Lying(PhaseScreenMedium):
     def phase_slopes(self, name, grid, **how):
         slopes = super().phase_slopes(name, grid, **how)
@@ -210,6 +224,8 @@ WRONG = {
     ),
     "not learnable": (Forgetful(), "inside", "inside names 'step_m', but there is no field of that name that is descr"),
     "no medium": (object(), "members", "it is a object, but it must be an opusim.device.medium.Medium"),
+    "a class": (GaussianMedium, "members", r"The medium GaussianMedium .*\n.*it is a class: .*, as GaussianMedium\(\)"),
+    "dark": (Dark(), "matrix", "entries gave zeros alone, but some light must come through"),
     "not frozen": (Loose(), "members", "unhashable"),
 }
 
@@ -231,3 +247,25 @@ def test_a_right_one_of_ones_own():
     assert issubclass(Plain, Medium) and not issubclass(Plain, WaveMedium)
     assert "tiles" in check_medium(Plain()).passed
     assert check_medium(dataclasses.replace(Plain(), decorrelation_time_s=5.0)).passed
+
+
+def test_a_matrix_that_is_given_need_not_be_drawn():
+    report = check_medium(Given())
+    assert set(report.skipped) >= {"level", "seed", "polarisations", "drift"} and "tiles" in report.passed
+    assert report.skipped["seed"].endswith("(random is False): it may be the same for every seed")
+
+
+def test_a_class_that_declares_too_little_is_refused():
+    @dataclass(frozen=True)
+    class NoLight(EntryMedium):
+        decorrelation_time_s: float = math.inf
+        entries = Plain.entries
+
+    with pytest.raises(TypeError, match="NoLight, which has no field transmission: every medium must declare transm"):
+        NoLight()
+
+    class Melting(Plain):
+        width: float = 1.0  # no field, for want of a decorator
+
+    with pytest.raises(TypeError, match="medium is a Melting, but a medium must be a frozen dataclass"):
+        Melting()

@@ -249,3 +249,13 @@ def test_a_right_one_of_ones_own():
     assert not check_method(Mean(), n_features=N, n_out=OUT).skipped
     report = check_method(OwnAnchor(), n_features=N, n_out=OUT)
     assert set(report.skipped) == {"places"} and "parts" in report.passed
+
+
+def test_a_class_and_a_method_without_a_type_are_told():
+    class Untyped(Method):
+        frames, encode, decode = Counts.frames, Counts.encode, Counts.decode
+
+    with pytest.raises(ConformanceError, match=r"The method Untyped .*\n- members: it has no dtype, but it must say"):
+        check_method(Untyped())
+    with pytest.raises(ConformanceError, match=r"The method Counts .*\n- members: it is a class: .*, as Counts\(\)"):
+        check_method(Counts)

@@ -1,6 +1,6 @@
 """The multiple-scattering medium: one base, a file for each kind."""
 
-from .base import EntryMedium, Medium, WaveMedium
+from .base import EntryMedium, Medium, WaveMedium, decorrelation_time, transmission
 from .drift import Drift
 from .gaussian import GaussianMedium
 from .grid import ModeGrid
@@ -16,4 +16,6 @@ __all__ = [
     "ModeGrid",
     "PhaseScreenMedium",
     "WaveMedium",
+    "decorrelation_time",
+    "transmission",
 ]

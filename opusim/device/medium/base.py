@@ -1,7 +1,8 @@
 """What a medium declares: all that a bench, a plan, a budget of noise and a file need to know of it.
 
 A kind of medium is a frozen dataclass in one file: its fields are what a TOML table holds, its `kind` is its name
-there. Defining the class is enough to make it known (`Medium.of_kind`), here or in a program that uses opusim.
+there. Defining the class is enough to make it known (`Medium.of_kind`), here or in a program that uses opusim. A TOML
+file may name one that is not known as ``kind = "file.py:Class"``.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import dataclasses
 import hashlib
 import math
 from abc import ABC, abstractmethod
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from opusim.base.arrays import NUMPY, Arrays
-from opusim.base.parameters import Stage, near_matches, parameter
+from opusim.base.parameters import Part, Stage, parameter
 from opusim.base.plugins import Registry
 
 from .drift import Drift
@@ -33,20 +35,42 @@ MEDIA: Registry[type[Medium]] = Registry("kind of medium", __name__.rpartition("
 
 
 def transmission() -> Any:
-    """Return the field that every medium has for the share of the light that reaches one pixel."""
+    """Return the field that every medium has for the share of the light that reaches one pixel.
+
+    Returns
+    -------
+    dataclasses.Field
+        For the body of a medium's class; its default is 1e-10.
+    """
     return parameter(1e-10, kind="number", low=0.0, high=1.0, learnable="odds")
 
 
-def decorrelation_time() -> Any:
-    """Return the field that every medium has for the time after which its field correlation has fallen to 1/e."""
+def decorrelation_time(*, frozen: bool = False) -> Any:
+    """Return the field that every medium has for the time after which its field correlation has fallen to 1/e.
+
+    Parameters
+    ----------
+    frozen : bool, optional
+        Whether the medium never changes, so that the time can only be `inf`.
+
+    Returns
+    -------
+    dataclasses.Field
+        For the body of a medium's class; its default is `inf`, a frozen medium.
+    """
     return parameter(
-        math.inf, kind="number", low=0.0, high=math.inf, low_open=True, unit="s", off=math.inf,
-        imperfection="decorrelation", source="decorrelation",
+        math.inf, kind="number", low=math.inf if frozen else 0.0, low_open=not frozen, high=math.inf, unit="s",
+        off=math.inf, imperfection="decorrelation", source="decorrelation",
     )  # fmt: skip
 
 
 class Medium(Stage, ABC):
     """Base of all media; a kind derives from `WaveMedium` or from `EntryMedium`.
+
+    A subclass is a frozen dataclass with a `kind` and with the fields `transmission` and `decorrelation_time_s`: by the
+    functions of those names, or plain. Its other fields are parameters of its own (`opusim.base.parameters`). It has
+    the method `EntryMedium.entries`, or what `WaveMedium` asks for. `opusim.testing.check_medium` says which rules it
+    breaks. One file is all that it takes; see Examples.
 
     Attributes
     ----------
@@ -60,28 +84,62 @@ class Medium(Stage, ABC):
         Of the class: whether its inputs are the features as they are formatted, with beam profile and the difference
         of on and off in them, and its outputs the pixels of the region in raster order. Otherwise inputs are cells of
         mirrors, and outputs places on the sensor.
+    random : bool
+        Of the class: whether its matrix is drawn, so that matrices of two seeds, of both polarisations, and of times
+        far apart are independent, and entries have the mean square 1. False for one that is given, such as a formula:
+        it may be the same for all of these, and `transmission` is then the share for entries of modulus 1. One
+        whose entries do not depend on `state` has ``decorrelation_time(frozen=True)``: budgets of noise count with it.
     transmission : float
         Share of the light that leaves the mirrors (all on) which reaches one pixel, averaged over the speckle, in one
         polarisation.
     decorrelation_time_s : float
         Time after which the field correlation with the start has fallen to 1/e; `inf` for a frozen medium.
+
+    Examples
+    --------
+    A whole file; a device may have it once it is imported, and ``check_medium(ConstantMedium())`` passes::
+
+        from dataclasses import dataclass
+        from typing import ClassVar
+
+        import numpy as np
+
+        from opusim.device.medium import EntryMedium, decorrelation_time, transmission
+
+
+        @dataclass(frozen=True)
+        class ConstantMedium(EntryMedium):
+            kind: ClassVar[str] = "constant"
+            random: ClassVar[bool] = False
+
+            phase_rad: float = 0.0
+            transmission: float = transmission()
+            decorrelation_time_s: float = decorrelation_time(frozen=True)
+
+            def entries(self, inputs, outputs, *, seed, state=0, channel=0, threads=None):
+                return np.full((len(inputs), len(outputs)), np.exp(1j * self.phase_rad), dtype=np.complex64)
     """
 
-    kind: ClassVar[str]
+    kind: ClassVar[str] = ""
     files: ClassVar[tuple[str, ...]] = ()
     has_waves: ClassVar[bool]
     by_feature: ClassVar[bool] = False
+    random: ClassVar[bool] = True
     stage: ClassVar[str] = "medium"
     described = {"transmission": transmission(), "decorrelation_time_s": decorrelation_time()}
 
     transmission: float
     decorrelation_time_s: float
 
+    def __new__(cls, *values: Any, **fields: Any) -> Self:
+        """Refuse a class that declares too little."""
+        _check_class(cls)
+        return super().__new__(cls)
+
     def __init_subclass__(cls, **options: Any) -> None:
         """Make a class with a kind of its own known by it."""
         super().__init_subclass__(**options)
-        kind = vars(cls).get("kind")
-        if kind is not None:
+        if kind := vars(cls).get("kind"):
             MEDIA.add(kind, cls, origin=f"{cls.__module__}:{cls.__qualname__}")
 
     @classmethod
@@ -91,7 +149,7 @@ class Medium(Stage, ABC):
         Parameters
         ----------
         kind : str
-            Its name.
+            Its name; or "module:Class" or "file.py:Class", to import one.
 
         Returns
         -------
@@ -101,15 +159,9 @@ class Medium(Stage, ABC):
         Raises
         ------
         ValueError
-            If no class of that kind is defined; near names are named.
+            If no class of that kind is known; near names are named.
         """
-        if not isinstance(kind, str) or kind not in MEDIA:
-            near = near_matches(str(kind), MEDIA)
-            raise ValueError(
-                f"medium.kind is {kind!r}{near}, but it must be one of {', '.join(map(repr, MEDIA))}; a kind is known "
-                "once the file that defines it is imported."
-            )
-        return MEDIA[kind]
+        return Part(MEDIA, base=Medium).of_kind("medium.kind", kind)
 
     # ------------------------------------------------------------------ beside the light itself
 
@@ -146,14 +198,14 @@ class Medium(Stage, ABC):
         Raises
         ------
         TypeError
-            If it is no dataclass.
+            If its class has no `kind` of its own: files would take it for another.
         ValueError
             If laser or camera do not go with it.
         """
-        if not dataclasses.is_dataclass(self):
+        if "kind" not in vars(type(self)):
             raise TypeError(
-                f"medium is a {type(self).__name__}, but a medium must be a frozen dataclass: its fields are what a "
-                "TOML table holds."
+                f"medium is a {type(self).__name__}, whose class has no kind of its own, by which files know it: it "
+                "must have one, as in kind: ClassVar[str] = 'fog'."
             )
 
     def content(self) -> dict[str, Any]:
@@ -400,6 +452,29 @@ class EntryMedium(Medium):
                 f"camera.pixel_over_grain is {camera.pixel_over_grain!r}, but a medium of kind {self.kind!r} has no "
                 "geometry to integrate over: it must be 0, or the medium must be of kind 'phase_screens'."
             )
+
+
+@cache
+def _check_class(cls: type[Medium]) -> None:
+    """Raise a TypeError that says what a class of media lacks."""
+    annotated = vars(cls).get("__annotations__", {}).items()
+    # Annotations without a decorator make no fields.
+    is_plain = "__dataclass_fields__" not in vars(cls) and any("ClassVar" not in str(kind) for _, kind in annotated)
+    about: Any = getattr(cls, "__dataclass_params__", None)
+    if about is None or not about.frozen or is_plain:
+        raise TypeError(
+            f"medium is a {cls.__name__}, but a medium must be a frozen dataclass, by @dataclass(frozen=True) above "
+            "its class: its fields are what a TOML table holds."
+        )
+    fields: Any = dataclasses.fields
+    lacking = sorted(set(cls.described) - {f.name for f in fields(cls)})
+    if lacking:
+        helpers = {"transmission": "transmission()", "decorrelation_time_s": "decorrelation_time()"}
+        lines = ", ".join(f"{name}: float = {helpers[name]}" for name in lacking)
+        raise TypeError(
+            f"medium is a {cls.__name__}, which has no field {' and none '.join(lacking)}: every medium must declare "
+            f"{lines} (opusim.device.medium), or plain, with a number."
+        )
 
 
 def _checksum(name: str, path: str) -> str:
