@@ -52,6 +52,8 @@ class Medium(Stage, ABC):
     ----------
     kind : str
         Of the class: its name in the TOML table ``[medium]``.
+    order : float
+        Of the class: its place in lists of kinds. Our own are below 100.
     files : tuple of str
         Of the class: fields that name files. What these hold is part of the fingerprint.
     has_waves : bool
@@ -68,6 +70,7 @@ class Medium(Stage, ABC):
     """
 
     kind: ClassVar[str]
+    order: ClassVar[float] = 100.0
     files: ClassVar[tuple[str, ...]] = ()
     has_waves: ClassVar[bool]
     by_feature: ClassVar[bool] = False
@@ -81,7 +84,7 @@ class Medium(Stage, ABC):
         super().__init_subclass__(**options)
         kind = vars(cls).get("kind")
         if kind is not None:
-            MEDIA.add(kind, cls, origin=f"{cls.__module__}:{cls.__qualname__}")
+            MEDIA.add(kind, cls, origin=f"{cls.__module__}:{cls.__qualname__}", order=cls.order)
 
     @classmethod
     def of_kind(cls, kind: str) -> type[Medium]:

@@ -63,6 +63,7 @@ class PhaseScreenMedium(WaveMedium):
     """
 
     kind: ClassVar[str] = "phase_screens"
+    order: ClassVar[float] = 10.0
 
     n_screens: int = parameter(3, low=1, high=100)
     phase_std_rad: float = parameter(3.0, low=0.0, high=100.0, unit="rad", learnable="scale")
