@@ -9,7 +9,8 @@ import numpy as np
 
 from opusim.base import validation
 from opusim.base.parameters import near_matches
-from opusim.bench.protocol import Bench, Roi, identity_of
+from opusim.bench.protocol import Bench, identity_of
+from opusim.bench.region import AnyRoi, Roi
 from opusim.calibration.procedures.base import PROCEDURES, Progress, options_of
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
@@ -37,7 +38,7 @@ def __getattr__(name: str) -> Any:
 def middle_region(sensor_shape: tuple[int, int]) -> Roi:
     """Return the middle of a sensor, 64 x 128 pixels or less: (row, column, n_rows, n_columns)."""
     n_rows, n_columns = (min(n, size) for n, size in zip(_REGION, sensor_shape, strict=True))
-    return (sensor_shape[0] - n_rows) // 2, (sensor_shape[1] - n_columns) // 2, n_rows, n_columns
+    return Roi((sensor_shape[0] - n_rows) // 2, (sensor_shape[1] - n_columns) // 2, n_rows, n_columns)
 
 
 class Calibration:
@@ -70,10 +71,10 @@ class Calibration:
         If an argument is not what it may be, or `path` holds something else or another device's calibration.
     """
 
-    def __init__(self, bench: Bench, path: str | Path, roi: Roi | None = None, **options: Any) -> None:
+    def __init__(self, bench: Bench, path: str | Path, roi: AnyRoi | None = None, **options: Any) -> None:
         """Check everything before anything is measured."""
         self.bench, self.path = bench, Path(path)
-        self.roi: Roi = middle_region(bench.sensor_shape) if roi is None else roi
+        self.roi: AnyRoi = middle_region(bench.sensor_shape) if roi is None else roi
         known = {name: option for name, (option, _) in options_of(PROCEDURES.values()).items()}
         for name in options:
             if name not in known:

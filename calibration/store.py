@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from opusim.base import folders
 from opusim.base.warn import warn_outside
-from opusim.bench.protocol import Roi, elapsed_s, identity_of
+from opusim.bench.protocol import elapsed_s, identity_of
+from opusim.bench.region import AnyRoi
 
 if TYPE_CHECKING:
     from opusim.calibration.procedures.linear import LinearRecord
@@ -22,7 +23,7 @@ class CalibrationWarning(UserWarning):
     """The device was calibrated, or its calibration is poor."""
 
 
-def find_record(bench: Any, roi: Roi, at_hand: dict[Roi, LinearRecord], *, name: str) -> LinearRecord:
+def find_record(bench: Any, roi: AnyRoi, at_hand: dict[AnyRoi, LinearRecord], *, name: str) -> LinearRecord:
     """Return the calibration for a region: a stored one, or a new one, which is told and stored.
 
     Parameters
@@ -56,8 +57,8 @@ def find_record(bench: Any, roi: Roi, at_hand: dict[Roi, LinearRecord], *, name:
 
 def measure(
     bench: Any,
-    roi: Roi,
-    at_hand: dict[Roi, LinearRecord],
+    roi: AnyRoi,
+    at_hand: dict[AnyRoi, LinearRecord],
     *,
     steps: int = 4,
     exposure_s: float | None = None,
@@ -129,12 +130,12 @@ def stored_path(bench: Any) -> Path:
     return folders.config_folder() / "calibrations" / name
 
 
-def _group(roi: Roi) -> str:
+def _group(roi: AnyRoi) -> str:
     """Name of a region's calibration; the last one made is the one that is kept."""
     return "linear_" + "_".join(map(str, roi))
 
 
-def _write_in_spite(path: Path, roi: Roi, record: LinearRecord, bench: Any) -> None:
+def _write_in_spite(path: Path, roi: AnyRoi, record: LinearRecord, bench: Any) -> None:
     """Write beside calibrations that 0.1.0 spoilt, or in place of a file of no use here, which is kept elsewhere."""
     from opusim.base.files import rescue_hdf5
     from opusim.calibration.files import write_record
@@ -149,7 +150,7 @@ def _write_in_spite(path: Path, roi: Roi, record: LinearRecord, bench: Any) -> N
         write_record(path, _group(roi), record, bench=bench)
 
 
-def _stored(bench: Any, roi: Roi) -> LinearRecord | None:
+def _stored(bench: Any, roi: AnyRoi) -> LinearRecord | None:
     """Return the stored calibration of a region, if there is one that can be read and is not too old."""
     from opusim.calibration.files import read_record
     from opusim.calibration.procedures.linear import LinearRecord

@@ -66,7 +66,7 @@ numpydoc_validation_checks = {"all", "GL01", "GL02", "ES01", "SA01", "EX01"}
 # Nobody calls these: protocols, choices, and a base that takes what torch's does. What they declare is checked.
 numpydoc_validation_exclude = {
     r"\.bench\.protocol\.(?!Identity$)[A-Z]\w*$",
-    r"\.(Bench|ErrorEncoding|Feedback|Medium)$",
+    r"\.(Bench|ErrorEncoding|ErrorProjection|Feedback|Medium)$",
     r"\.(AcqState|FeaturesFormat|InputRoiStrategy|OutputRescaling|OutputRoiStrategy)$",
     r"\.AE$",
 }

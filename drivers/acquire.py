@@ -107,20 +107,20 @@ def run(
         # One pass: what it decodes to is the result.
         result = data.empty((n, n_out), method.dtype) if n > step else None
         shared, shown, n_pixels = method.begin() if method.shares else None, 0, method.n_pixels or n_out
-        threads = device.threads if method.by_light else None
+        by_light, threads = decodes_by_light(method), device.threads if method.by_light else None
         bar = ProgressBar(patterns_of(method, n, step), "OPU: transform") if progress and several else None
         with bar or nullcontext():
             for first in range(0, n, step):
                 last = min(n, first + step)
                 bits = data.bits(first, last, fit.bitorder)
-                patterns = method.encode(data.placed(bits) if method.by_light else bits)
+                patterns = method.encode(data.placed(bits) if by_light else bits)
                 frames = device.project(
                     MirrorPatterns.of_checked(patterns, fit.layout), n_pixels, settings=exposure,
                     reference_phase_rad=method.phases_rad, progress=None if bar is None else bar.after(shown),
                 )  # fmt: skip
                 target = None if result is None else result[first:last]
                 part = method.decode(frames, shared, out=target, threads=threads)
-                if method.by_light:
+                if by_light:
                     part = data.fetched(part)
                 if result is None:
                     result = part
@@ -188,6 +188,11 @@ def pass_size(method: Method, n_features: int, n_out: int, frame_item: int, n_sa
     most = max(1, min(n_samples_by_pass, _PASS_BYTES // max(n_features, n_out * frame_item)))
     steps = 1 if method.phases_rad is None else len(method.phases_rad)
     return method.block * max(1, most * steps // method.frames(method.block))
+
+
+def decodes_by_light(method: Method) -> bool:
+    """Return whether frames are decoded where the light is computed; what vectors share stays with the results."""
+    return method.by_light and not method.shares
 
 
 def patterns_of(method: Method, n: int, step: int) -> int:
@@ -308,6 +313,7 @@ class Task:
     ) -> Task:
         """Return the task of a lazy input; its frames are reserved."""
         recipe = BenchRecipe.of(device.bench)
+        recipe.offer(device.bench)
         n_pixels = method.n_pixels or n_out
         passes = Passes.reserve(device.bench, exposure, method, data.n_samples, step)
         return cls(
@@ -334,7 +340,7 @@ class Task:
         data = HostInput.from_traits(x, self.traits)
         data.check_binary(first, self.shape)
         bits = data.bits(0, len(x), self.bitorder)
-        place = arrays.choose(self.recipe.backend) if self.method.by_light else arrays.NUMPY
+        place = arrays.choose(self.recipe.backend) if decodes_by_light(self.method) else arrays.NUMPY
         found = [
             self._part(place, bits[rows], k, numbers, shared)
             for rows, k, numbers in self.passes.parts(first, first + len(x))
@@ -352,8 +358,10 @@ class Task:
         if method.parted:
             reserved = reserved.only(method.places(numbers, self.passes.sizes[k]))
         frames = self._show(method.encode(place.from_host(bits), part=method.parted), reserved)
-        found = method.decode(frames, shared, part=method.parted, threads=self.recipe.bench().threads)
-        return place.to_host(found if shared is None else method.finish(found, shared))
+        # A whole pass adds to what it is given; what all passes came to is known already, and other tasks have it too.
+        own = method.begin() if method.shares and not method.parted else shared
+        found = method.decode(frames, own, part=method.parted, threads=self.recipe.bench().threads)
+        return place.to_host(method.finish(found, shared) if method.shares else found)
 
     def _show_some(self, k: int, places: np.ndarray, bits: np.ndarray) -> np.ndarray:
         return self._show(bits, self.passes.sequences[k].only(places))

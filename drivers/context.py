@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .types import FeaturesFormat, Roi, Tuple2D
+from opusim.bench.region import LightonmlRoi
+
+from .types import FeaturesFormat, Tuple2D
 
 
 def from_epoch(value: dt.datetime | float) -> dt.datetime:
@@ -50,8 +52,11 @@ class Context:
         Both parts of `output_roi`.
     input_roi_upper, input_roi_shape : tuple of int or None
         Both parts of `input_roi`.
-    start, end, gain, n_ones, fmt_type, fmt_factor : object
-        As given.
+    start, end : datetime or None
+    gain : float or None
+    n_ones, fmt_factor : int or None
+    fmt_type : FeaturesFormat or None
+        All as given.
     info : object
         Anything that was added.
     """
@@ -60,11 +65,11 @@ class Context:
         self,
         frametime: int | None = None,
         exposure: int | None = None,
-        output_roi: Roi | None = None,
+        output_roi: LightonmlRoi | None = None,
         start: dt.datetime | None = None,
         end: dt.datetime | None = None,
         gain: float | None = None,
-        input_roi: Roi | None = None,
+        input_roi: LightonmlRoi | None = None,
         n_ones: int | None = None,
         fmt_type: FeaturesFormat | None = None,
         fmt_factor: int | None = None,
@@ -132,7 +137,7 @@ class Context:
             The context.
         """
 
-        def region(*names: str) -> Roi | None:
+        def region(*names: str) -> LightonmlRoi | None:
             for name in names:
                 if d.get(name):
                     return d[name]

@@ -11,13 +11,13 @@ from typing import Any
 from opusim.base import validation
 from opusim.base.errors import warn_outside
 from opusim.base.parameters import near_names
+from opusim.bench.region import LightonmlRoi, checked_lightonml_roi
 from opusim.drivers.inputs.traits import InputTraits, UserInput
 from opusim.patterns.layout import MirrorLayout
 
 from .input_region import InputRoi, format_of, make_layout
-from .region import check_roi
 from .settings import Settings, microseconds
-from .types import InputRoiStrategy, Roi, Tuple2D, as_member
+from .types import InputRoiStrategy, Tuple2D, as_member
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Overrides:
 
     exposure_us: int = 0
     frametime_us: int = 0
-    input_roi: Roi | None = None
+    input_roi: LightonmlRoi | None = None
     raw_output_size: bool = False
     n_components: int | None = None
     input_roi_strategy: InputRoiStrategy | None = None
@@ -101,18 +101,18 @@ class Fit:
     overrides: Overrides
     strategy: InputRoiStrategy
     online: bool = False
-    kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def is_full(self) -> bool:
         """Whether the features use all the mirrors that they can."""
         strategy, roi = self.strategy, self.overrides.input_roi
-        return self.layout.kind == "plain" or (strategy is InputRoiStrategy.full and roi is None)
+        return self.layout.by_mirror or (strategy is InputRoiStrategy.full and roi is None)
 
     @cached_property
     def bitorder(self) -> str:
         """Order of bits in packed input: whole mirror patterns come as the mirrors' electronics takes them."""
-        return "little" if self.layout.kind == "plain" else "big"
+        return "little" if self.layout.by_mirror else "big"
 
     @cached_property
     def told(self) -> dict[str, Any]:
@@ -177,9 +177,9 @@ def make_fit(
         strategy = overrides.input_roi_strategy
     elif ones is None and strategy is InputRoiStrategy.auto:
         strategy = InputRoiStrategy.full
-    roi: Roi | None = None
+    roi: LightonmlRoi | None = None
     if overrides.input_roi is not None:
-        roi = check_roi("input_roi", overrides.input_roi, input_shape)
+        roi = checked_lightonml_roi("input_roi", overrides.input_roi, input_shape)
     elif n < n_mirrors:
         roi = InputRoi(input_shape, settings.ones_range).compute_roi(strategy, traits.n_features, ones)
     layout = make_layout(input_shape, traits.n_features, roi)

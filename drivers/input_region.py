@@ -9,12 +9,10 @@ from __future__ import annotations
 import math
 
 from opusim.base import validation
+from opusim.bench.region import LightonmlRoi, checked_lightonml_roi
 from opusim.patterns.layout import MirrorLayout
 
-from .output_region import check_roi
-from .types import FeaturesFormat, InputRoiStrategy, Roi, Tuple2D, as_member
-
-FORMATS = {"lined": FeaturesFormat.lined, "macro_2d": FeaturesFormat.macro_2d, "plain": FeaturesFormat.none}
+from .types import FeaturesFormat, InputRoiStrategy, Tuple2D, as_member
 
 
 class InputRoi(validation.Fixed):
@@ -35,7 +33,9 @@ class InputRoi(validation.Fixed):
         self.input_size = math.prod(input_shape)
         self.ones_range = ones_range
 
-    def compute_roi(self, strategy: InputRoiStrategy, n_features: tuple[int, ...], n_ones: float | None = None) -> Roi:
+    def compute_roi(
+        self, strategy: InputRoiStrategy, n_features: tuple[int, ...], n_ones: float | None = None
+    ) -> LightonmlRoi:
         """Return the region for features of one or two dimensions.
 
         Parameters
@@ -61,7 +61,7 @@ class InputRoi(validation.Fixed):
             raise ValueError("input_roi_strategy is auto, but auto needs data to count ones in: fit on X, or use full.")
         return self._auto(n_features, n_ones)
 
-    def _auto(self, n_features: tuple[int, ...], n_ones: float) -> Roi:
+    def _auto(self, n_features: tuple[int, ...], n_ones: float) -> LightonmlRoi:
         if math.prod(n_features) > self.input_size / 2:
             return self._small(n_features)  # no room for macro-pixels
         largest = self._largest_factor(n_features)
@@ -87,7 +87,7 @@ class InputRoi(validation.Fixed):
             raise self._too_large(n_features)
         return factor
 
-    def _macro(self, n_features: tuple[int, ...], factor: int, whole: bool = True) -> Roi:
+    def _macro(self, n_features: tuple[int, ...], factor: int, whole: bool = True) -> LightonmlRoi:
         if len(n_features) == 2:
             size = (n_features[0] * factor, n_features[1] * factor)
         elif whole:
@@ -98,7 +98,7 @@ class InputRoi(validation.Fixed):
             size = (math.ceil(ratio * y), math.ceil(y))
         return self._centred(size), size
 
-    def _small(self, n_features: tuple[int, ...]) -> Roi:
+    def _small(self, n_features: tuple[int, ...]) -> LightonmlRoi:
         if len(n_features) == 2:
             size = (n_features[0], n_features[1])
         else:
@@ -114,7 +114,7 @@ class InputRoi(validation.Fixed):
     def _centred(self, size: Tuple2D) -> Tuple2D:
         return (self.input_shape[0] // 2 - size[0] // 2, self.input_shape[1] // 2 - size[1] // 2)
 
-    def _checked(self, n_features: tuple[int, ...], roi: Roi) -> Roi:
+    def _checked(self, n_features: tuple[int, ...], roi: LightonmlRoi) -> LightonmlRoi:
         fits = all(0 <= o and 1 <= s and o + s <= n for o, s, n in zip(*roi, self.input_shape, strict=True))
         if not fits:
             raise self._too_large(n_features)
@@ -127,7 +127,7 @@ class InputRoi(validation.Fixed):
         )
 
 
-def make_layout(input_shape: Tuple2D, n_features: tuple[int, ...], roi: Roi | None) -> MirrorLayout:
+def make_layout(input_shape: Tuple2D, n_features: tuple[int, ...], roi: LightonmlRoi | None) -> MirrorLayout:
     """Return the layout of features on a region.
 
     Parameters
@@ -146,7 +146,7 @@ def make_layout(input_shape: Tuple2D, n_features: tuple[int, ...], roi: Roi | No
     """
     if roi is None:
         return MirrorLayout.plain(input_shape, n_features)
-    offset, size = check_roi("input_roi", roi, input_shape)
+    offset, size = checked_lightonml_roi("input_roi", roi, input_shape)
     fits = math.prod(n_features) <= math.prod(size) if len(n_features) == 1 else (
         n_features[0] <= size[0] and n_features[1] <= size[1]
     )  # fmt: skip
@@ -165,5 +165,5 @@ def _shown(n_features: tuple[int, ...]) -> int | tuple[int, ...]:
 
 def format_of(layout: MirrorLayout) -> tuple[FeaturesFormat, int]:
     """Return the format's name and its factor as the context reports them; lightonml's factor is 0 for none."""
-    kind = FORMATS[layout.kind]
-    return kind, 0 if kind is FeaturesFormat.none else layout.factor
+    # lightonml has our names for the kinds that lay features out.
+    return (FeaturesFormat.none, 0) if layout.by_mirror else (FeaturesFormat[layout.kind], layout.factor)

@@ -12,6 +12,7 @@ import numpy as np
 
 from opusim.base import arrays, validation
 from opusim.base.errors import InputTypeError
+from opusim.bench import linear_modes
 from opusim.calibration import store as calibrations
 from opusim.drivers import inputs
 from opusim.drivers.inputs import UserInput
@@ -21,12 +22,11 @@ from opusim.drivers.lowlevel.device import BenchArguments, OpuDevice
 from opusim.drivers.lowlevel.settings_of_frame import FrameSettings
 from opusim.drivers.methods.base import Method
 from opusim.drivers.methods.counts import Counts
-from opusim.drivers.methods.intensity import intensity_of
 
 from . import acquire, settings
 from .fit import Fit, Overrides, frametime_us, make_fit
 from .output_region import OutputRoi
-from .settings import LINEAR_MODES, Settings
+from .settings import Settings
 from .types import AcqState, InputRoiStrategy, OutputRescaling, as_member
 
 if TYPE_CHECKING:
@@ -85,9 +85,10 @@ class OPU(validation.Fixed):
         is computed depends on it, and with it last bits.
     threads : int, optional
         Threads to use with numpy; all processors by default. They do not change the result.
-    linear_mode : {"auto", "holographic", "intensity"}
-        How `linear_transform` is made: against the reference arm, or from intensities alone. "auto" takes the first
-        on a device that has a reference arm.
+    linear_mode : str
+        How `linear_transform` is made: "holographic", against the reference arm, or "intensity", from intensities
+        alone; or another way that is registered (`opusim.bench.linear_modes`). "auto" takes the first on a device
+        that has a reference arm, else the second.
     backend : {"auto", "numpy", "cupy", "torch", "torch:cpu", "torch:cuda", "torch:cuda:1", ...}
         What the light is computed with. "auto": where the data are, numpy for all that lies in the machine's own memory
         (arrays, CPU tensors). "torch": the GPU that the data are on, else a GPU if there is one, else the CPU. It holds
@@ -328,12 +329,12 @@ class OPU(validation.Fixed):
 
     @property
     def linear_mode(self) -> str:
-        """How `linear_transform` is made: auto, holographic or intensity."""
+        """How `linear_transform` is made: auto, holographic, intensity, or another that is registered."""
         return self._linear_mode
 
     @linear_mode.setter
     def linear_mode(self, value: str) -> None:
-        self._linear_mode = validation.choice("linear_mode", value, LINEAR_MODES)
+        self._linear_mode = linear_modes.checked("linear_mode", value)
 
     @property
     def rescale(self) -> OutputRescaling:
@@ -713,7 +714,7 @@ class OPU(validation.Fixed):
         RuntimeError
             If the result is useless.
         """
-        self.device.linear_mode("holographic")
+        self.device.linear_mode(linear_modes.field_mode(self.linear_mode))
         validation.integer("steps", steps, low=3, high=63)
         self.device.check_open()
         device, roi = self.device, self.device.exposure().bench_roi
@@ -726,7 +727,9 @@ class OPU(validation.Fixed):
 
         Parameters
         ----------
-        X, encoder_cls, decoder_cls : object
+        X : array_like, torch.Tensor, cupy.ndarray or dask.array.Array
+            0/1 data shaped as in the fit, as for `transform`.
+        encoder_cls, decoder_cls : class or object, optional
             As for `transform`.
 
         Returns
@@ -740,8 +743,7 @@ class OPU(validation.Fixed):
         ValueError
             If the device has no reference arm.
         """
-        self.device.linear_mode("holographic")
-        return self._linear(X, encoder_cls, decoder_cls, "holographic", True)
+        return self._linear(X, encoder_cls, decoder_cls, linear_modes.field_mode(self.linear_mode), True)
 
     def linear_transform(self, X: Any, encoder_cls: Any = None, decoder_cls: Any = None) -> Any:
         """Show vectors and return R x itself, not its intensity.
@@ -755,7 +757,9 @@ class OPU(validation.Fixed):
 
         Parameters
         ----------
-        X, encoder_cls, decoder_cls : object
+        X : array_like, torch.Tensor, cupy.ndarray or dask.array.Array
+            Data shaped as in the fit, as for `transform`.
+        encoder_cls, decoder_cls : class or object, optional
             As for `transform`. Inputs that are not bits go through bit planes (`opusim.encoding`).
 
         Returns
@@ -790,17 +794,17 @@ class OPU(validation.Fixed):
         A Dask array gives a lazy one, as with `transform`. By holography, what belongs to the fit is measured at once,
         and chunks begin at multiples of a block, mostly 64 vectors.
         """
-        return self._linear(X, encoder_cls, decoder_cls, self.device.linear_mode(self.linear_mode), False)
+        return self._linear(X, encoder_cls, decoder_cls, self.linear_mode, False)
 
-    def _linear(self, X: Any, encoder_cls: Any, decoder_cls: Any, mode: str, complex_output: bool) -> Any:
+    def _linear(self, X: Any, encoder_cls: Any, decoder_cls: Any, asked: str, complex_output: bool) -> Any:
+        mode = self.device.linear_mode(asked)
         encoder, bits = self._encode(X, encoder_cls, decoder_cls)
         fit, data = self._fitted(bits)
         exposure, n_components, base = self._claim(fit)
         n_out = acquire.output_size(fit, n_components, exposure)
-        if mode == "intensity":
-            method: Method = intensity_of(fit, self.device, exposure)
-        else:
-            method, exposure = self._holographic(fit, data.place, exposure, n_out, complex_output)
+        method, exposure = mode.prepare(
+            fit, self.device, exposure, n_out, data.place or arrays.NUMPY, complex_output=complex_output
+        )
         raw = self._acquire(method, data, fit, exposure, n_out, base)
         result = self._decode(raw, encoder, decoder_cls, data.group)
         # After the decoder, as the real driver does it.
@@ -812,19 +816,6 @@ class OPU(validation.Fixed):
             return result
         n = n_features if self.rescale is OutputRescaling.variance else n_components
         return result / np.float32(stdev * math.sqrt(n))
-
-    def _holographic(
-        self, fit: Fit, place: arrays.Arrays | None, exposure: FrameSettings, n_out: int, complex_output: bool
-    ) -> tuple[Method, FrameSettings]:
-        """Return the method with the calibration of the region, and what the device is told with the latter's times."""
-        # Loads the calibration, and scipy with it: when first needed.
-        from opusim.drivers.methods.holography import holography_of
-
-        device = self.device
-        record = device.linear_records.get(exposure.bench_roi)
-        if record is None:
-            record = calibrations.find_record(device.bench, exposure.bench_roi, device.linear_records, name=device.name)
-        return holography_of(fit, device, exposure, record, n_out, place or arrays.NUMPY, complex_output=complex_output)
 
     # ------------------------------------------------------------------ copies
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from opusim.base import validation
 from opusim.base.errors import TooManyComponentsError
+from opusim.bench.region import LightonmlRoi, Roi, checked_lightonml_roi
 from opusim.device.camera import middle_of_sensor
 
-from .region import as_lightonml, check_roi
-from .types import OutputRoiStrategy, Roi, Tuple2D, as_member
+from .types import OutputRoiStrategy, Tuple2D, as_member
 
 
 class OutputRoi(validation.Fixed):
@@ -36,11 +36,13 @@ class OutputRoi(validation.Fixed):
         self,
         output_shape: Tuple2D,
         strategy: OutputRoiStrategy,
-        allowed_roi: Roi | None = None,
+        allowed_roi: LightonmlRoi | None = None,
         minimum_components: int = 0,
     ) -> None:
         self.strategy = as_member("strategy", strategy, OutputRoiStrategy)
-        self.allowed_roi = check_roi("output.allowed_roi", allowed_roi or ((0, 0), output_shape), output_shape)
+        self.allowed_roi = checked_lightonml_roi(
+            "output.allowed_roi", allowed_roi or ((0, 0), output_shape), output_shape
+        )
         (x, _), (width, height) = self.allowed_roi
         if self.strategy is OutputRoiStrategy.mid_width and x != 0:
             raise ValueError(f"output.allowed_roi starts at x = {x}, but a camera that reads full width needs x = 0.")
@@ -52,7 +54,7 @@ class OutputRoi(validation.Fixed):
                 "pixels that may be read."
             )
 
-    def compute_roi(self, n_components: int) -> Roi:
+    def compute_roi(self, n_components: int) -> LightonmlRoi:
         """Return the region ((x, y), (width, height)) for `n_components`.
 
         Raises
@@ -70,4 +72,4 @@ class OutputRoi(validation.Fixed):
         full_width = self.strategy is OutputRoiStrategy.mid_width
         y, x, h, w = middle_of_sensor((height, width), n, full_width=full_width)
         # lightonml leaves the allowed region's own place out for rows of full width.
-        return as_lightonml((y, x, h, w) if full_width else (y0 + y, x0 + x, h, w))
+        return Roi(*((y, x, h, w) if full_width else (y0 + y, x0 + x, h, w))).as_lightonml

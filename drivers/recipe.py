@@ -91,13 +91,21 @@ class BenchRecipe:
             )
         medium = bench.device.medium.anywhere()
         device = bench.device if medium is bench.device.medium else bench.device.evolve(medium=medium)
-        recipe = cls(
+        return cls(
             device, bench.seed, bench.execution, bench.memory_budget, device.fingerprint(), opusim.__version__,
             bench.backend,
         )  # fmt: skip
+
+    def offer(self, bench: OpticalBench) -> None:
+        """Let `bench` be what the recipe gives in this process, as long as somebody else keeps it.
+
+        Parameters
+        ----------
+        bench : OpticalBench
+            The one that the recipe is of.
+        """
         with _benches.lock:
-            _benches.of_opus[recipe._key] = bench
-        return recipe
+            _benches.of_opus[self._key] = bench
 
     @property
     def _key(self) -> tuple[Any, ...]:
@@ -124,8 +132,8 @@ class BenchRecipe:
                     )
                 if self.device.fingerprint() != self.fingerprint:
                     raise RuntimeError(
-                        f"The device {self.device.name!r} is not the same on this worker: {self.device.medium.path!r} "
-                        "holds another matrix."
+                        f"The device {self.device.name!r} is not the same on this worker: "
+                        f"{self.device.medium.told_files()} holds another matrix."
                     )
                 # One thread: a worker has as many tasks at a time as it may use processors.
                 bench = OpticalBench(

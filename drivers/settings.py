@@ -11,12 +11,11 @@ from typing import Any
 
 from opusim.base import validation
 from opusim.base.parameters import near_matches
+from opusim.bench.region import LightonmlRoi, checked_lightonml_roi
 
-from .region import check_roi
-from .types import Roi, Tuple2D
+from .types import Tuple2D
 
 OPU_TYPES = ("type1", "type2", "type3")
-LINEAR_MODES = ("auto", "holographic", "intensity")
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Settings:
     ones_range: tuple[int, int]
     n_samples_by_pass: int = 3000
     minimum_output_size: int = 0
-    allowed_roi: Roi | None = None
+    allowed_roi: LightonmlRoi | None = None
     no_single_transform: bool = False
     stdev: float = 1.0
     exclusive: bool = False
@@ -192,7 +191,7 @@ def check_config(config: Mapping[str, Any], input_size: int, output_shape: Tuple
         minimum_output_size=validation.integer(
             "output.minimum_output_size", table_out.get("minimum_output_size", 0), low=0
         ),
-        allowed_roi=check_roi("output.allowed_roi", roi, output_shape) if roi else None,
+        allowed_roi=checked_lightonml_roi("output.allowed_roi", roi, output_shape) if roi else None,
         no_single_transform=validation.flag("no_single_transform", config.get("no_single_transform", False)),
         stdev=validation.number("output.stdev", table_out.get("stdev", 1.0), low=0.0, high=1e12, low_open=True),
         exclusive=validation.flag("exclusive", config.get("exclusive", False)),

@@ -8,8 +8,6 @@ from typing import Any, TypeVar
 from opusim.base.errors import UnknownNameError
 
 Tuple2D = tuple[int, int]
-Roi = tuple[Tuple2D, Tuple2D]
-"""Offset and size in the driver's cartesian coordinates: ((x, y), (width, height))."""
 
 
 class OutputRoiStrategy(Enum):

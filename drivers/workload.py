@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,26 +12,24 @@ from opusim.bench.region import Region
 from opusim.drivers.inputs.dask import task_vectors
 from opusim.drivers.methods.base import Method
 from opusim.drivers.methods.counts import Counts
-from opusim.drivers.methods.intensity import Intensity
 from opusim.planning.costs import Workload
 
 from .acquire import output_size, pass_size
-from .settings import whole_microseconds
+
+if TYPE_CHECKING:
+    from opusim.drivers.lowlevel.settings_of_frame import FrameSettings
 
 __all__ = ["demodulator", "finisher", "projector_of", "reference_of", "workload"]
 
 
-def method_of(opu: Any, *, linear: bool, steps: int = 4) -> Method:
-    """Return the method that an OPU would use for its fit; that of a linear transform with levels that are made up."""
+def method_of(opu: Any, *, linear: bool, steps: int = 4) -> tuple[Method, FrameSettings]:
+    """Return the method that an OPU would use for its fit, and the settings of its frames; nothing is measured."""
     fit, device = opu._fit, opu.device
-    if not linear:
-        return Counts(device.output_dtype)
-    if device.linear_mode(opu.linear_mode) == "intensity":
-        return Intensity(fit.traits.n_features_total, 2.0, 10.0)
-    from opusim.drivers.methods.holography import planned
-
     exposure = device.exposure()
-    return planned(fit, device, exposure, output_size(fit, opu.n_components, exposure), steps)
+    if not linear:
+        return Counts(device.output_dtype), exposure
+    n_out = output_size(fit, opu.n_components, exposure)
+    return device.linear_mode(opu.linear_mode).planned(fit, device, exposure, n_out, steps)
 
 
 def workload(opu: Any, n_vectors: int, *, linear: bool = False, steps: int = 4) -> Workload:
@@ -46,26 +44,25 @@ def workload(opu: Any, n_vectors: int, *, linear: bool = False, steps: int = 4) 
     linear : bool
         Whether it is `linear_transform`, in the mode that the OPU chooses, rather than `transform`.
     steps : int
-        Phase steps of the holographic mode.
+        Phase steps, where the mode leaves their number free, as holography does.
 
     Returns
     -------
     Workload
         Its frame time belongs to the device's own exposure, also by holography, whose calibration will find another.
     """
-    fit, device, method = opu._fit, opu.device, method_of(opu, linear=linear, steps=steps)
-    exposure, item, n_features = device.exposure(), device.output_dtype.itemsize, fit.traits.n_features_total
+    fit, device = opu._fit, opu.device
+    method, exposure = method_of(opu, linear=linear, steps=steps)
+    item, n_features = device.output_dtype.itemsize, fit.traits.n_features_total
     n_out = output_size(fit, opu.n_components, exposure)
     block = pass_size(method, n_features, n_out, item, opu._settings().n_samples_by_pass)
-    frametime_s, each = exposure.frametime_us / 1e6, method.per_vector()
-    if method.phases_rad is not None:  # with the calibration's times, frames follow each other as fast as they can
-        least_s = device.bench.minimum_frametime_s(exposure.output_roi[1][1], exposure.exposure_us / 1e6)
-        frametime_s = whole_microseconds(least_s) / 1e6
+    each = method.per_vector()
     # Patterns that belong to no vector are those of a block, or all tasks share them.
     of_block, of_all = (method.patterns(n) - each * n for n in (block, n_vectors))
     return Workload(
         n_vectors=n_vectors, n_features=n_features, n_out=n_out, out_bytes=method.dtype.itemsize,
-        frametime_s=frametime_s, power_w=device.device_model.operation.power_w, block=block, steps=method.steps,
+        frametime_s=exposure.frametime_s, power_w=device.device_model.operation.power_w, block=block,
+        steps=method.steps,
         task_vectors=task_vectors(method.task_bytes(n_out, item) + n_features, 1 if method.parted else block),
         patterns_per_vector=each, patterns_per_block=0 if method.parted else of_block,
         n_pixels=method.n_pixels or n_out, shared_patterns=of_all if method.parted else 0,
@@ -76,8 +73,7 @@ def workload(opu: Any, n_vectors: int, *, linear: bool = False, steps: int = 4) 
 def projector_of(opu: Any, work: Workload, *, threads: int) -> Projector:
     """Return the projector that would do the work: what the OPU's bench would make, with another number of threads."""
     bench = opu.device.bench
-    row, column, n_rows, n_columns = opu.device.exposure().bench_roi
-    region = Region(row, column, n_rows, n_columns, work.n_pixels, bench.sensor_shape[1])
+    region = Region(opu.device.exposure().bench_roi, work.n_pixels, bench.sensor_shape[1])
     return Projector(
         bench.device, bench.seed, opu._fit.layout, region, resolution=bench.device.resolution,
         execution=bench.execution, memory_budget=bench.memory_budget, threads=threads,
@@ -106,18 +102,24 @@ def finisher(opu: Any, work: Workload) -> Callable[[np.ndarray], object] | None:
     """
     if work.steps == 1 and work.patterns_per_vector == 1:
         return None
-    method: Any = method_of(opu, linear=True, steps=work.steps)
+    method, _ = method_of(opu, linear=True, steps=work.steps)
     each, shared = method.per_vector(), None
+    of_block = method.patterns(1) - each
     if method.shares:
-        shared = method.shared(lambda _, places, __: np.full((len(places), work.n_pixels), 12.0), [1], work.n_features)
+
+        def show(_: int, places: np.ndarray, __: np.ndarray) -> np.ndarray:
+            return np.full((work.steps * len(places), work.n_pixels), 12.0)
+
+        shared = method.shared(show, [1], work.n_features)
 
     def finish(frames: np.ndarray) -> object:
+        n_patterns = len(frames) // work.steps
         if method.parted:
-            part = method.decode(frames[: len(frames) // each * each], shared, part=True)
+            frames = frames[: n_patterns // each * each * work.steps]
+            part = method.decode(frames, shared, part=True)
         else:
-            # The first pattern stands for the anchor, before and after.
-            frames[-work.steps :] = frames[: work.steps]
-            part = method.with_anchor(frames[: work.steps]).decode(frames)
+            frames = frames[: method.frames((n_patterns - of_block) // each)]
+            part = method.rehearsed(frames).decode(frames, method.begin() if method.shares else None)
         return part if shared is None else method.finish(part, shared)
 
     return finish
@@ -127,5 +129,5 @@ def demodulator(opu: Any, work: Workload) -> Callable[[np.ndarray], np.ndarray]:
     """Return what makes fields of the frames of bursts, by a calibration that stands for a measured one."""
     from opusim.calibration.procedures.linear import demodulate
 
-    method: Any = method_of(opu, linear=True, steps=work.steps)
+    method: Any = method_of(opu, linear=True, steps=work.steps)[0]
     return lambda frames: demodulate(method.record, frames)

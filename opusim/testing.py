@@ -24,8 +24,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from opusim.base import validation
+from opusim.base.parameters import parameters_of
 from opusim.bench import protocol
-from opusim.bench.protocol import Roi, has, lacking
+from opusim.bench.protocol import has, lacking
+from opusim.bench.region import Roi
 from opusim.device.medium import Drift, EntryMedium, Medium, ModeGrid
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
@@ -154,7 +156,7 @@ class _BenchProbe:
         n_rows, n_columns = max(1, min(40, rows // 2)), max(1, min(90, columns // 2))
         if n_rows == n_columns and n_rows > 1:
             n_rows -= 1
-        return (rows - n_rows) // 3, (columns - n_columns) * 2 // 3, n_rows, n_columns
+        return Roi((rows - n_rows) // 3, (columns - n_columns) * 2 // 3, n_rows, n_columns)
 
     @cached_property
     def layout(self) -> MirrorLayout:
@@ -676,7 +678,7 @@ def check_task(
     Parameters
     ----------
     task : callable
-        The task, as `opusim.tasks.registry` describes it.
+        The task, as `opusim.tasks.base.Task` describes it.
     device : Device, str or Path
         What the OPUs simulate.
     n_components : int, optional
@@ -701,21 +703,27 @@ def check_task(
     """
     from opusim.device.record import Device
     from opusim.drivers.opu import OPU
+    from opusim.tasks.base import as_task
 
     device = Device.load(device)
+    name = getattr(task, "__qualname__", type(task).__name__)
+    gates = (_task_call, _task_description, _task_attributes, _task_numbers)
+    if isinstance(task, type) or not callable(task):
+        return _run(f"The task {name}", _TaskProbe(task, OPU, device, 0, seed, random, shows), gates[:1], ())
+    try:
+        declared = as_task(task)
+    except TypeError as error:
+        raise ConformanceError(f"The task {name}", {"attributes": [str(error)]}) from error
     if n_components is None:
-        n_components = _attribute(task, "outputs") or 100
+        n_components = declared.outputs or 100
 
     def make_opu(opu_seed: int) -> Any:
         return OPU(n_components, device=device, seed=opu_seed)
 
-    name = getattr(task, "__qualname__", type(task).__name__)
     probe = _TaskProbe(task, make_opu, device, n_components, seed, random, shows)
-    gates = (_task_call, _task_description, _task_attributes, _task_numbers)
     checks = (_task_light, _task_repetition, _task_seed, _task_settings, _task_generators, _task_copies, _task_example)
     try:
-        if (check := _attribute(task, "check")) is not None:
-            check(device, n_components)
+        declared.check(device, n_components)
     except FileNotFoundError as error:
         why = f"its data are not here ({error})"
         report = _run(f"The task {name}", probe, gates[:3], ())
@@ -726,13 +734,8 @@ def check_task(
     return _run(f"The task {name}", probe, gates, checks)
 
 
-def _attribute(task: Any, name: str) -> Any:
-    """Return an optional attribute of a task (`opusim.tasks.registry`), or None."""
-    return getattr(task, name, None)
-
-
 def _task_call(p: _TaskProbe) -> Iterator[str]:
-    if not callable(p.task) or isinstance(p.task, type):
+    if isinstance(p.task, type) or not callable(p.task):
         yield f"it is {p.task!r}, but it must be a function of an OPU and a seed, or an object that can be called so."
 
 
@@ -745,14 +748,14 @@ def _task_description(p: _TaskProbe) -> Iterator[str]:
 
 
 def _task_attributes(p: _TaskProbe) -> Iterator[str]:
-    outputs, linear = _attribute(p.task, "outputs"), _attribute(p.task, "linear")
+    from opusim.tasks.base import as_task
+
+    declared = as_task(p.task)
+    outputs, linear = declared.outputs, declared.linear
     if outputs is not None and not (_is_whole(outputs) and outputs > 0):
         yield f"outputs is {outputs!r}, but it must be a whole number above 0, or None."
-    if linear is not None and not isinstance(linear, bool):
+    if not isinstance(linear, bool):
         yield f"linear is {linear!r}, but it must be True or False."
-    for name in ("check", "check_sweep"):
-        if (method := _attribute(p.task, name)) is not None and not callable(method):
-            yield f"{name} is {method!r}, but it must be a function."
 
 
 def _task_numbers(p: _TaskProbe) -> Iterator[str]:
@@ -824,8 +827,9 @@ def _task_copies(p: _TaskProbe) -> Iterator[str]:
 
 def _task_example(p: _TaskProbe) -> Iterator[str]:
     from opusim.sweep.exposure import example_of
+    from opusim.tasks.base import as_task
 
-    if _attribute(p.task, "example") is None:
+    if as_task(p.task).example is None:
         raise _NothingToCheck("it names no example")
     first, second = (example_of(p.task, p.seed) for _ in range(2))
     if not np.array_equal(first, second):
@@ -930,7 +934,7 @@ def check_medium(medium: Any, *, n_inputs: int = 48, n_outputs: int = 1200, seed
     gates = (_medium_members, _medium_matrix)
     checks = (
         _medium_level, _medium_repetition, _medium_seed, _medium_polarisations, _medium_drift, _medium_copies,
-        _medium_tiles, _medium_threads, _medium_linearity, _medium_reciprocity,
+        _medium_tiles, _medium_threads, _medium_linearity, _medium_reciprocity, _medium_inside,
     )  # fmt: skip
     probe = _MediumProbe(medium, n_inputs, n_outputs, seed)
     return _run(f"The medium {type(medium).__name__}", probe, gates, checks)
@@ -945,9 +949,9 @@ def _medium_members(p: _MediumProbe) -> Iterator[str]:
     share, time_s = p.medium.transmission, p.medium.decorrelation_time_s
     if not isinstance(share, Real) or not 0 <= share <= 1:
         yield f"transmission is {share!r}, but it must be a share of the light, from 0 to 1."
-    if not isinstance(time_s, Real) or not time_s > 0:
+    elif not isinstance(time_s, Real) or not time_s > 0:
         yield f"decorrelation_time_s is {time_s!r}, but it must be seconds above 0, or inf."
-    if not dataclasses.is_dataclass(p.medium) or hash(p.medium) != hash(dataclasses.replace(p.medium)):
+    elif not dataclasses.is_dataclass(p.medium) or hash(p.medium) != hash(dataclasses.replace(p.medium)):
         yield "it must be a frozen dataclass of its parameters, so that a device is known by them."
 
 
@@ -1047,6 +1051,37 @@ def _medium_threads(p: _MediumProbe) -> Iterator[str]:
         yield "1 and 2 threads gave different matrices, but the numbers must not depend on them."
 
 
+def _medium_inside(p: _MediumProbe) -> Iterator[str]:
+    if not p.medium.has_waves or not p.medium.inside:
+        raise _NothingToCheck("it names no field that acts on waves inside it and may be learnt")
+    how: dict[str, Any] = {"wavelength_m": _WAVELENGTH_M, "seed": p.seed}
+    before = p.medium.factors(p.grid, **how)
+    for name in p.medium.inside:
+        about = parameters_of(type(p.medium)).get(name)
+        if about is None or not about.learnable:
+            yield f"inside names {name!r}, but there is no field of that name that is described as learnable."
+            continue
+        start = float(getattr(p.medium, name))
+        after = dataclasses.replace(p.medium, **{name: 1.001 * start}).factors(p.grid, **how)
+        slopes = p.medium.phase_slopes(name, p.grid, **how)
+        none = [None] * len(before.screens)
+        rows = (
+            (before.transfer, after.transfer, slopes.transfer), (before.ballistic, after.ballistic, slopes.ballistic),
+            *zip(before.screens, after.screens, slopes.screens or none, strict=True),
+        )  # fmt: skip
+        for factor, changed, slope in rows:
+            if factor is None:
+                continue
+            turned = factor if slope is None else factor * np.exp(1j * slope * 0.001 * start)
+            error = float(np.abs(changed - turned).max() / np.abs(factor).max())
+            if error > 1e-3 + 0.05 * float(np.abs(changed - factor).max() / np.abs(factor).max()):
+                yield (
+                    f"with {name} larger by a thousandth a factor differs by {error:.2g} of it from what phase_slopes "
+                    "says, but gradients are computed by that."
+                )
+                break
+
+
 def _medium_linearity(p: _MediumProbe) -> Iterator[str]:
     if not p.medium.has_waves:
         raise _NothingToCheck("it has no operator")
@@ -1094,15 +1129,17 @@ class _MethodProbe:
     def __init__(self, method: Any, n_features: int, n_out: int, show: Any, seed: int) -> None:
         self.method, self.n_features, self.n_out, self.seed = method, n_features, n_out, seed
         self.show = self._by_numbers if show is None else show
+        self._noise = np.random.default_rng(seed)
 
     def _by_numbers(self, bits: np.ndarray, phases_rad: np.ndarray | None) -> np.ndarray:
-        """Return counts of a random matrix, as a camera of 8 bits gives them without noise."""
+        """Return counts of a random matrix, as a camera of 8 bits gives them; with noise no two frames are alike."""
         n_pixels = self.n_out if self.method.n_pixels is None else self.method.n_pixels
         real, imaginary = np.random.default_rng(self.seed).normal(size=(2, self.n_features + 1, n_pixels))
         entries = (real + 1j * imaginary) / math.sqrt(2 * self.n_features)
         arms = np.zeros(1) if phases_rad is None else np.exp(1j * np.asarray(phases_rad))
         fields = (bits @ entries[:-1])[:, None] + arms[:, None] * entries[-1] * math.sqrt(self.n_features)
-        return np.clip(np.rint(2 + 60 * np.abs(fields) ** 2), 0, 255).astype(np.uint8).reshape(-1, n_pixels)
+        light = (60 * np.abs(fields) ** 2).reshape(-1, n_pixels)
+        return np.clip(np.rint(2 + light + self._noise.normal(size=light.shape)), 0, 255).astype(np.uint8)
 
     @cached_property
     def sizes(self) -> list[int]:
@@ -1268,9 +1305,8 @@ def _method_places(p: _MethodProbe) -> Iterator[str]:
 
 
 def _method_parts(p: _MethodProbe) -> Iterator[str]:
+    """By parts, as workers of a Dask array have them, in any order, more than once; by whole passes if not parted."""
     method = p.method
-    if not method.parted:
-        raise _NothingToCheck("its blocks are not shown in parts")
     wrong: list[str] = []
 
     def some(k: int, places: np.ndarray, bits: np.ndarray) -> np.ndarray:
@@ -1280,18 +1316,27 @@ def _method_parts(p: _MethodProbe) -> Iterator[str]:
 
     shared = method.shared(some, p.sizes, p.n_features) if method.shares else None
     yield from wrong[:1]
-    found = []
-    for k, n in enumerate(p.sizes):
-        edges = sorted({0, 1, n // 3, n - 1, n})
-        for a, b in zip(edges, edges[1:], strict=False):
-            frames = p.frames[k][p.rows(method.places(range(a, b), n))]
+
+    def part(k: int, a: int, b: int) -> np.ndarray:
+        if method.parted:
+            frames = p.frames[k][p.rows(method.places(range(a, b), p.sizes[k]))]
             results = np.asarray(method.decode(frames, shared, part=True))
-            found.append(results if shared is None else np.asarray(method.finish(results, shared)))
-    if not np.array_equal(np.concatenate(found), p.result):
-        yield (
-            "vectors decoded in parts gave other results than in whole passes, but they must be the same to the bit, "
-            "however they are split."
-        )
+        else:
+            results = np.asarray(method.decode(p.frames[k].copy(), method.begin() if method.shares else None))
+        return np.asarray(method.finish(results, shared)) if method.shares else results
+
+    parts = []
+    for k, n in enumerate(p.sizes):
+        edges = sorted({0, 1, n // 3, n - 1, n} if method.parted else {0, n})
+        parts += [(k, a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    for order in (parts, parts[::-1]):
+        found = {which: part(*which) for which in order}
+        if not np.array_equal(np.concatenate([found[which] for which in parts]), p.result):
+            yield (
+                "vectors decoded in parts gave other results than in whole passes, but they must be the same to the "
+                "bit, however they are split, in any order, and again: as workers do it, after what is shared is known."
+            )
+            return
 
 
 def _method_copies(p: _MethodProbe) -> Iterator[str]:

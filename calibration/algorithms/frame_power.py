@@ -104,13 +104,15 @@ def normalise_power(
     Parameters
     ----------
     frames : array_like of real numbers, shape (..., steps, ...)
-        As for `frame_powers`.
+        Frames, dark level taken off.
     phases_rad : array_like of float, shape (steps,), optional
-        As for `frame_powers`.
+        Phases of at least four steps, to find the powers by; without, they are mean levels (see `frame_powers`).
     powers : array_like of float, shape frames.shape[:axis] + (steps,) or (steps,), optional
         Measured powers (a photodiode's, say), used instead.
-    axis, mask : object
-        As for `frame_powers`.
+    axis : int, optional
+        The axis of the steps; axes before it are separate bursts.
+    mask : array_like of bool, shape frames.shape[axis + 1:], optional
+        Pixels to find the powers by.
 
     Returns
     -------

@@ -26,8 +26,14 @@ class PhaseEstimate(Demodulated):
 
     Parameters
     ----------
-    q, offset, phases_rad, valid : object
-        As in `Demodulated`.
+    q : ndarray of complex64 or complex128
+        S conj(R), in the frames' unit.
+    offset : ndarray of float32 or float64
+        The sum ``|S|^2 + |R|^2``, in the frames' unit.
+    phases_rad : ndarray of float64, shape (steps,)
+        The steps that were found.
+    valid : ndarray of bool, or None
+        Pixels whose q can be used; None if all can.
     powers : ndarray of float64, shape (steps,)
         Relative power of each frame, of mean 1; all 1 if they were not fitted.
     iterations : int

@@ -71,6 +71,8 @@ class Option:
         Raises a TypeError or ValueError for a value that is none.
     alone : bool
         Whether it is for one procedure at a time, not for all in one go.
+    order : float
+        Its place among the options, of help texts and of checks. Our own are below 100.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Option:
     read: Callable[[Any], Any] | None = None
     check: Callable[[Any], Any] | None = None
     alone: bool = False
+    order: float = 100.0
 
     def __post_init__(self) -> None:
         """Refuse what is no option, or one of the command line's own."""
@@ -100,11 +103,13 @@ def _checked_exposure(value: Any) -> Any:
     return value if value is None else validation.number("exposure_s", value, low=0.0, high=3600.0, low_open=True)
 
 
-STEPS = Option("steps", "--steps", int, "Phase steps; 8 for phase, 4 for others by default.", check=_checked_steps)
+STEPS = Option(
+    "steps", "--steps", int, "Phase steps; 8 for phase, 4 for others by default.", check=_checked_steps, order=10
+)
 EXPOSURE = Option(
     "exposure_s", "--exposure-us", float,
     "Exposure in µs; by default 400 for camera, the file's or a found one for others.",
-    read=lambda us: 1e-6 * us, check=_checked_exposure, alone=True,
+    read=lambda us: 1e-6 * us, check=_checked_exposure, alone=True, order=20,
 )  # fmt: skip
 
 
@@ -244,7 +249,7 @@ class Procedure(ABC):
 
 
 def options_of(procedures: Iterable[Procedure | type[Procedure]]) -> dict[str, tuple[Option, tuple[str, ...]]]:
-    """Return options by name, each with the names of the procedures that have it.
+    """Return options by name, in order, each with the names of the procedures that have it.
 
     Raises
     ------
@@ -261,4 +266,14 @@ def options_of(procedures: Iterable[Procedure | type[Procedure]]) -> dict[str, t
                         f"{', '.join(owners)} is another one."
                     )
             found[option.name] = option, (*found.get(option.name, (option, ()))[1], procedure.name)
-    return found
+    return dict(sorted(found.items(), key=lambda item: item[1][0].order))
+
+
+def checked_confidence(confidence: float) -> float:
+    """Return the two-sided normal quantile of a confidence between 0 and 1."""
+    from scipy import special
+
+    value = validation.number("confidence", confidence, low=0.0, high=1.0, low_open=True)
+    if value == 1.0:
+        raise ValueError("confidence is 1, but it must be below 1: no interval is certain.")
+    return float(special.ndtri((1 + value) / 2))

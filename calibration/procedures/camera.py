@@ -10,16 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opusim.base import validation
-from opusim.bench.protocol import (
-    Exposing,
-    Lamp,
-    LitCamera,
-    Roi,
-    checked_bench,
-    checked_confidence,
-    dark_frames,
-    elapsed_s,
-)
+from opusim.bench.protocol import Exposing, Lamp, LitCamera, checked_bench, elapsed_s
+from opusim.bench.region import AnyRoi, Roi
 from opusim.calibration.algorithms.camera_statistics import (
     FrameStatistics,
     gain_fit,
@@ -31,8 +23,9 @@ from opusim.calibration.algorithms.camera_statistics import (
     root_interval,
     spatial_variance,
 )
+from opusim.calibration.on_bench import dark_frames
 
-from .base import EXPOSURE, Procedure, Progress, Row
+from .base import EXPOSURE, Procedure, Progress, Row, checked_confidence
 
 if TYPE_CHECKING:
     from opusim.calibration.session import Calibration
@@ -140,7 +133,7 @@ class CameraRecord:
     hot_pixels: np.ndarray
     confidence: float
     exposure_s: float
-    roi: tuple[int, int, int, int]
+    roi: Roi
     frames_per_level: int
     photons: np.ndarray
     level_dn: np.ndarray
@@ -153,7 +146,7 @@ class CameraRecord:
 def characterise_camera(
     bench: LitCamera,
     *,
-    roi: Roi | None = None,
+    roi: AnyRoi | None = None,
     exposure_s: float = 400e-6,
     levels: int = 20,
     frames_per_level: int = 8,
@@ -384,7 +377,7 @@ def _in_electrons(square: float, error: float, gain: float, relative: float, qua
     return root_interval(square / gain**2, math.hypot(error, 2 * relative * square) / gain**2, quantile)
 
 
-def _saturation(bench: LitCamera, exposure_s: float, roi: Roi, dark: FrameStatistics) -> _Top:
+def _saturation(bench: LitCamera, exposure_s: float, roi: AnyRoi, dark: FrameStatistics) -> _Top:
     """Raise the light until the level no longer follows."""
     light, last = _FAINTEST, 0.0
     seen: list[tuple[float, float]] = []
@@ -416,14 +409,13 @@ def _saturation(bench: LitCamera, exposure_s: float, roi: Roi, dark: FrameStatis
     return _Top(math.inf, _UNCLIPPED_PHOTONS, "none")
 
 
-def _checked_roi(bench: LitCamera, roi: Roi | None) -> Roi:
+def _checked_roi(bench: LitCamera, roi: AnyRoi | None) -> Roi:
     """Return the region after checking the bench and that there are pixels enough."""
     checked_bench(bench, Exposing, Lamp)
-    rows, columns = bench.sensor_shape
-    row, column, n_rows, n_columns = (0, 0, rows, columns) if roi is None else roi
-    if n_rows * n_columns < _LEAST_PIXELS:
+    region = Roi.whole(bench.sensor_shape) if roi is None else Roi(*map(int, roi))
+    if region.n_pixels < _LEAST_PIXELS:
         raise ValueError(f"roi is {roi!r}, but it must hold at least {_LEAST_PIXELS} pixels.")
-    return int(row), int(column), int(n_rows), int(n_columns)
+    return region
 
 
 class CameraProcedure(Procedure):
@@ -439,7 +431,8 @@ class CameraProcedure(Procedure):
         """Change the light, not the exposure."""
         asked = session.options["exposure_s"]
         exposure: dict[str, Any] = {} if asked is None else {"exposure_s": asked}
-        return {"camera": characterise_camera(session.bench, roi=session.roi, progress=progress, **exposure)}
+        bench: Any = session.bench  # whether it has a lamp is asked there
+        return {"camera": characterise_camera(bench, roi=session.roi, progress=progress, **exposure)}
 
     def summary(self, record: CameraRecord, device: Device | None = None) -> list[Row]:
         """Say in a few rows what a record holds."""

@@ -11,26 +11,15 @@ import numpy as np
 from scipy import optimize
 
 from opusim.base import validation
-from opusim.bench.protocol import (
-    Bench,
-    Clocked,
-    Roi,
-    checked_bench,
-    checked_confidence,
-    checked_shifter_phases,
-    dark_frames,
-    elapsed_s,
-    has,
-    random_mirrors,
-    saturation_dn,
-    wait,
-)
+from opusim.bench.protocol import Bench, Clocked, checked_bench, elapsed_s, has, wait
+from opusim.bench.region import AnyRoi
 from opusim.calibration.algorithms.phase_shifting import equal_steps, least_squares
+from opusim.calibration.on_bench import dark_frames, random_mirrors, saturation_dn
 from opusim.calibration.words import duration
 
-from .base import EXPOSURE, STEPS, Option, Procedure, Progress, Row
+from .base import EXPOSURE, STEPS, Option, Procedure, Progress, Row, checked_confidence
 from .exposure import usual_exposure
-from .phase import stored_phases
+from .phase import checked_shifter_phases, stored_phases
 
 if TYPE_CHECKING:
     from opusim.calibration.session import Calibration
@@ -116,7 +105,7 @@ def measure_drift(
     actual_rad: Any = None,
     repeats: int = 4,
     exposure_s: float = 400e-6,
-    roi: Roi | None = None,
+    roi: AnyRoi | None = None,
     allowed_loss: float = 0.01,
     allowed_phase_rad: float = 0.1,
     full_scale_dn: float | None = None,
@@ -250,7 +239,7 @@ class _Watch:
     bench: Bench
     shown: Any
     exposure_s: float
-    roi: Roi | None
+    roi: AnyRoi | None
     dark: np.ndarray
     repeats: int
     asked: np.ndarray
@@ -426,7 +415,7 @@ class DriftProcedure(Procedure):
         STEPS,
         Option(
             "minutes", "--minutes", float, "drift: device time to watch; 10 by default.", default=10.0,
-            check=_checked_minutes,
+            check=_checked_minutes, order=70,
         ),
     )  # fmt: skip
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opusim.base import validation
-from opusim.bench.protocol import Bench, Roi, checked_bench, dark_frames, elapsed_s, saturation_dn
+from opusim.bench.protocol import Bench, checked_bench, elapsed_s
+from opusim.bench.region import AnyRoi
 from opusim.calibration.algorithms.phase_shifting import equal_steps
+from opusim.calibration.on_bench import dark_frames, saturation_dn
 from opusim.calibration.words import micro
 
 from .base import Option, Procedure, Progress, Row
@@ -85,7 +87,7 @@ def find_exposure(
     target_level_dn: float | None = None,
     clipped_share: float = 1e-3,
     reference_phase_rad: float | np.ndarray | None = None,
-    roi: Roi | None = None,
+    roi: AnyRoi | None = None,
     shortest_s: float = 20e-6,
     longest_s: float = 0.1,
     start_s: float = 400e-6,
@@ -291,11 +293,11 @@ class ExposureProcedure(Procedure):
     options = (
         Option(
             "level_dn", "--level", float,
-            "exposure: mean grey level to reach; by default as long as few outputs clip.",
+            "exposure: mean grey level to reach; by default as long as few outputs clip.", order=30,
         ),
         Option(
             "clipped_share", "--clipped", float, "exposure: share of outputs that may clip; 0.001 by default.",
-            default=1e-3,
+            default=1e-3, order=40,
         ),
     )  # fmt: skip
 

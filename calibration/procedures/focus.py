@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from opusim.base import validation
-from opusim.bench.protocol import Bench, dark_frames, saturation_dn
+from opusim.bench.protocol import Bench
+from opusim.calibration.on_bench import dark_frames, saturation_dn
 from opusim.calibration.procedures.matrix.file import TmRecord
 from opusim.patterns.layout import MirrorPatterns
 

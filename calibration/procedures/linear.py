@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opusim.base import validation
-from opusim.bench.protocol import Bench, Roi, dark_frames, elapsed_s, saturation_dn, threads_of
+from opusim.bench.protocol import Bench, elapsed_s, threads_of
+from opusim.bench.region import AnyRoi, Roi
 from opusim.calibration.algorithms.masks import dark_pixels, saturated_pixels
 from opusim.calibration.algorithms.phase_shifting import equal_steps, least_squares
+from opusim.calibration.on_bench import dark_frames, saturation_dn
 from opusim.calibration.words import micro, radians
+from opusim.fringes.calibrated import CLIPPED_SHARE, DARK_FRAMES, LEAST_REFERENCE, REFERENCE_FRAMES
 from opusim.fringes.demodulation import field_of_clipped, fields_of_counts
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
@@ -26,15 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LinearRecord", "demodulate", "measure_linear"]
 
-# Frames of the reference alone, and of the dark: their noise is below that of one measurement by the root of it.
-_REFERENCE_FRAMES, _DARK_FRAMES = 64, 32
 # Patterns that are measured twice, and pixels from which the phase steps are found.
 _PATTERNS = 24
 _PHASE_PIXELS = 8000
-# Share of bursts with a saturated frame: their fields are saved by the other frames and the known reference.
-_CLIPPED_SHARE = 0.07
-# Below this share of the mean reference a pixel is left out.
-_DARK_REFERENCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -102,8 +99,7 @@ class LinearRecord:
     @property
     def rectangle(self) -> Roi:
         """The region as (row, column, n_rows, n_columns)."""
-        row, column, n_rows, n_columns = (int(v) for v in self.roi)
-        return row, column, n_rows, n_columns
+        return Roi(*(int(v) for v in self.roi))
 
 
 def demodulate(record: LinearRecord, frames: np.ndarray, threads: int | None = None) -> np.ndarray:
@@ -146,7 +142,7 @@ def demodulate(record: LinearRecord, frames: np.ndarray, threads: int | None = N
 def reference_amplitude(record: LinearRecord, n_pixels: int) -> np.ndarray:
     """Return |R| of the first pixels, float32 (n_pixels,): where the reference is too dark, as at the least allowed."""
     reference = record.reference_dn[:n_pixels]
-    floor = np.float32(_DARK_REFERENCE * max(float(reference.mean()), 1e-30))
+    floor = np.float32(LEAST_REFERENCE * max(float(reference.mean()), 1e-30))
     return np.sqrt(np.maximum(reference, floor))
 
 
@@ -155,9 +151,9 @@ def measure_linear(
     mirrors: np.ndarray | MirrorPatterns | None = None,
     *,
     steps: int = 4,
-    roi: Roi | None = None,
+    roi: AnyRoi | None = None,
     exposure_s: float | None = None,
-    clipped_share: float = _CLIPPED_SHARE,
+    clipped_share: float = CLIPPED_SHARE,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> LinearRecord:
@@ -205,11 +201,11 @@ def measure_linear(
     else:
         exposure_s = validation.number("exposure_s", exposure_s, low=0.0, high=3600.0, low_open=True)
     report(1, total)
-    dark = dark_frames(bench, exposure_s, _DARK_FRAMES, roi)
+    dark = dark_frames(bench, exposure_s, DARK_FRAMES, roi)
     dark_dn = dark.reshape(len(dark), -1).mean(axis=0, dtype=np.float64).astype(np.float32)
     off = np.zeros((1, *bench.mirror_shape), dtype=np.uint8)
-    alone = bench.expose(off, exposure_s=exposure_s, reference_phase_rad=np.zeros(_REFERENCE_FRAMES), roi=roi)
-    alone = alone.reshape(_REFERENCE_FRAMES, -1)
+    alone = bench.expose(off, exposure_s=exposure_s, reference_phase_rad=np.zeros(REFERENCE_FRAMES), roi=roi)
+    alone = alone.reshape(REFERENCE_FRAMES, -1)
     full_scale = saturation_dn(bench, exposure_s, roi)
     reference_dn = alone.mean(axis=0, dtype=np.float64).astype(np.float32) - dark_dn
     if float(reference_dn.mean()) <= 0:
@@ -233,7 +229,7 @@ def measure_linear(
     report(4, total)
     clipped = saturated_pixels(first, full_scale, axis=1)
     del dark, alone
-    usable = ~dark_pixels(reference_dn, least_share=_DARK_REFERENCE)
+    usable = ~dark_pixels(reference_dn, least_share=LEAST_REFERENCE)
     valid = usable & (clipped.mean(axis=0) < 0.5)
     whole = valid & ~(clipped | saturated_pixels(second, full_scale, axis=1))
     modulation, modulation_map, light_dn = _fringes(first, actual, dark_dn, reference_dn, usable, whole)
@@ -254,13 +250,13 @@ def _test_patterns(bench: Bench, seed: int) -> MirrorPatterns:
     return MirrorPatterns(bits, layout)
 
 
-def _bursts(bench: Bench, shown: Any, exposure_s: float, asked: np.ndarray, roi: Roi | None) -> np.ndarray:
+def _bursts(bench: Bench, shown: Any, exposure_s: float, asked: np.ndarray, roi: AnyRoi | None) -> np.ndarray:
     """Frames (n, steps, n_pixels) of each pattern under each phase."""
     frames = bench.expose(shown, exposure_s=exposure_s, reference_phase_rad=asked, roi=roi)
     return frames.reshape(len(shown), len(asked), -1)
 
 
-def _part(roi: Roi) -> Roi:
+def _part(roi: AnyRoi) -> AnyRoi:
     """Rows in the middle of a region that hold enough pixels to find phases from."""
     row, column, n_rows, n_columns = roi
     rows = min(n_rows, max(1, -(-_PHASE_PIXELS // n_columns)))

@@ -10,21 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opusim.base import validation
-from opusim.bench.protocol import (
-    Bench,
-    Roi,
-    checked_bench,
-    checked_confidence,
-    checked_shifter_phases,
-    dark_frames,
-    elapsed_s,
-    random_mirrors,
-    saturation_dn,
-)
+from opusim.bench.protocol import Bench, checked_bench, elapsed_s
+from opusim.bench.region import AnyRoi
 from opusim.calibration.algorithms.phase_shifting import advanced_iterative, equal_steps, least_squares
+from opusim.calibration.on_bench import dark_frames, random_mirrors, saturation_dn
 from opusim.calibration.words import radians
 
-from .base import EXPOSURE, STEPS, Procedure, Progress, Row
+from .base import EXPOSURE, STEPS, Procedure, Progress, Row, checked_confidence
 from .exposure import usual_exposure
 
 if TYPE_CHECKING:
@@ -107,7 +99,7 @@ def measure_phases(
     *,
     mirrors: Any = None,
     exposure_s: float = 400e-6,
-    roi: Roi | None = None,
+    roi: AnyRoi | None = None,
     bursts: int = 24,
     shuffle_seed: int | None = 0,
     full_scale_dn: float | None = None,
@@ -361,3 +353,32 @@ def actual_phases(session: Calibration, asked: np.ndarray, exposure_s: float) ->
     """Return the stored phases, or measured ones."""
     stored = stored_phases(session, asked)
     return _measured(session, asked, exposure_s).phases_rad if stored is None else stored
+
+
+def checked_shifter_phases(name: str, phases_rad: Any, *, least: int = 2, n: int | None = None) -> np.ndarray:
+    """Return phases of the shifter as float64 of shape (n,), in radians.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for the message.
+    phases_rad : array_like of float, shape (n,)
+        Phases in radians.
+    least : int
+        Fewest of them.
+    n : int, optional
+        How many, where they belong to those of `phases_rad`.
+
+    Raises
+    ------
+    ValueError
+        If they are not finite numbers, or another number of them.
+    """
+    try:
+        array = np.asarray(phases_rad, dtype=np.float64)
+    except (TypeError, ValueError):
+        array = np.empty(0)
+    if array.ndim != 1 or len(array) < least or not np.isfinite(array).all() or n not in (None, len(array)):
+        wanted = f"at least {least} finite numbers" if n is None else f"{n} finite numbers, as phases_rad"
+        raise ValueError(f"{name} is {phases_rad!r}, but it must be {wanted}, in radians.")
+    return array

@@ -57,14 +57,15 @@ class MatrixProcedure(Procedure):
         STEPS,
         Option(
             "inputs", "--inputs", str, "tm: macro-pixels in line, or rows x columns as 16x16; 256 by default.",
-            default=256, read=_inputs,
+            default=256, read=_inputs, order=50,
         ),
         Option(
-            "basis", "--basis", str, "tm: hadamard (the default) or canonical.", default="hadamard", read=_basis
+            "basis", "--basis", str, "tm: hadamard (the default) or canonical.", default="hadamard", read=_basis,
+            order=60,
         ),
         Option(
             "resume", "--resume", bool, "tm: go on with an interrupted one. all: leave out what is there.",
-            default=False,
+            default=False, order=80,
         ),
     )  # fmt: skip
 

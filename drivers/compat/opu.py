@@ -55,18 +55,42 @@ class OPU(_OPU):
 
     Parameters
     ----------
-    n_components, opu_device, max_n_features, config_file, config_override, verbose_level, input_roi_strategy,
-    open_at_init, disable_pbar, simulated, rescale, features_fmt, dmd_strategy : object
-        As for `opusim.OPU`; `verbose_level` -1 follows `set_verbose_level`. With ``simulated=True``, or an
-        `opu_device` that is a `SimulatedOpuDevice`, the OPU is lightonml's simulator: |X R|^2 in float32, no noise, a
-        stored matrix of `max_n_features` rows. The oldest programs pass two times in microseconds by position,
-        ``OPU(frametime_us, exposure_us)``, and no number of components: a whole number in the place of `opu_device` is
-        read so.
+    n_components : int
+        Components of an output vector.
+    opu_device : OpuDevice or SimulatedOpuDevice, optional
+        Low-level device to use. A whole number is a time in microseconds, as in the oldest programs (below).
+    max_n_features : int
+        Rows of the stored matrix of lightonml's simulator; without effect otherwise.
+    config_file : str or Path
+        JSON file shaped as a real device's.
+    config_override : dict, optional
+        Changes to the configuration, table by table.
+    verbose_level : int
+        From 1 on, batches show a progress bar; -1 follows `set_verbose_level`.
+    input_roi_strategy : InputRoiStrategy or str
+        Which part of the mirrors shows the features: full, small or auto.
+    open_at_init : bool, optional
+        Whether to open the device at once; None means yes.
+    disable_pbar : bool
+        Never show a progress bar.
+    simulated : bool
+        Whether it is lightonml's simulator, as with an `opu_device` that is a `SimulatedOpuDevice`.
+    rescale : OutputRescaling or str
+        Scale of the linear transform: variance, norm or none.
+    features_fmt, dmd_strategy : object
+        Arguments of old versions, without effect.
 
     Raises
     ------
     ValueError
         If `simulated` comes with an `opu_device`.
+
+    Notes
+    -----
+    lightonml's simulator is ``|X R|^2`` in float32, no noise, a stored matrix of `max_n_features` rows.
+
+    The oldest programs pass two times in microseconds by position, ``OPU(frametime_us, exposure_us)``, and no number of
+    components: a whole number in the place of `opu_device` is read so.
     """
 
     def __init__(

@@ -11,7 +11,8 @@ import numpy as np
 
 from opusim.base import validation
 from opusim.base.errors import NotReadyError, warn_outside
-from opusim.drivers.types import Roi, Tuple2D
+from opusim.bench.region import LightonmlRoi
+from opusim.drivers.types import Tuple2D
 
 
 class SimulatedOpuDevice:
@@ -40,12 +41,12 @@ class SimulatedOpuDevice:
         exposure_us: float = 400,
         verbose: bool = False,
         linear: bool = False,
-        output_roi: Roi | None = None,
+        output_roi: LightonmlRoi | None = None,
     ) -> None:
         self.active = False
         self.frametime_us = int(frametime_us)
         self.exposure_us = int(exposure_us)
-        self.output_roi: Roi = ((0, 0), (2040, 1088)) if output_roi is None else output_roi
+        self.output_roi: LightonmlRoi = ((0, 0), (2040, 1088)) if output_roi is None else output_roi
         self._verbose = verbose
         self._linear = linear
         self._random_matrix: np.ndarray | None = None

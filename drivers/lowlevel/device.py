@@ -17,10 +17,10 @@ import numpy as np
 
 from opusim.base import arrays, validation
 from opusim.base.errors import NotReadyError
-from opusim.bench import protocol
-from opusim.drivers.region import check_roi
+from opusim.bench import linear_modes, protocol
+from opusim.bench.region import AnyRoi, LightonmlRoi, checked_lightonml_roi
 from opusim.drivers.settings import OPU_TYPES, microseconds, whole_microseconds
-from opusim.drivers.types import AcqState, OutputRoiStrategy, Roi, Tuple2D
+from opusim.drivers.types import AcqState, OutputRoiStrategy, Tuple2D
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 from .exclusive import ExclusiveUse
@@ -42,7 +42,7 @@ _ROI_RULES = {
 # Mirror patterns that go to the bench at a time: unpacked, each takes a megabyte.
 _PATTERNS_PER_STEP = 64
 # What a pickle of a device leaves out.
-_OF_THIS_PROCESS = ("lock", "_acquisitions", "_use", "_frame_settings", "_threads", "_level")
+_OF_THIS_PROCESS = ("lock", "_acquisitions", "_use", "_frame_settings", "_threads", "_level", "_linear_modes")
 _LABORATORY = "opusim.bench.laboratory.FromExpose makes that of expose."
 
 
@@ -121,7 +121,7 @@ class OpuDevice(validation.Fixed):
         frametime_us: float | None = None,
         exposure_us: float | None = None,
         sequence_nb_prelim: int = 0,
-        output_roi: Roi | None = None,
+        output_roi: LightonmlRoi | None = None,
         verbose: int = 0,
         name: str | None = None,
         *,
@@ -176,7 +176,7 @@ class OpuDevice(validation.Fixed):
         self.frametime_us = max(1, round(operation.frametime_s * 1e6)) if frametime_us is None else frametime_us
         self.exposure_us = max(1, round(operation.exposure_s * 1e6)) if exposure_us is None else exposure_us
         self._gain_dB = 0.0
-        self._output_roi: Roi = ((0, 0), self.output_shape_max)
+        self._output_roi: LightonmlRoi = ((0, 0), self.output_shape_max)
         if output_roi is not None:
             self.output_roi = output_roi
 
@@ -186,7 +186,7 @@ class OpuDevice(validation.Fixed):
         self._acquisitions: list[AcqState] = []
         self._use: ExclusiveUse | None = None
         # Calibrations of the linear transform, by region of the camera; shared by all who use this device.
-        self.linear_records: dict[tuple[int, int, int, int], Any] = {}
+        self.linear_records: dict[AnyRoi, Any] = {}
         # Whose region and times are set: a fit on a device that it shares sets them again if they are another's.
         self.settings_owner: object | None = None
         # What `exposure` returns, until a setting changes.
@@ -194,6 +194,8 @@ class OpuDevice(validation.Fixed):
         # What `features_level_dn` was asked last, and what it said: a linear transform asks each time.
         self._level: tuple[MirrorLayout, float, float] | None = None
         self._threads: tuple[Any, int | None] | None = None
+        # Ways to a linear transform that this device has, by what was asked for.
+        self._linear_modes: dict[str, linear_modes.LinearMode] = {}
 
     # ------------------------------------------------------------------ what it is
 
@@ -337,32 +339,37 @@ class OpuDevice(validation.Fixed):
         """Whether the device has a reference arm."""
         return self._has_reference
 
-    def linear_mode(self, asked: str) -> str:
+    def linear_mode(self, asked: str) -> linear_modes.LinearMode:
         """Return how a linear transform is made on this device.
 
         Parameters
         ----------
-        asked : {"auto", "holographic", "intensity"}
-            What was asked for. "auto" takes the reference arm if there is one.
+        asked : str
+            What was asked for: "auto", "holographic", "intensity" or another that is registered. "auto" takes the
+            reference arm if there is one.
 
         Returns
         -------
-        {"holographic", "intensity"}
-            Against the reference arm, or from intensities alone.
+        LinearMode
+            One that the device has what it needs for.
 
         Raises
         ------
         ValueError
-            If there is no reference arm for it.
+            If there is none of that name, or no reference arm for it.
         """
-        if asked == "auto":
-            return "holographic" if self.has_reference else "intensity"
-        if asked == "holographic" and not self.has_reference:
+        known = self._linear_modes.get(asked)
+        if known is not None:
+            return known
+        mode = linear_modes.chosen(asked, self.has_reference)
+        if mode.needs_reference and not self.has_reference:
+            other = linear_modes.chosen(linear_modes.AUTO, has_reference=False).name
             raise ValueError(
-                "linear_mode is 'holographic', but this device has no reference arm: use 'intensity', or a device "
+                f"linear_mode is {mode.name!r}, but this device has no reference arm: use {other!r}, or a device "
                 "whose reference.relative_amplitude is above 0."
             )
-        return asked
+        self._linear_modes[asked] = mode
+        return mode
 
     @property
     def black_level_dn(self) -> float:
@@ -387,13 +394,13 @@ class OpuDevice(validation.Fixed):
         self._opu_type = validation.choice("opu_type", value, OPU_TYPES)
 
     @property
-    def output_roi(self) -> Roi:
+    def output_roi(self) -> LightonmlRoi:
         """Region of interest on the camera, ((x, y), (width, height))."""
         return self._output_roi
 
     @output_roi.setter
-    def output_roi(self, value: Roi) -> None:
-        roi = check_roi("output_roi", value, self.output_shape_max)
+    def output_roi(self, value: LightonmlRoi) -> None:
+        roi = checked_lightonml_roi("output_roi", value, self.output_shape_max)
         if self.output_roi_strategy is OutputRoiStrategy.mid_width and roi[1][0] != self.output_shape_max[0]:
             raise ValueError(
                 f"output_roi is {value!r}, but this camera reads full width: it must be ((0, y), "
@@ -496,7 +503,7 @@ class OpuDevice(validation.Fixed):
         least_us = self._least_frametime_us(settings.output_roi, exposure_us)
         return replace(settings, exposure_us=exposure_us, frametime_us=least_us)
 
-    def _least_frametime_us(self, roi: Roi, exposure_us: int) -> int:
+    def _least_frametime_us(self, roi: LightonmlRoi, exposure_us: int) -> int:
         return whole_microseconds(self.bench.minimum_frametime_s(roi[1][1], exposure_us / 1e6))
 
     # ------------------------------------------------------------------ open and closed

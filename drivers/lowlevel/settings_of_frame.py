@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from opusim.drivers.region import from_lightonml
-from opusim.drivers.types import Roi
+from opusim.bench.region import LightonmlRoi, Roi
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class FrameSettings:
         Gain as reported.
     """
 
-    output_roi: Roi
+    output_roi: LightonmlRoi
     exposure_us: int
     frametime_us: int
     gain_dB: float
@@ -31,9 +30,9 @@ class FrameSettings:
     # What the bench is told, made once: the same settings serve many sequences.
 
     @cached_property
-    def bench_roi(self) -> tuple[int, int, int, int]:
+    def bench_roi(self) -> Roi:
         """Region as the bench counts: (row, column, n_rows, n_columns)."""
-        return from_lightonml(self.output_roi)
+        return Roi.from_lightonml(self.output_roi)
 
     @cached_property
     def exposure_s(self) -> float:

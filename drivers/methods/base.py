@@ -15,8 +15,9 @@ Show = Callable[[int, np.ndarray, np.ndarray], np.ndarray]
 class Method(ABC):
     """A way to make outputs of vectors. `opusim.drivers.acquire.run` is the one loop that all of them go through.
 
-    A new one is a file of its own in this folder: a frozen dataclass that derives from this class and says `dtype`,
-    `frames`, `encode` and `decode`; the rest has defaults. It is pickled as it is for the workers of a Dask array.
+    A new one is a file of its own: a frozen dataclass that derives from this class and says `dtype`, `frames`, `encode`
+    and `decode`; the rest has defaults. It is pickled as it is for the workers of a Dask array. One that makes a linear
+    transform is known by name with a `LinearMode` beside it (`opusim.bench.linear_modes`).
 
     Vectors are shown in passes. Each pass is a sequence of patterns: those of its vectors, in their order, the same
     number for each, and between them those that belong to no single vector (anchors). Whoever calls `encode` and
@@ -42,7 +43,8 @@ class Method(ABC):
     n_pixels : int or None
         Pixels of the region to read; None for as many as there are outputs.
     by_light : bool
-        Whether frames are decoded where the light is computed, and results come from there; else where the data are.
+        Whether frames are decoded where the light is computed, and results come from there; else, and always where
+        vectors share something, where the data are.
     fit_patterns : int
         Patterns that were shown once for the fit, before any vector.
     """
@@ -103,8 +105,8 @@ class Method(ABC):
         frames : array, shape (frames, pixels)
             Counts of the patterns of `encode`, each under every phase in turn.
         shared : object
-            For a whole pass what `begin` returned, to which this pass adds; for a part what `shared` returned, which
-            stays as it is.
+            For a whole pass what `begin` returned, to which this pass adds, and which it does not read: it may be of
+            this pass alone. For a part what `shared` returned, which stays as it is.
         out : array, shape (n, n_out), optional
             Where results may be put, if they lie there: it is returned then.
         part : bool
@@ -132,7 +134,7 @@ class Method(ABC):
         results : array of `dtype`, shape (n, n_out)
             What `decode` gave; they may be changed in place.
         shared : object
-            What `begin` returned, to which all passes have added.
+            What `begin` returned, to which all passes have added; it stays as it is.
 
         Returns
         -------
@@ -142,7 +144,7 @@ class Method(ABC):
         raise NotImplementedError(f"{type(self).__name__} shares something, but has no method finish.")
 
     def shared(self, show: Show, sizes: Sequence[int], n_features: int) -> Any:
-        """Return what `begin` and all passes would have come to, before any part is shown; a worker calls it.
+        """Return what `begin` and all passes would have come to, before any vector is shown; a worker calls it.
 
         Parameters
         ----------
@@ -172,6 +174,23 @@ class Method(ABC):
         """
         each = self.patterns(n) // n
         return np.arange(numbers.start * each, numbers.stop * each)
+
+    # ------------------------------------------------------------------ plans of work
+
+    def rehearsed(self, frames: Any) -> Method:
+        """Return the method for a fit on a device that gave these frames: `decode` takes them, and can be timed.
+
+        Parameters
+        ----------
+        frames : ndarray, shape (frames, pixels)
+            Of a whole pass, of any patterns; may be changed to be more like those of its own.
+
+        Returns
+        -------
+        Method
+            Itself, where any frames will do.
+        """
+        return self
 
     # ------------------------------------------------------------------ what follows
 

@@ -16,15 +16,18 @@ import numpy as np
 
 from opusim.base import arrays
 from opusim.base.errors import NotReadyError, warn_outside
-from opusim.calibration.algorithms.phase_shifting import equal_steps
-from opusim.calibration.procedures import linear
+from opusim.bench.linear_modes import LinearMode
+from opusim.calibration import store as calibrations
 from opusim.fringes.demodulation import BurstPixels, fields_of_bursts, fields_of_counts
 from opusim.patterns.layout import MirrorPatterns
 
 from .base import Method
 from .intensity import anchor_on
 
+# Procedures and algorithms of the calibration, and scipy with them, are imported where they are used: this file is read
+# when any linear mode is asked for by name.
 if TYPE_CHECKING:
+    from opusim.calibration.procedures.linear import LinearRecord
     from opusim.drivers.fit import Fit
     from opusim.drivers.lowlevel.device import OpuDevice
     from opusim.drivers.lowlevel.settings_of_frame import FrameSettings
@@ -62,7 +65,7 @@ class FitFields:
     scale: float
     _placed: dict[arrays.Arrays, tuple[Any, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def on(self, place: arrays.Arrays, record: linear.LinearRecord, n_pixels: int) -> PlacedFields:
+    def on(self, place: arrays.Arrays, record: LinearRecord, n_pixels: int) -> PlacedFields:
         """Return the fields and what the calibration says of their pixels on a device, moved there once and kept."""
         # Another thread may put another one there meanwhile: what is used is a local.
         kept = self._placed.get(place)
@@ -100,10 +103,12 @@ class PlacedFields:
     pixels: BurstPixels
 
 
-def burst_pixels(place: arrays.Arrays, record: linear.LinearRecord, n_pixels: int) -> BurstPixels:
+def burst_pixels(place: arrays.Arrays, record: LinearRecord, n_pixels: int) -> BurstPixels:
     """Return what demodulation needs of a calibration, where frames are demodulated."""
+    from opusim.calibration.procedures.linear import reference_amplitude
+
     return BurstPixels(
-        record.actual_rad, place.from_host(linear.reference_amplitude(record, n_pixels)),
+        record.actual_rad, place.from_host(reference_amplitude(record, n_pixels)),
         place.from_host(record.dark_dn[:n_pixels]), float(record.full_scale_dn), record.coherence,
     )  # fmt: skip
 
@@ -139,7 +144,7 @@ class Holography(Method):
         Whether to return the field, entries of variance 1, or sqrt(2) times its real part.
     """
 
-    record: linear.LinearRecord
+    record: LinearRecord
     fields: FitFields
     n_features: int
     n_out: int
@@ -210,18 +215,65 @@ class Holography(Method):
         result[...] = block
         return result
 
-    def with_anchor(self, frames: Any) -> Holography:
-        """Return the method for a fit whose anchor gave these frames, (steps, n_pixels)."""
+    def rehearsed(self, frames: Any) -> Holography:
+        """Return the method for a fit whose anchor gave the frames of the first pattern, and gives them again last."""
+        frames[-self.steps :] = first = frames[: self.steps]
         pixels = burst_pixels(arrays.of(frames), self.record, self.n_pixels)
-        anchor = fields_of(self.record, frames, pixels, None)[0]
+        anchor = fields_of(self.record, first, pixels, None)[0]
         return replace(self, fields=replace(self.fields, anchor=anchor))
+
+
+class Holographic(LinearMode):
+    """Against the reference arm, by the calibration of the region."""
+
+    name = "holographic"
+    what = "holographic"
+    needs_reference = True
+    calibrated = True
+    gives_fields = True
+    auto = True
+    order = 10
+
+    def prepare(
+        self, fit: Fit, device: OpuDevice, settings: FrameSettings, n_out: int, place: arrays.Arrays, *,
+        complex_output: bool,
+    ) -> tuple[Holography, FrameSettings]:  # fmt: skip
+        """Return the method with the calibration of the region, which is found or made, and settings with its times."""
+        record = device.linear_records.get(settings.bench_roi)
+        if record is None:
+            at_hand = device.linear_records
+            record = calibrations.find_record(device.bench, settings.bench_roi, at_hand, name=device.name)
+        return holography_of(fit, device, settings, record, n_out, place, complex_output=complex_output)
+
+    def planned(
+        self, fit: Fit, device: OpuDevice, settings: FrameSettings, n_out: int, steps: int
+    ) -> tuple[Holography, FrameSettings]:
+        """Return a method whose calibration stands for a measured one, of the device's own exposure.
+
+        The reference is as bright as a calibrated exposure has it, and even over the pixels.
+        """
+        from opusim.calibration.algorithms.phase_shifting import equal_steps
+        from opusim.calibration.procedures.linear import LinearRecord
+
+        n, phases, full_scale = n_measured(n_out, settings.n_pixels), equal_steps(steps), float(device.full_scale_dn)
+        record = LinearRecord(
+            exposure_s=settings.exposure_s, asked_rad=phases, actual_rad=phases, jitter_rad=0.0,
+            roi=np.array(settings.bench_roi), dark_dn=np.zeros(n, np.float32),
+            reference_dn=np.full(n, full_scale / 4, np.float32), valid=np.ones(n, dtype=bool),
+            full_scale_dn=full_scale, clipped_share=0.0, modulation=1.0, modulation_map=np.ones(n, np.float32),
+            coherence=1.0, relative_error=0.1, drift_rad_per_minute=0.0, elapsed_s=0.0,
+        )  # fmt: skip
+        nothing = np.zeros(n, np.complex64)
+        method = Holography(record, FitFields(nothing, nothing, 1.0), fit.traits.n_features_total, n_out, n)
+        # With the calibration's times, frames follow each other as fast as they can.
+        return method, device.fastest(settings, settings.exposure_s)
 
 
 def holography_of(
     fit: Fit,
     device: OpuDevice,
     settings: FrameSettings,
-    record: linear.LinearRecord,
+    record: LinearRecord,
     n_out: int,
     place: arrays.Arrays = arrays.NUMPY,
     *,
@@ -231,8 +283,12 @@ def holography_of(
 
     Parameters
     ----------
-    fit, device, settings : object
-        How vectors are shown, by what, in which region.
+    fit : Fit
+        How vectors are shown.
+    device : OpuDevice
+        What shows them.
+    settings : FrameSettings
+        Region and times.
     record : LinearRecord
         The calibration of the region.
     n_out : int
@@ -240,7 +296,7 @@ def holography_of(
     place : Arrays
         Where the light is computed.
     complex_output : bool
-        As for `Holography`.
+        Whether results are complex fields, rather than real numbers of a real matrix.
 
     Returns
     -------
@@ -266,28 +322,11 @@ def holography_of(
     return Holography(record, fields, fit.traits.n_features_total, n_out, n_pixels, complex_output), timed
 
 
-def planned(fit: Fit, device: OpuDevice, exposure: FrameSettings, n_out: int, steps: int) -> Holography:
-    """Return a method that nothing was measured for: its calibration stands for a measured one, in plans of work.
-
-    The reference is as bright as a calibrated exposure has it, and even over the pixels.
-    """
-    n, phases, full_scale = n_measured(n_out, exposure.n_pixels), equal_steps(steps), float(device.full_scale_dn)
-    record = linear.LinearRecord(
-        exposure_s=exposure.exposure_us / 1e6, asked_rad=phases, actual_rad=phases, jitter_rad=0.0,
-        roi=np.array(exposure.bench_roi), dark_dn=np.zeros(n, np.float32),
-        reference_dn=np.full(n, full_scale / 4, np.float32), valid=np.ones(n, dtype=bool), full_scale_dn=full_scale,
-        clipped_share=0.0, modulation=1.0, modulation_map=np.ones(n, np.float32), coherence=1.0, relative_error=0.1,
-        drift_rad_per_minute=0.0, elapsed_s=0.0,
-    )  # fmt: skip
-    nothing = np.zeros(n, np.complex64)
-    return Holography(record, FitFields(nothing, nothing, 1.0), fit.traits.n_features_total, n_out, n)
-
-
 def measure_fit(
     fit: Fit,
     device: OpuDevice,
     exposure: FrameSettings,
-    record: linear.LinearRecord,
+    record: LinearRecord,
     n_out: int,
     place: arrays.Arrays = arrays.NUMPY,
 ) -> FitFields:
@@ -312,12 +351,14 @@ def measure_fit(
     return FitFields(first, background, float(np.sqrt(lit / n_features)))
 
 
-def fields_of(record: linear.LinearRecord, frames: Any, pixels: BurstPixels, threads: int | None) -> Any:
-    """Return the fields of bursts, complex64 (n, n_pixels), where the frames are: as `linear.demodulate` does it."""
+def fields_of(record: LinearRecord, frames: Any, pixels: BurstPixels, threads: int | None) -> Any:
+    """Return the fields of bursts, complex64 (n, n_pixels), where the frames are: as the calibration does it."""
     if not isinstance(frames, np.ndarray):
         return fields_of_bursts(frames, pixels)
     if frames.dtype not in (np.uint8, np.uint16):
-        return linear.demodulate(record, frames, threads=threads)
+        from opusim.calibration.procedures.linear import demodulate
+
+        return demodulate(record, frames, threads=threads)
     return fields_of_counts(
         frames, pixels.phases_rad, pixels.amplitude, pixels.dark_dn, pixels.full_scale_dn, pixels.coherence, threads
     )

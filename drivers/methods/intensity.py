@@ -31,6 +31,7 @@ import numpy as np
 from opusim.base import arrays
 from opusim.base.errors import warn_outside
 from opusim.base.rng import stream_key, uniforms
+from opusim.bench.linear_modes import LinearMode
 
 from .base import Method, Show
 
@@ -242,6 +243,28 @@ class Intensity(Method):
         v = np.array(numbers)
         first = 2 * v + ANCHORS * (v // BLOCK + 1)
         return (first[:, None] + np.arange(2)).ravel()
+
+
+class IntensityMode(LinearMode):
+    """From counts, by any device."""
+
+    name = "intensity"
+    what = "by intensities"
+    auto = True
+    order = 20
+
+    def prepare(
+        self, fit: Fit, device: OpuDevice, settings: FrameSettings, n_out: int, place: arrays.Arrays, *,
+        complex_output: bool,
+    ) -> tuple[Intensity, FrameSettings]:  # fmt: skip
+        """Return the method for a fit; the frames have the device's own settings."""
+        return intensity_of(fit, device, settings), settings
+
+    def planned(
+        self, fit: Fit, device: OpuDevice, settings: FrameSettings, n_out: int, steps: int
+    ) -> tuple[Intensity, FrameSettings]:
+        """Return the method with levels that are made up."""
+        return Intensity(fit.traits.n_features_total, 2.0, 10.0), settings
 
 
 def intensity_of(fit: Fit, device: OpuDevice, exposure: FrameSettings) -> Intensity:

@@ -27,7 +27,9 @@ __all__ = [
     "parameters_of",
     "part",
     "parts_of",
+    "paths_in",
     "paths_of",
+    "plain_text",
 ]
 
 Kind = Literal["number", "integer", "flag", "choice", "text", "name", "label", "shape", "integers", "numbers"]
@@ -83,6 +85,13 @@ class Parameter:
     source: str = ""
     learnable: Literal["", "scale", "odds"] = ""
 
+    def __post_init__(self) -> None:
+        """Check that a source of error can be switched off."""
+        if self.source and not self.imperfection:
+            raise ValueError(
+                f"source is {self.source!r}, but imperfection is empty: what switches it off needs a name."
+            )
+
     @property
     def is_number(self) -> bool:
         """Whether it is one number, whole or not."""
@@ -119,21 +128,27 @@ class Parameter:
         ends = f"{'(' if self.low_open else '['}{self.low:g}, {self.high:g}]"
         return f"two numbers in {ends}" if self.kind == "numbers" else ends
 
-    def text(self, value: float) -> str:
+    def text(self, value: Any) -> str:
         """Return a value with its unit, as people read it.
 
         Parameters
         ----------
-        value : float
+        value : object
             The value, in the parameter's own unit.
 
         Returns
         -------
         str
-            Such as "532 nm".
+            Such as "532 nm", "912 x 1140", "0 to 1039680 mirrors" or "True".
         """
-        factor = _SHOWN[self.shown.split()[0]] if self.shown else 1
-        return f"{factor * value:g} {self.shown or self.unit}".rstrip()
+        if self.is_number:
+            factor = _SHOWN[self.shown.split()[0]] if self.shown else 1
+            words = f"{factor * value:g}"
+        elif isinstance(value, tuple):
+            words = {"shape": " x ", "integers": " to "}.get(self.kind or "", " and ").join(map(plain_text, value))
+        else:
+            words = plain_text(value)
+        return f"{words} {self.shown or self.unit}".rstrip()
 
     def check(self, name: str, value: Any) -> Any:
         """Return a value as the stage keeps it, after checking it.
@@ -156,6 +171,11 @@ class Parameter:
             If it is not what it may be.
         """
         return _CHECKS[self.kind or "text"](self, name, value)
+
+
+def plain_text(value: Any) -> str:
+    """Return a value as people read it where nothing is known of it: a float with six digits at most."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def parameter(
@@ -287,9 +307,12 @@ class Stage:
     ----------
     stage : str
         Of the class: the name of its table, which stands before the names of its fields.
+    described : mapping of str to dataclasses.Field
+        Of the class: what fields of these names are where a class that derives from it gives them a plain default.
     """
 
     stage: ClassVar[str] = ""
+    described: ClassVar[Mapping[str, dataclasses.Field[Any]]] = {}
 
     def __post_init__(self) -> None:
         """Check every field, then what holds between them."""
@@ -304,7 +327,7 @@ class Stage:
         """Check what holds between fields."""
 
     def text(self, name: str) -> str:
-        """Return a number with its unit, as people read it.
+        """Return a field with its unit, as people read it.
 
         Parameters
         ----------
@@ -316,7 +339,8 @@ class Stage:
         str
             Such as "532 nm".
         """
-        return parameters_of(type(self))[name].text(getattr(self, name))
+        about, value = parameters_of(type(self)).get(name), getattr(self, name)
+        return plain_text(value) if about is None else about.text(value)
 
     def switches(self) -> dict[str, dict[str, Any]]:
         """Return, for each imperfection by name, the fields that switch it off alone.
@@ -362,14 +386,17 @@ def parameters_of(cls: type) -> Mapping[str, Parameter]:
     mapping of str to Parameter
         In the order of the fields.
     """
-    fields = [f for f in dataclasses.fields(cls) if _PARAMETER in f.metadata]
-    hints = get_type_hints(cls) if fields else {}
-    result = {}
-    for f in fields:
-        about: Parameter = f.metadata[_PARAMETER]
-        kind = about.kind or ("choice" if about.choices else _KINDS[hints[f.name]])
-        result[f.name] = dataclasses.replace(about, kind=kind)
-    return result
+    described = cls.described if issubclass(cls, Stage) else {}
+    found: dict[str, Parameter] = {}
+    for f in dataclasses.fields(cls):
+        metadata = f.metadata or (described[f.name].metadata if f.name in described else {})
+        if _PARAMETER in metadata:
+            found[f.name] = metadata[_PARAMETER]
+    hints = get_type_hints(cls) if any(about.kind is None for about in found.values()) else {}
+    for name, about in found.items():
+        kind = about.kind or ("choice" if about.choices else _KINDS[hints[name]])
+        found[name] = dataclasses.replace(about, kind=kind)
+    return found
 
 
 @_kept
@@ -412,6 +439,26 @@ def paths_of(cls: type) -> Iterator[tuple[type, str, str, Parameter]]:
         for kind in one.known:
             for name, about in parameters_of(kind).items():
                 yield kind, name, f"{stage}.{name}", about
+
+
+def paths_in(record: Any) -> dict[str, Parameter]:
+    """Return all parameters of the stages that a record has, by path.
+
+    Parameters
+    ----------
+    record : object
+        A dataclass with parts, such as a device.
+
+    Returns
+    -------
+    dict of str to Parameter
+        In the order of the parts and of their fields.
+    """
+    return {
+        f"{stage}.{name}": about
+        for stage in parts_of(type(record))
+        for name, about in parameters_of(type(getattr(record, stage))).items()
+    }
 
 
 Check = Callable[[str, Any], Any]

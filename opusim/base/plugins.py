@@ -1,8 +1,8 @@
 """Parts by file, ours and others': registries that find what a folder holds, and what other packages bring.
 
-A part (a medium, a procedure of calibration, a task, a command) registers itself when its module is imported. Our own
-modules are found by listing their folder. Those of another package are found by its entry points, each of which names
-a module, or an object in one, to import::
+A part (a medium, a procedure of calibration, a way to a linear transform, a task, a command) registers itself when its
+module is imported. Our own modules are found by listing their folder. Those of another package are found by its entry
+points, each of which names a module, or an object in one, to import::
 
     [project.entry-points."opusim.parts"]
     dark = "my_package.dark"
@@ -132,10 +132,11 @@ def import_folder(package: str, *, marker: str = "") -> None:
     package : str
         Its full name.
     marker : str, optional
-        A text that a module's source must hold to be imported: where a folder has more than parts in it.
+        A regular expression of what the lines of a module's source must hold for it to be imported, where a folder has
+        more than parts in it: how a part is defined.
     """
     for found in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
-        if not marker or marker in _source(found.name):
+        if not marker or re.search(marker, _source(found.name), re.MULTILINE):
             importlib.import_module(found.name)
 
 
@@ -156,6 +157,11 @@ class Registry(Mapping[str, Part], Generic[Part]):
     marker : str, optional
         As of `import_folder`.
 
+    Attributes
+    ----------
+    marker : str
+        As given.
+
     Notes
     -----
     Our own are imported when something is first looked up; others' (`load`) when a name is not ours, or when all are
@@ -163,7 +169,7 @@ class Registry(Mapping[str, Part], Generic[Part]):
     """
 
     def __init__(self, what: str, package: str, *, marker: str = "") -> None:
-        self._what, self._package, self._marker = what, package, marker
+        self._what, self._package, self.marker = what, package, marker
         self._parts: dict[str, tuple[float, str, Part]] = {}
         self._own_loaded = False
         self._loading: set[int] = set()  # threads that are at it
@@ -206,7 +212,7 @@ class Registry(Mapping[str, Part], Generic[Part]):
             return
         self._loading.add(thread)
         try:
-            import_folder(self._package, marker=self._marker)
+            import_folder(self._package, marker=self.marker)
             self._own_loaded = True  # after an error the next one who asks is told too
         finally:
             self._loading.discard(thread)

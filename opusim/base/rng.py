@@ -65,8 +65,12 @@ def key_of(seed: int, purpose: str, *indices: int) -> Key:
 
     Parameters
     ----------
-    seed, purpose, *indices
-        As for `stream_key`, and checked when first asked for.
+    seed : int
+        Seed of the device; this and the others are checked, by `stream_key`, when first asked for.
+    purpose : str
+        What the numbers are for.
+    *indices : int
+        Which stream of that purpose.
 
     Returns
     -------

@@ -26,13 +26,12 @@ from .inputs import (
     checked_frametime,
     checked_mirrors,
     checked_phases,
-    checked_roi,
     checked_transform,
 )  # fmt: skip
 from .plan import EXECUTIONS, Plan, memory_budget_bytes
 from .planes import Planes
 from .prepared import PreparedParts
-from .region import Region
+from .region import AnyRoi, Region, Roi, checked_roi
 
 __all__ = ["FRAME_OVERHEAD_S", "BenchClock", "OpticalBench", "Planes"]
 
@@ -197,7 +196,7 @@ class OpticalBench(validation.Fixed):
         *,
         exposure_s: float,
         reference_phase_rad: float | np.ndarray | None = None,
-        roi: tuple[int, int, int, int] | None = None,
+        roi: AnyRoi | None = None,
         frametime_s: float | None = None,
         n_frames: int = 1,
     ) -> np.ndarray:
@@ -254,7 +253,7 @@ class OpticalBench(validation.Fixed):
         patterns: MirrorPatterns,
         *,
         exposure_s: float,
-        roi: tuple[int, int, int, int],
+        roi: AnyRoi,
         n_pixels: int,
         reference_phase_rad: float | np.ndarray | None = None,
         frametime_s: float | None = None,
@@ -306,7 +305,7 @@ class OpticalBench(validation.Fixed):
         self,
         patterns: MirrorPatterns | np.ndarray,
         *,
-        roi: tuple[int, int, int, int] | None = None,
+        roi: AnyRoi | None = None,
         n_pixels: int | None = None,
     ) -> Plan:
         """Return which way `transform` or `expose` takes for patterns, and why, without showing them.
@@ -343,7 +342,7 @@ class OpticalBench(validation.Fixed):
         *,
         exposure_s: float,
         n_frames: int = 1,
-        roi: tuple[int, int, int, int] | None = None,
+        roi: AnyRoi | None = None,
         frametime_s: float | None = None,
     ) -> np.ndarray:
         """Light the sensor evenly (a lamp in place of the medium) and return frames.
@@ -356,8 +355,10 @@ class OpticalBench(validation.Fixed):
             Exposure in seconds.
         n_frames : int
             How many frames.
-        roi, frametime_s : optional
-            As in `expose`.
+        roi : tuple of int, optional
+            (row, column, n_rows, n_columns); the whole sensor by default.
+        frametime_s : float, optional
+            Time of each frame, as in `expose`.
 
         Returns
         -------
@@ -378,7 +379,7 @@ class OpticalBench(validation.Fixed):
         *,
         exposure_s: float | None = None,
         reference_phase_rad: float | None = None,
-        roi: tuple[int, int, int, int] | None = None,
+        roi: AnyRoi | None = None,
     ) -> Planes:
         """Return every plane of the exposure that `expose` would make next, without making it.
 
@@ -503,9 +504,7 @@ class OpticalBench(validation.Fixed):
         """
         found = self._photons.get(exposure_s)
         if found is None:
-            device = self.device
-            light = device.laser.photons(exposure_s) * device.dmd.efficiency * device.medium.transmission
-            found = light * device.optics.channels / device.dmd.n_mirrors
+            found = self.device.photons_per_intensity(exposure_s)
             if len(self._photons) < _EXPOSURES:
                 self._photons[exposure_s] = found
         return found
@@ -709,9 +708,8 @@ class OpticalBench(validation.Fixed):
             )[0]
         return out
 
-    def _region(self, rectangle: tuple[int, int, int, int], n_pixels: int | None = None) -> Region:
-        n = rectangle[2] * rectangle[3] if n_pixels is None else n_pixels
-        return Region(*rectangle, n, self.device.camera.shape[1])
+    def _region(self, roi: Roi, n_pixels: int | None = None) -> Region:
+        return Region(roi, roi.n_pixels if n_pixels is None else n_pixels, self.device.camera.shape[1])
 
 
 def _checked_limits(memory_budget: int | None, threads: int | None) -> dict[str, int | None]:

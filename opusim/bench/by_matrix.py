@@ -18,7 +18,7 @@ from .entries import Entries
 from .film import Film
 from .frames import Shots
 from .geometry import Geometry
-from .plan import Plan, Way, Work
+from .way import Way, Work
 
 _VECTORS = 1024  # vectors of one product with the matrix
 _PRODUCT_BYTES = 64 << 20  # fields of one product; a GPU takes more
@@ -51,14 +51,21 @@ class MatrixWay(Way):
         Features, medium and pixels.
     source : WavesWay or Entries
         What the matrix is made from; waves only for one that is kept.
-    plan : Plan
-        Whether it is kept.
     memory_budget : int
-        Bytes that a tile may take.
+        Bytes that the matrix may take to be kept, else a tile of it.
     threads : int
         Threads to use; they do not change the result.
     arrays : Arrays
         Library and device to compute with.
+
+    Attributes
+    ----------
+    matrix_bytes : int
+        Size of the matrix, kept or not.
+    stored : bool
+        Whether it may be kept.
+    memory_budget : int
+        As given.
     """
 
     name = "matrix"
@@ -67,17 +74,18 @@ class MatrixWay(Way):
         self,
         geometry: Geometry,
         source: MatrixSource,
-        plan: Plan,
         *,
         memory_budget: int,
         threads: int,
         arrays: Arrays = NUMPY,
     ) -> None:
         self._geometry, self._source = geometry, source
-        self._matrix_bytes, self._stored = plan.matrix_bytes, plan.stored
         self._n_features, self._n_pixels = geometry.source.n_features, geometry.region.n_pixels
         self._samples = geometry.optics.samples
-        self._memory_budget, self._threads, self._arrays = memory_budget, threads, arrays
+        self.memory_budget, self._threads, self._arrays = memory_budget, threads, arrays
+        self.matrix_bytes = 8 * (self._n_features + 1) * geometry.n_fields
+        # Bare mirrors have no matrix of features.
+        self.stored = geometry.layout is not None and self.matrix_bytes <= memory_budget
         self._film = Film(geometry.device.camera, geometry.seed, self._samples, arrays)
         self._lock = threading.RLock()
         # State, matrix and constant, and whether they lie where they are needed.
@@ -93,7 +101,7 @@ class MatrixWay(Way):
 
     def prepare(self, state: int) -> None:
         """Make the matrix for a state of the drift, if it is kept."""
-        if self._stored:
+        if self.stored:
             self._held(state)
 
     def matrix(self, state: int = 0) -> tuple[Any, Any]:
@@ -126,11 +134,11 @@ class MatrixWay(Way):
     def _made(self, state: int) -> tuple[Any, Any, bool]:
         memory.check(
             f"A matrix of {self._n_features} features and {self._n_pixels} pixels",
-            self._matrix_bytes,
+            self.matrix_bytes,
             "set memory_budget below that, or execution='waves'.",
         )
         matrix, constant = self._source.matrix(range(self._n_pixels), state)
-        here = not self._arrays.is_gpu or self._matrix_bytes <= memory.available_bytes(self._arrays) / 2
+        here = not self._arrays.is_gpu or self.matrix_bytes <= memory.available_bytes(self._arrays) / 2
         if here:
             return self._arrays.from_host(matrix), self._arrays.from_host(constant), True
         return matrix, constant, False
@@ -139,13 +147,13 @@ class MatrixWay(Way):
         """Yield (range of pixels, matrix, constant): all at once if the matrix may be kept on the device."""
         m, arrays = self._n_pixels, self._arrays
         kept = None
-        if self._stored:
+        if self.stored:
             _, matrix, constant, here = kept = self._held(state)
             if here:
                 yield (range(m), matrix, constant)
                 return
         room = min(
-            self._memory_budget, _TILE_BYTES, memory.available_bytes(arrays) / 4 if arrays.is_gpu else _TILE_BYTES
+            self.memory_budget, _TILE_BYTES, memory.available_bytes(arrays) / 4 if arrays.is_gpu else _TILE_BYTES
         )  # fmt: skip
         step = max(64, int(room // (16 * (self._n_features + 1) * self._samples)))
         for start in range(0, m, step):
@@ -236,7 +244,7 @@ class MatrixWay(Way):
     @property
     def kept_bytes(self) -> int:
         """Bytes of mirrors, sensor and matrix; see `Way.kept_bytes`."""
-        return self._geometry.kept_bytes + (self._matrix_bytes if self._stored else 0)
+        return self._geometry.kept_bytes + (self.matrix_bytes if self.stored else 0)
 
     def making_bytes(self, threads: int) -> int:
         """Return the bytes that the matrix needs beside it while it is made; see `Way.making_bytes`."""
@@ -248,8 +256,13 @@ class MatrixWay(Way):
 
         width = 2 * 4 * matrix_kernels.TILE
         scratch = width * (matrix_kernels.CHUNK * 2**matrix_kernels.GROUP + min(n_patterns, matrix_kernels.VECTORS))
-        tile = 0 if self._stored else min(self._matrix_bytes, self._memory_budget, _TILE_BYTES)
+        tile = 0 if self.stored else min(self.matrix_bytes, self.memory_budget, _TILE_BYTES)
         return n_patterns * 3 * self._groups + scratch * threads + 2 * tile
+
+    @property
+    def vector_flops(self) -> float:
+        """Operations of a product with the matrix; see `Way.vector_flops`."""
+        return 2.0 * self._n_features * self._geometry.n_fields
 
     def making(self) -> Work:
         """Return the work of making the matrix; see `Way.making`."""
@@ -261,7 +274,7 @@ class MatrixWay(Way):
 
         added = self._groups * self._geometry.n_fields
         sums, tables = added * n_patterns, added * -(-n_patterns // matrix_kernels.VECTORS)
-        making = Work() if self._stored else self.making()
+        making = Work() if self.stored else self.making()
         return Work(making.side, making.transforms, making.layer_points, making.entries, sums, tables)
 
     @property
@@ -318,6 +331,11 @@ class VectorWay(Way):
     def showing_bytes(self, n_patterns: int, threads: int) -> int:
         """Return the bytes of tiles of entries; see `Way.showing_bytes`."""
         return self._source.matrix_making_bytes(threads)
+
+    @property
+    def vector_flops(self) -> float:
+        """Operations of the product with the entries; see `Way.vector_flops`."""
+        return 2.0 * self._geometry.source.n_features * self._geometry.n_fields
 
     def making(self) -> Work:
         """Return no work; see `Way.making`."""

@@ -18,7 +18,7 @@ from opusim.device.medium.layer import CACHE_BYTES, LayerOperator
 from .film import Film
 from .frames import Shots
 from .geometry import Geometry
-from .plan import Way, Work
+from .way import Way, Work, transform_flops
 
 _STACK_BYTES = 8 << 20  # fields that go through the layer at a time
 _THREADS_BYTES = 256 << 20  # or one for each thread, with its cells and outputs: up to so much
@@ -176,11 +176,8 @@ class WavesWay(Way):
 
     def _read(self, block: Any) -> Any:
         """Output cells (n, rows, columns) as (n, n_pixels, fine^2), pixels in the region's raster order."""
-        n, fine = len(block), self._geometry.optics.fine
-        rows, columns = block.shape[1] // fine, block.shape[2] // fine
-        if fine > 1:
-            block = self._arrays.xp.permute_dims(block.reshape(n, rows, fine, columns, fine), (0, 1, 3, 2, 4))
-        return block.reshape(n, rows * columns, fine**2)[:, : self._geometry.region.n_pixels]
+        geometry = self._geometry
+        return geometry.optics.by_pixel(block, geometry.region.n_pixels, self._arrays.xp.permute_dims)
 
     def counts(self, bits: Any, shots: Shots, out: Any, progress: Callable[[int], None] | None = None) -> None:
         """Fill `out` with the counts of a batch; see `Way.counts`."""
@@ -304,6 +301,11 @@ class WavesWay(Way):
         grids = geometry.optics.channels * max(each, CACHE_BYTES * threads)
         # The cells and what they are made of; the fields of one grid, and of all that go in one stack.
         return grids + stack * (16 * math.prod(geometry.source.input_shape) + 16 * geometry.n_fields)
+
+    @property
+    def vector_flops(self) -> float:
+        """Operations of the transforms of one pass; see `Way.vector_flops`."""
+        return transform_flops(self._grid.side, self._pass_transforms)
 
     def making(self) -> Work:
         """Return the work of preparing the layer; see `Way.making`."""

@@ -11,7 +11,7 @@ import scipy.sparse
 from opusim.device.medium import EntryMedium
 
 from .geometry import Geometry
-from .plan import Work
+from .way import Work
 
 _MODES = 2048  # modes, and outputs, of a tile of entries
 
@@ -122,8 +122,8 @@ class Entries:
         return [range(int(run[0]), int(run[-1]) + 1) for run in np.split(index, cuts)]
 
     def matrix_work(self) -> Work:
-        """Return the work of making the matrix."""
-        return Work(entries=(self._geometry.source.n_features + 1) * self._geometry.n_fields)
+        """Return the work of making the matrix: an entry for each mode, whatever features it belongs to."""
+        return Work(entries=self._geometry.n_modes * self._geometry.n_fields)
 
     def matrix_making_bytes(self, threads: int) -> int:
         """Return the bytes that making the matrix needs beside it."""

@@ -120,16 +120,16 @@ def _grid(device: Device, source: MacroSource | MirrorSource, region: Region, op
     fine, shape_in = optics.fine, source.input_shape
     corner = None
     if isinstance(source, MirrorSource):
-        rows, columns = region.n_rows * fine, region.n_columns * fine
+        rows, columns = region.roi.n_rows * fine, region.roi.n_columns * fine
         sensor = device.camera.shape
         side = propagation.good_side(max(*shape_in, fine * sensor[0], fine * sensor[1]))
         # The sensor is centred on the axis, whichever part of it is read.
         corner = (
-            side // 2 - fine * sensor[0] // 2 + fine * region.row,
-            side // 2 - fine * sensor[1] // 2 + fine * region.column,
+            side // 2 - fine * sensor[0] // 2 + fine * region.roi.row,
+            side // 2 - fine * sensor[1] // 2 + fine * region.roi.column,
         )
     else:
-        n_out = region.n_rows * region.n_columns
+        n_out = region.roi.n_pixels
         columns = math.ceil(math.sqrt(n_out))
         rows = math.ceil(n_out / columns)
         rows, columns = rows * fine, columns * fine

@@ -14,23 +14,31 @@ from opusim.device.dmd import unpack_mirrors
 from opusim.device.record import Device
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
+from .region import Roi, checked_roi
+
 LONGEST_S = 3600.0
 """Longest exposure, and longest time of a frame, in seconds."""
-
-Rectangle = tuple[int, int, int, int]
 
 
 def checked_transform(
     device: Device, patterns: Any, exposure_s: Any, roi: Any, n_pixels: Any, phases: Any, *, on_device: bool = True
-) -> tuple[MirrorLayout | None, Any, float, Rectangle, int, np.ndarray | None]:
+) -> tuple[MirrorLayout | None, Any, float, Roi, int, np.ndarray | None]:
     """Return the arguments of a transform: layout, bits, exposure, rectangle, number of pixels, phases.
 
     Parameters
     ----------
     device : Device
         That shows and reads.
-    patterns, exposure_s, roi, n_pixels, phases
-        As for `OpticalBench.transform`.
+    patterns : MirrorPatterns or ndarray
+        What was given to show.
+    exposure_s : float
+        Exposure in seconds.
+    roi : tuple of int or None
+        (row, column, n_rows, n_columns).
+    n_pixels : int
+        How many of its pixels are read.
+    phases : float or array_like of float, or None
+        Phases of the reference arm in radians.
     on_device : bool
         Whether bits on a device stay there.
 
@@ -42,7 +50,7 @@ def checked_transform(
     turned = None if phases is None else checked_phases(phases, device.reference.present)
     exposure_s = checked_exposure(exposure_s)
     rectangle = checked_roi(roi, device.camera.shape)
-    n = _whole("n_pixels", n_pixels, 1, rectangle[2] * rectangle[3])
+    n = _whole("n_pixels", n_pixels, 1, rectangle.n_pixels)
     layout, bits = checked_mirrors(patterns, device.dmd.shape, on_device=on_device)
     return layout, bits, exposure_s, rectangle, n, turned
 
@@ -66,20 +74,6 @@ def checked_frametime(frametime_s: float, least_s: float) -> float:
             f"{least_s:.6g}."
         )
     return value
-
-
-def checked_roi(roi: Rectangle | None, sensor_shape: tuple[int, int]) -> Rectangle:
-    """Return (row, column, n_rows, n_columns) within the sensor; the whole sensor for None."""
-    rows, columns = sensor_shape
-    if roi is None:
-        return (0, 0, rows, columns)
-    if not isinstance(roi, (tuple, list)) or len(roi) != 4:
-        raise TypeError(f"roi is {roi!r}, but it must be (row, column, n_rows, n_columns).")
-    row = _whole("roi row", roi[0], 0, rows - 1)
-    column = _whole("roi column", roi[1], 0, columns - 1)
-    n_rows = _whole("roi n_rows", roi[2], 1, rows - row)
-    n_columns = _whole("roi n_columns", roi[3], 1, columns - column)
-    return (row, column, n_rows, n_columns)
 
 
 def _whole(name: str, value: Any, low: int, high: int) -> int:

@@ -22,8 +22,8 @@ from opusim.base import validation
 from opusim.device.record import Operation
 from opusim.patterns.layout import MirrorPatterns
 
-from .inputs import checked_exposure, checked_mirrors, checked_phases, checked_roi
-from .protocol import Roi
+from .inputs import checked_exposure, checked_mirrors, checked_phases
+from .region import Roi, checked_roi
 
 __all__ = ["FromExpose", "LabCamera", "LabClock", "LabDevice", "LaboratoryBench"]
 

@@ -1,19 +1,21 @@
-"""Which way a batch is computed, by matrix or by waves, and what a way declares: its work, and its memory."""
+"""Which way a batch is computed, by matrix or by waves: the cheaper one, by the work that the ways declare."""
 
 from __future__ import annotations
 
 import math
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING
 
 from opusim.base import memory
-from opusim.device.medium import EntryMedium, WaveMedium
+from opusim.device.medium import EntryMedium
 
-from .frames import Shots
 from .geometry import Geometry
+from .way import Work, transform_flops
+
+if TYPE_CHECKING:
+    from .by_matrix import MatrixWay
+    from .by_waves import WavesWay
 
 # The planner weighs the two ways for one pass of the real driver, whatever the size of the batch at hand:
 # the choice, and with it the last bits, must not depend on the batch.
@@ -26,113 +28,6 @@ _MAX_BUILD_S = 60.0
 #: Most samples of a pixel in the matrix way; at most `matrix_kernels.TILE`.
 MAX_SAMPLES = 64
 EXECUTIONS = ("auto", "matrix", "waves")
-
-
-@dataclass(frozen=True)
-class Work:
-    """Units of work of each kind.
-
-    Parameters
-    ----------
-    side : int
-        Side of the grid of the transforms.
-    transforms : int
-        Two-dimensional Fourier transforms on it, each with its share of the products.
-    layer_points : int
-        Points of layers that are prepared.
-    entries : int
-        Entries of a matrix that are made; where they are made by waves, beside these.
-    sums : int
-        Entries of tables that are added to a field.
-    tables : int
-        Tables of four features of a field that are made.
-    """
-
-    side: int = 0
-    transforms: int = 0
-    layer_points: int = 0
-    entries: int = 0
-    sums: int = 0
-    tables: int = 0
-
-
-class Way(ABC):
-    """One of the ways from patterns to counts. It owns what it keeps, for one state of the medium's drift at a time.
-
-    Attributes
-    ----------
-    name : str
-        Of the class: "matrix" or "waves".
-    """
-
-    name: ClassVar[str]
-
-    @abstractmethod
-    def prepare(self, state: int) -> None:
-        """Make what is kept for a state of the drift.
-
-        Parameters
-        ----------
-        state : int
-            Number of the state.
-        """
-
-    @abstractmethod
-    def fields(self, bits: Any, state: int = 0) -> Any:
-        """Return the fields at the camera.
-
-        Parameters
-        ----------
-        bits : array of uint8, shape (n, n_features)
-            0 or 1; of any library.
-        state : int
-            State of the medium's drift.
-
-        Returns
-        -------
-        array of complex64, shape (n, n_pixels, samples)
-            Of the library that the way computes with. The mean intensity of an ideal device is the number of mirrors
-            that are on.
-        """
-
-    @abstractmethod
-    def counts(self, bits: Any, shots: Shots, out: Any, progress: Callable[[int], None] | None = None) -> None:
-        """Fill `out` with the counts of a batch.
-
-        Parameters
-        ----------
-        bits : array of uint8, shape (n, n_features)
-            0 or 1; of any library.
-        shots : Shots
-            Circumstances of the n * steps frames.
-        out : array, shape (n * steps, n_pixels)
-            Filled in place: numpy's, or of the library that the way computes with.
-        progress : callable, optional
-            Told how many vectors are done.
-        """
-
-    # ---------------------------------------------------------------- what it takes; nothing is computed
-
-    @property
-    @abstractmethod
-    def kept_bytes(self) -> int:
-        """Bytes of what is kept between calls, without a reference arm's wave."""
-
-    @abstractmethod
-    def making_bytes(self, threads: int) -> int:
-        """Return the bytes that making it needs on top, with some threads."""
-
-    @abstractmethod
-    def showing_bytes(self, n_patterns: int, threads: int) -> int:
-        """Return the bytes of buffers while patterns are shown in one go, with some threads."""
-
-    @abstractmethod
-    def making(self) -> Work:
-        """Return the work of making what is kept, once a state of the drift."""
-
-    @abstractmethod
-    def showing(self, n_patterns: int) -> Work:
-        """Return the work of showing patterns in one go, up to their fields."""
 
 
 @dataclass(frozen=True)
@@ -184,17 +79,19 @@ def memory_budget_bytes() -> int:
         return 2 << 30
 
 
-def make_plan(geometry: Geometry, *, execution: str, memory_budget: int) -> Plan:
+def make_plan(geometry: Geometry, matrix: MatrixWay, waves: WavesWay | None, *, execution: str) -> Plan:
     """Choose the way: the cheaper one for a pass of the real driver, within memory.
 
     Parameters
     ----------
     geometry : Geometry
         Inputs, medium and pixels.
+    matrix : MatrixWay
+        The way by matrix, which says what it takes; bare mirrors do not have it.
+    waves : WavesWay or None
+        The way by waves; None for a medium of entries.
     execution : {"auto", "matrix", "waves"}
         What was asked for.
-    memory_budget : int
-        Bytes that a stored matrix may take.
 
     Returns
     -------
@@ -206,15 +103,13 @@ def make_plan(geometry: Geometry, *, execution: str, memory_budget: int) -> Plan
     ValueError
         If what was asked for is not possible, or the medium has fewer inputs or outputs.
     """
-    medium, samples, n_features = geometry.device.medium, geometry.optics.samples, geometry.source.n_features
-    n_modes, n_outputs = geometry.n_modes, geometry.n_fields
-    has_layout = geometry.layout is not None  # bare mirrors have no matrix of features
-    matrix_bytes = 8 * (n_features + 1) * n_outputs
-    stored = has_layout and matrix_bytes <= memory_budget
-    matrix_flops = 2.0 * n_features * n_outputs
-    matrix_vector_s = 2 * n_features * n_outputs / SUM_FLOPS
-    if isinstance(medium, EntryMedium):
-        medium.check_size(n_features, geometry.region.n_pixels)
+    medium, samples = geometry.device.medium, geometry.optics.samples
+    matrix_bytes, stored = matrix.matrix_bytes, matrix.stored
+    matrix_vector_s, build_s = matrix.vector_flops / SUM_FLOPS, _seconds(matrix.making())
+    if waves is None:
+        assert isinstance(medium, EntryMedium), "a medium of waves has their way"
+        n_modes, n_outputs = geometry.n_modes, geometry.n_fields
+        medium.check_size(geometry.source.n_features, geometry.region.n_pixels)
         limit = medium.max_entries
         if limit is not None and n_modes * n_outputs > limit:
             raise ValueError(
@@ -224,41 +119,54 @@ def make_plan(geometry: Geometry, *, execution: str, memory_budget: int) -> Plan
             )
         if execution == "waves":
             raise ValueError(f"execution is 'waves', but a medium of kind {medium.kind!r} has only the way 'matrix'.")
-        build_s = n_modes * n_outputs / ENTRIES_PER_S
         return Plan(
-            "matrix", 0, samples, matrix_bytes, stored, build_s, matrix_vector_s, math.inf, matrix_flops,
+            "matrix", 0, samples, matrix_bytes, stored, build_s, matrix_vector_s, math.inf, matrix.vector_flops,
             f"A medium of kind {medium.kind!r} gives entries: there is no other way.",
         )  # fmt: skip
-    assert isinstance(medium, WaveMedium) and geometry.grid is not None
-    points = geometry.grid.side**2
-    wave_flops = medium.n_transforms * geometry.optics.channels * 5 * points * math.log2(points)
-    wave_s = wave_flops / FFT_FLOPS
-    build_s = min(n_features + 1, n_outputs) * wave_s
+    wave_s = waves.vector_flops / FFT_FLOPS
     possible = stored and samples <= MAX_SAMPLES
     if execution == "matrix" and not possible:
         raise ValueError(
-            f"execution is 'matrix', but a matrix of {n_features} features and {n_outputs} outputs takes "
-            f"{memory.text(matrix_bytes)} and may take {memory.text(memory_budget)} (memory_budget={matrix_bytes} "
-            f"would let it); it needs features (not bare mirrors) and at most {MAX_SAMPLES} samples a pixel. Use "
-            "'waves' or 'auto'."
+            f"execution is 'matrix', but a matrix of {geometry.source.n_features} features and {geometry.n_fields} "
+            f"outputs takes {memory.text(matrix_bytes)} and may take {memory.text(matrix.memory_budget)} "
+            f"(memory_budget={matrix_bytes} would let it); it needs features (not bare mirrors) and at most "
+            f"{MAX_SAMPLES} samples a pixel. Use 'waves' or 'auto'."
         )
-    by_matrix_s, by_waves_s = build_s + _PASS * matrix_vector_s, _PASS * wave_s
-    cheaper = by_matrix_s < by_waves_s and build_s < _MAX_BUILD_S
+    weighed_s = _weighed_passes(geometry) * wave_s
+    by_matrix_s, by_waves_s = weighed_s + _PASS * matrix_vector_s, _PASS * wave_s
+    cheaper = by_matrix_s < by_waves_s and weighed_s < _MAX_BUILD_S
     way = execution if execution != "auto" else ("matrix" if possible and cheaper else "waves")
     if execution != "auto":
         why = f"execution is {execution!r}."
-    elif not has_layout:
+    elif geometry.layout is None:
         why = "Bare mirrors have no matrix of features."
     elif not stored:
-        why = f"A matrix would take {memory.text(matrix_bytes)} and may take {memory.text(memory_budget)}."
+        why = f"A matrix would take {memory.text(matrix_bytes)} and may take {memory.text(matrix.memory_budget)}."
     elif not possible:
         why = f"A matrix sums at most {MAX_SAMPLES} samples a pixel, and there are {samples}."
     else:
         why = (
-            f"{_PASS} vectors would take {by_matrix_s:.3g} s of a core by matrix, {build_s:.3g} s of it to make the "
+            f"{_PASS} vectors would take {by_matrix_s:.3g} s of a core by matrix, {weighed_s:.3g} s of it to make the "
             f"matrix (at most {_MAX_BUILD_S:g}), and {by_waves_s:.3g} s by waves."
         )
+    chosen = matrix if way == "matrix" else waves
     return Plan(
-        way, geometry.grid.side, samples, matrix_bytes, stored, build_s, matrix_vector_s, wave_s,
-        matrix_flops if way == "matrix" else wave_flops, why,
+        way, geometry.grid.side if geometry.grid else 0, samples, matrix_bytes, stored, build_s, matrix_vector_s,
+        wave_s, chosen.vector_flops, why,
     )  # fmt: skip
+
+
+def _seconds(work: Work) -> float:
+    """Seconds of a core for making a matrix; entries that come out of waves cost nothing beside these."""
+    if work.transforms:
+        return transform_flops(work.side, work.transforms) / FFT_FLOPS
+    return work.entries / ENTRIES_PER_S
+
+
+def _weighed_passes(geometry: Geometry) -> int:
+    """Return the passes through the layer that the choice reckons a matrix with: one a feature, or a field where fewer.
+
+    Both polarisations of an output come in one pass (`MatrixWay.making`), so this is up to twice the work for a device
+    without a polariser. The choice sets the last bits, and those of a device stay as they were.
+    """
+    return min(geometry.source.n_features + 1, geometry.n_fields)

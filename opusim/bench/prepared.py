@@ -24,8 +24,16 @@ class PreparedParts:
 
     Parameters
     ----------
-    device, seed, execution, memory_budget, threads : object
-        As for `OpticalBench`.
+    device : Device
+        What is simulated.
+    seed : int
+        Seed of everything random in it.
+    execution : {"auto", "matrix", "waves"}
+        How patterns from a formatter are computed.
+    memory_budget : int or None
+        Bytes that a stored matrix may take; None for a quarter of the machine's memory.
+    threads : int or None
+        Threads to use; None for all processors.
     """
 
     def __init__(self, device: Device, seed: int, *, execution: str, memory_budget: int, threads: int) -> None:

@@ -11,8 +11,9 @@ from .by_matrix import MatrixWay, VectorWay
 from .by_waves import Layers, WavesWay
 from .entries import Entries
 from .geometry import Geometry
-from .plan import Plan, Way, make_plan, memory_budget_bytes
+from .plan import Plan, make_plan, memory_budget_bytes
 from .region import Region
+from .way import Way
 
 
 class Projector:
@@ -75,19 +76,16 @@ class Projector:
         self.memory_budget = memory_budget_bytes() if memory_budget is None else memory_budget
         self.threads = threads or parallel.default_threads()
         self.geometry = Geometry.of(device, seed, layout, region, resolution)
-        self.plan: Plan = make_plan(self.geometry, execution=execution, memory_budget=self.memory_budget)
-        self.way: Way = self._way(layers, arrays)
-
-    def _way(self, layers: Layers | None, arrays: Arrays) -> Way:
-        source: WavesWay | Entries
-        if self.geometry.grid is None:
-            source = Entries(self.geometry, self.threads)
-            if self.geometry.layout is None:
-                return VectorWay(self.geometry, source, threads=self.threads)
-        else:
-            source = WavesWay(self.geometry, threads=self.threads, arrays=arrays, layers=layers)
-            if self.plan.way == "waves":
-                return source
-        return MatrixWay(
-            self.geometry, source, self.plan, memory_budget=self.memory_budget, threads=self.threads, arrays=arrays
-        )
+        waves = None
+        if self.geometry.grid is not None:
+            waves = WavesWay(self.geometry, threads=self.threads, arrays=arrays, layers=layers)
+        source = Entries(self.geometry, self.threads) if waves is None else waves
+        matrix = MatrixWay(
+            self.geometry, source, memory_budget=self.memory_budget, threads=self.threads, arrays=arrays
+        )  # fmt: skip
+        self.plan: Plan = make_plan(self.geometry, matrix, waves, execution=execution)
+        self.way: Way = matrix
+        if waves is not None and self.plan.way == "waves":
+            self.way = waves
+        elif isinstance(source, Entries) and layout is None:
+            self.way = VectorWay(self.geometry, source, threads=self.threads)

@@ -1,7 +1,7 @@
 """What is asked of a bench: what every one has, optional parts by name, and what stands for a part that is absent.
 
 `Bench` is all that a procedure of calibration needs, `Drivable` what stands below an `OPU`. Each other class here is an
-optional part. Nothing else asks a bench, or a driver, whether it has a member: what is optional is written here.
+optional part. Nothing else asks a bench whether it has a member: what is optional is written here.
 `opusim.testing.check_bench` checks that the parts of a bench do what they say.
 """
 
@@ -22,16 +22,13 @@ from opusim.patterns.layout import MirrorPatterns
 
 if TYPE_CHECKING:
     from .frames import ReservedFrames
+    from .region import AnyRoi
 
 __all__ = [
-    "Backed", "Bench", "Calibrating", "Clock", "Clocked", "Drivable", "Exposing", "Fitting", "Identified", "Identity",
-    "Lamp", "Levelled", "Limited", "LitCamera", "Moded", "OnBench", "Projecting", "Record", "Reservable", "Resumable",
-    "Roi", "Sized", "Skipping", "Threaded", "Timed", "bench_of", "checked_bench", "dark_frames", "elapsed_s", "has",
-    "identity_of", "lacking", "random_mirrors", "saturation_dn", "threads_of", "wait",
+    "Backed", "Bench", "Clock", "Clocked", "Drivable", "Exposing", "Identified", "Identity", "Lamp", "Levelled",
+    "Limited", "LitCamera", "Record", "Reservable", "Resumable", "Skipping", "Threaded", "Timed",
+    "checked_bench", "elapsed_s", "has", "identity_of", "lacking", "threads_of", "wait",
 ]  # fmt: skip
-
-#: (row, column, n_rows, n_columns) on the sensor.
-Roi = tuple[int, int, int, int]
 
 _LONGEST_SKIP_S = 3600.0
 
@@ -54,7 +51,7 @@ class Exposing(Protocol):
         *,
         exposure_s: float,
         reference_phase_rad: float | np.ndarray | None = None,
-        roi: Roi | None = None,
+        roi: AnyRoi | None = None,
         frametime_s: float | None = None,
         n_frames: int = 1,
     ) -> np.ndarray:
@@ -111,11 +108,11 @@ class Bench(Exposing, Protocol):
 class Lamp(Protocol):
     """An even light of known strength in place of the medium: `characterise_camera` cannot do without.
 
-    Without one, `saturation_dn` reads full scale from the bench's record, or is to be told.
+    Without one, `opusim.calibration.on_bench.saturation_dn` reads full scale from the bench's record, or is to be told.
     """
 
     def flat_field(
-        self, photons_per_pixel: float, *, exposure_s: float, n_frames: int = 1, roi: Roi | None = None
+        self, photons_per_pixel: float, *, exposure_s: float, n_frames: int = 1, roi: AnyRoi | None = None
     ) -> np.ndarray:
         """Light the sensor evenly and return frames.
 
@@ -283,7 +280,7 @@ class Drivable(Identified, Timed, Protocol):
         patterns: MirrorPatterns,
         *,
         exposure_s: float,
-        roi: Roi,
+        roi: AnyRoi,
         n_pixels: int,
         reference_phase_rad: float | np.ndarray | None = None,
         frametime_s: float | None = None,
@@ -401,117 +398,6 @@ class Backed(Protocol):
     def backend(self) -> str:
         """What it computes with, as for `opusim.OPU`."""
         ...
-
-
-# ---------------------------------------------------------------------------------------------- parts of a driver
-
-
-@runtime_checkable
-class Projecting(Protocol):
-    """All that training by light needs of a driver."""
-
-    def linear_transform(self, X: Any) -> Any:
-        """Show vectors and return numbers that are linear in them.
-
-        Parameters
-        ----------
-        X : ndarray of uint8, shape (n, features)
-            Zeros and ones.
-
-        Returns
-        -------
-        ndarray, shape (n, outputs)
-            Real numbers.
-        """
-        ...
-
-
-@runtime_checkable
-class Sized(Protocol):
-    """A driver that says how many outputs it gives."""
-
-    @property
-    def n_components(self) -> int:
-        """Outputs of a vector."""
-        ...
-
-
-@runtime_checkable
-class Fitting(Protocol):
-    """A driver that is to be told what will be shown."""
-
-    def fit1d(self, X: Any = None, *, n_features: int | None = None) -> Any:
-        """Prepare for vectors.
-
-        Parameters
-        ----------
-        X : ndarray, optional
-            Vectors such as will be shown.
-        n_features : int, optional
-            Their length, without them.
-
-        Returns
-        -------
-        object
-            The driver.
-        """
-        ...
-
-
-@runtime_checkable
-class Calibrating(Protocol):
-    """A driver that calibrates its linear transform by holography."""
-
-    def calibrate(self, *, steps: int = 4, exposure_s: float | None = None, store: bool = True) -> Any:
-        """Calibrate anew.
-
-        Parameters
-        ----------
-        steps : int
-            Phase steps.
-        exposure_s : float, optional
-            Exposure in seconds.
-        store : bool
-            Whether to keep it for other processes.
-
-        Returns
-        -------
-        object
-            What was found.
-        """
-        ...
-
-
-@runtime_checkable
-class Moded(Protocol):
-    """A driver with several ways to a linear transform; its `device` says whether it `has_reference`.
-
-    Attributes
-    ----------
-    linear_mode : str
-        "holographic", "intensity", or "auto" for the first one where there is a reference arm.
-    """
-
-    linear_mode: str
-
-    @property
-    def device(self) -> Any:
-        """What it drives."""
-        ...
-
-
-@runtime_checkable
-class OnBench(Protocol):
-    """A driver whose ``device.bench`` is a bench."""
-
-    @property
-    def device(self) -> Any:
-        """What it drives, with a `bench`."""
-        ...
-
-
-class _Below(Protocol):
-    bench: Any
 
 
 # ---------------------------------------------------------------------------------------------- to ask for a part
@@ -666,22 +552,6 @@ def threads_of(bench: Any) -> int | None:
     return bench.threads if has(bench, Threaded) else None
 
 
-def bench_of(driver: Any) -> Any:
-    """Return the bench that a driver stands on, or None if it does not say.
-
-    Parameters
-    ----------
-    driver : object
-        An `OPU`, or anything that projects.
-
-    Returns
-    -------
-    object or None
-        The bench.
-    """
-    return driver.device.bench if has(driver, OnBench) and has(driver.device, _Below) else None
-
-
 def wait(bench: Any, time_s: float) -> None:
     """Let time pass on the bench: it skips frames where it is `Skipping`, else in real time.
 
@@ -703,119 +573,3 @@ def wait(bench: Any, time_s: float) -> None:
         return
     n = max(1, math.ceil(time_s / _LONGEST_SKIP_S))
     bench.skip_frames(n, frametime_s=time_s / n)
-
-
-def dark_frames(bench: Exposing, exposure_s: float, n: int, roi: Roi | None = None) -> np.ndarray:
-    """Return frames with the laser shut.
-
-    Parameters
-    ----------
-    bench : Exposing
-        Takes them.
-    exposure_s : float
-        Exposure in seconds.
-    n : int
-        How many frames.
-    roi : tuple of int, optional
-        (row, column, n_rows, n_columns); the whole sensor by default.
-
-    Returns
-    -------
-    ndarray, shape (n, n_rows, n_columns)
-        Counts, in the camera's type.
-    """
-    return bench.expose(None, exposure_s=exposure_s, n_frames=n, roi=roi)
-
-
-def random_mirrors(bench: Bench, *, seed: int = 0) -> np.ndarray:
-    """Return a fixed pattern with about half of the mirrors on.
-
-    Parameters
-    ----------
-    bench : Bench
-        Whose mirrors they are.
-    seed : int
-        Which pattern.
-
-    Returns
-    -------
-    ndarray of bool, shape (1, rows, columns)
-        The same one for the same seed and shape.
-    """
-    return np.random.default_rng(seed).random((1, *bench.mirror_shape)) < 0.5
-
-
-def saturation_dn(bench: Any, exposure_s: float, roi: Roi | None = None) -> float:
-    """Return the count from which a pixel is taken as saturated; inf for a camera that returns floats.
-
-    With a `Lamp` two flat fields of far too much light are taken. They read full scale, or, where the full well comes
-    first, that level with its read noise: then four standard deviations below it. Without one it is the full scale that
-    the record of a `Drivable` bench names.
-
-    Parameters
-    ----------
-    bench : object
-        Any bench.
-    exposure_s : float
-        Exposure in seconds.
-    roi : tuple of int, optional
-        (row, column, n_rows, n_columns); the whole sensor by default.
-
-    Returns
-    -------
-    float
-        The count.
-
-    Raises
-    ------
-    TypeError
-        If the bench has neither.
-    """
-    if not has(bench, Lamp):
-        checked_bench(bench, Drivable, why="Or give it a flat_field (Lamp), or name full_scale_dn where it is asked.")
-        camera = bench.device.camera
-        return float(camera.full_scale_dn) if camera.quantise else math.inf
-    frames = bench.flat_field(1e9, exposure_s=exposure_s, n_frames=2, roi=roi)
-    if frames.dtype.kind == "f":
-        return math.inf
-    level = frames.astype(np.float64)
-    return float(math.floor(level.mean() - 4 * level.std())) if level.std() else float(level.flat[0])
-
-
-def checked_shifter_phases(name: str, phases_rad: Any, *, least: int = 2, n: int | None = None) -> np.ndarray:
-    """Return phases of the shifter as float64 of shape (n,), in radians.
-
-    Parameters
-    ----------
-    name : str
-        Name of the argument, for the message.
-    phases_rad : array_like of float, shape (n,)
-        Phases in radians.
-    least : int
-        Fewest of them.
-    n : int, optional
-        How many, where they belong to those of `phases_rad`.
-
-    Raises
-    ------
-    ValueError
-        If they are not finite numbers, or another number of them.
-    """
-    try:
-        array = np.asarray(phases_rad, dtype=np.float64)
-    except (TypeError, ValueError):
-        array = np.empty(0)
-    if array.ndim != 1 or len(array) < least or not np.isfinite(array).all() or n not in (None, len(array)):
-        wanted = f"at least {least} finite numbers" if n is None else f"{n} finite numbers, as phases_rad"
-        raise ValueError(f"{name} is {phases_rad!r}, but it must be {wanted}, in radians.")
-    return array
-
-
-def checked_confidence(confidence: float) -> float:
-    """Return the two-sided normal quantile of a confidence between 0 and 1."""
-    from scipy import special
-
-    value = validation.number("confidence", confidence, low=0.0, high=1.0, low_open=True)
-    if value == 1.0:
-        raise ValueError("confidence is 1, but it must be below 1: no interval is certain.")
-    return float(special.ndtri((1 + value) / 2))

@@ -10,7 +10,8 @@ import scipy.sparse
 
 from opusim.base.arrays import NUMPY, Arrays
 from opusim.device.dmd import Dmd
-from opusim.patterns.layout import ALWAYS_OFF, ALWAYS_ON, MirrorLayout
+from opusim.patterns.kinds import ALWAYS_OFF, ALWAYS_ON
+from opusim.patterns.layout import MirrorLayout
 
 
 class _Moved:
@@ -124,8 +125,7 @@ class MirrorSource:
         """Fields of the mirrors, complex64 (n, rows, columns)."""
         if arrays != NUMPY:
             return self._cells_on(bits, arrays)
-        in_order = ((self.dmd.n_mirrors,), self.dmd.shape)
-        if self.layout is None or (self.layout.kind == "plain" and self.layout.n_features in in_order):
+        if self.layout is None or self.layout.in_order:
             mirrors = np.asarray(bits).reshape(len(bits), *self.dmd.shape)
         else:
             mirrors = self.layout.mirrors(bits)

@@ -37,9 +37,8 @@ def _complete(parameters: list[Any]) -> list[Any]:
     for parameter in parameters:
         if parameter.name == "procedure":
             parameter.metavar = "|".join((*PROCEDURES, _ALL))
-    # Those of several procedures first.
-    known = sorted(options_of(PROCEDURES.values()).values(), key=lambda found: len(found[1]) < 2)
-    return late_options({option.name: (option.flag, option.kind, option.help) for option, _ in known})
+    known = options_of(PROCEDURES.values())
+    return late_options({name: (option.flag, option.kind, option.help) for name, (option, _) in known.items()})
 
 
 _ALL = "all"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +15,7 @@ from .tables import _level, _percent, _table
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from opusim.base.parameters import Stage
     from opusim.device.record import Device
     from opusim.noise.levels import NoiseBudget
 
@@ -83,36 +86,90 @@ def info(
         out.print(f"An output with a mean of {reference_dn} DN varies by {rms_dn:.2f} DN rms from frame to frame.")
 
 
+class _Told:
+    """A stage that is described, and the fields of it that have been named by now."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage: Any = stage
+        self.named: set[str] = set()
+
+    def value(self, name: str) -> Any:
+        self.named.add(name)
+        return getattr(self.stage, name)
+
+    def text(self, name: str) -> str:
+        self.named.add(name)
+        return self.stage.text(name)
+
+    def rest(self) -> str:
+        """Return all other fields by name, with their units."""
+        names = [f.name for f in dataclasses.fields(self.stage) if f.name not in self.named]
+        return ", ".join(f"{name} {self.text(name)}" for name in names)
+
+
 def _description(device: Device) -> Table:
-    camera, dmd, laser, operation = device.camera, device.dmd, device.laser, device.operation
+    from opusim.base.parameters import parts_of
+
     table = _table(f"{device.name}, version {device.version}", "part", "what it is")
     if device.description:
         table.add_row("device", device.description)
-    table.add_row(
-        "laser",
-        f"{laser.text('wavelength_m')}, {laser.text('power_w')} on the mirrors; noise "
-        f"{laser.text('power_noise')} rms per frame, drift {laser.text('power_drift_per_hour')}",
-    )
-    table.add_row(
-        "mirrors",
-        f"{dmd.name}: {dmd.shape[0]} x {dmd.shape[1]}, pitch {dmd.text('pitch_m')}, "
-        f"contrast {dmd.contrast_ratio:g} : 1, efficiency {dmd.efficiency:g}",
-    )
-    medium = ((key, value) for key, value in device.to_dict()["medium"].items() if key != "kind")
-    words = ", ".join(f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" for key, value in medium)
-    table.add_row("medium", f"{device.medium.kind}: {words}")
-    table.add_row(
-        "camera",
-        f"{camera.name}: {camera.shape[0]} x {camera.shape[1]}, pitch {camera.text('pixel_pitch_m')}, "
-        f"{camera.text('bits') if camera.quantise else 'float32, not rounded'}, "
-        f"{camera.text('gain_dn_per_e')}, quantum efficiency {camera.text('quantum_efficiency')}, "
-        f"full well {camera.text('full_well_e')}, read noise {camera.text('read_noise_e')}",
-    )
-    least = operation.minimum_output_size
-    table.add_row("region read", operation.opu_type + (f", at least {least:,} pixels" if least else ""))
+    told = {name: _Told(getattr(device, name)) for name in parts_of(type(device))}
+    for name, stage in told.items():
+        label, words = _STAGES[name](stage) if name in _STAGES else (name, "")
+        rest = stage.rest()
+        table.add_row(label, words or rest)
+        if words and rest:
+            table.add_row("", f"also: {rest}")
     table.add_row("resolution", device.resolution)
     table.add_row("fingerprint", device.fingerprint()[:16])
     return table
+
+
+def _laser(laser: _Told) -> tuple[str, str]:
+    return "laser", (
+        f"{laser.text('wavelength_m')}, {laser.text('power_w')} on the mirrors; noise "
+        f"{laser.text('power_noise')} rms per frame, drift {laser.text('power_drift_per_hour')}"
+    )
+
+
+def _mirrors(dmd: _Told) -> tuple[str, str]:
+    return "mirrors", (
+        f"{dmd.value('name')}: {dmd.text('shape')}, pitch {dmd.text('pitch_m')}, "
+        f"contrast {dmd.text('contrast_ratio')} : 1, efficiency {dmd.text('efficiency')}"
+    )
+
+
+def _medium(medium: _Told) -> tuple[str, str]:
+    return "medium", f"{medium.value('kind')}: {medium.rest()}"
+
+
+def _camera(camera: _Told) -> tuple[str, str]:
+    bits = camera.text("bits")
+    return "camera", (
+        f"{camera.value('name')}: {camera.text('shape')}, pitch {camera.text('pixel_pitch_m')}, "
+        f"{bits if camera.value('quantise') else 'float32, not rounded'}, "
+        f"{camera.text('gain_dn_per_e')}, quantum efficiency {camera.text('quantum_efficiency')}, "
+        f"full well {camera.text('full_well_e')}, read noise {camera.text('read_noise_e')}"
+    )
+
+
+def _operation(operation: _Told) -> tuple[str, str]:
+    least = operation.value("minimum_output_size")
+    return "region read", operation.value("opu_type") + (f", at least {least:,} pixels" if least else "")
+
+
+def _reference(reference: _Told) -> tuple[str, str]:
+    if reference.stage.relative_amplitude:
+        return "reference arm", ""
+    reference.rest()  # what there is not is not told
+    return "reference arm", "none"
+
+
+# What each stage is called, and how the best known of its fields are told; the rest follows from their description.
+_STAGES: dict[str, Callable[[_Told], tuple[str, str]]] = {
+    "laser": _laser, "dmd": _mirrors, "medium": _medium, "camera": _camera, "operation": _operation,
+    "reference": _reference,
+}  # fmt: skip
 
 
 def _budget_table(title: str, budget: NoiseBudget) -> Table:

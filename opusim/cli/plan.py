@@ -243,6 +243,7 @@ def _program_bytes() -> int:
 
 def _tables(result: ScalePlan, model: Device, linear: bool) -> list[Any]:
     from opusim.base.memory import text
+    from opusim.bench.linear_modes import AUTO, chosen
     from opusim.calibration.words import duration
 
     work, memory = result.work, result.memory
@@ -251,7 +252,8 @@ def _tables(result: ScalePlan, model: Device, linear: bool) -> list[Any]:
     )
     mode = "transform"
     if linear:
-        mode = "linear_transform, " + (f"holographic, {work.steps} steps" if work.steps > 1 else "by intensities")
+        way = chosen(AUTO, model.reference.present).what
+        mode = f"linear_transform, {way}" + (f", {work.steps} steps" if work.steps > 1 else "")
     what.add_row("call", mode)
     way = f"waves, on a grid of {result.side} x {result.side}"
     if result.way == "matrix":

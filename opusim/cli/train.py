@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from opusim.base.parameters import near_matches
+
 from .app import EXIT_INTERRUPTED, ForceOption, _end, _folder_of, _load_device, command, err, out, refuse_foreign
 from .report import angles, print_run
 
@@ -88,6 +90,12 @@ class _Errors:
         )  # fmt: skip
 
 
+def _modes() -> tuple[str, ...]:
+    from opusim.bench.linear_modes import names
+
+    return names()
+
+
 def _complete(parameters: list[Any]) -> list[Any]:
     """Name what there is to learn."""
     from opusim.tasks.image_sets import TASKS
@@ -95,6 +103,8 @@ def _complete(parameters: list[Any]) -> list[Any]:
     for parameter in parameters:
         if parameter.name == "task":
             parameter.help = f"What to learn: {', '.join(TASKS)}."
+        if parameter.name == "mode":
+            parameter.help = f"{parameter.help} One of {', '.join(_modes())}."
     return []
 
 
@@ -154,8 +164,8 @@ def train(
         str | None,
         typer.Option(
             "--mode", metavar="<name>",
-            help="optical: how the device is made linear, holographic (by its reference arm) or intensity; auto takes "
-            "the first where there is an arm.",
+            help="optical: how the device is made linear; auto takes holographic, by its reference arm, where there is "
+            "one, else intensity.",
             show_default=False,
         ),
     ] = None,
@@ -198,10 +208,11 @@ def train(
 
     for option, value, allowed in (
         ("--task", task, TASKS), ("--feedback", feedback, FEEDBACKS), ("--optimiser", optimiser, ("adam", "sgd")),
-        ("--mode", mode or _MODE, ("auto", "holographic", "intensity")),
+        ("--mode", mode or _MODE, _modes() if mode else (_MODE,)),
     ):  # fmt: skip
         if value not in allowed:
-            raise ValueError(f"{option} is {value!r}, but it must be one of {', '.join(allowed)}.")
+            near = near_matches(value, allowed)
+            raise ValueError(f"{option} is {value!r}, but it must be one of {', '.join(allowed)}{near}.")
     errors = _Errors(feedback, encoding, device, mode, averages, exposure_us, noise, bits)
     errors.check()
     if momentum is not None and optimiser != "sgd":

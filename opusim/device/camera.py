@@ -351,9 +351,17 @@ class Camera(Stage):
         Parameters
         ----------
         photons : array_like of float32, shape (n_frames, n_pixels) or (n_pixels,)
-            As for `expose`.
-        exposure_s, seed, maps, frame0, threads : object
-            As for `expose`.
+            Mean photons that fall on each pixel in the exposure, finite and at least 0.
+        exposure_s : float
+            Exposure in seconds, for the dark current.
+        seed : int
+            Seed of the device: names its noise.
+        maps : SensorMaps
+            Of the pixels in the columns of `photons`, from `maps`.
+        frame0 : int, optional
+            Number of the first frame.
+        threads : int, optional
+            Threads to use; the result does not depend on it.
 
         Returns
         -------

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from scipy import optimize, special
@@ -57,6 +59,29 @@ class Optics:
     def samples(self) -> int:
         """Fields whose intensities one pixel adds up."""
         return self.channels * self.fine**2
+
+    def by_pixel(self, block: Any, n_pixels: int, permute_dims: Callable[..., Any]) -> Any:
+        """Return cells of one polarisation pixel by pixel.
+
+        Parameters
+        ----------
+        block : array, shape (n, rows * fine, columns * fine)
+            Cells behind the medium, of any library.
+        n_pixels : int
+            How many pixels are read.
+        permute_dims : callable
+            The library's function of that name.
+
+        Returns
+        -------
+        array, shape (n, n_pixels, fine^2)
+            Points of each pixel; pixels in raster order.
+        """
+        n, fine = len(block), self.fine
+        rows, columns = block.shape[1] // fine, block.shape[2] // fine
+        if fine > 1:
+            block = permute_dims(block.reshape(n, rows, fine, columns, fine), (0, 1, 3, 2, 4))
+        return block.reshape(n, rows * columns, fine**2)[:, :n_pixels]
 
     def polarised(self, field: np.ndarray) -> np.ndarray:
         """Return light that is polarised as the signal's first channel is, and even over each pixel.

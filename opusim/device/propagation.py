@@ -38,6 +38,30 @@ def axis_signs(side: int) -> np.ndarray:
     return signs
 
 
+def _cosines2(fy: np.ndarray, fx: np.ndarray, wavelength_m: float) -> np.ndarray:
+    """(k_z / k)^2 at spatial frequencies; below 0 for evanescent waves."""
+    return 1.0 - wavelength_m**2 * (fy**2 + fx**2)
+
+
+def axial_wave_numbers(shape: tuple[int, int], *, step_m: float, wavelength_m: float) -> np.ndarray:
+    """Return k_z - k for every wave of a grid: by how much the phase of `transfer_function` grows with distance.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Grid points (rows, columns).
+    step_m, wavelength_m : float
+        As of `transfer_function`.
+
+    Returns
+    -------
+    ndarray of float64, shape `shape`
+        In radians per metre, in the FFT's own frequency order; -k for evanescent waves.
+    """
+    fy, fx = scipy.fft.fftfreq(shape[0], step_m)[:, None], scipy.fft.fftfreq(shape[1], step_m)[None, :]
+    return 2 * np.pi / wavelength_m * (np.sqrt(np.maximum(_cosines2(fy, fx, wavelength_m), 0)) - 1)
+
+
 def transfer_function(shape: tuple[int, int], *, step_m: float, wavelength_m: float, distance_m: float) -> np.ndarray:
     """Transfer function of free space for the angular spectrum method.
 
@@ -65,7 +89,7 @@ def transfer_function(shape: tuple[int, int], *, step_m: float, wavelength_m: fl
     k = 2 * np.pi / wavelength_m
     for start in range(0, shape[0], 256):  # in bands, so that the doubles stay small
         rows = slice(start, start + 256)
-        squared = 1.0 - wavelength_m**2 * (fy[rows] ** 2 + fx**2)
+        squared = _cosines2(fy[rows], fx, wavelength_m)
         # Evanescent waves decay whichever way one goes: amplifying them on the way back would only amplify noise.
         phase = distance_m * k * (np.sqrt(np.maximum(squared, 0)) - 1)
         decay = abs(distance_m) * k * np.sqrt(np.maximum(-squared, 0))
@@ -96,8 +120,10 @@ def _sweep(
         Changed in place.
     axis : int
         -1 along rows, -2 along columns.
-    norm, inverse : str, bool
+    norm : {"ortho", "forward", "backward"}
         As in `Arrays.fft`.
+    inverse : bool
+        Whether to take the inverse transform.
     times : ndarray of complex64, shape (rows, columns), optional
         Factor of the result.
     dark : tuple of slice
@@ -214,8 +240,14 @@ def lens_from_rows(
         Field.
     rows : slice
         Rows that are lit.
-    times, arrays, workers, scaled
-        As in `fourier`.
+    times : array of complex64, shape (rows, columns), optional
+        Factor of the result.
+    arrays : Arrays
+        Library and device.
+    workers : int, optional
+        Threads (numpy's arrays).
+    scaled : bool
+        False leaves out 1 / sqrt(rows * columns), as in `fourier`.
     """
     if arrays.name != "numpy":
         return fourier(field, times=times, arrays=arrays, scaled=scaled)
@@ -241,8 +273,12 @@ def lens_to_block(
         Field.
     rows, columns : slice
         What is read.
-    arrays, workers, scaled
-        As in `fourier`.
+    arrays : Arrays
+        Library and device.
+    workers : int, optional
+        Threads (numpy's arrays).
+    scaled : bool
+        False leaves out 1 / sqrt(rows * columns), as in `fourier`.
     out : ndarray of complex64, optional
         Where to leave what is read (numpy's arrays), shape (n, n_rows, n_columns).
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -112,6 +113,28 @@ class Device(Stage):
     def optics(self) -> Optics:
         """How a pixel of the camera samples the field."""
         return Optics.of(polarised=self.camera.polarised, pixel_over_grain=self.camera.pixel_over_grain)
+
+    def photons_per_intensity(self, exposure_s: Any, value: Callable[[str], Any] | None = None) -> Any:
+        """Return the photons on a pixel for a field of intensity 1: the light of one average mirror, at the mean power.
+
+        Without the polariser both polarisations reach the camera: twice the light.
+
+        Parameters
+        ----------
+        exposure_s : float
+            Exposure in seconds.
+        value : callable, optional
+            What gives the value of a field by its dotted path, in place of the device: numbers or tensors.
+
+        Returns
+        -------
+        float
+            Mean number of photons, or what such values give.
+        """
+        value = value or (lambda path: attrgetter(path)(self))
+        light = value("laser.power_w") * exposure_s / self.laser.photon_energy_j
+        light = light * value("dmd.efficiency") * value("medium.transmission")
+        return light * self.optics.channels / self.dmd.n_mirrors
 
     # ------------------------------------------------------------------ reading
 

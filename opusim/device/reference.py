@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,6 +16,24 @@ from .wavefront import low_order_wavefront
 
 # Periods of the drift's Fourier series: from twenty seconds (air) to a day (temperature).
 _DRIFT_PERIODS_S = np.geomspace(20.0, 86400.0, 16)
+
+
+def shifted_rad(asked_rad: Any, scale_error: Any, nonlinearity: Any) -> Any:
+    """Return the phases that a shifter of such errors makes, but for noise and drift; see `Reference`.
+
+    Parameters
+    ----------
+    asked_rad : float, array or tensor
+        Phases asked of it, in radians.
+    scale_error, nonlinearity : float or tensor
+        Its miscalibration.
+
+    Returns
+    -------
+    float, array or tensor
+        Phases in radians.
+    """
+    return asked_rad * (1 + scale_error + nonlinearity * asked_rad / math.pi)
 
 
 @dataclass(frozen=True)
@@ -153,7 +171,7 @@ class Reference(Stage):
         """
         asked = np.asarray(asked_rad, dtype=np.float64)
         times = np.asarray(times_s, dtype=np.float64)
-        phases: np.ndarray = asked * (1 + self.scale_error + self.nonlinearity * asked / np.pi)
+        phases: np.ndarray = shifted_rad(asked, self.scale_error, self.nonlinearity)
         if self.drift_rad_per_minute:
             omega, amplitude, start = _drift_series(self.drift_rad_per_minute, seed)
             phases = phases + ((np.cos(times[:, None] * omega + start) - np.cos(start)) * amplitude).sum(axis=1)

@@ -161,8 +161,9 @@ def _build(part: Part, table: Mapping[str, Any], origin: str, stage: str, parts:
         more.append("kind")
         kind = table.pop("kind", None)
         if kind not in part.kinds:
+            near = near_matches(str(kind), part.kinds)
             raise ValueError(
-                f"{origin}: {stage}.kind is {kind!r}, but it must be one of {', '.join(map(repr, part.kinds))}."
+                f"{origin}: {stage}.kind is {kind!r}{near}, but it must be one of {', '.join(map(repr, part.kinds))}."
             )
         cls = part.kinds[kind]
     fields: Any = dataclasses.fields(cls)

@@ -52,20 +52,17 @@ class Costs:
     projection_s: float = 0.0
 
 
-class Feedback(Protocol):
-    """What a trainer needs: anything that projects errors.
+class ErrorProjection(Protocol):
+    """Anything that projects errors: all that `opusim.dfa.torch.DFA` needs of a feedback.
 
     Attributes
     ----------
     n_classes, width : int
         Length of an error vector, and of a projected one.
-    costs : Costs
-        What the calls have cost.
     """
 
     n_classes: int
     width: int
-    costs: Costs
 
     def project(self, errors: ArrayLike) -> np.ndarray:
         """Return B e for each error vector.
@@ -81,6 +78,20 @@ class Feedback(Protocol):
             Projections.
         """
         ...
+
+
+class Feedback(ErrorProjection, Protocol):
+    """What a trainer needs: a projection of errors that counts what it costs, and whose run can go on later.
+
+    Attributes
+    ----------
+    n_classes, width : int
+        Length of an error vector, and of a projected one.
+    costs : Costs
+        What the calls have cost.
+    """
+
+    costs: Costs
 
     def describe(self) -> Description:
         """Return what must be the same when a run goes on.
@@ -277,8 +288,10 @@ class NoisyFeedback(GaussianFeedback):
         scale of an ideal camera that is set for each vector. 1 to 16; None does not round.
     seed : int
         Seed of the matrix and of the noise; a `GaussianFeedback` of the same seed has the same matrix.
-    encoding, matrix : optional
-        As for `GaussianFeedback`.
+    encoding : ErrorEncoding, optional
+        How errors are shown; None projects them as they are.
+    matrix : array_like of float, shape (width, n_classes), optional
+        A matrix in place of the random one.
 
     Notes
     -----

@@ -12,18 +12,9 @@ from numpy.typing import ArrayLike
 
 from opusim.base import validation
 from opusim.base.progress import counted
-from opusim.bench.protocol import (
-    Calibrating,
-    Clocked,
-    Fitting,
-    Moded,
-    Projecting,
-    Resumable,
-    Sized,
-    bench_of,
-    has,
-    identity_of,
-)
+from opusim.bench.driver import Calibrating, Fitting, Moded, Projecting, Sized, bench_of
+from opusim.bench.linear_modes import LinearMode, chosen, is_known
+from opusim.bench.protocol import Clocked, Resumable, has, identity_of
 
 from .error_encoding import ErrorEncoding, NearestTernaryEncoding, checked_errors
 from .feedback import Costs, Description, State, checked_encoding, described, state_value, vectors_of
@@ -130,7 +121,7 @@ class OpticalFeedback(validation.Fixed):
         self.calibrate = validation.flag("calibrate", calibrate)
         if exposure_s is not None:
             exposure_s = validation.number("exposure_s", exposure_s, low=0.0, high=3600.0, low_open=True)
-            if not (self._calibrates() or (self._fits() and not self._is_holographic())):
+            if not (self._calibrates() or (self._fits() and not self._has_calibration())):
                 raise ValueError(
                     f"exposure_s is {exposure_s!r}, but it must be None: without a calibration or a fit of the driver "
                     "there is nobody to tell it to."
@@ -151,21 +142,29 @@ class OpticalFeedback(validation.Fixed):
         return bench.clock if has(bench, Clocked) else None
 
     def _linear_mode(self) -> str:
-        """Return "holographic" or "intensity", or "" where the driver does not say."""
-        if not has(self.opu, Moded):
-            return ""
-        if self.opu.linear_mode == "auto":
-            return "holographic" if self.opu.device.has_reference else "intensity"
-        return str(self.opu.linear_mode)
+        """Return the name of the way to the linear transform, or "" where the driver does not say."""
+        mode = self._known_mode()
+        if mode is not None:
+            return mode.name
+        return str(self.opu.linear_mode) if has(self.opu, Moded) else ""
 
-    def _is_holographic(self) -> bool:
-        return self._linear_mode() == "holographic"
+    def _known_mode(self) -> LinearMode | None:
+        """Return the way itself, if it is one of the OPU's."""
+        if not has(self.opu, Moded):
+            return None
+        asked = self.opu.linear_mode
+        return chosen(asked, self.opu.device.has_reference) if is_known(asked) else None
+
+    def _has_calibration(self) -> bool:
+        """Whether the way goes by a calibration, whose exposure it has."""
+        mode = self._known_mode()
+        return mode is not None and mode.calibrated
 
     def _fits(self) -> bool:
         return has(self.opu, Fitting)
 
     def _calibrates(self) -> bool:
-        return self.calibrate and self._is_holographic() and has(self.opu, Calibrating)
+        return self.calibrate and self._has_calibration() and has(self.opu, Calibrating)
 
     def prepare(self) -> None:
         """Fit and calibrate the driver and measure its scale, if that has not been done; it takes some seconds.
@@ -185,7 +184,7 @@ class OpticalFeedback(validation.Fixed):
         with _Meter(self):
             if self._fits():
                 options: dict[str, int] = {}
-                if self.exposure_s is not None and not self._is_holographic():
+                if self.exposure_s is not None and not self._has_calibration():
                     options["exposure_us"] = max(1, round(self.exposure_s * 1e6))
                 self.opu.fit1d(n_features=self.n_classes, **options)
             if self._calibrates():

@@ -34,8 +34,9 @@ import torch
 from torch import Tensor, nn
 
 from opusim.base import validation
+from opusim.bench.protocol import lacking
 
-from .feedback import Feedback
+from .feedback import ErrorProjection
 
 __all__ = ["DFA", "Marks", "mark"]
 
@@ -51,7 +52,7 @@ class DFA(validation.Fixed):
 
     Parameters
     ----------
-    feedback : Feedback
+    feedback : ErrorProjection
         What projects the errors. Its `n_classes` is the length of the logits, its `width` the sum of the widths of all
         blocks: the first block to run gets the first columns, and so on.
     scale : float, optional
@@ -98,12 +99,14 @@ class DFA(validation.Fixed):
 
     _fixed = dict.fromkeys(("feedback", "n_classes", "width"), "Make another DFA.")
 
-    def __init__(self, feedback: Feedback, *, scale: float | None = None, error_scale: str | float = "mean") -> None:
-        missing = [name for name in ("project", "n_classes", "width") if not hasattr(feedback, name)]
+    def __init__(
+        self, feedback: ErrorProjection, *, scale: float | None = None, error_scale: str | float = "mean"
+    ) -> None:
+        missing = lacking(feedback, ErrorProjection)
         if missing:
             raise TypeError(
                 f"feedback is a {type(feedback).__name__} without {' and '.join(missing)}, but it must project errors: "
-                "see opusim.dfa.feedback.Feedback."
+                "see opusim.dfa.feedback.ErrorProjection."
             )
         if isinstance(error_scale, str):
             validation.choice("error_scale", error_scale, ("mean", "sum"))
@@ -274,8 +277,10 @@ class Marks(validation.Fixed):
         Whose feedback it is.
     model : torch.nn.Module
         The model that carries the marks.
-    blocks, output : object
-        As for `DFA.mark`.
+    blocks : iterable of str or torch.nn.Module
+        The modules at whose outputs the graph ends, by name or themselves.
+    output : str or torch.nn.Module, optional
+        The module that returns the logits; the model itself if None.
     """
 
     _fixed = {"dfa": "Call remove, then mark the model anew.", "model": "Mark the other model, by DFA.mark."}
@@ -364,7 +369,7 @@ class _AfterBlock:
 def mark(
     model: nn.Module,
     blocks: Iterable[str | nn.Module],
-    feedback: Feedback,
+    feedback: ErrorProjection,
     *,
     output: str | nn.Module | None = None,
     scale: float | None = None,
@@ -375,15 +380,17 @@ def mark(
     Parameters
     ----------
     model : torch.nn.Module
-        As for `DFA.mark`.
+        The model; more on this, on `blocks` and on `output` at `DFA.mark`.
     blocks : iterable of str or torch.nn.Module
-        As for `DFA.mark`.
-    feedback : Feedback
-        As for `DFA`.
+        The modules at whose outputs the graph ends, by name or themselves.
+    feedback : ErrorProjection
+        Projects errors to the width of all blocks; more on this and on the scales at `DFA`.
     output : str or torch.nn.Module, optional
-        As for `DFA.mark`.
-    scale, error_scale : optional
-        As for `DFA`.
+        The module that returns the logits; the model itself if None.
+    scale : float, optional
+        Factor of the teaching signal.
+    error_scale : {"mean", "sum"} or float
+        How the gradient at the logits becomes the errors of single rows.
 
     Returns
     -------

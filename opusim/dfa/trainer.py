@@ -7,24 +7,21 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from opusim.base import validation
+from opusim.bench.protocol import lacking
 
 from .alignment import angle_deg, backprop_deltas, weight_update
 from .base_trainer import Trainer, TrainingDivergedError
 from .batch import Batch
+from .feedback import Feedback
 from .network import MLP
 from .progress import Progress
 
-if TYPE_CHECKING:
-    from .feedback import Feedback
-
 __all__ = ["BackpropTrainer", "DFATrainer", "Progress", "ShallowTrainer", "Trainer", "TrainingDivergedError"]
-
-_FEEDBACK_PARTS = ("n_classes", "width", "costs", "project", "describe", "state", "restore")
 
 
 class DFATrainer(Trainer):
@@ -62,10 +59,10 @@ class DFATrainer(Trainer):
         self, network: MLP, feedback: Feedback, *, feedback_scale: float | None = None, **options: Any
     ) -> None:
         super().__init__(network, **options)
-        lacking = [name for name in _FEEDBACK_PARTS if not hasattr(feedback, name)]
-        if lacking:
+        missing = lacking(feedback, Feedback)
+        if missing:
             raise TypeError(
-                f"feedback is {feedback!r} ({type(feedback).__name__}), which has no {', '.join(lacking)}; it must be "
+                f"feedback is {feedback!r} ({type(feedback).__name__}), which has no {', '.join(missing)}; it must be "
                 "a feedback, for instance an opusim.dfa.GaussianFeedback or an opusim.dfa.OpticalFeedback."
             )
         hidden = network.hidden_sizes

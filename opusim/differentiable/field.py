@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-import scipy.fft
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +16,8 @@ from opusim.bench.geometry import Geometry
 from opusim.bench.projector import Projector
 from opusim.bench.sources import MacroSource, make_source
 from opusim.device.medium import WaveMedium
+from opusim.device.medium.grid import ModeGrid
+from opusim.device.medium.layer import LayerFactors
 
 from .parameters import Reader
 
@@ -94,12 +96,97 @@ class MatrixField(_Field):
         return (change + (e * self.leaking + fixed)).reshape(len(x), *self.shape)
 
 
-class WaveField(_Field):
-    """Fields by the waves: lens, screens with free space between them, lens.
+class _Layer(_Field):
+    """The layer in one polarisation: `LayerOperator` written in torch, with phases that may change.
 
-    What the light is multiplied by comes from the medium (`LayerFactors`); the way through it is written in torch. The
-    contrast of the mirrors, the standard deviation of the screens' phase and the thickness of the layer may be
-    variables.
+    The other one works in place, block by block in a core's cache, or with transforms whose scale its factors carry;
+    none of it is open to gradients. That both are the same law is what `test_fields_are_those_of_the_projector` tests.
+
+    Parameters
+    ----------
+    factors : LayerFactors
+        What the light is multiplied by.
+    slopes : mapping of str to LayerFactors
+        By how much each variable turns their phases (`WaveMedium.phase_slopes`).
+    grid : ModeGrid
+        Grid of modes.
+    dtype : torch.dtype
+        Real type of the arrays.
+    """
+
+    def __init__(
+        self, factors: LayerFactors, slopes: Mapping[str, LayerFactors], grid: ModeGrid, dtype: torch.dtype
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.grid = grid
+        self.n_screens = len(factors.screens)
+        self.kept: set[str] = set()
+        for end, of in [("", factors), *((f"_by_{name}", slope) for name, slope in slopes.items())]:
+            stop = of.stop if factors.ballistic is not None else None  # it is in the last screen, too
+            parts = {"transfer": of.transfer, "ballistic": of.ballistic, "stop": stop}
+            for part, array in {"screens": np.stack(of.screens) if of.screens else None, **parts}.items():
+                if array is not None:
+                    self._keep(part + end, array, dtype)
+                    self.kept.add(part + end)
+
+    def forward(self, cells: Tensor, changes: Mapping[str, Tensor]) -> Tensor:
+        """Return the fields of the output cells, complex, (batch, rows, columns).
+
+        Parameters
+        ----------
+        cells : Tensor, shape (batch, rows, columns)
+            Complex fields of the input cells.
+        changes : mapping of str to Tensor
+            By how much each variable has changed.
+        """
+        screens = self._factor("screens", changes)
+        field = self._lens_in(cells) * screens[0]
+        if self.n_screens > 1:
+            transfer = self._factor("transfer", changes)
+            for k in range(1, self.n_screens):
+                spectrum = torch.fft.fft2(field, norm="ortho") * transfer
+                field = torch.fft.ifft2(spectrum, norm="ortho") * screens[k]
+        rows, columns = self.grid.output_block
+        # The second pass of the transform skips the rows that nobody reads.
+        field = torch.fft.fft(field, dim=-2, norm="ortho")[:, rows]
+        field = torch.fft.fft(field, dim=-1, norm="ortho")[..., columns]
+        return field + self._past(cells, changes) if "ballistic" in self.kept else field
+
+    def _factor(self, part: str, changes: Mapping[str, Tensor]) -> Tensor:
+        factor = self._complex(part)
+        for name, change in changes.items():
+            if f"{part}_by_{name}" in self.kept:
+                factor = factor * _turned(change * getattr(self, f"{part}_by_{name}"))
+        return factor
+
+    def _lens_in(self, cells: Tensor) -> Tensor:
+        """Transform of the cells on the grid; the first pass skips the rows that are dark."""
+        field = torch.fft.fft(self._on_grid(cells, columns_only=True), dim=-1, norm="ortho")
+        rows, _ = self.grid.input_block
+        field = nn.functional.pad(field, (0, 0, rows.start, self.grid.side - rows.stop))
+        return torch.fft.fft(field, dim=-2, norm="ortho")
+
+    def _on_grid(self, cells: Tensor, *, columns_only: bool = False) -> Tensor:
+        side = self.grid.side
+        rows, columns = self.grid.input_block
+        padding = (columns.start, side - columns.stop, rows.start, side - rows.stop)
+        return nn.functional.pad(cells, padding[:2] if columns_only else padding)
+
+    def _past(self, cells: Tensor, changes: Mapping[str, Tensor]) -> Tensor:
+        """Light that met no screen: the image of the mirrors upside down, defocused by the layer's thickness."""
+        image = torch.roll(self._on_grid(cells).flip(1, 2), (1, 1), dims=(1, 2))
+        image = image * self._factor("ballistic", changes)
+        if "stop" in self.kept:
+            image = torch.fft.fft2(torch.fft.ifft2(image, norm="ortho") * self.stop, norm="ortho")
+        rows, columns = self.grid.output_block
+        return image[:, rows, columns]
+
+
+class WaveField(_Field):
+    """Fields by the waves: lens, planes with free space between them, lens.
+
+    What the light is multiplied by comes from the medium (`LayerFactors`), and so does what its own variables change
+    (`WaveMedium.phase_slopes`). The contrast of the mirrors may be a variable too.
 
     Parameters
     ----------
@@ -114,38 +201,27 @@ class WaveField(_Field):
     feature: Tensor
     always: Tensor
     rest: Tensor
-    stop: Tensor
-    wave_numbers: Tensor
 
     def __init__(self, geometry: Geometry, dtype: torch.dtype, *, variables: set[str]) -> None:
         super().__init__()
         medium, grid = geometry.device.medium, geometry.grid
         assert isinstance(medium, WaveMedium) and grid is not None, "a medium of entries has no waves"
         self.grid = grid
-        # What may be learnt of it are parameters of phase screens.
-        self.medium = cast(Any, medium)
         self.optics, self.n_pixels = geometry.optics, geometry.region.n_pixels
         self.contrast = "dmd.contrast_ratio" in variables
-        self.phase_std = "medium.phase_std_rad" in variables
-        self.thickness = "medium.thickness_m" in variables
+        # Fields of the medium that are variables, and where they start.
+        self.inside = {name: float(getattr(medium, name)) for name in medium.inside if f"medium.{name}" in variables}
         self._keep_source(geometry, dtype)
-        wavelength_m = geometry.device.laser.wavelength_m
+        how: dict[str, Any] = {"wavelength_m": geometry.device.laser.wavelength_m, "seed": geometry.seed}
+        self.layers = nn.ModuleList()
+        transfer: Any = None
         for channel in range(self.optics.channels):
-            factors = medium.factors(grid, wavelength_m=wavelength_m, seed=geometry.seed, channel=channel)
-            self.n_screens = len(factors.screens)
-            self._keep(f"screens_{channel}", np.stack(factors.screens), dtype)
-            if self.phase_std:
-                self._keep(f"phases_{channel}", self._phases(geometry.seed, channel), dtype)
-            if channel:
-                continue  # the space between the screens is the same, and light that meets none is polarised
-            self.ballistic, self.stopped = factors.ballistic is not None, factors.stop is not None
-            for name, factor in (
-                ("transfer", factors.transfer), ("unscattered", factors.ballistic), ("stop", factors.stop)
-            ):  # fmt: skip
-                if factor is not None:
-                    self._keep(name, factor, dtype)
-        if self.thickness:
-            self._keep("wave_numbers", self._wave_numbers(wavelength_m), dtype)
+            slopes = {name: medium.phase_slopes(name, grid, channel=channel, **how) for name in self.inside}
+            factors = medium.factors(grid, channel=channel, **how)
+            if channel and factors.transfer is not None and np.array_equal(factors.transfer, transfer):
+                factors = dataclasses.replace(factors, transfer=transfer)  # the same space: kept once
+            transfer = factors.transfer
+            self.layers.append(_Layer(factors, slopes, grid, dtype))
 
     def _keep_source(self, geometry: Geometry, dtype: torch.dtype) -> None:
         """Keep which feature drives each input cell, how strongly, and what the cells send with every feature off."""
@@ -176,32 +252,15 @@ class WaveField(_Field):
         self._keep("rest", np.maximum(np.square(np.abs(lit), dtype=np.float64) - always, 0), dtype)
         self._keep("turn", np.exp(1j * np.angle(lit)), dtype)
 
-    def _wave_numbers(self, wavelength_m: float) -> np.ndarray:
-        """k_z - k of every frequency of the grid, in radians per metre; no wave of the layer is evanescent."""
-        f = scipy.fft.fftfreq(self.grid.side, self.medium.step_m)
-        squared = 1.0 - wavelength_m**2 * (f[:, None] ** 2 + f[None, :] ** 2)
-        return 2 * np.pi / wavelength_m * (np.sqrt(np.maximum(squared, 0)) - 1)
-
-    def _phases(self, seed: int, channel: int) -> np.ndarray:
-        """Phases of the screens for a standard deviation of 1."""
-        medium, side = self.medium, self.grid.side
-        phases = [medium.screen_phase(k, side, seed=seed, channel=channel) for k in range(self.n_screens)]
-        return np.stack(phases) / (medium.phase_std_rad or 1.0)
-
     # ---------------------------------------------------------------- forward
 
     def forward(self, x: Tensor, reader: Reader) -> Tensor:
         """Return the fields, (batch, n_pixels, samples, 2), real and imaginary parts last."""
         cells = self._cells(x, reader)
-        longer = None  # change of the layer's thickness, in metres
-        if self.thickness:
-            longer = reader("medium.thickness_m") - self.medium.thickness_m
-        fields = []
-        for channel in range(self.optics.channels):
-            field = self._through_layer(cells, channel, reader, longer)
-            if channel == 0 and self.ballistic:  # polarised as the laser is
-                field = field + self._past_layer(cells, longer)
-            fields.append(self._read(field))
+        changes = {name: reader(f"medium.{name}") - start for name, start in self.inside.items()}
+        fields = [
+            self.optics.by_pixel(layer(cells, changes), self.n_pixels, torch.permute) for layer in self.layers
+        ]  # fmt: skip
         return torch.view_as_real(torch.cat(fields, dim=-1))
 
     def _cells(self, x: Tensor, reader: Reader) -> Tensor:
@@ -216,57 +275,6 @@ class WaveField(_Field):
         else:
             cells = change + self._complex("off")
         return cells.reshape(len(x), *self.grid.input_shape)
-
-    def _through_layer(self, cells: Tensor, channel: int, reader: Reader, longer: Tensor | None) -> Tensor:
-        medium = self.medium
-        screens = self._complex(f"screens_{channel}")
-        if self.phase_std:
-            change = reader("medium.phase_std_rad") - medium.phase_std_rad
-            screens = screens * _turned(change * getattr(self, f"phases_{channel}"))
-        field = self._lens_in(cells) * screens[0]
-        if self.n_screens > 1:
-            transfer = self._complex("transfer")
-            if longer is not None:
-                transfer = transfer * _turned(longer / (self.n_screens - 1) * self.wave_numbers)
-            for k in range(1, self.n_screens):
-                spectrum = torch.fft.fft2(field, norm="ortho") * transfer
-                field = torch.fft.ifft2(spectrum, norm="ortho") * screens[k]
-        rows, columns = self.grid.output_block
-        # The second pass of the transform skips the rows that nobody reads.
-        field = torch.fft.fft(field, dim=-2, norm="ortho")[:, rows]
-        return torch.fft.fft(field, dim=-1, norm="ortho")[..., columns]
-
-    def _lens_in(self, cells: Tensor) -> Tensor:
-        """Transform of the cells on the grid; the first pass skips the rows that are dark."""
-        field = torch.fft.fft(self._on_grid(cells, columns_only=True), dim=-1, norm="ortho")
-        rows, _ = self.grid.input_block
-        field = nn.functional.pad(field, (0, 0, rows.start, self.grid.side - rows.stop))
-        return torch.fft.fft(field, dim=-2, norm="ortho")
-
-    def _on_grid(self, cells: Tensor, *, columns_only: bool = False) -> Tensor:
-        side = self.grid.side
-        rows, columns = self.grid.input_block
-        padding = (columns.start, side - columns.stop, rows.start, side - rows.stop)
-        return nn.functional.pad(cells, padding[:2] if columns_only else padding)
-
-    def _past_layer(self, cells: Tensor, longer: Tensor | None) -> Tensor:
-        """Light that met no screen: the image of the mirrors upside down, defocused by the layer's thickness."""
-        image = torch.roll(self._on_grid(cells).flip(1, 2), (1, 1), dims=(1, 2))
-        free = self._complex("unscattered")
-        if longer is not None:
-            free = free * _turned(longer * torch.fft.fftshift(self.wave_numbers))
-        image = image * free
-        if self.stopped:
-            image = torch.fft.fft2(torch.fft.ifft2(image, norm="ortho") * self.stop, norm="ortho")
-        rows, columns = self.grid.output_block
-        return image[:, rows, columns]
-
-    def _read(self, block: Tensor) -> Tensor:
-        """Cells (batch, rows, columns) as (batch, n_pixels, fine^2), pixels in raster order."""
-        fine = self.optics.fine
-        rows, columns = block.shape[1] // fine, block.shape[2] // fine
-        block = block.reshape(len(block), rows, fine, columns, fine).transpose(2, 3)
-        return block.reshape(len(block), rows * columns, fine**2)[:, : self.n_pixels]
 
 
 def _turned(phase: Tensor) -> Tensor:

@@ -24,13 +24,14 @@ import scipy.special
 
 from opusim.base import validation
 from opusim.bench.by_matrix import MatrixWay
-from opusim.bench.inputs import checked_phases, checked_roi
+from opusim.bench.inputs import checked_phases
 from opusim.bench.plan import EXECUTIONS
 from opusim.bench.prepared import reference_wave
 from opusim.bench.projector import Projector
-from opusim.bench.region import Region
+from opusim.bench.region import AnyRoi, Region, Roi, checked_roi
 from opusim.device.camera import middle_of_sensor
 from opusim.device.record import RESOLUTIONS, Device
+from opusim.device.reference import shifted_rad
 from opusim.patterns.layout import MirrorLayout
 
 try:
@@ -43,7 +44,7 @@ except ImportError as error:
 
 from .camera import ROUNDINGS, Reading, expected_counts
 from .field import MatrixField, WaveField
-from .parameters import INSIDE, PHASE, Parameters, Reader
+from .parameters import PHASE, Parameters, Reader, inside_of
 
 __all__ = ["ExpectedOutput"]
 
@@ -93,8 +94,13 @@ class ExpectedOutput(validation.Fixed, nn.Module):
 
     Attributes
     ----------
-    layout, roi, n_components, seed : object
-        What `OpticalBench.transform` takes to show the same.
+    layout : MirrorLayout
+        How the inputs lie on the mirrors; this and the next three are what `OpticalBench.transform` takes to show the
+        same.
+    roi : Roi
+        Pixels that are read, (row, column, n_rows, n_columns).
+    n_components, seed : int
+        Outputs, and seed of the device.
     steps : torch.nn.ParameterDict
         What is learnt, as numbers without unit that start at 0 (``opusim.differentiable.parameters.Parameters``), so
         that every value stays within its range: read them by `values`.
@@ -157,7 +163,7 @@ class ExpectedOutput(validation.Fixed, nn.Module):
         mirrors: str = "straight-through",
         rounding: str = "mean",
         layout: MirrorLayout | None = None,
-        roi: tuple[int, int, int, int] | None = None,
+        roi: AnyRoi | None = None,
         resolution: str | None = None,
         execution: str = "auto",
         memory_budget: int | None = None,
@@ -178,15 +184,16 @@ class ExpectedOutput(validation.Fixed, nn.Module):
         if roi is None:
             n = max(device.operation.minimum_output_size, self.n_components)
             # As an OPU of this type reads its camera.
-            self.roi = middle_of_sensor(device.camera.shape, n, full_width=device.operation.opu_type != "type1")
+            full_width = device.operation.opu_type != "type1"
+            self.roi = Roi(*middle_of_sensor(device.camera.shape, n, full_width=full_width))
         else:
             self.roi = checked_roi(roi, device.camera.shape)
-        validation.integer("n_components", n_components, low=1, high=self.roi[2] * self.roi[3])
+        validation.integer("n_components", n_components, low=1, high=self.roi.n_pixels)
         phases = checked_phases(reference_phase_rad, device.reference.present)
         if phases is not None and np.ndim(reference_phase_rad) == 0:
             phases = phases[0]
         self._learnt = Parameters(device, learn, phases, dtype)
-        region = Region(*self.roi, self.n_components, device.camera.shape[1])
+        region = Region(self.roi, self.n_components, device.camera.shape[1])
         projector = Projector(
             device, self.seed, self.layout, region, resolution=device.resolution,
             execution=self._execution(execution),
@@ -211,7 +218,7 @@ class ExpectedOutput(validation.Fixed, nn.Module):
             self._keep_reference(device, region, dtype)
 
     def _execution(self, execution: str) -> str:
-        inside = [path for path in self._learnt.paths if path in INSIDE]
+        inside = [path for path in self._learnt.paths if path in inside_of(self._learnt.device.medium)]
         if inside and execution == "matrix":
             raise ValueError(
                 f"execution is 'matrix', but {inside[0]} acts inside the medium and is learnt through the waves: it "
@@ -346,7 +353,7 @@ class ExpectedOutput(validation.Fixed, nn.Module):
         real = scale * (field * wave).sum(dim=(-1, -2))[:, None]
         imaginary = scale * (field[..., 0] * wave[..., 1] - field[..., 1] * wave[..., 0]).sum(dim=-1)[:, None]
         asked = reader.values[PHASE] if PHASE in reader.values else self._learnt.phase_rad
-        turn = asked * (1 + reader("reference.scale_error") + reader("reference.nonlinearity") * asked / math.pi)
+        turn = shifted_rad(asked, reader("reference.scale_error"), reader("reference.nonlinearity"))
         turn = torch.as_tensor(turn).reshape(-1, 1)
         cosine, sine = torch.cos(turn).to(real.dtype), torch.sin(turn).to(real.dtype)
         along, across = real * cosine - imaginary * sine, real * sine + imaginary * cosine
@@ -359,12 +366,9 @@ class ExpectedOutput(validation.Fixed, nn.Module):
         return mean.flatten(0, 1), spread.flatten(0, 1) / 2
 
     def _electrons_per_intensity(self, reader: Reader) -> Tensor:
-        """Mean electrons of each pixel for a mean intensity of 1 on each of its samples; see `OpticalBench`."""
-        device = self._learnt.device
-        photons = reader("laser.power_w") * reader("operation.exposure_s") / device.laser.photon_energy_j
-        share = reader("dmd.efficiency") * reader("medium.transmission") * reader("camera.quantum_efficiency")
-        channels = device.optics.channels
-        return self.response * (photons * share * (channels / device.dmd.n_mirrors / self.samples))
+        """Mean electrons of each pixel for a mean intensity of 1 on each of its samples."""
+        photons = self._learnt.device.photons_per_intensity(reader("operation.exposure_s"), reader)
+        return self.response * (photons * reader("camera.quantum_efficiency") / self.samples)
 
 
 def _checked_layout(device: Device, n_features: Any, layout: MirrorLayout | None) -> MirrorLayout:

@@ -10,18 +10,53 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from opusim.base.parameters import near_names, paths_of
+from opusim.base.parameters import Parameter, near_names, paths_in, paths_of
+from opusim.device.medium import Medium, WaveMedium
 from opusim.device.record import Device
 
-__all__ = ["INSIDE", "PHASE", "RANGES", "Parameters", "Reader"]
+__all__ = ["PHASE", "RANGES", "READ", "Parameters", "Reader", "inside_of", "learnable_of"]
 
 #: The phase asked of the reference arm: no part of the device, but it may be learnt.
 PHASE = "reference_phase_rad"
-_LEARNABLE = {path: about for _, _, path, about in paths_of(Device) if about.learnable}
-#: Range of every parameter that has a gradient; None stands for the full scale of the camera.
-RANGES: dict[str, tuple[float, float | None]] = {path: about.learnt_range for path, about in _LEARNABLE.items()}
-#: Parameters that act on the waves inside the medium.
-INSIDE = ("medium.phase_std_rad", "medium.thickness_m")
+#: What the mean output is computed from, beside what a medium of waves names in `inside`. A `Reader` gives no others.
+READ = (
+    "laser.power_w", "laser.power_noise", "dmd.contrast_ratio", "dmd.efficiency", "medium.transmission",
+    "camera.quantum_efficiency", "camera.full_well_e", "camera.gain_dn_per_e", "camera.black_level_dn",
+    "camera.read_noise_e", "camera.dark_current_e_per_s", "camera.hot_pixel_dark_e_per_s", "operation.exposure_s",
+    "reference.relative_amplitude", "reference.scale_error", "reference.nonlinearity", "reference.jitter_rad",
+    "reference.coherence",
+)  # fmt: skip
+
+
+def inside_of(medium: Medium | type[Medium]) -> tuple[str, ...]:
+    """Return the paths of what acts on the waves inside a medium and is read."""
+    kind = medium if isinstance(medium, type) else type(medium)
+    return tuple(f"medium.{name}" for name in kind.inside) if issubclass(kind, WaveMedium) else ()
+
+
+def learnable_of(device: Device) -> dict[str, Parameter]:
+    """Return the parameters of a device that have gradients, by path: described as learnable, and read.
+
+    Parameters
+    ----------
+    device : Device
+        The device, whatever parts it has.
+
+    Returns
+    -------
+    dict of str to Parameter
+        In the order of the device's fields.
+    """
+    read = (*READ, *inside_of(device.medium))
+    return {path: about for path, about in paths_in(device).items() if about.learnable and path in read}
+
+
+#: Range of every parameter that has a gradient in what comes with opusim; None stands for the full scale of the camera.
+RANGES: dict[str, tuple[float, float | None]] = {
+    path: about.learnt_range
+    for kind, _, path, about in paths_of(Device)
+    if about.learnable and (path in READ or (issubclass(kind, Medium) and path in inside_of(kind)))
+}
 
 
 class Parameters(nn.Module):
@@ -74,15 +109,20 @@ class Parameters(nn.Module):
 
     def _check(self, path: Any, phase_rad: Any) -> None:
         """Refuse a path that has no gradient; note its range and its start."""
-        known = self.device.paths()
+        known, learnable = self.device.paths(), learnable_of(self.device)
         if path not in known:
-            names = [*(p for p in RANGES if p in known), PHASE, *known]
             # Part of a name first; a difflib ratio alone prefers other names of the same length.
-            near = near_names(str(path), names, cutoff=0.6, parts="first")
+            near = near_names(str(path), [*learnable, PHASE, *known], cutoff=0.6, parts="first")
             hint = f"; near ones are {', '.join(map(repr, near))}" if near else ""
             raise ValueError(f"learn names {path!r}, but there is no such field in the device{hint}.")
-        if path not in RANGES:
-            allowed = ", ".join(p for p in (*RANGES, PHASE) if p in known or p == PHASE)
+        if path not in learnable:
+            allowed = ", ".join([*learnable, PHASE])
+            described = paths_in(self.device)
+            if path in described and described[path].learnable:
+                raise ValueError(
+                    f"learn names {path!r}, which is described as learnable, but nothing that computes the mean output "
+                    f"reads it (a medium of waves names in `inside` what acts on them). It may name {allowed}."
+                )
             raise ValueError(
                 f"learn names {path!r}, but the mean output has no gradient with respect to it here. It may name "
                 f"{allowed}."
@@ -97,10 +137,10 @@ class Parameters(nn.Module):
                 f"learn names {path!r}, but a measured matrix already holds the difference between on and off: the "
                 "output does not depend on it."
             )
-        low, high = RANGES[path]
+        low, high = learnable[path].learnt_range
         if high is None:
             stage, _, _ = path.partition(".")
-            high = float(operator.attrgetter(f"{stage}.{_LEARNABLE[path].below}")(self.device))
+            high = float(operator.attrgetter(f"{stage}.{learnable[path].below}")(self.device))
         value = float(operator.attrgetter(path)(self.device))
         if not low < value < high:
             raise ValueError(
@@ -153,14 +193,16 @@ class Parameters(nn.Module):
 
 
 class Reader:
-    """Parameters by path: as tensors where they are learnt, as floats where not."""
+    """Parameters by path: as tensors where they are learnt, as floats where not; none but those that are declared."""
 
     def __init__(self, device: Device, values: Mapping[str, Tensor]) -> None:
         self.device = device
         self.values = values
+        self.declared = (*READ, *inside_of(device.medium))
 
     def __call__(self, path: str) -> Any:
         """Return the parameter at a path."""
+        assert path in self.declared, f"{path} is read, but it stands neither in READ nor in the medium's inside"
         return self.values[path] if path in self.values else operator.attrgetter(path)(self.device)
 
 

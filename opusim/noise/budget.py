@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from .point import WorkingPoint
-from .sources import FIXED, sources_of
+from .sources import FIXED, SOURCES, sources_of, unknown_sources
 
-__all__ = ["LARGEST_ERROR", "ErrorBudget", "bounded", "parts_of"]
+__all__ = ["LARGEST_ERROR", "ErrorBudget", "bounded", "names_of", "parts_of"]
 
 LARGEST_ERROR = 10.0
 """Above this an error means no more than that outputs have next to nothing to do with their inputs."""
@@ -27,7 +27,7 @@ class ErrorBudget:
     point : WorkingPoint
         Device and circumstances.
     errors : dict of float
-        By how much the error falls when a source is off, by its name; in the order of ``SOURCES``.
+        By how much the error falls when a source is off, by its name; in the order of ``all_sources``.
     whole : float
         The error with all sources at once (that of pixel integration added). Above 10 it says no more
         than that outputs have next to nothing to do with their inputs; closed form and measurement need not agree then.
@@ -69,6 +69,11 @@ class ErrorBudget:
                 "its parts mean more than that."
             )
         if not self.measured:
+            unknown = unknown_sources(self.point.device)
+            if unknown:
+                notes.append(
+                    f"Closed forms know nothing of {', '.join(unknown)}, which stands at 0; measured_error_budget does."
+                )
             return tuple(notes)
         off = abs(self.total - self.whole)
         if off > 0.25 * abs(self.whole) and off > 3 * math.hypot(*self.uncertainty.values()):
@@ -111,6 +116,11 @@ class ErrorBudget:
         if source not in self.errors:
             raise ValueError(f"source is {source!r}, but it must be one of {', '.join(self.errors)}.")
         return self.errors[source] / self.total if self.total else 0.0
+
+
+def names_of(budgets: Iterable[ErrorBudget]) -> list[str]:
+    """Return all sources that some budgets could tell of: ``SOURCES``, and what else they name."""
+    return list(dict.fromkeys([*SOURCES, *(name for budget in budgets for name in budget.errors)]))
 
 
 def bounded(error: float) -> float:

@@ -17,17 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from opusim.fringes.calibrated import DARK_FRAMES, LEAST_REFERENCE, REFERENCE_FRAMES
 from opusim.fringes.demodulation import least_squares_row
 
-from .light import (
-    BACKGROUND_BURSTS,
-    DARK_FRAMES,
-    LEAST_REFERENCE,
-    REFERENCE_FRAMES,
-    FrameLight,
-    saturation_e,
-    step_phases_rad,
-)
+from .light import BACKGROUND_BURSTS, FrameLight, saturation_e, step_phases_rad
 from .point import WorkingPoint
 from .rounding import clipped_moments, rounded_moments
 

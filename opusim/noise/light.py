@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from opusim.device.reference import shifted_rad
+from opusim.fringes.calibrated import CLIPPED_SHARE
+
 from .point import WorkingPoint
 
 __all__ = [
     "BACKGROUND_BURSTS",
-    "DARK_FRAMES",
-    "LEAST_REFERENCE",
-    "REFERENCE_FRAMES",
     "FrameLight",
     "clipped_share",
     "field_coherence",
@@ -26,21 +26,17 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-# Frames from which the driver takes |R|^2 and the dark level, and bursts from which it takes the background.
-REFERENCE_FRAMES, DARK_FRAMES, BACKGROUND_BURSTS = 64, 32, 32
-# Share of the mean |R|^2 below which the driver takes a pixel as not valid.
-LEAST_REFERENCE = 0.05
+# Bursts from which the driver takes the background.
+BACKGROUND_BURSTS = 32
 # Points of the grid on which means over speckle are taken, and from how many patterns on their sum is taken as even.
 _AMPLITUDES, _PHASES, _OTHER, _MOST_MODES = 160, 24, 6, 100
-# Share of bursts with a saturated frame at the exposure that the driver's calibration seeks.
-_CLIPPED_SHARE = 0.07
 
 
 def step_phases_rad(point: WorkingPoint) -> tuple[Array, Array]:
     """Phases asked of the shifter, equal steps over a turn, and those that it makes, in radians."""
     asked = 2 * np.pi * np.arange(point.n_steps) / point.n_steps
     arm = point.device.reference
-    return asked, asked * (1 + arm.scale_error + arm.nonlinearity * asked / np.pi)
+    return asked, shifted_rad(asked, arm.scale_error, arm.nonlinearity)
 
 
 def field_coherence(point: WorkingPoint) -> float:
@@ -140,7 +136,7 @@ def usual_exposure_s(point: WorkingPoint) -> float:
         return own_s
     brightest, weight = _brightest_e(point)
     order = brightest.argsort()
-    among = np.searchsorted(weight[order].cumsum(), 1 - _CLIPPED_SHARE)
+    among = np.searchsorted(weight[order].cumsum(), 1 - CLIPPED_SHARE)
     return float(own_s * limit_e / brightest[order[among]])
 
 

@@ -52,19 +52,12 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
+from opusim.fringes.calibrated import DARK_FRAMES, REFERENCE_FRAMES
 from opusim.fringes.demodulation import field_of_clipped, least_squares_row
 
 from .budget import parts_of
 from .bursts import beyond_first_order, shares_left
-from .light import (
-    BACKGROUND_BURSTS,
-    DARK_FRAMES,
-    REFERENCE_FRAMES,
-    FrameLight,
-    field_coherence,
-    saturation_e,
-    step_phases_rad,
-)
+from .light import BACKGROUND_BURSTS, FrameLight, field_coherence, saturation_e, step_phases_rad
 from .point import WorkingPoint
 
 __all__ = ["linear_errors"]

@@ -13,11 +13,12 @@ import numpy as np
 from opusim.base import rng, validation
 from opusim.bench.bench import OpticalBench
 from opusim.device.record import Device
+from opusim.fringes.calibrated import DARK_FRAMES, LEAST_REFERENCE, REFERENCE_FRAMES
 from opusim.fringes.demodulation import field_of_clipped, least_squares_row
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 from .budget import ErrorBudget, bounded
-from .light import BACKGROUND_BURSTS, DARK_FRAMES, LEAST_REFERENCE, REFERENCE_FRAMES, field_coherence, step_phases_rad
+from .light import BACKGROUND_BURSTS, field_coherence, step_phases_rad
 from .point import WorkingPoint
 from .sources import sources_of, without
 from .working_point import checked_point

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 if TYPE_CHECKING:
+    from opusim.bench.region import Roi
     from opusim.device.record import Device
 
 __all__ = ["MODES", "Mode", "WorkingPoint"]
@@ -48,15 +49,12 @@ class WorkingPoint:
     elapsed_s: float
     n_steps: int
     frametime_s: float
-    roi: tuple[int, int, int, int]
+    roi: Roi
 
     @property
     def electrons_per_intensity(self) -> float:
         """Electrons in a pixel for the light of one average mirror."""
-        from opusim.bench.bench import OpticalBench
-
-        photons = OpticalBench(self.device, threads=1).photons_per_intensity(self.exposure_s)
-        return photons * self.device.camera.quantum_efficiency
+        return self.device.photons_per_intensity(self.exposure_s) * self.device.camera.quantum_efficiency
 
     @property
     def leakage(self) -> float:
@@ -76,7 +74,7 @@ class WorkingPoint:
         """Count from which a pixel is taken as saturated; inf for a camera that returns floats.
 
         The end of the scale, or, where the full well comes first, four standard deviations below its level, as
-        ``opusim.bench.protocol.saturation_dn`` finds it.
+        ``opusim.calibration.on_bench.saturation_dn`` finds it.
         """
         camera = self.device.camera
         if not camera.quantise:

@@ -25,16 +25,16 @@ average. And rounding and the two ends of the grey scale are one thing in a came
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from opusim.base import validation
-from opusim.base.parameters import paths_of
+from opusim.base.parameters import Parameter, paths_in, paths_of
 from opusim.device.record import Device
 
 from .point import WorkingPoint
 
-__all__ = ["FIXED", "SOURCES", "sources_of", "without"]
+__all__ = ["FIXED", "SOURCES", "all_sources", "sources_of", "unknown_sources", "without"]
 
 # The parameters say which source they are, or are a part of; this is the order in which sources are told.
 _ORDER = (
@@ -42,20 +42,49 @@ _ORDER = (
     "decorrelation", "reference phase", "off-state leakage", "pixel integration",
 )  # fmt: skip
 
-SOURCES: dict[str, tuple[str, ...]] = {
-    source: tuple(dict.fromkeys(about.imperfection for _, _, _, about in paths_of(Device) if about.source == source))
-    for source in _ORDER
-}
-"""Sources of error, and the switches of `Device.imperfections` that turn each off. The slow drifts of laser and
-reference are none: a common scale or turn, which is no error, or which the anchors of a linear transform take off."""
+
+def _told(parameters: Iterable[Parameter]) -> dict[str, tuple[str, ...]]:
+    """Return the switches of each source: those in `_ORDER`, then others as they are met."""
+    found: dict[str, dict[str, None]] = {source: {} for source in _ORDER}
+    for about in parameters:
+        if about.source:
+            found.setdefault(about.source, {})[about.imperfection] = None
+    return {source: tuple(switches) for source, switches in found.items()}
+
+
+SOURCES: dict[str, tuple[str, ...]] = _told(about for _, _, _, about in paths_of(Device))
+"""Sources of error of what comes with opusim, and the switches of `Device.imperfections` that turn each off; a device
+with parts of one's own may have more (`all_sources`). The slow drifts of laser and reference are none: a common scale
+or turn, which is no error, or which the anchors of a linear transform take off."""
 
 FIXED: tuple[str, ...] = ("PRNU", "DSNU", "off-state leakage", "pixel integration")
 """Sources that do the same to an output whenever the same input is shown: a trained readout loses nothing by them."""
 
 
+def all_sources(device: Device) -> dict[str, tuple[str, ...]]:
+    """Return the sources of error that a device may have, and the switches that turn each off.
+
+    Parameters
+    ----------
+    device : Device
+        The device, whatever parts it has.
+
+    Returns
+    -------
+    dict of str to tuple of str
+        Names of `Device.imperfections`; those of `SOURCES` first, then those that parts of one's own name.
+    """
+    return _told(paths_in(device).values())
+
+
+def unknown_sources(device: Device) -> tuple[str, ...]:
+    """Return the sources of a device that closed forms know nothing of, and that are on."""
+    return tuple(name for name in all_sources(device) if name not in _ORDER and without(device, [name]) != device)
+
+
 def sources_of(point: WorkingPoint) -> tuple[str, ...]:
     """Return the sources that there are in a mode: without a reference its phase is none."""
-    return tuple(name for name in SOURCES if point.mode == "linear" or name != "reference phase")
+    return tuple(name for name in all_sources(point.device) if point.mode == "linear" or name != "reference phase")
 
 
 def without(device: Device, sources: Collection[str]) -> Device:
@@ -66,7 +95,7 @@ def without(device: Device, sources: Collection[str]) -> Device:
     device : Device
         The device.
     sources : collection of str
-        Names of `SOURCES`. For "quantisation" and "saturation" the camera returns floats, not rounded and not
+        Names of `all_sources`. For "quantisation" and "saturation" the camera returns floats, not rounded and not
         clipped: whoever reads them rounds or clips.
 
     Raises
@@ -74,12 +103,12 @@ def without(device: Device, sources: Collection[str]) -> Device:
     TypeError, ValueError
         If there is no source of a name, or `sources` is a text.
     """
-    switches = device.imperfections()
+    switches, known = device.imperfections(), all_sources(device)
     changes: dict[str, Any] = {}
     if isinstance(sources, str):
         raise TypeError(f"sources is the text {sources!r}, but it must be a list of names, as [{sources!r}].")
     for source in sources:
-        for name in SOURCES[validation.choice("source", source, tuple(SOURCES))]:
+        for name in known[validation.choice("source", source, tuple(known))]:
             changes.update(switches[name])
     if "saturation" in sources:
         changes.update(switches["quantisation"])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .budget import ErrorBudget
-from .sources import FIXED, SOURCES
+from .budget import ErrorBudget, names_of
+from .sources import FIXED
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,7 +33,7 @@ def fill_error_table(table: Table, budgets: list[ErrorBudget]) -> None:
     def share(budget: ErrorBudget, name: str) -> float:
         return budget.share(name) if name in budget.errors else 0.0
 
-    for name in sorted(SOURCES, key=lambda name: -max(share(b, name) for b in budgets)):
+    for name in sorted(names_of(budgets), key=lambda name: -max(share(b, name) for b in budgets)):
         cells = [_percent(share(b, name)) if name in b.errors else "" for b in budgets]
         table.add_row(name, "the same" if name in FIXED else _AGES.get(name, "new"), *cells)
     table.add_section()

@@ -8,7 +8,7 @@ from typing import Any
 
 from opusim.base import validation
 from opusim.bench.bench import OpticalBench
-from opusim.bench.inputs import checked_roi
+from opusim.bench.region import AnyRoi, checked_roi
 from opusim.device.record import Device
 
 from .light import usual_exposure_s
@@ -28,7 +28,7 @@ def working_point(
     elapsed_s: float = 60.0,
     n_steps: int = 4,
     frametime_s: float | None = None,
-    roi: tuple[int, int, int, int] | None = None,
+    roi: AnyRoi | None = None,
 ) -> WorkingPoint:
     """Fill in and check the circumstances of an output.
 

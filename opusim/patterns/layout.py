@@ -15,16 +15,10 @@ from typing import Any
 import numpy as np
 
 from opusim.base import arrays, validation
-from opusim.base.parallel import default_threads, over_ranges
+from opusim.base.parallel import default_threads
 
 from .bits import checked_device_bits
-
-ALWAYS_ON = -1
-"""Value in `MirrorLayout.feature_of_mirror` of a mirror outside the region of interest, which is always on."""
-ALWAYS_OFF = -2
-"""Value in `MirrorLayout.feature_of_mirror` of a mirror that the features leave over inside the region: always off."""
-
-KINDS = ("lined", "macro_2d", "plain")
+from .kinds import ALWAYS_OFF, ALWAYS_ON, KINDS, LayoutKind
 
 # Bytes that one step of `mirrors` may hold on top of its result.
 _STEP_BYTES = 64 << 20
@@ -83,7 +77,7 @@ class MirrorLayout:
         put = object.__setattr__
         put(self, "dmd_shape", _pair("dmd_shape", self.dmd_shape, 1))
         put(self, "n_features", _features(self.n_features))
-        validation.choice("kind", self.kind, KINDS)
+        validation.choice("kind", self.kind, tuple(KINDS))
         put(self, "factor", validation.integer("factor", self.factor, low=1))
         put(self, "roi_offset", _pair("roi_offset", self.roi_offset, 0))
         size = self.dmd_shape if self.roi_size == (0, 0) else _pair("roi_size", self.roi_size, 1)
@@ -94,40 +88,11 @@ class MirrorLayout:
                     f"roi_offset {self.roi_offset} and roi_size {self.roi_size} leave the mirrors: the array has "
                     f"{self.dmd_shape[axis]} {side}."
                 )
-        getattr(self, f"_check_{self.kind}")()
+        self._rule.check(self)
 
-    def _check_lined(self) -> None:
-        if len(self.n_features) != 1:
-            raise ValueError(f"n_features is {self.n_features}, but a lined layout takes one number.")
-        area = math.prod(self.roi_size)
-        if self.n_features[0] * self.factor > area:
-            raise ValueError(
-                f"n_features is {self.n_features[0]} and factor {self.factor}, but the region of interest "
-                f"{self.roi_size} has only {area} mirrors."
-            )
-
-    def _check_macro_2d(self) -> None:
-        if len(self.n_features) != 2:
-            raise ValueError(f"n_features is {self.n_features}, but a macro_2d layout takes (rows, columns).")
-        for features, mirrors in zip(self.n_features, self.roi_size, strict=True):
-            if features * self.factor > mirrors:
-                raise ValueError(
-                    f"n_features is {self.n_features} and factor {self.factor}, but the region of interest has only "
-                    f"{self.roi_size} mirrors."
-                )
-
-    def _check_plain(self) -> None:
-        allowed = ((self.n_mirrors,), self.dmd_shape, self.dmd_shape[::-1])
-        if self.n_features not in allowed:
-            raise ValueError(
-                f"n_features is {self.n_features}, but a plain layout on {self.dmd_shape} mirrors takes "
-                f"{allowed[0]}, {allowed[1]} or {allowed[2]}."
-            )
-        if self.factor != 1 or self.roi_offset != (0, 0) or self.roi_size != self.dmd_shape:
-            raise ValueError(
-                f"factor is {self.factor}, roi_offset {self.roi_offset} and roi_size {self.roi_size}, but a plain "
-                f"layout has factor 1 and fills the {self.dmd_shape} mirrors."
-            )
+    @property
+    def _rule(self) -> LayoutKind:
+        return KINDS[self.kind]
 
     @classmethod
     def lined(
@@ -236,7 +201,7 @@ class MirrorLayout:
     @property
     def mirrors_per_feature(self) -> int:
         """Mirrors that one feature turns on."""
-        return self.factor**2 if self.kind == "macro_2d" else self.factor
+        return self._rule.mirrors_per_feature(self.factor)
 
     @property
     def n_always_on(self) -> int:
@@ -249,30 +214,18 @@ class MirrorLayout:
         return -(-self.n_mirrors // 8)
 
     @property
-    def _transposed(self) -> bool:
-        """Whether a plain layout takes (columns, rows)."""
-        return self.n_features == self.dmd_shape[::-1] != self.dmd_shape
+    def by_mirror(self) -> bool:
+        """Whether every mirror has a feature of its own, as in a plain layout."""
+        return self._rule.by_mirror
+
+    @property
+    def in_order(self) -> bool:
+        """Whether feature k drives mirror k, and that alone: a vector is then the mirrors in raster order."""
+        return self._rule.in_order(self)
 
     @cached_property
     def _feature_map(self) -> np.ndarray:
-        rows, columns = self.dmd_shape
-        index = np.arange(self.n_features_total, dtype=np.int32)
-        if self.kind == "plain":
-            result = index.reshape(rows, columns)
-            if self._transposed:
-                result = np.ascontiguousarray(index.reshape(columns, rows).T)
-        else:
-            if self.kind == "lined":
-                region = np.full(math.prod(self.roi_size), ALWAYS_OFF, dtype=np.int32)
-                region[: index.size * self.factor] = index.repeat(self.factor)
-                region = region.reshape(self.roi_size)
-            else:
-                region = np.full(self.roi_size, ALWAYS_OFF, dtype=np.int32)
-                blocks = index.reshape(self.n_features).repeat(self.factor, axis=0).repeat(self.factor, axis=1)
-                region[: blocks.shape[0], : blocks.shape[1]] = blocks
-            result = np.full(self.dmd_shape, ALWAYS_ON, dtype=np.int32)
-            (row, column), (height, width) = self.roi_offset, self.roi_size
-            result[row : row + height, column : column + width] = region
+        result = self._rule.feature_map(self)
         result.flags.writeable = False
         return result
 
@@ -371,20 +324,8 @@ class MirrorLayout:
                 f"out has shape {out.shape} and dtype {out.dtype}, but it must be {shape} of uint8, in C order."
             )
         threads = default_threads() if threads is None else validation.integer("threads", threads, low=1)
-        if self.kind == "plain":
-            over_ranges(lambda a, b: self._pack_plain(values, out, a, b), len(values), threads)
-            return out
-        from .layout_kernels import pack_rows  # numba is loaded when first needed
-
-        plan = self._packing_plan
-        over_ranges(lambda a, b: pack_rows(values, *plan, out, a, b), len(values), threads)
+        self._rule.pack(self, values, out, threads)
         return out
-
-    def _pack_plain(self, values: np.ndarray, out: np.ndarray, start: int, stop: int) -> None:
-        rows, columns = self.dmd_shape
-        for k in range(start, stop):  # a vector is a megabyte here: the loop costs nothing
-            row = values[k].reshape(columns, rows).T.ravel() if self._transposed else values[k]
-            out[k] = np.packbits(row, bitorder="little")
 
     @cached_property
     def _packing_plan(self) -> tuple[Any, ...]:
@@ -402,7 +343,7 @@ class MirrorLayout:
         columns = self.dmd_shape[1]
         back = columns // math.gcd(columns, 8)  # bytes between mirrors of one column in rows that share alignment
         copied = np.zeros(self.n_bytes, dtype=bool)
-        if self.kind == "macro_2d" and back < self.n_bytes:
+        if self._rule.repeats_rows and back < self.n_bytes:
             copied[back:] = driven[back:] & np.equal(octets[back:], octets[:-back]).all(axis=1)
         first = octets[:, 0]
         whole = (octets == first[:, None]).all(axis=1) & (first >= 0) & ~copied

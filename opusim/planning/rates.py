@@ -30,9 +30,10 @@ from opusim.bench.by_matrix import MatrixWay
 from opusim.bench.by_waves import WavesWay
 from opusim.bench.frames import Shots
 from opusim.bench.geometry import Geometry
-from opusim.bench.plan import ENTRIES_PER_S, FFT_FLOPS, SUM_FLOPS, Way, Work
+from opusim.bench.plan import ENTRIES_PER_S, FFT_FLOPS, SUM_FLOPS
 from opusim.bench.projector import Projector
-from opusim.bench.region import Region
+from opusim.bench.region import Region, Roi
+from opusim.bench.way import Way, Work, transform_flops
 from opusim.patterns.layout import MirrorLayout
 
 __all__ = ["Rates", "RateStore", "measure", "planner_rates"]
@@ -104,10 +105,9 @@ class Rates:
         float
             Seconds.
         """
-        points = side**2
         if not self.side:
             return math.inf
-        return points * self.transform_s_per_point * math.log2(points) / math.log2(self.side**2)
+        return self.transform_s_per_point * self.side**2 * transform_flops(side) / transform_flops(self.side)
 
     def seconds(self, work: Work) -> float:
         """Return the seconds of some work.
@@ -143,13 +143,12 @@ def planner_rates(projector: Projector, threads: int, at_once: int = 1) -> Rates
         The rates.
     """
     side = projector.plan.side
-    points = max(2, side**2)
     pixel_s = _PIXEL_S * projector.plan.samples / threads
     return Rates(
         threads=threads,
         at_once=at_once,
         side=side,
-        transform_s_per_point=5 * math.log2(points) / FFT_FLOPS / threads,
+        transform_s_per_point=transform_flops(side) / side**2 / FFT_FLOPS / threads if side else 0.0,
         layer_s_per_point=_LAYER_S,
         frame_s_per_pixel=pixel_s,
         step_s_per_pixel=pixel_s,
@@ -230,7 +229,7 @@ def _copy(
     if n_pixels is not None:
         columns = min(n_pixels, region.sensor_columns)
         rows = -(-n_pixels // columns)
-        region = Region(0, 0, rows, columns, n_pixels, region.sensor_columns)
+        region = Region(Roi(0, 0, rows, columns), n_pixels, region.sensor_columns)
     if n_features is not None:
         layout = MirrorLayout.lined(geometry.device.dmd.shape, n_features)
     resolution = "mirrors" if geometry.by_mirror else "auto"
@@ -287,15 +286,13 @@ class _Timer:
         n = len(bits) * steps
         maps = device.camera.maps(geometry.seed, region.pixels())
         exposure_s = device.operation.exposure_s
-        light = device.laser.photons(exposure_s) * device.dmd.efficiency * device.medium.transmission
+        photons = device.photons_per_intensity(exposure_s)
         reference, phases = None, None
         if steps > 1:
             assert self.reference is not None, "steps need a reference arm"
             reference = np.resize(self.reference, (region.n_pixels, samples))
             phases = np.arange(n) * (2 * np.pi / steps)
-        shots = Shots(
-            0, np.arange(n), np.full(n, light / device.dmd.n_mirrors), exposure_s, maps, steps, reference, phases
-        )
+        shots = Shots(0, np.arange(n), np.full(n, photons), exposure_s, maps, steps, reference, phases)
 
         def work() -> None:
             way.counts(bits, shots, np.empty((n, region.n_pixels), dtype=device.camera.dtype))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from opusim.noise.budget import ErrorBudget
-from opusim.noise.sources import FIXED, SOURCES
+from opusim.noise.budget import ErrorBudget, names_of
+from opusim.noise.sources import FIXED
 
 from .style import ACCENT, INK, SOFT
 
@@ -57,10 +57,8 @@ def noise_budget(budget: ErrorBudget | Sequence[ErrorBudget], ax: Axes | None = 
         raise TypeError(f"budget is or holds {kinds}, but it must be an ErrorBudget, or a list of them.")
     if not 1 <= len(budgets) <= len(_LOOKS):
         raise ValueError(f"budget holds {len(budgets)} budgets, but it must be one, or two to {len(_LOOKS)}.")
-    shares = {name: [100 * b.share(name) if name in b.errors else 0.0 for b in budgets] for name in SOURCES}
-    names = sorted(
-        (name for name in SOURCES if np.max(np.abs(shares[name])) >= 0.1), key=lambda name: max(shares[name])
-    )
+    shares = {name: [100 * b.share(name) if name in b.errors else 0.0 for b in budgets] for name in names_of(budgets)}
+    names = sorted((name for name in shares if np.max(np.abs(shares[name])) >= 0.1), key=lambda name: max(shares[name]))
     if ax is None:
         from matplotlib.figure import Figure
 

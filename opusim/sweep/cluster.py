@@ -25,6 +25,7 @@ from typing import Any
 
 import opusim
 from opusim.device.record import Device
+from opusim.tasks.base import as_task
 
 from .result import Outcome, Place
 from .run import Job, MakeOpu, run_job
@@ -82,11 +83,9 @@ class Needs:
         except ValueError as error:
             raise UnfitWorkerError(f"A worker of the Dask cluster cannot use the device: {error}") from error
         if found != self.fingerprint:
-            medium = self.device.medium
-            paths = " or ".join(repr(getattr(medium, name)) for name in medium.files)
             raise UnfitWorkerError(
                 f"The device {self.device.name!r} is not the same on a worker of the Dask cluster: "
-                f"{paths or 'it'} holds another matrix there."
+                f"{self.device.medium.told_files()} holds another matrix there."
             )
 
 
@@ -335,8 +334,7 @@ def _hindrance(needs: Needs, sent: bytes) -> str:
     setting = job.setting
     try:
         # Of the device it was asked where the sweep is run; here, whether module and data set are there.
-        if hasattr(setting.task, "check"):
-            setting.task.check(setting.device, setting.n_components)
+        as_task(setting.task).check(setting.device, setting.n_components)
     except Exception as error:
         return f"A worker of the Dask cluster cannot run the task: {_text(error)}"
     return ""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from opusim.base import rng
+from opusim.tasks.base import as_task
 
 __all__ = ["OUTPUTS", "example_of", "exposure_for_level"]
 
@@ -39,7 +40,7 @@ def example_of(task: Any, seed: int) -> np.ndarray:
     ValueError
         If the attribute is something else.
     """
-    example = getattr(task, "example", None)
+    example = as_task(task).example
     if example is None:
         numbers = rng.uniforms(rng.stream_key(seed, "sweep example"), _VECTORS * _FEATURES)
         return (numbers < 0.5).astype(np.uint8).reshape(_VECTORS, _FEATURES)

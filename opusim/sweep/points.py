@@ -28,8 +28,9 @@ from typing import Any, get_type_hints
 import numpy as np
 
 from opusim.base import validation
-from opusim.base.parameters import near_matches, parameters_of, parts_of
+from opusim.base.parameters import near_matches, parts_of, paths_in
 from opusim.device.record import Device
+from opusim.tasks.base import as_task
 
 Number = int | float
 
@@ -94,9 +95,11 @@ def numeric_fields(device: Device, task: Any) -> dict[str, type]:
     """Return int or float for each path that may be varied, by path."""
     result = dict(_SPECIAL)
     for stage in parts_of(Device):
-        for name, about in parameters_of(type(getattr(device, stage))).items():
-            if about.is_number:
-                result[f"{stage}.{name}"] = int if about.kind == "integer" else float
+        # A part of one's own may have plain fields too, which nothing describes but their annotation.
+        result |= {f"{stage}.{name}": kind for name, kind in _numbers_of(getattr(device, stage)).items()}
+    for path, about in paths_in(device).items():
+        if about.is_number:
+            result[path] = int if about.kind == "integer" else float
     return result | {f"task.{name}": kind for name, kind in _numbers_of(task).items()}
 
 
@@ -193,8 +196,7 @@ def make_settings(
     n_components : int
         Outputs of the OPU, where that is not varied.
     task : callable
-        The task; its methods ``check(device, n_components)`` and ``check_sweep(axes, settings)``, if it has them, are
-        asked.
+        The task; its `check` and `check_sweep` are asked.
     zipped : bool, optional
         Whether the values go together, the first of each, then the second of each. If not, every one is combined with
         every other; the first axis moves slowest.
@@ -220,9 +222,7 @@ def make_settings(
         except (TypeError, ValueError) as error:
             shown = label(axes, values)
             raise ValueError(f"Point {number} of {len(every)} ({shown}) cannot be run: {error}") from error
-    check_sweep = getattr(task, "check_sweep", None)
-    if check_sweep is not None:
-        check_sweep(axes, result)
+    as_task(task).check_sweep(axes, result)
     return tuple(result)
 
 
@@ -243,11 +243,10 @@ def _setting(changes: dict[str, Number], device: Device, n_components: int, task
     if bits is not None:
         changed = with_adc_bits(changed, int(bits))
     validation.integer(COMPONENTS, components, low=1, high=changed.camera.n_pixels)
-    if getattr(task, "linear", False):
+    declared = as_task(task)
+    if declared.linear:
         _check_linear(changes, level, changed)
-    check = getattr(task, "check", None)
-    if check is not None:
-        check(changed, components)
+    declared.check(changed, components)
     return Setting(values, changed, components, task, None if level is None else float(level))
 
 

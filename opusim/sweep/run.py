@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
-from opusim.bench.protocol import Limited, bench_of, has
+from opusim.bench.driver import bench_of
+from opusim.bench.protocol import Limited, has
 
 from .exposure import OUTPUTS, example_of, exposure_for_level
 from .points import EXPOSURE, Setting, without_rounding

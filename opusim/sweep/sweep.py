@@ -14,6 +14,7 @@ from opusim.base import validation
 from opusim.base.progress import ProgressBar
 from opusim.bench.plan import memory_budget_bytes
 from opusim.device.record import Device
+from opusim.tasks.base import as_task
 from opusim.tasks.registry import describe
 
 from .cluster import check_workers, dask_client, on_dask
@@ -36,8 +37,8 @@ class Sweep(validation.Fixed):
     Parameters
     ----------
     task : callable
-        ``task(opu, seed)`` returns a mapping from names to numbers. `opusim.tasks.registry` has some, and says what
-        attributes a task may have.
+        ``task(opu, seed)`` returns a mapping from names to numbers. `opusim.tasks.registry` has some, and
+        `opusim.tasks.base.Task` says what attributes a task may have.
     make_opu : callable
         ``make_opu(device, n_components, seed)`` returns an OPU; it is used as ``with make_opu(...) as opu``. For runs
         in other processes it must be picklable: joblib and Dask take any function.
@@ -87,8 +88,8 @@ class Sweep(validation.Fixed):
         described = describe(task)
         base = Device.load(device)
         if n_components is None:
-            given = getattr(task, "outputs", None)
-            n_components = _OUTPUTS if given is None else given
+            outputs = as_task(task).outputs
+            n_components = _OUTPUTS if outputs is None else outputs
         n_components = validation.integer("n_components", n_components, low=1)
         validation.flag("zipped", zipped)
         axes = make_axes(vary, base, task)

@@ -8,6 +8,7 @@ import numpy as np
 
 from opusim.base import rng, validation
 
+from .base import Task
 from .image_sets import IMAGE_SETS
 
 __all__ = ["ImageTask", "generator", "some"]
@@ -26,7 +27,7 @@ def some(seed: int, name: str, n: int, n_all: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class ImageTask:
+class ImageTask(Task):
     """What the tasks share: their images, and which of them a seed takes."""
 
     dataset: str = "mnist"

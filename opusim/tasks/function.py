@@ -7,22 +7,21 @@ import hashlib
 import importlib
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from opusim.base.parameters import near_matches
 
-if TYPE_CHECKING:
-    from opusim.device.record import Device
+from .base import GivenTask, check_methods
 
 __all__ = ["FunctionTask"]
 
 
 @dataclass(frozen=True)
-class FunctionTask:
+class FunctionTask(GivenTask):
     """A function of the user's, by name: each process loads it anew, from the same folder.
 
     Parameters
@@ -59,9 +58,11 @@ class FunctionTask:
             object.__setattr__(self, "source", text)
         # A process elsewhere may work in another folder.
         object.__setattr__(self, "folder", str(Path(place).resolve().parent if self.source else Path.cwd()))
-        object.__setattr__(self, "digest", _load(self.spec, self.source, self.folder)[1])
+        function, digest = _load(self.spec, self.source, self.folder)
+        check_methods(function)
+        object.__setattr__(self, "digest", digest)
 
-    def _function(self) -> Callable[..., Any]:
+    def _given(self) -> Callable[..., Any]:
         function, digest = _load(self.spec, self.source, self.folder)
         if digest != self.digest:
             raise ValueError(
@@ -87,53 +88,6 @@ class FunctionTask:
             The function's name.
         """
         return {"name": self.name}
-
-    @property
-    def example(self) -> Any:
-        """What the function's attribute `example` is; None without one."""
-        return getattr(self._function(), "example", None)
-
-    @property
-    def linear(self) -> bool:
-        """What the function's attribute `linear` is; False without one."""
-        return bool(getattr(self._function(), "linear", False))
-
-    @property
-    def outputs(self) -> int | None:
-        """What the function's attribute `outputs` is; None without one."""
-        return getattr(self._function(), "outputs", None)
-
-    def check(self, device: Device, n_components: int) -> None:
-        """Ask the function's attribute `check`, if there is one.
-
-        Parameters
-        ----------
-        device : Device
-            What is simulated at a point.
-        n_components : int
-            Outputs at that point.
-        """
-        check = getattr(self._function(), "check", None)
-        if check is not None:
-            check(device, n_components)
-
-    def check_sweep(self, axes: Any, settings: Any) -> None:
-        """Ask the function's attribute `check_sweep`, if there is one.
-
-        Parameters
-        ----------
-        axes : sequence of Axis
-            What is varied.
-        settings : sequence of Setting
-            Values of each point.
-        """
-        check = getattr(self._function(), "check_sweep", None)
-        if check is not None:
-            check(axes, settings)
-
-    def __call__(self, opu: Any, seed: int) -> Mapping[str, float]:
-        """Call the function."""
-        return self._function()(opu, seed)
 
 
 @functools.lru_cache(maxsize=32)

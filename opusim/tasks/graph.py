@@ -215,7 +215,8 @@ def train_gcn(
     n_classes = int(labels.max()) + 1
     generator = torch.Generator().manual_seed(validation.integer("seed", seed, low=0))
     model = GCN(x.shape[1], hidden, n_classes, dropout=dropout, generator=generator)
-    dfa = None if feedback is None else DFA(feedback(n_classes, hidden), scale=feedback_scale)
+    projection = None if feedback is None else feedback(n_classes, hidden)
+    dfa = None if projection is None else DFA(projection, scale=feedback_scale)
     first, last = [model.weight1, model.bias1], [model.weight2, model.bias2]
     if method == "shallow":
         for parameter in first:
@@ -252,10 +253,10 @@ def train_gcn(
         "dropout": dropout,
         "weight_decay": weight_decay,
     }
-    if dfa is not None:
+    if dfa is not None and projection is not None:
         settings |= {"propagate_error": propagate_error, "feedback_scale": dfa.scale or 1 / math.sqrt(hidden)}
-        settings |= {"feedback": dfa.feedback.describe()}
-    costs = None if dfa is None else dfa.feedback.costs
+        settings |= {"feedback": projection.describe()}
+    costs = None if projection is None else projection.costs
     return GCNResult(
         settings,
         np.array(losses),

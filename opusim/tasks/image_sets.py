@@ -26,20 +26,25 @@ class ImageSet:
         Epochs in which a network learns it: 1348 digits are some ten batches an epoch, against hundreds of MNIST.
     learning_rate : float
         Of Adam, likewise.
+    at_hand : bool
+        Whether it comes with scikit-learn; others are files.
     """
 
     white: int
     threshold: int
     epochs: int
     learning_rate: float
+    at_hand: bool = False
 
 
 IMAGE_SETS = {
     "mnist": ImageSet(white=255, threshold=25, epochs=5, learning_rate=1e-3),
     "fashion-mnist": ImageSet(white=255, threshold=25, epochs=5, learning_rate=1e-3),
-    "digits": ImageSet(white=16, threshold=7, epochs=15, learning_rate=4e-3),
+    "digits": ImageSet(white=16, threshold=7, epochs=15, learning_rate=4e-3, at_hand=True),
 }
 """Image sets by name."""
+LISTED = tuple(sorted(IMAGE_SETS, key=lambda name: not IMAGE_SETS[name].at_hand))
+"""Their names as tasks are listed by them: what needs no file comes first."""
 TASKS = tuple(IMAGE_SETS)
 """Names that `load_task` knows."""
 

@@ -16,7 +16,7 @@ from opusim.base import validation
 from opusim.bench.protocol import elapsed_s, wait
 
 from .choosing import ImageTask
-from .image_sets import IMAGE_SETS
+from .image_sets import IMAGE_SETS, LISTED
 from .registry import task
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _STILL = 1e-4
 _PENALTIES = tuple(10.0**k for k in range(-6, 2))
 
 
-@task({name: {"dataset": name} for name in IMAGE_SETS}, what="ridge classifier on counts", order=10)
+@task({name: {"dataset": name} for name in LISTED}, what="ridge classifier on counts", order=10)
 @dataclass(frozen=True)
 class KernelRidge(ImageTask):
     """Accuracy of a ridge classifier on the counts of images: kernel ridge by random features.

@@ -11,7 +11,7 @@ from opusim import datasets
 from opusim.base import validation
 
 from .choosing import ImageTask
-from .image_sets import IMAGE_SETS, as_floats
+from .image_sets import IMAGE_SETS, LISTED, as_floats
 from .registry import task
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["DfaAccuracy"]
 
 
-@task({f"dfa-{name}": {"dataset": name} for name in IMAGE_SETS}, order=30)
+@task({f"dfa-{name}": {"dataset": name} for name in LISTED}, order=30)
 @dataclass(frozen=True)
 class DfaAccuracy(ImageTask):
     """Accuracy of a network whose hidden layers learn from errors that the device projects.

@@ -1,14 +1,8 @@
 """Tasks: what a sweep does with an OPU at each point.
 
-A task is a function ``task(opu, seed)`` that returns a mapping from names to numbers. It may have attributes:
-
-- ``example``: vectors such as it shows, an array or a function of the seed, for ``exposure.mean_level``;
-- ``linear``: True if it uses the linear transform rather than counts;
-- ``outputs``: the `n_components` where none is given;
-- ``check(device, n_components)``: raises a ValueError for a device that it cannot use;
-- ``check_sweep(axes, settings)``: raises a ValueError if what is varied has no effect (`opusim.sweep.points` has both);
-- ``describe()``: returns a dict of what makes it the task that it is. By default the fields of a dataclass, or the name
-  of a function.
+A task is a `Task` (`opusim.tasks.base`), or a function ``task(opu, seed)`` that returns a mapping from names to
+numbers. A function, or an object that can be called so, may have the attributes that a `Task` has, as many as it likes:
+``example``, ``linear``, ``outputs``, ``check``, ``check_sweep`` and ``describe``.
 
 A task that uses the linear transform by holography calls ``opu.calibrate(store=False)`` first: otherwise the driver
 takes a calibration that is stored, if there is one, and the result depends on that.
@@ -18,7 +12,7 @@ it, those of other packages as ``opusim.base.plugins`` says::
 
     @task("mean", what="mean of the counts")
     @dataclass(frozen=True)
-    class MeanLevel:
+    class MeanLevel(Task):
         n_vectors: int = 100
 
         def __call__(self, opu, seed):
@@ -29,58 +23,17 @@ it, those of other packages as ``opusim.base.plugins`` says::
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar, get_type_hints
 
 from opusim.base.parameters import near_matches
-from opusim.base.plugins import Registry
 
+from .base import TASKS, NamedTask, Task, as_task
 from .function import FunctionTask
 
-__all__ = ["TASKS", "FunctionTask", "NamedTask", "describe", "parse_task", "task"]
+__all__ = ["TASKS", "FunctionTask", "NamedTask", "Task", "as_task", "describe", "parse_task", "task"]
 
 Made = TypeVar("Made", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True)
-class NamedTask:
-    """What makes a task that has a name.
-
-    Parameters
-    ----------
-    name : str
-        Name of the task.
-    source : callable
-        A dataclass whose objects are tasks, or a task: a function of an OPU and a seed.
-    fixed : mapping
-        Fields of the dataclass that the name stands for.
-    what : str
-        What it is, in a few words.
-    """
-
-    name: str
-    source: Callable[..., Any]
-    fixed: Mapping[str, Any]
-    what: str = ""
-
-    @property
-    def settings(self) -> tuple[str, ...]:
-        """Names of what may be set."""
-        if not isinstance(self.source, type):
-            return ()
-        fields: Any = dataclasses.fields
-        return tuple(field.name for field in fields(self.source) if field.init and field.name not in self.fixed)
-
-    def __call__(self, **settings: Any) -> Any:
-        """Return the task."""
-        return self.source(**self.fixed, **settings) if isinstance(self.source, type) else self.source
-
-
-# Other files of the folder are programs, some of which need torch: only those with the decorator are loaded.
-TASKS: Registry[NamedTask] = Registry("task", __name__.rpartition(".")[0], marker="\n@task(")
-"""Tasks by name."""
 
 
 def task(
@@ -191,26 +144,8 @@ def describe(task: Any) -> dict[str, Any]:
     """
     if not callable(task):
         raise TypeError(f"task is {task!r} ({type(task).__name__}), but it must be a function of an OPU and a seed.")
-    if hasattr(task, "describe"):
-        result = dict(task.describe())
-    elif dataclasses.is_dataclass(task) and not isinstance(task, type):
-        result = {"name": getattr(task, "name", None) or _name_of(task), **dataclasses.asdict(task)}
-    else:
-        function = task.func if isinstance(task, functools.partial) else task
-        module = getattr(function, "__module__", None)
-        name = getattr(function, "__qualname__", type(function).__qualname__)
-        result = {"name": name if module in (None, "__main__") else f"{module}:{name}"}
-        if isinstance(task, functools.partial):
-            result |= {"arguments": repr(task.args), **{key: repr(value) for key, value in task.keywords.items()}}
+    result = dict(as_task(task).describe())
     for key, value in result.items():
         if not isinstance(value, (str, bool, int, float)):
             raise TypeError(f"task {key} is {value!r}, but what describes a task must be texts, flags and numbers.")
     return result
-
-
-def _name_of(task: Any) -> str:
-    """Return the name under which a dataclass is known with what it holds; else that of the class."""
-    for named in TASKS.known():
-        if named.source is type(task) and all(getattr(task, key) == value for key, value in named.fixed.items()):
-            return named.name
-    return type(task).__qualname__

@@ -10,7 +10,9 @@ import numpy as np
 
 from opusim.applications.sketching import Sketch, moments, own_matrix, range_basis, sketch_by, sketch_noise
 from opusim.base import validation
+from opusim.bench import linear_modes
 
+from .base import Task
 from .choosing import generator
 from .registry import task
 
@@ -26,7 +28,7 @@ _NOISE_ROWS = 50
 
 @task({kind: {"kind": kind} for kind in KINDS}, what="sketches", order=20)
 @dataclass(frozen=True)
-class SketchError:
+class SketchError(Task):
     """Relative error of randomised linear algebra by the linear transform.
 
     Parameters
@@ -47,8 +49,8 @@ class SketchError:
         averaged: one alone says little about a device.
     n_bits : int
         Bits of the magnitude by which real numbers are shown; 6 in lightonml.
-    mode : {"auto", "holographic", "intensity"}
-        Mode of the linear transform.
+    mode : str
+        Mode of the linear transform, as `OPU.linear_mode`: "auto", "holographic", "intensity" or another.
     exposure_s : float
         Exposure of the calibration, by holography; 0 for the best one.
 
@@ -83,7 +85,7 @@ class SketchError:
         validation.integer("power_iterations", self.power_iterations, low=0, high=100)
         validation.integer("block", self.block, low=1)
         validation.integer("n_bits", self.n_bits, low=1, high=16)
-        validation.choice("mode", self.mode, ("auto", "holographic", "intensity"))
+        linear_modes.checked("mode", self.mode)
         validation.number("exposure_s", self.exposure_s, low=0.0, high=60.0)
 
     @property
@@ -118,8 +120,9 @@ class SketchError:
                 f"n_components is {n_components}, but it must be a multiple of block, {self.block}: each block of "
                 "outputs gives an estimate."
             )
-        if self.mode == "holographic" and not device.reference.present:
-            raise ValueError("mode is 'holographic', but this device has no reference arm.")
+        present = device.reference.present
+        if linear_modes.chosen(self.mode, present).needs_reference and not present:
+            raise ValueError(f"mode is {self.mode!r}, but this device has no reference arm.")
 
     def check_sweep(self, axes: Any, settings: Any) -> None:
         """Refuse to vary what this kind does not use.
@@ -152,7 +155,7 @@ class SketchError:
 
     def _measured(self, opu: Any, seed: int) -> dict[str, float]:
         opu.fit1d(n_features=self.size)
-        if self.mode == "holographic" or (self.mode == "auto" and opu.device.has_reference):
+        if linear_modes.chosen(self.mode, opu.device.has_reference).calibrated:
             opu.calibrate(store=False, exposure_s=self.exposure_s or None)
         by_light = sketch_by(opu, self.n_bits)
         matrix = _MATRICES[self.kind](self, generator(seed, "matrix"))

@@ -234,9 +234,10 @@ def train_language_model(
     model = LanguageModel(
         len(alphabet), context=context, blocks=blocks, heads=heads, d_model=d_model, generator=generator
     )
-    dfa = None
+    dfa = projection = None
     if feedback is not None:
-        dfa = DFA(feedback(len(alphabet), blocks * d_model), scale=feedback_scale)
+        projection = feedback(len(alphabet), blocks * d_model)
+        dfa = DFA(projection, scale=feedback_scale)
         dfa.mark(model, list(model.blocks))
     if method == "shallow":
         model.requires_grad_(False)
@@ -272,9 +273,9 @@ def train_language_model(
     final = _loss(model, validating, torch.arange(0, len(validating) - context, context), context)
     settings = {"method": method, "seed": seed, **sizes, "learning_rate": learning_rate, "warmup": warmup}
     settings["n_characters"] = len(alphabet)
-    if dfa is not None:
-        settings |= {"feedback_scale": dfa.scale or 1 / math.sqrt(d_model), "feedback": dfa.feedback.describe()}
-    costs = None if dfa is None else dfa.feedback.costs
+    if dfa is not None and projection is not None:
+        settings |= {"feedback_scale": dfa.scale or 1 / math.sqrt(d_model), "feedback": projection.describe()}
+    costs = None if projection is None else projection.costs
     return LanguageModelResult(
         settings,
         np.array(done),

@@ -126,7 +126,7 @@ def _stages() -> list[Stage]:
 
 def test_every_field_of_every_stage_is_described():
     for stage, one in parts_of(Device).items():
-        for kind in one.classes:
+        for kind in (kind for kind in one.classes if kind.__module__.startswith("opusim.")):
             assert issubclass(kind, Stage) and kind.stage == stage
             assert list(parameters_of(kind)) == [f.name for f in dataclasses.fields(kind)]
     fields = [f.name for f in dataclasses.fields(Device)]
@@ -176,7 +176,7 @@ def test_ideal_devices_and_imperfections_are_those_of_the_fields(medium):
 
 
 def test_sources_of_error_are_those_of_the_fields():
-    described = {about.source for _, _, _, about in paths_of(Device)} - {""}
+    described = {about.source for kind, _, _, about in paths_of(Device) if kind.__module__.startswith("opusim.")} - {""}
     assert set(SOURCES) == described and set(FIXED) < described
     switches = AURORA.imperfections()
     assert all(names and set(names) <= set(switches) for names in SOURCES.values())

@@ -1,160 +1,79 @@
-"""Registries under threads and interrupts: each in a fresh process, where nothing is loaded yet."""
+"""Parts of our own are found by listing their folders: none is overlooked, however it is written."""
 
 from __future__ import annotations
 
-import os
-import subprocess
+import ast
+import importlib
 import sys
-import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from opusim.base.plugins import Registry
+from opusim.base.plugins import import_folder
+from opusim.device.medium.base import MEDIA
+from opusim.tasks.base import TASKS
+
+OPUSIM = Path(importlib.import_module("opusim").__file__ or "").parent
 
 
-def run(folder: Path, program: str, **modules: str) -> list[str]:
-    """Return the lines that a program prints, beside modules that are installed as parts."""
-    for name, text in modules.items():
-        (folder / f"{name}.py").write_text(textwrap.dedent(text), encoding="utf-8")
-    if modules:
-        info = folder / "stranger-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n", encoding="utf-8")
-        points = "\n".join(f"{name} = {name}" for name in modules if not name.startswith("helper"))
-        (info / "entry_points.txt").write_text(f"[opusim.parts]\n{points}\n", encoding="utf-8")
-    path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)], cwd=folder, env={**os.environ, "PYTHONPATH": path},
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+def classes_with_a_kind(tree: ast.Module) -> Iterator[str]:
+    for node in tree.body:
+        for line in node.body if isinstance(node, ast.ClassDef) else ():
+            targets = line.targets if isinstance(line, ast.Assign) else [getattr(line, "target", None)]
+            if any(getattr(target, "id", "") == "kind" for target in targets) and getattr(line, "value", None):
+                yield ast.literal_eval(line.value)
+
+
+def decorated_as_tasks(tree: ast.Module) -> Iterator[str]:
+    for node in tree.body:
+        for decorator in getattr(node, "decorator_list", ()):
+            called = decorator.func if isinstance(decorator, ast.Call) else None
+            if getattr(called, "id", getattr(called, "attr", "")) == "task":
+                yield node.name
+
+
+def test_every_kind_of_medium_of_our_own_is_known():
+    defined = {}
+    for path in (OPUSIM / "device" / "medium").glob("*.py"):
+        for kind in classes_with_a_kind(ast.parse(path.read_text(encoding="utf-8"))):
+            defined[kind] = f"opusim.device.medium.{path.stem}"
+    assert len(defined) >= 3
+    for kind, module in defined.items():
+        assert MEDIA[kind].__module__ == module
+
+
+def test_every_task_of_our_own_is_known():
+    defined = set()
+    for path in (OPUSIM / "tasks").glob("*.py"):
+        for name in decorated_as_tasks(ast.parse(path.read_text(encoding="utf-8"))):
+            defined.add((f"opusim.tasks.{path.stem}", name))
+    assert len(defined) >= 3
+    assert {(task.source.__module__, task.source.__qualname__) for task in TASKS.values()} >= defined
 
 
 @pytest.mark.parametrize(
-    ("imported", "asked"),
+    ("package", "marker", "text", "found"),
     [
-        ("from opusim.tasks import parse_task", "parse_task('randsvd')"),
-        ("from opusim.device.medium.base import Medium", "Medium.of_kind('gaussian')"),
-        ("from opusim.calibration import PROCEDURES", "PROCEDURES['tm']"),
+        ("opusim.device.medium", MEDIA.marker, 'class A:\n    kind = "a"\n', True),
+        ("opusim.device.medium", MEDIA.marker, "class A:\n    x = 1\n    kind: str = 'a'\n", True),
+        ("opusim.device.medium", MEDIA.marker, 'class A:\n    kind: "ClassVar[str]" = "a"\n', True),
+        ("opusim.device.medium", MEDIA.marker, "kind = 1\nclass A:\n    kind: str\n    kinds = 2\n", False),
+        ("opusim.tasks", TASKS.marker, "task = lambda name: lambda f: f\n@task('a')\ndef f(): ...\n", True),
+        ("opusim.tasks", TASKS.marker, "def f(): ...  # as by @task('a')\n# @task('a')\n", False),
+        ("opusim.tasks", TASKS.marker, "class p:\n    task = staticmethod(lambda n: lambda f: f)\n@p.task( 'a' )\n"
+         "def f(): ...\n", True),
     ],
-)
-def test_several_threads_may_be_the_first_to_ask(tmp_path, imported, asked):
-    program = f"""
-        import threading
-        {imported}
-
-        said, together = [], threading.Barrier(6)
-
-        def ask():
-            together.wait()
-            try:
-                {asked}
-                said.append("found")
-            except Exception as error:
-                said.append(f"{{type(error).__name__}}: {{error}}")
-
-        threads = [threading.Thread(target=ask) for _ in range(6)]
-        for thread in threads: thread.start()
-        for thread in threads: thread.join()
-        print(*said, sep="\\n")
-    """
-    assert run(tmp_path, program) == 6 * ["found"]
-
-
-def test_threads_wait_for_the_parts_of_others(tmp_path):
-    part = """
-        import time
-        from opusim.tasks import task
-
-        time.sleep(0.5)
-
-        @task("slow")
-        def slow(opu, seed):
-            return {"one": 1.0}
-    """
-    program = """
-        import threading
-        from opusim.tasks import parse_task
-
-        said = []
-        threads = [threading.Thread(target=lambda: said.append(parse_task("slow").__name__)) for _ in range(4)]
-        for thread in threads: thread.start()
-        for thread in threads: thread.join()
-        print(*said)
-    """
-    assert run(tmp_path, program, part=part) == ["slow slow slow slow"]
-
-
-def test_a_part_may_wait_for_a_thread_that_asks(tmp_path):
-    part = """
-        import threading
-        from opusim.tasks import TASKS, task
-
-        seen = []
-        thread = threading.Thread(target=lambda: seen.extend(TASKS))
-        thread.start()
-        thread.join()
-
-        @task("late")
-        def late(opu, seed):
-            return {"one": 1.0}
-    """
-    program = """
-        from opusim.base import plugins
-        from opusim.tasks import TASKS
-
-        plugins._PATIENCE_S = 0.3
-        print("late" in TASKS)
-        import part
-        print("digits" in part.seen, "late" in part.seen)
-    """
-    assert run(tmp_path, program, part=part) == ["True", "True False"]
-
-
-def test_after_an_interrupt_the_next_one_loads_on(tmp_path):
-    first = "import pathlib\nwith open('first', 'a') as file: file.write('x')\n"
-    second = """
-        import pathlib
-
-        if not pathlib.Path("interrupted").exists():
-            pathlib.Path("interrupted").touch()
-            raise KeyboardInterrupt
-        from opusim.tasks import task
-
-        @task("second")
-        def f(opu, seed):
-            return {"one": 1.0}
-    """
-    program = """
-        from opusim.tasks import TASKS
-
-        try:
-            list(TASKS)
-        except KeyboardInterrupt:
-            print("interrupted")
-        print("second" in TASKS, "third" in TASKS, len(open("first").read()))
-    """
-    third = second.replace("second", "third").replace("f(", "g(")
-    lines = run(tmp_path, program, a_first=first, b_second=second, c_third=third)
-    assert lines == ["interrupted", "True True 1"]
-
-
-@pytest.mark.parametrize("name", ["", "a\nb", "a\n", "--help", "-h", "a/b", "a b", "../a", "a:b", "a=b", ".a"])
-def test_names_are_words(name):
-    with pytest.raises(ValueError, match=r"The name of a thing is .*, but it must be a word such as 'camera'\."):
-        Registry("thing", "opusim.tasks").add(name, 1, origin="opusim.tasks.here:one")
-
-
-@pytest.mark.parametrize("name", [None, 1, b"a", ("a",)])
-def test_names_are_texts(name):
-    with pytest.raises(TypeError, match=r"The name of a thing is .*, but it must be a text"):
-        Registry("thing", "opusim.tasks").add(name, 1, origin="opusim.tasks.here:one")
-
-
-def test_words_may_hold_dots_and_versions():
-    registry = Registry("thing", "opusim.tasks")
-    for name in ("a", "phase_screens", "my-task", "aurora@1", "a.b", "1d", "λ"):
-        registry.add(name, name, origin="opusim.tasks.here:one")
-    assert registry.known() == ["a", "phase_screens", "my-task", "aurora@1", "a.b", "1d", "λ"]
+)  # fmt: skip
+def test_a_file_is_found_however_its_part_is_written(package, marker, text, found, tmp_path, monkeypatch):
+    (tmp_path / "a_strange_part.py").write_text(text)
+    module = importlib.import_module(package)
+    monkeypatch.setattr(module, "__path__", [*module.__path__, str(tmp_path)])
+    name = f"{package}.a_strange_part"
+    try:
+        import_folder(package, marker=marker)
+        assert (name in sys.modules) == found
+    finally:
+        if sys.modules.pop(name, None) is not None:
+            delattr(module, "a_strange_part")
+        importlib.invalidate_caches()

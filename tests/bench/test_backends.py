@@ -12,7 +12,7 @@ import pytest
 from opusim.base import arrays, memory
 from opusim.bench.bench import OpticalBench
 from opusim.bench.projector import Projector
-from opusim.bench.region import Region
+from opusim.bench.region import Region, Roi
 from opusim.device.record import Device
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
@@ -143,7 +143,7 @@ def test_a_medium_of_entries_stored_or_tile_by_tile(backend):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_fields_are_numpys(backend, execution):
     """Single precision through twelve passes: 1e-5 of the root mean square."""
-    region = Region(2, 3, 30, 20, 590, 90)
+    region = Region(Roi(2, 3, 30, 20), 590, 90)
     made = []
     for place in (arrays.NUMPY, arrays.choose(backend)):
         projector = Projector(small(), 1, MirrorLayout.lined(SHAPE, N), region, execution=execution, arrays=place)
@@ -318,7 +318,7 @@ def test_memory_that_is_free_is_measured():
 def test_a_layer_takes_no_more_than_it_is_reckoned_to():
     """Its arrays and two grids of fields, against what is asked for beforehand."""
     device = small(medium__ballistic_fraction=0.1)
-    projector = Projector(device, 1, None, Region(0, 0, 64, 90, 5760, 90))
+    projector = Projector(device, 1, None, Region(Roi(0, 0, 64, 90), 5760, 90))
     (operator,) = projector.way.operators(0)
     factors = operator.factors
     kept = sum(array.nbytes for array in (*factors.screens, factors.transfer, factors.ballistic))
@@ -344,7 +344,7 @@ def test_a_stack_on_a_gpu_leaves_room_for_its_copies(monkeypatch, free):
     monkeypatch.setattr(memory, "available_bytes", lambda arrays=arrays.NUMPY: free)
     place = arrays.Arrays("torch", "cuda:0")
     projector = Projector(
-        small(), 1, MirrorLayout.lined(SHAPE, N), Region(2, 3, 30, 20, 590, 90), execution="waves", arrays=place
+        small(), 1, MirrorLayout.lined(SHAPE, N), Region(Roi(2, 3, 30, 20), 590, 90), execution="waves", arrays=place
     )  # fmt: skip
     way, grid = projector.way, 8 * projector.plan.side**2
     layer = way.layer_bytes

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from opusim.bench.bench import OpticalBench
 from opusim.bench.by_waves import Layers
 from opusim.bench.projector import Projector
-from opusim.bench.region import Region
+from opusim.bench.region import Region, Roi
 from opusim.device.medium import GaussianMedium, PhaseScreenMedium
 from opusim.device.record import Device
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
@@ -84,7 +84,7 @@ def test_matrix_sums_equal_a_plain_product(n_features):
         bench = OpticalBench(device, 0, execution="matrix")
         p = patterns(n, layout)
         counts = bench.transform(p, exposure_s=EXPOSURE_S, roi=ROI, n_pixels=130)
-        way = Projector(device, 0, layout, Region(*ROI, 130, 2040), execution="matrix").way
+        way = Projector(device, 0, layout, Region(Roi(*ROI), 130, 2040), execution="matrix").way
         matrix, constant = way.matrix()
         field = (p.bits.astype(np.float64) @ matrix.astype(np.float64) + constant).reshape(n, 130, 2)
         photons = np.sum(field**2, axis=2) * bench.photons_per_intensity(EXPOSURE_S)
@@ -104,7 +104,7 @@ def test_matrix_and_waves_are_the_same_device(features, pixels):
     assert np.mean(a != b) <= 0.01
     fields = []
     for way in ("matrix", "waves"):
-        p, region = patterns(3, lined(features)), Region(*ROI, pixels, 2040)
+        p, region = patterns(3, lined(features)), Region(Roi(*ROI), pixels, 2040)
         fields.append(Projector(AURORA, 1, p.layout, region, execution=way).way.fields(p.bits))
     difference = np.linalg.norm(fields[0] - fields[1]) / np.linalg.norm(fields[1])
     assert difference < 1e-4
@@ -438,7 +438,7 @@ def test_a_layer_lives_as_long_as_a_way_that_has_it():
     layers = Layers()
 
     def way(row: int) -> Any:
-        region = Region(row, 0, 1, 60, 60, 60)
+        region = Region(Roi(row, 0, 1, 60), 60, 60)
         return Projector(SMALL, 0, MirrorLayout.lined((48, 64), 20), region, execution="waves", layers=layers).way
 
     first, second = way(0), way(7)
@@ -478,6 +478,37 @@ def test_the_choice_of_a_way_is_explained():
     with pytest.raises(ValueError, match="n_pixels is 3000"):
         bench.explain(features, roi=ROI, n_pixels=3000)
     assert bench.clock.frames == 0
+
+
+@pytest.mark.parametrize("polarised", [True, False])
+def test_a_plan_tells_the_work_that_its_ways_tell(polarised):
+    device = AURORA.evolve(**{"camera.polarised": polarised})
+    region = Region(0, 0, 1, 1000, 1000, 2040)
+    made = [Projector(device, 0, lined(3000), region, execution=way) for way in ("auto", "matrix", "waves")]
+    plan, (_, matrix, waves) = made[0].plan, (projector.way for projector in made)
+    making, showing = matrix.making(), waves.showing(1)
+    # Both polarisations of an output come in one pass through the layer, and one pass is for the light of no feature.
+    assert making.transforms == 1001 * showing.transforms == 1001 * 6 * device.optics.channels
+    assert (
+        plan.build_s == pytest.approx(1001 * plan.wave_vector_s) == pytest.approx(1.493 * device.optics.channels, 1e-3)
+    )
+    assert plan.matrix_bytes == matrix.matrix_bytes == 8 * 3001 * 1000 * device.optics.channels
+    assert (plan.way, made[2].plan.vector_flops) == ("matrix", waves.vector_flops)
+
+
+def test_the_choice_of_a_device_without_a_polariser_stays():
+    """What it weighs a matrix with is up to twice the work: by the work itself this one would go by matrix."""
+    region = Region(0, 0, 1, 2000, 2000, 2040)
+    plan = Projector(AURORA.evolve(**{"camera.polarised": False}), 0, lined(5000), region).plan
+    assert plan.way == "waves" and plan.build_s + 3000 * plan.matrix_vector_s < 3000 * plan.wave_vector_s
+
+
+def test_making_the_entries_of_bare_mirrors_is_work_for_each_mirror():
+    device = SMALL.evolve(medium=GaussianMedium(), resolution="mirrors")
+    layout, region = MirrorLayout.lined(device.dmd.shape, 10), Region(0, 0, 1, 7, 7, device.camera.shape[1])
+    for resolution, modes in (("mirrors", device.dmd.n_mirrors), ("auto", 11)):
+        way = Projector(device, 0, layout, region, resolution=resolution).way
+        assert way.making().entries == modes * 7
 
 
 def test_mirrors_through_entries_are_inspected_as_they_are_exposed():

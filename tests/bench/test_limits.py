@@ -179,6 +179,7 @@ def test_workers_are_told_what_holds_here():
     opu = OPU(PIXELS, device=EXACT)
     opu.device.set_limits(memory_budget=MATRIX_BYTES - 1)
     recipe = BenchRecipe.of(opu.device.bench)
+    recipe.offer(opu.device.bench)
     assert recipe.memory_budget == MATRIX_BYTES - 1
     assert way_of(recipe.bench()) == way_of(opu.device.bench) == "waves"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -288,3 +289,12 @@ def test_calibration_refuses_what_it_does_not_know(tmp_path):
     assert not c.done("camera") and not c.done("tm")
     write_record(c.path, "camera", ExposureRecord(*[0.0] * 7, 1, 0.0), bench=c.bench)
     assert c.done("camera")
+
+
+def test_help_lists_the_options_in_their_order():
+    text = invoke("calibrate", "--help").stdout
+    options = re.findall(r"--[a-z-]+", text)
+    own = [name for name in dict.fromkeys(options) if name not in ("--out", "--device", "--seed", "--roi", "--help")]
+    assert own == [
+        "--steps", "--exposure-us", "--level", "--clipped", "--inputs", "--basis", "--minutes", "--resume",
+    ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pickle
 import re
@@ -19,6 +20,7 @@ from typer.testing import CliRunner, Result
 
 import opusim
 from opusim import OPU, Device, cli
+from opusim.base.parameters import parts_of
 from opusim.cli import tables
 from opusim.device.toml import presets
 
@@ -351,6 +353,35 @@ def test_info_tells_what_a_device_is(name):
         assert (f"{source} new" in text or f"{source} the same" in text) == (name != "ideal")
     assert ("float32, not rounded" in text) == (name == "ideal") == ("There is no noise." in text)
     assert "DN (digital number) is one grey level" in text and "at least 0" not in text
+
+
+@pytest.mark.parametrize("name", ["aurora", "ideal"])
+def test_info_tells_every_parameter(name):
+    """Some in words of their own, the others by name and with their unit: a new one is there by itself."""
+    device, text = Device.load(name), words(invoke("info", name).stdout)
+    own_words = {
+        "laser": {"wavelength_m", "power_w", "power_noise", "power_drift_per_hour"},
+        "dmd": {"name", "shape", "pitch_m", "contrast_ratio", "efficiency"},
+        "medium": set(),
+        "camera": {
+            "name", "shape", "pixel_pitch_m", "bits", "quantise", "gain_dn_per_e", "quantum_efficiency", "full_well_e",
+            "read_noise_e",
+        },
+        "operation": {"opu_type", "minimum_output_size"},
+        "reference": set(),
+    }  # fmt: skip
+    for stage in parts_of(Device):
+        one = getattr(device, stage)
+        if stage == "reference" and not one.present:
+            assert "reference arm none" in text
+            continue
+        for field in dataclasses.fields(one):
+            if field.name in own_words[stage]:
+                assert one.text(field.name) in text or field.name in ("quantise", "bits", "minimum_output_size")
+            else:
+                assert f"{field.name} {one.text(field.name)}" in text
+    if name == "aurora":
+        assert "thickness_m 0.002 m" in text and "ones_range 52000 to 676000 mirrors" in text
 
 
 def test_info_gives_the_working_point_of_the_default_device():

@@ -56,6 +56,14 @@ def assert_one_sentence(result: Result) -> str:
     return lines[0]
 
 
+def test_help_lists_the_tasks_in_their_order():
+    text = words(CliRunner().invoke(cli.app, ["sweep", "--help"], env={"COLUMNS": "400"}).stdout)
+    assert (
+        "digits, mnist, fashion-mnist (ridge classifier on counts); randsvd, trace, triangles (sketches); dfa-digits, "
+        "dfa-mnist, dfa-fashion-mnist; module:function or file.py:function, called with (opu, seed)."
+    ) in text
+
+
 def test_a_sweep_prints_a_table_and_writes_its_file(folder):
     result = sweep("--seeds", 2)
     assert result.exit_code == 0, result.output

@@ -182,7 +182,7 @@ def test_a_graph_outlives_its_dfa():
 
 
 def test_arguments_of_the_wrong_kind():
-    with pytest.raises(TypeError, match="feedback is a str without project and n_classes and width"):
+    with pytest.raises(TypeError, match="feedback is a str without n_classes and project and width"):
         DFA("light")
     feedback = GaussianFeedback(3, 6)
     for options, error, words in [

@@ -244,7 +244,7 @@ def test_validation_may_be_a_list():
         (
             np.zeros((15, 4)),
             TypeError,
-            "ndarray.*, which has no n_classes, width, costs, project, describe, state, restore",
+            "ndarray.*, which has no costs, describe, n_classes, project, restore, state, width",
         ),
     ],
 )

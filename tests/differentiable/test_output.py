@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import subprocess
 import sys
@@ -15,10 +16,11 @@ torch = pytest.importorskip("torch", reason="the extra `torch` is not installed"
 from opusim.bench.bench import OpticalBench  # noqa: E402
 from opusim.bench.projector import Projector  # noqa: E402
 from opusim.bench.region import Region  # noqa: E402
-from opusim.device.medium import GaussianMedium  # noqa: E402
+from opusim.device.medium import GaussianMedium, PhaseScreenMedium  # noqa: E402
+from opusim.device.medium.grid import ModeGrid  # noqa: E402
 from opusim.device.record import Device  # noqa: E402
 from opusim.differentiable.output import ExpectedOutput  # noqa: E402
-from opusim.differentiable.parameters import RANGES, Parameters  # noqa: E402
+from opusim.differentiable.parameters import RANGES, READ, Parameters, inside_of, learnable_of  # noqa: E402
 from opusim.drivers import OPU  # noqa: E402
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns  # noqa: E402
 
@@ -143,7 +145,7 @@ def test_fields_are_those_of_the_projector(execution, resolution, learn):
     model = ExpectedOutput(device, (6, 8), 100, seed=SEED, execution=execution, learn=learn)
     bits = bits_of(4, 48)
     projector = Projector(
-        device, SEED, model.layout, Region(*model.roi, 100, 60), resolution=resolution, execution="waves"
+        device, SEED, model.layout, Region(model.roi, 100, 60), resolution=resolution, execution="waves"
     )
     expected = projector.way.fields(bits)
     reader = model._learnt.reader(model._learnt.values())
@@ -263,6 +265,57 @@ def test_gradients_of_the_device(path, exposure, execution):
     assert scale > 1e-9 or (path in ("camera.full_well_e", "laser.power_noise") and exposure == 2.0)
     allowed = 5e-3 if path in STEPS else 1e-4
     assert (found - expected).abs().max() <= allowed * scale + 1e-12
+
+
+@pytest.mark.parametrize("execution", ["matrix", "waves"])
+def test_all_that_is_learnable_has_a_gradient(execution):
+    """A device that meets every limit: full well, full scale and black level, all noise, hot pixels and leakage."""
+    device = SMALL.evolve(
+        **{
+            "operation.exposure_s": 3e-3, "reference.relative_amplitude": 0.5, "reference.scale_error": 0.02,
+            "reference.nonlinearity": 0.01, "reference.jitter_rad": 0.1, "laser.power_noise": 0.05,
+            "camera.hot_pixel_fraction": 0.2, "camera.full_well_e": 6300.0, "camera.black_level_dn": 0.5,
+            "dmd.contrast_ratio": 50.0,
+        }
+    )  # fmt: skip
+    inside = inside_of(device.medium)
+    assert set(RANGES) == {*READ, *inside} == set(learnable_of(device)) and inside
+    learn = [path for path in RANGES if execution == "waves" or path not in inside]
+    model = ExpectedOutput(
+        device, 30, 40, seed=SEED, learn=learn, execution=execution, reference_phase_rad=0.9, dtype=torch.float64
+    )
+    model(torch.from_numpy(bits_of(6, 30)).double()).square().mean().backward()
+    slopes = {path: model.steps[path.replace(".", "__")].grad for path in learn}
+    assert all(slope is not None and slope.isfinite() and slope.abs() > 1e-6 for slope in slopes.values()), slopes
+
+
+def test_what_is_read_is_declared():
+    reader = Parameters(STILL, [], None, torch.float32).reader({})
+    assert reader("camera.gain_dn_per_e") == 0.04
+    with pytest.raises(AssertionError, match="camera.prnu is read, but it stands neither in READ nor"):
+        reader("camera.prnu")
+
+
+@pytest.mark.parametrize("name", PhaseScreenMedium.inside)
+def test_phases_of_factors_turn_as_the_medium_says(name):
+    medium = SMALL.medium
+    grid, how = ModeGrid(32, (8, 8), (8, 8), 0.5), {"wavelength_m": 532e-9, "seed": SEED}
+    change = 1e-4 * getattr(medium, name)
+    slopes = medium.phase_slopes(name, grid, **how)
+    before, after = (
+        one.factors(grid, **how)
+        for one in (medium, dataclasses.replace(medium, **{name: getattr(medium, name) + change}))
+    )
+    for part in ("transfer", "ballistic"):
+        slope = getattr(slopes, part)
+        turned = getattr(before, part) * (1 if slope is None else np.exp(1j * slope * change))
+        np.testing.assert_allclose(getattr(after, part), turned, atol=1e-4 * np.abs(turned).max())
+    assert (slopes.transfer is None) == (name == "phase_std_rad") == bool(slopes.screens)
+    for k, screen in enumerate(before.screens):
+        turned = screen * (np.exp(1j * slopes.screens[k] * change) if slopes.screens else 1)
+        np.testing.assert_allclose(after.screens[k], turned, atol=1e-4 * np.abs(turned).max())
+    with pytest.raises(NotImplementedError, match="of kind 'phase_screens' has no field 'step_m' that turns phases"):
+        medium.phase_slopes("step_m", grid, **how)
 
 
 def test_gradient_of_the_reference_phase():

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from opusim.bench.region import checked_lightonml_roi
 from opusim.drivers.input_region import InputRoi, format_of, make_layout
-from opusim.drivers.output_region import OutputRoi, check_roi
+from opusim.drivers.output_region import OutputRoi
 from opusim.drivers.types import FeaturesFormat, InputRoiStrategy, OutputRoiStrategy, as_member
 
 SHAPE = (912, 1140)
@@ -136,11 +137,11 @@ def test_output_region_errors():
 
 
 def test_regions_may_be_of_numpy_integers():
-    roi = check_roi("output_roi", (np.array([0, 1]), [np.int64(5), np.int32(6)]), (10, 10))
+    roi = checked_lightonml_roi("output_roi", (np.array([0, 1]), [np.int64(5), np.int32(6)]), (10, 10))
     assert roi == ((0, 1), (5, 6)) and all(type(v) is int for pair in roi for v in pair)
     for bad in (None, 3, ((0, 0), (11, 1)), ((-1, 0), (2, 2)), ((0, 0), (0, 1)), ((0.5, 0), (1, 1)), ((0, 0), (1,))):
         with pytest.raises(ValueError, match="output_roi is"):
-            check_roi("output_roi", bad, (10, 10))
+            checked_lightonml_roi("output_roi", bad, (10, 10))
 
 
 def test_members_by_name_and_from_other_enums():

@@ -263,6 +263,56 @@ def test_a_third_method_at_once_and_lazily(n, n_samples_by_pass):
     assert np.allclose(now, known, rtol=1e-12)
 
 
+@dataclass(frozen=True)
+class OwnAnchor(Method):
+    """Blocks of six, each shown whole after an anchor of its own; the mean of the anchors of all is taken off."""
+
+    by_light: bool = False
+    dtype = np.dtype(np.float64)
+    block = 6
+    parted = False
+    shares = True
+
+    def frames(self, n):
+        return n + 1
+
+    def encode(self, bits, *, part=False):
+        return np.concatenate([np.ones((1, bits.shape[1]), np.uint8), bits])
+
+    def decode(self, frames, shared=None, *, out=None, part=False, threads=None):
+        assert not part
+        shared.append(frames[0].astype(np.float64))
+        return frames[1:].astype(np.float64)
+
+    def begin(self):
+        return []
+
+    def finish(self, results, shared):
+        results -= np.mean(shared, axis=0)
+        return results
+
+    def shared(self, show, sizes, n_features):
+        ones = np.ones((1, n_features), np.uint8)
+        return [show(k, np.array([0]), ones)[0].astype(np.float64) for k in range(len(sizes))]
+
+
+@pytest.mark.parametrize("n", [1, 6, 25, 60])
+@pytest.mark.parametrize("by_light", [False, True])
+def test_whole_blocks_that_share_something(n, by_light):
+    """A worker shows a block as one call does, and adds nothing to what all workers have: in any order, and again."""
+    da = pytest.importorskip("dask.array", reason="dask is not installed")
+    x = bits(n, N)
+    opus = [OPU(M, seed=5) for _ in range(2)]
+    for opu in opus:
+        opu.fit1d(n_features=N)
+    method = OwnAnchor(by_light)
+    now = acquired(method, x, opus[0])
+    later = acquired(method, da.from_array(x, chunks=(7, -1)), opus[1])
+    assert opus[0].device.bench.clock.frames == opus[1].device.bench.clock.frames == n + -(-n // 6)
+    for scheduler in ("synchronous", "threads", "synchronous"):
+        assert np.array_equal(later.compute(scheduler=scheduler), now)
+
+
 def test_a_third_method_in_the_shapes_and_states_of_the_others():
     opu = OPU(M)
     opu.fit1d(n_features=N)

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opusim.patterns.layout import ALWAYS_OFF, ALWAYS_ON, MirrorLayout, MirrorPatterns
+from opusim.patterns.kinds import ALWAYS_OFF, ALWAYS_ON
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 DMD = (912, 1140)
 

@@ -8,7 +8,7 @@ import pytest
 from opusim import theory
 from opusim.bench.bench import OpticalBench
 from opusim.bench.projector import Projector
-from opusim.bench.region import Region
+from opusim.bench.region import Region, Roi
 from opusim.device.record import Device
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
@@ -118,7 +118,7 @@ def test_inner_products_of_outputs_are_the_optical_kernel(changes):
 @pytest.mark.parametrize("n_features, n_pixels", [(256, 2040), (1000, 2000)])
 def test_the_devices_own_matrix_follows_marchenko_pastur(n_features, n_pixels):
     """KS < .02 (docs/physics.md) for the matrix as the default device makes it, its grid and its region as they are."""
-    region = Region(540, 0, 1, 2040, n_pixels, 2040)
+    region = Region(Roi(540, 0, 1, 2040), n_pixels, 2040)
     projector = Projector(AURORA, 1, lined(n_features), region, execution="matrix")
     t = projector.way.matrix()[0].view(np.complex64).T.astype(np.complex128)
     t /= np.sqrt(np.mean(np.abs(t) ** 2, axis=1, keepdims=True))

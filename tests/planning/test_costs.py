@@ -13,14 +13,16 @@ import pytest
 
 from opusim import OPU, Device, OpticalBench
 from opusim.bench import matrix_kernels
+from opusim.bench.projector import Projector
+from opusim.bench.region import Region
 from opusim.calibration.procedures.linear import measure_linear
 from opusim.device.medium import Drift, GaussianMedium
 from opusim.drivers import workload as rules
 from opusim.drivers.inputs import dask as lazy
 from opusim.drivers.methods import holography
-from opusim.patterns.layout import MirrorPatterns
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 from opusim.planning.costs import Costs, Memory, Workload, plan_scale
-from opusim.planning.rates import Rates, RateStore, machine, measure, planner_rates
+from opusim.planning.rates import Rates, RateStore, _Timer, machine, measure, planner_rates
 
 AURORA = Device.load("aurora")
 
@@ -72,6 +74,22 @@ def test_way_is_the_one_that_the_bench_takes(n_features, n_out, budget):
 def test_both_ways_are_met():
     assert planned(784, 10_000, 1).way == "matrix"
     assert planned(1_000_000, 2_000_000, 1).way == "waves"
+
+
+@pytest.mark.parametrize("polarised", [True, False])
+def test_rates_are_measured_at_the_light_of_the_device(polarised):
+    device = AURORA.evolve(**{"camera.polarised": polarised})
+    projector = Projector(device, 0, MirrorLayout.lined(device.dmd.shape, 8), Region(0, 0, 1, 5, 5, 2040))
+    shown = []
+
+    class Seen:
+        def counts(self, bits, shots, out):
+            shown.append(shots)
+
+    _Timer(1, None).counts(projector.geometry, Seen(), bits(3, 8), 1)()
+    light = OpticalBench(device).photons_per_intensity(device.operation.exposure_s)
+    assert shown[0].photons_per_intensity == pytest.approx(light, rel=1e-12)
+    assert light == device.photons_per_intensity(device.operation.exposure_s)
 
 
 # ---------------------------------------------------------------- frames and tasks

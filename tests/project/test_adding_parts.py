@@ -1,4 +1,4 @@
-"""A stranger's parts, one file each: all that it takes to add a procedure, a task, a command, a kind of medium.
+"""A stranger's parts, one file each: a procedure, a task, a command, a kind of medium, a way to a linear transform.
 
 Each is used by the public doors, in a process of its own: what it registers stays there.
 """
@@ -22,7 +22,7 @@ PROCEDURE = '''
 
 from dataclasses import dataclass
 
-from opusim.bench.protocol import dark_frames
+from opusim.calibration.on_bench import dark_frames
 from opusim.calibration import Option, Procedure
 
 
@@ -140,6 +140,73 @@ class FourierMedium(EntryMedium):
     def entries(self, inputs, outputs, *, seed, state=0, channel=0, threads=None):
         k, j = np.arange(inputs.start, inputs.stop)[:, None], np.arange(outputs.start, outputs.stop)
         return np.exp(2j * np.pi * k * j / 997).astype(np.complex64)
+'''
+
+LINEAR_MODE = '''
+"""A linear transform from two steps of the reference arm: half the frames of holography, no calibration.
+
+With the reference R and the field S of a vector, |S + R|^2 - |S - R|^2 = 4 Re(S conj(R)); with every feature off it is
+that of the background, which is taken off. That frame also tells |R|.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from opusim.bench.linear_modes import LinearMode
+from opusim.drivers.methods.base import Method
+
+
+@dataclass(frozen=True)
+class TwoStep(Method):
+    """sqrt(2) Re(M x conj(R)) / |R|, over the root mean square of an entry of M: blocks after a dark vector each."""
+
+    rms: float
+
+    dtype = np.dtype(np.float32)
+    block = 32
+    parted = False
+    shares = True
+    packed = False
+    phases_rad = np.array([0.0, np.pi])
+
+    def frames(self, n):
+        return 2 * (n + 1)
+
+    def encode(self, bits, *, part=False):
+        return np.concatenate([np.zeros((1, bits.shape[1]), np.uint8), bits])
+
+    def decode(self, frames, shared=None, *, out=None, part=False, threads=None):
+        plus, minus = frames[::2].astype(np.float64), frames[1::2].astype(np.float64)
+        shared.append((plus[0], minus[0]))
+        return (plus[1:] - minus[1:]).astype(np.float32)
+
+    def begin(self):
+        return []
+
+    def finish(self, results, shared):
+        plus, minus = np.mean(shared, axis=0)
+        results -= (plus - minus).astype(np.float32)
+        results *= (2**0.5 / (4 * np.sqrt((plus + minus) / 2) * self.rms)).astype(np.float32)
+        return results
+
+    def shared(self, show, sizes, n_features):
+        dark = np.zeros((1, n_features), np.uint8)
+        return [tuple(show(k, np.array([0]), dark).astype(np.float64)) for k in range(len(sizes))]
+
+
+class TwoStepMode(LinearMode):
+    name = "two-step"
+    what = "by two steps"
+    needs_reference = True
+
+    def prepare(self, fit, device, settings, n_out, place, *, complex_output):
+        n_features = fit.traits.n_features_total
+        level_dn = device.features_level_dn(fit.layout, settings.exposure_us)
+        return TwoStep((level_dn / n_features) ** 0.5), settings
+
+    def planned(self, fit, device, settings, n_out, steps):
+        return TwoStep(1.0), settings
 '''
 
 
@@ -302,6 +369,116 @@ def test_a_medium(folder):
     assert "'fourier'" in one_sentence(opusim(folder, "info", "lab.toml"))
 
 
+# ---------------------------------------------------------------- a way to a linear transform
+
+
+def test_a_linear_mode_at_once_and_with_dask(folder):
+    """Against R of the device itself, column by column: on an ideal device to rounding, and to its one scale."""
+    pytest.importorskip("dask.array", reason="dask is not installed")
+    write(folder, "two_step", LINEAR_MODE)
+    write(
+        folder,
+        "program",
+        """
+        import copy, pickle
+        import dask.array as da
+        import numpy as np
+        import two_step
+        from opusim import OPU
+        from opusim.testing import check_method
+
+        def opu(mode):
+            made = OPU(200, device="ideal", seed=3, linear_mode=mode, disable_pbar=True)
+            made.fit1d(n_features=60)
+            return made
+
+        x = np.random.default_rng(0).integers(0, 2, (80, 60), dtype=np.uint8)
+        one, two = opu("two-step"), pickle.loads(pickle.dumps(opu("two-step")))
+        now, later = one.linear_transform(x), two.linear_transform(da.from_array(x, chunks=(13, -1)))
+        assert one.bench.clock.frames == two.bench.clock.frames == 2 * (80 + 3)
+        for scheduler in ("threads", "synchronous"):
+            assert np.array_equal(later.compute(scheduler=scheduler), now)
+
+        known = opu("auto")
+        known.calibrate(store=False)
+        matrix = known.field_transform(np.eye(60, dtype=np.uint8))
+        product = np.sqrt(2) * (x @ np.asarray(matrix)).real
+        scale = np.vdot(product, now) / np.vdot(product, product)
+        # The level that is expected of a pixel, against the mean over 200 with their reference.
+        assert abs(scale - 1) < 0.02 and np.abs(now - scale * product).max() < 1e-4 * product.std()
+        # Fields are holography's in this mode too: it says that it has none.
+        one.calibrate(store=False)
+        assert np.allclose(one.field_transform(x[:1]), known.field_transform(x[:1]), atol=1e-4)
+        assert "parts" in check_method(two_step.TwoStep(1.0)).passed
+        """,
+    )
+    done = python(folder, "program.py")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_linear_mode_that_is_installed(folder):
+    """It is known wherever a mode is asked for, and planned."""
+    write(folder, "two_step", LINEAR_MODE)
+    install(folder, "two_step")
+    write(
+        folder,
+        "program",
+        """
+        import sys
+        import numpy as np
+        from opusim import OPU, Device, dfa
+        from opusim.drivers import workload
+        from opusim.planning.costs import plan_scale
+        from opusim.planning.rates import measure, planner_rates
+        from opusim.tasks.sketch import SketchError
+
+        opu = OPU(200, device="ideal", disable_pbar=True)
+        opu.fit1d(n_features=60)
+        assert opu.device.linear_mode("auto").name == "holographic" and "two_step" not in sys.modules
+        opu.linear_mode = "two-step"
+        work = workload.workload(opu, 1000, linear=True)
+        assert (work.steps, work.block, work.patterns_per_block, work.n_frames) == (2, 32, 1, 2 * (1000 + 32))
+        projector = workload.projector_of(opu, work, threads=1)
+        rates = planner_rates(projector, 1)
+        plan = plan_scale(projector, work, rates, rates)
+        assert plan.process_s > 0 and work.device_s == work.n_frames * opu.device.exposure().frametime_s
+        finish = workload.finisher(opu, work)
+        assert finish(np.full((11, 200), 9.0)).shape == (4, 200)
+
+        feedback = dfa.OpticalFeedback(OPU(30, device="ideal", linear_mode="two-step"), 30, n_classes=10)
+        feedback.prepare()
+        assert feedback.describe()["linear_mode"] == "two-step" and feedback.opu.calibration is None
+        errors = [SketchError(size=40, mode=mode)(OPU(20, device="ideal", disable_pbar=True), 0)["error"]
+                  for mode in ("two-step", "holographic")]
+        assert abs(errors[0] / errors[1] - 1) < 1e-4
+
+        plain = Device.load("aurora").evolve(**{"reference.relative_amplitude": 0.0})
+        opu = OPU(30, device=plain, linear_mode="two-step")
+        for call in (lambda: opu.linear_transform(np.ones((1, 60))),
+                     lambda: SketchError(mode="two-step").check(plain, 30),
+                     lambda: OPU(30, linear_mode="two-stop"),
+                     lambda: SketchError(mode="two-stop")):
+            try:
+                call()
+            except ValueError as told:
+                print(told)
+        """,
+    )
+    done = python(folder, "program.py")
+    assert done.returncode == 0, done.stderr
+    known = "'auto', 'holographic', 'intensity', 'two-step'; near matches are 'two-step'."
+    assert done.stdout.splitlines() == [
+        "linear_mode is 'two-step', but this device has no reference arm: use 'intensity', or a device whose "
+        "reference.relative_amplitude is above 0.",
+        "mode is 'two-step', but this device has no reference arm.",
+        f"linear_mode is 'two-stop', but it must be one of {known}",
+        f"mode is 'two-stop', but it must be one of {known}",
+    ]
+    assert "One of auto, holographic, intensity, two-step." in words(opusim(folder, "train", "--help").stdout)
+    told = one_sentence(opusim(folder, "train", "--mode", "two-stop"))
+    assert told.endswith("one of auto, holographic, intensity, two-step; near matches are 'two-step'.")
+
+
 # ---------------------------------------------------------------- what must not happen
 
 
@@ -322,11 +499,12 @@ def test_names_that_are_taken_are_refused(folder):
     write(folder, "dark_level", PROCEDURE.replace('name = "dark"', 'name = "camera"'))
     write(folder, "pixels", COMMAND.replace('@command("pixels")', '@command("info")'))
     write(folder, "counts", TASK.replace('@task("level"', '@task("mnist"'))
-    install(folder, "dark_level", "pixels", "counts")
+    write(folder, "two_step", LINEAR_MODE.replace('"two-step"', '"intensity"'))
+    install(folder, "dark_level", "pixels", "counts", "two_step")
     done = opusim(folder, "--help")
     assert done.returncode == 0
     told = done.stderr.splitlines()
-    assert len(told) == 3 and all("is left out (ValueError: There is a " in line for line in told), told
+    assert len(told) == 4 and all("is left out (ValueError: There is a " in line for line in told), told
 
 
 def test_a_part_is_not_loaded_where_nothing_asks_for_it(folder):

@@ -7,9 +7,11 @@ import threading
 import numpy as np
 
 from opusim.bench.bench import BenchClock
-from opusim.bench.inputs import checked_exposure, checked_mirrors, checked_phases, checked_roi
+from opusim.bench.inputs import checked_exposure, checked_mirrors, checked_phases
+from opusim.bench.region import checked_roi
 from opusim.device.record import Device
-from opusim.patterns.layout import ALWAYS_ON, MirrorPatterns
+from opusim.patterns.kinds import ALWAYS_ON
+from opusim.patterns.layout import MirrorPatterns
 
 
 class FakeBench:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import pickle
@@ -16,6 +17,7 @@ from opusim import OPU, datasets
 from opusim.device.record import Device
 from opusim.sweep import DfaAccuracy, FunctionTask, KernelRidge, SketchError, Sweep
 from opusim.sweep.exposure import example_of, exposure_for_level
+from opusim.tasks.base import Task, as_task
 from opusim.tasks.registry import TASKS, describe, parse_task
 
 AURORA = Device.load("aurora")
@@ -393,6 +395,41 @@ def test_tasks_have_names():
 def test_bad_names_and_settings_are_told(text, settings, sentence):
     with pytest.raises(ValueError, match=sentence):
         parse_task(text, settings)
+
+
+def test_a_task_that_says_nothing_has_what_a_task_declares():
+    @dataclasses.dataclass(frozen=True)
+    class Mine(Task):
+        n: int = 3
+
+        def __call__(self, opu, seed):
+            return {"n": self.n}
+
+    def plain(opu, seed):
+        return {"n": 3}
+
+    assert as_task(Mine()) == Mine() and describe(Mine()) == {"name": Mine.__qualname__, "n": 3}
+    for task in (as_task(Mine()), as_task(plain), as_task(functools.partial(plain))):
+        assert (task.name, task.example, task.linear, task.outputs) == ("", None, False, None)
+        assert task.check(AURORA, 7) is None and task.check_sweep((), ()) is None and task(None, 0) == {"n": 3}
+
+
+def test_what_a_function_says_of_itself_is_asked():
+    def plain(opu, seed):
+        return {}
+
+    asked = []
+    plain.outputs, plain.linear, plain.example = 12, True, np.ones((1, 4))
+    plain.check, plain.check_sweep = (lambda *given: asked.append(given)), (lambda *given: asked.append(given))
+    plain.describe = lambda: {"name": "mine", "version": 2}
+    task = as_task(plain)
+    assert (task.outputs, task.linear) == (12, True) and task.example is plain.example
+    task.check(AURORA, 5)
+    task.check_sweep((), ())
+    assert asked == [(AURORA, 5), ((), ())] and describe(plain) == {"name": "mine", "version": 2}
+    plain.check_sweep = 3
+    with pytest.raises(TypeError, match="check_sweep of the task is 3, but it must be a function"):
+        as_task(plain)
 
 
 def test_what_a_task_is_can_be_told():

@@ -11,7 +11,9 @@ import pytest
 from fake_bench import FakeBench
 from opusim import OpticalBench
 from opusim.bench import protocol
+from opusim.bench.driver import bench_of
 from opusim.bench.laboratory import FromExpose, LabDevice, LaboratoryBench
+from opusim.calibration.on_bench import saturation_dn
 from opusim.device.medium import GaussianMedium, MeasuredMedium
 from opusim.device.record import Device
 from opusim.testing import ConformanceError, Report, check_bench
@@ -274,10 +276,10 @@ def test_what_stands_for_a_part_that_is_absent():
     bare = Bare()
     assert protocol.elapsed_s(bare) == 0.0 and protocol.threads_of(bare) is None
     assert protocol.identity_of(object()) == protocol.Identity()
-    assert protocol.identity_of(bare).name == "Bare" and protocol.bench_of(bare) is None
-    assert protocol.saturation_dn(bare, 1e-3) == 255.0
+    assert protocol.identity_of(bare).name == "Bare" and bench_of(bare) is None
+    assert saturation_dn(bare, 1e-3) == 255.0
     sentence = "lacks .*transform, as declared by opusim.bench.protocol.Drivable. Or give it a flat_field"
     with pytest.raises(TypeError, match=sentence):
-        protocol.saturation_dn(object(), 1e-3)
+        saturation_dn(object(), 1e-3)
     with pytest.raises(TypeError, match="it lacks flat_field, as declared by opusim.bench.protocol.Lamp"):
         protocol.checked_bench(bare, protocol.Bench, protocol.Lamp)

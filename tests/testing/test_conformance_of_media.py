@@ -158,6 +158,23 @@ class TwoMatrices(PhaseScreenMedium):
         return GaussianMedium().entries(inputs, outputs, seed=seed)
 
 
+class Lying(PhaseScreenMedium):
+    def phase_slopes(self, name, grid, **how):
+        slopes = super().phase_slopes(name, grid, **how)
+        return dataclasses.replace(slopes, screens=[2 * slope for slope in slopes.screens])
+
+
+class Forgetful(PhaseScreenMedium):
+    inside: ClassVar[tuple[str, ...]] = ("step_m",)
+
+
+def forced(medium: Medium, **values: float) -> Medium:
+    """Give a medium values that its own checks refuse: somebody's may have none."""
+    for name, value in values.items():
+        object.__setattr__(medium, name, value)
+    return medium
+
+
 class Loose(Plain):
     __hash__ = None
 
@@ -176,8 +193,22 @@ WRONG = {
     "not linear": (Bent(), "linearity", "but the medium must be linear"),
     "backward": (OneWay(), "reciprocity", "backward differs from the transpose of forward by .*: entries are computed"),
     "entries": (TwoMatrices(), "linearity", "its entries are not those of its operator, but both must be one matrix"),
-    "transmission": (Plain(2.0), "members", "transmission is 2.0, but it must be a share of the light, from 0 to 1"),
-    "time": (Plain(1.0, 0.0), "members", "decorrelation_time_s is 0.0, but it must be seconds above 0, or inf"),
+    "transmission": (
+        forced(Plain(), transmission=2.0),
+        "members",
+        "transmission is 2.0, but it must be a share of the light",
+    ),
+    "time": (
+        forced(Plain(), decorrelation_time_s=0.0),
+        "members",
+        "decorrelation_time_s is 0.0, but it must be seconds",
+    ),
+    "slopes": (
+        Lying(),
+        "inside",
+        "with phase_std_rad larger by a thousandth a factor differs by 0.0",
+    ),
+    "not learnable": (Forgetful(), "inside", "inside names 'step_m', but there is no field of that name that is descr"),
     "no medium": (object(), "members", "it is a object, but it must be an opusim.device.medium.Medium"),
     "not frozen": (Loose(), "members", "unhashable"),
 }

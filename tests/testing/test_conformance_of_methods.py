@@ -70,7 +70,7 @@ def test_holography_conforms(transform, monkeypatch):
             return opu.device.project(patterns, method.n_pixels, settings=settings, reference_phase_rad=phases_rad)
 
         report = check_method(method, n_features=N, n_out=OUT, show=show)
-    assert report.skipped["parts"] == "its blocks are not shown in parts"
+    assert report.skipped["places"] == "its blocks are not shown in parts" and "parts" in report.passed
 
 
 # ---------------------------------------------------------------------------------------------- wrong ones
@@ -91,6 +91,51 @@ class Mean(Method):
 
     def decode(self, frames, shared=None, *, out=None, part=False, threads=None):
         return (frames[::2].astype(np.float32) + frames[1::2]) / 2
+
+
+@dataclass(frozen=True)
+class OwnAnchor(Method):
+    """A right one: blocks of four that are shown whole, each after an anchor; the mean of all anchors is taken off."""
+
+    dtype = np.dtype(np.float64)
+    block = 4
+    parted = False
+    shares = True
+
+    def frames(self, n):
+        return n + 1
+
+    def encode(self, bits, *, part=False):
+        return np.concatenate([np.ones((1, bits.shape[1]), np.uint8), bits])
+
+    def decode(self, frames, shared=None, *, out=None, part=False, threads=None):
+        shared.append(frames[0].astype(np.float64))
+        return frames[1:].astype(np.float64)
+
+    def begin(self):
+        return []
+
+    def finish(self, results, shared):
+        results -= np.mean(shared, axis=0)
+        return results
+
+    def shared(self, show, sizes, n_features):
+        ones = np.ones((1, n_features), np.uint8)
+        return [show(k, np.array([0]), ones)[0].astype(np.float64) for k in range(len(sizes))]
+
+
+class Running(OwnAnchor):
+    """Takes off what came so far: of a lazy array, that is not known."""
+
+    def decode(self, frames, shared=None, **how):
+        return super().decode(frames, shared) - np.mean(shared, axis=0)
+
+
+class Forgetful(OwnAnchor):
+    """Its anchors for workers are others than those of its passes."""
+
+    def shared(self, show, sizes, n_features):
+        return super().shared(show, sizes[:1], n_features)
 
 
 class TooMany(Mean):
@@ -174,6 +219,8 @@ class Unmeasured(Mean):
 WRONG = {
     "frames": (TooMany(), "patterns", r"encode of 1 vectors gave uint8 of the shape \(2, 96\), but frames\(1\) is 3"),
     "split": (ByNumber(), "parts", "decoded in parts gave other results than in whole passes"),
+    "running": (Running(), "parts", "decoded in parts gave other results than in whole passes"),
+    "anchors of others": (Forgetful(), "parts", "in any order, and again: as workers do it, after what is shared"),
     "type": (Double(), "results", "vectors gave float64 of the shape .11, 64., but it must be float32, its dtype"),
     "vectors changed": (Writing(), "patterns", "encode changed the 1 vectors that it was given"),
     "grey": (Grey(), "patterns", "encode gave the value 2, but mirrors show 0 and 1 only"),
@@ -200,3 +247,5 @@ def test_a_rule_that_is_broken_is_named(method, check, sentence):
 
 def test_a_right_one_of_ones_own():
     assert not check_method(Mean(), n_features=N, n_out=OUT).skipped
+    report = check_method(OwnAnchor(), n_features=N, n_out=OUT)
+    assert set(report.skipped) == {"places"} and "parts" in report.passed

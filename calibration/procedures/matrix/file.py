@@ -13,6 +13,7 @@ import numpy as np
 
 from opusim.base.files import append_trailer, replacing
 from opusim.bench.protocol import Identity
+from opusim.bench.region import Roi
 from opusim.calibration.files import open_calibration, read_record, stamp_file, stamp_group
 from opusim.patterns.layout import MirrorLayout
 
@@ -122,10 +123,9 @@ class TmRecord:
         )  # fmt: skip
 
     @property
-    def rectangle(self) -> tuple[int, int, int, int]:
+    def rectangle(self) -> Roi:
         """The region as (row, column, n_rows, n_columns)."""
-        row, column, n_rows, n_columns = (int(v) for v in self.roi)
-        return row, column, n_rows, n_columns
+        return Roi(*(int(v) for v in self.roi))
 
     def matrix(self, outputs: Any = slice(None)) -> np.ndarray:
         """Read rows of the matrix.

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from opusim.base import validation
-from opusim.bench.protocol import Bench, Roi, checked_bench, identity_of
+from opusim.bench.protocol import Bench, checked_bench, identity_of
+from opusim.bench.region import AnyRoi
 from opusim.calibration.algorithms.frame_input import checked_phases
 from opusim.calibration.algorithms.phase_shifting import equal_steps
 from opusim.patterns.layout import MirrorLayout
@@ -43,7 +44,7 @@ def measure_tm(
     steps: int | np.ndarray = 4,
     actual_rad: np.ndarray | None = None,
     circular: bool = False,
-    roi: Roi | None = None,
+    roi: AnyRoi | None = None,
     repeats: int = 1,
     full_scale_dn: float | None = None,
     resume: bool = False,

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from opusim.bench.protocol import Bench, dark_frames, saturation_dn
+from opusim.bench.protocol import Bench
 from opusim.calibration.algorithms.masks import dark_pixels, least_squares_unsaturated
 from opusim.calibration.algorithms.phase_shifting import least_squares
+from opusim.calibration.on_bench import dark_frames, saturation_dn
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 from .patterns import PatternPlan

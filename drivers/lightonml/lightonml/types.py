@@ -1,12 +1,12 @@
 """Names of choices; those before 1.4 had all of them here."""
 
+from opusim.bench.region import LightonmlRoi as Roi
 from opusim.drivers.types import (
     AcqState,
     FeaturesFormat,
     InputRoiStrategy,
     OutputRescaling,
     OutputRoiStrategy,
-    Roi,
     Tuple2D,
 )
 

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from opusim.drivers.types import AcqState, Roi
+from opusim.bench.region import LightonmlRoi
+from opusim.drivers.types import AcqState
 
 from .internal.device import _OpuDevice
 
@@ -106,7 +107,7 @@ class Binding:
         return [x, y], [width, height]
 
     @output_roi.setter
-    def output_roi(self, value: Roi) -> None:
+    def output_roi(self, value: LightonmlRoi) -> None:
         self._device.output_roi = value
 
     @property

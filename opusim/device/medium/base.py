@@ -28,20 +28,20 @@ if TYPE_CHECKING:
     from opusim.device.laser import Laser
 
 
-MEDIA: Registry[type[Medium]] = Registry("kind of medium", __name__.rpartition(".")[0], marker=" kind: ClassVar[str] =")
+MEDIA: Registry[type[Medium]] = Registry("kind of medium", __name__.rpartition(".")[0], marker=r"^    kind\b.*=")
 """Kinds of media by name."""
 
 
 def transmission() -> Any:
     """Return the field that every medium has for the share of the light that reaches one pixel."""
-    return parameter(1e-10, low=0.0, high=1.0, learnable="odds")
+    return parameter(1e-10, kind="number", low=0.0, high=1.0, learnable="odds")
 
 
 def decorrelation_time() -> Any:
     """Return the field that every medium has for the time after which its field correlation has fallen to 1/e."""
     return parameter(
-        math.inf, low=0.0, high=math.inf, low_open=True, unit="s", off=math.inf, imperfection="decorrelation",
-        source="decorrelation",
+        math.inf, kind="number", low=0.0, high=math.inf, low_open=True, unit="s", off=math.inf,
+        imperfection="decorrelation", source="decorrelation",
     )  # fmt: skip
 
 
@@ -75,6 +75,7 @@ class Medium(Stage, ABC):
     has_waves: ClassVar[bool]
     by_feature: ClassVar[bool] = False
     stage: ClassVar[str] = "medium"
+    described = {"transmission": transmission(), "decorrelation_time_s": decorrelation_time()}
 
     transmission: float
     decorrelation_time_s: float
@@ -173,6 +174,16 @@ class Medium(Stage, ABC):
         """
         return {name: _checksum(name, getattr(self, name)) for name in self.files}
 
+    def told_files(self) -> str:
+        """Return what a sentence calls the source of the content.
+
+        Returns
+        -------
+        str
+            Paths of the files, or "it" where there are none.
+        """
+        return " or ".join(repr(getattr(self, name)) for name in self.files) or "it"
+
     def anywhere(self) -> Self:
         """Return the medium that means the same in a process that works in another folder.
 
@@ -186,9 +197,17 @@ class Medium(Stage, ABC):
 
 
 class WaveMedium(Medium):
-    """A medium of planes with free space between them, which waves go through on a grid of modes."""
+    """A medium of planes with free space between them, which waves go through on a grid of modes.
+
+    Attributes
+    ----------
+    inside : tuple of str
+        Of the class: fields that act on the waves inside, and may be learnt. Each turns the phases of the factors in
+        proportion to its change, as `phase_slopes` says, and is described as ``parameter(..., learnable=...)``.
+    """
 
     has_waves: ClassVar[bool] = True
+    inside: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod
@@ -232,6 +251,37 @@ class WaveMedium(Medium):
         LayerFactors
             Arrays of its own, which may be written to.
         """
+
+    def phase_slopes(
+        self, name: str, grid: ModeGrid, *, wavelength_m: float, seed: int, channel: int = 0
+    ) -> LayerFactors:
+        """Return by how much the phase of each factor grows with a field of `inside`, at the start of time.
+
+        If the field changes by d, a factor becomes ``factor * exp(1j * slope * d)``.
+
+        Parameters
+        ----------
+        name : str
+            The field.
+        grid : ModeGrid
+            Grid of modes.
+        wavelength_m : float
+            Wavelength in metres.
+        seed, channel : int
+            Which realisation, which polarisation.
+
+        Returns
+        -------
+        LayerFactors
+            Real arrays of the shapes of `factors`: as many screens or none, and None for what does not change. The stop
+            never does.
+
+        Raises
+        ------
+        NotImplementedError
+            If a medium has no such fields.
+        """
+        raise NotImplementedError(f"A medium of kind {self.kind!r} has no field {name!r} that turns phases (`inside`).")
 
     def operator(
         self,

@@ -64,6 +64,7 @@ class PhaseScreenMedium(WaveMedium):
 
     kind: ClassVar[str] = "phase_screens"
     order: ClassVar[float] = 10.0
+    inside: ClassVar[tuple[str, ...]] = ("phase_std_rad", "thickness_m")
 
     n_screens: int = parameter(3, low=1, high=100)
     phase_std_rad: float = parameter(3.0, low=0.0, high=100.0, unit="rad", learnable="scale")
@@ -272,6 +273,45 @@ class PhaseScreenMedium(WaveMedium):
             ballistic *= np.float32(side * math.sqrt(self.ballistic_fraction))
             ballistic = scipy.fft.fftshift(ballistic)  # counted from the axis, as the image is
         return LayerFactors(screens, transfer, stop, ballistic)
+
+    def phase_slopes(
+        self, name: str, grid: ModeGrid, *, wavelength_m: float, seed: int, channel: int = 0
+    ) -> LayerFactors:
+        """Return by how much the phase of each factor grows with a field of `inside`.
+
+        Parameters
+        ----------
+        name : str
+            "phase_std_rad", which turns the screens, or "thickness_m", which turns the space between them.
+        grid : ModeGrid
+            Grid of modes.
+        wavelength_m : float
+            Wavelength in metres.
+        seed, channel : int
+            Which realisation, which polarisation.
+
+        Returns
+        -------
+        LayerFactors
+            Real arrays, as of `WaveMedium.phase_slopes`.
+
+        Raises
+        ------
+        NotImplementedError
+            For another field.
+        """
+        side = grid.side
+        if name == "phase_std_rad":
+            phases = (self.screen_phase(k, side, seed=seed, channel=channel) for k in range(self.n_screens))
+            return LayerFactors([phase / self.phase_std_rad for phase in phases])
+        if name != "thickness_m":
+            return super().phase_slopes(name, grid, wavelength_m=wavelength_m, seed=seed, channel=channel)
+        numbers = propagation.axial_wave_numbers((side, side), step_m=self.step_m, wavelength_m=wavelength_m)
+        return LayerFactors(
+            [],
+            transfer=numbers / (self.n_screens - 1) if self.n_screens > 1 else None,
+            ballistic=scipy.fft.fftshift(numbers) if self.ballistic_fraction and channel == 0 else None,
+        )
 
 
 def _round_stop(side: int, diameter: float) -> np.ndarray:

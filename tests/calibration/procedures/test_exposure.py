@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from opusim import OpticalBench
-from opusim.bench.protocol import saturation_dn
 from opusim.calibration.files import read_record, write_record
+from opusim.calibration.on_bench import saturation_dn
 from opusim.calibration.procedures.exposure import ExposureRecord, find_exposure
 from opusim.device.record import Device
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns

@@ -250,6 +250,7 @@ def test_lazy_arrays(backend):
 def test_a_recipe_carries_the_backend(backend):
     bench = OPU(M, backend=backend).device.bench
     recipe = pickle.loads(pickle.dumps(BenchRecipe.of(bench)))
+    recipe.offer(bench)
     assert recipe.bench() is bench
     _forget_benches()  # as in another process
     made = recipe.bench()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import pickle
 import warnings
+from dataclasses import dataclass
+from typing import ClassVar
 
 import h5py
 import numpy as np
@@ -18,6 +21,7 @@ from opusim import OPU, encoding
 from opusim.base import folders
 from opusim.bench.bench import OpticalBench
 from opusim.calibration.procedures.linear import measure_linear
+from opusim.device.medium import base as medium
 from opusim.device.record import Device
 from opusim.drivers import ContextArray, NotReadyError, recipe
 from opusim.drivers.compat import opu as compat
@@ -439,6 +443,36 @@ def test_a_measured_matrix_is_found_again_or_missed(tmp_path, elsewhere, monkeyp
     elsewhere()
     (tmp_path / "other.h5").rename(tmp_path / "tm.h5")
     with pytest.raises(RuntimeError, match="holds another matrix"):
+        y.compute(scheduler="synchronous")
+
+
+def test_a_file_of_another_medium_is_missed_too(tmp_path, elsewhere, monkeypatch):
+    """Of one's own, whose field that names the file has a name of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(medium.MEDIA, "_parts", dict(medium.MEDIA._parts))  # known in this test alone
+
+    @dataclass(frozen=True)
+    class FiledMedium(medium.EntryMedium):
+        kind: ClassVar[str] = "filed"
+        files: ClassVar[tuple[str, ...]] = ("matrix_file",)
+
+        matrix_file: str = "matrix.npy"
+        transmission: float = 1e-10
+        decorrelation_time_s: float = math.inf
+
+        def entries(self, inputs, outputs, *, seed, state=0, channel=0, threads=None):
+            phase = np.load(self.matrix_file)
+            return np.exp(1j * phase * np.outer(np.array(inputs), np.array(outputs))).astype(np.complex64)
+
+    np.save("matrix.npy", 0.1)
+    device = Device.load("aurora").evolve(medium=FiledMedium())
+    now, later = twins(device=device)
+    x = bits(9, N)
+    y = later.transform(da.from_array(x, chunks=4))
+    assert same(y.compute(scheduler="synchronous"), now.transform(x))
+    elsewhere()
+    np.save("matrix.npy", 0.2)
+    with pytest.raises(RuntimeError, match=r"not the same on this worker: '.*matrix\.npy' holds another matrix\."):
         y.compute(scheduler="synchronous")
 
 

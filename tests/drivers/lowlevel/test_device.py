@@ -11,9 +11,9 @@ import sys
 import numpy as np
 import pytest
 
+from opusim.bench.region import Roi
 from opusim.device.record import Device
 from opusim.drivers import AcqState, NotReadyError, OpuDevice, OutputRoiStrategy
-from opusim.drivers.region import as_lightonml, from_lightonml
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 
@@ -229,4 +229,4 @@ def test_settings_of_a_frame_follow_each_setting(bench):
 
 def test_region_of_lightonml_and_of_the_bench():
     roi = ((3, 10), (20, 4))
-    assert from_lightonml(roi) == (10, 3, 4, 20) and as_lightonml(from_lightonml(roi)) == roi
+    assert Roi.from_lightonml(roi) == (10, 3, 4, 20) and Roi.from_lightonml(roi).as_lightonml == roi

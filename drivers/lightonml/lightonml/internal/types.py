@@ -4,8 +4,9 @@ from typing import Any, Union
 
 import numpy as np
 
+from opusim.bench.region import LightonmlRoi as Roi
 from opusim.drivers.context import ContextArray
-from opusim.drivers.types import AcqState, FeaturesFormat, InputRoiStrategy, OutputRoiStrategy, Roi, Tuple2D
+from opusim.drivers.types import AcqState, FeaturesFormat, InputRoiStrategy, OutputRoiStrategy, Tuple2D
 
 IntList = Union[list[int], np.ndarray]  # noqa: UP007
 IntOrTuple = Union[int, tuple[int, ...]]  # noqa: UP007

@@ -1,0 +1,90 @@
+"""What procedures have a bench do: dark frames, a fixed pattern, and how bright a saturated pixel is."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from opusim.bench.protocol import Bench, Drivable, Exposing, Lamp, checked_bench, has
+from opusim.bench.region import AnyRoi
+
+__all__ = ["dark_frames", "random_mirrors", "saturation_dn"]
+
+
+def dark_frames(bench: Exposing, exposure_s: float, n: int, roi: AnyRoi | None = None) -> np.ndarray:
+    """Return frames with the laser shut.
+
+    Parameters
+    ----------
+    bench : Exposing
+        Takes them.
+    exposure_s : float
+        Exposure in seconds.
+    n : int
+        How many frames.
+    roi : tuple of int, optional
+        (row, column, n_rows, n_columns); the whole sensor by default.
+
+    Returns
+    -------
+    ndarray, shape (n, n_rows, n_columns)
+        Counts, in the camera's type.
+    """
+    return bench.expose(None, exposure_s=exposure_s, n_frames=n, roi=roi)
+
+
+def random_mirrors(bench: Bench, *, seed: int = 0) -> np.ndarray:
+    """Return a fixed pattern with about half of the mirrors on.
+
+    Parameters
+    ----------
+    bench : Bench
+        Whose mirrors they are.
+    seed : int
+        Which pattern.
+
+    Returns
+    -------
+    ndarray of bool, shape (1, rows, columns)
+        The same one for the same seed and shape.
+    """
+    return np.random.default_rng(seed).random((1, *bench.mirror_shape)) < 0.5
+
+
+def saturation_dn(bench: Any, exposure_s: float, roi: AnyRoi | None = None) -> float:
+    """Return the count from which a pixel is taken as saturated; inf for a camera that returns floats.
+
+    With a `Lamp` two flat fields of far too much light are taken. They read full scale, or, where the full well comes
+    first, that level with its read noise: then four standard deviations below it. Without one it is the full scale that
+    the record of a `Drivable` bench names.
+
+    Parameters
+    ----------
+    bench : object
+        Any bench.
+    exposure_s : float
+        Exposure in seconds.
+    roi : tuple of int, optional
+        (row, column, n_rows, n_columns); the whole sensor by default.
+
+    Returns
+    -------
+    float
+        The count.
+
+    Raises
+    ------
+    TypeError
+        If the bench has neither.
+    """
+    if not has(bench, Lamp):
+        checked_bench(bench, Drivable, why="Or give it a flat_field (Lamp), or name full_scale_dn where it is asked.")
+        camera = bench.device.camera
+        return float(camera.full_scale_dn) if camera.quantise else math.inf
+    frames = bench.flat_field(1e9, exposure_s=exposure_s, n_frames=2, roi=roi)
+    if frames.dtype.kind == "f":
+        return math.inf
+    level = frames.astype(np.float64)
+    return float(math.floor(level.mean() - 4 * level.std())) if level.std() else float(level.flat[0])
