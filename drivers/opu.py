@@ -365,9 +365,10 @@ class OPU(validation.Fixed):
         """
         import opusim
 
-        c = self._config
-        device = f"OPU {c['name']}-{c['version']}-{c['location']}"
-        lines = [f"{device}; core type {c['core_type']}, core version {c['core_version']}"]
+        name, version, place, core_type, core_version = (
+            settings.entry(self._config, key) for key in ("name", "version", "location", "core_type", "core_version")
+        )
+        lines = [f"OPU {name}-{version}-{place}; core type {core_type}, core version {core_version}"]
         lines.append(f"opusim version {opusim.__version__}")
         if devices:
             lines.append(self.device.versions())

@@ -168,18 +168,24 @@ def check_config(config: Mapping[str, Any], input_size: int, output_shape: Tuple
         Number of mirrors.
     output_shape : tuple of int
         Sensor as (width, height).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a value is not what it may be, or one is not there.
     """
-    table_in, table_out = config["input"], config["output"]
-    validation.choice("type", config["type"], OPU_TYPES)
-    ones = config["ones_range"]
+    validation.choice("type", entry(config, "type"), OPU_TYPES)
+    ones = entry(config, "ones_range")
+    frametime_us, exposure_us = entry(config, "input.frametime_us"), entry(config, "output.exposure_us")
+    table_out = entry(config, "output")
     if not isinstance(ones, (list, tuple)) or len(ones) != 2:
         raise ValueError(f"ones_range is {ones!r}, but it must be two whole numbers [fewest, most].")
     fewest = validation.integer("ones_range[0]", ones[0], low=0, high=input_size - 1)
     most = validation.integer("ones_range[1]", ones[1], low=fewest + 1, high=input_size)
     roi = table_out.get("allowed_roi")
     return Settings(
-        frametime_us=microseconds("input.frametime_us", table_in["frametime_us"]),
-        exposure_us=microseconds("output.exposure_us", table_out["exposure_us"]),
+        frametime_us=microseconds("input.frametime_us", frametime_us),
+        exposure_us=microseconds("output.exposure_us", exposure_us),
         ones_range=(fewest, most),
         n_samples_by_pass=validation.integer("n_samples_by_pass", config.get("n_samples_by_pass", 3000), low=1),
         minimum_output_size=validation.integer(
@@ -190,6 +196,35 @@ def check_config(config: Mapping[str, Any], input_size: int, output_shape: Tuple
         stdev=validation.number("output.stdev", table_out.get("stdev", 1.0), low=0.0, high=1e12, low_open=True),
         exclusive=validation.flag("exclusive", config.get("exclusive", False)),
     )
+
+
+def entry(config: Mapping[str, Any], path: str) -> Any:
+    """Return a value of a configuration that must have it.
+
+    Parameters
+    ----------
+    config : mapping
+        The configuration.
+    path : str
+        Its key, with that of its table before it: "output.exposure_us".
+
+    Raises
+    ------
+    TypeError
+        If what should be its table is none.
+    ValueError
+        If it is not there.
+    """
+    found: Any = config
+    done = ""
+    for key in path.split("."):
+        if not isinstance(found, Mapping):
+            raise TypeError(f"{done} of the configuration is {found!r}, but it must be a dict.")
+        done = f"{done}.{key}".lstrip(".")
+        if key not in found:
+            raise ValueError(f"The configuration has no {done!r}, but it must have one.")
+        found = found[key]
+    return found
 
 
 def microseconds(name: str, value: Any) -> int:

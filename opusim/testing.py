@@ -14,6 +14,7 @@ import copy
 import dataclasses
 import math
 import pickle
+import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -244,9 +245,9 @@ def check_bench(bench: Any, *, exposure_s: float | None = None, seed: int = 0) -
     """
     gates = (_bench_members, _bench_shapes, _bench_dark_frames, _bench_frames, _bench_light)
     checks = (
-        _bench_order, _bench_region, _bench_forms_of_mirrors, _bench_noise, _bench_refusals, _bench_clock,
-        _bench_frame_times, _bench_identity, _bench_lamp, _bench_transform, _bench_level, _bench_reference_arm,
-        _bench_reserved_frames, _bench_limits, _bench_resuming,
+        _bench_order, _bench_exposure, _bench_region, _bench_forms_of_mirrors, _bench_noise, _bench_refusals,
+        _bench_clock, _bench_frame_times, _bench_identity, _bench_lamp, _bench_transform, _bench_packed_mirrors,
+        _bench_level, _bench_reference_arm, _bench_reserved_frames, _bench_limits, _bench_resuming,
     )  # fmt: skip
     return _run(_subject("bench", bench), _BenchProbe(bench, exposure_s, seed), gates, checks)
 
@@ -319,6 +320,20 @@ def _bench_order(p: _BenchProbe) -> Iterator[str]:
         )
 
 
+def _bench_exposure(p: _BenchProbe) -> Iterator[str]:
+    half: dict[str, Any] = {"exposure_s": p.exposure_s / 2}
+    # Each pixel against itself: how much pixels differ from each other says nothing.
+    risen = p.frames.astype(np.float64) - p.expose(p.sequence, **half)
+    dark, dark_half = (x.astype(np.float64) for x in (p.dark, p.expose(None, n_frames=3, **half)))
+    by = risen.mean() - (dark.mean() - dark_half.mean())
+    error = math.sqrt(risen.var() / risen.size + dark.var() / dark.size + dark_half.var() / dark_half.size)
+    if not by > 5 * error:
+        yield (
+            f"from exposure_s = {p.exposure_s / 2:g} to {p.exposure_s:g} the mean above the dark rises by {by:.3g}, "
+            "but twice the exposure must be brighter."
+        )
+
+
 class _ByFeature(Protocol):
     """A medium that says whether its inputs are features."""
 
@@ -335,7 +350,7 @@ def _bench_region(p: _BenchProbe) -> Iterator[str]:
     _needs_mirrors(p)
     # As mirrors: a simulated bench may realise what comes from the formatter anew for each region.
     shown = MirrorPatterns(p.pair, p.layout).to_mirrors()
-    whole = p.expose(shown, roi=None)
+    whole = p.expose(shown.copy(), roi=None)
     broken = list(_frames_are("frames without roi", whole, (2, *p.bench.sensor_shape), p.dark.dtype))
     yield from broken
     if not broken:
@@ -354,10 +369,13 @@ def _bench_forms_of_mirrors(p: _BenchProbe) -> Iterator[str]:
     _needs_mirrors(p)
     mirrors = MirrorPatterns(p.pair, p.layout).to_mirrors()
     small = (*p.region[:2], min(8, p.region[2]), p.region[3])
-    known = p.expose(mirrors, roi=small)
+    given = mirrors.copy()
+    known = p.expose(given, roi=small)
+    if not np.array_equal(given, mirrors):
+        yield "expose changed the mirrors that it was given, but they are the caller's."
     yield from _frames_are("frames of mirrors of uint8 (2, rows, columns)", known, (2, *small[2:]), p.dark.dtype)
     forms = {
-        "one pattern of (rows, columns)": mirrors[0],
+        "one pattern of (rows, columns)": mirrors[0].copy(),
         "mirrors of bool": mirrors[:1].astype(bool),
     }
     for what, form in forms.items():
@@ -397,6 +415,9 @@ def _bench_refusals(p: _BenchProbe) -> Iterator[str]:
     yield from _refused(p, "exposure_s = 0", lambda: p.expose(shown, exposure_s=0.0))
     wrong = np.zeros((1, p.bench.mirror_shape[0] + 1, p.bench.mirror_shape[1]), dtype=np.uint8)
     yield from _refused(p, f"mirrors of the shape {wrong.shape}", lambda: p.expose(wrong))
+    grey = np.full((1, *p.bench.mirror_shape), 2, dtype=np.uint8)
+    yield from _refused(p, "mirrors of the value 2", lambda: p.expose(grey))
+    yield from _refused(p, "n_frames = 2 with mirrors, of dark frames alone,", lambda: p.expose(shown, n_frames=2))
     if has(p.bench, protocol.Clocked) and p.bench.clock.frames != before:
         yield f"what was refused took {p.bench.clock.frames - before} frames of the clock, but it must take none."
 
@@ -460,7 +481,7 @@ def _bench_lamp(p: _BenchProbe) -> Iterator[str]:
         )
 
 
-def _transformed(p: _BenchProbe, patterns: MirrorPatterns, n_pixels: int, **how: Any) -> np.ndarray:
+def _transformed(p: _BenchProbe, patterns: MirrorPatterns | np.ndarray, n_pixels: int, **how: Any) -> np.ndarray:
     least_s = p.bench.minimum_frametime_s(p.region[2], p.exposure_s)
     time_s = max(float(least_s), float(p.bench.device.operation.frametime_s))
     return np.asarray(
@@ -497,6 +518,30 @@ def _bench_transform(p: _BenchProbe) -> Iterator[str]:
             f"counts of transform are less like the first {n_pixels} pixels of the same frames of expose (by a "
             f"correlation of {found:.3f}) than these are like each other ({p.repeat:.3f}): they must be the pixels of "
             "the region in raster order."
+        )
+
+
+def _bench_packed_mirrors(p: _BenchProbe) -> Iterator[str]:
+    _needs(p.bench, protocol.Drivable)
+    _needs_mirrors(p)
+    n_mirrors = math.prod(p.bench.mirror_shape)
+    first = (np.random.default_rng(p.seed).permutation(n_mirrors) < n_mirrors // 2).astype(np.uint8)
+    flat = np.tile(np.stack([first, 1 - first]), (_REPEATS, 1))
+    frames = p.expose(flat.reshape(-1, *p.bench.mirror_shape))
+    n_pixels = p.region[2] * p.region[3]
+    counts = _transformed(p, np.packbits(flat, axis=1, bitorder="little"), n_pixels)
+    if counts.shape != (len(flat), n_pixels):
+        yield (
+            f"transform of {len(flat)} packed patterns returned the shape {counts.shape}, but it must be "
+            f"{(len(flat), n_pixels)}."
+        )
+        return
+    repeat = p.likeness(frames, frames)
+    found = p.likeness(counts, frames[:2].reshape(2, -1))
+    if not found > 0.3 * repeat:
+        yield (
+            f"counts of packed mirrors are less like frames of the same mirrors (by a correlation of {found:.3f}) than "
+            f"these are like each other ({repeat:.3f}): transform takes eight mirrors a byte, little-endian."
         )
 
 
@@ -588,23 +633,53 @@ def _bench_resuming(p: _BenchProbe) -> Iterator[str]:
 class _TaskProbe:
     """A task under test, and numbers that it gave."""
 
-    def __init__(self, task: Any, make_opu: Callable[[int], Any], device: Any, n_components: int, seed: int) -> None:
+    def __init__(
+        self, task: Any, make_opu: Callable[[int], Any], device: Any, n_components: int, seed: int, random: bool,
+        shows: bool,
+    ) -> None:  # fmt: skip
         self.task, self.make_opu, self.device, self.seed = task, make_opu, device, seed
-        self.n_components = n_components
+        self.n_components, self.random, self.shows = n_components, random, shows
         self.changed: dict[str, tuple[Any, Any]] = {}
+        self.frames, self.drew_from = 0, ""
 
     @cached_property
     def result(self) -> Any:
         with self.make_opu(self.seed) as opu:
-            before = _settings(opu)
+            before, frames, state = _settings(opu), opu.bench.clock.frames, _shared_generators()
             result = self.task(opu, self.seed)
-            after = _settings(opu)
-        self.changed = {name: (value, after[name]) for name, value in before.items() if after[name] != value}
+            after, self.frames = _settings(opu), opu.bench.clock.frames - frames
+            self.drew_from = " and ".join(name for name, text in _shared_generators().items() if text != state[name])
+            self.changed = {name: (value, after[name]) for name, value in before.items() if after[name] != value}
+            self.changed |= _left_on_device(opu)
         return result
 
-    def numbers(self, seed: int) -> dict[str, float]:
-        with self.make_opu(self.seed) as opu:
+    def numbers(self, seed: int, *, opu_seed: int | None = None) -> dict[str, float]:
+        with self.make_opu(self.seed if opu_seed is None else opu_seed) as opu:
             return dict(self.task(opu, seed))
+
+
+def _shared_generators() -> dict[str, str]:
+    """Return the states of generators that the whole program shares."""
+    state: Any = np.random.get_state(legacy=True)  # noqa: NPY002
+    _, keys, *rest = state
+    return {"numpy.random": f"{keys.tobytes().hex()} {rest}", "random": repr(random.getstate())}
+
+
+class _Exposed(Protocol):
+    """A fit, which says what exposure it came with."""
+
+    exposure_us: int
+
+
+def _left_on_device(opu: Any) -> dict[str, tuple[Any, Any]]:
+    """Return which of the device's settings are others than the last fit has made them."""
+    device, fit = opu.device, opu.device.settings_owner
+    if not has(fit, _Exposed):
+        return {}
+    left = {name: getattr(device, name) for name in ("exposure_us", "frametime_us", "output_roi")}
+    device.exposure_us = fit.exposure_us
+    opu.n_components = opu.n_components  # chooses the region and the frame time anew
+    return {f"device.{name}": (found, was) for name, was in left.items() if (found := getattr(device, name)) != was}
 
 
 def _settings(opu: Any) -> dict[str, Any]:
@@ -616,7 +691,10 @@ def _settings(opu: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def check_task(task: Any, *, device: Any = "aurora", n_components: int | None = None, seed: int = 0) -> Report:
+def check_task(
+    task: Any, *, device: Any = "aurora", n_components: int | None = None, seed: int = 0, random: bool = True,
+    shows: bool = True,
+) -> Report:  # fmt: skip
     """Check that a task is one that a sweep can repeat: ``task(opu, seed)`` returns names with numbers.
 
     It is run three times, each on an OPU of its own. Give it short settings.
@@ -631,6 +709,11 @@ def check_task(task: Any, *, device: Any = "aurora", n_components: int | None = 
         Their outputs; those that the task names (`outputs`), or 100.
     seed : int
         Seed of the OPUs, and of the task.
+    random : bool
+        Whether the task's seed chooses something in it. Say False of one that always shows the same vectors: then two
+        OPUs of different seeds must give different numbers.
+    shows : bool
+        Whether it shows vectors to its OPU. Say False of one that only computes, as a comparison does.
 
     Returns
     -------
@@ -650,7 +733,7 @@ def check_task(task: Any, *, device: Any = "aurora", n_components: int | None = 
     name = getattr(task, "__qualname__", type(task).__name__)
     gates = (_task_call, _task_description, _task_attributes, _task_numbers)
     if isinstance(task, type) or not callable(task):
-        return _run(f"The task {name}", _TaskProbe(task, OPU, device, 0, seed), gates[:1], ())
+        return _run(f"The task {name}", _TaskProbe(task, OPU, device, 0, seed, random, shows), gates[:1], ())
     try:
         declared = as_task(task)
     except TypeError as error:
@@ -661,8 +744,8 @@ def check_task(task: Any, *, device: Any = "aurora", n_components: int | None = 
     def make_opu(opu_seed: int) -> Any:
         return OPU(n_components, device=device, seed=opu_seed)
 
-    probe = _TaskProbe(task, make_opu, device, n_components, seed)
-    checks = (_task_repetition, _task_seed, _task_settings, _task_copies, _task_example)
+    probe = _TaskProbe(task, make_opu, device, n_components, seed, random, shows)
+    checks = (_task_light, _task_repetition, _task_seed, _task_settings, _task_generators, _task_copies, _task_example)
     try:
         declared.check(device, n_components)
     except FileNotFoundError as error:
@@ -711,6 +794,13 @@ def _task_numbers(p: _TaskProbe) -> Iterator[str]:
             yield f"it returned {name!r}: {value!r}, but a number must be finite."
 
 
+def _task_light(p: _TaskProbe) -> Iterator[str]:
+    if not p.shows:
+        raise _NothingToCheck("it only computes")
+    if not p.frames > 0:
+        yield f"it took {p.frames} frames of the OPU that it was given, but it must use it; or say shows=False."
+
+
 def _task_repetition(p: _TaskProbe) -> Iterator[str]:
     again = p.numbers(p.seed)
     if again != dict(p.result):
@@ -721,19 +811,34 @@ def _task_repetition(p: _TaskProbe) -> Iterator[str]:
 
 
 def _task_seed(p: _TaskProbe) -> Iterator[str]:
+    if not p.random:
+        if p.numbers(p.seed, opu_seed=p.seed + 1) == dict(p.result):
+            yield (
+                f"on OPUs of the seeds {p.seed} and {p.seed + 1} it returned the same numbers, {dict(p.result)}, but "
+                "they must follow from what the OPU gives."
+            )
+        return
     other = p.numbers(p.seed + 1)
     if set(other) != set(p.result):
         yield f"with the seed {p.seed + 1} it returned {sorted(other)}, and with {p.seed} {sorted(p.result)}."
     elif other == dict(p.result):
         yield (
             f"with the seeds {p.seed} and {p.seed + 1} it returned the same numbers on the same device, {other}, but "
-            "the seed must choose what is random in the task."
+            "the seed must choose what is random in the task. If nothing is, check it with random=False."
         )
 
 
 def _task_settings(p: _TaskProbe) -> Iterator[str]:
     for name, (before, after) in p.changed.items():
         yield f"it found the OPU with {name} = {before!r} and left it with {after!r}, but it must leave it as it was."
+
+
+def _task_generators(p: _TaskProbe) -> Iterator[str]:
+    if p.drew_from:
+        yield (
+            f"it seeded or drew from {p.drew_from}, which the whole program shares, but it must have a generator of "
+            "its own: numpy.random.default_rng(seed)."
+        )
 
 
 def _task_copies(p: _TaskProbe) -> Iterator[str]:

@@ -583,13 +583,15 @@ def _ready(about: Parameter) -> Check:
 
 def _number(about: Parameter, name: str, value: Any) -> Any:
     high = math.inf if about.high is None else about.high
-    validation.number(name, value, low=about.low, high=high, low_open=about.low_open, allow_inf=about.high == math.inf)
-    return value
+    found = validation.number(
+        name, value, low=about.low, high=high, low_open=about.low_open, allow_inf=about.high == math.inf
+    )
+    # A whole number stays one, as files have it. What is of another type, as numpy's, could not be written as JSON.
+    return value if type(value) in (int, float) else found
 
 
 def _integer(about: Parameter, name: str, value: Any) -> Any:
-    validation.integer(name, value, low=about.low, high=None if about.high is None else int(about.high))
-    return value
+    return validation.integer(name, value, low=about.low, high=None if about.high is None else int(about.high))
 
 
 def _text(about: Parameter, name: str, value: Any) -> str:

@@ -19,6 +19,7 @@ import pkgutil
 import re
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
@@ -30,40 +31,80 @@ __all__ = ["GROUP", "Registry", "import_folder", "load", "named"]
 #: Group of the entry points that name parts.
 GROUP = "opusim.parts"
 _METADATA = (".dist-info", ".egg-info")
+_WORD = re.compile(r"\w[\w.@-]*")
 
 Part = TypeVar("Part")
 
-_lock = threading.RLock()
+# How long others wait, from when a thread began to load, before they go on with what is there.
+_PATIENCE_S = 5.0
+
+_adding = threading.Lock()
+_turn = threading.Condition()
+_loader: int | None = None
+_began_s = 0.0
 _loaded = False
+_done: set[tuple[str, str]] = set()
 
 
 def load() -> None:
     """Import the parts that other packages bring; once, later calls do nothing.
+
+    One thread imports them, and no lock is held meanwhile. Others wait for it a few seconds, then go on with what is
+    there: the part that is being imported may be waiting for one of them. After an interrupt (Ctrl-C) the next call
+    goes on.
 
     Warns
     -----
     UserWarning
         For each that cannot be imported: it names it, and the others are there.
     """
-    global _loaded
-    with _lock:
-        if _loaded:
-            return
+    global _loaded, _loader
+    if _loaded or not _is_our_turn():
+        return
+    try:
+        if _any():
+            _load_all()
         _loaded = True
-        if not _any():
-            return
-        from importlib.metadata import entry_points
+    finally:
+        with _turn:
+            _loader = None
+            _turn.notify_all()
 
-        for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value)):
-            try:
-                point.load()
-            except (Exception, SystemExit) as error:
-                owner = point.dist.name if point.dist is not None else "an unknown package"
-                warnings.warn(
-                    f"The part {point.name!r} ({point.value}) of {owner} cannot be loaded and is left out "
-                    f"({type(error).__name__}: {error}).",
-                    stacklevel=2,
-                )
+
+def _is_our_turn() -> bool:
+    """Whether this thread is to load: none does, or has."""
+    global _loader, _began_s
+    with _turn:
+        if _loader == threading.get_ident():
+            return False  # a part that asks while it is imported
+        if _loader is not None:
+            left_s = _began_s + _PATIENCE_S - time.monotonic()
+            _turn.wait_for(lambda: _loader is None, timeout=max(0.0, left_s))
+        if _loaded or _loader is not None:
+            return False
+        _loader, _began_s = threading.get_ident(), time.monotonic()
+        return True
+
+
+def _load_all() -> None:
+    from importlib.metadata import entry_points
+
+    for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value)):
+        if (point.name, point.value) in _done:
+            continue  # before an interrupt
+        problem: BaseException | None = None
+        try:
+            point.load()
+        except (Exception, SystemExit) as error:
+            problem = error
+        _done.add((point.name, point.value))
+        if problem is not None:
+            owner = point.dist.name if point.dist is not None else "an unknown package"
+            warnings.warn(
+                f"The part {point.name!r} ({point.value}) of {owner} cannot be loaded and is left out "
+                f"({type(problem).__name__}: {problem}).",
+                stacklevel=3,
+            )
 
 
 def _any() -> bool:
@@ -173,6 +214,7 @@ class Registry(Mapping[str, Part], Generic[Part]):
         self._what, self._package, self.marker = what, package, marker
         self._parts: dict[str, tuple[float, str, Part]] = {}
         self._own_loaded = False
+        self._loading: set[int] = set()  # threads that are at it
 
     def add(self, name: str, part: Part, *, origin: str, order: float = 100.0) -> None:
         """Register a part.
@@ -191,25 +233,31 @@ class Registry(Mapping[str, Part], Generic[Part]):
         Raises
         ------
         TypeError, ValueError
-            If `name` is no word, or another part has it.
+            If `name` is no text or no word, or another part has it.
         """
-        if not isinstance(name, str) or not name or name != name.strip() or any(c in name for c in " |,:="):
+        if not isinstance(name, str):
+            raise TypeError(f"The name of a {self._what} is {name!r}, but it must be a text, a word such as 'camera'.")
+        if not _WORD.fullmatch(name):
             raise ValueError(f"The name of a {self._what} is {name!r}, but it must be a word such as 'camera'.")
         if not origin.startswith(f"{self._package}."):
             self._load_own()  # whose names are taken, whoever comes first
-        if name in self._parts and self._parts[name][1] != origin:
-            raise ValueError(f"There is a {self._what} {name!r} already, that of {self._parts[name][1]}.")
-        self._parts[name] = (order, origin, part)
+        with _adding:
+            if name in self._parts and self._parts[name][1] != origin:
+                raise ValueError(f"There is a {self._what} {name!r} already, that of {self._parts[name][1]}.")
+            self._parts[name] = (order, origin, part)
 
     def _load_own(self) -> None:
-        if self._own_loaded:
+        # Each thread that comes before they are there imports the folder. Python imports a module once and lets others
+        # wait for it, and knows when two wait for each other: a lock of ours around that could hang.
+        thread = threading.get_ident()
+        if self._own_loaded or thread in self._loading:
             return
-        self._own_loaded = True
+        self._loading.add(thread)
         try:
             import_folder(self._package, marker=self.marker)
-        except BaseException:
-            self._own_loaded = False  # the next one who asks is told too
-            raise
+            self._own_loaded = True  # after an error the next one who asks is told too
+        finally:
+            self._loading.discard(thread)
 
     def known(self) -> list[Part]:
         """Return those that are registered so far; nothing is imported.
@@ -219,7 +267,7 @@ class Registry(Mapping[str, Part], Generic[Part]):
         list of object
             Parts, in the order in which they came.
         """
-        return [part for _, _, part in self._parts.values()]
+        return [part for _, _, part in dict(self._parts).values()]
 
     def own(self) -> list[str]:
         """Return the names of all but those that only `load` would find, in order.
@@ -230,7 +278,8 @@ class Registry(Mapping[str, Part], Generic[Part]):
             Names.
         """
         self._load_own()
-        return sorted(self._parts, key=lambda name: self._parts[name][0])
+        parts = dict(self._parts)  # another thread may add one meanwhile
+        return sorted(parts, key=lambda name: parts[name][0])
 
     def __getitem__(self, name: str) -> Part:
         """Return a part; a KeyError if there is none of that name."""

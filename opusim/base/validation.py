@@ -74,7 +74,7 @@ def flag(name: str, value: Any) -> bool:
 
 def choice(name: str, value: Any, allowed: tuple[str, ...]) -> str:
     """Return `value` if it is one of `allowed`; raise a ValueError that lists them otherwise."""
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise ValueError(f"{name} is {value!r}, but it must be one of {', '.join(map(repr, allowed))}.")
     return str(value)
 

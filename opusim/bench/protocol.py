@@ -72,7 +72,7 @@ class Exposing(Protocol):
         frametime_s : float, optional
             Time of each frame in seconds; the bench's own by default.
         n_frames : int
-            How many dark frames, where `mirrors` is None.
+            How many dark frames, where `mirrors` is None; with mirrors it must be 1.
 
         Returns
         -------
@@ -291,7 +291,7 @@ class Drivable(Identified, Timed, Protocol):
         Parameters
         ----------
         patterns : MirrorPatterns or ndarray
-            Patterns with their layout, or packed mirrors as in `expose`.
+            Patterns with their layout, or mirrors eight a byte, uint8 of (n, ceil(mirrors / 8)), little-endian.
         exposure_s : float
             Exposure in seconds.
         roi : tuple of int

@@ -249,7 +249,8 @@ class Device(Stage):
     def fingerprint(self) -> str:
         """Return the checksum of everything that sets what the device does: files carry it.
 
-        The name, the description and the version are left out; a measured matrix goes in with its contents.
+        The name, the description and the version are left out; a measured matrix goes in with its contents. Numbers
+        go in as they are written: a device of 2 has another one than the equal device of 2.0.
 
         Returns
         -------

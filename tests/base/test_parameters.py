@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -272,3 +273,35 @@ def test_a_plain_field_is_checked_too():
         TypeError, match=r"^Stack\.plates is declared as .*tuple\[int, \.\.\.\].*must be a float, an int"
     ):
         Stack()
+
+
+@pytest.mark.parametrize(
+    ("path", "given", "kept"),
+    [
+        ("camera.read_noise_e", np.float32(2.5), 2.5),
+        ("camera.read_noise_e", np.float64(2.5), 2.5),
+        ("camera.read_noise_e", np.int64(2), 2.0),
+        ("camera.read_noise_e", Fraction(5, 2), 2.5),
+        ("camera.bits", np.int64(10), 10),
+        ("camera.bits", np.uint8(10), 10),
+    ],
+)
+def test_numbers_of_other_libraries_become_plain_ones(path, given, kept):
+    device, plain = AURORA.evolve(**{path: given}), AURORA.evolve(**{path: kept})
+    table, name = path.split(".")
+    assert type(getattr(getattr(device, table), name)) is type(kept)
+    assert device.fingerprint() == plain.fingerprint() and device == plain
+
+
+def test_a_whole_number_stays_one():
+    assert type(AURORA.evolve(**{"camera.read_noise_e": 2}).camera.read_noise_e) is int
+
+
+@pytest.mark.parametrize("given", [np.array(["auto", "mirrors"]), np.array([1.0, 2.0]), ["auto"], None, {}])
+def test_what_is_no_text_is_no_choice(given):
+    with pytest.raises(ValueError, match=r"resolution is .*, but it must be one of 'auto', 'mirrors'"):
+        AURORA.evolve(resolution=given)
+
+
+def test_kinds_of_media_stand_in_their_order():
+    assert [kind.kind for kind in parts_of(Device)["medium"].known][:3] == ["phase_screens", "gaussian", "measured"]

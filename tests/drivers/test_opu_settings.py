@@ -200,3 +200,28 @@ def test_rescale_and_strategy_by_name(make_opu):
     assert opu.rescale is OutputRescaling.norm and opu.input_roi_strategy is InputRoiStrategy.small
     opu.rescale = OutputRescaling.none
     assert opu.rescale is OutputRescaling.none
+
+
+@pytest.mark.parametrize("path", ["input", "input.frametime_us", "output", "output.exposure_us", "ones_range", "type"])
+def test_what_is_taken_out_of_the_configuration_is_named(make_opu, path):
+    opu = make_opu()
+    *tables, key = path.split(".")
+    del (opu.config[tables[0]] if tables else opu.config)[key]
+    with pytest.raises(ValueError, match=rf"^The configuration has no '{path}[a-z_.]*', but it must have one\.$"):
+        opu.fit1d(n_features=100)
+
+
+@pytest.mark.parametrize("table", ["input", "output"])
+def test_a_table_of_the_configuration_that_is_none_is_named(make_opu, table):
+    opu = make_opu()
+    opu.config[table] = None
+    with pytest.raises(TypeError, match=rf"^{table} of the configuration is None, but it must be a dict\.$"):
+        opu.fit1d(n_features=100)
+
+
+@pytest.mark.parametrize("key", ["name", "version", "location", "core_type", "core_version"])
+def test_a_version_without_a_name_is_told(make_opu, key):
+    opu = make_opu()
+    del opu.config[key]
+    with pytest.raises(ValueError, match=f"^The configuration has no '{key}', but it must have one"):
+        opu.version()

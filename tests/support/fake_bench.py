@@ -59,6 +59,8 @@ class FakeBench:
         if mirrors is None:
             self.clock.frames += n_frames
             return np.zeros((n_frames, *roi[2:]), dtype=self.device.camera.dtype)
+        if n_frames != 1:
+            raise ValueError(f"n_frames is {n_frames}, but with mirrors it must be 1.")
         if not isinstance(mirrors, MirrorPatterns):
             mirrors = np.packbits(checked_mirrors(mirrors, self.mirror_shape)[1], axis=1, bitorder="little")
         least_s = self.minimum_frametime_s(roi[2], exposure_s)

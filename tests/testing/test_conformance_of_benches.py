@@ -80,7 +80,6 @@ ALL = {
     "mirrors": lambda: OpticalBench(small("aurora"), resolution="mirrors"),
     "gaussian": lambda: OpticalBench(small("aurora", medium=GaussianMedium(Device.load("aurora").medium.transmission))),
     "without an arm": lambda: OpticalBench(small("aurora", **{"reference.relative_amplitude": 0.0})),
-    "fake": lambda: FakeBench(small("aurora")),
     "laboratory": Numbers,
     "bare": Bare,
 }  # fmt: skip
@@ -99,7 +98,13 @@ def test_a_bench_whose_matrix_was_measured_conforms(tmp_path):
     light = Device.load("aurora").medium.transmission
     bench = OpticalBench(small("aurora", medium=MeasuredMedium(str(tmp_path / "tm.h5"), transmission=light)))
     report = check_bench(bench)
-    assert set(report.skipped) == {"region", "forms of mirrors"} and "transform" in report.passed
+    assert set(report.skipped) == {"region", "forms of mirrors", "packed mirrors"} and "transform" in report.passed
+
+
+def test_a_bench_without_light_breaks_that_rule_alone():
+    """Its numbers follow from the mirrors, whatever the exposure."""
+    with pytest.raises(ConformanceError, match="breaks 1 rule:\n- exposure: .*but twice the exposure must be brighter"):
+        check_bench(FakeBench(small("aurora")))
 
 
 @pytest.mark.slow
@@ -171,7 +176,40 @@ def last_pixels(self, patterns, *, n_pixels, roi, **how):
     return Numbers.transform(self, patterns, n_pixels=roi[2] * roi[3], roi=roi, **how)[:, -n_pixels:]
 
 
+def one_exposure(self, mirrors, *, exposure_s, **how):
+    return Numbers.expose(self, mirrors, exposure_s=min(exposure_s, 100e-6), **how)
+
+
+def any_value(self, mirrors, **how):
+    if isinstance(mirrors, np.ndarray):
+        mirrors = mirrors.astype(bool)
+    return Numbers.expose(self, mirrors, **how)
+
+
+def any_number(self, mirrors, *, n_frames=1, **how):
+    return Numbers.expose(self, mirrors, n_frames=n_frames if mirrors is None else 1, **how)
+
+
+def clears_mirrors(self, mirrors, **how):
+    frames = Numbers.expose(self, mirrors, **how)
+    if isinstance(mirrors, np.ndarray) and how["roi"] is not None:
+        mirrors[...] = 0
+    return frames
+
+
+def other_end(self, patterns, **how):
+    if isinstance(patterns, np.ndarray):
+        n_mirrors = MIRRORS[0] * MIRRORS[1]
+        patterns = np.packbits(np.unpackbits(patterns, axis=1, count=n_mirrors), axis=1, bitorder="little")
+    return Numbers.transform(self, patterns, **how)
+
+
 WRONG = {
+    "exposure": ({"expose": one_exposure}, "exposure", "from exposure_s = 0.0002 to 0.0004 the mean .* must be"),
+    "any value": ({"expose": any_value}, "refusals", "mirrors of the value 2 was taken, but it must be refused"),
+    "n_frames": ({"expose": any_number}, "refusals", "n_frames = 2 with mirrors, of dark frames alone, was taken"),
+    "clears mirrors": ({"expose": clears_mirrors}, "forms of mirrors", "expose changed the mirrors that it was given"),
+    "packed": ({"transform": other_end}, "packed mirrors", "transform takes eight mirrors a byte, little-endian"),
     "turned": ({"expose": turned}, "dark frames", "must be .3, 20, 30.: frames, rows, columns; rows and"),
     "ignores the region": ({"expose": all_of_the_sensor}, "dark frames", "have the shape .3, 40, 60., but it must be"),
     "region elsewhere": ({"expose": from_the_corner}, "region", "less like that part of the whole sensor"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,6 +98,42 @@ class Rude(Mean):
         return super().__call__(opu, seed)
 
 
+class Slow(Mean):
+    def __call__(self, opu, seed):
+        result = super().__call__(opu, seed)
+        opu.device.exposure_us, opu.device.frametime_us = 150, 2500
+        return result
+
+
+class Elsewhere(Mean):
+    def __call__(self, opu, seed):
+        result = super().__call__(opu, seed)
+        opu.device.output_roi = ((0, 3), (60, 5))
+        return result
+
+
+class Seeding(Mean):
+    def __call__(self, opu, seed):
+        np.random.seed(seed)  # noqa: NPY002
+        return super().__call__(opu, seed)
+
+
+class Drawing(Mean):
+    def __call__(self, opu, seed):
+        return {**super().__call__(opu, seed), "none": 0 * random.random()}
+
+
+class Blind(Mean):
+    def __call__(self, opu, seed):
+        return {"mean": float(self.vectors(seed).mean())}
+
+
+class Constant(Mean):
+    def __call__(self, opu, seed):
+        super().__call__(opu, 0)
+        return {"mean": 1.0}
+
+
 class Fickle(Mean):
     def __call__(self, opu, seed):
         return {f"mean {seed}": super().__call__(opu, seed)["mean"]}
@@ -135,6 +172,12 @@ WRONG = {
     ),
     "chance": (Moody(), "repetition", "the same seed must give the same numbers"),
     "settings": (Rude(), "settings", "with n_components = 50 and left it with 30, but it must leave it as it was"),
+    "exposure": (Slow(), "settings", r"device.exposure_us = \d+ and left it with 150, but it must leave it as it was"),
+    "frame time": (Slow(), "settings", r"device.frametime_us = \d+ and left it with 2500, but it must leave it as it"),
+    "region": (Elsewhere(), "settings", r"device.output_roi = \(.* and left it with \(\(0, 3\), \(60, 5\)\), but"),
+    "seeds all": (Seeding(), "generators", "it seeded or drew from numpy.random, which the whole program shares, but"),
+    "draws": (Drawing(), "generators", "it seeded or drew from random, which the whole program shares, but it must"),
+    "no light": (Blind(), "light", "it took 0 frames of the OPU that it was given, but it must use it"),
     "names": (Fickle(), "seed", "with the seed 1 it returned .'mean 1'., and with 0 .'mean 0'."),
     "outputs": (Vain(), "attributes", "outputs is 2.5, but it must be a whole number above 0"),
     "example": (Grey(), "example", "its example holds other values than 0 and 1"),
@@ -149,6 +192,19 @@ def test_a_rule_that_is_broken_is_named(task, check, sentence):
     with pytest.raises(ConformanceError, match=sentence) as error:
         check_task(task, device=SMALL, n_components=50)
     assert check in error.value.failures
+
+
+def test_a_task_that_has_nothing_random_is_compared_on_two_devices():
+    with pytest.raises(ConformanceError, match="If nothing is, check it with random=False") as error:
+        check_task(Seedless(), device=SMALL)
+    assert list(error.value.failures) == ["seed"]
+    assert "seed" in check_task(Seedless(), device=SMALL, random=False).passed
+    with pytest.raises(ConformanceError, match="on OPUs of the seeds 0 and 1 it returned the same .* follow from what"):
+        check_task(Constant(), device=SMALL, random=False)
+
+
+def test_a_task_that_only_computes_says_so():
+    assert check_task(Blind(), device=SMALL, shows=False).skipped["light"] == "it only computes"
 
 
 def test_a_right_one_and_one_whose_data_are_not_here():

@@ -76,6 +76,8 @@ class Medium(Stage, ABC):
     ----------
     kind : str
         Of the class: its name in the TOML table ``[medium]``.
+    order : float
+        Of the class: its place in lists of kinds. Our own are below 100.
     files : tuple of str
         Of the class: fields that name files. What these hold is part of the fingerprint.
     has_waves : bool
@@ -121,6 +123,7 @@ class Medium(Stage, ABC):
     """
 
     kind: ClassVar[str] = ""
+    order: ClassVar[float] = 100.0
     files: ClassVar[tuple[str, ...]] = ()
     has_waves: ClassVar[bool]
     by_feature: ClassVar[bool] = False
@@ -140,7 +143,7 @@ class Medium(Stage, ABC):
         """Make a class with a kind of its own known by it."""
         super().__init_subclass__(**options)
         if kind := vars(cls).get("kind"):
-            MEDIA.add(kind, cls, origin=f"{cls.__module__}:{cls.__qualname__}")
+            MEDIA.add(kind, cls, origin=f"{cls.__module__}:{cls.__qualname__}", order=cls.order)
 
     @classmethod
     def of_kind(cls, kind: str) -> type[Medium]:

@@ -28,6 +28,7 @@ class GaussianMedium(EntryMedium):
     """
 
     kind: ClassVar[str] = "gaussian"
+    order: ClassVar[float] = 20.0
     #: Largest number of matrix entries that one call computes: about ten minutes on one core.
     max_entries: ClassVar[int] = 100_000_000_000
 

@@ -50,6 +50,7 @@ class MeasuredMedium(EntryMedium):
     """
 
     kind: ClassVar[str] = "measured"
+    order: ClassVar[float] = 30.0
     files: ClassVar[tuple[str, ...]] = ("path",)
     by_feature: ClassVar[bool] = True
 

@@ -63,6 +63,7 @@ class PhaseScreenMedium(WaveMedium):
     """
 
     kind: ClassVar[str] = "phase_screens"
+    order: ClassVar[float] = 10.0
     inside: ClassVar[tuple[str, ...]] = ("phase_std_rad", "thickness_m")
 
     n_screens: int = parameter(3, low=1, high=100)
