@@ -255,9 +255,9 @@ def test_what_is_no_medium_is_refused(chirp):
         def entries(self, inputs, outputs, **how):
             return np.ones((len(inputs), len(outputs)), dtype=np.complex64)
 
-    with pytest.raises(TypeError, match="medium is .*Plain.*, but it must be of type GaussianMedium or"):
+    with pytest.raises(TypeError, match="medium is a Plain, but a medium must be a frozen dataclass"):
         AURORA.evolve(medium=Plain())
-    with pytest.raises(TypeError, match="medium is 'fog', but it must be of type GaussianMedium or .*ChirpMedium"):
+    with pytest.raises(TypeError, match="medium is 'fog', but it must be of type Medium"):
         AURORA.evolve(medium="fog")
     with pytest.raises(ValueError, match=r"camera.pixel_over_grain is 1.0, but a medium of kind 'chirp'"):
         AURORA.evolve(medium=chirp(), **{"camera.pixel_over_grain": 1.0})
