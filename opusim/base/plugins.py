@@ -1,6 +1,6 @@
 """Parts by file, ours and others': registries that find what a folder holds, and what other packages bring.
 
-A part (a medium, a procedure of calibration, a task, a way to a linear transform, a command) registers itself when its
+A part (a medium, a procedure of calibration, a way to a linear transform, a task, a command) registers itself when its
 module is imported. Our own modules are found by listing their folder. Those of another package are found by its entry
 points, each of which names a module, or an object in one, to import::
 

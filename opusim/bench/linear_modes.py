@@ -86,7 +86,7 @@ class LinearMode(ABC):
         Parameters
         ----------
         fit : Fit
-            How vectors are shown. What is found out once for it may be kept in `fit.kept`.
+            How vectors are shown. What is found out once for it may be kept in ``fit.kept``.
         device : OpuDevice
             What shows them.
         settings : FrameSettings
@@ -129,17 +129,34 @@ class LinearMode(ABC):
 
 
 def names() -> tuple[str, ...]:
-    """Return all that `linear_mode` may be, other packages' ways too."""
+    """Return all that `linear_mode` may be, other packages' ways too.
+
+    Returns
+    -------
+    tuple of str
+        "auto", and the names of the ways in order.
+    """
     return (AUTO, *LINEAR)
 
 
 def is_known(value: Any) -> bool:
-    """Whether `linear_mode` may be this value."""
+    """Return whether `linear_mode` may be a value.
+
+    Parameters
+    ----------
+    value : object
+        What is asked for.
+
+    Returns
+    -------
+    bool
+        Whether it is "auto" or the name of a way.
+    """
     return isinstance(value, str) and (value == AUTO or value in LINEAR)
 
 
 def checked(name: str, value: Any) -> str:
-    """Return a linear mode after a look whether there is one of that name; a ValueError tells those that there are.
+    """Return a linear mode after a look whether there is one of that name.
 
     Parameters
     ----------
@@ -147,6 +164,16 @@ def checked(name: str, value: Any) -> str:
         What the argument is called, for the message.
     value : object
         What was given.
+
+    Returns
+    -------
+    str
+        The same.
+
+    Raises
+    ------
+    ValueError
+        If it is none: it tells those that there are.
     """
     if is_known(value):
         return value
@@ -165,6 +192,11 @@ def chosen(asked: str, has_reference: bool) -> LinearMode:
     has_reference : bool
         Whether there is an arm: what "auto" takes depends on it.
 
+    Returns
+    -------
+    LinearMode
+        The way.
+
     Raises
     ------
     ValueError
@@ -177,7 +209,18 @@ def chosen(asked: str, has_reference: bool) -> LinearMode:
 
 
 def field_mode(asked: str) -> str:
-    """Return the name of the mode that gives fields: the one that is asked for, or the first that can."""
+    """Return the name of the mode that gives fields.
+
+    Parameters
+    ----------
+    asked : str
+        One of `names`.
+
+    Returns
+    -------
+    str
+        The one that is asked for if it can, else the first that can.
+    """
     if asked != AUTO and LINEAR[asked].gives_fields:
         return asked
     return next(name for name in LINEAR.own() if LINEAR[name].gives_fields)

@@ -483,7 +483,7 @@ def test_the_choice_of_a_way_is_explained():
 @pytest.mark.parametrize("polarised", [True, False])
 def test_a_plan_tells_the_work_that_its_ways_tell(polarised):
     device = AURORA.evolve(**{"camera.polarised": polarised})
-    region = Region(0, 0, 1, 1000, 1000, 2040)
+    region = Region(Roi(0, 0, 1, 1000), 1000, 2040)
     made = [Projector(device, 0, lined(3000), region, execution=way) for way in ("auto", "matrix", "waves")]
     plan, (_, matrix, waves) = made[0].plan, (projector.way for projector in made)
     making, showing = matrix.making(), waves.showing(1)
@@ -498,14 +498,14 @@ def test_a_plan_tells_the_work_that_its_ways_tell(polarised):
 
 def test_the_choice_of_a_device_without_a_polariser_stays():
     """What it weighs a matrix with is up to twice the work: by the work itself this one would go by matrix."""
-    region = Region(0, 0, 1, 2000, 2000, 2040)
+    region = Region(Roi(0, 0, 1, 2000), 2000, 2040)
     plan = Projector(AURORA.evolve(**{"camera.polarised": False}), 0, lined(5000), region).plan
     assert plan.way == "waves" and plan.build_s + 3000 * plan.matrix_vector_s < 3000 * plan.wave_vector_s
 
 
 def test_making_the_entries_of_bare_mirrors_is_work_for_each_mirror():
     device = SMALL.evolve(medium=GaussianMedium(), resolution="mirrors")
-    layout, region = MirrorLayout.lined(device.dmd.shape, 10), Region(0, 0, 1, 7, 7, device.camera.shape[1])
+    layout, region = MirrorLayout.lined(device.dmd.shape, 10), Region(Roi(0, 0, 1, 7), 7, device.camera.shape[1])
     for resolution, modes in (("mirrors", device.dmd.n_mirrors), ("auto", 11)):
         way = Projector(device, 0, layout, region, resolution=resolution).way
         assert way.making().entries == modes * 7

@@ -14,7 +14,7 @@ import pytest
 from opusim import OPU, Device, OpticalBench
 from opusim.bench import matrix_kernels
 from opusim.bench.projector import Projector
-from opusim.bench.region import Region
+from opusim.bench.region import Region, Roi
 from opusim.calibration.procedures.linear import measure_linear
 from opusim.device.medium import Drift, GaussianMedium
 from opusim.drivers import workload as rules
@@ -79,7 +79,7 @@ def test_both_ways_are_met():
 @pytest.mark.parametrize("polarised", [True, False])
 def test_rates_are_measured_at_the_light_of_the_device(polarised):
     device = AURORA.evolve(**{"camera.polarised": polarised})
-    projector = Projector(device, 0, MirrorLayout.lined(device.dmd.shape, 8), Region(0, 0, 1, 5, 5, 2040))
+    projector = Projector(device, 0, MirrorLayout.lined(device.dmd.shape, 8), Region(Roi(0, 0, 1, 5), 5, 2040))
     shown = []
 
     class Seen:

@@ -224,7 +224,13 @@ class Medium(Stage, ABC):
         return {name: _checksum(name, getattr(self, name)) for name in self.files}
 
     def told_files(self) -> str:
-        """Return what a sentence calls the source of the content: paths of the files, or "it" where there are none."""
+        """Return what a sentence calls the source of the content.
+
+        Returns
+        -------
+        str
+            Paths of the files, or "it" where there are none.
+        """
         return " or ".join(repr(getattr(self, name)) for name in self.files) or "it"
 
     def anywhere(self) -> Self:

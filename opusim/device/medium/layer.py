@@ -154,6 +154,7 @@ class LayerOperator:
         self, cells: Any, grid: ModeGrid, screens: list[Any], workers: int, out: np.ndarray | None = None
     ) -> Any:  # fmt: skip
         """Pass a few fields through the layer, from lens to lens; numpy's into `out`."""
+        # opusim/differentiable/field.py writes this law once more, open to gradients; its tests hold both equal.
         rows, columns = grid.input_block
         how: dict[str, Any] = {"arrays": self.arrays, "workers": workers, "scaled": False}
         held = self._take(len(cells))
