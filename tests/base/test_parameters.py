@@ -239,7 +239,9 @@ def test_a_plain_field_is_checked_too():
     @dataclass(frozen=True)
     class Plate(Stage):
         stage = "plate"
-        shared = {"loss": Parameter(kind="number", low=0.0, high=1.0, off=0.0, imperfection="loss of the plate")}
+        described = {
+            "loss": parameter(0.0, kind="number", low=0.0, high=1.0, off=0.0, imperfection="loss of the plate")
+        }
         width_m: float = 0.1
         life_s: float = math.inf
         layers: int = 2
