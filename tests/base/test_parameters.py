@@ -199,7 +199,9 @@ def test_what_is_learnable_has_a_range():
     pytest.importorskip("torch", reason="the extra `torch` is not installed")
     from opusim.differentiable.parameters import RANGES
 
-    assert {path: about.learnt_range for _, _, path, about in paths_of(Device) if about.learnable} == RANGES
+    # Kinds of media of other tests are known in this process too.
+    ours = [found for found in paths_of(Device) if found[0].__module__.startswith("opusim.")]
+    assert {path: about.learnt_range for _, _, path, about in ours if about.learnable} == RANGES
 
 
 def test_a_stage_of_ones_own_is_checked_and_described():
@@ -306,4 +308,5 @@ def test_what_is_no_text_is_no_choice(given):
 
 
 def test_kinds_of_media_stand_in_their_order():
-    assert [kind.kind for kind in parts_of(Device)["medium"].known][:3] == ["phase_screens", "gaussian", "measured"]
+    known = [kind for kind in parts_of(Device)["medium"].known if kind.__module__.startswith("opusim.")]
+    assert [kind.kind for kind in known] == ["phase_screens", "gaussian", "measured"]
