@@ -38,6 +38,7 @@ def run(folder: Path, program: str, **modules: str) -> list[str]:
         ("from opusim.tasks import parse_task", "parse_task('randsvd')"),
         ("from opusim.device.medium.base import Medium", "Medium.of_kind('gaussian')"),
         ("from opusim.calibration import PROCEDURES", "PROCEDURES['tm']"),
+        ("from opusim.bench.linear_modes import LINEAR", "LINEAR['intensity']"),
     ],
 )
 def test_several_threads_may_be_the_first_to_ask(tmp_path, imported, asked):
