@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from opusim import OpticalBench
+from opusim.bench.region import Region, Roi
 from opusim.device.record import Device
 from opusim.device.reference import Reference
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
@@ -37,8 +38,9 @@ def test_two_beam_interference(execution, changes):
     phases = np.array([0.3, 2.0, 4.4])
     frames = frames_of(bench, shown, phases)
     arm = device.reference
+    region = Region(Roi(*ROI), ROI[2] * ROI[3], bench.sensor_shape[1])
     R = arm.field(
-        bench._region(ROI).pixels(), sensor_shape=bench.sensor_shape, pixel_pitch_m=5.5e-6, n_mirrors=912 * 1140, seed=0
+        region.pixels(), sensor_shape=bench.sensor_shape, pixel_pitch_m=5.5e-6, n_mirrors=912 * 1140, seed=0
     ).astype(np.complex128)  # fmt: skip
     unit = bench.photons_per_intensity(EXPOSURE_S) * device.camera.quantum_efficiency * device.camera.gain_dn_per_e
     for i in range(3):
