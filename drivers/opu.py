@@ -547,6 +547,44 @@ class OPU(validation.Fixed):
         fit, data = self._fitted(bits)
         return data.like_input(self._decode(self._run(fit, data), encoder, decoder_cls, data.group))
 
+    @property
+    def current_fit(self) -> Fit | None:
+        """How vectors are shown now: layout, exposure, what was asked for. None before a fit."""
+        return self._fit
+
+    def acquire(self, method: Method, X: Any) -> Any:
+        """Show vectors by a method of one's own, and return what it makes of their frames.
+
+        Parameters
+        ----------
+        method : Method
+            What is shown for them, and what becomes of the frames (``opusim.drivers.methods.base``).
+        X : array_like, torch.Tensor, cupy.ndarray or dask.array.Array
+            Vectors of 0 and 1, as for `transform`.
+
+        Returns
+        -------
+        ContextArray, torch.Tensor, cupy.ndarray or dask.array.Array
+            Of the method's dtype, of shape ``(*batch dimensions, n_components)``, where `X` was, as of `transform`.
+
+        Raises
+        ------
+        NotReadyError
+            If the device is closed, or the fit is not for such vectors.
+        TypeError, ValueError
+            If `method` is no method, or `X` is not what it may be.
+        """
+        if not isinstance(method, Method):
+            what = (
+                f"the class {method.__name__}" if inspect.isclass(method) else f"{method!r} ({type(method).__name__})"
+            )
+            raise TypeError(f"method is {what}, but it must be an object of opusim.drivers.methods.base.Method.")
+        _, bits = self._encode(X, None, None)
+        fit, data = self._fitted(bits)
+        exposure, n_components, base = self._claim(fit)
+        n_out = acquire.output_size(fit, n_components, exposure)
+        return data.like_input(self._acquire(method, data, fit, exposure, n_out, base))
+
     def _fitted(self, bits: Any) -> tuple[Fit, UserInput]:
         """Return the fit and the vectors as it takes them; without a fit, one is made on them."""
         fit = self._fit

@@ -254,7 +254,7 @@ def test_threads_of_a_sweep_hold_for_any_opu(used):
 def exact_sum(opu, seed):
     """A number that has the last bits of every output in it, and the way by which they came."""
     y = opu.fit_transform1d(bits(20)).astype(np.float64)
-    shown, roi = MirrorPatterns(bits(20), opu._fit.layout), opu.device.exposure().bench_roi
+    shown, roi = MirrorPatterns(bits(20), opu.current_fit.layout), opu.device.exposure().bench_roi
     way = opu.device.bench.explain(shown, roi=roi, n_pixels=PIXELS).way
     return {"sum": float(y.ravel() @ np.sqrt(np.arange(1, y.size + 1))), "by matrix": way == "matrix"}
 

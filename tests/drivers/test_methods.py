@@ -45,7 +45,7 @@ def fitted(**arguments) -> OPU:
 
 def method_of(kind: str, opu: OPU, record: Any) -> tuple[Method, Any]:
     """The method, and the exposure that it is for."""
-    fit, device = opu._fit, opu.device
+    fit, device = opu.current_fit, opu.device
     exposure = device.exposure()
     if kind == "counts":
         return Counts(device.output_dtype), exposure
@@ -56,11 +56,32 @@ def method_of(kind: str, opu: OPU, record: Any) -> tuple[Method, Any]:
 
 def acquired(method: Method, X: Any, opu: OPU, exposure: Any = None, n_samples_by_pass: int = 3000) -> Any:
     """What the public door gives: data as the OPU reads them, shown by any method."""
-    fit, device = opu._fit, opu.device
+    fit, device = opu.current_fit, opu.device
     exposure = device.exposure() if exposure is None else exposure
     data = inputs.read(X, fit.traits, device.backend)
     n_out = acquire.output_size(fit, opu.n_components, exposure)
     return acquire.run(method, data, fit, device, exposure, n_out, n_samples_by_pass=n_samples_by_pass)
+
+
+# ---------------------------------------------------------------- by the OPU
+
+
+def test_an_opu_shows_vectors_by_any_method(record):
+    da = pytest.importorskip("dask.array", reason="dask is not installed")
+    x = np.random.default_rng(5).integers(0, 2, (7, N), dtype=np.uint8)
+    opu = fitted()
+    method, _ = method_of("intensity", opu, record)
+    # The device is without noise: a second look is the same.
+    shown = opu.acquire(method, x)
+    assert shown.dtype == np.float32 and np.array_equal(shown, acquired(method, x, opu))
+    assert np.array_equal(opu.acquire(method, x[0]), shown[0])
+    assert np.array_equal(opu.acquire(method, da.from_array(x, chunks=(3, N))).compute(), shown)
+
+
+@pytest.mark.parametrize("method", [Counts, "counts", None])
+def test_what_is_no_method_is_refused(method):
+    with pytest.raises(TypeError, match=r"^method is .*, but it must be an object of opusim.drivers.methods.base.Meth"):
+        fitted().acquire(method, np.ones((2, N), dtype=np.uint8))
 
 
 # ---------------------------------------------------------------- frames
@@ -358,6 +379,6 @@ def test_a_lazy_input_is_an_input():
     opu = OPU(M)
     opu.fit1d(n_features=N)
     x = bits(9, N)
-    data = inputs.read(da.from_array(x, chunks=4), opu._fit.traits, "auto")
+    data = inputs.read(da.from_array(x, chunks=4), opu.current_fit.traits, "auto")
     assert isinstance(data, inputs.UserInput) and not isinstance(data, inputs.PresentInput)
     assert data.count_ones() == x.sum() / 9 and (data.n_samples, data.batch_shape) == (9, (9,))

@@ -50,7 +50,7 @@ def test_two_opus_share_a_device(bench):
 def test_a_fit_that_another_thread_replaced_shows_its_own_settings(opu):
     x = bits(3, 100)
     opu.fit1d(x, exposure_us=100)
-    first = opu._fit
+    first = opu.current_fit
     opu.fit1d(x, exposure_us=200)
     assert opu._claim(first)[0].exposure_us == 100
     assert opu.transform(x).context.exposure_us == 200
@@ -171,7 +171,7 @@ def test_pickle(active, online):
     assert opu.device.active is active and other.device.active is active
     assert other.device is not opu.device and other.device.seed == 5
     assert other.config == opu.config and other.input_roi_strategy is InputRoiStrategy.small
-    assert other.n_components == 100 and other._fit == opu._fit
+    assert other.n_components == 100 and other.current_fit == opu.current_fit
     if active:
         assert other.device.acq_state is (AcqState.online if online else AcqState.stopped)
 

@@ -64,7 +64,7 @@ def test_way_is_the_one_that_the_bench_takes(n_features, n_out, budget):
     opu = fitted(n_features, n_out, memory_budget=budget)
     costs, work = costs_of(opu)
     bench = opu.device.bench
-    patterns = MirrorPatterns(np.zeros((1, n_features), dtype=np.uint8), opu._fit.layout)
+    patterns = MirrorPatterns(np.zeros((1, n_features), dtype=np.uint8), opu.current_fit.layout)
     taken = bench.explain(patterns, roi=opu.device.exposure().bench_roi, n_pixels=work.n_pixels)
     assert costs.projector.plan == taken
     result = plan_scale(costs.projector, work, costs.rates, costs.rates)
@@ -116,7 +116,7 @@ def test_frames_by_holography_are_those_of_the_clock(monkeypatch):
     opu = fitted(100, 500)
     work = rules.workload(opu, 70, linear=True)
     bench, exposure = opu.device.bench, opu.device.exposure()
-    few = MirrorPatterns(bits(24, 100), opu._fit.layout)
+    few = MirrorPatterns(bits(24, 100), opu.current_fit.layout)
     record = measure_linear(bench, few, roi=exposure.bench_roi, exposure_s=1e-4)
     opu.device.linear_records[exposure.bench_roi] = record
     opu.linear_transform(bits(1, 100))  # measures the fields of the fit too

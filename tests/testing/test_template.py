@@ -114,7 +114,7 @@ def test_an_opu_drives_it(opu):
     assert y.shape == (len(x), OUT) and y.dtype == np.uint8 and y.context.exposure_us == 400
     # One frame a vector, on the region that the driver chose.
     assert opu.device.bench.clock.frames == len(x)
-    layout, (row, column, n_rows, n_columns) = opu._fit.layout, opu.device.exposure().bench_roi
+    layout, (row, column, n_rows, n_columns) = opu.current_fit.layout, opu.device.exposure().bench_roi
     light = np.abs(layout.mirrors(x).reshape(len(x), -1) @ matrix().T) ** 2 * 40 * 400e-6
     region = light.reshape(-1, 40, 60)[:, row : row + n_rows, column : column + n_columns]
     expected = 2 + region.reshape(len(x), -1)[:, :OUT]

@@ -76,7 +76,10 @@ def test_shapes(backend, place, shape):
     with OPU(M, backend=backend) as opu, OPU(M) as plain:
         opu.fit1d(place.from_host(x))
         plain.fit1d(x)
-        assert opu._fit.n_ones == plain._fit.n_ones and opu._fit.exposure_us == plain._fit.exposure_us
+        assert (
+            opu.current_fit.n_ones == plain.current_fit.n_ones
+            and opu.current_fit.exposure_us == plain.current_fit.exposure_us
+        )
         y = opu.transform(place.from_host(x))
         assert tuple(y.shape) == (*shape[:-1], M)
         agree(place.to_host(y), plain.transform(x))
@@ -113,7 +116,7 @@ def test_packed(backend, place, features):
     opu, plain = OPU(M, backend=backend), OPU(M)
     for one, data in ((opu, place.from_host(packed)), (plain, packed)):
         one.fit2d(data, n_features=(1, features), packed=True)
-    assert opu._fit.n_ones == plain._fit.n_ones
+    assert opu.current_fit.n_ones == plain.current_fit.n_ones
     y = opu.transform(place.from_host(packed))
     assert arrays.of(y) == place
     agree(place.to_host(y), plain.transform(packed))
@@ -123,7 +126,7 @@ def test_whole_mirror_patterns_packed_as_the_electronics_take_them(backend, plac
     x = np.random.default_rng(0).integers(0, 256, (2, 912 * 1140 // 8), dtype=np.uint8)
     for one, data in ((opu := OPU(M, backend=backend), place.from_host(x)), (plain := OPU(M), x)):
         one.fit1d(data, packed=True)
-    assert opu._fit.bitorder == "little" and opu._fit.n_ones == plain._fit.n_ones
+    assert opu.current_fit.bitorder == "little" and opu.current_fit.n_ones == plain.current_fit.n_ones
     agree(place.to_host(opu.transform(place.from_host(x))), plain.transform(x))
 
 
