@@ -937,7 +937,7 @@ def check_medium(medium: Any, *, n_inputs: int = 48, n_outputs: int = 1200, seed
     Parameters
     ----------
     medium : Medium
-        The medium; its files must be there. One that is given, not drawn, says so by `Medium.random`: it need not be
+        The medium; its files must be there. One that is given, not drawn, says so by ``Medium.random``: it need not be
         another for each seed, polarisation and time, nor have entries of the mean square 1.
     n_inputs, n_outputs : int
         Size of the matrix that is looked at: for one that is measured no more than it has.

@@ -102,7 +102,7 @@ def find_exposure(
     bench : Bench
         The bench.
     mirrors : ndarray or MirrorPatterns
-        Patterns as in `Bench.expose`; typical ones.
+        Patterns as in ``Bench.expose``; typical ones.
     target_level_dn : float, optional
         Mean grey level wanted, dark level not counted. Without one, the longest exposure is found at which no more
         than `clipped_share` of the outputs clip.

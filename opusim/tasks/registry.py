@@ -1,6 +1,6 @@
 """Tasks: what a sweep does with an OPU at each point.
 
-A task is a `Task` (`opusim.tasks.base`), or a function ``task(opu, seed)`` that returns a mapping from names to
+A task is a `Task` (``opusim.tasks.base``), or a function ``task(opu, seed)`` that returns a mapping from names to
 numbers. A function, or an object that can be called so, may have the attributes that a `Task` has, as many as it likes:
 ``example``, ``linear``, ``outputs``, ``check``, ``check_sweep`` and ``describe``.
 

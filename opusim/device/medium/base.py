@@ -68,7 +68,7 @@ class Medium(Stage, ABC):
     """Base of all media; a kind derives from `WaveMedium` or from `EntryMedium`.
 
     A subclass is a frozen dataclass with a `kind` and with the fields `transmission` and `decorrelation_time_s`: by the
-    functions of those names, or plain. Its other fields are parameters of its own (`opusim.base.parameters`). It has
+    functions of those names, or plain. Its other fields are parameters of its own (``opusim.base.parameters``). It has
     the method `EntryMedium.entries`, or what `WaveMedium` asks for. `opusim.testing.check_medium` says which rules it
     breaks. One file is all that it takes; see Examples.
 
