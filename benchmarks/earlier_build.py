@@ -5,8 +5,8 @@
 PYTHON is an interpreter of an environment in which the earlier build is installed (or a folder that holds the package
 `opusim` as it is installed: it is put on the path of this interpreter). Both builds run as processes of their own that
 wait for their turn; rounds are interleaved, and the order of the two changes from round to round. The ratio of a round
-is the time of the earlier build over ours: above 1 we are faster. Both are started anew `--processes` times: where a process has its
-memory moves all its times by up to 5 %. Asked: at least .95 each.
+is the time of the earlier build over ours: above 1 we are faster. Both are started anew `--processes` times: where a
+process has its memory moves all its times by up to 5 %. Asked: at least .95 each.
 
 - counts: 784 -> 10 000, `transform` of 2 000 half-on vectors, default device.
 - one vector: 784 -> 10 000, 200 calls of one vector each.
