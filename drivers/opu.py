@@ -249,7 +249,7 @@ class OPU(validation.Fixed):
         """Begin what belongs to this object alone: no copy has it."""
         self._online: Any = None
         self._was_active: list[bool] = []
-        # The configuration as text and what was read from it, and what was measured for the fit.
+        # The configuration as text, and what was read from it.
         self._read_config: tuple[str, Settings] | None = None
 
     @property
@@ -545,7 +545,7 @@ class OPU(validation.Fixed):
         """
         encoder, bits = self._encode(X, encoder_cls, decoder_cls)
         fit, data = self._fitted(bits)
-        return data.like_input(self._decode(self._run(fit, data), encoder, decoder_cls, data.group))
+        return data.like_input(self._decode(self._counts(fit, data), encoder, decoder_cls, data.group))
 
     @property
     def current_fit(self) -> Fit | None:
@@ -581,9 +581,7 @@ class OPU(validation.Fixed):
             raise TypeError(f"method is {what}, but it must be an object of opusim.drivers.methods.base.Method.")
         _, bits = self._encode(X, None, None)
         fit, data = self._fitted(bits)
-        exposure, n_components, base = self._claim(fit)
-        n_out = acquire.output_size(fit, n_components, exposure)
-        return data.like_input(self._acquire(method, data, fit, exposure, n_out, base))
+        return data.like_input(self._run(method, fit, data))
 
     def _fitted(self, bits: Any) -> tuple[Fit, UserInput]:
         """Return the fit and the vectors as it takes them; without a fit, one is made on them."""
@@ -616,10 +614,13 @@ class OPU(validation.Fixed):
             decoder = decoder_cls(**encoder.get_params()) if hasattr(encoder, "get_params") else decoder_cls()
         return decode(values, decoder, group) if inputs.is_lazy(values) else decoder.transform(values)
 
-    def _run(self, fit: Fit, data: UserInput) -> Any:
+    def _run(self, method: Method, fit: Fit, data: UserInput) -> Any:
         exposure, n_components, base = self._claim(fit)
         n_out = acquire.output_size(fit, n_components, exposure)
-        return self._acquire(Counts(self.device.output_dtype), data, fit, exposure, n_out, base)
+        return self._acquire(method, data, fit, exposure, n_out, base)
+
+    def _counts(self, fit: Fit, data: UserInput) -> Any:
+        return self._run(Counts(self.device.output_dtype), fit, data)
 
     def _acquire(
         self, method: Method, data: UserInput, fit: Fit, exposure: FrameSettings, n_out: int, base: Settings
@@ -722,7 +723,7 @@ class OPU(validation.Fixed):
             raise InputTypeError("X is None, but it must be an array of 0 and 1.")
         fit, data = self._make_fit(X, n_features, packed, False, is_2d, override)
         assert data is not None
-        return data.like_input(self._run(fit, data))
+        return data.like_input(self._counts(fit, data))
 
     # ------------------------------------------------------------------ linear transform
 

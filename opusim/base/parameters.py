@@ -507,13 +507,15 @@ def parts_of(cls: type) -> Mapping[str, Part]:
     return {f.name: f.metadata[_PART] for f in dataclasses.fields(cls) if _PART in f.metadata}
 
 
-def paths_of(cls: type) -> Iterator[tuple[type, str, str, Parameter]]:
+def paths_of(cls: type, *, shipped: bool = False) -> Iterator[tuple[type, str, str, Parameter]]:
     """Go through all parameters of the stages of a record, whose classes are known so far.
 
     Parameters
     ----------
     cls : type
         A dataclass with parts.
+    shipped : bool, optional
+        Whether to leave out classes that do not come with opusim, which a program may have defined already.
 
     Yields
     ------
@@ -528,6 +530,8 @@ def paths_of(cls: type) -> Iterator[tuple[type, str, str, Parameter]]:
     """
     for stage, one in parts_of(cls).items():
         for kind in one.known:
+            if shipped and not kind.__module__.startswith("opusim."):
+                continue
             for name, about in parameters_of(kind).items():
                 yield kind, name, f"{stage}.{name}", about
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,6 +17,8 @@ from opusim.patterns.layout import MirrorLayout
 from .by_waves import Layers
 from .projector import Projector
 from .region import Region
+
+Kept = TypeVar("Kept")
 
 _KEPT = 4
 
@@ -111,11 +115,7 @@ class PreparedParts:
             The patterns.
         """
         with self._lock:
-            if region not in self._maps:
-                self._maps[region] = self._device.camera.maps(self._seed, region.pixels())
-                while len(self._maps) > _KEPT:
-                    self._maps.popitem(last=False)
-            return self._maps[region]
+            return _kept(self._maps, region, lambda: self._device.camera.maps(self._seed, region.pixels()))
 
     def reference_wave(self, region: Region) -> np.ndarray:
         """Return the field of the reference on a region at the phase 0.
@@ -131,13 +131,16 @@ class PreparedParts:
             The field.
         """
         with self._lock:
-            wave = self._waves.get(region)
-            if wave is None:
-                wave = reference_wave(self._device, self._seed, region)
-                while len(self._waves) >= _KEPT:
-                    self._waves.popitem(last=False)
-                self._waves[region] = wave
-            return wave
+            return _kept(self._waves, region, lambda: reference_wave(self._device, self._seed, region))
+
+
+def _kept(found: OrderedDict[Region, Kept], region: Region, make: Callable[[], Kept]) -> Kept:
+    """Return what is kept for a region, made if it is not there; the oldest goes where there are too many."""
+    if region not in found:
+        found[region] = make()
+        while len(found) > _KEPT:
+            found.popitem(last=False)
+    return found[region]
 
 
 def reference_wave(device: Device, seed: int, region: Region) -> np.ndarray:

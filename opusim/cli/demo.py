@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .app import DeviceOption, SeedOption, _check_components, _folder_of, command, err, out
-from .tables import _joules, _level, _table
+from .tables import _level, _table, joules
 
 
 @command("demo", order=10)
@@ -45,7 +45,7 @@ def demo(
     facts.add_row("mirrors on", f"{result.n_on:,.0f} of {result.device.dmd.n_mirrors:,} on average")
     facts.add_row("exposure", f"{1e6 * result.exposure_s:.0f} µs")
     facts.add_row("mean grey level", _level(result.mean_level_dn, result.device))
-    facts.add_row("device clock", f"{result.device_s:.2f} s and {_joules(result.device_j)} for {result.frames} frames")
+    facts.add_row("device clock", f"{result.device_s:.2f} s and {joules(result.device_j)} for {result.frames} frames")
     facts.add_row("images simulated in", f"{result.wall_s:.2f} s")
     facts.add_row("whole run", f"{time.perf_counter() - start:.2f} s")
     out.print(facts)

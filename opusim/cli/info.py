@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .app import _load_device, command, out
-from .tables import _level, _percent, _table
+from .tables import _level, _table, percent
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -47,7 +47,7 @@ def info(
         facts.add_row("mean grey level", _level(budget.level_dn, model))
     facts.add_row("speckle contrast", f"{budget.contrast:.3f}")
     if math.isfinite(budget.full_scale_dn):
-        share = _percent(budget.saturation_probability)
+        share = percent(budget.saturation_probability)
         facts.add_row("saturated outputs", f"{share} (beyond {budget.full_scale_dn:.0f} DN)")
     rows = model.operation.minimum_output_size / model.camera.shape[1]
     bench = OpticalBench(model)
@@ -178,7 +178,7 @@ def _budget_table(title: str, budget: NoiseBudget) -> Table:
         column.justify = "right"
     for term in sorted(budget.terms, key=lambda t: -t.variance_dn2):
         kind = "new" if term.kind == "temporal" else "the same"
-        table.add_row(term.name, kind, f"{term.rms_dn:.3f}", _percent(budget.share(term.name)))
+        table.add_row(term.name, kind, f"{term.rms_dn:.3f}", percent(budget.share(term.name)))
     table.add_section()
     table.add_row("together", "new", f"{budget.rms_dn('temporal'):.3f}", "")
     table.add_row("together", "the same", f"{budget.rms_dn('fixed'):.3f}", "")

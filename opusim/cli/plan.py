@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .app import DeviceOption, SeedOption, _load_device, command, err, out
-from .tables import _joules, _table
+from .tables import _table, joules
 
 if TYPE_CHECKING:
     from opusim.bench.projector import Projector
@@ -263,7 +263,7 @@ def _tables(result: ScalePlan, model: Device, linear: bool) -> list[Any]:
     if work.patterns_per_block:
         what.add_row("blocks", f"{work.block} vectors between two anchors")
     what.add_row("frames", f"{work.n_frames:,}")
-    what.add_row("the device itself", f"{duration(work.device_s)}, {_joules(work.device_j)}")
+    what.add_row("the device itself", f"{duration(work.device_s)}, {joules(work.device_j)}")
 
     many = f"{result.workers} worker{'s' * (result.workers > 1)} of {result.threads}"
     time = _table("Time, by the rates of this machine", "part", "one process", many)

@@ -11,7 +11,7 @@ import typer
 
 from .app import _load_device, check_figure, command, err, out
 from .calibrate import print_rows
-from .tables import _joules, _table
+from .tables import _table, joules
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -172,7 +172,7 @@ def print_run(source: Path, run: RunFile, *, epochs: bool = True) -> None:
     state = run.feedback_state
     if "used_frames" in state:
         out.print(
-            f"The device itself would have needed {state['used_s']:.1f} s and {_joules(state['used_j'])} "
+            f"The device itself would have needed {state['used_s']:.1f} s and {joules(state['used_j'])} "
             f"for {state['used_frames']:,} frames, calibration included.",
             soft_wrap=True,
         )

@@ -20,14 +20,15 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def _percent(share: float) -> str:
-    percent = 100 * share
-    if 0 < percent < 0.001:
+def percent(share: float) -> str:
+    """One decimal, or one digit; what is below a thousandth of a percent is told to be so."""
+    hundredths = 100 * share
+    if 0 < hundredths < 0.001:
         return "< 0.001 %"
-    return f"{percent:.1f} %" if percent >= 0.1 or not percent else f"{percent:.1g} %"
+    return f"{hundredths:.1f} %" if hundredths >= 0.1 or not hundredths else f"{hundredths:.1g} %"
 
 
-def _joules(energy_j: float) -> str:
+def joules(energy_j: float) -> str:
     """Two significant digits, without an exponent: 27 J, 0.30 J."""
     if energy_j <= 0:
         return "0 J"

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from .app import DeviceOption, ForceOption, SeedOption, _check_components, _folder_of, _progress, command, err, out
-from .tables import _joules
+from .tables import joules
 
 
 @command("transform", order=11)
@@ -74,7 +74,7 @@ def transform(
         clock = opu.bench.clock
     out.print(
         f"{target}: {dtype} {len(data)} x {components}, in {wall_s:.1f} s. The device itself would have "
-        f"needed {clock.elapsed_s:.2f} s and {_joules(clock.energy_j)}.",
+        f"needed {clock.elapsed_s:.2f} s and {joules(clock.energy_j)}.",
         markup=False,
         soft_wrap=True,
     )

@@ -54,9 +54,7 @@ def learnable_of(device: Device) -> dict[str, Parameter]:
 #: Range of every parameter that has a gradient in what comes with opusim; None stands for the full scale of the camera.
 RANGES: dict[str, tuple[float, float | None]] = {
     path: about.learnt_range
-    for kind, _, path, about in paths_of(Device)
-    # Kinds of media of other packages may be known already; a device that has one is asked itself.
-    if kind.__module__.startswith("opusim.")
+    for kind, _, path, about in paths_of(Device, shipped=True)
     if about.learnable and (path in READ or (issubclass(kind, Medium) and path in inside_of(kind)))
 }
 

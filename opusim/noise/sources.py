@@ -52,9 +52,7 @@ def _told(parameters: Iterable[Parameter]) -> dict[str, tuple[str, ...]]:
     return {source: tuple(switches) for source, switches in found.items()}
 
 
-SOURCES: dict[str, tuple[str, ...]] = _told(
-    about for kind, _, _, about in paths_of(Device) if kind.__module__.startswith("opusim.")
-)
+SOURCES: dict[str, tuple[str, ...]] = _told(about for _, _, _, about in paths_of(Device, shipped=True))
 """Sources of error of what comes with opusim, and the switches of `Device.imperfections` that turn each off; a device
 with parts of one's own may have more (`all_sources`). The slow drifts of laser and reference are none: a common scale
 or turn, which is no error, or which the anchors of a linear transform take off."""

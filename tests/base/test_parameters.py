@@ -178,7 +178,7 @@ def test_ideal_devices_and_imperfections_are_those_of_the_fields(medium):
 
 
 def test_sources_of_error_are_those_of_the_fields():
-    described = {about.source for kind, _, _, about in paths_of(Device) if kind.__module__.startswith("opusim.")} - {""}
+    described = {about.source for _, _, _, about in paths_of(Device, shipped=True)} - {""}
     assert set(SOURCES) == described and set(FIXED) < described
     switches = AURORA.imperfections()
     assert all(names and set(names) <= set(switches) for names in SOURCES.values())
@@ -199,8 +199,7 @@ def test_what_is_learnable_has_a_range():
     pytest.importorskip("torch", reason="the extra `torch` is not installed")
     from opusim.differentiable.parameters import RANGES
 
-    # Kinds of media of other tests are known in this process too.
-    ours = [found for found in paths_of(Device) if found[0].__module__.startswith("opusim.")]
+    ours = paths_of(Device, shipped=True)  # kinds of media of other tests are known in this process too
     assert {path: about.learnt_range for _, _, path, about in ours if about.learnable} == RANGES
 
 

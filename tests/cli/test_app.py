@@ -421,14 +421,14 @@ def test_terminals_without_unicode(arguments):
 
 @pytest.mark.parametrize(("energy_j", "text"), [(26.96, "27 J"), (0.3, "0.30 J"), (1234.0, "1200 J"), (0.0, "0 J")])
 def test_joules_have_two_digits(energy_j, text):
-    assert tables._joules(energy_j) == text
+    assert tables.joules(energy_j) == text
 
 
 @pytest.mark.parametrize(
     ("share", "text"), [(0.0, "0.0 %"), (1e-6, "< 0.001 %"), (0.0004, "0.04 %"), (0.359, "35.9 %"), (1.0, "100.0 %")]
 )
 def test_small_shares_are_not_rounded_to_nothing(share, text):
-    assert tables._percent(share) == text
+    assert tables.percent(share) == text
 
 
 def test_info_errors():

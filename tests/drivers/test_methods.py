@@ -17,6 +17,7 @@ from opusim.drivers.methods.counts import Counts
 from opusim.drivers.methods.holography import holography_of
 from opusim.drivers.methods.intensity import Intensity, anchor, intensity_of
 from opusim.patterns.layout import MirrorPatterns
+from own_anchor import OwnAnchor
 
 N, M = 48, 60
 KINDS = ("counts", "intensity", "holography")
@@ -282,39 +283,6 @@ def test_a_third_method_at_once_and_lazily(n, n_samples_by_pass):
     pairs = np.concatenate([part[np.arange(len(part)) % 21 > 0].astype(float) for part in shown])
     known = (pairs[::2] - pairs[1::2]) / np.mean(np.concatenate(anchors))
     assert np.allclose(now, known, rtol=1e-12)
-
-
-@dataclass(frozen=True)
-class OwnAnchor(Method):
-    """Blocks of six, each shown whole after an anchor of its own; the mean of the anchors of all is taken off."""
-
-    by_light: bool = False
-    dtype = np.dtype(np.float64)
-    block = 6
-    parted = False
-    shares = True
-
-    def frames(self, n):
-        return n + 1
-
-    def encode(self, bits, *, part=False):
-        return np.concatenate([np.ones((1, bits.shape[1]), np.uint8), bits])
-
-    def decode(self, frames, shared=None, *, out=None, part=False, threads=None):
-        assert not part
-        shared.append(frames[0].astype(np.float64))
-        return frames[1:].astype(np.float64)
-
-    def begin(self):
-        return []
-
-    def finish(self, results, shared):
-        results -= np.mean(shared, axis=0)
-        return results
-
-    def shared(self, show, sizes, n_features):
-        ones = np.ones((1, n_features), np.uint8)
-        return [show(k, np.array([0]), ones)[0].astype(np.float64) for k in range(len(sizes))]
 
 
 @pytest.mark.parametrize("n", [1, 6, 25, 60])

@@ -15,27 +15,13 @@ from scipy import stats
 import plain_camera
 from opusim.device.camera import Camera
 from opusim.device.camera_kernels import _ALIAS, POISSON_THRESHOLD
+from shooting import EXPOSURE_S, REAL, SIDE, shoot
 
-SIDE = 700
 N = SIDE * SIDE
 FIVE = 5 / math.sqrt(N)  # five standard errors of a mean, in standard deviations of one value
-EXPOSURE_S = 400e-6
 
 # Every imperfection off but those that each test adds; one electron per photon.
 CLEAN = Camera("clean", (SIDE, SIDE), 5.5e-6, 1.0, 100.0, 1.0, 16, shot_noise=False)
-REAL = Camera(
-    "real", (SIDE, SIDE), 5.5e-6, 0.6, 100.0, 0.124, 12,
-    full_well_e=32000.0, read_noise_e=7.0, dark_current_e_per_s=125.0, prnu=0.01, dsnu_e=15.0,
-    hot_pixel_fraction=0.001, hot_pixel_dark_e_per_s=20_000.0, black_level_dn=40.0,
-)  # fmt: skip
-
-
-def shoot(camera, photons, *, exposure_s=EXPOSURE_S, seed=1, frames=None, **options):
-    """Expose the whole sensor evenly (a number) or as given (an array of one value for each pixel)."""
-    maps = camera.maps(seed)
-    light = np.broadcast_to(np.float32(photons), (frames or 1, len(maps)))
-    out = camera.expose(light, exposure_s=exposure_s, seed=seed, maps=maps, **options)
-    return out if frames else out[0]
 
 
 def electrons(camera, photons, *, seed=1, **options):

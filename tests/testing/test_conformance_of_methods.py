@@ -17,6 +17,7 @@ from opusim.drivers.methods.holography import Holography
 from opusim.drivers.methods.intensity import Intensity
 from opusim.patterns.layout import MirrorPatterns
 from opusim.testing import ConformanceError, check_method
+from own_anchor import OwnAnchor
 
 SMALL = Device.load("aurora").evolve(
     **{"dmd.shape": (48, 64), "camera.shape": (40, 60), "operation.ones_range": (10, 2000)}
@@ -91,37 +92,6 @@ class Mean(Method):
 
     def decode(self, frames, shared=None, *, out=None, part=False, threads=None):
         return (frames[::2].astype(np.float32) + frames[1::2]) / 2
-
-
-@dataclass(frozen=True)
-class OwnAnchor(Method):
-    """A right one: blocks of four that are shown whole, each after an anchor; the mean of all anchors is taken off."""
-
-    dtype = np.dtype(np.float64)
-    block = 4
-    parted = False
-    shares = True
-
-    def frames(self, n):
-        return n + 1
-
-    def encode(self, bits, *, part=False):
-        return np.concatenate([np.ones((1, bits.shape[1]), np.uint8), bits])
-
-    def decode(self, frames, shared=None, *, out=None, part=False, threads=None):
-        shared.append(frames[0].astype(np.float64))
-        return frames[1:].astype(np.float64)
-
-    def begin(self):
-        return []
-
-    def finish(self, results, shared):
-        results -= np.mean(shared, axis=0)
-        return results
-
-    def shared(self, show, sizes, n_features):
-        ones = np.ones((1, n_features), np.uint8)
-        return [show(k, np.array([0]), ones)[0].astype(np.float64) for k in range(len(sizes))]
 
 
 class Running(OwnAnchor):

@@ -172,7 +172,7 @@ def test_workers_take_the_way_that_was_chosen_here(budget, elsewhere, monkeypatc
     monkeypatch.setattr("opusim.bench.bench.memory_budget_bytes", lambda: 1 if budget is None else 1 << 40)
     assert same(y.compute(scheduler="synchronous"), expected)
     (bench,) = recipe._benches.made.values()
-    patterns = MirrorPatterns(x, later._fit.layout)
+    patterns = MirrorPatterns(x, later.current_fit.layout)
     plan = bench.explain(patterns, roi=later.device.exposure().bench_roi, n_pixels=y.shape[1])
     assert plan.stored == (budget is None) and bench.threads == 1
 
@@ -241,7 +241,9 @@ def test_a_fit_counts_the_ones_of_a_dask_array():
     lazy_x = da.from_array(x, chunks=(8, 13))
     now.fit1d(x)
     later.fit1d(lazy_x)
-    assert later._fit.n_ones == now._fit.n_ones and later.device.exposure_us == now.device.exposure_us < 400
+    assert (
+        later.current_fit.n_ones == now.current_fit.n_ones and later.device.exposure_us == now.device.exposure_us < 400
+    )
     assert same(later.transform(lazy_x).compute(), now.transform(x))
     assert same(later.fit_transform1d(lazy_x).compute(), now.fit_transform1d(x))
     packed = np.packbits(x, axis=1)
@@ -266,7 +268,7 @@ def test_a_fit_counts_what_a_client_holds_that_is_not_the_default_one():
                     now, later = twins(fit=False)
                     now.fit1d(x)
                     later.fit1d(held)
-                    assert later._fit.n_ones == now._fit.n_ones
+                    assert later.current_fit.n_ones == now.current_fit.n_ones
                     assert same(client.compute(later.transform(held)).result(), now.transform(x))
 
 
@@ -274,7 +276,7 @@ def test_without_a_fit_one_is_made():
     now, later = twins(fit=False)
     x = bits(12, N)
     assert same(later.transform(da.from_array(x, chunks=5)).compute(), now.transform(x))
-    assert later._fit.n_ones == now._fit.n_ones is not None
+    assert later.current_fit.n_ones == now.current_fit.n_ones is not None
 
 
 # ---------------------------------------------------------------- encoders
