@@ -20,7 +20,7 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "HDF5_SIGNATURE", "Hdf5Kind", "NpyWriter", "append_trailer", "check_file", "check_trailer", "copy_hdf5",
     "format_of", "open_hdf5", "open_npy", "read_npz", "replacing", "rescue_hdf5", "stamp_hdf5", "state_of",
-    "tell_unchecked", "unwritten", "writing_hdf5",
+    "tell_unchecked", "unwritten", "writing_hdf5", "writing_large_hdf5",
 ]  # fmt: skip
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -486,6 +486,72 @@ def writing_hdf5(
             stamp_hdf5(file, kind, opusim_version)
         yield file
     _replace(target, image, what)
+
+
+class _Patient(io.FileIO):
+    """A file that remembers the first write that failed, and lets those that follow pass.
+
+    HDF5 cannot close a file after a failed write, nor end the process in peace: so it is not told.
+    """
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        left = memoryview(data).cast("B")
+        n_bytes = len(left)
+        try:
+            while left and self.error is None:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self.error = error
+        return n_bytes
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size) if self.error is None else size or 0
+        except OSError as error:
+            self.error = error
+            return size or 0
+
+
+@contextmanager
+def writing_large_hdf5(path: str | os.PathLike[str], what: str) -> Iterator[h5py.File]:
+    """Give a new HDF5 file that may be larger than memory; else as `writing_hdf5`, but for the stamp.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file to be written, or to be replaced.
+    what : str
+        What it holds, for an OSError that says that it cannot be written (`unwritten`).
+
+    Yields
+    ------
+    h5py.File
+        Open for writing, on the disk under a temporary name.
+
+    Raises
+    ------
+    OSError
+        If the disk is full or the folder cannot be written; an older file stays as it was.
+    """
+    import h5py
+
+    target = Path(path)
+    try:
+        with replacing(target) as temporary:
+            with _Patient(temporary, "r+") as raw:
+                try:
+                    with h5py.File(raw, "w", libver="v108") as file:
+                        yield file
+                except _DAMAGE:
+                    if raw.error is None:
+                        raise  # else what was not written could not be read back
+                if raw.error is not None:
+                    raise raw.error
+            append_trailer(temporary)
+    except OSError as error:
+        raise unwritten(error, target, what) from error
 
 
 def _replace(target: Path, image: io.BytesIO, what: str | None, verify: Callable[[Path], object] | None = None) -> None:
