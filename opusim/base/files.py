@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import secrets
 import shutil
 import struct
@@ -20,13 +19,13 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 import opusim
 
-from .hdf5_content import FileError, attribute, check_size, member, read_array
+from .hdf5_content import FileError, attribute, check_size, has_attribute, member, read_array
 from .plain_files import check_plain, refuse_other_target
 from .warn import warn_outside
 
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "HDF5_SIGNATURE", "Hdf5Kind", "NpyWriter", "append_trailer", "check_file", "check_trailer", "copy_hdf5",
     "format_of", "open_hdf5", "open_npy", "read_npz", "replacing", "rescue_hdf5", "stamp_hdf5", "state_of",
-    "tell_unchecked", "unwritten", "writing_hdf5", "writing_large_hdf5",
+    "tell_unchecked", "unwritten", "writing_hdf5",
 ]  # fmt: skip
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -351,7 +350,7 @@ def open_hdf5(
         try:
             # None if there is none: HDF5 files of others are told from damaged ones.
             form, version = (
-                attribute(file, name) if name in file.attrs else None for name in ("format", "format_version")
+                attribute(file, name) if has_attribute(file, name) else None for name in ("format", "format_version")
             )
             of_kind = bool(form == kind.form)
             of_version = of_kind and bool(kind.oldest <= version <= kind.version)
@@ -422,7 +421,7 @@ def format_of(path: str | os.PathLike[str], *, wanted: str, other: str, damaged:
     _is_checked(path, damaged)
     with _opened(path, damaged) as file:
         try:
-            form = attribute(file, "format") if "format" in file.attrs else None
+            form = attribute(file, "format") if has_attribute(file, "format") else None
         except _DAMAGE as error:
             raise ValueError(damaged) from error
     return form if isinstance(form, str) else None
@@ -486,72 +485,6 @@ def writing_hdf5(
             stamp_hdf5(file, kind, opusim_version)
         yield file
     _replace(target, image, what)
-
-
-class _Patient(io.FileIO):
-    """A file that remembers the first write that failed, and lets those that follow pass.
-
-    HDF5 cannot close a file after a failed write, nor end the process in peace: so it is not told.
-    """
-
-    error: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        left = memoryview(data).cast("B")
-        n_bytes = len(left)
-        try:
-            while left and self.error is None:
-                left = left[super().write(left) :]
-        except OSError as error:
-            self.error = error
-        return n_bytes
-
-    def truncate(self, size: int | None = None) -> int:
-        try:
-            return super().truncate(size) if self.error is None else size or 0
-        except OSError as error:
-            self.error = error
-            return size or 0
-
-
-@contextmanager
-def writing_large_hdf5(path: str | os.PathLike[str], what: str) -> Iterator[h5py.File]:
-    """Give a new HDF5 file that may be larger than memory; else as `writing_hdf5`, but for the stamp.
-
-    Parameters
-    ----------
-    path : str or path-like
-        The file to be written, or to be replaced.
-    what : str
-        What it holds, for an OSError that says that it cannot be written (`unwritten`).
-
-    Yields
-    ------
-    h5py.File
-        Open for writing, on the disk under a temporary name.
-
-    Raises
-    ------
-    OSError
-        If the disk is full or the folder cannot be written; an older file stays as it was.
-    """
-    import h5py
-
-    target = Path(path)
-    try:
-        with replacing(target) as temporary:
-            with _Patient(temporary, "r+") as raw:
-                try:
-                    with h5py.File(raw, "w", libver="v108") as file:
-                        yield file
-                except _DAMAGE:
-                    if raw.error is None:
-                        raise  # else what was not written could not be read back
-                if raw.error is not None:
-                    raise raw.error
-            append_trailer(temporary)
-    except OSError as error:
-        raise unwritten(error, target, what) from error
 
 
 def _replace(target: Path, image: io.BytesIO, what: str | None, verify: Callable[[Path], object] | None = None) -> None:
@@ -749,7 +682,7 @@ def _copy_of(content: bytes, path: Path, damaged: str) -> io.BytesIO:
 
 
 def _check_ours(file: h5py.File, path: Path) -> None:
-    if "format" not in file.attrs or not str(attribute(file, "format")).startswith("opusim "):
+    if not has_attribute(file, "format") or not str(attribute(file, "format")).startswith("opusim "):
         raise FileError(f"{path} is an HDF5 file, but none that opusim wrote.")
 
 
@@ -818,12 +751,8 @@ def unwritten(error: OSError, path: Path, what: str) -> OSError:
     OSError
         To be raised from `error`.
     """
-    # A write does not know its file's name, and the temporary one says nothing to the user. HDF5 gives no number of
-    # the error but in its text.
-    found = re.search(r"errno = (\d+)", str(error)) if error.errno is None else None
-    number = error.errno if found is None else int(found[1])
-    words = error.strerror or (os.strerror(number) if number else str(error) or type(error).__name__)
-    return OSError(number, f"{words}; {what} cannot be written to", str(path))
+    # A write does not know its file's name, and the temporary one says nothing to the user.
+    return OSError(error.errno, f"{error.strerror}; {what} cannot be written to", str(path))
 
 
 def open_npy(path: str | os.PathLike[str]) -> np.ndarray:

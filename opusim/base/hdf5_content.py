@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     import h5py
 
 __all__ = [
-    "FileError", "attribute", "check_finite", "check_memory", "check_size", "first_not_finite", "member", "read_array",
+    "FileError", "attribute", "check_finite", "check_memory", "check_size", "first_not_finite", "has_attribute",
+    "member", "read_array",
 ]  # fmt: skip
 
 # Numbers whose squares are summed up at once: they stay in a processor's own memory.
 _AT_ONCE = 1 << 18
+# An attribute in the head of its object has at most so much.
+_ATTRIBUTE_BYTES = 64 << 10
 # Asking how much memory there is takes longer than reading so much.
 _SMALL_BYTES = 64 << 20
 
@@ -60,9 +63,13 @@ def member(group: h5py.Group, name: str, *, links: bool = False) -> h5py.Group |
     """
     import h5py
 
+    try:
+        way = group.id.links.get_info(name.encode("utf-8", "surrogateescape")).type
+    except RuntimeError as error:
+        raise KeyError(name) from error
+    if way == h5py.h5l.TYPE_HARD:
+        return group[name]
     link = group.get(name, getlink=True)
-    if link is None:
-        raise KeyError(name)
     if isinstance(link, h5py.ExternalLink):
         raise FileError(
             f"{_where(group)} holds {name!r} as a link to {link.path!r} in the file {link.filename!r}, but it must be "
@@ -84,7 +91,7 @@ def member(group: h5py.Group, name: str, *, links: bool = False) -> h5py.Group |
                 f"{_where(group)} holds {name!r} as a link to {link.path!r}, and there is no such thing in the file."
             )
         return found
-    return group[name]
+    raise FileError(f"{_where(group)} holds {name!r} as a link of a kind of its own, which is not followed.")
 
 
 def attribute(item: h5py.Group | h5py.Dataset, name: str) -> Any:
@@ -109,15 +116,35 @@ def attribute(item: h5py.Group | h5py.Dataset, name: str) -> Any:
     KeyError, OSError, TypeError, ...
         If it cannot be read.
     """
-    if name not in item.attrs:
-        raise FileError(f"{_where(item)} has no attribute {name!r}, which files of opusim have.")
-    found = item.attrs.get_id(name)
-    n_bytes = math.prod(found.shape or ()) * found.get_type().get_size()
-    if n_bytes > _file_bytes(item):
+    import h5py
+
+    try:
+        found = h5py.h5a.open(item.id, name.encode("utf-8", "surrogateescape"))
+    except KeyError:
+        if has_attribute(item, name):
+            raise
+        raise FileError(f"{_where(item)} has no attribute {name!r}, which files of opusim have.") from None
+    shape, dtype = found.shape, found.dtype
+    if shape == ():
+        # As h5py does it, which takes three times as long to come to it: a text, or a number.
+        value = np.zeros((), dtype)
+        text = h5py.check_string_dtype(dtype)
+        if dtype.kind in "biufc" or (text and text.length is None):
+            found.read(value)
+            return value[()].decode("utf-8", "surrogateescape") if text else value[()]
+    n_bytes = math.prod(shape or ()) * dtype.itemsize
+    if n_bytes > _ATTRIBUTE_BYTES and n_bytes > item.file.id.get_filesize():
         raise FileError(
             f"{_where(item)}: the attribute {name!r} says that it has {memory.text(n_bytes)}, more than the file."
         )
     return item.attrs[name]
+
+
+def has_attribute(item: h5py.Group | h5py.Dataset, name: str) -> bool:
+    """Return whether there is an attribute of that name, to be read or not."""
+    import h5py
+
+    return bool(h5py.h5a.exists(item.id, name.encode("utf-8", "surrogateescape")))
 
 
 def check_size(item: h5py.Group | h5py.Dataset, *, sparse: bool = False) -> None:
@@ -141,11 +168,12 @@ def check_size(item: h5py.Group | h5py.Dataset, *, sparse: bool = False) -> None
         raise FileError(f"{_where(item)} is a group, but it must be a data set.")
     if item.shape is None:
         raise FileError(f"{_where(item)} holds nothing, but it must be a data set of elements.")
+    n_bytes, stored = math.prod(item.shape) * item.id.dtype.itemsize, item.id.get_storage_size()
+    if n_bytes <= stored and item.id.get_offset() is not None:
+        return  # in one piece, in this file: most are, and of others it takes longer to ask
     if item.external or item.is_virtual:
         raise FileError(f"{_where(item)} keeps its elements in other files: copy them into this one.")
-    n_bytes, stored = math.prod(item.shape) * item.id.get_type().get_size(), item.id.get_storage_size()
-    packed = item.id.get_create_plist().get_nfilters() > 0
-    if not packed and not sparse and n_bytes > stored:
+    if n_bytes > stored and not sparse and not item.id.get_create_plist().get_nfilters():
         raise FileError(
             f"{_where(item)} says that it has the shape {item.shape} and {memory.text(n_bytes)}, but the file holds "
             f"{memory.text(stored)} of it."
@@ -175,12 +203,12 @@ def read_array(item: h5py.Group | h5py.Dataset, *, sparse: bool = False) -> np.n
     """
     check_size(item, sparse=sparse)
     check_memory(item, item.shape)  # type: ignore[union-attr]
-    return np.asarray(item[()], dtype=item.dtype)  # type: ignore[index]
+    return np.asarray(item[()], dtype=item.id.dtype)  # type: ignore[index]
 
 
 def check_memory(item: h5py.Dataset, shape: tuple[int, ...]) -> None:
     """Raise a MemoryError that says how much is needed, if a part of a data set does not fit."""
-    n_bytes = math.prod(shape) * item.id.get_type().get_size()
+    n_bytes = math.prod(shape) * item.id.dtype.itemsize
     if n_bytes > _SMALL_BYTES:
         memory.check(f"{_where(item)}, of the shape {shape},", n_bytes, "free memory, or read fewer rows.")
 
@@ -219,7 +247,3 @@ def check_finite(array: np.ndarray, where: str) -> None:
     place = first_not_finite(array)
     if place is not None:
         raise FileError(f"{where} holds {array[place]} at {list(place)}, but all of it must be finite.")
-
-
-def _file_bytes(item: h5py.Group | h5py.Dataset) -> int:
-    return int(item.file.id.get_filesize())

@@ -137,6 +137,8 @@ def _parsed(parse: Callable[[str], Any], text: str) -> Any:
     except RecursionError:
         # Of a stack of thousands of calls nobody learns anything.
         raise ValueError(deep) from None
+    if text.count("[") + text.count("{") + text.count(".") <= _DEEPEST:
+        return result  # with so few brackets, and dots of dotted keys, nothing is deep
     level: list[Any] = [result]
     for _ in range(_DEEPEST + 1):
         level = [inner for outer in level for inner in _inside(outer)]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from opusim.base.files import writing_large_hdf5
+from opusim.base.files import append_trailer, replacing
 from opusim.base.hdf5_content import FileError, check_finite, check_memory, check_size, first_not_finite, member
 from opusim.bench.protocol import Identity
 from opusim.bench.region import Roi
@@ -290,9 +290,9 @@ def write_tm(
     ------
     ValueError
         If a part of the journal is damaged, or what was found makes no sense.
-    OSError
-        If the disk is full or the folder cannot be written; an older file stays.
     """
+    import h5py
+
     plan, n_pixels = m.plan, m.n_pixels
     parts = [journal.fields(k) for k in range(n_batches)]
     if any(p.shape[1:] != (n_pixels,) or p.dtype != np.complex64 for p in parts) or sum(map(len, parts)) != (
@@ -324,43 +324,45 @@ def write_tm(
     turn, keep = np.complex64(share), np.float32(1 / (1 - abs(share) ** 2))
     total = 0.0
     chunk = (max(1, min(n_pixels, _CHUNK_BYTES // (8 * plan.n_inputs))), plan.n_inputs)
-    with writing_large_hdf5(out, "the transmission matrix") as file:
-        stamp_file(file, identity, time.time(), elapsed_s)
-        tm = file.create_dataset("tm", (n_pixels, plan.n_inputs), np.complex64, chunks=chunk)
-        off_field = file.create_dataset("background", (n_pixels,), np.complex64)
-        for part, columns, off in blocks():
-            if circular:
-                columns = (columns - turn * columns.conj()) * keep
-                off = (off - turn * off.conj()) * keep
-            total += float(np.sum(np.abs(columns) ** 2, dtype=np.float64))
-            tm[part] = np.ascontiguousarray(columns.T)
-            off_field[part] = off
-        mean = total / max(1, int(valid.sum()) * plan.n_inputs)
-        layout = m.layout
-        record = TmRecord(
-            basis=plan.name, n_inputs=plan.n_inputs, n_outputs=n_pixels,  # type: ignore[attr-defined]
-            layout_kind=layout.kind, layout_factor=layout.factor,
-            layout_features=np.array(layout.n_features), layout_dmd_shape=np.array(layout.dmd_shape),
-            layout_offset=np.array(layout.roi_offset), layout_size=np.array(layout.roi_size),
-            roi=np.array(m.roi, dtype=np.int64), exposure_s=m.exposure_s, asked_rad=m.asked_rad,
-            actual_rad=m.actual_rad, repeats=plan.repeats, full_scale_dn=float(start["full_scale_dn"]),
-            valid=valid, dark_dn=start["dark_dn"].astype(np.float32),
-            reference_dn=start["reference_dn"].astype(np.float32), contrast=float(start["contrast"]),
-            conjugate_share=complex(share), anchor_phase_rad=phases, anchor_correlation=correlations,
-            relative_error=_relative_error(m, start, correlations, scale, mean),
-            lost_share=float(lost.sum() / (n_patterns * n_pixels)), frames=n_patterns * len(m.asked_rad),
-            path=str(out),
-        )  # fmt: skip
-        check_record(record)
-        _check_quality(record, phases, correlations)
-        group = file.create_group(_GROUP)
-        stamp_group(group, TmRecord.__name__, time.time(), elapsed_s)
-        for field in fields(record):
-            value = getattr(record, field.name)
-            if isinstance(value, np.ndarray):
-                group[field.name] = value
-            else:
-                group.attrs[field.name] = "" if field.name == "path" else value
+    with replacing(out) as temporary:
+        with h5py.File(temporary, "w", libver="v108") as file:
+            stamp_file(file, identity, time.time(), elapsed_s)
+            tm = file.create_dataset("tm", (n_pixels, plan.n_inputs), np.complex64, chunks=chunk)
+            off_field = file.create_dataset("background", (n_pixels,), np.complex64)
+            for part, columns, off in blocks():
+                if circular:
+                    columns = (columns - turn * columns.conj()) * keep
+                    off = (off - turn * off.conj()) * keep
+                total += float(np.sum(np.abs(columns) ** 2, dtype=np.float64))
+                tm[part] = np.ascontiguousarray(columns.T)
+                off_field[part] = off
+            mean = total / max(1, int(valid.sum()) * plan.n_inputs)
+            layout = m.layout
+            record = TmRecord(
+                basis=plan.name, n_inputs=plan.n_inputs, n_outputs=n_pixels,  # type: ignore[attr-defined]
+                layout_kind=layout.kind, layout_factor=layout.factor,
+                layout_features=np.array(layout.n_features), layout_dmd_shape=np.array(layout.dmd_shape),
+                layout_offset=np.array(layout.roi_offset), layout_size=np.array(layout.roi_size),
+                roi=np.array(m.roi, dtype=np.int64), exposure_s=m.exposure_s, asked_rad=m.asked_rad,
+                actual_rad=m.actual_rad, repeats=plan.repeats, full_scale_dn=float(start["full_scale_dn"]),
+                valid=valid, dark_dn=start["dark_dn"].astype(np.float32),
+                reference_dn=start["reference_dn"].astype(np.float32), contrast=float(start["contrast"]),
+                conjugate_share=complex(share), anchor_phase_rad=phases, anchor_correlation=correlations,
+                relative_error=_relative_error(m, start, correlations, scale, mean),
+                lost_share=float(lost.sum() / (n_patterns * n_pixels)), frames=n_patterns * len(m.asked_rad),
+                path=str(out),
+            )  # fmt: skip
+            check_record(record)
+            _check_quality(record, phases, correlations)
+            group = file.create_group(_GROUP)
+            stamp_group(group, TmRecord.__name__, time.time(), elapsed_s)
+            for field in fields(record):
+                value = getattr(record, field.name)
+                if isinstance(value, np.ndarray):
+                    group[field.name] = value
+                else:
+                    group.attrs[field.name] = "" if field.name == "path" else value
+        append_trailer(temporary)
     return record
 
 
