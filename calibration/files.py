@@ -287,7 +287,7 @@ def read_record(
     with open_calibration(path) as file:
         check_device(file, path, fingerprint, seed)
         group = _group(file, path, name)
-        stored = str(attribute(group, "_kind"))
+        stored = attribute(group, "_kind", str)
         if stored != label:
             raise FileError(f"{path}: the group {name!r} holds a {stored or 'thing'}, but a {label} is wanted.")
         lacking = sorted(wanted - set(group.attrs) - set(group))
@@ -349,11 +349,11 @@ def read_info(path: str | os.PathLike[str], name: str) -> RecordInfo:
         group = _group(file, path, name)
         return RecordInfo(
             name=name,
-            kind=str(attribute(group, "_kind")),
-            created=str(attribute(group, "_created")),
-            epoch_s=float(attribute(group, "_epoch_s")),
-            elapsed_s=float(attribute(group, "_elapsed_s")),
-            opusim_version=str(attribute(group, "_opusim_version")),
+            kind=attribute(group, "_kind", str),
+            created=attribute(group, "_created", str),
+            epoch_s=float(attribute(group, "_epoch_s", float)),
+            elapsed_s=float(attribute(group, "_elapsed_s", float)),
+            opusim_version=attribute(group, "_opusim_version", str),
             device=_identity(file),
         )
 
@@ -401,8 +401,8 @@ def check_device(
 
 
 def _identity(file: h5py.File) -> Identity:
-    fingerprint, name, seed = (attribute(file, key) for key in ("device_fingerprint", "device_name", "seed"))
-    return Identity(str(fingerprint), str(name), int(seed))
+    fingerprint, name = (attribute(file, key, str) for key in ("device_fingerprint", "device_name"))
+    return Identity(fingerprint, name, int(attribute(file, "seed", int)))
 
 
 def _group(file: h5py.File, path: str | os.PathLike[str], name: str) -> h5py.Group:

@@ -210,8 +210,8 @@ def check_trailer(path: str | os.PathLike[str]) -> bool | None:
     Returns
     -------
     bool or None
-        Whether it is as it was written; None for a file without a trailer. A file that did not change since it was
-        found whole is not read again.
+        Whether it is as it was written; None for a file without a trailer that is not cut short. A file that did not
+        change since it was found whole is not read again.
 
     Raises
     ------
@@ -221,7 +221,10 @@ def check_trailer(path: str | os.PathLike[str]) -> bool | None:
     with open(path, "rb") as raw:
         state = state_of(raw)
         size = state[1]
-        length = _length(raw.read(_HEAD_BYTES))
+        head = raw.read(_HEAD_BYTES)
+        length = _length(head)
+        if length > size or (size < _HEAD_BYTES and HDF5_SIGNATURE.startswith(head[: len(HDF5_SIGNATURE)])):
+            return False
         raw.seek(max(0, size - _TRAILER.size))
         tail = raw.read(_TRAILER.size)
         begin = b""

@@ -68,7 +68,10 @@ def member(group: h5py.Group, name: str, *, links: bool = False) -> h5py.Group |
     except RuntimeError as error:
         raise KeyError(name) from error
     if way == h5py.h5l.TYPE_HARD:
-        return group[name]
+        found = group[name]
+        if "/" in name and found.file.filename != group.file.filename:
+            raise FileError(f"{_where(group)} holds {name!r} in another file, but it must be in the file itself.")
+        return found
     link = group.get(name, getlink=True)
     if isinstance(link, h5py.ExternalLink):
         raise FileError(
@@ -86,7 +89,7 @@ def member(group: h5py.Group, name: str, *, links: bool = False) -> h5py.Group |
             found = None if isinstance(target, h5py.ExternalLink) else group[name]
         except (KeyError, RuntimeError, OSError):
             found = None
-        if found is None or found.file.filename != group.file.filename:
+        if found is None:
             raise FileError(
                 f"{_where(group)} holds {name!r} as a link to {link.path!r}, and there is no such thing in the file."
             )
@@ -94,7 +97,7 @@ def member(group: h5py.Group, name: str, *, links: bool = False) -> h5py.Group |
     raise FileError(f"{_where(group)} holds {name!r} as a link of a kind of its own, which is not followed.")
 
 
-def attribute(item: h5py.Group | h5py.Dataset, name: str) -> Any:
+def attribute(item: h5py.Group | h5py.Dataset, name: str, kind: type | None = None) -> Any:
     """Return an attribute. `attrs.get` would take one that cannot be read for one that is not there.
 
     Parameters
@@ -103,6 +106,8 @@ def attribute(item: h5py.Group | h5py.Dataset, name: str) -> Any:
         What has it.
     name : str
         Its name.
+    kind : {str, float, int}, optional
+        What it must be: a text, a finite number, a whole number.
 
     Returns
     -------
@@ -112,7 +117,7 @@ def attribute(item: h5py.Group | h5py.Dataset, name: str) -> Any:
     Raises
     ------
     FileError
-        If there is none of that name, or it says that it is larger than the file.
+        If there is none of that name, it is of another kind, or says that it is larger than the file.
     KeyError, OSError, TypeError, ...
         If it cannot be read.
     """
@@ -131,13 +136,30 @@ def attribute(item: h5py.Group | h5py.Dataset, name: str) -> Any:
         text = h5py.check_string_dtype(dtype)
         if dtype.kind in "biufc" or (text and text.length is None):
             found.read(value)
-            return value[()].decode("utf-8", "surrogateescape") if text else value[()]
+            result = value[()].decode("utf-8", "surrogateescape") if text else value[()]
+            return result if kind is None else _of_kind(item, name, result, kind)
     n_bytes = math.prod(shape or ()) * dtype.itemsize
     if n_bytes > _ATTRIBUTE_BYTES and n_bytes > item.file.id.get_filesize():
         raise FileError(
             f"{_where(item)}: the attribute {name!r} says that it has {memory.text(n_bytes)}, more than the file."
         )
-    return item.attrs[name]
+    result = item.attrs[name]
+    return result if kind is None else _of_kind(item, name, result, kind)
+
+
+_KINDS: dict[type, tuple[tuple[type, ...], str]] = {
+    str: ((str,), "a text"),
+    float: ((float, np.floating, np.integer), "a finite number"),
+    int: ((int, np.integer), "a whole number"),
+}
+
+
+def _of_kind(item: h5py.Group | h5py.Dataset, name: str, value: Any, kind: type) -> Any:
+    types, words = _KINDS[kind]
+    if not isinstance(value, types) or (kind is float and not math.isfinite(value)):
+        shown = repr(value) if np.ndim(value) == 0 else f"an array of the shape {np.shape(value)}"
+        raise FileError(f"{_where(item)}: the attribute {name!r} is {shown}, but it must be {words}.")
+    return value
 
 
 def has_attribute(item: h5py.Group | h5py.Dataset, name: str) -> bool:

@@ -248,7 +248,7 @@ def read_run(path: str | os.PathLike[str]) -> RunFile:
 
 def _content(file: h5py.File) -> RunFile:
     """Return what a file holds; any error means that it is damaged."""
-    texts = {name: str(attribute(file, name)) for name in (*_DESCRIPTIONS, "created", "opusim_version")}
+    texts = {name: attribute(file, name, str) for name in (*_DESCRIPTIONS, "created", "opusim_version")}
     stored = {group: member(file, group) for group in _GROUPS}
     arrays = {f"{group}/{name}": read_array(member(stored[group], name)) for group in _GROUPS for name in stored[group]}
     if attribute(file, "content_sha256") != _digest(texts, arrays):

@@ -133,7 +133,7 @@ def _content(file: h5py.File) -> SweepResult:
             note = parse_json(notes[place]) if notes[place] else {"traceback": "", "warnings": ()}
             note["warnings"] = tuple(note["warnings"])
             outcomes[place] = Outcome(**parse_json(points[place]), **note, seconds=float(seconds[place]))
-    result = SweepResult(header, settings, outcomes, str(attribute(run, "created")))
+    result = SweepResult(header, settings, outcomes, attribute(run, "created", str))
     if points.shape != (len(settings), len(header.seeds)) or attribute(file, "results_sha256") != result.digest():
         raise ValueError("the check sum does not fit")
     _check(result, file)
