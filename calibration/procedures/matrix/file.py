@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 
 from opusim.base.files import append_trailer, replacing
-from opusim.base.hdf5_content import FileError, check_finite, check_memory, check_size, first_not_finite, member
+from opusim.base.hdf5_content import (
+    FileError,
+    attribute,
+    check_finite,
+    check_memory,
+    check_size,
+    first_not_finite,
+    member,
+)
 from opusim.bench.protocol import Identity
 from opusim.bench.region import Roi
 from opusim.calibration.contents import check_record, held
@@ -86,7 +94,7 @@ class TmRecord:
     n_outputs: int = held(low=1.0, of="whole")
     layout_kind: str
     layout_factor: int = held(low=1.0, of="whole")
-    layout_features: np.ndarray = held(low=1.0, of="whole")
+    layout_features: np.ndarray = held(low=1.0, shape=("axes",), of="whole")
     layout_dmd_shape: np.ndarray = held(low=1.0, shape=(2,), of="whole")
     layout_offset: np.ndarray = held(low=0.0, shape=(2,), of="whole")
     layout_size: np.ndarray = held(low=1.0, shape=(2,), of="whole")
@@ -194,22 +202,24 @@ def read_tm(path: str | os.PathLike[str], *, bench: Any = None) -> TmRecord:
             f"{path} says that it has {record.n_inputs} inputs, but {layout.n_features_total} macro-pixels."
         )
     with open_calibration(path) as file:
-        for name, shape in (("tm", (record.n_outputs, record.n_inputs)), ("background", (record.n_outputs,))):
-            found = _matrix_of(file, path, name)
-            if found.shape != shape:
-                raise FileError(f"{path}: {name} has the shape {found.shape}, but it must be {shape}.")
+        _matrix_of(file, path, "tm")
         check_finite(_matrix_of(file, path, "background")[()], f"{path}: background")
     return record
 
 
 def _matrix_of(file: Any, path: str | os.PathLike[str], name: str) -> Any:
-    """Return a data set of complex numbers that is in the file, all of it."""
-    if name not in file:
-        raise FileError(f"{path} holds no data set {name!r}: it is no file of a transmission matrix.")
-    data = member(file, name)
+    """Return a data set of complex numbers that is in the file, all of it, and of the shape that it should have."""
+    for needed in (_GROUP, name):
+        if needed not in file:
+            raise FileError(f"{path} holds no {needed!r}: it is no file of a transmission matrix.")
+    data, group = member(file, name), member(file, _GROUP)
     check_size(data)
     if data.dtype != np.complex64:
         raise FileError(f"{path}: {name} holds {data.dtype}, but it must hold complex64.")
+    sizes = [attribute(group, key, int) for key in ("n_outputs", "n_inputs")]
+    shape = tuple(map(int, sizes if name == "tm" else sizes[:1]))
+    if data.shape != shape:
+        raise FileError(f"{path}: {name} has the shape {data.shape}, but it must be {shape}.")
     return data
 
 
