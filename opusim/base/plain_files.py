@@ -140,7 +140,7 @@ def _parsed(parse: Callable[[str], Any], text: str) -> Any:
     if text.count("[") + text.count("{") + text.count(".") <= _DEEPEST:
         return result  # with so few brackets, and dots of dotted keys, nothing is deep
     level: list[Any] = [result]
-    for _ in range(_DEEPEST + 1):
+    for _ in range(_DEEPEST):
         level = [inner for outer in level for inner in _inside(outer)]
         if not level:
             return result
