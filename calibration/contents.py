@@ -101,7 +101,8 @@ def check_record(record: Any) -> None:
         A sentence that names the field.
     """
     lengths: dict[str, int] = {}
-    hints = _hints(type(record))
+    kind: Any = type(record)
+    hints = _hints(kind)
     for one in fields(record):
         value, content = getattr(record, one.name), one.metadata.get(_CONTENT)
         _check_type(one, value, hints.get(one.name, Any))

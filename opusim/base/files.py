@@ -19,7 +19,7 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -352,9 +352,10 @@ def open_hdf5(
     with _opened(path, damaged) as file:
         try:
             # None if there is none: HDF5 files of others are told from damaged ones.
-            form, version = (
+            said: list[Any] = [
                 attribute(file, name) if has_attribute(file, name) else None for name in ("format", "format_version")
-            )
+            ]
+            form, version = said
             of_kind = bool(form == kind.form)
             of_version = of_kind and bool(kind.oldest <= version <= kind.version)
         except _DAMAGE as error:

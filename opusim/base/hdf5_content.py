@@ -132,7 +132,7 @@ def attribute(item: h5py.Group | h5py.Dataset, name: str, kind: type | None = No
     shape, dtype = found.shape, found.dtype
     if shape == ():
         # As h5py does it, which takes three times as long to come to it: a text, or a number.
-        value = np.zeros((), dtype)
+        value: Any = np.zeros((), dtype)
         text = h5py.check_string_dtype(dtype)
         if dtype.kind in "biufc" or (text and text.length is None):
             found.read(value)
@@ -155,6 +155,7 @@ _KINDS: dict[type, tuple[tuple[type, ...], str]] = {
 
 
 def _of_kind(item: h5py.Group | h5py.Dataset, name: str, value: Any, kind: type) -> Any:
+    types: Any
     types, words = _KINDS[kind]
     if not isinstance(value, types) or (kind is float and not math.isfinite(value)):
         shown = repr(value) if np.ndim(value) == 0 else f"an array of the shape {np.shape(value)}"

@@ -301,10 +301,10 @@ def _check(run: RunFile, file: h5py.File) -> None:
     if not re.fullmatch(r"[1-9][0-9]*(-[1-9][0-9]*)+", run.network["sizes"]):
         raise FileError(f"{name}: network sizes is {run.network['sizes']!r}, but it must be as in '784-1024-10'.")
     shapes = [shape for n_in, n_out in itertools.pairwise(run.sizes) for shape in ((n_out, n_in), (n_out,))]
-    found = [array.shape for array in run.parameters]
-    if found != shapes or any(str(array.dtype) != run.network["dtype"] for array in run.parameters):
+    there = [array.shape for array in run.parameters]
+    if there != shapes or any(str(array.dtype) != run.network["dtype"] for array in run.parameters):
         raise FileError(
-            f"{name}: the parameters have the shapes {found}, but those of a network {run.network['sizes']} in "
+            f"{name}: the parameters have the shapes {there}, but those of a network {run.network['sizes']} in "
             f"{run.network['dtype']} must be {shapes}."
         )
     epochs = len(run.history)

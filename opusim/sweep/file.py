@@ -140,7 +140,7 @@ def _content(file: h5py.File) -> SweepResult:
     return result
 
 
-def _texts(group: h5py.Group, name: str) -> np.ndarray:
+def _texts(group: h5py.Group, name: str) -> Any:
     """Return a data set of texts."""
     texts = read_array(member(group, name))
     flat = texts.reshape(-1)

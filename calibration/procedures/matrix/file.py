@@ -92,7 +92,7 @@ class TmRecord:
     basis: str = held(choices=("hadamard", "canonical"))
     n_inputs: int = held(low=1.0, of="whole")
     n_outputs: int = held(low=1.0, of="whole")
-    layout_kind: str
+    layout_kind: str = held()
     layout_factor: int = held(low=1.0, of="whole")
     layout_features: np.ndarray = held(low=1.0, shape=("axes",), of="whole")
     layout_dmd_shape: np.ndarray = held(low=1.0, shape=(2,), of="whole")
