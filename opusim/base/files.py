@@ -46,7 +46,7 @@ _DAMAGE = (OSError, RuntimeError, KeyError, TypeError, AttributeError, ValueErro
 # SHA-256 where that has instructions of its own, and more elsewhere.
 _TRAILER = struct.Struct("<16sQI12s")
 _MARK, _END = b"opusim checksum\n", b"opusim end.\n"
-_PART_BYTES = 1 << 20
+_PART_BYTES = 1 << 18
 # Files that were found whole, by path, with what shows that they are still the same: a file is read for its check once
 # in a process. And those that were told to have no trailer.
 _whole: dict[str, tuple[int, ...]] = {}
@@ -166,7 +166,7 @@ class Hdf5Kind:
 
 def _sum(raw: BinaryIO, n_bytes: int) -> int:
     """Return the CRC-32 of the next bytes of a file; of fewer, if it ends before."""
-    total, part = 0, memoryview(bytearray(_PART_BYTES))
+    total, part = 0, memoryview(bytearray(min(n_bytes, _PART_BYTES)))
     while n_bytes:
         got = raw.readinto(part[: min(n_bytes, _PART_BYTES)])  # type: ignore[attr-defined]
         if not got:

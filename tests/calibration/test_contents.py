@@ -134,7 +134,7 @@ def test_an_entry_that_is_not_finite_is_refused_where_it_is_read(kinds, place, v
     right = read_matrix(path)
     changed(path, lambda file: file["tm"].__setitem__(place, value))
     for outputs in (slice(None), slice(place[0], place[0] + 1), slice(None, None, -1), [place[0], 5]):
-        with pytest.raises(ValueError, match=r"tm.h5: tm holds .* at \[.*\], but all of it must be finite"):
+        with pytest.raises(ValueError, match=r"tm.h5: tm.* holds .* at \[.*\], but all of it must be finite"):
             read_matrix(path, outputs)
     others = [row for row in range(20, 40) if row != place[0]]
     assert np.array_equal(read_matrix(path, others), right[others])

@@ -35,7 +35,6 @@ __all__ = ["TmRecord", "read_matrix", "read_tm", "write_tm"]
 _GROUP = "transmission"
 _BLOCK_BYTES = 32 << 20
 _CHUNK_BYTES = 1 << 18
-_CHECK_BYTES = 1 << 20
 # Share of the patterns in which a pixel may have lost its fringe to saturation.
 _MOST_LOST = 0.01
 _GOOD_CORRELATION = 0.9
@@ -256,33 +255,22 @@ def read_matrix(path: str | os.PathLike[str], outputs: Any = slice(None), *, nam
             )
         chosen, back = np.unique(wanted % max(1, len(data)), return_inverse=True)
         found = data[chosen]  # HDF5 reads rows in rising order
-        check_finite(found, f"{path}: {name}")
+        check_finite(found, f"{path}: {name}, of the rows asked for,")
         return found[back]
 
 
 def _rows(data: Any, path: str | os.PathLike[str], name: str, outputs: slice) -> np.ndarray:
-    """Return a range of rows, each checked while it is still in the processor's own memory."""
+    """Return a range of rows whose entries are all finite."""
     rows = range(*outputs.indices(len(data)))
-    if rows.step != 1:
+    if rows.step < 1:  # HDF5 reads rows in rising order
         return _rows(data, path, name, slice(min(rows), max(rows) + 1))[:: rows.step] if rows else data[:0]
-    shape = (len(rows), *data.shape[1:])
-    check_memory(data, shape)
-    result = np.empty(shape, data.dtype)
-    # Whole chunks, about a megabyte at a time.
-    row_bytes = max(1, data.dtype.itemsize * int(np.prod(shape[1:])))
-    chunk = data.chunks[0] if data.chunks else 1
-    step = max(1, _CHECK_BYTES // row_bytes // chunk) * chunk
-    first = rows.start
-    while first < rows.stop:
-        last = min(rows.stop, first - first % chunk + step)
-        part = slice(first - rows.start, last - rows.start)
-        data.read_direct(result, np.s_[first:last], part)
-        place = first_not_finite(result[part])
-        if place is not None:
-            where = [first + place[0], *place[1:]]
-            raise FileError(f"{path}: {name} holds {result[part][place]} at {where}, but all of it must be finite.")
-        first = last
-    return result
+    check_memory(data, (len(rows), *data.shape[1:]))
+    found = data[outputs]
+    place = first_not_finite(found)
+    if place is not None:
+        where = [rows[place[0]], *place[1:]]
+        raise FileError(f"{path}: {name} holds {found[place]} at {where}, but all of it must be finite.")
+    return found
 
 
 def write_tm(
