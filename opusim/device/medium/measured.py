@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -32,7 +34,7 @@ class MeasuredMedium(EntryMedium):
     Parameters
     ----------
     path : str
-        HDF5 file.
+        HDF5 file. A TOML file names it from its own folder, a program from the working folder; ``~`` is the user's.
     dataset : str
         Name of the data set: complex, shape (outputs, inputs).
     background : str
@@ -63,8 +65,7 @@ class MeasuredMedium(EntryMedium):
     @property
     def shape(self) -> tuple[int, int]:
         """(outputs, inputs) of the stored matrix."""
-        matrix, _ = self._load()
-        return matrix.shape[1], matrix.shape[0]
+        return _shape(*self._file())
 
     def check_size(self, n_features: int, n_pixels: int) -> None:
         """Raise an error if the file's matrix is too small.
@@ -79,7 +80,8 @@ class MeasuredMedium(EntryMedium):
         ValueError
             If the matrix has fewer.
         """
-        outputs, inputs = self.shape
+        matrix, _ = self._load()  # not its shape alone: what is wrong with it is told before the first frame
+        inputs, outputs = matrix.shape
         for what, asked, stored in (("features", n_features, inputs), ("pixels", n_pixels, outputs)):
             if asked > stored:
                 raise ValueError(
@@ -164,18 +166,52 @@ class MeasuredMedium(EntryMedium):
         return None if background is None else background[outputs.start : outputs.stop]
 
     def _load(self) -> tuple[np.ndarray, np.ndarray | None]:
-        path = Path(self.path)
+        path, dataset, *stamp = self._file()
+        return _load_matrix(path, dataset, self.background, *stamp)
+
+    def _file(self) -> tuple[str, str, int, int]:
+        """Return the file as it is opened, the data set, and what changes with the file's content."""
+        path = self.path_of("path").absolute()
         try:
             stamp = path.stat()
         except OSError as error:
             raise ValueError(f"medium.path is {self.path!r}, but that file cannot be read ({error}).") from error
-        return _load_matrix(self.path, self.dataset, self.background, stamp.st_mtime_ns, stamp.st_size)
+        return str(path), self.dataset, stamp.st_mtime_ns, stamp.st_size
+
+
+@lru_cache(maxsize=8)
+def _shape(path: str, dataset: str, _mtime: int, _size: int) -> tuple[int, int]:
+    """Return (outputs, inputs) of a stored matrix, without reading it."""
+    with _opened(path, dataset) as file:
+        stored = file[dataset]
+        _check_matrix(path, dataset, getattr(stored, "shape", None) or (), getattr(stored, "dtype", None))
+        return stored.shape
 
 
 @lru_cache(maxsize=2)
 def _load_matrix(
     path: str, dataset: str, background: str, _mtime: int, _size: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
+    with _opened(path, dataset) as file:
+        stored = np.asarray(file[dataset])
+        extra = np.asarray(file[background]) if background in file else None
+    _check_matrix(path, dataset, stored.shape, stored.dtype)
+    if not np.isfinite(stored).all():
+        raise ValueError(f"Data set {dataset!r} of {path!r} holds values that are not finite.")
+    if extra is not None and extra.shape != (stored.shape[0],):
+        raise ValueError(
+            f"Data set {background!r} of {path!r} has shape {extra.shape}, but it must be ({stored.shape[0]},)."
+        )
+    scale = math.sqrt(float(np.mean(np.abs(stored.astype(np.complex128)) ** 2)))
+    if scale == 0:
+        raise ValueError(f"Data set {dataset!r} of {path!r} is zero everywhere.")
+    matrix = np.ascontiguousarray((stored.T / scale).astype(np.complex64))
+    return matrix, None if extra is None else (extra / scale).astype(np.complex64)
+
+
+@contextmanager
+def _opened(path: str, dataset: str) -> Iterator[Any]:
+    """Open the file of a matrix, whole, that has the data set."""
     import h5py
 
     from opusim.base.files import OLD, check_trailer, tell_unchecked
@@ -192,23 +228,14 @@ def _load_matrix(
                 raise ValueError(
                     f"medium.dataset is {dataset!r}, but {path!r} holds {', '.join(map(repr, file)) or 'nothing'}."
                 )
-            stored = np.asarray(file[dataset])
-            extra = np.asarray(file[background]) if background in file else None
+            yield file
     except OSError as error:
         raise ValueError(f"medium.path is {path!r}, but that is not a readable HDF5 file ({error}).") from error
-    if stored.ndim != 2 or not np.iscomplexobj(stored) or stored.size == 0:
+
+
+def _check_matrix(path: str, dataset: str, shape: tuple[int, ...], dtype: np.dtype[Any] | None) -> None:
+    if len(shape) != 2 or 0 in shape or dtype is None or dtype.kind != "c":
         raise ValueError(
-            f"Data set {dataset!r} of {path!r} has shape {stored.shape} and type {stored.dtype}, but it must be a "
+            f"Data set {dataset!r} of {path!r} has shape {shape} and type {dtype}, but it must be a "
             "complex matrix of shape (outputs, inputs)."
         )
-    if not np.isfinite(stored).all():
-        raise ValueError(f"Data set {dataset!r} of {path!r} holds values that are not finite.")
-    if extra is not None and extra.shape != (stored.shape[0],):
-        raise ValueError(
-            f"Data set {background!r} of {path!r} has shape {extra.shape}, but it must be ({stored.shape[0]},)."
-        )
-    scale = math.sqrt(float(np.mean(np.abs(stored.astype(np.complex128)) ** 2)))
-    if scale == 0:
-        raise ValueError(f"Data set {dataset!r} of {path!r} is zero everywhere.")
-    matrix = np.ascontiguousarray((stored.T / scale).astype(np.complex64))
-    return matrix, None if extra is None else (extra / scale).astype(np.complex64)
