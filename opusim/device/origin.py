@@ -118,7 +118,7 @@ def _changes(device: Device, base: Mapping[str, Any]) -> dict[str, tuple[Any, An
     for stage in parts_of(type(device)):
         now, then = getattr(device, stage), base[stage]
         if type(now) is not type(then):
-            result[f"{stage}.kind"] = now.kind, then.kind
+            result[f"{stage}.kind"] = _kind(now), _kind(then)
             continue
         for f in dataclasses.fields(now):
             if f.name != "name" and getattr(now, f.name) != getattr(then, f.name):
@@ -126,6 +126,10 @@ def _changes(device: Device, base: Mapping[str, Any]) -> dict[str, tuple[Any, An
     if device.resolution != base["resolution"]:
         result["resolution"] = device.resolution, base["resolution"]
     return result
+
+
+def _kind(stage: Any) -> str:
+    return getattr(stage, "kind", "") or type(stage).__name__
 
 
 def _words(device: Device, base: Mapping[str, Any]) -> str:
@@ -138,7 +142,7 @@ def _words(device: Device, base: Mapping[str, Any]) -> str:
             continue
         now, then = getattr(device, stage), base[stage]
         if field == "kind" or getattr(now, "name", "") != getattr(then, "name", ""):
-            words.append(f"{stage} {getattr(now, 'name', '') or now.kind}")
+            words.append(f"{stage} {getattr(now, 'name', '') or _kind(now)}")
         else:
             words.append(f"{path} {now.text(field)}")
     words = list(dict.fromkeys(words))

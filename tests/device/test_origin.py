@@ -6,12 +6,14 @@ import copy
 import dataclasses
 import pickle
 import warnings
+from dataclasses import fields
 
 import pytest
 
 from opusim.bench.bench import OpticalBench
 from opusim.bench.protocol import identity_of
 from opusim.device.camera import Camera
+from opusim.device.laser import Laser
 from opusim.device.medium import GaussianMedium
 from opusim.device.record import Device
 from opusim.device.toml import presets
@@ -103,6 +105,15 @@ def test_another_part_is_said_by_its_name_and_many_changes_in_few_words():
     assert device.changes["camera.bits"] == (12, 8) and device.changes["camera.shape"] == ((1216, 1936), (1088, 2040))
     assert AURORA.ideal().description.endswith(" more") and len(AURORA.ideal().description) < 300
     assert AURORA.ideal().fingerprint() == Device.load("ideal").fingerprint()
+
+
+def test_a_part_of_a_class_of_its_own_is_another_part():
+    class OwnLaser(Laser):
+        """A laser that somebody makes."""
+
+    device = AURORA.evolve(laser=OwnLaser(**{f.name: getattr(AURORA.laser, f.name) for f in fields(Laser)}))
+    assert device.changes == {"laser.kind": ("OwnLaser", "Laser")}
+    assert device.description == "aurora, changed: laser OwnLaser"
 
 
 # ---------------------------------------------------------------- what stays behind

@@ -239,8 +239,8 @@ class Medium(Stage, ABC):
         Returns
         -------
         Path
-            With ``~`` as the user's folder; a path that is not whole leads from the working folder. (In a device that
-            a TOML file describes it is whole: it was taken from that file's folder.)
+            With ``~`` as the user's folder; a path that is not whole leads from the working folder. In a device that
+            a TOML file describes it is whole: it was taken from that file's folder.
         """
         return expanded(getattr(self, name))
 
