@@ -225,9 +225,13 @@ def _from_folder(folder: Path, given: str, label: str) -> str:
     path = folder.absolute() / expanded(given)
     here = expanded(given).absolute()
     if here != path and not path.exists() and here.exists():
+        try:
+            write = f"{os.path.relpath(here, folder)!r}, or the whole path"
+        except ValueError:  # another drive of Windows
+            write = "the whole path"
         raise ValueError(
             f"{label} is {given!r}, but there is no {str(path)!r}: a path leads from the folder of the file that names "
-            f"it. If {str(here)!r} is meant, write {os.path.relpath(here, folder)!r}, or the whole path."
+            f"it. If {str(here)!r} is meant, write {write}."
         )
     return str(path)
 

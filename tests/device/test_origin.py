@@ -12,6 +12,9 @@ import pytest
 
 from opusim.bench.bench import OpticalBench
 from opusim.bench.protocol import identity_of
+from opusim.calibration import read_info, read_record, record_names, write_record
+from opusim.calibration.store import stored_path
+from opusim.device import origin
 from opusim.device.camera import Camera
 from opusim.device.laser import Laser
 from opusim.device.medium import GaussianMedium
@@ -19,6 +22,15 @@ from opusim.device.record import Device
 from opusim.device.toml import presets
 
 AURORA = Device.load("aurora")
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """A record of a calibration."""
+
+    value: float
+
+
 CAMERA = dataclasses.replace(AURORA.camera, prnu=0.02)
 # Ways to the same change: of a camera's non-uniformity from 0.01 to 0.02.
 WAYS = {
@@ -60,6 +72,23 @@ def test_the_name_changes_nothing_else(way):
     assert device.fingerprint() != AURORA.fingerprint()
     for again in (Device.from_toml(device.to_toml()), pickle.loads(pickle.dumps(device)), copy.deepcopy(device)):
         assert again == device and again.changes == device.changes and again.fingerprint() == device.fingerprint()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_calibration_that_was_stored_under_the_name_of_the_preset_is_read(way, tmp_path, monkeypatch):
+    """As 0.1 named it; one of the preset itself is refused."""
+    bench, path = OpticalBench(WAYS[way]()), tmp_path / "cal.h5"
+    with monkeypatch.context() as patch:
+        patch.setattr(origin, "told", lambda device: ("aurora", device.description))
+        write_record(path, "gain", Found(0.04), bench=OpticalBench(WAYS[way]()))
+    assert read_info(path, "gain").device.name == "aurora"
+    assert read_record(path, "gain", Found, bench=bench) == Found(0.04)
+    write_record(path, "offset", Found(2.0), bench=bench)  # beside it
+    assert record_names(path) == ["gain", "offset"]
+    with pytest.raises(ValueError, match="another device"):
+        read_record(path, "gain", Found, bench=OpticalBench("aurora"))
+    # The file that is looked for by itself is that of name and fingerprint: never the preset's.
+    assert stored_path(bench) != stored_path(OpticalBench("aurora"))
 
 
 @pytest.mark.parametrize("way", WAYS)

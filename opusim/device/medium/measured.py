@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -65,7 +63,11 @@ class MeasuredMedium(EntryMedium):
     @property
     def shape(self) -> tuple[int, int]:
         """(outputs, inputs) of the stored matrix."""
-        return _shape(*self._file())
+        shape = _stored_shape(*self._file())
+        if shape is None:  # using it tells what is wrong
+            matrix, _ = self._load()
+            shape = matrix.shape[1], matrix.shape[0]
+        return shape
 
     def check_size(self, n_features: int, n_pixels: int) -> None:
         """Raise an error if the file's matrix is too small.
@@ -170,7 +172,7 @@ class MeasuredMedium(EntryMedium):
         return _load_matrix(path, dataset, self.background, *stamp)
 
     def _file(self) -> tuple[str, str, int, int]:
-        """Return the file as it is opened, the data set, and what changes with the file's content."""
+        """Return the file, whatever the working folder will be, the data set, and what changes with the content."""
         path = self.path_of("path").absolute()
         try:
             stamp = path.stat()
@@ -180,38 +182,28 @@ class MeasuredMedium(EntryMedium):
 
 
 @lru_cache(maxsize=8)
-def _shape(path: str, dataset: str, _mtime: int, _size: int) -> tuple[int, int]:
-    """Return (outputs, inputs) of a stored matrix, without reading it."""
-    with _opened(path, dataset) as file:
-        stored = file[dataset]
-        _check_matrix(path, dataset, getattr(stored, "shape", None) or (), getattr(stored, "dtype", None))
-        return stored.shape
+def _stored_shape(path: str, dataset: str, _mtime: int, _size: int) -> tuple[int, int] | None:
+    """Return (outputs, inputs) of a matrix without reading it; None if there is none that can be used."""
+    import h5py
+
+    from opusim.base.files import check_trailer
+
+    if check_trailer(path) is False:
+        return None
+    try:
+        with h5py.File(path, "r") as file:
+            stored = file.get(dataset)
+            if isinstance(stored, h5py.Dataset) and len(stored.shape or ()) == 2 and stored.dtype.kind == "c":
+                return stored.shape if stored.size else None
+    except (OSError, RuntimeError):
+        pass
+    return None
 
 
 @lru_cache(maxsize=2)
 def _load_matrix(
     path: str, dataset: str, background: str, _mtime: int, _size: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    with _opened(path, dataset) as file:
-        stored = np.asarray(file[dataset])
-        extra = np.asarray(file[background]) if background in file else None
-    _check_matrix(path, dataset, stored.shape, stored.dtype)
-    if not np.isfinite(stored).all():
-        raise ValueError(f"Data set {dataset!r} of {path!r} holds values that are not finite.")
-    if extra is not None and extra.shape != (stored.shape[0],):
-        raise ValueError(
-            f"Data set {background!r} of {path!r} has shape {extra.shape}, but it must be ({stored.shape[0]},)."
-        )
-    scale = math.sqrt(float(np.mean(np.abs(stored.astype(np.complex128)) ** 2)))
-    if scale == 0:
-        raise ValueError(f"Data set {dataset!r} of {path!r} is zero everywhere.")
-    matrix = np.ascontiguousarray((stored.T / scale).astype(np.complex64))
-    return matrix, None if extra is None else (extra / scale).astype(np.complex64)
-
-
-@contextmanager
-def _opened(path: str, dataset: str) -> Iterator[Any]:
-    """Open the file of a matrix, whole, that has the data set."""
     import h5py
 
     from opusim.base.files import OLD, check_trailer, tell_unchecked
@@ -228,14 +220,23 @@ def _opened(path: str, dataset: str) -> Iterator[Any]:
                 raise ValueError(
                     f"medium.dataset is {dataset!r}, but {path!r} holds {', '.join(map(repr, file)) or 'nothing'}."
                 )
-            yield file
+            stored = np.asarray(file[dataset])
+            extra = np.asarray(file[background]) if background in file else None
     except OSError as error:
         raise ValueError(f"medium.path is {path!r}, but that is not a readable HDF5 file ({error}).") from error
-
-
-def _check_matrix(path: str, dataset: str, shape: tuple[int, ...], dtype: np.dtype[Any] | None) -> None:
-    if len(shape) != 2 or 0 in shape or dtype is None or dtype.kind != "c":
+    if stored.ndim != 2 or not np.iscomplexobj(stored) or stored.size == 0:
         raise ValueError(
-            f"Data set {dataset!r} of {path!r} has shape {shape} and type {dtype}, but it must be a "
+            f"Data set {dataset!r} of {path!r} has shape {stored.shape} and type {stored.dtype}, but it must be a "
             "complex matrix of shape (outputs, inputs)."
         )
+    if not np.isfinite(stored).all():
+        raise ValueError(f"Data set {dataset!r} of {path!r} holds values that are not finite.")
+    if extra is not None and extra.shape != (stored.shape[0],):
+        raise ValueError(
+            f"Data set {background!r} of {path!r} has shape {extra.shape}, but it must be ({stored.shape[0]},)."
+        )
+    scale = math.sqrt(float(np.mean(np.abs(stored.astype(np.complex128)) ** 2)))
+    if scale == 0:
+        raise ValueError(f"Data set {dataset!r} of {path!r} is zero everywhere.")
+    matrix = np.ascontiguousarray((stored.T / scale).astype(np.complex64))
+    return matrix, None if extra is None else (extra / scale).astype(np.complex64)
