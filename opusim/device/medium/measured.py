@@ -7,12 +7,12 @@ import time
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from opusim.base import parallel, rng
-from opusim.base.hdf5_content import FileError, member, read_array
+from opusim.base.hdf5_content import FileError, check_size, member, read_array
 from opusim.base.parameters import parameter
 from opusim.base.plain_files import check_plain
 
@@ -37,7 +37,7 @@ class MeasuredMedium(EntryMedium):
     Parameters
     ----------
     path : str
-        HDF5 file.
+        HDF5 file. A TOML file names it from its own folder, a program from the working folder; ``~`` is the user's.
     dataset : str
         Name of the data set: complex, shape (outputs, inputs).
     background : str
@@ -68,8 +68,11 @@ class MeasuredMedium(EntryMedium):
     @property
     def shape(self) -> tuple[int, int]:
         """(outputs, inputs) of the stored matrix."""
-        matrix, _ = self._load()
-        return matrix.shape[1], matrix.shape[0]
+        shape = _stored_shape(*self._file())
+        if shape is None:  # using it tells what is wrong
+            matrix, _ = self._load()
+            shape = matrix.shape[1], matrix.shape[0]
+        return shape
 
     def check_size(self, n_features: int, n_pixels: int) -> None:
         """Raise an error if the file's matrix is too small.
@@ -84,7 +87,8 @@ class MeasuredMedium(EntryMedium):
         ValueError
             If the matrix has fewer.
         """
-        outputs, inputs = self.shape
+        matrix, _ = self._load()  # not its shape alone: what is wrong with it is told before the first frame
+        inputs, outputs = matrix.shape
         for what, asked, stored in (("features", n_features, inputs), ("pixels", n_pixels, outputs)):
             if asked > stored:
                 raise ValueError(
@@ -169,21 +173,46 @@ class MeasuredMedium(EntryMedium):
         return None if background is None else background[outputs.start : outputs.stop]
 
     def _load(self) -> tuple[np.ndarray, np.ndarray | None]:
-        return _load_matrix(self.path, self.dataset, self.background, *_state(self.path))
+        path, dataset, *state = self._file()
+        return _load_matrix(path, dataset, self.background, *state)
+
+    def _file(self) -> tuple[Any, ...]:
+        """Return the file, whatever the working folder will be, the data set, and what changes with the content.
+
+        Of a file so young that it might not show a change, that is the moment, too.
+        """
+        from opusim.base.files import is_settled, state_of
+
+        path = self.path_of("path").absolute()
+        try:
+            check_plain(path)
+            with open(path, "rb") as raw:
+                state = state_of(raw)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"medium.path is {self.path!r}, but that file cannot be read ({error}).") from error
+        now_ns = time.time_ns()
+        moment = () if is_settled(state, now_ns) else (now_ns,)
+        return str(path), self.dataset, *state, *moment
 
 
-def _state(path: str) -> tuple[int, ...]:
-    """Return what changes when a file does; of one so young that it might not show a change, the moment too."""
-    from opusim.base.files import is_settled, state_of
+@lru_cache(maxsize=8)
+def _stored_shape(path: str, dataset: str, *_state: int) -> tuple[int, int] | None:
+    """Return (outputs, inputs) of a matrix without reading it; None if there is none that can be used."""
+    import h5py
 
+    from opusim.base.files import check_trailer
+
+    if check_trailer(path) is False:
+        return None
     try:
-        check_plain(path)
-        with open(path, "rb") as raw:
-            state = state_of(raw)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"medium.path is {path!r}, but that file cannot be read ({error}).") from error
-    now_ns = time.time_ns()
-    return state if is_settled(state, now_ns) else (*state, now_ns)
+        with h5py.File(path, "r") as file:
+            stored = member(file, dataset, links=True)
+            check_size(stored, sparse=True)
+            if len(stored.shape) == 2 and stored.dtype.kind == "c":
+                return stored.shape if stored.size else None
+    except (OSError, RuntimeError, KeyError, FileError):
+        pass
+    return None
 
 
 def _read(file: h5py.File, name: str) -> np.ndarray:
