@@ -41,6 +41,7 @@ import numpy as np
 
 from opusim.base import validation
 from opusim.base.errors import no_torch
+from opusim.base.tensors import ordinary_tensor
 from opusim.bench.protocol import lacking
 
 try:
@@ -231,6 +232,9 @@ class DFA(validation.Fixed):
         """Check the shapes; return the logits, tied to the blocks."""
         if not isinstance(logits, Tensor):
             raise TypeError(f"The output is a {type(logits).__name__}, but it must be a tensor of logits.")
+        ordinary_tensor("The output", logits)
+        if not logits.is_floating_point():
+            raise TypeError(f"The output is a tensor of {logits.dtype}, but logits must be of a floating type.")
         rows = logits.shape[:-1]
         if not blocks:
             raise ValueError("No block came before the output, but there must be at least one to train by feedback.")
@@ -240,6 +244,7 @@ class DFA(validation.Fixed):
                 f"classes: their shape must be (rows, {self.n_classes}), with any number of axes for the rows."
             )
         for place, h in enumerate(blocks):
+            ordinary_tensor(f"The output of block {place}", h)
             if h.shape[: len(rows)] != rows or not h.is_floating_point():
                 raise ValueError(
                     f"The output of block {place} is {h.dtype} of shape {tuple(h.shape)}, but it must be of a floating "
