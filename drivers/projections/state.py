@@ -218,7 +218,7 @@ def _encoder_of(mapping: OpuUser, told: dict[str, Any] | None) -> Any:
     name = "None" if given is None else (given if inspect.isclass(given) else type(given)).__qualname__
     if name != told["kind"]:
         raise ValueError(f"encoder is {name}, but it is {told['kind']} in the state: make the map with such a one.")
-    encoder = given() if inspect.isclass(given) else copy.deepcopy(given)
+    encoder: Any = given() if inspect.isclass(given) else copy.deepcopy(given)
     content = told["content"]
     if content is None:
         warn_outside(

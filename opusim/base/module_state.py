@@ -53,8 +53,9 @@ def packed(content: Mapping[str, Any]) -> np.ndarray:
     """
     writer = _Writer()
     text = json.dumps(writer.plain(dict(content)))
+    members: dict[str, Any] = {"about": np.frombuffer(text.encode(), np.uint8), **writer.arrays}
     stream = io.BytesIO()
-    np.savez(stream, about=np.frombuffer(text.encode(), np.uint8), **writer.arrays)
+    np.savez(stream, **members)
     body = stream.getvalue()
     return np.frombuffer(_MAGIC + hashlib.sha256(body).digest() + body, np.uint8).copy()
 

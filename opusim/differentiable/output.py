@@ -326,7 +326,8 @@ class ExpectedOutput(validation.Fixed, CarriesState, nn.Module):
     # ---------------------------------------------------------------- inside
 
     def _state(self) -> dict[str, Any]:
-        device, phase = self._learnt.device, self._learnt.phase_rad
+        device = self._learnt.device
+        phase: Any = self._learnt.phase_rad
         layout = {f.name: getattr(self.layout, f.name) for f in dataclasses.fields(self.layout)}
         return {
             "device": device.fingerprint(), "device_name": device.name, "seed": self.seed, "layout": layout,

@@ -423,7 +423,7 @@ def test_what_is_learnt_travels_with_the_device_that_it_is_of():
     [
         ({"seed": SEED + 1}, f"seed is {SEED + 1} here, but {SEED} in the state"),
         ({"device": "ideal"}, "device is 'ideal' here, but '.*' in the state"),
-        ({"resolution": "mirrors"}, "device is '[0-9a-f]{64}' here"),
+        ({"device": STILL.evolve(**{"camera.bits": 10})}, "device is '[0-9a-f]{64}' here"),
         ({"n_features": 31}, "layout is .*31.* here"),
         ({"n_components": 21}, "n_components is 21 here, but 20 in the state"),
         ({"reference_phase_rad": [0.0, 2.0]}, r"reference_phase_rad is \[0.0, 2.0\] here"),
