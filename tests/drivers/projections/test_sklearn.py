@@ -322,7 +322,6 @@ def test_clones_of_an_unused_map_share_a_device_but_not_with_another_seed():
     assert one.opu.device.seed == 1
 
 
-@pytest.mark.parametrize("give_opu", [False, True])
 @pytest.mark.parametrize("linear", [False, True])
 @pytest.mark.parametrize("way", ["pickle", "joblib"])
 def test_a_map_that_has_travelled_gives_the_counts_of_the_first_one(linear, way, tmp_path):
@@ -343,6 +342,7 @@ def test_a_map_that_has_travelled_gives_the_counts_of_the_first_one(linear, way,
     assert other.opu.bench.clock == mapping.opu.bench.clock
 
 
+@pytest.mark.parametrize("give_opu", [False, True])
 def test_pickle(give_opu):
     x = bits(6, 60)
     mapping = OPUMap(100, opu=OPU(10, device="ideal") if give_opu else None, device="ideal")
