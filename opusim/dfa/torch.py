@@ -18,7 +18,7 @@ feedback does is not compiled. PyTorch 2.4 or newer is needed.
 
 What is not served: gradient scalers, because they change the errors that a threshold sees (bfloat16 needs none);
 `torch.nn.DataParallel`, whose replicas see a part of the batch each, so that the errors of single rows are not known
-(`DistributedDataParallel` is); `torch.func`; double backward. What goes round a marked block, on a path that does not
+(``DistributedDataParallel`` is); `torch.func`; double backward. What goes round a marked block, on a path that does not
 lead through its output, keeps its true gradient.
 
 A marked model may be pickled, saved whole, copied and sent to other processes: each copy has a `DFA` and a feedback of
