@@ -109,6 +109,16 @@ class Device(Stage):
                 "mirrors: the most that may be on must not be above that."
             )
 
+    def __repr__(self) -> str:
+        """Say which device it is, in a line; its parts say the rest, and `opusim info` all of it."""
+        rows, columns = self.dmd.shape
+        pixels = " x ".join(map(str, self.camera.shape))
+        arm = "with" if self.reference.relative_amplitude else "without"
+        return (
+            f"<Device {self.name!r}, version {self.version}: {rows} x {columns} mirrors, {type(self.medium).__name__}, "
+            f"{pixels} pixels of {self.camera.bits} bits, {arm} a reference arm>"
+        )
+
     @property
     def optics(self) -> Optics:
         """How a pixel of the camera samples the field."""

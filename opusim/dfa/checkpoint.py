@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -19,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import opusim
-from opusim.base.files import Hdf5Kind, open_hdf5, unwritten, writing_hdf5
+from opusim.base.files import Hdf5Kind, open_hdf5, temporary_beside, unwritten, writing_hdf5
+from opusim.base.short_repr import short_repr
 
 from .history import History
 from .network import MLP
@@ -51,6 +51,7 @@ _GROUPS = ("parameters", "optimiser_state", "history")
 _FREE_SETTINGS = ("epochs",)
 
 
+@short_repr
 @dataclass(frozen=True)
 class RunFile:
     """What a file of a training run holds.
@@ -180,8 +181,8 @@ def check_target(path: str | os.PathLike[str]) -> None:
     if target.is_dir():
         raise IsADirectoryError(f"{target} is a folder, but it must be the name of a file.")
     try:
-        # As long a name as that of `replacing`, which a file system may refuse too.
-        tempfile.NamedTemporaryFile(prefix=f".{target.stem}.", suffix=target.suffix, dir=target.parent).close()
+        with temporary_beside(target):
+            pass
     except OSError as error:
         raise unwritten(error, target, _WHAT) from error
 

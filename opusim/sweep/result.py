@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from opusim.base.short_repr import short_repr
 from opusim.base.warn import warn_outside
 
 from .points import Axis, Number, label
@@ -118,6 +119,7 @@ class Header:
         return cls(**{**content, "seeds": tuple(content["seeds"])})
 
 
+@short_repr
 @dataclass
 class SweepResult:
     """Results of a sweep, complete or not.

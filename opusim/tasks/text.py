@@ -25,6 +25,7 @@ from torch.nn import functional
 
 from opusim import datasets
 from opusim.base import validation
+from opusim.base.short_repr import short_repr
 from opusim.dfa.feedback import Costs
 from opusim.dfa.torch import DFA
 
@@ -35,6 +36,7 @@ __all__ = ["Block", "LanguageModel", "LanguageModelResult", "train_language_mode
 _BATCH = 64  # windows that are evaluated at once
 
 
+@short_repr
 @dataclass(frozen=True)
 class LanguageModelResult:
     """One trained language model.
