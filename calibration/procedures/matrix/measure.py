@@ -20,9 +20,10 @@ from opusim.bench.protocol import Bench, checked_bench, identity_of
 from opusim.bench.region import AnyRoi
 from opusim.calibration.algorithms.frame_input import checked_phases
 from opusim.calibration.algorithms.phase_shifting import equal_steps
+from opusim.calibration.files import read_info
 from opusim.patterns.layout import MirrorLayout
 
-from .file import TmRecord, read_matrix, read_tm, write_tm
+from .file import GROUP, TmRecord, read_matrix, read_tm, write_tm
 from .journal import Journal, clear_removed, clock_of, resume_clock
 from .patterns import PLANS, PatternPlan
 from .steps import Measurement, measure_batch, measure_start
@@ -165,6 +166,9 @@ def measure_tm(
             done += plan.patterns(first, stop)
             if progress is not None:
                 progress(done, total)
+        # Where there was nothing to measure the clock has not moved, and what comes after this goes on with it.
+        last = journal.rest(len(batches) - 1)
+        resume_clock(bench, int(last["frames"]), float(last["elapsed_s"]))
         record = write_tm(out, journal, m, start, len(batches), identity, circular)
     except BaseException:
         journal.close()
@@ -225,4 +229,7 @@ def _finished(out: Path, bench: Bench, header: dict[str, Any]) -> TmRecord:
     )
     if not same:
         raise ValueError(f"{out} holds another measurement, which is finished: give another name, or resume=False.")
+    clock = read_info(out, GROUP)
+    if clock.frames is not None:
+        resume_clock(bench, clock.frames, clock.elapsed_s)
     return replace(record, path=str(out))
