@@ -67,7 +67,7 @@ class RecordInfo:
     device : Identity
         Whose it is.
     frames : int or None
-        Frames that the bench had taken by then; None if the file does not say, as before 0.1.1.
+        Frames that the bench had taken by then; None if the file does not say, as up to opusim 0.1.1.
     """
 
     name: str

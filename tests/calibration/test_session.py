@@ -254,7 +254,7 @@ def test_an_exposure_with_half_of_its_records_is_not_done(tmp_path):
 
 
 def test_a_file_that_does_not_say_frames_moves_no_clock(tmp_path):
-    """As 0.1.0 wrote it."""
+    """As an older opusim wrote it."""
     path = tmp_path / "cal.h5"
     first = Calibration(OpticalBench(AURORA), path, roi=(500, 900, 4, 64))
     first.run("exposure")

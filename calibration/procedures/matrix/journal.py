@@ -34,7 +34,7 @@ from opusim.bench.protocol import elapsed_s as elapsed_s_of
 
 __all__ = ["Journal", "clear_removed", "clock_of", "interrupted_header", "resume_clock"]
 
-#: Version of the header; 1, of opusim 0.1.0, had no check sums.
+#: Version of the header; 1, up to opusim 0.1.1, had no check sums.
 VERSION = 2
 _HEADER, _START, _TEMPORARY = "header.json", "start.npz", "unfinished"
 
