@@ -1,6 +1,6 @@
 """Kills: `calibrate tm`, `calibrate all`, `sweep` and `train` ended by SIGKILL at random moments, and gone on with.
 
-    python benchmarks/kills.py [--kills 1000] [--seed 0] [--only tm,all,sweep,train] [--seconds 900] [--json]
+    python benchmarks/kills.py [--kills 1000 | --every] [--seed 0] [--only tm,all,sweep,train] [--seconds 900] [--json]
 
 Each case is run once without a kill. Then, round by round, it is begun anew in an empty folder and killed one to four
 times, each time in a life that goes on from what the one before has left, and at last let go to its end. Asked of each
@@ -10,6 +10,7 @@ makes, to the bit; and nothing else is left in the folder.
 A life is a fork of this process, which has everything imported, compiled and in its memory: a kill costs no start of
 Python. Half of the kills come at a random time. The others come at a random one of the life's calls that name a file in
 the folder (opened, renamed, removed, made): there a file may be half written, and a random time seldom falls there.
+With --every each case is killed once at each of these calls instead.
 """
 
 from __future__ import annotations
@@ -314,15 +315,15 @@ class Bench:
         with os.fdopen(into) as told:
             return int(told.read())
 
-    def round(self, dice: random.Random, number: int, most_kills: int) -> None:
-        """Kill it a few times, let it go to its end, and compare."""
+    def round(self, dice: random.Random, number: int, most_kills: int, only_call: int | None = None) -> None:
+        """Kill it a few times, or once at a call, let it go to its end, and compare."""
         seen, case = self.seen, self.case
         folder = self.root / f"{case.name}-{number}"
         folder.mkdir()
         begun = is_done = False
         lives: list[str] = []
         for _ in range(min(most_kills, dice.randint(1, 4))):
-            at_call = dice.randint(1, self.calls) if dice.random() < 0.5 else None
+            at_call = only_call or (dice.randint(1, self.calls) if dice.random() < 0.5 else None)
             after_s = dice.uniform(0, 1.05 * self.seconds)
             pid = live(case.words(folder, begun), folder, at_call)
             status = ended(pid, after_s if at_call is None else 120)
@@ -391,7 +392,13 @@ def place() -> Iterator[Path]:
 
 
 def run(
-    names: list[str], kills: int, seed: int, seconds: float, tell: Callable[[str], object] = lambda text: None
+    names: list[str],
+    kills: int,
+    seed: int,
+    seconds: float,
+    tell: Callable[[str], object] = lambda text: None,
+    *,
+    every: bool = False,
 ) -> dict[str, Any]:
     """Kill so often, or for so long; return what was seen.
 
@@ -407,6 +414,8 @@ def run(
         After which no more rounds are begun.
     tell : callable
         Told a line now and then.
+    every : bool
+        Whether to kill each case once at each of its calls, in place of random moments; `kills` does not count then.
     """
     with place() as root:
         (root / "small.toml").write_text(DEVICE)
@@ -417,7 +426,15 @@ def run(
         for bench in benches:
             tell(f"{bench.case.name}: {bench.seconds:.2f} s, {bench.calls} calls that name its files")
         dice, number = random.Random(seed), 0
-        while (done := sum(bench.seen.kills for bench in benches)) < kills:
+        for bench in benches if every else ():
+            for call in range(1, bench.calls + 1):
+                if time.perf_counter() - start > seconds:
+                    tell(f"{bench.case.name}: the time is over at call {call}")
+                    break
+                bench.round(dice, number, 1, call)
+                number += 1
+            tell(f"{bench.case.name}: {time.perf_counter() - start:.0f} s")
+        while not every and (done := sum(bench.seen.kills for bench in benches)) < kills:
             if time.perf_counter() - start > seconds:
                 break
             # That with the fewest kills next, so that all have as many.
@@ -442,6 +459,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=900.0)
     parser.add_argument("--only", default=",".join(CASES))
+    parser.add_argument("--every", action="store_true", help="once at each call that names a file")
     parser.add_argument("--json", action="store_true", help="print what was seen as JSON alone")
     given = parser.parse_args()
     names = given.only.split(",")
@@ -449,7 +467,7 @@ def main() -> None:
         parser.error(f"--only is {given.only!r}, but there are {', '.join(CASES)}")
     seen = run(
         names, given.kills, given.seed, given.seconds,
-        (lambda text: print(text, file=sys.stderr)) if given.json else print,
+        (lambda text: print(text, file=sys.stderr)) if given.json else print, every=given.every,
     )  # fmt: skip
     if given.json:
         print(json.dumps(seen))
