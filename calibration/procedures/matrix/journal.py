@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from opusim.base.files import TRAILER_BYTES, check_trailer, open_npy, unwritten, write_with_trailer
+from opusim.base.files import TRAILER_BYTES, check_trailer, unwritten, write_with_trailer
 from opusim.base.warn import warn_outside
 from opusim.bench.protocol import Clocked, Resumable, has
 from opusim.bench.protocol import elapsed_s as elapsed_s_of
@@ -229,7 +229,10 @@ class Journal:
         """Return the fields of a batch, on the disk; a ValueError says that they are damaged."""
         path = self._names(number)[0]
         _check(path)
-        return open_npy(path)
+        try:
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise _damaged(path, error) from error
 
     def rest(self, number: int) -> dict[str, np.ndarray]:
         """Return everything else about a batch; a ValueError says that it is damaged."""
