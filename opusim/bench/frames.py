@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from opusim.base.short_repr import short_repr
 from opusim.device.camera import SensorMaps
 
 
@@ -36,6 +37,7 @@ class BenchClock:
         return self.elapsed_s * self.power_w
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class ReservedFrames:
     """Frames of one sequence of patterns, taken by `OpticalBench.reserve`.
@@ -143,6 +145,7 @@ class ReservedFrames:
         return frames
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Shots:
     """Circumstances of a run of frames, apart from the patterns.
