@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opusim.base import validation
+from opusim.base.user_arrays import checked_array
 from opusim.bench.protocol import Bench, checked_bench, elapsed_s
 from opusim.bench.region import AnyRoi
 from opusim.calibration.algorithms.phase_shifting import equal_steps
@@ -152,7 +153,9 @@ def find_exposure(
         full_scale_dn = saturation_dn(bench, start_s, roi)
     else:
         number("full_scale_dn", full_scale_dn, low=0.0, high=math.inf, low_open=True, allow_inf=True)
-    phases = None if reference_phase_rad is None else np.atleast_1d(reference_phase_rad)
+    phases = None
+    if reference_phase_rad is not None:
+        phases = np.atleast_1d(checked_array("reference_phase_rad", reference_phase_rad, finite=True))
     steps = 1 if phases is None else len(phases)
 
     def attempt(exposure_s: float) -> _Trial:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opusim.base import validation
+from opusim.base.user_arrays import checked_array
 from opusim.bench.protocol import Bench, checked_bench, elapsed_s
 from opusim.bench.region import AnyRoi
 from opusim.calibration.algorithms.phase_shifting import advanced_iterative, equal_steps, least_squares
@@ -374,10 +375,7 @@ def checked_shifter_phases(name: str, phases_rad: Any, *, least: int = 2, n: int
     ValueError
         If they are not finite numbers, or another number of them.
     """
-    try:
-        array = np.asarray(phases_rad, dtype=np.float64)
-    except (TypeError, ValueError):
-        array = np.empty(0)
+    array = checked_array(name, phases_rad, "finite numbers, in radians", dtype=np.float64)
     if array.ndim != 1 or len(array) < least or not np.isfinite(array).all() or n not in (None, len(array)):
         wanted = f"at least {least} finite numbers" if n is None else f"{n} finite numbers, as phases_rad"
         raise ValueError(f"{name} is {phases_rad!r}, but it must be {wanted}, in radians.")

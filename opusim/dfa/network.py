@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from opusim.base import rng, validation
+from opusim.base.user_arrays import checked_array
 
 __all__ = ["MLP", "Activations"]
 
@@ -238,9 +239,7 @@ class MLP(validation.Fixed):
         return Activations(inputs, out.pre, out.hidden, out.logits)
 
     def _inputs(self, X: ArrayLike) -> np.ndarray:
-        array = np.asarray(X)
-        if array.dtype.kind not in "biuf":
-            raise TypeError(f"X is an array of {array.dtype}, but it must hold real numbers.")
+        array = checked_array("X", X, kinds="biuf")
         if array.ndim != 2 or array.shape[1] != self.sizes[0]:
             raise ValueError(f"X has the shape {array.shape}, but it must be (samples, {self.sizes[0]}).")
         return array.astype(self.dtype, copy=False)
@@ -287,7 +286,7 @@ class MLP(validation.Fixed):
         TypeError, ValueError
             As for `forward`.
         """
-        array = np.asarray(X)
+        array = checked_array("X", X, kinds="biuf")
         if array.ndim != 2:
             raise ValueError(f"X has the shape {array.shape}, but it must be (samples, {self.sizes[0]}).")
         labels = np.empty(len(array), np.int64)
@@ -321,7 +320,7 @@ class MLP(validation.Fixed):
         TypeError, ValueError
             As for `forward`, or if there are not as many labels as samples, or none.
         """
-        labels = np.asarray(y)
+        labels = checked_array("y", y, "labels, which are whole numbers", kinds="iu")
         predicted = self.predict(X)
         if labels.shape != predicted.shape or not labels.size:
             raise ValueError(f"y has the shape {labels.shape}, but X has {len(predicted)} samples; there must be some.")
@@ -337,10 +336,11 @@ class MLP(validation.Fixed):
 
         Raises
         ------
-        ValueError
-            If they do not fit.
+        TypeError, ValueError
+            If they do not fit, or are not finite.
         """
         own = self.parameters()
+        arrays = [checked_array(f"arrays[{i}]", array, finite=True) for i, array in enumerate(arrays)]
         if [a.shape for a in arrays] != [a.shape for a in own] or any(a.dtype != self.dtype for a in arrays):
             given_text = ", ".join(f"{a.dtype}{a.shape}" for a in arrays) or "none"
             raise ValueError(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from opusim.base.user_arrays import checked_array
+
 # One state of a drifting medium holds until its correlation with the state that it stands for has fallen
 # by this much: an intensity error of sqrt(2 x 2e-5), well under one percent of the mean, below a grey level.
 STATE_DECORRELATION = 1e-5
@@ -45,7 +47,7 @@ class Drift:
         ndarray of int64
             Numbers from 0 on.
         """
-        times = np.asarray(time_s, dtype=np.float64)
+        times = checked_array("time_s", time_s, dtype=np.float64, finite=not math.isinf(self.decorrelation_time_s))
         if math.isinf(self.decorrelation_time_s):
             return np.zeros(times.shape, dtype=np.int64)
         return np.floor(times / self.step_s).astype(np.int64)
