@@ -9,6 +9,7 @@ import numpy as np
 
 from opusim.bench.protocol import Bench, Drivable, Exposing, Lamp, checked_bench, has
 from opusim.bench.region import AnyRoi
+from opusim.bench.returned import exposed, flat_frames
 
 __all__ = ["dark_frames", "random_mirrors", "saturation_dn"]
 
@@ -32,7 +33,7 @@ def dark_frames(bench: Exposing, exposure_s: float, n: int, roi: AnyRoi | None =
     ndarray, shape (n, n_rows, n_columns)
         Counts, in the camera's type.
     """
-    return bench.expose(None, exposure_s=exposure_s, n_frames=n, roi=roi)
+    return exposed(bench, None, exposure_s=exposure_s, n_frames=n, roi=roi)
 
 
 def random_mirrors(bench: Bench, *, seed: int = 0) -> np.ndarray:
@@ -83,7 +84,7 @@ def saturation_dn(bench: Any, exposure_s: float, roi: AnyRoi | None = None) -> f
         checked_bench(bench, Drivable, why="Or give it a flat_field (Lamp), or name full_scale_dn where it is asked.")
         camera = bench.device.camera
         return float(camera.full_scale_dn) if camera.quantise else math.inf
-    frames = bench.flat_field(1e9, exposure_s=exposure_s, n_frames=2, roi=roi)
+    frames = flat_frames(bench, 1e9, exposure_s=exposure_s, n_frames=2, roi=roi)
     if frames.dtype.kind == "f":
         return math.inf
     level = frames.astype(np.float64)

@@ -13,6 +13,7 @@ from scipy import optimize
 from opusim.base import validation
 from opusim.bench.protocol import Bench, Clocked, checked_bench, elapsed_s, has, wait
 from opusim.bench.region import AnyRoi
+from opusim.bench.returned import exposed
 from opusim.calibration.algorithms.phase_shifting import equal_steps, least_squares
 from opusim.calibration.on_bench import dark_frames, random_mirrors, saturation_dn
 from opusim.calibration.words import duration
@@ -248,8 +249,8 @@ class _Watch:
     clipped: np.ndarray | None = None
 
     def _frames(self, phases: np.ndarray | None) -> np.ndarray:
-        frames = self.bench.expose(
-            self.shown, exposure_s=self.exposure_s, reference_phase_rad=phases, roi=self.roi
+        frames = exposed(
+            self.bench, self.shown, exposure_s=self.exposure_s, reference_phase_rad=phases, roi=self.roi
         ).reshape(-1, self.dark.size)
         if len(frames) != (1 if phases is None else len(phases)):
             raise ValueError("mirrors holds several patterns, but drift is watched on exactly one.")

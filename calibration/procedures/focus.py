@@ -11,6 +11,7 @@ import numpy as np
 from opusim.base import validation
 from opusim.base.user_arrays import checked_array
 from opusim.bench.protocol import Bench
+from opusim.bench.returned import exposed
 from opusim.calibration.on_bench import dark_frames, saturation_dn
 from opusim.calibration.procedures.matrix.file import TmRecord
 from opusim.patterns.layout import MirrorPatterns
@@ -218,7 +219,7 @@ def measure_focus(
     def shown(patterns: np.ndarray, time_s: float) -> np.ndarray:
         """Return counts (patterns, targets) without the dark level."""
         dark = dark_frames(bench, time_s, dark_n, record.rectangle).reshape(dark_n, -1)[:, chosen].mean(axis=0)
-        frames = bench.expose(MirrorPatterns(patterns, record.layout()), exposure_s=time_s, roi=record.rectangle)
+        frames = exposed(bench, MirrorPatterns(patterns, record.layout()), exposure_s=time_s, roi=record.rectangle)
         counts = frames.reshape(len(patterns), -1)[:, chosen].astype(np.float64)
         return counts - dark
 

@@ -153,7 +153,9 @@ def checked_array(
     # An empty list is one of floats for numpy, though it holds nothing of the kind.
     if array.dtype.kind not in kinds and not (not array.size and array.dtype.kind in "biuf"):
         given = f"an array of {array.dtype}"
-        if array.dtype.kind == "O" and not isinstance(value, (np.ndarray, list, tuple)):
+        if isinstance(value, (str, bytes)):
+            given = repr(value) if len(value) < 40 else f"a text of {len(value)} letters"
+        elif array.dtype.kind == "O" and not isinstance(value, (np.ndarray, list, tuple)):
             given = f"of the type {type(value).__name__}"
         hint = " (take its modulus, or its real part, first)" if array.dtype.kind == "c" else ""
         raise InputTypeError(f"{name} is {given}, but it must hold {what or _meaning(kinds)}{hint}.")

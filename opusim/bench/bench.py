@@ -92,6 +92,9 @@ class OpticalBench(validation.Fixed):
         If something that stays is set.
     """
 
+    #: Frames are new arrays at each call (`opusim.bench.protocol.Fresh`).
+    frames_are_new = True
+
     _fixed = {
         **dict.fromkeys(("device", "seed", "execution", "backend"), "Make another OpticalBench."),
         **dict.fromkeys(("memory_budget", "threads"), "Use with_limits, which returns a bench with others."),
