@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from opusim.base.user_arrays import as_numpy
 from opusim.bench.protocol import Bench, Drivable, Exposing, Lamp, checked_bench, has
 from opusim.bench.region import AnyRoi
 from opusim.bench.returned import exposed, flat_frames
+from opusim.patterns.layout import MirrorPatterns
 
 __all__ = ["dark_frames", "random_mirrors", "saturation_dn"]
 
@@ -52,6 +54,32 @@ def random_mirrors(bench: Bench, *, seed: int = 0) -> np.ndarray:
         The same one for the same seed and shape.
     """
     return np.random.default_rng(seed).random((1, *bench.mirror_shape)) < 0.5
+
+
+def shown_mirrors(mirrors: Any) -> Any:
+    """Return patterns in a form that every bench takes, or raise a sentence: a bench of one's own may not look.
+
+    Parameters
+    ----------
+    mirrors : ndarray or MirrorPatterns
+        Patterns, as for ``Bench.expose``.
+
+    Returns
+    -------
+    ndarray or MirrorPatterns
+        The same.
+
+    Raises
+    ------
+    TypeError
+        If they are no array of bool or uint8.
+    """
+    if isinstance(mirrors, MirrorPatterns):
+        return mirrors
+    array, _ = as_numpy(mirrors, "mirrors", "an array of 0 and 1, or MirrorPatterns")
+    if array.dtype not in (np.bool_, np.uint8):
+        raise TypeError(f"mirrors has type {array.dtype}, but it must be bool or uint8.")
+    return array
 
 
 def saturation_dn(bench: Any, exposure_s: float, roi: AnyRoi | None = None) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from opusim.base import validation
-from opusim.base.user_arrays import checked_array
+from opusim.base.user_arrays import checked_array, refuse_not_finite
 
 from .frame_input import checked_axis, checked_frames, checked_phases, checked_weights, condition
 from .fringe_fit import Demodulated, least_squares, rows_for
@@ -39,6 +39,7 @@ def saturated_pixels(frames: ArrayLike, full_scale_dn: float, *, axis: int = 0) 
         If an argument is not of the kind named.
     """
     array = checked_frames(frames, axis, least=1)
+    refuse_not_finite("frames", array, infinite=False)
     limit = validation.number("full_scale_dn", full_scale_dn, low=0.0, high=np.inf, low_open=True, allow_inf=True)
     return array.max(axis=axis) >= limit
 

@@ -14,7 +14,7 @@ from opusim.bench.protocol import Bench, checked_bench, elapsed_s
 from opusim.bench.region import AnyRoi
 from opusim.bench.returned import exposed
 from opusim.calibration.algorithms.phase_shifting import equal_steps
-from opusim.calibration.on_bench import dark_frames, saturation_dn
+from opusim.calibration.on_bench import dark_frames, saturation_dn, shown_mirrors
 from opusim.calibration.words import micro
 
 from .base import Option, Procedure, Progress, Row
@@ -140,6 +140,7 @@ def find_exposure(
     checked_bench(bench)
     if mirrors is None:
         raise ValueError("mirrors is None, which shuts the laser, but an exposure is found for patterns with light.")
+    mirrors = shown_mirrors(mirrors)
     number = validation.number
     if target_level_dn is not None:
         number("target_level_dn", target_level_dn, low=0.0, high=1e9, low_open=True)

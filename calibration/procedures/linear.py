@@ -14,7 +14,7 @@ from opusim.bench.region import AnyRoi, Roi
 from opusim.bench.returned import exposed
 from opusim.calibration.algorithms.masks import dark_pixels, saturated_pixels
 from opusim.calibration.algorithms.phase_shifting import equal_steps, least_squares
-from opusim.calibration.on_bench import dark_frames, saturation_dn
+from opusim.calibration.on_bench import dark_frames, saturation_dn, shown_mirrors
 from opusim.calibration.words import micro, radians
 from opusim.fringes.calibrated import CLIPPED_SHARE, DARK_FRAMES, LEAST_REFERENCE, REFERENCE_FRAMES
 from opusim.fringes.demodulation import field_of_clipped, fields_of_counts, least_squares_row
@@ -192,7 +192,7 @@ def measure_linear(
         If it returns something else than the frames that were asked for.
     """
     asked = equal_steps(steps)
-    shown = _test_patterns(bench, seed) if mirrors is None else mirrors
+    shown = _test_patterns(bench, seed) if mirrors is None else shown_mirrors(mirrors)
     if len(shown) < 16:
         raise ValueError(f"mirrors holds {len(shown)} patterns, but at least 16 are needed to tell how good it is.")
     rectangle = (0, 0, *bench.sensor_shape) if roi is None else roi

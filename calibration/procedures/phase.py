@@ -15,7 +15,7 @@ from opusim.bench.protocol import Bench, checked_bench, elapsed_s
 from opusim.bench.region import AnyRoi
 from opusim.bench.returned import exposed
 from opusim.calibration.algorithms.phase_shifting import advanced_iterative, equal_steps, least_squares
-from opusim.calibration.on_bench import dark_frames, random_mirrors, saturation_dn
+from opusim.calibration.on_bench import dark_frames, random_mirrors, saturation_dn, shown_mirrors
 from opusim.calibration.words import radians
 
 from .base import EXPOSURE, STEPS, Procedure, Progress, Row, checked_confidence
@@ -156,7 +156,7 @@ def measure_phases(
     validation.number("exposure_s", exposure_s, low=0.0, high=3600.0, low_open=True)
     validation.integer("bursts", bursts, low=2, high=100_000)
     quantile = checked_confidence(confidence)
-    shown = random_mirrors(bench) if mirrors is None else mirrors
+    shown = random_mirrors(bench) if mirrors is None else shown_mirrors(mirrors)
     nominal = np.concatenate([asked, _MORE])
     dark = dark_frames(bench, exposure_s, _DARK_FRAMES, roi).reshape(_DARK_FRAMES, -1).astype(np.float64)
     limit = saturation_dn(bench, exposure_s, roi) if full_scale_dn is None else full_scale_dn

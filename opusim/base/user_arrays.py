@@ -23,6 +23,7 @@ __all__ = [
     "exponent_of",
     "like",
     "refuse_not_finite",
+    "refuse_odd_tensor",
     "times_two_to",
 ]
 
@@ -83,9 +84,19 @@ def as_numpy(X: Any, name: str = "X", what: str = "an array of 0 and 1") -> tupl
         ) from None
 
 
-def _of_tensor(X: Any, name: str, torch: Any) -> np.ndarray:
-    """Return the values of a tensor, wherever it lies."""
-    X = X.detach()
+def refuse_odd_tensor(X: Any, name: str = "X") -> None:
+    """Raise an InputTypeError if `X` is a tensor that is no ordinary array: sparse, quantised, nested, without values.
+
+    Parameters
+    ----------
+    X : object
+        Anything; what is no tensor passes.
+    name : str
+        Name of the argument, for the message.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(X, torch.Tensor):
+        return
     wrong = ""
     if X.layout is not torch.strided:
         wrong = f"a sparse tensor ({str(X.layout).removeprefix('torch.')}): use .to_dense()"
@@ -98,6 +109,12 @@ def _of_tensor(X: Any, name: str, torch: Any) -> np.ndarray:
     if wrong:
         what, _, advice = wrong.partition(": ")
         raise InputTypeError(f"{name} is {what}, but it must be an ordinary array{f': {advice}' if advice else ''}.")
+
+
+def _of_tensor(X: Any, name: str, torch: Any) -> np.ndarray:
+    """Return the values of a tensor, wherever it lies."""
+    refuse_odd_tensor(X, name)
+    X = X.detach()
     try:
         # numpy has neither bfloat16 nor the floats of eight bits; each of their numbers is a float32.
         if X.dtype.is_floating_point and X.dtype not in (torch.float16, torch.float32, torch.float64):

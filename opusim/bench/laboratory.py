@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from opusim.base import validation
+from opusim.base.user_arrays import as_numpy, checked_array
 from opusim.device.record import Operation
 from opusim.patterns.layout import MirrorPatterns
 
@@ -318,7 +319,17 @@ class FromExpose:
         RuntimeError
             If it returns something else than the frames that were asked for.
         """
-        steps = 1 if reference_phase_rad is None else np.size(reference_phase_rad)
+        if not isinstance(patterns, MirrorPatterns):
+            patterns, _ = as_numpy(patterns, "patterns", "packed mirrors, an array of uint8")
+            if patterns.dtype != np.uint8 or patterns.ndim < 2:
+                raise TypeError(
+                    f"patterns has shape {patterns.shape} and dtype {patterns.dtype}, but it must be MirrorPatterns, "
+                    "or packed mirrors of uint8, (n, bytes)."
+                )
+        steps = 1
+        if reference_phase_rad is not None:
+            reference_phase_rad = np.atleast_1d(checked_array("reference_phase_rad", reference_phase_rad, finite=True))
+            steps = reference_phase_rad.size
         result = np.empty((len(patterns) * steps, n_pixels), dtype=self.device.camera.dtype)
         for start in range(0, len(patterns), _PATTERNS_PER_STEP):
             part = patterns[start : start + _PATTERNS_PER_STEP]

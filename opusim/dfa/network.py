@@ -99,8 +99,8 @@ class MLP(validation.Fixed):
         seed: int = 0,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        if isinstance(sizes, np.ndarray):
-            sizes = sizes.tolist()
+        if not isinstance(sizes, (Sequence, int, float)):
+            sizes = checked_array("sizes", sizes, "whole numbers: inputs, hidden layers, classes", kinds="iuO").tolist()
         if isinstance(sizes, str) or not isinstance(sizes, Sequence) or len(sizes) < 2:
             raise ValueError(
                 f"sizes is {sizes!r}, but it must be at least two whole numbers: inputs, hidden layers, classes."
@@ -284,7 +284,7 @@ class MLP(validation.Fixed):
         Raises
         ------
         TypeError, ValueError
-            As for `forward`.
+            As for `forward`, or if a sample is not finite in the network's type.
         """
         array = checked_array("X", X, kinds="biuf")
         if array.ndim != 2:
@@ -292,8 +292,10 @@ class MLP(validation.Fixed):
         labels = np.empty(len(array), np.int64)
         space = self.workspace(min(len(array), _BLOCK_ROWS))
         for rows in self._blocks(len(array)):
-            block = array[rows]
-            np.argmax(self.forward(block, out=space.rows(len(block))).logits, axis=1, out=labels[rows])
+            passed = self.forward(array[rows], out=space.rows(rows.stop - rows.start))
+            if array.dtype.kind == "f":  # the largest of logits that are NaN is the first of them
+                _check_finite("X", passed.inputs, array, rows.start)
+            np.argmax(passed.logits, axis=1, out=labels[rows])
         return labels
 
     @staticmethod
@@ -360,3 +362,14 @@ class MLP(validation.Fixed):
                     raise ValueError(
                         f"{name}[{layer}] of the network must be a writeable array of {self.dtype}{shape} in C order."
                     )
+
+
+def _check_finite(name: str, inputs: np.ndarray, given: np.ndarray, first: int) -> None:
+    """Raise a ValueError that names the first value of some samples, from number `first` on, that is not finite."""
+    good = np.isfinite(inputs)
+    if not good.all():
+        row, column = np.argwhere(~good)[0]
+        raise ValueError(
+            f"{name}[{first + row}, {column}] is {given[first + row, column]}, but every value must be finite in "
+            f"{inputs.dtype}."
+        )

@@ -168,7 +168,7 @@ class MultiThresholdEncoder(BaseTransformer):
             self._rule = self.thresholds = thresholds
             self.n_bins = validation.integer("n_bins", n_bins, low=2)
             return
-        if isinstance(thresholds, str) or not isinstance(thresholds, (list, tuple, np.ndarray)):
+        if isinstance(thresholds, (str, Real)):
             raise ValueError(
                 f"thresholds is {thresholds!r}, but it must be a list, a numpy array, 'linspace' or 'quantiles'."
             )
