@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from opusim.base.user_arrays import checked_array
+from opusim.base.user_arrays import checked_array, exponent_of
 
 # Least singular value of the columns 1, cos, sin over the largest at which phases still tell a field: at 1/1000 its
 # noise is a thousand times that of equal steps.
 LEAST_CONDITION = 1e-3
+# Numbers up to this power of two have fourth powers, and sums of them, that float64 holds.
+_TAME = 200
 
 
 def checked_frames(frames: ArrayLike, axis: int, *, least: int = 3, exactly: int | None = None) -> NDArray[Any]:
@@ -43,6 +45,17 @@ def checked_frames(frames: ArrayLike, axis: int, *, least: int = 3, exactly: int
     if steps < least:
         raise ValueError(f"frames has {steps} steps along axis {axis}, but at least {least} are needed.")
     return array
+
+
+def tamed(frames: NDArray[Any]) -> NDArray[Any]:
+    """Return frames times a power of two where their squares or fourth powers would be beyond what a number holds.
+
+    A power of two rounds nothing. What is a ratio of such products stays the same to the bit; counts are never touched.
+    """
+    if frames.dtype.kind != "f" or not frames.size or not np.isfinite(frames).all():
+        return frames
+    exponent = exponent_of(frames)
+    return frames if abs(exponent) < _TAME else np.ldexp(frames.astype(np.float64), -exponent)
 
 
 def checked_axis(axis: Any, ndim: int) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from opusim.base import validation
-from opusim.base.user_arrays import checked_array
+from opusim.base.user_arrays import checked_array, exponent_of, times_two_to
 from opusim.bench.protocol import Bench
 from opusim.bench.returned import exposed
 from opusim.calibration.on_bench import dark_frames, saturation_dn
@@ -118,6 +118,8 @@ def phase_enhancement_of(rows: np.ndarray, true_rows: np.ndarray | None = None) 
     through = matrix if true_rows is None else _rows(true_rows, "true_rows")
     if through.shape != matrix.shape:
         raise ValueError(f"true_rows has shape {through.shape}, but it must have that of rows, {matrix.shape}.")
+    # A ratio of powers, which stay within what a number holds.
+    through = times_two_to(through, -exponent_of(through))
     power = float(np.sum(np.abs(through) ** 2, dtype=np.float64))
     if power == 0:
         raise ValueError("rows is zero everywhere, but a target must be reached by light.")
