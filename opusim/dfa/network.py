@@ -14,6 +14,7 @@ from opusim.base.user_arrays import checked_array
 
 __all__ = ["MLP", "Activations"]
 
+_SIZES = "at least two whole numbers: inputs, hidden layers, classes"
 _BLOCK_ROWS = 1024  # rows that go through the network at once in `predict`: a few MB, whatever the number of samples
 
 
@@ -100,11 +101,9 @@ class MLP(validation.Fixed):
         dtype: DTypeLike = np.float32,
     ) -> None:
         if not isinstance(sizes, (Sequence, int, float)):
-            sizes = checked_array("sizes", sizes, "whole numbers: inputs, hidden layers, classes", kinds="iuO").tolist()
+            sizes = checked_array("sizes", sizes, _SIZES, kinds="iufO").tolist()
         if isinstance(sizes, str) or not isinstance(sizes, Sequence) or len(sizes) < 2:
-            raise ValueError(
-                f"sizes is {sizes!r}, but it must be at least two whole numbers: inputs, hidden layers, classes."
-            )
+            raise ValueError(f"sizes is {sizes!r}, but it must be {_SIZES}.")
         self.sizes = tuple(validation.integer(f"sizes[{i}]", size, low=1) for i, size in enumerate(sizes))
         self.activation = validation.choice("activation", activation, ("tanh", "relu"))
         self.seed = validation.integer("seed", seed, low=0)
