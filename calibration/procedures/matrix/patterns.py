@@ -19,7 +19,7 @@ class PatternPlan(Protocol):
     repeats: int
     n_groups: int
     n_units: int
-    anchor_patterns: int
+    anchor_patterns: ClassVar[int]
 
     def patterns(self, first: int, stop: int) -> int:
         """Return how many patterns the groups from `first` to `stop` take, repeats included."""
