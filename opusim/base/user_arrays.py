@@ -175,6 +175,8 @@ def checked_array(
         elif array.dtype.kind == "O" and not isinstance(value, (np.ndarray, list, tuple)):
             given = f"of the type {type(value).__name__}"
         hint = " (take its modulus, or its real part, first)" if array.dtype.kind == "c" else ""
+        if array.dtype.kind == "O" and hasattr(value, "to_numpy"):
+            hint = " in columns of numpy's types: use .to_numpy(dtype=float)"
         raise InputTypeError(f"{name} is {given}, but it must hold {what or _meaning(kinds)}{hint}.")
     if finite:
         refuse_not_finite(name, array)
