@@ -229,6 +229,8 @@ def exponent_of(array: np.ndarray) -> int:
 
 def times_two_to(array: np.ndarray, exponent: int) -> np.ndarray:
     """Return an array of floats or complex numbers times a power of two, in its own type."""
+    if not exponent:
+        return array
     if array.dtype.kind != "c":
         return np.ldexp(array, exponent)
     result = np.empty_like(array)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Of a background over the root mean square of the matrix: a feature more adds nothing to such a field.
 _LARGEST_BACKGROUND = 1e7
+# Up to this power of two nothing over- or underflows, in single precision neither.
+_LARGE = 100
 
 
 @dataclass(frozen=True)
@@ -244,6 +246,8 @@ def _load_matrix(
         raise ValueError(f"Data set {dataset!r} of {path!r} is zero everywhere.")
     # By a power of two first, which rounds nothing: squares of any number then stay within what a number holds.
     exponent = exponent_of(stored)
+    if abs(exponent) < _LARGE:
+        exponent = 0  # without a copy
     stored = times_two_to(stored, -exponent)
     scale = math.sqrt(float(np.mean(np.abs(stored.astype(np.complex128)) ** 2)))
     matrix = np.ascontiguousarray((stored.T / scale).astype(np.complex64))
