@@ -248,7 +248,7 @@ NOT_DOORS = {
         (
             "opusim.device.medium.layer.", "opusim.device.optics.Optics.", "opusim.planning.rates.measure(",
             "opusim.dfa.network.MLP.times_derivative(", "opusim.dfa.optimisers.Optimiser.",
-            "opusim.patterns.layout.MirrorPatterns.of_checked(",
+            "opusim.patterns.layout.MirrorPatterns.of_checked(", "opusim.device.medium.drift.Drift.state_at(",
         ),
         "between two stages, for arrays of the package's own",
     ),
