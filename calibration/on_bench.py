@@ -7,8 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from opusim.base.user_arrays import as_numpy
 from opusim.bench.protocol import Bench, Drivable, Exposing, Lamp, checked_bench, has
 from opusim.bench.region import AnyRoi
+from opusim.bench.returned import exposed, flat_frames
+from opusim.patterns.layout import MirrorPatterns
 
 __all__ = ["dark_frames", "random_mirrors", "saturation_dn"]
 
@@ -32,7 +35,7 @@ def dark_frames(bench: Exposing, exposure_s: float, n: int, roi: AnyRoi | None =
     ndarray, shape (n, n_rows, n_columns)
         Counts, in the camera's type.
     """
-    return bench.expose(None, exposure_s=exposure_s, n_frames=n, roi=roi)
+    return exposed(bench, None, exposure_s=exposure_s, n_frames=n, roi=roi)
 
 
 def random_mirrors(bench: Bench, *, seed: int = 0) -> np.ndarray:
@@ -51,6 +54,32 @@ def random_mirrors(bench: Bench, *, seed: int = 0) -> np.ndarray:
         The same one for the same seed and shape.
     """
     return np.random.default_rng(seed).random((1, *bench.mirror_shape)) < 0.5
+
+
+def shown_mirrors(mirrors: Any) -> Any:
+    """Return patterns in a form that every bench takes, or raise a sentence: a bench of one's own may not look.
+
+    Parameters
+    ----------
+    mirrors : ndarray or MirrorPatterns
+        Patterns, as for ``Bench.expose``.
+
+    Returns
+    -------
+    ndarray or MirrorPatterns
+        The same.
+
+    Raises
+    ------
+    TypeError
+        If they are no array of bool or uint8.
+    """
+    if isinstance(mirrors, MirrorPatterns):
+        return mirrors
+    array, _ = as_numpy(mirrors, "mirrors", "an array of 0 and 1, or MirrorPatterns")
+    if array.dtype not in (np.bool_, np.uint8):
+        raise TypeError(f"mirrors has type {array.dtype}, but it must be bool or uint8.")
+    return array
 
 
 def saturation_dn(bench: Any, exposure_s: float, roi: AnyRoi | None = None) -> float:
@@ -83,7 +112,7 @@ def saturation_dn(bench: Any, exposure_s: float, roi: AnyRoi | None = None) -> f
         checked_bench(bench, Drivable, why="Or give it a flat_field (Lamp), or name full_scale_dn where it is asked.")
         camera = bench.device.camera
         return float(camera.full_scale_dn) if camera.quantise else math.inf
-    frames = bench.flat_field(1e9, exposure_s=exposure_s, n_frames=2, roi=roi)
+    frames = flat_frames(bench, 1e9, exposure_s=exposure_s, n_frames=2, roi=roi)
     if frames.dtype.kind == "f":
         return math.inf
     level = frames.astype(np.float64)

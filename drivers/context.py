@@ -252,6 +252,12 @@ class ContextArray(np.ndarray):
         """Carry the context over to views and copies."""
         self.context = getattr(obj, "context", None)
 
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool | None = None) -> Any:
+        """Return a number where numpy has one, such as the mean over everything: JSON takes no array for it."""
+        if return_scalar is None:  # numpy 1 does not say
+            return array[()] if not array.ndim else super().__array_wrap__(array, context)
+        return array[()] if return_scalar else super().__array_wrap__(array, context, return_scalar)
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Keep the context in pickles, which plain arrays would lose."""
         reduced: Any = super().__reduce__()

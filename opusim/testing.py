@@ -189,7 +189,8 @@ class _BenchProbe:
         return MirrorPatterns(np.tile(self.pair, (_REPEATS, 1)), self.layout)
 
     def expose(self, mirrors: Any, **how: Any) -> np.ndarray:
-        return np.asarray(self.bench.expose(mirrors, **{"exposure_s": self.exposure_s, "roi": self.region, **how}))
+        # Copied: what a later call does to them is looked at by a check of its own.
+        return np.array(self.bench.expose(mirrors, **{"exposure_s": self.exposure_s, "roi": self.region, **how}))
 
     @cached_property
     def dark(self) -> np.ndarray:
@@ -245,9 +246,10 @@ def check_bench(bench: Any, *, exposure_s: float | None = None, seed: int = 0) -
     """
     gates = (_bench_members, _bench_shapes, _bench_dark_frames, _bench_frames, _bench_light)
     checks = (
-        _bench_order, _bench_exposure, _bench_region, _bench_forms_of_mirrors, _bench_noise, _bench_refusals,
-        _bench_clock, _bench_frame_times, _bench_identity, _bench_lamp, _bench_transform, _bench_packed_mirrors,
-        _bench_level, _bench_reference_arm, _bench_reserved_frames, _bench_limits, _bench_resuming,
+        _bench_order, _bench_own_arrays, _bench_exposure, _bench_region, _bench_forms_of_mirrors, _bench_noise,
+        _bench_refusals, _bench_clock, _bench_frame_times, _bench_identity, _bench_lamp, _bench_transform,
+        _bench_packed_mirrors, _bench_level, _bench_reference_arm, _bench_reserved_frames, _bench_limits,
+        _bench_resuming,
     )  # fmt: skip
     return _run(_subject("bench", bench), _BenchProbe(bench, exposure_s, seed), gates, checks)
 
@@ -318,6 +320,25 @@ def _bench_order(p: _BenchProbe) -> Iterator[str]:
             f"frames of a sequence are less like those of the same patterns shown alone (by a correlation of "
             f"{found:.3f}) than they are like each other ({p.repeat:.3f}): frame k must be that of pattern k."
         )
+
+
+def _bench_own_arrays(p: _BenchProbe) -> Iterator[str]:
+    how: dict[str, Any] = {"exposure_s": p.exposure_s, "roi": p.region}
+    calls: dict[str, Callable[[int], Any]] = {
+        "expose": lambda k: p.bench.expose(MirrorPatterns(p.pair[k : k + 1], p.layout), **how)
+    }
+    if has(p.bench, protocol.Drivable):
+        calls["transform"] = lambda k: _transformed(p, MirrorPatterns(p.pair[k : k + 1], p.layout), p.region[3])
+    for name, call in calls.items():
+        first = call(0)
+        before = np.array(first)
+        call(1)
+        p.expose(None)
+        if not np.array_equal(np.asarray(first), before):
+            yield (
+                f"what {name} returned was changed by the next calls, but each must give an array of its own: return a "
+                "copy of the camera's buffer."
+            )
 
 
 def _bench_exposure(p: _BenchProbe) -> Iterator[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import integrate, special
 
+from opusim.base.user_arrays import checked_array
+
 
 def marchenko_pastur_edges(ratio: float) -> tuple[float, float]:
     """Return the smallest and the largest singular value of a large random matrix, 1 -+ sqrt(ratio).
@@ -41,7 +43,7 @@ def marchenko_pastur_pdf(s: np.ndarray, ratio: float) -> np.ndarray:
         Density at each `s`.
     """
     low, high = marchenko_pastur_edges(ratio)
-    s = np.asarray(s, dtype=np.float64)
+    s = checked_array("s", s, dtype=np.float64)
     inside = np.maximum((high**2 - s**2) * (s**2 - low**2), 0.0)
     return np.sqrt(inside) / (np.pi * ratio * np.maximum(s, 1e-300))
 
@@ -62,6 +64,7 @@ def marchenko_pastur_cdf(s: np.ndarray, ratio: float) -> np.ndarray:
         Share of the singular values up to each `s`.
     """
     low, high = marchenko_pastur_edges(ratio)
+    s = checked_array("s", s, dtype=np.float64)
     # The substitution s = mid - half cos(a) takes away the square-root ends.
     angle = np.linspace(0, np.pi, 20_001)
     half = (high - low) / 2
@@ -134,6 +137,8 @@ def optical_kernel(x: np.ndarray, y: np.ndarray, modes: float = 1.0) -> np.ndarr
     ndarray, shape (n, m)
         Mean over outputs of ``|Rx|^2 |Ry|^2`` for entries of unit variance.
     """
+    x = checked_array("x", x, kinds="biuf", dtype=np.float64)
+    y = checked_array("y", y, kinds="biuf", dtype=np.float64)
     norms = np.sum(np.square(x), axis=1)[:, None] * np.sum(np.square(y), axis=1)[None, :]
     return norms + np.square(x @ y.T) / modes
 
@@ -175,6 +180,7 @@ def memory_effect(tilt: np.ndarray, length: float) -> np.ndarray:
     ndarray
         Correlation at each `tilt`, from 0 to 1.
     """
-    x = np.asarray(tilt, dtype=np.float64) * length
-    safe = np.where(np.abs(x) < 1e-6, 1.0, x)
-    return np.where(np.abs(x) < 1e-6, 1.0, np.square(safe / np.sinh(np.minimum(np.abs(safe), 300.0)) * np.sign(safe)))
+    # Beyond 300 it is 0 to within 1e-255, and sinh would soon be beyond what a number holds.
+    x = np.minimum(np.abs(checked_array("tilt", tilt, dtype=np.float64) * length), 300.0)
+    safe = np.where(x < 1e-6, 1.0, x)
+    return np.where(x < 1e-6, 1.0, np.square(safe / np.sinh(safe)))

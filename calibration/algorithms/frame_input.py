@@ -7,9 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from opusim.base.user_arrays import checked_array, exponent_of
+
 # Least singular value of the columns 1, cos, sin over the largest at which phases still tell a field: at 1/1000 its
 # noise is a thousand times that of equal steps.
 LEAST_CONDITION = 1e-3
+# Numbers up to this power of two have fourth powers, and sums of them, that float64 holds.
+_TAME = 200
 
 
 def checked_frames(frames: ArrayLike, axis: int, *, least: int = 3, exactly: int | None = None) -> NDArray[Any]:
@@ -33,14 +37,7 @@ def checked_frames(frames: ArrayLike, axis: int, *, least: int = 3, exactly: int
     ValueError
         If there is no such axis or it has too few steps.
     """
-    try:
-        array = np.asarray(frames)
-    except ValueError:
-        raise ValueError(
-            "frames is a list of arrays of different shapes, but all frames must have one shape."
-        ) from None
-    if array.dtype.kind not in "fiu":
-        raise TypeError(f"frames is an array of {array.dtype}, but it must hold real numbers.")
+    array = checked_array("frames", frames, "real numbers, all frames of one shape")
     axis = checked_axis(axis, array.ndim)
     steps = array.shape[axis]
     if exactly is not None and steps != exactly:
@@ -48,6 +45,17 @@ def checked_frames(frames: ArrayLike, axis: int, *, least: int = 3, exactly: int
     if steps < least:
         raise ValueError(f"frames has {steps} steps along axis {axis}, but at least {least} are needed.")
     return array
+
+
+def tamed(frames: NDArray[Any]) -> NDArray[Any]:
+    """Return frames times a power of two where their squares or fourth powers would be beyond what a number holds.
+
+    A power of two rounds nothing. What is a ratio of such products stays the same to the bit; counts are never touched.
+    """
+    if frames.dtype.kind != "f" or not frames.size or not np.isfinite(frames).all():
+        return frames
+    exponent = exponent_of(frames)
+    return frames if abs(exponent) < _TAME else np.ldexp(frames.astype(np.float64), -exponent)
 
 
 def checked_axis(axis: Any, ndim: int) -> int:
@@ -89,12 +97,7 @@ def checked_phases(name: str, phases: ArrayLike, steps: int, *, conditioned: boo
 
 def checked_steps(name: str, values: ArrayLike, steps: int, what: str) -> NDArray[np.float64]:
     """Return one finite real number for each step as float64 of shape (steps,)."""
-    try:
-        array = np.asarray(values)
-    except ValueError:
-        array = np.empty(0, dtype=object)
-    if array.dtype.kind not in "fiu":
-        raise TypeError(f"{name} is {values!r}, but it must be {what}, one for each step.")
+    array = checked_array(name, values, f"{what}, one for each step")
     if array.shape != (steps,):
         raise ValueError(f"{name} has shape {array.shape}, but it must be {what}, one for each of {steps} steps.")
     array = array.astype(np.float64)
@@ -115,9 +118,7 @@ def checked_weights(weights: ArrayLike | None, steps: int) -> NDArray[np.float64
 
 def checked_powers(powers: ArrayLike, before: tuple[int, ...], steps: int) -> NDArray[np.float64]:
     """Return powers as float64 after checking shape and sign."""
-    array = np.asarray(powers)
-    if array.dtype.kind not in "fiu":
-        raise TypeError(f"powers is an array of {array.dtype}, but it must hold numbers above 0.")
+    array = checked_array("powers", powers, "numbers above 0")
     if array.shape not in ((steps,), (*before, steps)):
         allowed = " or ".join(map(str, dict.fromkeys([(steps,), (*before, steps)])))
         raise ValueError(f"powers has shape {array.shape}, but it must be {allowed}.")
@@ -133,9 +134,7 @@ def checked_mask(mask: ArrayLike | None, shape: tuple[int, ...]) -> NDArray[np.b
     """Return a mask of pixels as an array of bool, or None."""
     if mask is None:
         return None
-    array = np.asarray(mask)
-    if array.dtype != np.bool_:
-        raise TypeError(f"mask is an array of {array.dtype}, but it must be of bool: True for the pixels to use.")
+    array = checked_array("mask", mask, "True for the pixels to use, False for the others", kinds="b")
     if array.shape != shape:
         raise ValueError(f"mask has shape {array.shape}, but one frame has shape {shape}.")
     if not array.any():

@@ -13,6 +13,7 @@ from .frame_input import (
     checked_powers,
     design,
     single_precision,
+    tamed,
 )
 
 __all__ = ["frame_powers", "gram_matrix", "normalise_power"]
@@ -69,7 +70,8 @@ def frame_powers(
     use = checked_mask(mask, array.shape[axis + 1 :])
     if array.size == 0:
         raise ValueError(f"frames has shape {array.shape}, but at least one pixel is needed.")
-    stack = array.reshape(-1, steps, int(np.prod(array.shape[axis + 1 :])))
+    # Powers are ratios.
+    stack = tamed(array).reshape(-1, steps, int(np.prod(array.shape[axis + 1 :])))
     if use is not None:
         stack = stack[:, :, use.ravel()]
     if phases_rad is None:

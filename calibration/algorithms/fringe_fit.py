@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from opusim.base.short_repr import short_repr
+from opusim.base.user_arrays import checked_array
 
 from .frame_input import (
     LEAST_CONDITION,
@@ -81,9 +82,7 @@ class Demodulated:
         TypeError, ValueError
             If the intensity is not real, or not of a shape that fits q.
         """
-        intensity = np.asarray(reference_intensity)
-        if intensity.dtype.kind not in "fiu":
-            raise TypeError(f"reference_intensity is an array of {intensity.dtype}, but it must hold real numbers.")
+        intensity = checked_array("reference_intensity", reference_intensity)
         try:
             fits = np.broadcast_shapes(intensity.shape, self.q.shape) == self.q.shape
         except ValueError:
@@ -211,7 +210,14 @@ def apply_rows(frames: NDArray[Any], rows: NDArray[np.float64], axis: int) -> tu
         total = offset.sum(dtype=np.float64)
     if frames.dtype.kind == "f" and not np.isfinite(total):
         bad = int(np.count_nonzero(~np.isfinite(offset)))
-        raise ValueError(f"frames is not finite in {bad} pixels, but each value must be a finite number.")
+        if bad and np.isfinite(frames).all():
+            largest = float(np.abs(frames).max())
+            raise ValueError(
+                f"frames holds {largest:.3g}, whose sums are beyond what {real} holds in {bad} pixels: divide frames "
+                "by a number first, or give them in float64."
+            )
+        if bad:
+            raise ValueError(f"frames is not finite in {bad} pixels, but each value must be a finite number.")
     return offset.reshape(shape), q.reshape(shape)
 
 
@@ -232,10 +238,10 @@ def modulation(q: ArrayLike, offset: ArrayLike) -> NDArray[Any]:
 
     Raises
     ------
-    ValueError
-        If the shapes differ.
+    TypeError, ValueError
+        If an argument is not of the kind named, or the shapes differ.
     """
-    field, level = np.asarray(q), np.asarray(offset)
+    field, level = checked_array("q", q, kinds="iufc"), checked_array("offset", offset)
     if field.shape != level.shape:
         raise ValueError(f"q has shape {field.shape} and offset {level.shape}, but both must have one shape.")
     amplitude = np.abs(field)

@@ -72,8 +72,8 @@ def fast_transform(values: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    values : ndarray, shape (order, n)
-        The order is a power of two; written over.
+    values : ndarray of floats, complex numbers or int64, shape (order, n)
+        The order is a power of two; written over, in any layout in memory.
 
     Returns
     -------
@@ -82,20 +82,31 @@ def fast_transform(values: np.ndarray) -> np.ndarray:
 
     Raises
     ------
+    TypeError
+        If it is no ordinary array of these types, which could not be written over.
     ValueError
-        If the first axis is no power of two.
+        If the first axis is no power of two, or the array must not be written.
 
     Notes
     -----
     Sums and differences of whole rows (Fino and Algazi, IEEE Trans. Comput. C-25, 1142, 1976): order log2(order) of
     them, each element in one fixed order, so that the bits do not depend on how many columns there are.
     """
+    if type(values) is not np.ndarray or not (values.dtype.kind in "fc" or values.dtype == np.int64):
+        given = f"an array of {values.dtype}" if type(values) is np.ndarray else f"a {type(values).__name__}"
+        raise TypeError(
+            f"values is {given}, but it is written over with sums: it must be a plain numpy array of floats, complex "
+            "numbers or int64."
+        )
+    if not values.ndim or not values.flags.writeable:
+        given = "must not be written" if values.ndim else "has no axis"
+        raise ValueError(f"values {given}, but it is written over along its first axis.")
     order = len(values)
     if order & (order - 1) or not order:
         raise ValueError(f"values has {order} rows, but it must have a power of two.")
     half = 1
     while half < order:
-        pairs = values.reshape(order // (2 * half), 2, half, -1)
+        pairs = values.reshape(order // (2 * half), 2, half, *values.shape[1:])  # a view: one axis is split
         difference = pairs[:, 0] - pairs[:, 1]
         pairs[:, 0] += pairs[:, 1]
         pairs[:, 1] = difference

@@ -12,7 +12,16 @@ from scipy import optimize
 from opusim.base import validation
 from opusim.base.short_repr import short_repr
 
-from .frame_input import LEAST_CONDITION, checked_axis, checked_frames, checked_mask, checked_phases, condition, design
+from .frame_input import (
+    LEAST_CONDITION,
+    checked_axis,
+    checked_frames,
+    checked_mask,
+    checked_phases,
+    condition,
+    design,
+    tamed,
+)
 from .frame_power import gram_matrix
 from .fringe_fit import Demodulated, least_squares, rows_for
 
@@ -120,7 +129,7 @@ def advanced_iterative(
     rounds = validation.integer("max_iterations", max_iterations, low=1)
     fit_power = validation.flag("fit_power", fit_power)
     refine = validation.flag("refine", refine)
-    burst = np.moveaxis(array, axis, 0).reshape(steps, -1)
+    burst = np.moveaxis(tamed(array), axis, 0).reshape(steps, -1)  # steps are told from ratios alone
     if use is not None:
         burst = burst[:, use.ravel()]
     if burst.shape[1] < 2 * steps:

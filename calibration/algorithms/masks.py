@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from opusim.base import validation
+from opusim.base.user_arrays import checked_array, refuse_not_finite
 
 from .frame_input import checked_axis, checked_frames, checked_phases, checked_weights, condition
 from .fringe_fit import Demodulated, least_squares, rows_for
@@ -38,6 +39,7 @@ def saturated_pixels(frames: ArrayLike, full_scale_dn: float, *, axis: int = 0) 
         If an argument is not of the kind named.
     """
     array = checked_frames(frames, axis, least=1)
+    refuse_not_finite("frames", array, infinite=False)
     limit = validation.number("full_scale_dn", full_scale_dn, low=0.0, high=np.inf, low_open=True, allow_inf=True)
     return array.max(axis=axis) >= limit
 
@@ -63,9 +65,7 @@ def dark_pixels(offset: ArrayLike, *, least_share: float = 0.05) -> NDArray[np.b
     TypeError, ValueError
         If an argument is not of the kind named, or no pixel has light.
     """
-    level = np.asarray(offset)
-    if level.dtype.kind not in "fiu":
-        raise TypeError(f"offset is an array of {level.dtype}, but it must hold real numbers.")
+    level = checked_array("offset", offset)
     share = validation.number("least_share", least_share, low=0.0, high=1.0)
     finite = np.isfinite(level)
     mean = float(level[finite].mean(dtype=np.float64)) if finite.any() else 0.0
@@ -151,9 +151,7 @@ def least_squares_unsaturated(
 
 def _checked_black(black: ArrayLike, offset: NDArray[Any]) -> NDArray[Any]:
     """Return the black level in the offset's type after checking that it fits."""
-    array = np.asarray(black)
-    if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
-        raise TypeError(f"black_level_dn is an array of {array.dtype}, but it must hold finite real numbers.")
+    array = checked_array("black_level_dn", black, finite=True)
     try:
         fits = np.broadcast_shapes(array.shape, offset.shape) == offset.shape
     except ValueError:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import fft
 
 from opusim.base import validation
+from opusim.base.user_arrays import checked_array, exponent_of, refuse_not_finite
 
 from .frame_input import single_precision
 from .fringe_fit import Demodulated
@@ -113,7 +114,12 @@ def demodulate(
     band = _window(_distance(frequencies, (-tilt[0], -tilt[1])), half, room).astype(real)
     q = fft.ifft2(spectrum * band, workers=workers, overwrite_x=True)
     if array.dtype.kind == "f" and not np.isfinite(q.sum()):
-        raise ValueError("frames is not finite everywhere, but each value must be a finite number.")
+        refuse_not_finite("frames", array)
+        if not np.isfinite(q).all():
+            raise ValueError(
+                f"frames holds {float(np.abs(array).max()):.3g}, whose sums are beyond what {q.real.dtype} holds: "
+                "divide frames by a number first, or give them in float64."
+            )
     rows, columns = (np.exp(2j * np.pi * f * np.arange(n)) for f, n in zip(tilt, array.shape[-2:], strict=True))
     q *= rows[:, None].astype(q.dtype)
     q *= columns.astype(q.dtype)
@@ -159,13 +165,13 @@ def find_carrier(
     half = validation.number("bandwidth", bandwidth, low=0.0, high=0.5, low_open=True)
     hint = None if near is None else _checked_carrier(near, "near")
     rows, columns = array.shape[-2:]
+    refuse_not_finite("frames", array)
     power = np.zeros((rows, columns))
+    exponent = exponent_of(array)
     for image in array.reshape(-1, rows, columns):
-        image = image.astype(np.float64)
-        with np.errstate(invalid="ignore"):  # what is not finite is refused below
-            power += np.square(np.abs(fft.fft2(image - image.mean(), workers=workers)))
-    if not np.isfinite(power).all():
-        raise ValueError("frames is not finite everywhere, but each value must be a finite number.")
+        # By a power of two, which rounds nothing: squares of any number then stay within what a number holds.
+        image = np.ldexp(image.astype(np.float64), -exponent)
+        power += np.square(np.abs(fft.fft2(image - image.mean(), workers=workers)))
     frequencies = fft.fftfreq(rows)[:, None], fft.fftfreq(columns)[None, :]
     from_zero = _distance(frequencies, (0.0, 0.0))
     disc = (from_zero <= half).astype(np.float64)
@@ -235,9 +241,7 @@ def _distance(frequencies: tuple[NDArray, NDArray], centre: tuple[float, float])
 
 
 def _checked_images(frames: ArrayLike) -> NDArray[Any]:
-    array = np.asarray(frames)
-    if array.dtype.kind not in "fiu":
-        raise TypeError(f"frames is an array of {array.dtype}, but it must hold real numbers.")
+    array = checked_array("frames", frames)
     if array.ndim < 2 or min(array.shape[-2:]) < 8 or array.size == 0:
         raise ValueError(
             f"frames has shape {array.shape}, but it must be (..., rows, columns) with 8 of each at least."
@@ -246,8 +250,8 @@ def _checked_images(frames: ArrayLike) -> NDArray[Any]:
 
 
 def _checked_carrier(carrier: ArrayLike, name: str = "carrier") -> tuple[float, float]:
-    array = np.asarray(carrier)
-    if array.dtype.kind not in "fiu" or array.shape != (2,):
+    array = checked_array(name, carrier, "two numbers: cycles per pixel along rows and columns")
+    if array.shape != (2,):
         raise TypeError(f"{name} is {carrier!r}, but it must be two numbers: cycles per pixel along rows and columns.")
     if not (np.isfinite(array).all() and (np.abs(array) <= 0.5).all()):
         raise ValueError(f"{name} is {carrier!r}, but pixels resolve from -0.5 to 0.5 cycles per pixel.")
@@ -255,9 +259,7 @@ def _checked_carrier(carrier: ArrayLike, name: str = "carrier") -> tuple[float, 
 
 
 def _checked_background(background: ArrayLike, shape: tuple[int, ...]) -> NDArray[Any]:
-    array = np.asarray(background)
-    if array.dtype.kind not in "fiu":
-        raise TypeError(f"background is an array of {array.dtype}, but it must hold real numbers.")
+    array = checked_array("background", background, finite=True)
     try:
         fits = np.broadcast_shapes(array.shape, shape) == shape
     except ValueError:

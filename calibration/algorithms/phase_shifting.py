@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .frame_input import checked_axis, checked_frames
+from .frame_input import checked_axis, checked_frames, tamed
 from .frame_power import frame_powers, normalise_power
 from .fringe_fit import Demodulated, apply_rows, least_squares, modulation
 from .iterative import PhaseEstimate, advanced_iterative
@@ -184,8 +184,8 @@ def carre(frames: ArrayLike, *, axis: int = 0, per_pixel: bool = False) -> tuple
     steps = np.moveaxis(array, checked_axis(axis, array.ndim), 0).astype(np.float64)
     if not np.isfinite(steps).all():
         raise ValueError("frames is not finite everywhere, but each value must be a finite number.")
-    outer, inner = steps[0] - steps[3], steps[1] - steps[2]
-    above, below = 3 * inner - outer, outer + inner
+    tame = tamed(steps)  # the step is told from ratios alone
+    above, below = _slopes(tame)
     if not per_pixel:
         square = float(np.vdot(above, below)), float(np.vdot(below, below))
         if not square[0] > 0 or not square[1] > 0:
@@ -200,6 +200,7 @@ def carre(frames: ArrayLike, *, axis: int = 0, per_pixel: bool = False) -> tuple
     half = np.full(valid.shape, np.nan)
     half[valid] = np.arctan(np.sqrt(above[valid] / below[valid]))
     sine, cosine = np.sin(half), np.cos(half)
+    below = _slopes(steps)[1]
     middle = (steps[1] + steps[2] - steps[0] - steps[3]) / (16 * sine**2 * cosine)
     q = (middle - 1j * below / (16 * sine * cosine**2)) * np.exp(3j * half)
     # The mean of the inner frames is a + 2 Re(q) cos b about the middle.
@@ -207,6 +208,12 @@ def carre(frames: ArrayLike, *, axis: int = 0, per_pixel: bool = False) -> tuple
     step_rad = 2 * half
     phases = np.array([0.0, 1.0, 2.0, 3.0]) * float(np.nanmedian(step_rad))
     return Demodulated(q, offset, phases, valid), step_rad
+
+
+def _slopes(steps: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Numerator and denominator of tan^2 of half a step, in each pixel."""
+    outer, inner = steps[0] - steps[3], steps[1] - steps[2]
+    return 3 * inner - outer, outer + inner
 
 
 def _fixed(frames: ArrayLike, rows: NDArray[np.float64], phases: tuple[float, ...], axis: int) -> Demodulated:

@@ -13,6 +13,7 @@ from opusim.base import validation
 from opusim.base.short_repr import short_repr
 from opusim.bench.protocol import Exposing, Lamp, LitCamera, checked_bench, elapsed_s
 from opusim.bench.region import AnyRoi, Roi
+from opusim.bench.returned import flat_frames
 from opusim.calibration.algorithms.camera_statistics import (
     FrameStatistics,
     gain_fit,
@@ -232,7 +233,7 @@ def characterise_camera(
     photons = top.photons * _LINEAR_TO * np.arange(1, levels + 1) / levels
     lit = []
     for i, light in enumerate(photons):
-        frames = bench.flat_field(float(light), exposure_s=exposure_s, n_frames=frames_per_level, roi=rectangle)
+        frames = flat_frames(bench, float(light), exposure_s=exposure_s, n_frames=frames_per_level, roi=rectangle)
         lit.append(gather(frames))
         tell(_DARK_EXPOSURES + 2 + i, total)
 
@@ -385,7 +386,7 @@ def _saturation(bench: LitCamera, exposure_s: float, roi: AnyRoi, dark: FrameSta
     light, last = _FAINTEST, 0.0
     seen: list[tuple[float, float]] = []
     while light <= _BRIGHTEST:
-        frames = bench.flat_field(light, exposure_s=exposure_s, n_frames=2, roi=roi)
+        frames = flat_frames(bench, light, exposure_s=exposure_s, n_frames=2, roi=roi)
         signal = float(frames.mean(dtype=np.float64)) - dark.mean
         noise = math.sqrt(float(np.var(frames)) / frames.size) + dark.mean_error
         visible = signal > 10 * noise

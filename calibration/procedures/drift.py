@@ -14,9 +14,10 @@ from opusim.base import validation
 from opusim.base.short_repr import short_repr
 from opusim.bench.protocol import Bench, Clocked, checked_bench, elapsed_s, has, wait
 from opusim.bench.region import AnyRoi
+from opusim.bench.returned import exposed
 from opusim.calibration.algorithms.phase_shifting import equal_steps, least_squares
 from opusim.calibration.contents import held
-from opusim.calibration.on_bench import dark_frames, random_mirrors, saturation_dn
+from opusim.calibration.on_bench import dark_frames, random_mirrors, saturation_dn, shown_mirrors
 from opusim.calibration.words import duration
 
 from .base import EXPOSURE, STEPS, Option, Procedure, Progress, Row, checked_confidence
@@ -179,7 +180,7 @@ def measure_drift(
     asked = made = equal_steps(4) if phases_rad is None else checked_shifter_phases("phases_rad", phases_rad, least=3)
     if actual_rad is not None:
         made = checked_shifter_phases("actual_rad", actual_rad, n=len(asked))
-    shown = random_mirrors(bench) if mirrors is None else mirrors
+    shown = random_mirrors(bench) if mirrors is None else shown_mirrors(mirrors)
     dark = dark_frames(bench, exposure_s, _DARK_FRAMES, roi).reshape(_DARK_FRAMES, -1).mean(axis=0, dtype=np.float64)
     limit = saturation_dn(bench, exposure_s, roi) if full_scale_dn is None else full_scale_dn
     watch = _Watch(bench, shown, exposure_s, roi, dark, repeats, asked, made, limit)
@@ -251,8 +252,8 @@ class _Watch:
     clipped: np.ndarray | None = None
 
     def _frames(self, phases: np.ndarray | None) -> np.ndarray:
-        frames = self.bench.expose(
-            self.shown, exposure_s=self.exposure_s, reference_phase_rad=phases, roi=self.roi
+        frames = exposed(
+            self.bench, self.shown, exposure_s=self.exposure_s, reference_phase_rad=phases, roi=self.roi
         ).reshape(-1, self.dark.size)
         if len(frames) != (1 if phases is None else len(phases)):
             raise ValueError("mirrors holds several patterns, but drift is watched on exactly one.")

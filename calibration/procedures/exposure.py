@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opusim.base import validation
+from opusim.base.user_arrays import checked_array
 from opusim.bench.protocol import Bench, checked_bench, elapsed_s
 from opusim.bench.region import AnyRoi
+from opusim.bench.returned import exposed
 from opusim.calibration.algorithms.phase_shifting import equal_steps
 from opusim.calibration.contents import held
 from opusim.calibration.files import record_names
-from opusim.calibration.on_bench import dark_frames, saturation_dn
+from opusim.calibration.on_bench import dark_frames, saturation_dn, shown_mirrors
 from opusim.calibration.words import micro
 
 from .base import Option, Procedure, Progress, Row, clock_of_record
@@ -140,6 +142,7 @@ def find_exposure(
     checked_bench(bench)
     if mirrors is None:
         raise ValueError("mirrors is None, which shuts the laser, but an exposure is found for patterns with light.")
+    mirrors = shown_mirrors(mirrors)
     number = validation.number
     if target_level_dn is not None:
         number("target_level_dn", target_level_dn, low=0.0, high=1e9, low_open=True)
@@ -154,12 +157,14 @@ def find_exposure(
         full_scale_dn = saturation_dn(bench, start_s, roi)
     else:
         number("full_scale_dn", full_scale_dn, low=0.0, high=math.inf, low_open=True, allow_inf=True)
-    phases = None if reference_phase_rad is None else np.atleast_1d(reference_phase_rad)
+    phases = None
+    if reference_phase_rad is not None:
+        phases = np.atleast_1d(checked_array("reference_phase_rad", reference_phase_rad, finite=True))
     steps = 1 if phases is None else len(phases)
 
     def attempt(exposure_s: float) -> _Trial:
         dark = dark_frames(bench, exposure_s, n_dark, roi).astype(np.float64)
-        frames = bench.expose(mirrors, exposure_s=exposure_s, reference_phase_rad=phases, roi=roi)
+        frames = exposed(bench, mirrors, exposure_s=exposure_s, reference_phase_rad=phases, roi=roi)
         if not len(frames):
             raise ValueError("mirrors holds no pattern, but at least one is needed.")
         highest = frames.reshape(-1, steps, dark[0].size).max(axis=1).astype(np.float64)

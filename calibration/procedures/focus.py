@@ -10,7 +10,9 @@ import numpy as np
 
 from opusim.base import validation
 from opusim.base.short_repr import short_repr
+from opusim.base.user_arrays import checked_array, exponent_of, times_two_to
 from opusim.bench.protocol import Bench
+from opusim.bench.returned import exposed
 from opusim.calibration.contents import held
 from opusim.calibration.on_bench import dark_frames, saturation_dn
 from opusim.calibration.procedures.matrix.file import TmRecord
@@ -115,9 +117,11 @@ def phase_enhancement_of(rows: np.ndarray, true_rows: np.ndarray | None = None) 
         Intensity at the target over that of random phases, both averaged over the targets.
     """
     matrix = _rows(rows)
-    through = matrix if true_rows is None else _rows(true_rows)
+    through = matrix if true_rows is None else _rows(true_rows, "true_rows")
     if through.shape != matrix.shape:
         raise ValueError(f"true_rows has shape {through.shape}, but it must have that of rows, {matrix.shape}.")
+    # A ratio of powers, which stay within what a number holds.
+    through = times_two_to(through, -exponent_of(through))
     power = float(np.sum(np.abs(through) ** 2, dtype=np.float64))
     if power == 0:
         raise ValueError("rows is zero everywhere, but a target must be reached by light.")
@@ -220,7 +224,7 @@ def measure_focus(
     def shown(patterns: np.ndarray, time_s: float) -> np.ndarray:
         """Return counts (patterns, targets) without the dark level."""
         dark = dark_frames(bench, time_s, dark_n, record.rectangle).reshape(dark_n, -1)[:, chosen].mean(axis=0)
-        frames = bench.expose(MirrorPatterns(patterns, record.layout()), exposure_s=time_s, roi=record.rectangle)
+        frames = exposed(bench, MirrorPatterns(patterns, record.layout()), exposure_s=time_s, roi=record.rectangle)
         counts = frames.reshape(len(patterns), -1)[:, chosen].astype(np.float64)
         return counts - dark
 
@@ -245,21 +249,22 @@ def _targets(record: TmRecord, targets: Any) -> np.ndarray:
     if isinstance(targets, (int, np.integer)):
         n = validation.integer("targets", targets, low=1, high=len(good))
         return good[np.linspace(0, len(good) - 1, n).round().astype(np.int64)]
-    chosen = np.atleast_1d(np.asarray(targets))
-    if chosen.dtype.kind not in "iu" or chosen.ndim != 1 or not len(chosen):
+    chosen = np.atleast_1d(checked_array("targets", targets, "numbers of pixels", kinds="iu"))
+    if chosen.ndim != 1 or not len(chosen):
         raise TypeError(f"targets is {targets!r}, but it must be a whole number or some numbers of pixels.")
     if chosen.min() < 0 or chosen.max() >= record.n_outputs:
-        raise ValueError(f"targets holds {int(chosen.max())}, but the matrix has {record.n_outputs} pixels.")
+        bad = int(chosen.min()) if chosen.min() < 0 else int(chosen.max())
+        raise ValueError(f"targets holds {bad}, but the matrix has {record.n_outputs} pixels.")
     if not record.valid[chosen].all():
         bad = int(chosen[~record.valid[chosen]][0])
         raise ValueError(f"targets holds {bad}, but that pixel was left out of the matrix: choose a valid one.")
     return chosen.astype(np.int64)
 
 
-def _rows(rows: Any) -> np.ndarray:
-    matrix = np.atleast_2d(np.asarray(rows))
-    if matrix.dtype.kind not in "fc" or matrix.ndim != 2 or not matrix.size:
+def _rows(rows: Any, name: str = "rows") -> np.ndarray:
+    matrix = np.atleast_2d(checked_array(name, rows, kinds="fc", finite=True))
+    if matrix.ndim != 2 or not matrix.size:
         raise TypeError(
-            f"rows is an array of {matrix.dtype} and shape {matrix.shape}, but it must be complex (targets, inputs)."
+            f"{name} is an array of {matrix.dtype} and shape {matrix.shape}, but it must be complex (targets, inputs)."
         )
     return matrix

@@ -12,13 +12,14 @@ from opusim.base import validation
 from opusim.base.short_repr import short_repr
 from opusim.bench.protocol import Bench, elapsed_s, threads_of
 from opusim.bench.region import AnyRoi, Roi
+from opusim.bench.returned import exposed
 from opusim.calibration.algorithms.masks import dark_pixels, saturated_pixels
 from opusim.calibration.algorithms.phase_shifting import equal_steps, least_squares
 from opusim.calibration.contents import held
-from opusim.calibration.on_bench import dark_frames, saturation_dn
+from opusim.calibration.on_bench import dark_frames, saturation_dn, shown_mirrors
 from opusim.calibration.words import micro, radians
 from opusim.fringes.calibrated import CLIPPED_SHARE, DARK_FRAMES, LEAST_REFERENCE, REFERENCE_FRAMES
-from opusim.fringes.demodulation import field_of_clipped, fields_of_counts
+from opusim.fringes.demodulation import field_of_clipped, fields_of_counts, least_squares_row
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 from .base import EXPOSURE, STEPS, Procedure, Progress, Row
@@ -189,10 +190,12 @@ def measure_linear(
     Raises
     ------
     ValueError
-        If there is no reference arm, no light, no fringe, or no exposure that fits.
+        If there is no reference arm, no light, no fringe, or no exposure that fits; or if the bench returns old frames.
+    RuntimeError
+        If it returns something else than the frames that were asked for.
     """
     asked = equal_steps(steps)
-    shown = _test_patterns(bench, seed) if mirrors is None else mirrors
+    shown = _test_patterns(bench, seed) if mirrors is None else shown_mirrors(mirrors)
     if len(shown) < 16:
         raise ValueError(f"mirrors holds {len(shown)} patterns, but at least 16 are needed to tell how good it is.")
     rectangle = (0, 0, *bench.sensor_shape) if roi is None else roi
@@ -207,7 +210,7 @@ def measure_linear(
     dark = dark_frames(bench, exposure_s, DARK_FRAMES, roi)
     dark_dn = dark.reshape(len(dark), -1).mean(axis=0, dtype=np.float64).astype(np.float32)
     off = np.zeros((1, *bench.mirror_shape), dtype=np.uint8)
-    alone = bench.expose(off, exposure_s=exposure_s, reference_phase_rad=np.zeros(REFERENCE_FRAMES), roi=roi)
+    alone = exposed(bench, off, exposure_s=exposure_s, reference_phase_rad=np.zeros(REFERENCE_FRAMES), roi=roi)
     alone = alone.reshape(REFERENCE_FRAMES, -1)
     full_scale = saturation_dn(bench, exposure_s, roi)
     reference_dn = alone.mean(axis=0, dtype=np.float64).astype(np.float32) - dark_dn
@@ -229,6 +232,7 @@ def measure_linear(
     first = _bursts(bench, shown, exposure_s, asked, roi)
     second = _bursts(bench, shown, exposure_s, asked, roi)
     ended = elapsed_s(bench)
+    _check_repetition(first, second, alone)
     report(4, total)
     clipped = saturated_pixels(first, full_scale, axis=1)
     del dark, alone
@@ -255,8 +259,29 @@ def _test_patterns(bench: Bench, seed: int) -> MirrorPatterns:
 
 def _bursts(bench: Bench, shown: Any, exposure_s: float, asked: np.ndarray, roi: AnyRoi | None) -> np.ndarray:
     """Frames (n, steps, n_pixels) of each pattern under each phase."""
-    frames = bench.expose(shown, exposure_s=exposure_s, reference_phase_rad=asked, roi=roi)
+    frames = exposed(bench, shown, exposure_s=exposure_s, reference_phase_rad=asked, roi=roi)
     return frames.reshape(len(shown), len(asked), -1)
+
+
+def _check_repetition(first: np.ndarray, second: np.ndarray, alone: np.ndarray) -> None:
+    """Refuse a second measurement that is the first one to the bit, on a bench whose frames have noise.
+
+    The error of a field is told from how the two differ. Without noise there is nothing to be told but rounding.
+    """
+    # Mostly the first pattern differs, and no other is looked at.
+    if all(np.array_equal(a, b) for a, b in zip(first, second, strict=True)) and (alone != alone[0]).any():
+        raise ValueError(
+            "The test patterns were measured twice, and the second frames are the first ones to the bit, though frames "
+            "of the reference alone differ from each other: the bench returned old frames, so that the error of a "
+            "field cannot be told. opusim.testing.check_bench says more."
+        )
+
+
+def _rounding(record: LinearRecord) -> float:
+    """Variance of a field by the rounding of counts to whole numbers, mean over the valid pixels."""
+    amplitude = reference_amplitude(record, record.reference_dn.size)[record.valid].astype(np.float64)
+    row = least_squares_row(record.actual_rad)
+    return float(np.sum(np.abs(row) ** 2) / 12 * np.mean(amplitude**-2)) if amplitude.size else 0.0
 
 
 def _part(roi: AnyRoi) -> AnyRoi:
@@ -301,6 +326,8 @@ def _with_quality(
     powers, noise, moved = _compared(record, first, second, np.broadcast_to(record.valid, whole.shape), threads)
     # The two rounds follow each other: the same pattern comes half of the time later.
     minutes = lasted_s / 2 / 60
+    if first.dtype.kind in "iu":  # two measurements without noise are rounded alike, and yet both are wrong by that
+        noise = max(noise, _rounding(record))
     drift = abs(float(np.mean(moved))) / minutes if minutes > 0 else 0.0
     # Where no pixel counts nothing was measured.
     error = float(np.sqrt(noise / max(powers.mean() - noise, 1e-30))) if record.valid.any() else np.inf

@@ -11,11 +11,13 @@ import numpy as np
 
 from opusim.base import validation
 from opusim.base.short_repr import short_repr
+from opusim.base.user_arrays import checked_array
 from opusim.bench.protocol import Bench, checked_bench, elapsed_s
 from opusim.bench.region import AnyRoi
+from opusim.bench.returned import exposed
 from opusim.calibration.algorithms.phase_shifting import advanced_iterative, equal_steps, least_squares
 from opusim.calibration.contents import held
-from opusim.calibration.on_bench import dark_frames, random_mirrors, saturation_dn
+from opusim.calibration.on_bench import dark_frames, random_mirrors, saturation_dn, shown_mirrors
 from opusim.calibration.words import radians
 
 from .base import EXPOSURE, STEPS, Procedure, Progress, Row, checked_confidence
@@ -157,7 +159,7 @@ def measure_phases(
     validation.number("exposure_s", exposure_s, low=0.0, high=3600.0, low_open=True)
     validation.integer("bursts", bursts, low=2, high=100_000)
     quantile = checked_confidence(confidence)
-    shown = random_mirrors(bench) if mirrors is None else mirrors
+    shown = random_mirrors(bench) if mirrors is None else shown_mirrors(mirrors)
     nominal = np.concatenate([asked, _MORE])
     dark = dark_frames(bench, exposure_s, _DARK_FRAMES, roi).reshape(_DARK_FRAMES, -1).astype(np.float64)
     limit = saturation_dn(bench, exposure_s, roi) if full_scale_dn is None else full_scale_dn
@@ -167,7 +169,7 @@ def measure_phases(
     clipped = np.zeros(dark.shape[1], dtype=bool)
     for i in range(bursts):
         order = np.arange(len(nominal)) if generator is None else generator.permutation(len(nominal))
-        burst = bench.expose(shown, exposure_s=exposure_s, reference_phase_rad=nominal[order], roi=roi)
+        burst = exposed(bench, shown, exposure_s=exposure_s, reference_phase_rad=nominal[order], roi=roi)
         if len(burst) != len(nominal):
             raise ValueError("mirrors holds several patterns, but the phases are measured with exactly one.")
         counts = burst.reshape(len(nominal), -1)
@@ -377,10 +379,7 @@ def checked_shifter_phases(name: str, phases_rad: Any, *, least: int = 2, n: int
     ValueError
         If they are not finite numbers, or another number of them.
     """
-    try:
-        array = np.asarray(phases_rad, dtype=np.float64)
-    except (TypeError, ValueError):
-        array = np.empty(0)
+    array = checked_array(name, phases_rad, "finite numbers, in radians", dtype=np.float64)
     if array.ndim != 1 or len(array) < least or not np.isfinite(array).all() or n not in (None, len(array)):
         wanted = f"at least {least} finite numbers" if n is None else f"{n} finite numbers, as phases_rad"
         raise ValueError(f"{name} is {phases_rad!r}, but it must be {wanted}, in radians.")

@@ -13,7 +13,7 @@ import numpy as np
 
 from opusim.base import validation
 from opusim.base.errors import CallError
-from opusim.base.user_arrays import as_numpy
+from opusim.base.user_arrays import as_numpy, refuse_odd_tensor
 
 from .dask import LazyInput, as_bits, is_lazy
 from .gpu import DeviceInput, kind_of, place_for
@@ -104,6 +104,7 @@ def _seen(X: Any, backend: str | None) -> tuple[tuple[int, ...], np.dtype[Any], 
     if is_lazy(X):
         bits = as_bits(X)
         return bits.array.shape, bits.array.dtype, partial(LazyInput, bits)
+    refuse_odd_tensor(X)
     place, stays = place_for(X, backend)
     if place is not None and stays:
         return tuple(X.shape), kind_of(X), partial(DeviceInput, X, place=place)

@@ -14,6 +14,7 @@ import numpy as np
 
 from opusim.base import arrays
 from opusim.base.errors import InputTypeError, warn_outside
+from opusim.base.user_arrays import refuse_odd_tensor
 from opusim.drivers.context import Context
 from opusim.patterns.bits import as_uint8
 
@@ -86,6 +87,8 @@ class DeviceInput(PresentInput):
     def __init__(self, X: Any, traits: InputTraits, place: arrays.Arrays) -> None:
         super().__init__(tuple(X.shape), kind_of(X), traits)
         self.values = X.detach() if place.name == "torch" else X
+        if "float8" in str(X.dtype):  # of which torch can compare none
+            self.values = self.values.float()
         self.place: arrays.Arrays = place
 
     @property
@@ -160,8 +163,7 @@ class DeviceInput(PresentInput):
 def kind_of(X: Any) -> np.dtype[Any]:
     """Return numpy's name of the type of a tensor or an array of CuPy; an InputTypeError if it can hold no bits."""
     name = str(X.dtype).removeprefix("torch.")
-    if str(getattr(X, "layout", "torch.strided")) != "torch.strided":
-        raise InputTypeError(f"X is a tensor of layout {X.layout}, but it must be an ordinary one: use .to_dense().")
+    refuse_odd_tensor(X)
     if "float" in name and name not in ("float32", "float64"):
         name = "float16"  # and others that numpy does not know, such as bfloat16
     try:

@@ -17,6 +17,7 @@ import numpy as np
 
 from opusim.base import arrays, validation
 from opusim.base.errors import NotReadyError
+from opusim.base.user_arrays import as_numpy
 from opusim.bench import linear_modes, protocol
 from opusim.bench.region import AnyRoi, LightonmlRoi, checked_lightonml_roi
 from opusim.drivers.settings import OPU_TYPES, microseconds, whole_microseconds
@@ -745,7 +746,8 @@ class OpuDevice(validation.Fixed):
         numpy.ndarray
             Counts, (pixels of the region,).
         """
-        return self.transform1(self._check_ins(np.asarray(v)[None], name="v"))[0]
+        pattern, _ = as_numpy(v, "v", "packed mirrors, an array of uint8")
+        return self.transform1(self._check_ins(pattern[None], name="v"))[0]
 
     def transform_online(self, v: np.ndarray) -> np.ndarray:
         """Return what `transform_single` does, in online mode.
@@ -773,7 +775,7 @@ class OpuDevice(validation.Fixed):
         return self.transform_single(v)
 
     def _check_ins(self, ins: Any, name: str = "ins") -> np.ndarray:
-        array = np.asarray(ins)
+        array, _ = as_numpy(ins, name, "packed mirrors, an array of uint8")
         if array.dtype != np.uint8 or array.ndim != 2 or array.shape[1] != self.input_size:
             shape = array.shape[1:] if name == "v" else array.shape
             needed = f"({self.input_size},)" if name == "v" else f"(k, {self.input_size})"

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
+from opusim.base.user_arrays import checked_array
+
 __all__ = ["RidgeResult", "ridge_classifier"]
 
 _ROWS = 2000
@@ -68,12 +70,21 @@ def ridge_classifier(
     -------
     RidgeResult
 
+    Raises
+    ------
+    TypeError, ValueError
+        If an array holds something else, or counts that are not finite.
+
     Notes
     -----
     Sums over samples in a BLAS depend in their last bits on how it orders them. Counts are shifted by a whole number
     near their mean, and then all partial sums of a few thousand products are whole numbers that float32 holds, for
     cameras of up to 8 bits and mostly above: they are exact. What does not fit is summed in float64.
     """
+    train = checked_array("train", train, "counts", kinds="biuf", finite=True)
+    test = checked_array("test", test, "counts", kinds="biuf", finite=True)
+    y_train = checked_array("y_train", y_train, "classes, which are whole numbers", kinds="iu")
+    y_test = checked_array("y_test", y_test, "classes, which are whole numbers", kinds="iu")
     classes = np.arange(int(max(y_train.max(), y_test.max())) + 1)
     targets = np.where(y_train[:, None] == classes, 1.0, -1.0)
     shift = np.rint(train[:_ROWS].mean(axis=0, dtype=np.float64)).astype(np.float32)

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
+from opusim.base.user_arrays import checked_array, exponent_of
+
 __all__ = ["Sketch", "moments", "own_matrix", "range_basis", "sketch_by", "sketch_noise"]
 
 Sketch = Callable[[np.ndarray], np.ndarray]
@@ -48,6 +50,10 @@ def sketch_noise(first: np.ndarray, again: np.ndarray) -> float:
 
     What is the same in both, such as a wrong phase step, is not in it.
     """
+    first, again = checked_array("first", first, finite=True), checked_array("again", again, finite=True)
+    # By one power of two, which rounds nothing and drops out: squares of any number then stay numbers.
+    exponent = max(exponent_of(first), exponent_of(again))
+    first, again = np.ldexp(first, -exponent), np.ldexp(again, -exponent)
     # The difference of the two has their noise twice.
     return float(np.linalg.norm(again - first) / (np.sqrt(2) * np.linalg.norm(again)))
 

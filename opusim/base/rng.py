@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import validation
+from .user_arrays import checked_array
 
 Key = tuple[np.uint32, np.uint32]
 _N_INDICES = 2**63  # indices are int64, so that a negative one can be refused
@@ -213,9 +214,7 @@ def _words(key: Any) -> Key:
 
 def _indices(indices: ArrayLike) -> tuple[np.ndarray, tuple[int, ...]]:
     """Return indices as a flat uint64 array, and their shape."""
-    array = np.asarray(indices)
-    if array.size and array.dtype.kind not in "iu":
-        raise TypeError(f"indices is an array of {array.dtype}, but it must hold whole numbers of at least 0.")
+    array = checked_array("indices", indices, "whole numbers of at least 0", kinds="iu")
     if array.dtype.kind == "i" and array.size and array.min() < 0:
         raise ValueError(f"indices holds {array.min()}, but each must be at least 0.")
     return np.ascontiguousarray(array, dtype=np.uint64).reshape(-1), array.shape

@@ -1,7 +1,14 @@
-"""Arrays of the user's, of any library: to numpy, and back to where they were."""
+"""Arrays of the user's, of any library: to numpy, and back to where they were; and what an argument may be.
+
+One check for every argument that takes an array, so that what cannot be one is refused by the same sentences
+everywhere: None, masked, sparse, quantised and nested arrays, tensors without values, lists of several lengths, texts,
+dates and objects; and complex numbers, NaN and infinity where they have no meaning. A table with a name (a DataFrame of
+pandas or polars) stands for the array of its values.
+"""
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any
 
@@ -10,37 +17,225 @@ import numpy as np
 from . import arrays
 from .errors import InputTypeError
 
-__all__ = ["as_numpy", "like"]
+__all__ = [
+    "as_numpy",
+    "checked_array",
+    "exponent_of",
+    "like",
+    "refuse_not_finite",
+    "refuse_odd_tensor",
+    "times_two_to",
+]
+
+# What sentences call the kinds of numpy's types.
+_MEANINGS = {"iu": "whole numbers", "b": "True and False", "iuf": "real numbers", "iufc": "numbers"}
 
 
-def as_numpy(X: Any) -> tuple[np.ndarray, Any]:
+def as_numpy(X: Any, name: str = "X", what: str = "an array of 0 and 1") -> tuple[np.ndarray, Any]:
     """Return the array behind `X`, and for `like` where it was: None for arrays, a tensor's device, CuPy's `Arrays`.
 
-    Nothing is copied on a CPU.
+    Nothing is copied on a CPU. Which types of numbers are allowed is not asked here.
+
+    Parameters
+    ----------
+    X : object
+        What was given.
+    name : str
+        Name of the argument, for the message.
+    what : str
+        What it must be, for the message.
+
+    Returns
+    -------
+    array : numpy.ndarray
+        Its values.
+    place : object
+        For `like`.
+
+    Raises
+    ------
+    InputTypeError
+        If it is no ordinary array; it is a TypeError and a ValueError.
     """
+    if type(X) is np.ndarray:
+        return X, None
     if X is None:
-        raise InputTypeError("X is None, but it must be an array of 0 and 1.")
+        raise InputTypeError(f"{name} is None, but it must be {what}.")
     sparse = sys.modules.get("scipy.sparse")
     if sparse is not None and sparse.issparse(X):
-        raise InputTypeError(f"X is a sparse {type(X).__name__}, but it must be an ordinary array: use .toarray().")
+        raise InputTypeError(
+            f"{name} is a sparse {type(X).__name__}, but it must be an ordinary array: use .toarray()."
+        )
     if isinstance(X, np.ma.MaskedArray):
-        raise InputTypeError("X is a masked array, but mirrors cannot leave out a value: use .filled(0) or .data.")
+        raise InputTypeError(
+            f"{name} is a masked array, but no value can be left out here: use .filled(0), or .data for all of them."
+        )
     torch = sys.modules.get("torch")  # a tensor can exist only if torch was imported
     if torch is not None and isinstance(X, torch.Tensor):
-        place = X.device
-        X = X.detach().cpu()
-        if X.dtype is torch.bfloat16:  # numpy has no such type; every bfloat16 is a float32
-            X = X.float()
-        return X.numpy(), place
+        return _of_tensor(X, name, torch), X.device
     if arrays.is_device_array(X):
         cupy = arrays.of(X)
         return cupy.to_host(X), cupy
     try:
         return np.asarray(X), None
-    except ValueError as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise InputTypeError(
-            f"X is a {type(X).__name__} that is no array ({error}); it must be an array of 0 and 1."
+            f"{name} is a {type(X).__name__} that is no array ({_one_line(error)}); it must be {what}."
         ) from None
+
+
+def refuse_odd_tensor(X: Any, name: str = "X") -> None:
+    """Raise an InputTypeError if `X` is a tensor that is no ordinary array: sparse, quantised, nested, without values.
+
+    Parameters
+    ----------
+    X : object
+        Anything; what is no tensor passes.
+    name : str
+        Name of the argument, for the message.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(X, torch.Tensor):
+        return
+    wrong = ""
+    if X.layout is not torch.strided:
+        wrong = f"a sparse tensor ({str(X.layout).removeprefix('torch.')}): use .to_dense()"
+    elif X.is_quantized:
+        wrong = f"a quantised tensor ({str(X.dtype).removeprefix('torch.')}): use .dequantize()"
+    elif X.is_nested:
+        wrong = "a nested tensor, whose rows may differ in length: use torch.nested.to_padded_tensor"
+    elif X.is_meta:
+        wrong = "a tensor on the device 'meta', which has a shape but no values"
+    if wrong:
+        what, _, advice = wrong.partition(": ")
+        raise InputTypeError(f"{name} is {what}, but it must be an ordinary array{f': {advice}' if advice else ''}.")
+
+
+def _of_tensor(X: Any, name: str, torch: Any) -> np.ndarray:
+    """Return the values of a tensor, wherever it lies."""
+    refuse_odd_tensor(X, name)
+    X = X.detach()
+    try:
+        # numpy has neither bfloat16 nor the floats of eight bits; each of their numbers is a float32.
+        if X.dtype.is_floating_point and X.dtype not in (torch.float16, torch.float32, torch.float64):
+            X = X.float()
+        array: np.ndarray = X.cpu().resolve_conj().resolve_neg().numpy()
+    except (TypeError, RuntimeError, NotImplementedError) as error:
+        raise InputTypeError(
+            f"{name} is a tensor of {str(X.dtype).removeprefix('torch.')} that is no array ({_one_line(error)}); it "
+            "must be an ordinary array."
+        ) from None
+    return array
+
+
+def checked_array(
+    name: str, value: Any, what: str = "", *, kinds: str = "iuf", finite: bool = False, dtype: Any = None
+) -> np.ndarray:
+    """Return what was given for an array as one of numpy's, after checking what it holds.
+
+    What is plainly right passes at once: of an array only its type is looked at.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument as the user knows it, for the message.
+    value : object
+        What was given: an array of any library, a sequence, a number, a table.
+    what : str
+        What it must hold, for the message; it follows from `kinds` by default.
+    kinds : str
+        Kinds of numpy types that are allowed: "b" for bool, "i" and "u" for whole numbers, "f" for floats, "c" for
+        complex numbers.
+    finite : bool
+        Whether NaN and infinity are refused.
+    dtype : dtype, optional
+        What the result is converted to; the type of what was given by default.
+
+    Returns
+    -------
+    numpy.ndarray
+        A view where nothing is converted.
+
+    Raises
+    ------
+    InputTypeError
+        If it is no array of such numbers; it is a TypeError and a ValueError.
+    ValueError
+        If it holds NaN or infinity where it must not, or in `dtype` would.
+    """
+    if type(value) is np.ndarray:
+        array = value
+    else:
+        array, _ = as_numpy(value, name, f"an array of {what or _meaning(kinds)}")
+    # An empty list is one of floats for numpy, though it holds nothing of the kind.
+    if array.dtype.kind not in kinds and not (not array.size and array.dtype.kind in "biuf"):
+        given = f"an array of {array.dtype}"
+        if isinstance(value, (str, bytes)):
+            given = repr(value) if len(value) < 40 else f"a text of {len(value)} letters"
+        elif array.dtype.kind == "O" and not isinstance(value, (np.ndarray, list, tuple)):
+            given = f"of the type {type(value).__name__}"
+        hint = " (take its modulus, or its real part, first)" if array.dtype.kind == "c" else ""
+        if array.dtype.kind == "O" and hasattr(value, "to_numpy"):
+            hint = " in columns of numpy's types: use .to_numpy(dtype=float)"
+        raise InputTypeError(f"{name} is {given}, but it must hold {what or _meaning(kinds)}{hint}.")
+    if finite:
+        refuse_not_finite(name, array)
+    if dtype is not None and array.dtype != dtype:
+        with np.errstate(over="ignore"):
+            converted = array.astype(dtype)
+        if finite and converted.dtype.kind in "fc" and not np.isfinite(converted).all():
+            bad = np.unravel_index(int(np.argmin(np.isfinite(converted))), array.shape)
+            raise ValueError(
+                f"{_item(name, bad)} is {array[bad]}, but every value must be finite in {np.dtype(dtype)}."
+            )
+        return converted
+    return array
+
+
+def refuse_not_finite(name: str, array: np.ndarray, *, infinite: bool = True, why: str = "") -> None:
+    """Raise a ValueError that names the first value of an array that is NaN or infinite.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for the message.
+    array : numpy.ndarray
+        Of numbers.
+    infinite : bool
+        Whether infinity is refused, too.
+    why : str
+        What the value must be, for the message; "every value must be finite" by default.
+    """
+    if array.dtype.kind not in "fc":
+        return
+    good = np.isfinite(array) if infinite else ~np.isnan(array)
+    if not good.all():
+        place = np.unravel_index(int(np.argmin(good)), array.shape)
+        what = "finite" if infinite else "a number"
+        raise ValueError(f"{_item(name, place)} is {array[place]}, but {why or f'every value must be {what}'}.")
+
+
+def exponent_of(array: np.ndarray) -> int:
+    """Return the exponent of two of the largest entry of a finite array; 0 where all are zero.
+
+    ``np.ldexp(array, -exponent)`` is below 1 everywhere, and its squares neither over- nor underflow where they count.
+    A power of two rounds nothing, so that ordinary numbers give the same bits as without it.
+    """
+    parts = (array.real, array.imag) if array.dtype.kind == "c" else (array,)
+    # Not np.abs, which overflows for the least whole number of a type.
+    largest = max((max(abs(float(part.max())), abs(float(part.min()))) for part in parts if part.size), default=0.0)
+    return math.frexp(largest)[1]
+
+
+def times_two_to(array: np.ndarray, exponent: int) -> np.ndarray:
+    """Return an array of floats or complex numbers times a power of two, in its own type."""
+    if not exponent:
+        return array
+    if array.dtype.kind != "c":
+        return np.ldexp(array, exponent)
+    result = np.empty_like(array)
+    result.real, result.imag = np.ldexp(array.real, exponent), np.ldexp(array.imag, exponent)
+    return result
 
 
 def like(Y: Any, place: Any) -> Any:
@@ -53,3 +248,20 @@ def like(Y: Any, place: Any) -> Any:
 
     tensor = Y if isinstance(Y, torch.Tensor) else torch.from_numpy(np.asarray(Y))
     return tensor.to(place)
+
+
+def _meaning(kinds: str) -> str:
+    """Return what a sentence calls kinds of numbers."""
+    chosen = "".join(kind for kind in "iufc" if kind in kinds)
+    if chosen in _MEANINGS and chosen:
+        return _MEANINGS[chosen]
+    return _MEANINGS["b"] if kinds == "b" else "numbers" if "c" in kinds else "real numbers"
+
+
+def _item(name: str, place: tuple[Any, ...]) -> str:
+    return f"{name}[{', '.join(str(int(i)) for i in place)}]" if place else name
+
+
+def _one_line(error: Exception) -> str:
+    text = str(error).strip().partition("\n")[0].rstrip(".")
+    return text if len(text) <= 160 else f"{text[:157]}..."

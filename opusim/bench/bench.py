@@ -92,6 +92,9 @@ class OpticalBench(validation.Fixed):
         If something that stays is set.
     """
 
+    #: Frames are new arrays at each call (`opusim.bench.protocol.Fresh`).
+    frames_are_new = True
+
     _fixed = {
         **dict.fromkeys(("device", "seed", "execution", "backend"), "Make another OpticalBench."),
         **dict.fromkeys(("memory_budget", "threads"), "Use with_limits, which returns a bench with others."),
@@ -683,7 +686,7 @@ class OpticalBench(validation.Fixed):
     def _states(self, times_s: np.ndarray) -> np.ndarray:
         """Return the state of the medium's drift at some times."""
         drift = self._drift
-        return np.zeros(times_s.shape, dtype=np.int64) if drift is None else drift.state(times_s)
+        return np.zeros(times_s.shape, dtype=np.int64) if drift is None else drift.state_at(times_s)
 
     def _reference(
         self, region: Region, phases: np.ndarray | None, n: int, frames: np.ndarray, times_s: np.ndarray

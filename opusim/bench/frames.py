@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from opusim.base.short_repr import short_repr
+from opusim.base.user_arrays import checked_array
 from opusim.device.camera import SensorMaps
 
 
@@ -78,7 +79,7 @@ class ReservedFrames:
         ReservedFrames
             The same sequence, of which only these are shown.
         """
-        return replace(self, patterns=np.asarray(patterns, dtype=np.int64))
+        return replace(self, patterns=checked_array("patterns", patterns, kinds="iu", dtype=np.int64))
 
     def numbers(self) -> np.ndarray:
         """Return the numbers of all frames of the sequence.

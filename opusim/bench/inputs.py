@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from opusim.base import arrays, validation
+from opusim.base import validation
+from opusim.base.user_arrays import as_numpy, checked_array
 from opusim.device.dmd import unpack_mirrors
 from opusim.device.record import Device
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
@@ -91,10 +92,11 @@ def checked_phases(value: float | np.ndarray | None, has_reference: bool) -> np.
             f"reference_phase_rad is {value!r}, but this device has no reference arm: it must be None. An arm comes "
             "with reference.relative_amplitude above 0, that of a laboratory with has_reference=True of its LabDevice."
         )
-    try:
-        phases = np.atleast_1d(np.asarray(value, dtype=np.float64))
-    except (TypeError, ValueError):
-        phases = np.empty(0)
+    if type(value) is float:
+        phases = np.array([value])
+    else:
+        phases = checked_array("reference_phase_rad", value, "a phase in radians, or some of them", dtype=np.float64)
+        phases = np.atleast_1d(phases)
     if phases.ndim != 1 or not len(phases) or not np.isfinite(phases).all():
         raise ValueError(f"reference_phase_rad is {value!r}, but it must be a number in radians, or some of them.")
     return phases
@@ -115,7 +117,7 @@ def checked_mirrors(
                 f"mirrors are laid out for {tuple(mirrors.layout.dmd_shape)}, but this device has {(rows, columns)}."
             )
         return mirrors.layout, mirrors.bits if on_device else mirrors.host_bits()
-    array = np.asarray(arrays.of(mirrors).to_host(mirrors))
+    array, _ = as_numpy(mirrors, "mirrors", "an array of 0 and 1")
     if array.dtype not in (np.bool_, np.uint8):
         raise TypeError(f"mirrors has type {array.dtype}, but it must be bool or uint8.")
     packed_bytes = -(-rows * columns // 8)

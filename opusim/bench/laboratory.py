@@ -19,11 +19,13 @@ from typing import Any
 import numpy as np
 
 from opusim.base import validation
+from opusim.base.user_arrays import as_numpy, checked_array
 from opusim.device.record import Operation
 from opusim.patterns.layout import MirrorPatterns
 
 from .inputs import checked_exposure, checked_mirrors, checked_phases
 from .region import Roi, checked_roi
+from .returned import checked_frames
 
 __all__ = ["FromExpose", "LabCamera", "LabClock", "LabDevice", "LaboratoryBench"]
 
@@ -268,7 +270,8 @@ class FromExpose:
     def device(self) -> Any:
         """What the driver needs to know, as far as one dark frame tells; a `LabDevice` that you write tells more."""
         exposure_s = 400e-6
-        dark = np.asarray(self.expose(None, exposure_s=exposure_s))
+        whole = (0, 0, *self.sensor_shape)
+        dark = checked_frames(self.expose(None, exposure_s=exposure_s), 1, whole)
         bits = {np.dtype(np.uint8): 8, np.dtype(np.uint16): 16}.get(dark.dtype, 0)
         return LabDevice(
             type(self).__name__, tuple(self.mirror_shape), tuple(self.sensor_shape), bits=bits,
@@ -308,8 +311,25 @@ class FromExpose:
         -------
         ndarray, shape (n * number of phases, n_pixels)
             Counts.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `expose` refuses an argument.
+        RuntimeError
+            If it returns something else than the frames that were asked for.
         """
-        steps = 1 if reference_phase_rad is None else np.size(reference_phase_rad)
+        if not isinstance(patterns, MirrorPatterns):
+            patterns, _ = as_numpy(patterns, "patterns", "packed mirrors, an array of uint8")
+            if patterns.dtype != np.uint8 or patterns.ndim < 2:
+                raise TypeError(
+                    f"patterns has shape {patterns.shape} and dtype {patterns.dtype}, but it must be MirrorPatterns, "
+                    "or packed mirrors of uint8, (n, bytes)."
+                )
+        steps = 1
+        if reference_phase_rad is not None:
+            reference_phase_rad = np.atleast_1d(checked_array("reference_phase_rad", reference_phase_rad, finite=True))
+            steps = reference_phase_rad.size
         result = np.empty((len(patterns) * steps, n_pixels), dtype=self.device.camera.dtype)
         for start in range(0, len(patterns), _PATTERNS_PER_STEP):
             part = patterns[start : start + _PATTERNS_PER_STEP]
@@ -319,6 +339,7 @@ class FromExpose:
                 frametime_s=frametime_s,
             )  # fmt: skip
             rows = slice(start * steps, (start + len(part)) * steps)
+            frames = checked_frames(frames, len(part) * steps, roi, dtype=result.dtype)
             result[rows] = frames.reshape(len(part) * steps, -1)[:, :n_pixels]
             if progress is not None:
                 progress(start + len(part))
@@ -344,8 +365,10 @@ class FromExpose:
             shape = (_LEVEL_PATTERNS, *self.mirror_shape)
             half = (np.random.default_rng(0).random(shape) < 0.5).astype(np.uint8)
             none = np.zeros((1, *self.mirror_shape), dtype=np.uint8)
+            whole = (0, 0, *self.sensor_shape)
             levels = [
-                float(self.expose(mirrors, exposure_s=exposure_s).mean(dtype=np.float64)) for mirrors in (none, half)
+                float(checked_frames(self.expose(m, exposure_s=exposure_s), len(m), whole).mean(dtype=np.float64))
+                for m in (none, half)
             ]
             kept[exposure_s] = levels[0], (levels[1] - levels[0]) / half.mean(dtype=np.float64) / half[0].size
         at_none, per_mirror = kept[exposure_s]
@@ -364,7 +387,8 @@ class LaboratoryBench(FromExpose, ABC):
     """A laboratory's bench, of four methods that speak with its instruments.
 
     What it is given is checked here, so that the four get arrays of one shape and type. Frames that come back with
-    another shape or type than `device` says are refused.
+    another shape or type than `device` says are refused: rows and columns exchanged, or one less than there were
+    patterns. They are copied, so that `show` may return one buffer again and again.
 
     Attributes
     ----------
@@ -531,22 +555,17 @@ class LaboratoryBench(FromExpose, ABC):
         if phases is None:
             self.set_reference(None)
             return self._checked(self.show(mirrors, **given), len(mirrors), region, "show")
-        frames = []
-        for k in range(len(mirrors)):
-            for phase in phases:
-                self.set_reference(float(phase))
-                frames.append(self._checked(self.show(mirrors[k : k + 1], **given), 1, region, "show"))
+        result = np.empty((len(mirrors) * len(phases), region[2], region[3]), dtype=self.device.camera.dtype)
+        for i in range(len(result)):
+            k, step = divmod(i, len(phases))
+            self.set_reference(float(phases[step]))
+            result[i] = self._checked(self.show(mirrors[k : k + 1], **given), 1, region, "show", own=False)[0]
         self.set_reference(None)
-        return np.concatenate(frames)
+        return result
 
-    def _checked(self, frames: Any, n: int, region: Roi, method: str) -> np.ndarray:
-        frames, dtype, shape = np.asarray(frames), self.device.camera.dtype, (n, region[2], region[3])
-        if frames.shape != shape or frames.dtype != dtype:
-            raise RuntimeError(
-                f"{method} returned an array of {frames.dtype} of the shape {frames.shape}, but it must be of {dtype}, "
-                f"which follows from device.bits, and of the shape {shape}: frames, rows, columns."
-            )
-        return frames
+    def _checked(self, frames: Any, n: int, region: Roi, method: str, *, own: bool = True) -> np.ndarray:
+        """Return frames that are right, copied: cameras often hand out one buffer again."""
+        return checked_frames(frames, n, region, who=method, dtype=self.device.camera.dtype, own=own)
 
     def _empty(self, region: Roi) -> np.ndarray:
         return np.empty((0, region[2], region[3]), dtype=self.device.camera.dtype)

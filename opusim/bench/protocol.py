@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from .region import AnyRoi
 
 __all__ = [
-    "Backed", "Bench", "Clock", "Clocked", "Drivable", "Exposing", "Identified", "Identity", "Lamp", "Levelled",
-    "Limited", "LitCamera", "Record", "Reservable", "Resumable", "Skipping", "Threaded", "Timed",
+    "Backed", "Bench", "Clock", "Clocked", "Drivable", "Exposing", "Fresh", "Identified", "Identity", "Lamp",
+    "Levelled", "Limited", "LitCamera", "Record", "Reservable", "Resumable", "Skipping", "Threaded", "Timed",
     "checked_bench", "elapsed_s", "has", "identity_of", "lacking", "threads_of", "wait",
 ]  # fmt: skip
 
@@ -138,6 +138,21 @@ class Lamp(Protocol):
 @runtime_checkable
 class LitCamera(Exposing, Lamp, Protocol):
     """What `characterise_camera` needs: a camera and a lamp, no mirrors."""
+
+
+@runtime_checkable
+class Fresh(Protocol):
+    """A bench that says whether each call gives new arrays, which no later call writes over.
+
+    Frames of one that does not say so are copied before they are kept, since cameras often hand out one buffer again.
+
+    Attributes
+    ----------
+    frames_are_new : bool
+        Whether they are.
+    """
+
+    frames_are_new: bool
 
 
 @runtime_checkable

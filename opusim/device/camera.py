@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from opusim.base import parallel, rng, validation
 from opusim.base.parameters import Stage, parameter
 from opusim.base.short_repr import short_repr
+from opusim.base.user_arrays import checked_array
 
 _NOISE = "camera noise"
 _MAX_FRAME = 2**63 - 1
@@ -314,8 +315,8 @@ class Camera(Stage):
         """Return raster indices as uint32 after checking them."""
         if pixels is None:
             return np.arange(self.n_pixels, dtype=np.uint32)
-        array = np.asarray(pixels)
-        if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        array = checked_array("pixels", pixels, "whole numbers, the raster indices of pixels", kinds="iu")
+        if array.ndim != 1:
             raise TypeError(
                 f"pixels is {array.dtype} of shape {array.shape}, but it must be a list of whole numbers "
                 "(raster indices of pixels)."
@@ -537,9 +538,7 @@ def _checked_photons(photons: ArrayLike, maps: SensorMaps) -> NDArray[np.float32
     """Return photons as contiguous float32 after checking shape and values."""
     if not isinstance(maps, SensorMaps):
         raise TypeError(f"maps is {maps!r} ({type(maps).__name__}), but it must be what Camera.maps returns.")
-    array = np.asarray(photons)
-    if array.dtype.kind not in "fiu":
-        raise TypeError(f"photons is an array of {array.dtype}, but it must hold real numbers.")
+    array = checked_array("photons", photons)
     n = maps.pixels.size
     if array.ndim not in (1, 2) or array.shape[-1] != n:
         raise ValueError(

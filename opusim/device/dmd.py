@@ -11,6 +11,7 @@ import numpy as np
 
 from opusim.base import rng
 from opusim.base.parameters import Stage, parameter
+from opusim.base.user_arrays import checked_array
 
 from .wavefront import low_order_wavefront
 
@@ -137,7 +138,13 @@ class Dmd(Stage):
             has the mean intensity 1.
         """
         on, off = _states(self, seed)
-        return np.where(np.asarray(mirrors, dtype=bool), on, off)
+        state = checked_array("mirrors", mirrors, "0 and 1, as uint8 or bool", kinds="bu")
+        if state.shape[-2:] != self.shape or state.max(initial=0) > 1:
+            raise ValueError(
+                f"mirrors has shape {state.shape} and values up to {state.max(initial=0)}, but it must hold only 0 and "
+                f"1 and be of (..., {self.shape[0]}, {self.shape[1]})."
+            )
+        return np.where(state.astype(bool, copy=False), on, off)
 
 
 def unpack_mirrors(packed: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

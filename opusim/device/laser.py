@@ -10,11 +10,13 @@ import numpy as np
 
 from opusim.base import rng
 from opusim.base.parameters import Stage, parameter
+from opusim.base.user_arrays import checked_array
 
 PLANCK_J_S = 6.62607015e-34
 LIGHT_SPEED_M_PER_S = 299_792_458.0
 
 # Periods of the drift's Fourier series: from ten minutes (air conditioning) to four days.
+_DOUBLE, _WHOLE = np.dtype(np.float64), np.dtype(np.int64)
 _DRIFT_PERIODS_S = np.geomspace(600.0, 4 * 86400.0, 16)
 
 
@@ -91,10 +93,15 @@ class Laser(Stage):
         E[(x(t + T) - x(t))^2] = sum_m a_m^2 (1 - cos w_m T) is about proportional to T between ten minutes and a
         day. They are scaled so that it is the square of `power_drift_per_hour` for an hour.
         """
+        # A bench asks for each call: what is plainly right costs next to nothing.
+        if type(times_s) is not np.ndarray or times_s.dtype != _DOUBLE:
+            times_s = checked_array("times_s", times_s, dtype=np.float64)
+        if type(frames) is not np.ndarray or frames.dtype != _WHOLE:
+            frames = checked_array("frames", frames, kinds="iu")
         power = np.ones(len(times_s))
         if self.power_drift_per_hour:
             omega, amplitude, phase = _drift_series(self.power_drift_per_hour, seed)
-            arguments = np.asarray(times_s, dtype=np.float64)[:, None] * omega + phase
+            arguments = times_s[:, None] * omega + phase
             power += ((np.cos(arguments) - np.cos(phase)) * amplitude).sum(axis=1)
         if self.power_noise and len(power):
             from opusim.base.rng_kernels import normals_between  # numba, where it is needed

@@ -11,6 +11,7 @@ import numpy as np
 
 from opusim.base import rng
 from opusim.base.parameters import Stage, parameter
+from opusim.base.user_arrays import checked_array
 
 from .wavefront import low_order_wavefront
 
@@ -133,7 +134,7 @@ class Reference(Stage):
             In the units of the projector: an intensity of 1 is the light of one average mirror.
         """
         rows, columns = sensor_shape
-        row, column = np.divmod(np.asarray(pixels, dtype=np.int64), columns)
+        row, column = np.divmod(checked_array("pixels", pixels, kinds="iu", dtype=np.int64), columns)
         amplitude = np.full(len(row), self.relative_amplitude * math.sqrt(n_mirrors / 2))
         if not math.isinf(self.beam_radius_m):
             y, x = (row - (rows - 1) / 2) * pixel_pitch_m, (column - (columns - 1) / 2) * pixel_pitch_m
@@ -169,8 +170,9 @@ class Reference(Stage):
         The drift is a Fourier series with random phases, zero at t = 0, whose amplitudes grow as the square root of
         the period as in a random walk; see `Laser.relative_power`.
         """
-        asked = np.asarray(asked_rad, dtype=np.float64)
-        times = np.asarray(times_s, dtype=np.float64)
+        asked = checked_array("asked_rad", asked_rad, dtype=np.float64)
+        times = checked_array("times_s", times_s, dtype=np.float64)
+        frames = checked_array("frames", frames, kinds="iu")
         phases: np.ndarray = shifted_rad(asked, self.scale_error, self.nonlinearity)
         if self.drift_rad_per_minute:
             omega, amplitude, start = _drift_series(self.drift_rad_per_minute, seed)

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from opusim.base import validation
 from opusim.base.short_repr import short_repr
+from opusim.base.user_arrays import checked_array
 
 SCALES = ("batch", "vector")
 LARGEST_ERROR = 1e30  # norms stay finite in float32
@@ -43,9 +44,7 @@ def checked_errors(errors: ArrayLike, n_classes: int | None = None) -> np.ndarra
     ValueError
         If its shape is another, or a number is not finite or too large.
     """
-    array = np.asarray(errors)
-    if array.dtype.kind not in "fiu":
-        raise TypeError(f"errors is an array of {array.dtype}, but it must hold real numbers.")
+    array = checked_array("errors", errors)
     columns = "n_classes" if n_classes is None else str(n_classes)
     if array.ndim != 2 or (n_classes is not None and array.shape[1] != n_classes):
         raise ValueError(f"errors has the shape {array.shape}, but it must be (batch, {columns}).")

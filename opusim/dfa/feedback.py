@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from opusim.base import parallel, rng, validation
+from opusim.base.user_arrays import checked_array
 
 from .error_encoding import ErrorEncoding, checked_errors
 
@@ -384,9 +385,7 @@ def state_value(state: Mapping[str, Any], name: str) -> int | float:
 
 
 def _checked_matrix(matrix: ArrayLike, shape: tuple[int, int]) -> np.ndarray:
-    array = np.asarray(matrix)
-    if array.dtype.kind not in "fiu":
-        raise TypeError(f"matrix is an array of {array.dtype}, but it must hold real numbers.")
+    array = checked_array("matrix", matrix)
     if array.shape != shape:
         raise ValueError(f"matrix has the shape {array.shape}, but it must be (width, n_classes) = {shape}.")
     rows = np.ascontiguousarray(array, dtype=np.float32)

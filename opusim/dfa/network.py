@@ -11,9 +11,11 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from opusim.base import rng, validation
 from opusim.base.short_repr import short_repr
+from opusim.base.user_arrays import checked_array
 
 __all__ = ["MLP", "Activations"]
 
+_SIZES = "at least two whole numbers: inputs, hidden layers, classes"
 _BLOCK_ROWS = 1024  # rows that go through the network at once in `predict`: a few MB, whatever the number of samples
 
 
@@ -100,12 +102,10 @@ class MLP(validation.Fixed):
         seed: int = 0,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        if isinstance(sizes, np.ndarray):
-            sizes = sizes.tolist()
+        if not isinstance(sizes, (Sequence, int, float)):
+            sizes = checked_array("sizes", sizes, _SIZES, kinds="iufO").tolist()
         if isinstance(sizes, str) or not isinstance(sizes, Sequence) or len(sizes) < 2:
-            raise ValueError(
-                f"sizes is {sizes!r}, but it must be at least two whole numbers: inputs, hidden layers, classes."
-            )
+            raise ValueError(f"sizes is {sizes!r}, but it must be {_SIZES}.")
         self.sizes = tuple(validation.integer(f"sizes[{i}]", size, low=1) for i, size in enumerate(sizes))
         self.activation = validation.choice("activation", activation, ("tanh", "relu"))
         self.seed = validation.integer("seed", seed, low=0)
@@ -240,9 +240,7 @@ class MLP(validation.Fixed):
         return Activations(inputs, out.pre, out.hidden, out.logits)
 
     def _inputs(self, X: ArrayLike) -> np.ndarray:
-        array = np.asarray(X)
-        if array.dtype.kind not in "biuf":
-            raise TypeError(f"X is an array of {array.dtype}, but it must hold real numbers.")
+        array = checked_array("X", X, kinds="biuf")
         if array.ndim != 2 or array.shape[1] != self.sizes[0]:
             raise ValueError(f"X has the shape {array.shape}, but it must be (samples, {self.sizes[0]}).")
         return array.astype(self.dtype, copy=False)
@@ -287,16 +285,18 @@ class MLP(validation.Fixed):
         Raises
         ------
         TypeError, ValueError
-            As for `forward`.
+            As for `forward`, or if a sample is not finite in the network's type.
         """
-        array = np.asarray(X)
+        array = checked_array("X", X, kinds="biuf")
         if array.ndim != 2:
             raise ValueError(f"X has the shape {array.shape}, but it must be (samples, {self.sizes[0]}).")
         labels = np.empty(len(array), np.int64)
         space = self.workspace(min(len(array), _BLOCK_ROWS))
         for rows in self._blocks(len(array)):
-            block = array[rows]
-            np.argmax(self.forward(block, out=space.rows(len(block))).logits, axis=1, out=labels[rows])
+            passed = self.forward(array[rows], out=space.rows(rows.stop - rows.start))
+            if array.dtype.kind == "f":  # the largest of logits that are NaN is the first of them
+                _check_finite("X", passed.inputs, array, rows.start)
+            np.argmax(passed.logits, axis=1, out=labels[rows])
         return labels
 
     @staticmethod
@@ -323,7 +323,7 @@ class MLP(validation.Fixed):
         TypeError, ValueError
             As for `forward`, or if there are not as many labels as samples, or none.
         """
-        labels = np.asarray(y)
+        labels = checked_array("y", y, "labels, which are whole numbers", kinds="iu")
         predicted = self.predict(X)
         if labels.shape != predicted.shape or not labels.size:
             raise ValueError(f"y has the shape {labels.shape}, but X has {len(predicted)} samples; there must be some.")
@@ -339,10 +339,11 @@ class MLP(validation.Fixed):
 
         Raises
         ------
-        ValueError
-            If they do not fit.
+        TypeError, ValueError
+            If they do not fit, or are not finite.
         """
         own = self.parameters()
+        arrays = [checked_array(f"arrays[{i}]", array, finite=True) for i, array in enumerate(arrays)]
         if [a.shape for a in arrays] != [a.shape for a in own] or any(a.dtype != self.dtype for a in arrays):
             given_text = ", ".join(f"{a.dtype}{a.shape}" for a in arrays) or "none"
             raise ValueError(
@@ -362,3 +363,14 @@ class MLP(validation.Fixed):
                     raise ValueError(
                         f"{name}[{layer}] of the network must be a writeable array of {self.dtype}{shape} in C order."
                     )
+
+
+def _check_finite(name: str, inputs: np.ndarray, given: np.ndarray, first: int) -> None:
+    """Raise a ValueError that names the first value of some samples, from number `first` on, that is not finite."""
+    good = np.isfinite(inputs)
+    if not good.all():
+        row, column = np.argwhere(~good)[0]
+        raise ValueError(
+            f"{name}[{first + row}, {column}] is {given[first + row, column]}, but every value must be finite in "
+            f"{inputs.dtype}."
+        )

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from opusim.base import rng
+from opusim.base.user_arrays import checked_array
 
 __all__ = ["Samples", "checked_samples", "shuffled"]
 
+_LABELS = "labels, which are whole numbers"
 _BLOCK_ROWS = 4096  # rows that are converted or hashed at once
 
 
@@ -74,16 +76,12 @@ def checked_samples(
     ValueError
         If a shape is wrong, there are no samples, a number of `X` is not finite in `dtype`, or a label is out of range.
     """
-    X, y = np.asarray(X), np.asarray(y)
     name, label_name = names
-    if X.dtype.kind not in "biuf":
-        raise TypeError(f"{name} is an array of {X.dtype}, but it must hold real numbers.")
+    X, y = checked_array(name, X, kinds="biuf"), checked_array(label_name, y, _LABELS, kinds="iu")
     if X.ndim != 2 or X.shape[1] != n_inputs or not len(X):
         raise ValueError(
             f"{name} has the shape {X.shape}, but it must be (samples, {n_inputs}), with at least one sample."
         )
-    if y.dtype.kind not in "iu":
-        raise TypeError(f"{label_name} is an array of {y.dtype}, but it must hold labels, which are whole numbers.")
     if y.shape != (len(X),):
         raise ValueError(f"{label_name} has the shape {y.shape}, but it must be ({len(X)},): a label for each sample.")
     wrong = np.flatnonzero((y < 0) | (y >= n_classes))

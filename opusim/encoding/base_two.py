@@ -82,9 +82,7 @@ class SequentialBaseTwoEncoder(validation.Fixed, BaseTransformer):
         ValueError
             If `X` is empty or not finite.
         """
-        data = numeric(X)
-        if data.dtype.kind == "f" and not np.isfinite(data).all():
-            raise ValueError("X holds NaN or infinity, but its range must be finite.")
+        data = numeric(X, finite=True)
         self.offset = np.min(data)
         self.scale = np.max(data - self.offset)
         if self.scale == 0:
@@ -121,8 +119,6 @@ class SequentialBaseTwoEncoder(validation.Fixed, BaseTransformer):
             raise NotFittedError("fit must be called on the training data before transform.")
         data, offset = numeric(X), self.offset
         highest = self.n_gray_levels - 1
-        if data.dtype.kind == "f" and np.isnan(data).any():
-            raise ValueError("X holds NaN, which has no level.")
         if data.dtype.kind in "ui" and highest > np.iinfo(data.dtype).max:
             data, offset = data.astype(np.float64), float(offset)
         self._warn_of_wrap(data, offset)

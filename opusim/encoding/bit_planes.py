@@ -8,7 +8,7 @@ import numpy as np
 
 from opusim.base import validation
 
-from .inputs import BitWidthError, check_matrix
+from .inputs import BitWidthError, check_matrix, refuse_nan
 from .transformer import BaseTransformer, preserve_type
 
 # The reference sums up to this many planes one after the other in single precision, and more by einsum.
@@ -32,8 +32,9 @@ def unpack_bits(X: np.ndarray) -> np.ndarray:
 
 
 def check_planes(X: np.ndarray, n_bits: int, starting_bit: int) -> None:
-    """Raise an error unless the numbers of `X` have that many bits."""
+    """Raise an error unless the values of `X` are numbers, and have that many bits."""
     check_matrix(X)
+    refuse_nan(X)
     width = X.dtype.itemsize * 8
     if n_bits + starting_bit > width:
         raise BitWidthError(
@@ -126,7 +127,7 @@ class ConcatenatedBitPlanEncoder(BaseTransformer):
         Raises
         ------
         ValueError
-            If the numbers have fewer bits, or `X` has not two dimensions.
+            If the numbers have fewer bits, `X` has not two dimensions, or holds NaN.
         """
         check_planes(X, self.n_bits, self.starting_bit)
         bits = unpack_bits(X)[:, :, self.starting_bit : self.starting_bit + self.n_bits]

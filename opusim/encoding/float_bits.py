@@ -10,7 +10,7 @@ import numpy as np
 from opusim.base import validation
 
 from .bit_planes import unpack_bits
-from .inputs import BitWidthError, check_matrix
+from .inputs import BitWidthError, check_matrix, refuse_nan
 from .transformer import BaseTransformer, preserve_type
 
 _EXPONENT_BITS = 8
@@ -35,6 +35,7 @@ class _FloatBits(validation.Fixed, BaseTransformer):
     def _bits(self, X: np.ndarray) -> np.ndarray:
         """Return the bits that are kept, (n_samples, n_features, n_bits), the most significant ones first."""
         check_matrix(X)
+        refuse_nan(X)
         width = X.dtype.itemsize * 8
         if self.indices and self.indices[-1] >= width:
             raise BitWidthError(
@@ -98,7 +99,7 @@ class Float32Encoder(_FloatBits):
         Raises
         ------
         ValueError
-            If the numbers have fewer bits, or `X` has not two dimensions.
+            If the numbers have fewer bits, `X` has not two dimensions, or holds NaN.
         """
         bits = self._bits(X)
         return bits.transpose(0, 2, 1).reshape(X.shape[0] * self.n_bits, X.shape[1])
@@ -151,6 +152,6 @@ class ConcatenatedFloat32Encoder(_FloatBits):
         Raises
         ------
         ValueError
-            If the numbers have fewer bits, or `X` has not two dimensions.
+            If the numbers have fewer bits, `X` has not two dimensions, or holds NaN.
         """
         return self._bits(X).reshape(X.shape[0], X.shape[1] * self.n_bits)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 
-from opusim.base import arrays
 from opusim.base.errors import InputTypeError, NotReadyError
-from opusim.base.user_arrays import as_numpy
+from opusim.base.user_arrays import as_numpy, refuse_not_finite
 
 
 class NotFittedError(NotReadyError, ValueError, AttributeError):
@@ -39,31 +37,34 @@ def as_array(X: Any) -> tuple[np.ndarray, Any]:
     InputTypeError
         If `X` is no array of numbers; it is a TypeError and a ValueError.
     """
-    sparse = sys.modules.get("scipy.sparse")
-    place = None
-    if arrays.is_device_array(X) or (sparse is not None and sparse.issparse(X)):
-        array, place = as_numpy(X)
-    else:
-        try:
-            array = np.asarray(X)
-        except ValueError as error:
-            raise InputTypeError(
-                f"X is a {type(X).__name__} that is no array ({error}); it must be an array of numbers."
-            ) from None
+    array, place = as_numpy(X, what="an array of numbers")
     if array.dtype.kind not in "buif":
-        what = "None" if X is None else f"a {type(X).__name__} of dtype {array.dtype}"
-        raise InputTypeError(f"X is {what}, but it must be an array of bool, integers or real floats.")
+        raise InputTypeError(
+            f"X is a {type(X).__name__} of dtype {array.dtype}, but it must be an array of bool, integers or real "
+            "floats."
+        )
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     return array, place
 
 
-def numeric(X: Any) -> np.ndarray:
-    """Return `X` as an array with at least one element, bool as uint8, so that one may compute with it."""
+def numeric(X: Any, *, finite: bool = False) -> np.ndarray:
+    """Return `X` as an array with at least one element, bool as uint8, so that one may compute with it.
+
+    NaN is refused, and infinity, too, if `finite` is set.
+    """
     array, _ = as_array(X)
     if not array.size:
         raise ValueError(f"X has shape {array.shape}, but it must hold at least one number.")
+    refuse_nan(array, infinite=finite)
     return array.astype(np.uint8) if array.dtype.kind == "b" else array
+
+
+def refuse_nan(X: np.ndarray, *, infinite: bool = False) -> None:
+    """Raise a ValueError that names the first NaN: no bit says what it is. Infinity is refused if `infinite` is set."""
+    refuse_not_finite(
+        "X", X, infinite=infinite, why="" if infinite else "NaN has no bits: every value must be a number"
+    )
 
 
 def check_matrix(X: np.ndarray, rows: str = "samples") -> None:

@@ -59,12 +59,17 @@ class EncoderDecoder(AE):
         -------
         torch.Tensor
             The reconstruction, float32 (n_samples, input_size), or the code, uint8 0/1 (n_samples, hidden_size).
+
+        Raises
+        ------
+        ValueError
+            If there is NaN where a bit of the code should be.
         """
         with torch.no_grad():
-            code = self.proj(input) > 0
+            hidden = self.proj(input)
         if self.training:
-            return code.to(self.proj.weight.dtype) @ self.proj.weight
-        return code.to(torch.uint8)
+            return (hidden > 0).to(self.proj.weight.dtype) @ self.proj.weight
+        return _code(hidden)
 
     def penalty(self) -> torch.Tensor:
         """Return what keeps the features of the layer apart.
@@ -77,6 +82,13 @@ class EncoderDecoder(AE):
         weight = self.proj.weight
         eye = torch.eye(weight.shape[1], dtype=weight.dtype, device=weight.device)
         return 0.5 * (weight.t() @ weight - eye).pow(2).sum()
+
+
+def _code(hidden: torch.Tensor) -> torch.Tensor:
+    """Return the bits of what an encoding layer gives: 1 above 0."""
+    if bool(torch.isnan(hidden).any()):
+        raise ValueError("input gives NaN behind the encoding layer, which has no bit: it must hold finite numbers.")
+    return (hidden > 0).to(torch.uint8)
 
 
 class _SoftStepAE(AE):
@@ -98,11 +110,16 @@ class _SoftStepAE(AE):
         -------
         torch.Tensor
             The reconstruction, of the input's shape, or uint8 0/1, of the shape of the encoding layer's output.
+
+        Raises
+        ------
+        ValueError
+            If there is NaN where a bit of the code should be.
         """
         hidden = self.encoder(input)
         if self.training:
             return self.decoder(torch.tanh(self.beta * hidden) / self.beta)
-        return (self.beta * hidden > 0).to(torch.uint8)
+        return _code(self.beta * hidden)
 
 
 class LinearAE(_SoftStepAE):
@@ -198,6 +215,11 @@ class ConvAE(_SoftStepAE):
         -------
         torch.Tensor
             The reconstruction, of the input's shape, or the code, uint8 0/1, one row a sample if `flatten` is set.
+
+        Raises
+        ------
+        ValueError
+            If there is NaN where a bit of the code should be.
         """
         result = super().forward(input)
         return result if self.training or not self.flatten else result.reshape(len(result), -1)

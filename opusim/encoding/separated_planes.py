@@ -94,15 +94,13 @@ class SeparatedBitPlanEncoder(BaseTransformer):
         Raises
         ------
         ValueError
-            If `X` is empty or not finite; with `n_bits`, if its numbers have fewer bits.
+            If `X` is empty or not finite; with `n_bits`, if its numbers have fewer bits or are NaN.
         """
         if self._plain_bits:
             return self._separate(X)
-        X = numeric(X)
+        X = numeric(X, finite=True)
         if X.ndim == 0:
             raise ValueError("X is a single number, but it must have at least one dimension: (samples, features).")
-        if X.dtype.kind == "f" and not np.isfinite(X).all():
-            raise ValueError("X holds NaN or infinity, but only finite numbers can be quantised.")
         positive: Any
         negative: Any
         if X.dtype.kind == "f":

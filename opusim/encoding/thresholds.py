@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from opusim.base import validation
+from opusim.base.user_arrays import checked_array, refuse_not_finite
 
-from .inputs import NotFittedError, check_matrix, numeric
+from .inputs import NotFittedError, check_matrix, numeric, refuse_nan
 from .transformer import BaseTransformer, preserve_type
 
 _FROM_DATA = ("linspace", "quantiles")
@@ -44,6 +45,8 @@ class BinaryThresholdEncoder(BaseTransformer):
     def __init__(self, threshold_enc: Any = "auto", greater_is_one: bool = True) -> None:
         if not (isinstance(threshold_enc, Real) or (isinstance(threshold_enc, str) and threshold_enc == "auto")):
             raise ValueError(f"threshold_enc is {threshold_enc!r}, but it must be a number or 'auto'.")
+        if threshold_enc != threshold_enc:
+            raise ValueError("threshold_enc is NaN, which nothing is above or below: it must be a number or 'auto'.")
         self.threshold_enc: Any = threshold_enc
         self.greater_is_one = greater_is_one
         self._medians: np.ndarray | None = None
@@ -80,9 +83,9 @@ class BinaryThresholdEncoder(BaseTransformer):
         Raises
         ------
         ValueError
-            If `X` is empty.
+            If `X` is empty, holds NaN, or infinity where the threshold comes from the data.
         """
-        data = numeric(X)
+        data = numeric(X, finite=self._from_data)
         if self._from_data:
             self._medians = self.threshold_enc = np.median(data, axis=0)
         elif np.any(self.threshold_enc < data.min()) or np.any(self.threshold_enc > data.max()):
@@ -100,7 +103,7 @@ class BinaryThresholdEncoder(BaseTransformer):
         Parameters
         ----------
         X : array_like or torch.Tensor
-            Numbers; NaN becomes 0.
+            Numbers.
 
         Returns
         -------
@@ -112,10 +115,11 @@ class BinaryThresholdEncoder(BaseTransformer):
         RuntimeError
             If the threshold is "auto" and `fit` was not called.
         ValueError
-            If `X` has other features than the data of the fit.
+            If `X` has other features than the data of the fit, or holds NaN.
         """
         if isinstance(self.threshold_enc, str):
             raise NotFittedError("threshold_enc is 'auto', so that fit must be called before transform.")
+        refuse_nan(X)
         shape = np.shape(self.threshold_enc)
         if shape and X.shape[max(0, X.ndim - len(shape)) :] != shape:
             raise ValueError(
@@ -164,7 +168,7 @@ class MultiThresholdEncoder(BaseTransformer):
             self._rule = self.thresholds = thresholds
             self.n_bins = validation.integer("n_bins", n_bins, low=2)
             return
-        if isinstance(thresholds, str) or not isinstance(thresholds, (list, tuple, np.ndarray)):
+        if isinstance(thresholds, (str, Real)):
             raise ValueError(
                 f"thresholds is {thresholds!r}, but it must be a list, a numpy array, 'linspace' or 'quantiles'."
             )
@@ -213,11 +217,12 @@ class MultiThresholdEncoder(BaseTransformer):
         Raises
         ------
         ValueError
-            If `X` is empty, or has not two dimensions where each feature has its own thresholds.
+            If `X` is empty, holds NaN, or infinity where the thresholds come from the data, or has not two dimensions
+            where each feature has its own thresholds.
         """
+        data = numeric(X, finite=self._from_data)
         if not self._from_data:
             return self
-        data = numeric(X)
         self._rule = self._name()
         if self.columnwise:
             check_matrix(data)
@@ -243,7 +248,7 @@ class MultiThresholdEncoder(BaseTransformer):
         Parameters
         ----------
         X : array_like or torch.Tensor
-            (n_samples, n_features) of numbers; NaN becomes 0.
+            (n_samples, n_features) of numbers.
 
         Returns
         -------
@@ -256,12 +261,13 @@ class MultiThresholdEncoder(BaseTransformer):
         RuntimeError
             If thresholds come from data and `fit` was not called.
         ValueError
-            If `X` has not two dimensions, or other features than there are thresholds for.
+            If `X` has not two dimensions, or other features than there are thresholds for, or holds NaN.
         """
         if isinstance(self.thresholds, str):
             raise NotFittedError(f"thresholds is {self.thresholds!r}, so that fit must be called before transform.")
         thresholds = np.asarray(self.thresholds)
         check_matrix(X)
+        refuse_nan(X)
         if thresholds.ndim == 2 and len(thresholds) != X.shape[1]:
             raise ValueError(f"X has {X.shape[1]} features, but there are thresholds for {len(thresholds)}.")
         # (n_samples, n_thresholds, n_features)
@@ -271,15 +277,11 @@ class MultiThresholdEncoder(BaseTransformer):
 
 def _numbers(thresholds: Any) -> np.ndarray:
     """Return a copy of thresholds as an array of one or two dimensions."""
-    try:
-        array = np.array(thresholds)
-    except ValueError:
-        raise ValueError(f"thresholds is {thresholds!r}, but its rows must be of one length.") from None
-    if array.dtype.kind not in "buif":
-        raise ValueError(f"thresholds is {thresholds!r}, but it must hold numbers.")
+    array = checked_array("thresholds", thresholds, "numbers, its rows of one length", kinds="buif").copy()
     if array.ndim not in (1, 2) or not array.size:
         raise ValueError(
             f"thresholds has shape {array.shape}, but it must be (thresholds,) or (features, thresholds), "
             "with one at least."
         )
+    refuse_not_finite("thresholds", array, infinite=False)
     return array

@@ -21,6 +21,7 @@ import numpy as np
 from scipy import special
 
 from opusim.base import validation
+from opusim.base.user_arrays import checked_array
 from opusim.theory import speckle_contrast
 
 if TYPE_CHECKING:
@@ -350,8 +351,8 @@ def level_distribution(device: Device, mean_dn: float, exposure_s: float, edges:
         As `noise_at_level`, and if the edges are not a list of at least two rising numbers.
     """
     device = _loaded(device)
-    edges = np.asarray(edges)
-    if edges.dtype.kind not in "fiu" or edges.ndim != 1 or edges.size < 2 or not (np.diff(edges) > 0).all():
+    edges = checked_array("edges", edges, "rising numbers, in grey levels")
+    if edges.ndim != 1 or edges.size < 2 or not (np.diff(edges) > 0).all():
         raise ValueError(
             f"edges is an array of {edges.dtype} of shape {edges.shape}, but it must be a list of at least two rising "
             "numbers, in grey levels."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from opusim.base import arrays
+from opusim.base.user_arrays import refuse_odd_tensor
 
 
 def checked_device_bits(bits: Any, n_features: int, *, values: bool = True) -> Any:
@@ -29,6 +30,7 @@ def checked_device_bits(bits: Any, n_features: int, *, values: bool = True) -> A
     TypeError, ValueError
         If dtype, shape or values are others.
     """
+    refuse_odd_tensor(bits, "bits")
     xp = arrays.of(bits).xp
     if bits.dtype not in (xp.uint8, xp.bool):
         raise TypeError(f"bits has dtype {bits.dtype}, but it must be uint8 or bool.")

@@ -16,6 +16,7 @@ import numpy as np
 
 from opusim.base import arrays, validation
 from opusim.base.parallel import default_threads
+from opusim.base.user_arrays import as_numpy
 
 from .bits import checked_device_bits
 from .kinds import ALWAYS_OFF, ALWAYS_ON, KINDS, LayoutKind
@@ -259,7 +260,7 @@ class MirrorLayout:
         TypeError, ValueError
             If type or shape are others.
         """
-        array = np.asarray(bits)
+        array = bits if type(bits) is np.ndarray else as_numpy(bits, "bits", "an array of uint8 or bool")[0]
         if array.dtype not in (np.uint8, np.bool_):
             raise TypeError(f"bits has dtype {array.dtype}, but it must be uint8 or bool.")
         if array.ndim not in (1, 2) or array.shape[-1] != self.n_features_total:
@@ -448,7 +449,7 @@ class MirrorPatterns:
             object.__setattr__(self, "bits", on_device)
             return
         checked = self.layout.check_bits(self.bits)
-        if self.bits.dtype != np.bool_ and checked.size and checked.max() > 1:
+        if checked.size and getattr(self.bits, "dtype", None) != np.bool_ and checked.max() > 1:
             raise ValueError(f"bits holds the value {int(checked.max())}, but it may hold only 0 and 1.")
         object.__setattr__(self, "bits", checked)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from opusim import theory
 from opusim.base import validation
+from opusim.base.user_arrays import exponent_of, times_two_to
 
 from .style import ACCENT, SOFT, axes_for, colour_scale, image, note, numbers, phase_image
 
@@ -90,6 +91,8 @@ def singular_values(matrix: Any, ax: Axes | None = None) -> Axes:
     entries, _ = _entries(matrix, _READ, "")
     if min(entries.shape) < 2:
         raise ValueError(f"matrix has the shape {entries.shape}, but it must have two rows and two columns at least.")
+    if entries.dtype.kind in "fc":  # columns are scaled to 1 anyway: first so that their squares stay numbers
+        entries = times_two_to(entries, -exponent_of(entries))
     tall = entries if entries.shape[0] >= entries.shape[1] else entries.T
     n_long, n_short = tall.shape
     power = np.mean(np.abs(tall) ** 2, axis=0, dtype=np.float64)

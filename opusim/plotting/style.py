@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from opusim.base.user_arrays import checked_array
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colorbar import Colorbar
@@ -212,12 +214,7 @@ def numbers(name: str, value: Any, *, ndim: int | None = None, kinds: str = "biu
     ValueError
         If it has other dimensions, is empty, or holds NaN or infinity.
     """
-    array = np.asarray(value)
-    if array.dtype.kind not in kinds:
-        found = array.dtype if array.dtype.kind != "O" else type(value).__name__
-        allowed = "numbers" if "c" in kinds else "real numbers"
-        hint = " (take its modulus, or its real part, first)" if array.dtype.kind == "c" else ""
-        raise TypeError(f"{name} is of the type {found}, but it must be an array of {allowed}{hint}.")
+    array = checked_array(name, value, kinds=kinds)
     if ndim is not None and array.ndim != ndim:
         hint = ": give one, as in frames[0]" if array.ndim == ndim + 1 else ""
         raise ValueError(f"{name} has the shape {array.shape}, but it must have {counted(ndim, 'dimension')}{hint}.")

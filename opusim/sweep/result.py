@@ -13,6 +13,7 @@ import numpy as np
 
 from opusim.base.plain_files import parse_json
 from opusim.base.short_repr import short_repr
+from opusim.base.user_arrays import checked_array
 from opusim.base.warn import warn_outside
 from opusim.device.medium.base import MEDIA
 
@@ -391,7 +392,9 @@ def falls_at(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray, d
     ValueError
         If there are no points, or x does not rise.
     """
-    xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    xs, ys = checked_array("x", x, dtype=np.float64), checked_array("y", y, dtype=np.float64)
+    if xs.ndim != 1 or xs.shape != ys.shape:
+        raise ValueError(f"x has the shape {xs.shape} and y {ys.shape}, but both must be of (n,).")
     keep = np.isfinite(ys) & np.isfinite(xs)
     xs, ys = xs[keep], ys[keep]
     if not len(xs):

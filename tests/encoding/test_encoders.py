@@ -39,7 +39,9 @@ ENCODERS = [
     SequentialBaseTwoEncoder,
     SeparatedBitPlanEncoder,
 ]
-FLOATS = hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=6), elements=st.floats(width=32))
+FLOATS = hnp.arrays(
+    np.float32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=6), elements=st.floats(width=32, allow_nan=False)
+)
 MATRICES = hnp.arrays(
     np.float64,
     hnp.array_shapes(min_dims=2, max_dims=2, max_side=6),
@@ -64,10 +66,8 @@ def test_float_bits_are_those_of_the_standard(X):
     assert planes.shape == (len(X) * 32, X.shape[1]) and beside.shape == (len(X), X.shape[1] * 32)
     for i, row in enumerate(X):
         for j, x in enumerate(row):
-            # struct may turn a signalling NaN quiet
-            if not np.isnan(x):
-                assert as_text(planes[i * 32 : (i + 1) * 32, j]) == float_bits(x)
-                assert as_text(beside[i, j * 32 : (j + 1) * 32]) == float_bits(x)
+            assert as_text(planes[i * 32 : (i + 1) * 32, j]) == float_bits(x)
+            assert as_text(beside[i, j * 32 : (j + 1) * 32]) == float_bits(x)
 
 
 @given(st.booleans(), st.integers(0, 8), st.integers(0, 23))
@@ -395,7 +395,7 @@ def test_parameters_can_be_set():
         (lambda: SequentialBaseTwoEncoder().fit([[np.inf]]), ValueError, "finite"),
         (lambda: BinaryThresholdEncoder().fit(np.eye(3)).transform(np.eye(2)), ValueError, "shape .2, 2."),
         (lambda: MultiThresholdEncoder([[1], [2]]).transform(np.eye(3)), ValueError, "3 features.*for 2"),
-        (lambda: SeparatedBitPlanEncoder().transform([[1.0, np.nan]]), ValueError, "NaN or infinity"),
+        (lambda: SeparatedBitPlanEncoder().transform([[1.0, np.nan]]), ValueError, r"X\[0, 1\] is nan"),
         (lambda: SeparatedBitPlanEncoder().transform(np.ones((0, 3))), ValueError, "at least one number"),
         (lambda: Float32Encoder().transform(np.ones((2, 2), np.uint8)), (ValueError, IndexError), "8 bits"),
         (lambda: BaseTransformer().transform([[1]]), NotImplementedError, "no method transform"),
@@ -419,6 +419,48 @@ def test_what_is_no_array_of_numbers_is_refused(cls, X):
     for kind in (TypeError, ValueError):
         with pytest.raises(kind, match="X is a|X is None"):
             cls().fit(np.array([[1.0], [2.0]])).transform(X)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("cls", ENCODERS)
+def test_nan_is_refused_by_every_encoder(cls, dtype):
+    good = np.array([[1.0, 2.0], [3.0, 4.0]], dtype=dtype)
+    bad = good.copy()
+    bad[1, 0] = np.nan
+    encoder = cls().fit(good)
+    with pytest.raises(ValueError, match=r"X\[1, 0\] is nan, but .*must be") as error:
+        encoder.transform(bad)
+    assert str(error.value).endswith(".")
+    if "fit" in vars(cls):
+        with pytest.raises(ValueError, match=r"X\[1, 0\] is nan, but"):
+            cls().fit(bad)
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [BinaryThresholdEncoder(0.5), BinaryThresholdEncoder(0.5, False), MultiThresholdEncoder([0.5, 2.0])],
+    ids=repr,
+)
+def test_nan_is_refused_where_thresholds_are_given_and_infinity_is_above_all(encoder):
+    for call in (encoder.fit, encoder.transform):
+        with pytest.raises(ValueError, match=r"X\[0, 1\] is nan"):
+            call(np.array([[1.0, np.nan]]))
+    bits = encoder.transform(np.array([[np.inf], [-np.inf]]))
+    above = np.array([[1], [0]]) ^ (not getattr(encoder, "greater_is_one", True))
+    assert np.array_equal(bits, np.repeat(above, bits.shape[1], axis=1))
+
+
+def test_a_threshold_that_is_nan_is_refused():
+    for make in (BinaryThresholdEncoder, lambda threshold: MultiThresholdEncoder([1.0, threshold])):
+        with pytest.raises(ValueError, match="threshold.* is (NaN|nan)"):
+            make(np.nan)
+
+
+@pytest.mark.parametrize("rule", ["linspace", "quantiles"])
+@pytest.mark.parametrize("columnwise", [False, True])
+def test_thresholds_come_from_finite_data(rule, columnwise):
+    with pytest.raises(ValueError, match=r"X\[1, 0\] is inf"):
+        MultiThresholdEncoder(rule, columnwise=columnwise).fit(np.array([[1.0], [np.inf]]))
 
 
 @pytest.mark.parametrize("cls", [c for c in ENCODERS if c not in (BinaryThresholdEncoder, SeparatedBitPlanEncoder)])

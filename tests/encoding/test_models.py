@@ -41,3 +41,11 @@ def test_convolutions(capsys):
     assert model.eval()(X).shape == (2, 4 * 6 * 5)
     model.flatten = False
     assert model(X).shape == (2, 4, 6, 5) and model(X).dtype == torch.uint8
+
+
+def test_nan_has_no_code():
+    X = torch.ones(2, 5)
+    X[1, 2] = float("nan")
+    for model in (models.EncoderDecoder(5, 7), models.LinearAE(5, 7)):
+        with pytest.raises(ValueError, match="input gives NaN"):
+            model.eval()(X)

@@ -331,7 +331,7 @@ def test_an_unknown_name_is_an_attribute_error():
     [
         (lambda: plotting.mirrors(np.full((3, 3), 2)), ValueError, "pattern holds numbers from 2 to 2.*0 or 1"),
         (lambda: plotting.mirrors(np.zeros((2, 3, 3))), ValueError, r"shape \(2, 3, 3\).*frames\[0\]"),
-        (lambda: plotting.mirrors("on"), TypeError, "pattern is of the type .*real numbers"),
+        (lambda: plotting.mirrors("on"), TypeError, "pattern is 'on', but it must hold real numbers"),
         (lambda: plotting.mirrors(np.eye(3), pitch_m=0), ValueError, "pitch_m is 0"),
         (lambda: plotting.speckle(FIELD), TypeError, "complex64.*modulus"),
         (lambda: plotting.speckle(np.zeros(5)), ValueError, r"shape \(5,\), but it must have 2 dimensions"),

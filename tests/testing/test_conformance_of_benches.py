@@ -9,68 +9,20 @@ import numpy as np
 import pytest
 
 from fake_bench import FakeBench
+from laboratory_bench import MIRRORS, SENSOR, Bare, Numbers
 from opusim import OpticalBench
 from opusim.bench import protocol
 from opusim.bench.driver import bench_of
-from opusim.bench.laboratory import FromExpose, LabDevice, LaboratoryBench
 from opusim.calibration.on_bench import saturation_dn
 from opusim.device.medium import GaussianMedium, MeasuredMedium
 from opusim.device.record import Device
 from opusim.drivers import OpuDevice
 from opusim.testing import ConformanceError, Report, check_bench
 
-MIRRORS, SENSOR = (24, 32), (40, 60)
-
 
 def small(name: str, **changes) -> Device:
     sizes = {"dmd.shape": (48, 64), "camera.shape": SENSOR, "operation.ones_range": (10, 2000)}
     return Device.load(name).evolve(**sizes, **changes)
-
-
-class Numbers(LaboratoryBench):
-    """A constant random matrix and Poisson noise, behind the template's methods."""
-
-    device = LabDevice("numbers", MIRRORS, SENSOR, bits=8, black_level_dn=2.0, has_reference=True)
-
-    def __init__(self) -> None:
-        self.rng = np.random.default_rng(0)
-        real, imaginary = np.random.default_rng(7).normal(size=(2, SENSOR[0] * SENSOR[1], MIRRORS[0] * MIRRORS[1]))
-        self.matrix, self.phase = (real + 1j * imaginary).astype(np.complex64), None
-
-    def minimum_frametime_s(self, n_rows, exposure_s):
-        return exposure_s + n_rows * 1e-6
-
-    def show(self, mirrors, *, exposure_s, frametime_s, roi):
-        fields = mirrors.reshape(len(mirrors), -1) @ self.matrix.T
-        if self.phase is not None:
-            fields += 20 * np.exp(1j * self.phase)
-        return self.counts(np.abs(fields) ** 2 * 40 * exposure_s, roi)
-
-    def dark(self, n_frames, *, exposure_s, frametime_s, roi):
-        return self.counts(np.zeros((n_frames, SENSOR[0] * SENSOR[1])), roi)
-
-    def set_reference(self, phase_rad):
-        self.phase = phase_rad
-
-    def counts(self, light, roi):
-        row, column, n_rows, n_columns = roi
-        frames = np.minimum(2 + self.rng.poisson(light), 255).astype(np.uint8).reshape(-1, *SENSOR)
-        return frames[:, row : row + n_rows, column : column + n_columns]
-
-
-class Bare(FromExpose):
-    """What the smallest bench has, and what is made of it."""
-
-    mirror_shape, sensor_shape = MIRRORS, SENSOR
-
-    def __init__(self) -> None:
-        self.inside = Numbers()
-
-    def expose(self, mirrors, **how):
-        return self.inside.expose(mirrors, **how)
-
-    def minimum_frametime_s(self, n_rows, exposure_s):
-        return self.inside.minimum_frametime_s(n_rows, exposure_s)
 
 
 PRESETS = ("aurora", "aurora-type1", "aurora-type3", "ideal")
@@ -204,7 +156,15 @@ def other_end(self, patterns, **how):
     return Numbers.transform(self, patterns, **how)
 
 
+def one_buffer(self, mirrors, **how):
+    frames = Numbers.expose(self, mirrors, **how)
+    kept = self.__dict__.setdefault("kept", np.zeros(10**6, dtype=np.uint8))
+    kept[: frames.size] = frames.ravel()
+    return kept[: frames.size].reshape(frames.shape)
+
+
 WRONG = {
+    "one buffer": ({"expose": one_buffer}, "own arrays", "what expose returned was changed by the next calls"),
     "exposure": ({"expose": one_exposure}, "exposure", "from exposure_s = 0.0002 to 0.0004 the mean .* must be"),
     "any value": ({"expose": any_value}, "refusals", "mirrors of the value 2 was taken, but it must be refused"),
     "n_frames": ({"expose": any_number}, "refusals", "n_frames = 2 with mirrors, of dark frames alone, was taken"),

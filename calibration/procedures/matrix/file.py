@@ -26,6 +26,7 @@ from opusim.bench.protocol import Identity
 from opusim.bench.region import Roi
 from opusim.calibration.contents import check_record, held
 from opusim.calibration.files import open_calibration, read_record, stamp_file, stamp_group
+from opusim.fringes.demodulation import least_squares_row
 from opusim.patterns.layout import MirrorLayout
 
 from .journal import Journal
@@ -399,6 +400,10 @@ def _relative_error(
     1 / sqrt((1 + e^2) (1 + e^2 / 16)).
     """
     noise = max(float(np.mean(1 / np.maximum(correlations, 1e-3) ** 2)) - 1, 0.0) / (1 + 1 / 16)
+    # Without noise an anchor repeats to the bit, rounded alike each time, and yet it is wrong by that.
+    light = float(np.mean(np.abs(start["anchor"][start["valid"]]) ** 2)) if start["valid"].any() else 0.0
+    rounding = float(start.get("rounding_dn2", 0.0)) * float(np.sum(np.abs(least_squares_row(m.actual_rad)) ** 2))
+    noise = max(noise, m.plan.anchor_patterns * rounding / max(light, 1e-300))
     anchor = float(np.mean(np.abs(start["anchor"] * scale)[scale > 0] ** 2)) if (scale > 0).any() else 0.0
     entry = noise * anchor * m.plan.noise_share() / m.plan.repeats
     return float(np.sqrt(entry / max(mean - entry, 1e-300)))

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from opusim.base import validation
+from opusim.base.user_arrays import checked_array
 from opusim.bench.protocol import Bench, checked_bench, identity_of
 from opusim.bench.region import AnyRoi
 from opusim.calibration.algorithms.frame_input import checked_phases
@@ -120,7 +121,7 @@ def measure_tm(
     checked_bench(bench)
     layout = _layout(bench, inputs)
     validation.choice("basis", basis, tuple(PLANS))
-    asked = equal_steps(steps) if isinstance(steps, (int, np.integer)) else np.asarray(steps, dtype=np.float64)
+    asked = equal_steps(steps) if isinstance(steps, (int, np.integer)) else checked_array("steps", steps)
     asked = checked_phases("steps", asked, asked.size)
     actual = asked if actual_rad is None else checked_phases("actual_rad", actual_rad, len(asked))
     rectangle = (0, 0, *bench.sensor_shape) if roi is None else tuple(int(v) for v in roi)

@@ -19,6 +19,7 @@ class PatternPlan(Protocol):
     repeats: int
     n_groups: int
     n_units: int
+    anchor_patterns: ClassVar[int]
 
     def patterns(self, first: int, stop: int) -> int:
         """Return how many patterns the groups from `first` to `stop` take, repeats included."""
@@ -53,6 +54,7 @@ class HadamardPlan:
     """
 
     name: ClassVar[str] = "hadamard"
+    anchor_patterns: ClassVar[int] = 2
 
     def __init__(self, n_inputs: int, repeats: int) -> None:
         self.n_inputs, self.repeats = n_inputs, repeats
@@ -91,6 +93,7 @@ class CanonicalPlan:
 
     name: ClassVar[str] = "canonical"
     columns_a_group: ClassVar[int] = 8
+    anchor_patterns: ClassVar[int] = 1
 
     def __init__(self, n_inputs: int, repeats: int) -> None:
         self.n_inputs = self.n_units = n_inputs

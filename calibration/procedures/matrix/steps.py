@@ -9,6 +9,7 @@ import numpy as np
 
 from opusim.base.short_repr import short_repr
 from opusim.bench.protocol import Bench
+from opusim.bench.returned import exposed
 from opusim.calibration.algorithms.masks import dark_pixels, least_squares_unsaturated
 from opusim.calibration.algorithms.phase_shifting import least_squares
 from opusim.calibration.on_bench import dark_frames, saturation_dn
@@ -45,9 +46,9 @@ class Measurement:
     def expose(self, bits: np.ndarray, layout: MirrorLayout | None = None, *, stepped: bool = True) -> np.ndarray:
         """Frames (patterns, steps or 1, n_pixels)."""
         phases = self.asked_rad if stepped else None
-        frames = self.bench.expose(
-            MirrorPatterns(bits, layout or self.layout), exposure_s=self.exposure_s, reference_phase_rad=phases,
-            roi=self.roi,
+        frames = exposed(
+            self.bench, MirrorPatterns(bits, layout or self.layout), exposure_s=self.exposure_s,
+            reference_phase_rad=phases, roi=self.roi,
         )  # fmt: skip
         return frames.reshape(len(bits), len(self.asked_rad) if stepped else 1, self.n_pixels)
 
@@ -70,7 +71,7 @@ def measure_start(m: Measurement, full_scale_dn: float | None) -> dict[str, np.n
     -------
     dict of ndarray
         full_scale_dn; dark_dn, reference_dn (|R|^2), both float64 (n_pixels,); anchor, background (all inputs off),
-        both complex128 (n_pixels,); valid, bool (n_pixels,); contrast.
+        both complex128 (n_pixels,); valid, bool (n_pixels,); contrast; rounding_dn2, variance of a count by rounding.
 
     Raises
     ------
@@ -82,6 +83,7 @@ def measure_start(m: Measurement, full_scale_dn: float | None) -> dict[str, np.n
     # First of all, since a bench without a reference arm refuses it.
     halves = np.zeros((2, len(bits), m.n_pixels), dtype=np.complex128)
     frames = m.expose(bits)
+    whole = frames.dtype.kind in "iu"
     first = np.empty(0)
     limit = saturation_dn(m.bench, m.exposure_s, m.roi) if full_scale_dn is None else full_scale_dn
     lost = np.zeros(m.n_pixels, dtype=bool)
@@ -121,7 +123,7 @@ def measure_start(m: Measurement, full_scale_dn: float | None) -> dict[str, np.n
     return {
         "full_scale_dn": np.float64(limit), "dark_dn": dark, "reference_dn": reference,
         "anchor": m.plan.split(halves.mean(axis=0))[0], "background": background, "valid": valid,
-        "contrast": np.float64(np.sqrt(contrast2)),
+        "contrast": np.float64(np.sqrt(contrast2)), "rounding_dn2": np.float64(1 / 12 if whole else 0.0),
     }  # fmt: skip
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from opusim.base.user_arrays import checked_array
+
 # One state of a drifting medium holds until its correlation with the state that it stands for has fallen
 # by this much: an intensity error of sqrt(2 x 2e-5), well under one percent of the mean, below a grey level.
 STATE_DECORRELATION = 1e-5
@@ -45,7 +47,27 @@ class Drift:
         ndarray of int64
             Numbers from 0 on.
         """
-        times = np.asarray(time_s, dtype=np.float64)
+        times = checked_array("time_s", time_s, dtype=np.float64, finite=not math.isinf(self.decorrelation_time_s))
+        if times.size and not math.isinf(self.decorrelation_time_s) and np.abs(times).max() / self.step_s >= 2.0**63:
+            raise ValueError(
+                f"time_s reaches {float(np.abs(times).max()):.3g} s, but states of {self.step_s:.3g} s are counted to "
+                "2^63 only."
+            )
+        return self.state_at(times)
+
+    def state_at(self, times: np.ndarray) -> np.ndarray:
+        """Return what `state` does, for times of a clock of the package's own, which are known to be right.
+
+        Parameters
+        ----------
+        times : ndarray of float64
+            Times in seconds.
+
+        Returns
+        -------
+        ndarray of int64
+            Numbers from 0 on.
+        """
         if math.isinf(self.decorrelation_time_s):
             return np.zeros(times.shape, dtype=np.int64)
         return np.floor(times / self.step_s).astype(np.int64)

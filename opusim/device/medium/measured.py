@@ -15,6 +15,7 @@ from opusim.base import parallel, rng
 from opusim.base.hdf5_content import FileError, check_size, member, read_array
 from opusim.base.parameters import parameter
 from opusim.base.plain_files import check_plain
+from opusim.base.user_arrays import exponent_of, refuse_not_finite, times_two_to
 
 from .base import EntryMedium, decorrelation_time, transmission
 
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 
     from opusim.device.camera import Camera
     from opusim.device.laser import Laser
+
+
+# Of a background over the root mean square of the matrix: a feature more adds nothing to such a field.
+_LARGEST_BACKGROUND = 1e7
+# Up to this power of two nothing over- or underflows, in single precision neither.
+_LARGE = 100
 
 
 @dataclass(frozen=True)
@@ -249,14 +256,31 @@ def _load_matrix(path: str, dataset: str, background: str, *_state: int) -> tupl
             f"Data set {dataset!r} of {path!r} has shape {stored.shape} and type {stored.dtype}, but it must be a "
             "complex matrix of shape (outputs, inputs)."
         )
-    if not np.isfinite(stored).all():
-        raise ValueError(f"Data set {dataset!r} of {path!r} holds values that are not finite.")
-    if extra is not None and extra.shape != (stored.shape[0],):
+    refuse_not_finite(f"Data set {dataset!r} of {path!r}", stored)
+    if extra is not None and (extra.shape != (stored.shape[0],) or extra.dtype.kind not in "fc"):
         raise ValueError(
-            f"Data set {background!r} of {path!r} has shape {extra.shape}, but it must be ({stored.shape[0]},)."
+            f"Data set {background!r} of {path!r} has shape {extra.shape} and type {extra.dtype}, but it must be "
+            f"complex, of shape ({stored.shape[0]},)."
         )
-    scale = math.sqrt(float(np.mean(np.abs(stored.astype(np.complex128)) ** 2)))
-    if scale == 0:
+    if not stored.any():
         raise ValueError(f"Data set {dataset!r} of {path!r} is zero everywhere.")
+    # By a power of two first, which rounds nothing: squares of any number then stay within what a number holds.
+    exponent = exponent_of(stored)
+    if abs(exponent) < _LARGE:
+        exponent = 0  # without a copy
+    stored = times_two_to(stored, -exponent)
+    scale = math.sqrt(float(np.mean(np.abs(stored.astype(np.complex128)) ** 2)))
     matrix = np.ascontiguousarray((stored.T / scale).astype(np.complex64))
-    return matrix, None if extra is None else (extra / scale).astype(np.complex64)
+    if extra is None:
+        return matrix, None
+    refuse_not_finite(f"Data set {background!r} of {path!r}", extra)
+    with np.errstate(over="ignore", invalid="ignore"):
+        field = (times_two_to(extra, -exponent) / scale).astype(np.complex64)
+    # Its square is light on a pixel, in single precision.
+    largest = float(np.abs(field).max())
+    if not largest < _LARGEST_BACKGROUND:
+        raise ValueError(
+            f"Data set {background!r} of {path!r} reaches {float(np.abs(extra).max()):.3g}, more than "
+            f"{_LARGEST_BACKGROUND:g} times the root mean square of data set {dataset!r}: both must be in one unit."
+        )
+    return matrix, field

@@ -86,7 +86,7 @@ def test_toml_round_trip(stored):
     [
         ({"dataset": "nothing"}, "nothing.*'tm'"),
         ({"dataset": "real"}, "complex"),
-        ({"dataset": "nan"}, "not finite"),
+        ({"dataset": "nan"}, "'nan'.*every value must be finite"),
         ({"dataset": "zero"}, "zero"),
         ({"background": "real"}, "real"),
         ({"path": "missing.h5"}, "missing.h5.*cannot be read"),
@@ -96,6 +96,47 @@ def test_toml_round_trip(stored):
 def test_bad_files_are_refused_on_use_with_the_reason(stored, changes, words):
     bad = device(stored).evolve(**{f"medium.{k}": v for k, v in changes.items()})
     bench = OpticalBench(bad, 0)
+    with pytest.raises(ValueError, match=words):
+        bench.transform(MirrorPatterns(bits(), LAYOUT), exposure_s=EXPOSURE_S, roi=ROI, n_pixels=3)
+
+
+@pytest.mark.parametrize("factor", [1e200, 1e-200, 1e160, 1e-170, 1e300, 2.0**-1000], ids=str)
+@pytest.mark.parametrize("dtype", [np.complex128, np.complex64])
+def test_a_matrix_of_any_magnitude_gives_the_light_of_its_shape(stored, factor, dtype):
+    """The matrix is scaled to the mean square 1, so a factor on it and on its background changes no count."""
+    if dtype == np.complex64:
+        factor = {True: 1e36, False: 1e-36}[factor > 1]
+    both = {"tm": matrix(), "background": 0.5 * matrix(200, 1, seed=5)[:, 0]}
+    counts = []
+    for by in (1.0, factor):
+        with h5py.File(stored, "w") as file:
+            for name, values in both.items():
+                file[name] = (values * by).astype(dtype)
+        bench = OpticalBench(device(stored), 0)
+        patterns = MirrorPatterns(bits(), LAYOUT)
+        counts.append(bench.transform(patterns, exposure_s=EXPOSURE_S, roi=ROI, n_pixels=200))
+    np.testing.assert_allclose(counts[1], counts[0], rtol=1e-5)
+    assert counts[0].mean() > 1
+
+
+@pytest.mark.parametrize(
+    ("background", "words"),
+    [
+        (np.nan, r"background.*\[0\] is \(?nan.*finite"),
+        (np.inf, r"background.*\[0\] is \(?inf.*finite"),
+        (1e200, "background.*reaches 1e.200.*one unit"),
+        (1e30, "background.*reaches 1e.30.*one unit"),
+        ("dark", "background.*must be complex"),
+    ],
+    ids=str,
+)
+def test_a_background_that_no_light_can_have_is_refused(stored, background, words):
+    with h5py.File(stored, "a") as file:
+        if isinstance(background, str):
+            file["background"] = np.array([background.encode()] * 200)
+        else:
+            file["background"] = np.full(200, background, dtype=complex)
+    bench = OpticalBench(device(stored), 0)
     with pytest.raises(ValueError, match=words):
         bench.transform(MirrorPatterns(bits(), LAYOUT), exposure_s=EXPOSURE_S, roi=ROI, n_pixels=3)
 

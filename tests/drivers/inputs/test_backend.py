@@ -343,8 +343,40 @@ def test_values_that_are_no_bits(backend, place):
 
 def test_sparse_tensors():
     opu = OPU(M, backend="torch:cpu")
-    with pytest.raises(TypeError, match="sparse_coo, but it must be an ordinary one"):
+    with pytest.raises(TypeError, match="sparse_coo.*, but it must be an ordinary array: use .to_dense"):
         opu.fit1d(torch.from_numpy(bits(4, N)).to_sparse())
+
+
+@pytest.mark.parametrize("backend", ["auto", "torch:cpu"])
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda t: t.to_sparse_csr(), "a sparse tensor .*use .to_dense"),
+        (lambda t: torch.quantize_per_tensor(t, 1.0, 0, torch.quint8), "a quantised tensor .*use .dequantize"),
+        (lambda t: t.to("meta"), "a tensor on the device 'meta'"),
+        (lambda t: torch.nested.nested_tensor([t[0], t[1]]), "a nested tensor"),
+    ],
+    ids=["sparse", "quantised", "meta", "nested"],
+)
+def test_tensors_that_are_no_ordinary_arrays(backend, make, words):
+    with OPU(M, backend=backend) as opu:
+        opu.fit1d(n_features=N)
+        for call in (opu.transform, opu.fit1d, opu.linear_transform):
+            with pytest.raises(TypeError, match=f"X is {words}"):
+                call(make(torch.from_numpy(bits(4, N)).float()))
+
+
+@pytest.mark.parametrize("backend", ["auto", "torch:cpu"])
+@pytest.mark.parametrize("name", ["float8_e4m3fn", "float8_e5m2", "bfloat16", "float16"])
+def test_floats_of_few_bits_are_the_numbers_that_they_are(backend, name):
+    x = torch.from_numpy(bits(4, N))
+    counts = []
+    for given in (x, x.float().to(getattr(torch, name))):
+        with OPU(M, backend=backend, seed=3) as opu:
+            counts.append(opu.fit_transform1d(given))
+    assert torch.equal(*counts)
+    with OPU(M, backend=backend) as opu, pytest.raises(ValueError, match=r"X\[0, 0\] is 2.0"):
+        opu.fit1d((x.float() + 2).to(getattr(torch, name)))
 
 
 def test_data_on_another_device_are_refused(monkeypatch):
@@ -400,5 +432,5 @@ def test_results_that_do_not_fit_are_refused_before_a_frame(monkeypatch, way, ba
 
 
 def test_a_tensor_on_a_strange_device_is_refused():
-    with OPU(M) as opu, pytest.raises(ValueError, match="lies on the device 'meta'.*CPU or on a CUDA GPU"):
+    with OPU(M) as opu, pytest.raises(ValueError, match="X is a tensor on the device 'meta', which .* no values"):
         opu.fit1d(torch.zeros(3, N, device="meta", dtype=torch.uint8))
