@@ -295,13 +295,15 @@ class OPU(validation.Fixed):
         n = validation.integer("n_components", value, low=1)
         roi = regions.compute_roi(n)
         with self.device.lock:
+            ours = self._fit is not None and self.device.settings_owner is self._fit
+            # Another OPU may be using this device: it must see that its region is gone.
+            self.device.settings_owner = None
             self._n_components = n
             self.device.output_roi = roi
-            if self._fit is not None and self.device.settings_owner is self._fit:
+            if ours:
+                assert self._fit is not None
                 self._set_frametime(self._fit)
-            else:
-                # Another OPU may be using this device: it must see that its region is gone.
-                self.device.settings_owner = None
+                self.device.settings_owner = self._fit
 
     @property
     def max_n_components(self) -> int:
@@ -376,6 +378,8 @@ class OPU(validation.Fixed):
 
     def _apply(self, fit: Fit) -> None:
         """Set region and times of the low-level device."""
+        # Nobody's until all are set: a fork in between would leave a mixture that passed for this fit's.
+        self.device.settings_owner = None
         self.device.output_roi = self._output_roi().compute_roi(self._n_components)
         self.device.exposure_us = fit.exposure_us
         self._set_frametime(fit)

@@ -14,6 +14,7 @@ import numpy as np
 
 from opusim.base import arrays, memory, parallel, validation
 from opusim.base.arrays import NUMPY, Arrays
+from opusim.base.locks import new_lock
 from opusim.device.camera import Camera
 from opusim.device.record import RESOLUTIONS, Device
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
@@ -121,7 +122,7 @@ class OpticalBench(validation.Fixed):
         self.memory_budget: int = self._limits["memory_budget"] or memory_budget_bytes()
         self.threads: int = self._limits["threads"] or parallel.default_threads()
         self.clock = BenchClock(power_w=device.operation.power_w)
-        self._fresh(threading.RLock())
+        self._fresh(new_lock())
 
     def _fresh(self, lock: threading.RLock) -> None:
         """Start without anything prepared; the lock guards the clock."""
@@ -176,7 +177,7 @@ class OpticalBench(validation.Fixed):
 
         The budget is that of where it was made, as the way must stay; the default of threads is that of this machine.
         """
-        self._restore(state, threading.RLock())
+        self._restore(state, new_lock())
 
     def _restore(self, state: dict[str, Any], lock: threading.RLock) -> None:
         self.__dict__.update(state)
@@ -601,9 +602,10 @@ class OpticalBench(validation.Fixed):
     def _take(self, n: int, frametime_s: float) -> tuple[int, float]:
         """Take `n` frame numbers and their time; no two calls ever share noise."""
         with self._lock:
-            first, start = self.clock.frames, self.clock.elapsed_s
-            self.clock.frames += n
-            self.clock.elapsed_s += n * frametime_s
+            clock = self.clock
+            first, start = clock.frames, clock.elapsed_s
+            # Both at once: nothing that a fork could come between.
+            clock.frames, clock.elapsed_s = first + n, start + n * frametime_s
         return first, start
 
     def _frametime(self, frametime_s: float | None, n_rows: int, exposure_s: float) -> float:
