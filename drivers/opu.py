@@ -591,9 +591,12 @@ class OPU(validation.Fixed):
         """Return the fit and the vectors as it takes them; without a fit, one is made on them."""
         fit = self._fit
         if fit is None:
-            fit, data = self._make_fit(bits, None, False, False, False, {})
-            assert data is not None
-            return fit, data
+            with self.device.measuring:  # of several threads that come first one fits, and the others use it
+                fit = self._fit
+                if fit is None:
+                    fit, data = self._make_fit(bits, None, False, False, False, {})
+                    assert data is not None
+                    return fit, data
         return fit, inputs.read(bits, fit.traits, self.device.backend)
 
     def _encode(self, X: Any, encoder_cls: Any, decoder_cls: Any) -> tuple[Any, Any]:
@@ -746,7 +749,9 @@ class OPU(validation.Fixed):
         exposure_s : float, optional
             Exposure in seconds; by default the one with the best signal that does not saturate.
         store : bool
-            Whether to keep it for other processes that use the same device, in the user's configuration folder.
+            Whether to keep it in the user's configuration folder. There it saves the time of a later calibration that
+            would come out the same to the bit: of a simulated device by the same calls before it, as when a program
+            runs again. No result depends on what is kept there. That of a laboratory's device serves for a day.
 
         Returns
         -------
@@ -766,9 +771,10 @@ class OPU(validation.Fixed):
         validation.integer("steps", steps, low=3, high=63)
         self.device.check_open()
         device, roi = self.device, self.device.exposure().bench_roi
-        return calibrations.measure(
-            device.bench, roi, device.linear_records, steps=steps, exposure_s=exposure_s, store=store
-        )
+        with device.measuring:
+            return calibrations.measure(
+                device.bench, roi, device.linear_records, steps=steps, exposure_s=exposure_s, store=store
+            )
 
     def field_transform(self, X: Any, encoder_cls: Any = None, decoder_cls: Any = None) -> Any:
         """Show vectors and return the field at the camera, R x with a complex R.
@@ -798,7 +804,8 @@ class OPU(validation.Fixed):
 
         "holographic": the real part of the field, from frames under several phases of the reference arm (four by
         default), times sqrt(2). The first call calibrates the device for its region of the camera, with a warning
-        that says so, unless `calibrate` was called or a calibration of the same device is stored.
+        that says so, unless `calibrate` was called. A program that runs again finds the calibration of its first run
+        stored, and takes it in place of the same one: its frames and results are the same.
 
         "intensity": put together from counts without the reference arm, two frames a vector and three for each 64
         vectors begun (``opusim.drivers.methods.intensity``).

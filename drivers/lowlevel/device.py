@@ -44,7 +44,9 @@ _ROI_RULES = {
 # Mirror patterns that go to the bench at a time: unpacked, each takes a megabyte.
 _PATTERNS_PER_STEP = 64
 # What a pickle of a device leaves out.
-_OF_THIS_PROCESS = ("lock", "_acquisitions", "_use", "_frame_settings", "_threads", "_level", "_linear_modes")
+_OF_THIS_PROCESS = (
+    "lock", "measuring", "_acquisitions", "_use", "_frame_settings", "_threads", "_level", "_linear_modes",
+)  # fmt: skip
 # Those of this process.
 _devices: WeakSet[OpuDevice] = WeakSet()
 _LABORATORY = "opusim.bench.laboratory.FromExpose makes that of expose."
@@ -187,6 +189,8 @@ class OpuDevice(validation.Fixed):
     def _fresh(self) -> None:
         _devices.add(self)
         self.lock = new_lock()
+        # Held by who calibrates, or measures what belongs to a fit: longer than `lock`, and taken before it.
+        self.measuring = new_lock()
         self._active = False
         # What the camera is doing, and the threads that began it.
         self._acquisitions: list[tuple[AcqState, int]] = []
@@ -628,8 +632,8 @@ class OpuDevice(validation.Fixed):
             self.check_open()
             if self._acquisitions and self._acquisitions[-1][0] is not state:
                 raise RuntimeError(
-                    f"The device acquires in {self._acquisitions[-1][0].name} mode, but {state.name} mode was asked for: "
-                    "end the first one before."
+                    f"The device acquires in {self._acquisitions[-1][0].name} mode, but {state.name} mode was asked "
+                    "for: end the first one before."
                 )
             self._acquisitions.append((state, threading.get_ident()))
 

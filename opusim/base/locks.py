@@ -4,9 +4,9 @@ A thread that holds a lock does not live on in a forked child, its lock does: wh
 ever. All locks of the package are made here, and are open in a child; but those that the forking thread itself holds
 stay its own, for it goes on in the child.
 
-What a lock guards must therefore be sound at every moment, as another thread may have been in the middle of changing it:
-it is made aside and put in place by one assignment, or dropped before it is made anew. State that counts threads is set
-right by a function given to `after_fork`.
+What a lock guards must therefore be sound at every moment, as another thread may have been in the middle of changing
+it: it is made aside and put in place by one assignment, or dropped before it is made anew. State that counts threads is
+set right by a function given to `after_fork`.
 """
 
 from __future__ import annotations
