@@ -177,7 +177,7 @@ def stored_path(bench: Any) -> Path:
     """Return the file that keeps the calibrations of a bench: one for each fingerprint and seed."""
     # Of the bench, not of the preset: the resolution may have been chosen apart.
     identity = identity_of(bench)
-    name = f"{identity.name}-{identity.fingerprint[:16]}-seed{identity.seed}.h5"
+    name = folders.file_name(identity.name, f"-{identity.fingerprint[:16]}-seed{identity.seed}.h5")
     return folders.config_folder() / "calibrations" / name
 
 
