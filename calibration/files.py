@@ -146,7 +146,8 @@ def stamp_file(file: h5py.File, identity: Identity, now_s: float, clock_s: float
     stamp_hdf5(file, _KIND)
     file.attrs["device_fingerprint"] = identity.fingerprint
     file.attrs["device_name"] = identity.name
-    file.attrs["seed"] = identity.seed
+    # HDF5 has no whole numbers above; those are read back from their digits.
+    file.attrs["seed"] = identity.seed if identity.seed < 2**63 else str(identity.seed)
     file.attrs["created"] = _iso(now_s)
     file.attrs["epoch_s"] = now_s
     file.attrs["elapsed_s"] = clock_s

@@ -209,7 +209,8 @@ def _as_bytes(rows: np.ndarray) -> np.ndarray:
         # Beyond that, what a cast gives depends on the processor.
         if not (np.abs(rows) < 2.0**31).all():
             raise ValueError(
-                "X holds numbers that are not finite, or as large as 2^31, but lightonml's simulator makes bytes of them."
+                "X holds numbers that are not finite, or as large as 2^31, but lightonml's simulator makes bytes of "
+                "them."
             )
         whole = np.trunc(rows).astype(np.int64)
     else:

@@ -189,6 +189,14 @@ def test_a_calibration_among_frames_of_others_is_not_stored(folder, monkeypatch)
     assert not folder.exists()
 
 
+@pytest.mark.parametrize("seed", [2**63 - 1, 2**63, 2**64, 2**128 + 1])
+def test_any_seed_can_be_stored(seed, measured):
+    for _ in range(2):
+        with OPU(OUT, device=device(), seed=seed) as opu:
+            by_linear(opu)
+    assert len(measured) == 1
+
+
 class Laboratory:
     """A bench whose frames do not come again: only what a driver needs, and a clock."""
 
