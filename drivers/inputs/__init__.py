@@ -110,7 +110,8 @@ def _warn_of_flat_pictures(a: int, b: int) -> None:
         shape = f"({a}, {side}, {side})" if flat else f"({a}, rows, columns)"
         warn_outside(
             f"X has the shape ({a}, {b}), and is taken as one picture of {a} x {b} features. If it holds {a} pictures "
-            f"of {b} features, give them as {shape}, or use fit1d; if it is one picture, say so by n_features=({a}, {b})."
+            f"of {b} features, give them as {shape}, or use fit1d; if it is one picture, say so by n_features=({a}, "
+            f"{b})."
         )
 
 

@@ -323,6 +323,7 @@ def holography_of(
                 timed = device.fastest(settings, record.exposure_s)
                 kept = of, timed, measure_fit(fit, device, timed, record, n_out, place)
                 fit.kept["holography"] = kept
+    assert kept is not None
     _, timed, fields = kept
     n_pixels = n_measured(n_out, settings.n_pixels)
     return Holography(record, fields, fit.traits.n_features_total, n_out, n_pixels, complex_output), timed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import platform
 from functools import cache
 
@@ -57,7 +58,7 @@ def numerics() -> str:
 def _numpy_features() -> list[str]:
     """Return the processor's features that numpy uses; they can be turned off by NPY_DISABLE_CPU_FEATURES."""
     try:
-        from numpy._core import _multiarray_umath as core
+        core = importlib.import_module("numpy._core._multiarray_umath")
     except ImportError:  # numpy 1
-        from numpy.core import _multiarray_umath as core
+        core = importlib.import_module("numpy.core._multiarray_umath")
     return sorted(name for name, here in getattr(core, "__cpu_features__", {}).items() if here)
