@@ -65,16 +65,16 @@ def test_any_name_can_be_held_once(name, place, tmp_path):
 
 
 def test_several_of_one_process_and_the_last_frees_it():
-    first, second = ExclusiveUse("hera"), ExclusiveUse("hera")
+    first, second = ExclusiveUse("hera-of-several"), ExclusiveUse("hera-of-several")
     first.release()
     first.release()  # once is enough
-    assert in_child(lambda: can_be_had("hera")) is False
+    assert in_child(lambda: can_be_had("hera-of-several")) is False
     second.release()
-    assert in_child(lambda: can_be_had("hera")) is True
+    assert in_child(lambda: can_be_had("hera-of-several")) is True
 
 
 def test_a_forked_child_holds_nothing_and_frees_nothing():
-    use = ExclusiveUse("ares")
+    use = ExclusiveUse("ares-of-forks")
     assert in_child(lambda: use.is_ours) is False
     ready, go = os.pipe(), os.pipe()
     pid = os.fork()
@@ -84,10 +84,10 @@ def test_a_forked_child_holds_nothing_and_frees_nothing():
         os.read(go[0], 1)
         os._exit(0)
     os.read(ready[0], 1)
-    assert in_child(lambda: can_be_had("ares")) is False
+    assert in_child(lambda: can_be_had("ares-of-forks")) is False
     use.release()
     try:
-        assert in_child(lambda: can_be_had("ares")) is True
+        assert in_child(lambda: can_be_had("ares-of-forks")) is True
     finally:
         os.write(go[1], b".")
         os.waitpid(pid, 0)
@@ -97,7 +97,7 @@ def test_a_forked_child_holds_nothing_and_frees_nothing():
 
 def test_deleting_what_can_be_deleted_lets_no_second_one_in(place):
     """A file can be deleted, a name in the kernel cannot."""
-    use = ExclusiveUse("leto")
+    use = ExclusiveUse("leto-of-files")
     if place is not None:
         (path,) = place.iterdir()
         path.unlink()
@@ -119,7 +119,7 @@ def test_deleting_what_can_be_deleted_lets_no_second_one_in(place):
         assert found and again._has_name(again._descriptor, path)
         again.close()
     else:
-        assert in_child(lambda: can_be_had("leto")) is False
+        assert in_child(lambda: can_be_had("leto-of-files")) is False
     use.release()
 
 
