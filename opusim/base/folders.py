@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-__all__ = ["cache_folder", "config_folder", "file_name", "named_folder", "not_kept"]
+__all__ = ["cache_folder", "config_folder", "expanded", "file_name", "named_folder", "not_kept"]
 
 # Names that mean the same file on every system, whatever its letters: no more is let through.
 _SAFE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._@+-]{0,62}[A-Za-z0-9])?")
@@ -68,7 +68,7 @@ def named_folder(variable: str) -> Path | None:
         Absolute.
     """
     text = os.environ.get(variable, "").strip()
-    return Path(text).expanduser().absolute() if text else None
+    return expanded(text).absolute() if text else None
 
 
 def _absolute(variable: str) -> Path | None:
@@ -97,6 +97,11 @@ def file_name(name: str, ending: str = "") -> str:
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     kept = re.sub(r"[^A-Za-z0-9]+", "_", name)[:32].strip("_")
     return f"{kept or 'unnamed'}~{digest}{ending}"
+
+
+def expanded(path: str | Path) -> Path:
+    """Return a path with ``~`` as the user's folder; one of a user that is not known stays as it is."""
+    return Path(os.path.expanduser(path))
 
 
 def not_kept(what: str, folder: Path, error: OSError) -> OSError:
