@@ -110,7 +110,9 @@ def measure(
         _write(bench, roi, record)
     # Not where other threads have taken frames meanwhile: nobody could measure it so again.
     elif store and end[0] - start[0] == counted.frames:
-        _write(bench, roi, record.repeatable(start, end, _made_with(bench, steps, exposure_s)))
+        from opusim.calibration.procedures.linear import RepeatableRecord
+
+        _write(bench, roi, RepeatableRecord.of(record, start, end, _made_with(bench, steps, exposure_s)))
     return record
 
 

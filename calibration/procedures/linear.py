@@ -91,13 +91,6 @@ class LinearRecord:
     drift_rad_per_minute: float
     elapsed_s: float
 
-    def repeatable(self, start: tuple[int, float], end: tuple[int, float], made_with: str) -> RepeatableRecord:
-        """Return it with where the clock stood before it and after it, and what else it depends on."""
-        own = {field.name: getattr(self, field.name) for field in fields(self)}
-        return RepeatableRecord(
-            **own, first_frame=start[0], next_frame=end[0], start_s=start[1], end_s=end[1], made_with=made_with
-        )
-
     @property
     def n_steps(self) -> int:
         """Frames of one measurement."""
@@ -128,6 +121,14 @@ class RepeatableRecord(LinearRecord):
     start_s: float
     end_s: float
     made_with: str
+
+    @classmethod
+    def of(
+        cls, record: LinearRecord, start: tuple[int, float], end: tuple[int, float], made_with: str
+    ) -> RepeatableRecord:
+        """Return a calibration with where the clock stood before it and after it, and what else it depends on."""
+        own = {field.name: getattr(record, field.name) for field in fields(LinearRecord)}
+        return cls(**own, first_frame=start[0], next_frame=end[0], start_s=start[1], end_s=end[1], made_with=made_with)
 
     @property
     def start(self) -> tuple[int, float]:
