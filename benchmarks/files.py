@@ -65,10 +65,13 @@ def serve(folder: Path, matrix_mib: int) -> None:
     os.fsync = lambda _: None  # type: ignore[assignment]
     rng = np.random.default_rng(0)
     sweep = read_sweep(RELEASE / "sweep.h5")
-    sizes = [(784, 1024), (1024,), (1024, 1024), (1024,), (1024, 10), (10,)]
+    sizes = [(1024, 784), (1024,), (1024, 1024), (1024,), (10, 1024), (10,)]
     weights = [rng.normal(size=size).astype(np.float32) for size in sizes]
     state = {f"{name}{i:04d}": array for name in ("m", "v") for i, array in enumerate(weights)}
-    run = replace(dfa.read_run(RELEASE / "run.h5"), parameters=weights, optimiser_state=state)
+    run = dfa.read_run(RELEASE / "run.h5")
+    network = {**run.network, "sizes": "784-1024-1024-10"}
+    history = replace(run.history, alignment_deg=np.repeat(run.history.alignment_deg, 2, axis=1))
+    run = replace(run, network=network, history=history, parameters=weights, optimiser_state=state)
     sensor = Sensor(*rng.normal(size=(2, 1088, 2040)).astype(np.float32))
     rows = matrix_mib * 2**20 // (8 * 4096)
     matrix = rng.normal(size=(rows, 8192)).astype(np.float32).view(np.complex64)
@@ -84,6 +87,7 @@ def serve(folder: Path, matrix_mib: int) -> None:
                 tm = file.create_dataset("tm", matrix.shape, np.complex64, chunks=chunks, **check)
                 for first in range(0, rows, 1024):
                     tm[first : first + 1024] = matrix[first : first + 1024]
+                file.create_group("transmission").attrs.update({"n_outputs": rows, "n_inputs": 4096})
             if has_trailer:
                 files.append_trailer(temporary)
 

@@ -20,7 +20,10 @@ import numpy as np
 
 import opusim
 from opusim.base.files import Hdf5Kind, copy_hdf5, open_hdf5, stamp_hdf5, writing_hdf5
+from opusim.base.hdf5_content import FileError, attribute, member, read_array
 from opusim.bench.protocol import Identity, elapsed_s, identity_of
+
+from .contents import check_record
 
 if TYPE_CHECKING:
     import h5py
@@ -100,8 +103,8 @@ def write_record(path: str | os.PathLike[str], name: str, record: Any, *, bench:
     Raises
     ------
     TypeError, ValueError
-        If `name` or a field cannot be written, or the file there is none of ours, damaged, of another version, or of
-        another device; it stays as it was.
+        If `name` or a field cannot be written or makes no sense (`held`), or the file there is none of ours, damaged,
+        of another version, or of another device; it stays as it was.
     OSError
         If the disk is full or the folder cannot be written; the old file stays.
 
@@ -113,6 +116,10 @@ def write_record(path: str | os.PathLike[str], name: str, record: Any, *, bench:
     target = Path(path)
     checked_name(name)
     content = _content(record)
+    try:
+        check_record(record)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{type(record).__name__}.{error}.") from None
     identity = identity_of(bench)
     now, clock = time.time(), elapsed_s(bench)
     # Written afresh, so that the space of a replaced group is not carried along.
@@ -269,8 +276,8 @@ def read_record(
     FileNotFoundError, IsADirectoryError
         If there is no such file, or it is a folder.
     ValueError
-        If it is not a calibration file, is cut short, of another format version, of another device or seed, or lacks
-        the record.
+        If it is not a calibration file, is damaged or cut short, of another format version, of another device or seed,
+        lacks the record, or holds one that makes no sense, whoever wrote it.
     """
     if bench is not None:
         identity = identity_of(bench)
@@ -281,15 +288,18 @@ def read_record(
     with open_calibration(path) as file:
         check_device(file, path, fingerprint, seed)
         group = _group(file, path, name)
-        stored = group.attrs.get("_kind", "")
+        stored = attribute(group, "_kind", str)
         if stored != label:
-            raise ValueError(f"{path}: the group {name!r} holds a {stored or 'thing'}, but a {label} is wanted.")
+            raise FileError(f"{path}: the group {name!r} holds a {stored or 'thing'}, but a {label} is wanted.")
         lacking = sorted(wanted - set(group.attrs) - set(group))
         if lacking:
-            raise ValueError(f"{path}: the group {name!r} lacks {', '.join(lacking)}; calibrate again.")
+            raise FileError(f"{path}: the group {name!r} lacks {', '.join(lacking)}; calibrate again.")
         values = {key: _value(group, key) for key in wanted}
     try:
-        return kind(**values)
+        record = kind(**values)
+        if is_dataclass(record):
+            check_record(record)
+        return record
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: the group {name!r} does not hold a valid {label} ({error})") from error
 
@@ -338,14 +348,13 @@ def read_info(path: str | os.PathLike[str], name: str) -> RecordInfo:
     """
     with open_calibration(path) as file:
         group = _group(file, path, name)
-        attrs = group.attrs
         return RecordInfo(
             name=name,
-            kind=str(attrs.get("_kind", "")),
-            created=str(attrs.get("_created", "")),
-            epoch_s=float(attrs.get("_epoch_s", np.nan)),
-            elapsed_s=float(attrs.get("_elapsed_s", np.nan)),
-            opusim_version=str(attrs.get("_opusim_version", "")),
+            kind=attribute(group, "_kind", str),
+            created=attribute(group, "_created", str),
+            epoch_s=float(attribute(group, "_epoch_s", float)),
+            elapsed_s=float(attribute(group, "_elapsed_s", float)),
+            opusim_version=attribute(group, "_opusim_version", str),
             device=_identity(file),
         )
 
@@ -354,7 +363,7 @@ def check_arrays(path: str | os.PathLike[str]) -> None:
     """Compare every array of a calibration file with its check sum; errors as for `read_record`."""
     with open_calibration(path) as file:
         for name in file:
-            group = file[name]
+            group = member(file, name)
             for key in group if hasattr(group, "keys") else ():
                 _value(group, key)
 
@@ -372,8 +381,7 @@ def open_calibration(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     ------
     h5py.File
     """
-    # Who reads it raises ValueErrors with sentences of their own.
-    with open_hdf5(path, _KIND, damage=(OSError, RuntimeError, KeyError)) as file:
+    with open_hdf5(path, _KIND) as file:
         yield file
 
 
@@ -383,26 +391,29 @@ def check_device(
     """Refuse a file of another device; None is not compared."""
     identity = _identity(file)
     if fingerprint is not None and identity.fingerprint != fingerprint:
-        raise ValueError(
+        raise FileError(
             f"{path} belongs to another device: {identity.name or 'one without a name'} with the fingerprint "
             f"{identity.fingerprint[:12] or 'none'}, but this one has {fingerprint[:12] or 'none'}."
         )
     if seed is not None and identity.seed != seed:
-        raise ValueError(
+        raise FileError(
             f"{path} belongs to the device {identity.name!r} of seed {identity.seed}, but this one has the seed {seed}."
         )
 
 
 def _identity(file: h5py.File) -> Identity:
-    attrs = file.attrs
-    return Identity(str(attrs["device_fingerprint"]), str(attrs["device_name"]), int(attrs["seed"]))
+    fingerprint, name = (attribute(file, key, str) for key in ("device_fingerprint", "device_name"))
+    return Identity(fingerprint, name, int(attribute(file, "seed", int)))
 
 
 def _group(file: h5py.File, path: str | os.PathLike[str], name: str) -> h5py.Group:
     if name not in file:
         there = ", ".join(sorted(file)) or "nothing"
-        raise ValueError(f"{path} has no record {name!r}; it has {there}.")
-    return file[name]
+        raise FileError(f"{path} has no record {name!r}; it has {there}.")
+    found = member(file, name)
+    if not hasattr(found, "keys"):
+        raise FileError(f"{path} holds a data set {name!r}, but it must be the group of a record.")
+    return found
 
 
 def _digest(array: np.ndarray) -> str:
@@ -415,11 +426,12 @@ def _value(group: h5py.Group, key: str) -> Any:
     import h5py
 
     if key in group:
-        array = np.asarray(group[key][()], dtype=group[key].dtype)
-        if _DIGEST in group[key].attrs and group[key].attrs[_DIGEST] != _digest(array):
-            raise ValueError(f"{group.file.filename}: {key} in {group.name} is damaged; calibrate again.")
+        stored = member(group, key)
+        array = read_array(stored)
+        if _DIGEST in stored.attrs and attribute(stored, _DIGEST) != _digest(array):
+            raise FileError(f"{group.file.filename}: {key} in {group.name} is damaged; calibrate again.")
         return array
-    value = group.attrs[key]
+    value = attribute(group, key)
     if isinstance(value, h5py.Empty):
         return None
     if isinstance(value, np.ndarray):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from opusim.base.warn import warn_outside
 from opusim.bench.protocol import Identity
 from opusim.calibration.procedures.base import PROCEDURES, Procedure, Row
 from opusim.calibration.procedures.matrix.file import TmRecord, read_tm
@@ -116,10 +117,18 @@ def read_report(path: str | os.PathLike[str], *, device: Device | None = None) -
     FileNotFoundError, IsADirectoryError
         If there is no such file.
     ValueError
-        If it is no calibration file, is cut short, of another version, holds nothing, or belongs to another device.
+        If it is no calibration file, is damaged or cut short, of another version, holds nothing or what makes no sense,
+        or belongs to another device.
+
+    Warns
+    -----
+    UserWarning
+        If a record is of a kind that no procedure here makes: it is left out.
     """
     path = Path(path)
-    names = [name for name in record_names(path) if name not in _TM_DATA]
+    names = record_names(path)
+    if _TM_GROUP in names:
+        names = [name for name in names if name not in _TM_DATA]
     if not names:
         raise ValueError(f"{path} is a calibration file, but there is no record in it.")
     records: dict[str, Any] = {}
@@ -129,6 +138,11 @@ def read_report(path: str | os.PathLike[str], *, device: Device | None = None) -
         kind = None if name == _TM_GROUP else _kind(info[name].kind)
         if kind is not None:
             records[name] = read_record(path, name, kind)
+        elif name != _TM_GROUP:
+            warn_outside(
+                f"{path}: the record {name!r} is left out: it is a {info[name].kind or 'thing without a name'}, which "
+                "no procedure here makes. The package that made it is not installed, or the file was changed."
+            )
     records = dict(sorted(records.items(), key=_order))
     matrix = path if _TM_GROUP in names else tm_path(path)
     if matrix.exists():

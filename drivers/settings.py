@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from opusim.base import validation
 from opusim.base.parameters import near_matches
+from opusim.base.plain_files import parse_json, read_text
 from opusim.bench.region import LightonmlRoi, checked_lightonml_roi
 
 from .types import Tuple2D
@@ -114,7 +114,7 @@ def read_config(path: str | Path, *, name: str = "config_file") -> dict[str, Any
     if not isinstance(path, (str, Path)):
         raise TypeError(f"{name} is {path!r} ({type(path).__name__}), but it must be the path of a JSON file.")
     try:
-        content = json.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+        content = parse_json(read_text(Path(path).expanduser()))
     except (OSError, ValueError) as error:
         raise ValueError(f"{name} is {str(path)!r}, but it cannot be read as JSON ({error}).") from None
     if not isinstance(content, dict):

@@ -37,7 +37,7 @@ def _data_folder() -> Path | None:
 
 
 # Folders whose tests are of the whole as it is shipped or driven by others' programs: most start processes.
-SYSTEM_FOLDERS = ("contract", "project")
+SYSTEM_FOLDERS = ("contract", "project", "system")
 
 
 @pytest.hookimpl(tryfirst=True)

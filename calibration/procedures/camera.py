@@ -23,6 +23,7 @@ from opusim.calibration.algorithms.camera_statistics import (
     root_interval,
     spatial_variance,
 )
+from opusim.calibration.contents import held
 from opusim.calibration.on_bench import dark_frames
 
 from .base import EXPOSURE, Procedure, Progress, Row, checked_confidence
@@ -108,39 +109,39 @@ class CameraRecord:
         Device time at the end, in seconds.
     """
 
-    gain_dn_per_e: float
-    gain_interval: Interval
-    quantum_efficiency: float
-    quantum_efficiency_interval: Interval
-    read_noise_e: float
-    read_noise_interval: Interval
-    read_noise_dn: float
-    dark_current_e_per_s: float
-    dark_current_interval: Interval
-    saturation_e: float
-    saturation_interval: Interval
-    saturation_by: str
-    saturation_dn: float
-    linearity_error: float
-    linearity_interval: Interval
-    prnu: float
-    prnu_interval: Interval
-    dsnu_e: float
-    dsnu_interval: Interval
-    dsnu_dn: float
-    dark_level_dn: float
-    dark_clipped_share: float
-    hot_pixels: np.ndarray
-    confidence: float
-    exposure_s: float
-    roi: Roi
-    frames_per_level: int
-    photons: np.ndarray
-    level_dn: np.ndarray
-    variance_dn2: np.ndarray
-    dark_exposures_s: np.ndarray
-    dark_levels_dn: np.ndarray
-    elapsed_s: float
+    gain_dn_per_e: float = held(low=0.0, low_open=True)
+    gain_interval: Interval = held(shape=(2,))
+    quantum_efficiency: float = held()
+    quantum_efficiency_interval: Interval = held(shape=(2,))
+    read_noise_e: float = held(low=0.0)
+    read_noise_interval: Interval = held(shape=(2,))
+    read_noise_dn: float = held(low=0.0)
+    dark_current_e_per_s: float = held()
+    dark_current_interval: Interval = held(shape=(2,))
+    saturation_e: float = held(inf=True)
+    saturation_interval: Interval = held(shape=(2,), inf=True)
+    saturation_by: str = held(choices=("full scale", "full well", "none"))
+    saturation_dn: float = held(inf=True)
+    linearity_error: float = held()
+    linearity_interval: Interval = held(shape=(2,))
+    prnu: float = held()
+    prnu_interval: Interval = held(shape=(2,))
+    dsnu_e: float = held(low=0.0)
+    dsnu_interval: Interval = held(shape=(2,))
+    dsnu_dn: float = held(low=0.0)
+    dark_level_dn: float = held()
+    dark_clipped_share: float = held(low=0.0, high=1.0)
+    hot_pixels: np.ndarray = held(low=0.0, shape=("hot", 2), of="whole")
+    confidence: float = held(low=0.0, high=1.0)
+    exposure_s: float = held(low=0.0, low_open=True)
+    roi: Roi = held(low=0.0, shape=(4,), of="whole")
+    frames_per_level: int = held(low=1.0, of="whole")
+    photons: np.ndarray = held(low=0.0, shape=("levels",), of="number")
+    level_dn: np.ndarray = held(shape=("levels",), of="number")
+    variance_dn2: np.ndarray = held(shape=("levels",), of="number")
+    dark_exposures_s: np.ndarray = held(low=0.0, low_open=True, shape=("darks",), of="number")
+    dark_levels_dn: np.ndarray = held(shape=("darks",), of="number")
+    elapsed_s: float = held()
 
 
 def characterise_camera(

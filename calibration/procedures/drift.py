@@ -14,6 +14,7 @@ from opusim.base import validation
 from opusim.bench.protocol import Bench, Clocked, checked_bench, elapsed_s, has, wait
 from opusim.bench.region import AnyRoi
 from opusim.calibration.algorithms.phase_shifting import equal_steps, least_squares
+from opusim.calibration.contents import held
 from opusim.calibration.on_bench import dark_frames, random_mirrors, saturation_dn
 from opusim.calibration.words import duration
 
@@ -77,21 +78,21 @@ class DriftRecord:
         Device time at the end, in seconds.
     """
 
-    times_s: np.ndarray
-    intensity_correlation: np.ndarray
-    field_correlation: np.ndarray
-    phase_rad: np.ndarray
-    decorrelation_time_s: float
-    decorrelation_interval_s: tuple[float, float]
-    reference_drift_rad_per_minute: float
-    power_drift: float
-    redo_after_s: float
-    allowed_loss: float
-    phase_holds_s: float
-    allowed_phase_rad: float
-    confidence: float
-    exposure_s: float
-    elapsed_s: float
+    times_s: np.ndarray = held(shape=("looks",), of="number")
+    intensity_correlation: np.ndarray = held(shape=("looks",), of="number")
+    field_correlation: np.ndarray = held(nan=True, shape=("looks",), of="number")
+    phase_rad: np.ndarray = held(nan=True, shape=("looks",), of="number")
+    decorrelation_time_s: float = held(low=0.0, inf=True)
+    decorrelation_interval_s: tuple[float, float] = held(low=0.0, inf=True, shape=(2,))
+    reference_drift_rad_per_minute: float = held(low=0.0, nan=True)
+    power_drift: float = held(low=0.0)
+    redo_after_s: float = held(low=0.0, inf=True)
+    allowed_loss: float = held(low=0.0, high=1.0)
+    phase_holds_s: float = held(low=0.0, nan=True, inf=True)
+    allowed_phase_rad: float = held(low=0.0, low_open=True)
+    confidence: float = held(low=0.0, high=1.0)
+    exposure_s: float = held(low=0.0, low_open=True)
+    elapsed_s: float = held()
 
 
 def measure_drift(

@@ -12,6 +12,7 @@ from opusim.base import validation
 from opusim.bench.protocol import Bench, checked_bench, elapsed_s
 from opusim.bench.region import AnyRoi
 from opusim.calibration.algorithms.phase_shifting import equal_steps
+from opusim.calibration.contents import held
 from opusim.calibration.on_bench import dark_frames, saturation_dn
 from opusim.calibration.words import micro
 
@@ -59,15 +60,15 @@ class ExposureRecord:
         Device time when it was found, in seconds.
     """
 
-    exposure_s: float
-    level_dn: float
-    dark_dn: float
-    clipped_share: float
-    saturation_dn: float
-    target_level_dn: float
-    most_clipped_share: float
-    trials: int
-    elapsed_s: float
+    exposure_s: float = held(low=0.0, low_open=True)
+    level_dn: float = held()
+    dark_dn: float = held()
+    clipped_share: float = held(low=0.0, high=1.0)
+    saturation_dn: float = held(low=0.0, inf=True)
+    target_level_dn: float = held(low=0.0, low_open=True, nan=True)
+    most_clipped_share: float = held(low=0.0, high=1.0)
+    trials: int = held(low=1.0, of="whole")
+    elapsed_s: float = held()
 
 
 @dataclass(frozen=True)

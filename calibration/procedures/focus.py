@@ -10,6 +10,7 @@ import numpy as np
 
 from opusim.base import validation
 from opusim.bench.protocol import Bench
+from opusim.calibration.contents import held
 from opusim.calibration.on_bench import dark_frames, saturation_dn
 from opusim.calibration.procedures.matrix.file import TmRecord
 from opusim.patterns.layout import MirrorPatterns
@@ -145,15 +146,15 @@ class FocusRecord:
         Share of the targets that saturated when focused: the enhancement is then a lower bound.
     """
 
-    enhancement: float
-    theory: float
-    targets: np.ndarray
-    focus_dn: np.ndarray
-    random_dn: np.ndarray
-    mean_on: float
-    exposure_s: float
-    focus_exposure_s: float
-    saturated_share: float
+    enhancement: float = held()
+    theory: float = held(low=0.0)
+    targets: np.ndarray = held(low=0.0, shape=("targets",), of="whole")
+    focus_dn: np.ndarray = held(shape=("targets",), of="number")
+    random_dn: np.ndarray = held(shape=("targets",), of="number")
+    mean_on: float = held(low=0.0)
+    exposure_s: float = held(low=0.0, low_open=True)
+    focus_exposure_s: float = held(low=0.0, low_open=True)
+    saturated_share: float = held(low=0.0, high=1.0)
 
 
 def measure_focus(

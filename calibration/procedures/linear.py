@@ -13,6 +13,7 @@ from opusim.bench.protocol import Bench, elapsed_s, threads_of
 from opusim.bench.region import AnyRoi, Roi
 from opusim.calibration.algorithms.masks import dark_pixels, saturated_pixels
 from opusim.calibration.algorithms.phase_shifting import equal_steps, least_squares
+from opusim.calibration.contents import held
 from opusim.calibration.on_bench import dark_frames, saturation_dn
 from opusim.calibration.words import micro, radians
 from opusim.fringes.calibrated import CLIPPED_SHARE, DARK_FRAMES, LEAST_REFERENCE, REFERENCE_FRAMES
@@ -74,22 +75,22 @@ class LinearRecord:
         Device time at its end, in seconds.
     """
 
-    exposure_s: float
-    asked_rad: np.ndarray
-    actual_rad: np.ndarray
-    jitter_rad: float
-    roi: np.ndarray
-    dark_dn: np.ndarray
-    reference_dn: np.ndarray
-    valid: np.ndarray
-    full_scale_dn: float
-    clipped_share: float
-    modulation: float
-    modulation_map: np.ndarray
-    coherence: float
-    relative_error: float
-    drift_rad_per_minute: float
-    elapsed_s: float
+    exposure_s: float = held(low=0.0, low_open=True)
+    asked_rad: np.ndarray = held(shape=("steps",), of="number")
+    actual_rad: np.ndarray = held(shape=("steps",), of="number")
+    jitter_rad: float = held(low=0.0)
+    roi: np.ndarray = held(low=0.0, shape=(4,), of="whole")
+    dark_dn: np.ndarray = held(shape=("roi",), of="number")
+    reference_dn: np.ndarray = held(shape=("roi",), of="number")
+    valid: np.ndarray = held(shape=("roi",), of="flag")
+    full_scale_dn: float = held(low=0.0, low_open=True, inf=True)
+    clipped_share: float = held(low=0.0, high=1.0)
+    modulation: float = held()
+    modulation_map: np.ndarray = held(shape=("roi",), of="number")
+    coherence: float = held(low=0.0, high=1.0)
+    relative_error: float = held(low=0.0, inf=True)
+    drift_rad_per_minute: float = held(low=0.0)
+    elapsed_s: float = held()
 
     @property
     def n_steps(self) -> int:

@@ -13,6 +13,7 @@ from opusim.base import validation
 from opusim.bench.protocol import Bench, checked_bench, elapsed_s
 from opusim.bench.region import AnyRoi
 from opusim.calibration.algorithms.phase_shifting import advanced_iterative, equal_steps, least_squares
+from opusim.calibration.contents import held
 from opusim.calibration.on_bench import dark_frames, random_mirrors, saturation_dn
 from opusim.calibration.words import radians
 
@@ -75,22 +76,22 @@ class PhaseRecord:
         Device time at the end, in seconds.
     """
 
-    asked_rad: np.ndarray
-    phases_rad: np.ndarray
-    uncertainty_rad: float
-    repeatability_rad: float
-    noise_rad: float
-    scale_error: float
-    scale_interval: tuple[float, float]
-    nonlinearity: float
-    nonlinearity_interval: tuple[float, float]
-    confidence: float
-    modulation: float
-    drift_rad: float
-    exposure_s: float
-    bursts: int
-    pixels: int
-    elapsed_s: float
+    asked_rad: np.ndarray = held(shape=("phases",), of="number")
+    phases_rad: np.ndarray = held(shape=("phases",), of="number")
+    uncertainty_rad: float = held(low=0.0)
+    repeatability_rad: float = held(low=0.0)
+    noise_rad: float = held(low=0.0)
+    scale_error: float = held()
+    scale_interval: tuple[float, float] = held(shape=(2,))
+    nonlinearity: float = held()
+    nonlinearity_interval: tuple[float, float] = held(shape=(2,))
+    confidence: float = held(low=0.0, high=1.0)
+    modulation: float = held()
+    drift_rad: float = held()
+    exposure_s: float = held(low=0.0, low_open=True)
+    bursts: int = held(low=1.0, of="whole")
+    pixels: int = held(low=1.0, of="whole")
+    elapsed_s: float = held()
 
 
 def measure_phases(

@@ -314,15 +314,15 @@ def holography_of(
         If the features send no light to the camera.
     """
     of = record, n_out, settings.output_roi
-    kept = fit.kept.get("holography")
+    kept = fit.measured.get("holography")
     # Another thread may measure meanwhile: what is used is a local.
     if not _is_of(kept, of):
         with device.measuring:  # one thread measures, the others wait for it
-            kept = fit.kept.get("holography")
+            kept = fit.measured.get("holography")
             if not _is_of(kept, of):
                 timed = device.fastest(settings, record.exposure_s)
                 kept = of, timed, measure_fit(fit, device, timed, record, n_out, place)
-                fit.kept["holography"] = kept
+                fit.measured["holography"] = kept
     assert kept is not None
     _, timed, fields = kept
     n_pixels = n_measured(n_out, settings.n_pixels)

@@ -11,17 +11,22 @@ import os
 import secrets
 import shutil
 import struct
+import subprocess
+import sys
+import time
 import zlib
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 import opusim
 
+from .hdf5_content import FileError, attribute, check_size, has_attribute, member, read_array
+from .plain_files import check_plain, refuse_other_target
 from .warn import warn_outside
 
 if TYPE_CHECKING:
@@ -29,8 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HDF5_SIGNATURE", "Hdf5Kind", "NpyWriter", "append_trailer", "check_file", "check_trailer", "copy_hdf5",
-    "format_of", "open_hdf5", "open_npy", "replacing", "rescue_hdf5", "stamp_hdf5", "tell_unchecked", "unwritten",
-    "writing_hdf5",
+    "format_of", "open_hdf5", "open_npy", "read_npz", "replacing", "rescue_hdf5", "stamp_hdf5", "state_of",
+    "tell_unchecked", "unwritten", "writing_hdf5",
 ]  # fmt: skip
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -41,15 +46,20 @@ _DAMAGE = (OSError, RuntimeError, KeyError, TypeError, AttributeError, ValueErro
 # SHA-256 where that has instructions of its own, and more elsewhere.
 _TRAILER = struct.Struct("<16sQI12s")
 _MARK, _END = b"opusim checksum\n", b"opusim end.\n"
-_PART_BYTES = 1 << 20
+_PART_BYTES = 1 << 18
 # Files that were found whole, by path, with what shows that they are still the same: a file is read for its check once
 # in a process. And those that were told to have no trailer.
 _whole: dict[str, tuple[int, ...]] = {}
 _told: dict[str, tuple[int, ...]] = {}
 _REMEMBERED = 1000
+# A disk or a network is hardly slower.
+_SLOWEST_BYTES_PER_S = 20e6
 # Where the superblock of HDF5's version 2 holds its status, and those of the versions the length of the file.
-_STATUS_BYTE, _HEAD_BYTES = 11, 48
-_LENGTHS = {b"\0": slice(40, 48), b"\2": slice(28, 36), b"\3": slice(28, 36)}
+_STATUS_BYTE, _HEAD_BYTES = 11, 52
+_LENGTHS = {b"\0": slice(40, 48), b"\1": slice(44, 52), b"\2": slice(28, 36), b"\3": slice(28, 36)}
+# Two changes of a file within one tick of the system's clock leave the same times. Linux counts in up to 10 ms; where
+# times are whole milliseconds the file system counts in up to two seconds.
+_TICK_NS, _COARSE_TICK_NS = 20_000_000, 2_000_000_000
 _RESCUED = "the rescued file"
 #: Why a file of ours may have no check sum.
 OLD, CHANGED = "an opusim before 0.1.1 wrote it", "another program changed it"
@@ -74,9 +84,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises
     ------
     OSError
-        If the folder is not there or cannot be written.
+        If the folder is not there or cannot be written, or `path` is a folder.
+    ValueError
+        If `path` is a pipe, a socket or a device, which a file would take the place of.
     """
     target = Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
+    refuse_other_target(target)
     temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
     temporary.open("xb").close()
     try:
@@ -109,12 +122,9 @@ def check_file(path: Path, signature: bytes, *, noun: str, wanted: str, other: s
     FileNotFoundError, IsADirectoryError
         If there is no such file, or it is a folder.
     ValueError
-        If it begins with something else.
+        If it begins with something else, or is a pipe, a socket or a device.
     """
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder, but it must be {wanted}.")
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no {noun} {path}.")
+    check_plain(path, noun=noun, wanted=wanted)
     with path.open("rb") as raw:
         begin = raw.read(len(signature))
     if begin != signature:
@@ -156,7 +166,7 @@ class Hdf5Kind:
 
 def _sum(raw: BinaryIO, n_bytes: int) -> int:
     """Return the CRC-32 of the next bytes of a file; of fewer, if it ends before."""
-    total, part = 0, memoryview(bytearray(_PART_BYTES))
+    total, part = 0, memoryview(bytearray(min(n_bytes, _PART_BYTES)))
     while n_bytes:
         got = raw.readinto(part[: min(n_bytes, _PART_BYTES)])  # type: ignore[attr-defined]
         if not got:
@@ -200,8 +210,8 @@ def check_trailer(path: str | os.PathLike[str]) -> bool | None:
     Returns
     -------
     bool or None
-        Whether it is as it was written; None for a file without a trailer. A file that did not change since it was
-        found whole is not read again.
+        Whether it is as it was written; None for a file without a trailer that is not cut short. A file that did not
+        change since it was found whole is not read again.
 
     Raises
     ------
@@ -209,9 +219,12 @@ def check_trailer(path: str | os.PathLike[str]) -> bool | None:
         If it cannot be read.
     """
     with open(path, "rb") as raw:
-        state = _state(raw)
+        state = state_of(raw)
         size = state[1]
-        length = _length(raw.read(_HEAD_BYTES))
+        head = raw.read(_HEAD_BYTES)
+        length = _length(head)
+        if length > size or (size < _HEAD_BYTES and HDF5_SIGNATURE.startswith(head[: len(HDF5_SIGNATURE)])):
+            return False
         raw.seek(max(0, size - _TRAILER.size))
         tail = raw.read(_TRAILER.size)
         begin = b""
@@ -230,22 +243,31 @@ def check_trailer(path: str | os.PathLike[str]) -> bool | None:
         if _whole.get(key) == state:
             return True
         raw.seek(0)
+        seen_ns = time.time_ns()
         if _sum(raw, n_bytes) != total:
             return False
-        _remember(_whole, key, state)
+        if is_settled(state, seen_ns):
+            _remember(_whole, key, state)
     return True
 
 
 def _length(head: bytes) -> int:
-    """Return how long an HDF5 file says that it is; 0 if its superblock is of another version than 0, 2 and 3."""
-    place = _LENGTHS.get(head[8:9])
+    """Return how long an HDF5 file says that it is; 0 if it does not begin with a superblock of a known version."""
+    place = _LENGTHS.get(head[8:9]) if head.startswith(HDF5_SIGNATURE) else None
     return int.from_bytes(head[place], "little") if place is not None and len(head) >= place.stop else 0
 
 
-def _state(raw: BinaryIO) -> tuple[int, ...]:
+def state_of(raw: BinaryIO) -> tuple[int, ...]:
     """Return what changes when a file is replaced or written to: its number, size and times."""
     stat = os.fstat(raw.fileno())
     return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+
+
+def is_settled(state: tuple[int, ...], seen_ns: int) -> bool:
+    """Return whether a file of this state, seen at some time, would show a change since: its times are old enough."""
+    _, _, *times = state
+    tick = _TICK_NS if any(moment % 1_000_000 for moment in times) else _COARSE_TICK_NS
+    return seen_ns - max(times) > tick
 
 
 def _remember(memory: dict[str, tuple[int, ...]], key: str, state: tuple[int, ...]) -> None:
@@ -258,11 +280,20 @@ def _is_checked(path: Path, damaged: str) -> bool:
     """Return whether a file has a trailer; refuse one that is not as it was written."""
     try:
         whole = check_trailer(path)
+        # HDF5 ends a file where it says that it does; what lies behind may have been a trailer.
+        other_length = whole is None and _other_length(path)
     except OSError as error:
         raise ValueError(damaged) from error
-    if whole is False:
+    if whole is False or other_length:
         raise ValueError(damaged)
     return whole is not None
+
+
+def _other_length(path: str | os.PathLike[str]) -> bool:
+    """Return whether an HDF5 file has another length than it says, if it says so where ours do."""
+    with open(path, "rb") as raw:
+        length = _length(raw.read(_HEAD_BYTES))
+        return length > 0 and length != raw.seek(0, os.SEEK_END)
 
 
 def tell_unchecked(path: Path, cause: str) -> None:
@@ -276,7 +307,7 @@ def tell_unchecked(path: Path, cause: str) -> None:
         Why it has none, a clause.
     """
     with path.open("rb") as raw:
-        state = _state(raw)
+        state = state_of(raw)
     key = os.path.realpath(path)
     if _told.get(key) != state:
         _remember(_told, key, state)
@@ -320,7 +351,11 @@ def open_hdf5(
     is_checked = _is_checked(path, damaged)
     with _opened(path, damaged) as file:
         try:
-            form, version = file.attrs.get("format"), file.attrs.get("format_version")
+            # None if there is none: HDF5 files of others are told from damaged ones.
+            said: list[Any] = [
+                attribute(file, name) if has_attribute(file, name) else None for name in ("format", "format_version")
+            ]
+            form, version = said
             of_kind = bool(form == kind.form)
             of_version = of_kind and bool(kind.oldest <= version <= kind.version)
         except _DAMAGE as error:
@@ -337,7 +372,11 @@ def open_hdf5(
             tell_unchecked(path, CHANGED if version >= kind.checked else OLD)
         try:
             yield file
+        except FileError:
+            raise
         except damage as error:
+            if isinstance(error, MemoryError) and str(error):
+                raise
             raise ValueError(damaged) from error
 
 
@@ -386,7 +425,7 @@ def format_of(path: str | os.PathLike[str], *, wanted: str, other: str, damaged:
     _is_checked(path, damaged)
     with _opened(path, damaged) as file:
         try:
-            form = file.attrs.get("format")
+            form = attribute(file, "format") if has_attribute(file, "format") else None
         except _DAMAGE as error:
             raise ValueError(damaged) from error
     return form if isinstance(form, str) else None
@@ -491,6 +530,7 @@ def rescue_hdf5(
     out: str | os.PathLike[str] | None = None,
     *,
     verify: Callable[[Path], object] | None = None,
+    limit_s: float | None = 60.0,
 ) -> str:
     """Make a file of an older opusim readable, and give it the check sum that it lacks.
 
@@ -507,6 +547,9 @@ def rescue_hdf5(
     verify : callable, optional
         Reads the rescued file, under a temporary name, before it takes its place, and raises a ValueError if its
         content is not what it should be; `opusim rescue` gives the reader of its kind.
+    limit_s : float, optional
+        A damaged file may keep HDF5 busy for ever, or end the process. So a file without a check sum is first read by
+        a process of its own, which is ended after so many seconds, and one more for every 20 MB; with None it is not.
 
     Returns
     -------
@@ -524,8 +567,6 @@ def rescue_hdf5(
     OSError
         If the disk is full or the folder cannot be written; the old file stays.
     """
-    import h5py
-
     path = Path(path)
     target = path if out is None else Path(out)
     damaged = f"{path} is damaged or cut short in a way that cannot be mended; use a backup of it."
@@ -545,6 +586,10 @@ def rescue_hdf5(
             return f"{path} is whole and has its check sum: there is nothing to mend."
         _copy_checked(path, target, trailer=False)
         return f"{path} is whole and has its check sum; {target} is a copy of it."
+    if _other_length(path):
+        raise ValueError(damaged)
+    if limit_s is not None:
+        _survey_elsewhere(path, limit_s + path.stat().st_size / _SLOWEST_BYTES_PER_S, damaged)
 
     def checked(temporary: Path) -> None:
         if verify is not None:
@@ -553,20 +598,62 @@ def rescue_hdf5(
             except ValueError as error:
                 raise ValueError(damaged) from error
 
+    mended = _survey(path, damaged)
+    if mended is not None:
+        _replace(target, mended, _RESCUED, checked)
+        return f"{target} can be read again, and has a check sum."
+    _copy_checked(path, target, trailer=True, verify=checked)
+    return f"{target} could be read as it was, and has a check sum now."
+
+
+def _survey(path: Path, damaged: str) -> io.BytesIO | None:
+    """Read all of a file; return the image of a mended one if nothing opens it, None if it can be read as it is."""
+    import h5py
+
     try:
         with h5py.File(path, "r", locking=False) as old:
             _check_ours(old, path)
+            _read_through("", old)
             old.visititems(_read_through)
-    except _NotOursError:
+            return None
+    except FileError:
         raise
     except _DAMAGE as error:
         content = _mended(path)
         if content is None:
             raise ValueError(damaged) from error
-        _replace(target, _copy_of(content, path, damaged), _RESCUED, checked)
-        return f"{target} can be read again, and has a check sum."
-    _copy_checked(path, target, trailer=True, verify=checked)
-    return f"{target} could be read as it was, and has a check sum now."
+    return _copy_of(content, path, damaged)
+
+
+# What the other process runs; a ValueError there is one here too, where it is raised with its words.
+_SURVEY = """
+import sys
+from pathlib import Path
+from opusim.base.files import _survey
+try:
+    _survey(Path(sys.argv[1]), "")
+except ValueError:
+    pass
+"""
+
+
+def _survey_elsewhere(path: Path, limit_s: float, damaged: str) -> None:
+    """Have a file read by another process; refuse it if that does not come to an end, or to a bad one."""
+    if not sys.executable or getattr(sys, "frozen", False):
+        return  # a program that holds Python within: there is no other process to ask
+    # What is imported here is imported there, from wherever it comes.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _SURVEY, os.path.abspath(path)], env=environment, timeout=limit_s,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise ValueError(f"{damaged} HDF5 had not read it after {limit_s:.0f} s.") from error
+    except OSError:
+        return  # no process can be started
+    if done.returncode:
+        raise ValueError(f"{damaged} Reading it ended a process.")
 
 
 def _copy_checked(path: Path, target: Path, *, trailer: bool, verify: Callable[[Path], object] | None = None) -> None:
@@ -591,20 +678,16 @@ def _copy_of(content: bytes, path: Path, damaged: str) -> io.BytesIO:
         with h5py.File(io.BytesIO(content), "r") as old, h5py.File(copy, "w", libver="v108") as new:
             _check_ours(old, path)
             copy_hdf5(old, new)
-    except _NotOursError:
+    except FileError:
         raise
     except _DAMAGE as error:
         raise ValueError(damaged) from error
     return copy
 
 
-class _NotOursError(ValueError):
-    """An HDF5 file that opusim did not write."""
-
-
 def _check_ours(file: h5py.File, path: Path) -> None:
-    if not str(file.attrs.get("format", "")).startswith("opusim "):
-        raise _NotOursError(f"{path} is an HDF5 file, but none that opusim wrote.")
+    if not has_attribute(file, "format") or not str(attribute(file, "format")).startswith("opusim "):
+        raise FileError(f"{path} is an HDF5 file, but none that opusim wrote.")
 
 
 def copy_hdf5(old: h5py.Group | h5py.Dataset, new: h5py.Group | h5py.Dataset, leave_out: Container[str] = ()) -> None:
@@ -623,26 +706,32 @@ def copy_hdf5(old: h5py.Group | h5py.Dataset, new: h5py.Group | h5py.Dataset, le
     """
     import h5py
 
-    for key, value in old.attrs.items():
+    for key in old.attrs:
         if key not in new.attrs:
+            value = attribute(old, key)
             is_array = isinstance(value, np.ndarray)
             new.attrs.create(key, value, dtype=old.attrs.get_id(key).dtype if is_array else None)
     if not isinstance(old, h5py.Group):
         return
-    for key, item in old.items():
+    for key in old:
         if key in leave_out:
             continue
+        item = member(old, key)
         if isinstance(item, h5py.Group):
             copy_hdf5(item, new.create_group(key))
         else:
-            copy_hdf5(item, new.create_dataset(key, data=item[()], dtype=item.dtype))
+            copy_hdf5(item, new.create_dataset(key, data=read_array(item), dtype=item.dtype))
 
 
 def _read_through(_: str, item: h5py.Group | h5py.Dataset) -> None:
     """Read all of an object, so that what is damaged shows."""
     for key in item.attrs:
-        item.attrs[key]
+        attribute(item, key)
+    if hasattr(item, "keys"):
+        for key in item:
+            member(item, key)  # a link is none of what our files have, and is not visited
     if hasattr(item, "shape"):
+        check_size(item)
         for first in range(0, item.shape[0], 1024) if item.shape else ():
             item[first : first + 1024]
         if not item.shape:
@@ -690,7 +779,8 @@ def open_npy(path: str | os.PathLike[str]) -> np.ndarray:
     IsADirectoryError
         If it is a folder.
     ValueError
-        If it is no .npy file of numbers, is cut short, or holds Python objects.
+        If it is no .npy file of numbers, is cut short or goes on behind its array, holds Python objects, or is a pipe
+        or a device.
     """
     path = Path(path)
     check_file(
@@ -702,11 +792,68 @@ def open_npy(path: str | os.PathLike[str]) -> np.ndarray:
     )
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
+    except OSError:
+        raise
+    except Exception as error:  # a header is read as Python's text: whatever comes of that
         if "Python objects" in str(error) or "pickle" in str(error):
             raise ValueError(f"{path} holds Python objects, which are never read here; save numbers.") from error
-        raise ValueError(f"{path} is cut short or is no .npy file that this numpy can read ({error}).") from error
+        raise ValueError(
+            f"{path} is cut short or is no .npy file that this numpy can read ({_in_short(error)})."
+        ) from error
+    behind = path.stat().st_size - getattr(array, "offset", 0) - array.nbytes
+    if behind:
+        raise ValueError(
+            f"{path} goes on for {behind} bytes behind its array, {array.dtype}{list(array.shape)}: its header is "
+            "damaged, or there are several arrays in it."
+        )
     return array
+
+
+def read_npz(path: str | os.PathLike[str], names: Iterable[str] = ()) -> dict[str, np.ndarray]:
+    """Read the arrays of a .npz file.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    names : iterable of str, optional
+        Which arrays; all by default.
+
+    Returns
+    -------
+    dict of ndarray
+        By name.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError
+        If there is no such file, or it is a folder.
+    KeyError
+        If one of `names` is not in it.
+    ValueError
+        If it is no .npz file, is cut short or damaged, holds Python objects, or is a pipe or a device.
+    """
+    path = Path(path)
+    other = f"{path} is not a .npz file (numpy.savez makes one)."
+    check_file(path, b"PK", noun="file", wanted="a .npz file", other=other)
+    wanted = list(names)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = [name for name in wanted if name not in archive.files]
+            if not missing:
+                return {name: archive[name] for name in wanted or archive.files}
+            there = archive.files
+    except Exception as error:  # of the archive, of its compression, and of each header
+        if "Python objects" in str(error) or "pickle" in str(error):
+            raise ValueError(f"{path} holds Python objects, which are never read here; save numbers.") from error
+        raise ValueError(f"{path} is cut short or damaged ({_in_short(error)}).") from error
+    raise KeyError(f"The file {path} has no array {', '.join(missing)}; it has {', '.join(there) or 'none'}.")
+
+
+def _in_short(error: BaseException) -> str:
+    """Return the words of an error in a line, which may hold a whole header."""
+    words = " ".join(str(error).split()) or type(error).__name__
+    return words if len(words) <= 200 else f"{words[:200]} ..."
 
 
 class NpyWriter:

@@ -309,10 +309,11 @@ def _check_components(n: int) -> None:
 
 def _folder_of(target: Path) -> None:
     """Say at once, not after the work, that an output has nowhere to go."""
+    from opusim.base.plain_files import refuse_other_target
+
     if not target.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {target.parent} for {target.name}.")
-    if target.is_dir():
-        raise IsADirectoryError(f"{target} is a folder, but it must be the name of a file.")
+    refuse_other_target(target)
 
 
 class _progress:

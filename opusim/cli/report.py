@@ -190,12 +190,12 @@ _MOST_ROWS = 20
 def _feedback_rows(feedback: dict[str, Any]) -> list[tuple[str, str]]:
     """Return what the projections were made by, and how errors were shown."""
     rows = []
-    kind = str(feedback["kind"])
+    kind = str(feedback.get("kind", "of a kind of its own"))
     if kind == "optical":
-        device = feedback.get("device", feedback["driver"])
+        device = feedback.get("device") or feedback.get("driver", "a device")
         words = [f"optical: {device}", *(f"{name} {feedback[name]}" for name in ("seed",) if name in feedback)]
         words += [str(feedback[name]) for name in ("linear_mode",) if name in feedback]
-        if feedback["averages"] > 1:
+        if feedback.get("averages", 1) > 1:
             words.append(f"mean of {feedback['averages']} frames")
         rows.append(("feedback", ", ".join(words)))
         if "fingerprint" in feedback:
@@ -204,7 +204,7 @@ def _feedback_rows(feedback: dict[str, Any]) -> list[tuple[str, str]]:
         words = [kind, *(f"{name} {feedback[name]}" for name in ("noise", "seed") if name in feedback)]
         rows.append(("feedback", ", ".join(words)))
     encoding = [f"{key.removeprefix('encoding_')} {value}" for key, value in feedback.items() if "encoding_" in key]
-    rows.append(("errors as", ", ".join([str(feedback["encoding"]), *encoding])))
+    rows.append(("errors as", ", ".join([str(feedback.get("encoding", "not told")), *encoding])))
     return rows
 
 

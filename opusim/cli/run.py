@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from pathlib import Path
@@ -67,6 +66,7 @@ def run(
 
 def _check_device(spec: str) -> str:
     """Check what --device names; return it so that it means the same in another folder."""
+    from opusim.base.plain_files import parse_json, read_text
     from opusim.device.record import Device
 
     if not spec.endswith(".json"):
@@ -74,7 +74,7 @@ def _check_device(spec: str) -> str:
         return str(Path(spec).expanduser().resolve()) if spec.endswith(".toml") or "/" in spec else spec
     path = Path(spec).expanduser()
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(read_text(path))
     except (OSError, ValueError) as error:
         raise ValueError(f"--device is {spec}, but it cannot be read as JSON ({error}).") from error
     if not isinstance(content, dict):

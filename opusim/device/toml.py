@@ -12,6 +12,7 @@ from typing import Any
 
 from opusim.base.folders import expanded
 from opusim.base.parameters import Part, near_matches
+from opusim.base.plain_files import parse_toml, read_text
 
 # Of the presets of a shelf, by its folder: those of whole devices lie above the others.
 _SHELVES = {"": "device", "dmds": "DMD", "cameras": "camera"}
@@ -29,14 +30,14 @@ def read(source: str | Path) -> tuple[dict[str, Any], str]:
     if isinstance(source, Path):
         origin = f"{str(source)!r}"
         try:
-            text = source.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = read_text(source)
+        except (OSError, ValueError) as error:
             raise ValueError(f"device is {str(source)!r}, but that file cannot be read ({error}).") from error
     else:
         text = source
     try:
-        return tomllib.loads(text), origin
-    except tomllib.TOMLDecodeError as error:
+        return parse_toml(text), origin
+    except ValueError as error:
         raise ValueError(f"{origin} is not valid TOML: {error}.") from error
 
 

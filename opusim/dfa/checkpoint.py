@@ -7,8 +7,10 @@ new one. A check sum covers all of its content. Nothing in it is ever unpickled.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -20,6 +22,8 @@ import numpy as np
 
 import opusim
 from opusim.base.files import Hdf5Kind, open_hdf5, unwritten, writing_hdf5
+from opusim.base.hdf5_content import FileError, attribute, member, read_array
+from opusim.base.plain_files import parse_json, refuse_other_target
 
 from .history import History
 from .network import MLP
@@ -171,14 +175,15 @@ def check_target(path: str | os.PathLike[str]) -> None:
     ------
     FileNotFoundError, IsADirectoryError
         If its folder is not there, or it is a folder itself.
+    ValueError
+        If it is a pipe or a device.
     OSError
         If nothing can be written in the folder.
     """
     target = Path(path)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {target.parent} for the checkpoint {target.name}.")
-    if target.is_dir():
-        raise IsADirectoryError(f"{target} is a folder, but it must be the name of a file.")
+    refuse_other_target(target)
     try:
         # As long a name as that of `replacing`, which a file system may refuse too.
         tempfile.NamedTemporaryFile(prefix=f".{target.stem}.", suffix=target.suffix, dir=target.parent).close()
@@ -234,7 +239,8 @@ def read_run(path: str | os.PathLike[str]) -> RunFile:
     FileNotFoundError, IsADirectoryError
         If there is no such file, or it is a folder.
     ValueError
-        If it is not the file of a training run, is damaged or cut short, or of another format version.
+        If it is not the file of a training run, is damaged or cut short, of another format version, or does not go
+        together, whoever wrote it.
     """
     with open_hdf5(path, _KIND) as file:
         return _content(file)
@@ -242,22 +248,73 @@ def read_run(path: str | os.PathLike[str]) -> RunFile:
 
 def _content(file: h5py.File) -> RunFile:
     """Return what a file holds; any error means that it is damaged."""
-    texts = {name: str(file.attrs[name]) for name in (*_DESCRIPTIONS, "created", "opusim_version")}
-    arrays = {f"{group}/{name}": np.asarray(item[()]) for group in _GROUPS for name, item in file[group].items()}
-    if file.attrs["content_sha256"] != _digest(texts, arrays):
+    texts = {name: attribute(file, name, str) for name in (*_DESCRIPTIONS, "created", "opusim_version")}
+    stored = {group: member(file, group) for group in _GROUPS}
+    arrays = {f"{group}/{name}": read_array(member(stored[group], name)) for group in _GROUPS for name in stored[group]}
+    if attribute(file, "content_sha256") != _digest(texts, arrays):
         raise ValueError("the check sum does not fit")
     groups: dict[str, dict[str, np.ndarray]] = {group: {} for group in _GROUPS}
     for name, array in sorted(arrays.items()):
         group, _, key = name.partition("/")
         groups[group][key] = array
-    return RunFile(
-        **{name: json.loads(texts[name]) for name in _DESCRIPTIONS},
+    run = RunFile(
+        **{name: parse_json(texts[name]) for name in _DESCRIPTIONS},
         history=History(**groups["history"]),
         parameters=list(groups["parameters"].values()),
         optimiser_state=groups["optimiser_state"],
         created=texts["created"],
         opusim_version=texts["opusim_version"],
     )
+    _check(run, file)
+    return run
+
+
+_NUMBER = (int, float)
+# What every run says of itself, by description.
+_SAID: dict[str, dict[str, Any]] = {
+    "settings": {
+        "method": str, "label": str, "batch_size": int, "epochs": int, "seed": int, "learning_rate_decay": _NUMBER,
+    },
+    "network": {"sizes": str, "activation": str, "seed": int, "dtype": str},
+    "optimiser": {"kind": str},
+    "data": {"samples": int},
+}  # fmt: skip
+
+
+def _check(run: RunFile, file: h5py.File) -> None:
+    """Raise an error if what a file holds is not of the kinds that it should be, or does not go together.
+
+    Its check sum tells that it was written so, not that it was written by opusim.
+    """
+    name = file.filename
+    for what in _DESCRIPTIONS:
+        table = getattr(run, what)
+        if not isinstance(table, dict):
+            raise FileError(f"{name}: {what} is {table!r}, but it must be a table.")
+        for key, kind in _SAID.get(what, {}).items():
+            value = table.get(key)
+            if not isinstance(value, kind) or isinstance(value, bool):
+                found = f"is {value!r}, which it must not be" if key in table else "is not there"
+                raise FileError(f"{name}: {what} {key} {found}.")
+    if attribute(file, "fingerprint") != run.fingerprint:
+        raise FileError(f"{name}: the fingerprint is not that of its feedback.")
+    if not re.fullmatch(r"[1-9][0-9]*(-[1-9][0-9]*)+", run.network["sizes"]):
+        raise FileError(f"{name}: network sizes is {run.network['sizes']!r}, but it must be as in '784-1024-10'.")
+    shapes = [shape for n_in, n_out in itertools.pairwise(run.sizes) for shape in ((n_out, n_in), (n_out,))]
+    there = [array.shape for array in run.parameters]
+    if there != shapes or any(str(array.dtype) != run.network["dtype"] for array in run.parameters):
+        raise FileError(
+            f"{name}: the parameters have the shapes {there}, but those of a network {run.network['sizes']} in "
+            f"{run.network['dtype']} must be {shapes}."
+        )
+    epochs = len(run.history)
+    for column in fields(History):
+        array = getattr(run.history, column.name)
+        shape = (epochs, len(run.sizes) - 2) if column.name == "alignment_deg" else (epochs,)
+        if array.shape != shape or array.dtype.kind not in "if":
+            raise FileError(f"{name}: history {column.name} is {array.dtype}{array.shape}, but it must be {shape}.")
+    if not np.array_equal(run.history.epoch, np.arange(1, epochs + 1)):
+        raise FileError(f"{name}: the epochs in its history are not counted from 1.")
 
 
 def check_same_run(path: str | os.PathLike[str], run: RunFile, **present: Mapping[str, Any]) -> None:

@@ -26,6 +26,7 @@ import opusim
 from opusim.base import parallel
 from opusim.base.files import replacing
 from opusim.base.folders import cache_folder
+from opusim.base.plain_files import parse_json, read_text
 from opusim.bench import matrix_kernels
 from opusim.bench.by_matrix import MatrixWay
 from opusim.bench.by_waves import WavesWay
@@ -548,7 +549,7 @@ class RateStore:
 
     def _read(self) -> dict[str, Any]:
         try:
-            content = json.loads(self.path.read_text(encoding="utf-8"))
+            content = parse_json(read_text(self.path))
         except (OSError, ValueError):
             return {}
         return content if isinstance(content, dict) else {}

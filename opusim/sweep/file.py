@@ -17,11 +17,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from opusim.base.files import Hdf5Kind, open_hdf5, writing_hdf5
+from opusim.base.hdf5_content import FileError, attribute, member, read_array
+from opusim.base.plain_files import parse_json, refuse_other_target
 
 from .points import Number
 from .result import Header, Outcome, SweepResult
@@ -108,7 +110,8 @@ def read_sweep(path: str | os.PathLike[str]) -> SweepResult:
     FileNotFoundError, IsADirectoryError
         If there is no such file, or it is a folder.
     ValueError
-        If it is not the file of a sweep, is damaged or cut short, or of another format version.
+        If it is not the file of a sweep, is damaged or cut short, of another format version, or does not go together,
+        whoever wrote it.
     """
     with open_hdf5(path, _KIND) as file:
         return _content(file)
@@ -116,24 +119,56 @@ def read_sweep(path: str | os.PathLike[str]) -> SweepResult:
 
 def _content(file: h5py.File) -> SweepResult:
     """Return what a file holds; any error means that it is damaged."""
-    header = Header.from_json(file["sweep"][()].decode())
-    points, run = file["points"].asstr()[()], file["run"]
-    seconds, notes = run["seconds"][()], run["notes"].asstr()[()]
+    run = member(file, "run")
+    header = Header.from_json(_texts(file, "sweep")[()])
+    points, notes, seconds = _texts(file, "points"), _texts(run, "notes"), read_array(member(run, "seconds"))
     # The order is that of `make_settings`; whole numbers come back as such from the axes.
     settings = tuple(
         tuple(_as_written(axis.values, value) for axis, value in zip(header.axes, row, strict=True))
-        for row in file["values"][()].tolist()
+        for row in read_array(member(file, "values")).tolist()
     )
     outcomes = {}
     for place in np.ndindex(points.shape):
         if points[place]:
-            note = json.loads(notes[place]) if notes[place] else {"traceback": "", "warnings": ()}
+            note = parse_json(notes[place]) if notes[place] else {"traceback": "", "warnings": ()}
             note["warnings"] = tuple(note["warnings"])
-            outcomes[place] = Outcome(**json.loads(points[place]), **note, seconds=float(seconds[place]))
-    result = SweepResult(header, settings, outcomes, str(run.attrs["created"]))
-    if points.shape != (len(settings), len(header.seeds)) or file.attrs["results_sha256"] != result.digest():
+            outcomes[place] = Outcome(**parse_json(points[place]), **note, seconds=float(seconds[place]))
+    result = SweepResult(header, settings, outcomes, attribute(run, "created", str))
+    if points.shape != (len(settings), len(header.seeds)) or attribute(file, "results_sha256") != result.digest():
         raise ValueError("the check sum does not fit")
+    _check(result, file)
     return result
+
+
+def _texts(group: h5py.Group, name: str) -> Any:
+    """Return a data set of texts."""
+    texts = read_array(member(group, name))
+    flat = texts.reshape(-1)
+    flat[:] = [item.decode() for item in flat]
+    return texts
+
+
+def _check(result: SweepResult, file: h5py.File) -> None:
+    """Raise an error if what a file holds is not of the kinds that it should be, or what stands twice differs.
+
+    Its check sum tells that it was written so, not that it was written by opusim.
+    """
+    header, name = result.header, file.filename
+    fingerprint = attribute(file, "device_fingerprint")
+    if fingerprint != header.fingerprint:
+        raise FileError(f"{name} says that it is of the device {fingerprint!r}, but its text {header.fingerprint!r}.")
+    texts = [header.device_name, header.fingerprint, header.opusim_version, *(axis.path for axis in header.axes)]
+    numbers: list[Any] = [header.n_components, *header.seeds, *(v for axis in header.axes for v in axis.values)]
+    tables: list[Any] = [header.task, header.device, header.meanings]
+    for place, outcome in result.outcomes.items():
+        texts += [outcome.error_type, outcome.error, outcome.traceback, *outcome.warnings, *outcome.metrics]
+        numbers += outcome.metrics.values()
+        if not outcome.failed and not outcome.metrics or outcome.seconds < 0:
+            raise FileError(f"{name}: the point {place} has neither results nor an error, or took less than no time.")
+    for kind, words, values in ((str, "a text", texts), ((int, float), "a number", numbers), (dict, "a table", tables)):
+        for value in values:
+            if not isinstance(value, kind) or isinstance(value, bool):  # type: ignore[arg-type]
+                raise FileError(f"{name} holds {value!r} where {words} must be.")
 
 
 def _as_written(values: tuple[Number, ...], value: float) -> Number:
@@ -162,8 +197,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     target = Path(path).resolve()
-    if target.is_dir():
-        raise IsADirectoryError(f"{path} is a folder, but it must be the name of a file.")
+    refuse_other_target(target)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {target.parent} for {target.name}.")
     lock = FileLock(target.with_name(f".{target.name}.lock"))

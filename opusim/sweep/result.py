@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from opusim.base.plain_files import parse_json
 from opusim.base.warn import warn_outside
 from opusim.device.medium.base import MEDIA
 
@@ -114,7 +115,7 @@ class Header:
     @classmethod
     def from_json(cls, text: str) -> Header:
         """Return what `to_json` wrote."""
-        content = json.loads(text)
+        content = parse_json(text)
         content["axes"] = tuple(Axis(path, tuple(values)) for path, values in content["axes"])
         return cls(**{**content, "seeds": tuple(content["seeds"])})
 

@@ -14,6 +14,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from opusim.base.parameters import near_matches
+from opusim.base.plain_files import read_text
 
 from .base import GivenTask, check_methods
 
@@ -52,8 +53,8 @@ class FunctionTask(GivenTask):
             raise ValueError(f"task is {self.spec!r}, but a function is named as module:function or file.py:function.")
         if place.endswith(".py"):
             try:
-                text = Path(place).read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
+                text = read_text(place)
+            except (OSError, ValueError) as error:
                 raise ValueError(f"task is {self.spec!r}, but the file cannot be read ({error}).") from error
             object.__setattr__(self, "source", text)
         # A process elsewhere may work in another folder.

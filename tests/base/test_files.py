@@ -22,6 +22,7 @@ from opusim.base.files import (
     check_trailer,
     open_hdf5,
     open_npy,
+    read_npz,
     replacing,
     rescue_hdf5,
     writing_hdf5,
@@ -94,6 +95,61 @@ def test_open_npy_refuses_pickles(tmp_path):
     with pytest.raises(ValueError, match="is not a .npy file"):
         open_npy(tmp_path / "raw.npy")
     assert not (tmp_path / "trap").exists()
+
+
+def test_a_changed_header_of_a_npy_file_is_a_sentence(tmp_path):
+    """Each byte of the header in turn: numpy reads it as Python's text, and raises whatever that gives rise to."""
+    path, array = tmp_path / "a.npy", np.arange(60.0).reshape(10, 6)
+    np.save(path, array)
+    whole, rng, refused = path.read_bytes(), np.random.default_rng(0), 0
+    for place in range(128):
+        for change in rng.integers(1, 256, 6):
+            content = bytearray(whole)
+            content[place] ^= int(change)
+            path.write_bytes(content)
+            try:
+                found = open_npy(path)
+            except ValueError as error:
+                refused += 1
+                assert "a.npy" in str(error) and "\n" not in str(error) and len(str(error)) < 500
+            else:
+                # The order of bytes and of axes, a type as wide: no header says that they were others.
+                assert found.nbytes == array.nbytes and found.tobytes() == array.tobytes() or found.flags.f_contiguous
+    assert refused > 600
+
+
+def test_what_lies_behind_the_array_of_a_npy_file_is_told(tmp_path):
+    path = tmp_path / "two.npy"
+    with path.open("wb") as file:
+        np.save(file, np.zeros(3))
+        np.save(file, np.ones(3))
+    with pytest.raises(ValueError, match=r"two.npy goes on for 152 bytes behind its array, float64\[3\]"):
+        open_npy(path)
+
+
+def test_arrays_of_a_npz_file(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, x=np.arange(1000), y=np.eye(3))
+    assert read_npz(path, ["y"]).keys() == {"y"} and np.array_equal(read_npz(path)["x"], np.arange(1000))
+    with pytest.raises(KeyError, match="has no array z; it has x, y"):
+        read_npz(path, ["z", "x"])
+    whole, rng, told = path.read_bytes(), np.random.default_rng(0), 0
+    for cut in rng.integers(2, len(whole), 10):
+        path.write_bytes(whole[:cut])
+        with pytest.raises(ValueError, match="a.npz is cut short or damaged"):
+            read_npz(path)
+    for place in rng.integers(0, len(whole), 200):
+        content = bytearray(whole)
+        content[place] ^= 255
+        path.write_bytes(content)
+        try:
+            found = read_npz(path, ["x", "y"])
+        except (ValueError, KeyError) as error:
+            told += "a.npz" in str(error)
+        else:
+            assert np.array_equal(found["x"], np.arange(1000)) and np.array_equal(found["y"], np.eye(3))
+            told += 1
+    assert told == 200
 
 
 def test_open_npy_says_what_is_wrong(tmp_path):
@@ -215,7 +271,60 @@ def test_bytes_behind_the_trailer_are_damage(thing):
         numbers(thing)
 
 
+def test_a_trailer_whose_ends_are_both_changed_does_not_look_absent(thing, monkeypatch):
+    """Behind what HDF5 reads there is nothing, or a trailer: HDF5 itself ends a file where it says."""
+    content = thing.read_bytes()
+    body = len(content) - TRAILER
+    monkeypatch.setattr(h5py, "File", lambda *_, **__: pytest.fail("h5py was asked to open a damaged file"))
+    rng = np.random.default_rng(0)
+    trailers = []
+    for first in range(16):
+        for last in range(28, 40):
+            bad = bytearray(content)
+            bad[body + first] ^= int(rng.integers(1, 256))
+            bad[body + last] ^= int(rng.integers(1, 256))
+            trailers.append(bad)
+    trailers += [content[:body] + bytes(TRAILER), content[:body] + b"\0", content[:body] + bytes(5000)]
+    for bad in trailers:
+        thing.write_bytes(bad)
+        with pytest.raises(ValueError, match="damaged or cut short"):
+            numbers(thing)
+        with pytest.raises(ValueError, match="damaged or cut short"):
+            rescue_hdf5(thing)
+
+
+def test_a_change_within_the_tick_of_the_clock_is_seen(thing, monkeypatch):
+    """A file is checked, changed and checked again, all at one time of the file system's clock."""
+    content = thing.read_bytes()
+    bad = bytearray(content)
+    bad[1000] ^= 1
+    times, state_of = thing.stat(), files.state_of
+    monkeypatch.setattr(files, "state_of", lambda raw: (*state_of(raw)[:2], times.st_mtime_ns, times.st_ctime_ns))
+    monkeypatch.setattr(files.time, "time_ns", lambda: times.st_ctime_ns + 1_000_000)
+    for _ in range(2):
+        thing.write_bytes(content)
+        assert check_trailer(thing) is True
+        thing.write_bytes(bad)
+        assert check_trailer(thing) is False
+    # Once the clock has gone on, a change would show in the times: the file is remembered.
+    monkeypatch.setattr(files.time, "time_ns", lambda: times.st_ctime_ns + 3_000_000_000)
+    thing.write_bytes(content)
+    assert check_trailer(thing) is True
+    monkeypatch.setattr(files, "_sum", lambda *_: pytest.fail("the file was read again"))
+    assert check_trailer(thing) is True
+
+
+@pytest.mark.parametrize("changed_ns, age_ms, settled", [
+    (1_000_000_123, 10, False), (1_000_000_123, 30, True), (2_000_000_000, 30, False), (2_000_000_000, 2100, True),
+])  # fmt: skip
+def test_a_file_is_old_enough_by_the_ticks_that_its_times_show(changed_ns, age_ms, settled):
+    assert files.is_settled((1, 100, changed_ns, changed_ns), changed_ns + age_ms * 1_000_000) is settled
+    # One whose times lie ahead, as after a change of the clock, never is.
+    assert not files.is_settled((1, 100, changed_ns + 10**12, changed_ns), changed_ns + age_ms * 1_000_000)
+
+
 def test_a_file_that_did_not_change_is_read_for_its_check_once(thing, monkeypatch):
+    monkeypatch.setattr(files, "_TICK_NS", -1)  # it was written long ago
     assert check_trailer(thing) is True
     with monkeypatch.context() as patch:
         patch.setattr(files, "_sum", lambda *_: pytest.fail("the file was read again"))
@@ -279,6 +388,20 @@ def test_rescue_refuses_what_is_none_of_ours_or_damaged(thing, tmp_path):
         rescue_hdf5(tmp_path / "none.h5")
     with pytest.raises(IsADirectoryError):
         rescue_hdf5(tmp_path)
+
+
+@pytest.mark.parametrize("survey, words", [
+    ("import time; time.sleep(60)", "HDF5 had not read it after 1 s"), ("import os; os.abort()", "Reading it ended"),
+])  # fmt: skip
+def test_a_rescue_that_does_not_come_to_an_end_is_ended(thing, monkeypatch, survey, words):
+    with h5py.File(thing, "r+") as file:
+        file["numbers"][0] = 1.0
+    before = thing.read_bytes()
+    monkeypatch.setattr(files, "_SURVEY", survey)
+    with pytest.raises(ValueError, match=f"cannot be mended; use a backup of it. {words}"):
+        rescue_hdf5(thing, limit_s=1.0)
+    assert thing.read_bytes() == before and os.listdir(thing.parent) == ["thing.h5"]
+    assert "has a check sum now" in rescue_hdf5(thing, limit_s=None)
 
 
 def test_a_rescued_file_is_whole_under_any_h5py(thing, tmp_path):

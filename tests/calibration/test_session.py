@@ -287,7 +287,7 @@ def test_calibration_refuses_what_it_does_not_know(tmp_path):
     with pytest.raises(ValueError, match="exposure_s is given"):
         c.run("exposure")
     assert not c.done("camera") and not c.done("tm")
-    write_record(c.path, "camera", ExposureRecord(*[0.0] * 7, 1, 0.0), bench=c.bench)
+    write_record(c.path, "camera", ExposureRecord(400e-6, *[1.0] * 6, 1, 0.0), bench=c.bench)
     assert c.done("camera")
 
 

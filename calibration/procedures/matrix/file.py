@@ -12,8 +12,18 @@ from typing import Any
 import numpy as np
 
 from opusim.base.files import append_trailer, replacing
+from opusim.base.hdf5_content import (
+    FileError,
+    attribute,
+    check_finite,
+    check_memory,
+    check_size,
+    first_not_finite,
+    member,
+)
 from opusim.bench.protocol import Identity
 from opusim.bench.region import Roi
+from opusim.calibration.contents import check_record, held
 from opusim.calibration.files import open_calibration, read_record, stamp_file, stamp_group
 from opusim.patterns.layout import MirrorLayout
 
@@ -78,31 +88,31 @@ class TmRecord:
         The file; set when it is read.
     """
 
-    basis: str
-    n_inputs: int
-    n_outputs: int
-    layout_kind: str
-    layout_factor: int
-    layout_features: np.ndarray
-    layout_dmd_shape: np.ndarray
-    layout_offset: np.ndarray
-    layout_size: np.ndarray
-    roi: np.ndarray
-    exposure_s: float
-    asked_rad: np.ndarray
-    actual_rad: np.ndarray
-    repeats: int
-    full_scale_dn: float
-    valid: np.ndarray
-    dark_dn: np.ndarray
-    reference_dn: np.ndarray
-    contrast: float
-    conjugate_share: complex
-    anchor_phase_rad: np.ndarray
-    anchor_correlation: np.ndarray
-    relative_error: float
-    lost_share: float
-    frames: int
+    basis: str = held(choices=("hadamard", "canonical"))
+    n_inputs: int = held(low=1.0, of="whole")
+    n_outputs: int = held(low=1.0, of="whole")
+    layout_kind: str = held()
+    layout_factor: int = held(low=1.0, of="whole")
+    layout_features: np.ndarray = held(low=1.0, shape=("axes",), of="whole")
+    layout_dmd_shape: np.ndarray = held(low=1.0, shape=(2,), of="whole")
+    layout_offset: np.ndarray = held(low=0.0, shape=(2,), of="whole")
+    layout_size: np.ndarray = held(low=1.0, shape=(2,), of="whole")
+    roi: np.ndarray = held(low=0.0, shape=(4,), of="whole")
+    exposure_s: float = held(low=0.0, low_open=True)
+    asked_rad: np.ndarray = held(shape=("steps",), of="number")
+    actual_rad: np.ndarray = held(shape=("steps",), of="number")
+    repeats: int = held(low=1.0, of="whole")
+    full_scale_dn: float = held(low=0.0, low_open=True, inf=True)
+    valid: np.ndarray = held(shape=("n_outputs",), of="flag")
+    dark_dn: np.ndarray = held(shape=("roi",), of="number")
+    reference_dn: np.ndarray = held(shape=("n_outputs",), of="number")
+    contrast: float = held(low=0.0, low_open=True)
+    conjugate_share: complex = held()
+    anchor_phase_rad: np.ndarray = held(shape=("anchors",), of="number")
+    anchor_correlation: np.ndarray = held(shape=("anchors",), of="number")
+    relative_error: float = held(low=0.0, inf=True)
+    lost_share: float = held(low=0.0, high=1.0)
+    frames: int = held(low=1.0, of="whole")
     path: str = ""
 
     def layout(self) -> MirrorLayout:
@@ -178,9 +188,38 @@ def read_tm(path: str | os.PathLike[str], *, bench: Any = None) -> TmRecord:
     FileNotFoundError, IsADirectoryError
         If there is no such file, or it is a folder.
     ValueError
-        If it is no such file, is cut short, of another version, or of another device.
+        If it is no such file, is damaged or cut short, of another version, or of another device, or holds what makes no
+        sense: a matrix of another shape than it says, a background that is not finite.
     """
-    return replace(read_record(path, _GROUP, TmRecord, bench=bench), path=str(path))
+    record = replace(read_record(path, _GROUP, TmRecord, bench=bench), path=str(path))
+    try:
+        layout = record.layout()
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} does not say how the inputs lie on the mirrors: {error}") from error
+    if layout.n_features_total != record.n_inputs:
+        raise ValueError(
+            f"{path} says that it has {record.n_inputs} inputs, but {layout.n_features_total} macro-pixels."
+        )
+    with open_calibration(path) as file:
+        _matrix_of(file, path, "tm")
+        check_finite(_matrix_of(file, path, "background")[()], f"{path}: background")
+    return record
+
+
+def _matrix_of(file: Any, path: str | os.PathLike[str], name: str) -> Any:
+    """Return a data set of complex numbers that is in the file, all of it, and of the shape that it should have."""
+    for needed in (_GROUP, name):
+        if needed not in file:
+            raise FileError(f"{path} holds no {needed!r}: it is no file of a transmission matrix.")
+    data, group = member(file, name), member(file, _GROUP)
+    check_size(data)
+    if data.dtype != np.complex64:
+        raise FileError(f"{path}: {name} holds {data.dtype}, but it must hold complex64.")
+    sizes = [attribute(group, key, int) for key in ("n_outputs", "n_inputs")]
+    shape = tuple(map(int, sizes if name == "tm" else sizes[:1]))
+    if data.shape != shape:
+        raise FileError(f"{path}: {name} has the shape {data.shape}, but it must be {shape}.")
+    return data
 
 
 def read_matrix(path: str | os.PathLike[str], outputs: Any = slice(None), *, name: str = "tm") -> np.ndarray:
@@ -202,16 +241,36 @@ def read_matrix(path: str | os.PathLike[str], outputs: Any = slice(None), *, nam
     Raises
     ------
     ValueError
-        As for `read_tm`.
+        As for `read_tm`; if a row is not there, or an entry that is read is not finite.
     """
     with open_calibration(path) as file:
-        if name not in file:
-            raise ValueError(f"{path} holds no data set {name!r}: it is no file of a transmission matrix.")
-        data = file[name]
+        data = _matrix_of(file, path, name)
         if isinstance(outputs, slice):
-            return data[outputs]
-        chosen, back = np.unique(np.asarray(outputs, dtype=np.int64), return_inverse=True)
-        return data[chosen][back]  # HDF5 reads rows in rising order
+            return _rows(data, path, name, outputs)
+        wanted = np.asarray(outputs, dtype=np.int64)
+        if wanted.size and not -len(data) <= wanted.min() <= wanted.max() < len(data):
+            raise FileError(
+                f"outputs goes from {wanted.min()} to {wanted.max()}, but the rows of {name} in {path} from 0 to "
+                f"{len(data) - 1}."
+            )
+        chosen, back = np.unique(wanted % max(1, len(data)), return_inverse=True)
+        found = data[chosen]  # HDF5 reads rows in rising order
+        check_finite(found, f"{path}: {name}, of the rows asked for,")
+        return found[back]
+
+
+def _rows(data: Any, path: str | os.PathLike[str], name: str, outputs: slice) -> np.ndarray:
+    """Return a range of rows whose entries are all finite."""
+    rows = range(*outputs.indices(len(data)))
+    if rows.step < 1:  # HDF5 reads rows in rising order
+        return _rows(data, path, name, slice(min(rows), max(rows) + 1))[:: rows.step] if rows else data[:0]
+    check_memory(data, (len(rows), *data.shape[1:]))
+    found = data[outputs]
+    place = first_not_finite(found)
+    if place is not None:
+        where = [rows[place[0]], *place[1:]]
+        raise FileError(f"{path}: {name} holds {found[place]} at {where}, but all of it must be finite.")
+    return found
 
 
 def write_tm(
@@ -228,7 +287,7 @@ def write_tm(
     Raises
     ------
     ValueError
-        If a part of the journal is damaged.
+        If a part of the journal is damaged, or what was found makes no sense.
     """
     import h5py
 
@@ -291,6 +350,7 @@ def write_tm(
                 lost_share=float(lost.sum() / (n_patterns * n_pixels)), frames=n_patterns * len(m.asked_rad),
                 path=str(out),
             )  # fmt: skip
+            check_record(record)
             _check_quality(record, phases, correlations)
             group = file.create_group(_GROUP)
             stamp_group(group, TmRecord.__name__, time.time(), elapsed_s)

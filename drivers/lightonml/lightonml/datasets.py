@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from opusim import datasets as _datasets
+from opusim.base.files import open_npy
 
 from .utils import get_ml_data_dir_path
 
@@ -296,7 +297,7 @@ def _existing(file: Path) -> Path:
 
 
 def _matrix(file: Path) -> np.ndarray:
-    return np.load(_existing(file), allow_pickle=False)
+    return np.array(open_npy(_existing(file)))
 
 
 def _rows(file: Path, separator: str) -> list[list[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 # Models that users save and load themselves are pickles in lightonml, and this is the only place where opusim
@@ -13,6 +12,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+
+from opusim.base.files import read_npz
+from opusim.base.plain_files import check_plain, parse_json, read_text
 
 from . import _state
 
@@ -47,7 +49,7 @@ def get_ml_data_dir_path() -> Path:
         if not file.is_file():
             continue
         try:
-            settings = json.loads(file.read_text(encoding="utf-8"))
+            settings = parse_json(read_text(file))
         except ValueError as error:
             raise ValueError(f"The configuration file {file} is no JSON: {error}.") from error
         if not isinstance(settings, dict):
@@ -113,8 +115,7 @@ def load_model(model_path: Any) -> Any:
         If there is no such file.
     """
     path = Path(model_path)
-    if not path.exists():
-        raise FileNotFoundError(f"There is no file {path}.")
+    check_plain(path)
     with path.open("rb") as file:
         return pickle.load(file)
 
@@ -196,17 +197,10 @@ def load_data_from_numpy_archive(
     KeyError
         If one of the arrays is missing.
     ValueError
-        If an array holds Python objects: no pickle is read.
+        If an array holds Python objects: no pickle is read. If the file is damaged.
     """
-    if not os.path.exists(path_to_file):
-        raise FileNotFoundError(f"There is no file {path_to_file}.")
-    names = ("X_train", "y_train", "X_test", "y_test")
-    with np.load(path_to_file, allow_pickle=False) as archive:
-        missing = [name for name in names if name not in archive.files]
-        if missing:
-            raise KeyError(f"The file {path_to_file} has no array {', '.join(missing)}; it has {archive.files}.")
-        X_train, y_train, X_test, y_test = (archive[name] for name in names)
-    return (X_train, y_train), (X_test, y_test)
+    arrays = read_npz(path_to_file, ("X_train", "y_train", "X_test", "y_test"))
+    return (arrays["X_train"], arrays["y_train"]), (arrays["X_test"], arrays["y_test"])
 
 
 def cast_01_to_uint8(X: Any) -> np.ndarray:

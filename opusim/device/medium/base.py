@@ -20,6 +20,7 @@ import numpy as np
 from opusim.base.arrays import NUMPY, Arrays
 from opusim.base.folders import expanded
 from opusim.base.parameters import Part, Stage, parameter
+from opusim.base.plain_files import check_plain
 from opusim.base.plugins import Registry
 
 from .drift import Drift
@@ -501,7 +502,8 @@ def _check_class(cls: type[Medium]) -> None:
 def _checksum(name: str, path: Path) -> str:
     """Return the sha256 of a file, in hexadecimal digits."""
     try:
+        check_plain(path)
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"medium.{name} is {str(path)!r}, but that file cannot be read ({error}).") from error

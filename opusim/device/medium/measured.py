@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from opusim.base import parallel, rng
+from opusim.base.hdf5_content import FileError, check_size, member, read_array
 from opusim.base.parameters import parameter
+from opusim.base.plain_files import check_plain
 
 from .base import EntryMedium, decorrelation_time, transmission
 
 if TYPE_CHECKING:
+    import h5py
+
     from opusim.device.camera import Camera
     from opusim.device.laser import Laser
 
@@ -168,21 +173,30 @@ class MeasuredMedium(EntryMedium):
         return None if background is None else background[outputs.start : outputs.stop]
 
     def _load(self) -> tuple[np.ndarray, np.ndarray | None]:
-        path, dataset, *stamp = self._file()
-        return _load_matrix(path, dataset, self.background, *stamp)
+        path, dataset, *state = self._file()
+        return _load_matrix(path, dataset, self.background, *state)
 
-    def _file(self) -> tuple[str, str, int, int]:
-        """Return the file, whatever the working folder will be, the data set, and what changes with the content."""
+    def _file(self) -> tuple[Any, ...]:
+        """Return the file, whatever the working folder will be, the data set, and what changes with the content.
+
+        Of a file so young that it might not show a change, that is the moment, too.
+        """
+        from opusim.base.files import is_settled, state_of
+
         path = self.path_of("path").absolute()
         try:
-            stamp = path.stat()
-        except OSError as error:
+            check_plain(path)
+            with open(path, "rb") as raw:
+                state = state_of(raw)
+        except (OSError, ValueError) as error:
             raise ValueError(f"medium.path is {self.path!r}, but that file cannot be read ({error}).") from error
-        return str(path), self.dataset, stamp.st_mtime_ns, stamp.st_size
+        now_ns = time.time_ns()
+        moment = () if is_settled(state, now_ns) else (now_ns,)
+        return str(path), self.dataset, *state, *moment
 
 
 @lru_cache(maxsize=8)
-def _stored_shape(path: str, dataset: str, _mtime: int, _size: int) -> tuple[int, int] | None:
+def _stored_shape(path: str, dataset: str, *_state: int) -> tuple[int, int] | None:
     """Return (outputs, inputs) of a matrix without reading it; None if there is none that can be used."""
     import h5py
 
@@ -192,18 +206,22 @@ def _stored_shape(path: str, dataset: str, _mtime: int, _size: int) -> tuple[int
         return None
     try:
         with h5py.File(path, "r") as file:
-            stored = file.get(dataset)
-            if isinstance(stored, h5py.Dataset) and len(stored.shape or ()) == 2 and stored.dtype.kind == "c":
+            stored = member(file, dataset, links=True)
+            check_size(stored, sparse=True)
+            if len(stored.shape) == 2 and stored.dtype.kind == "c":
                 return stored.shape if stored.size else None
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError, KeyError, FileError):
         pass
     return None
 
 
+def _read(file: h5py.File, name: str) -> np.ndarray:
+    """Return a data set of a laboratory's file, all of which is in it: the fingerprint follows the file's bytes."""
+    return read_array(member(file, name, links=True), sparse=True)
+
+
 @lru_cache(maxsize=2)
-def _load_matrix(
-    path: str, dataset: str, background: str, _mtime: int, _size: int
-) -> tuple[np.ndarray, np.ndarray | None]:
+def _load_matrix(path: str, dataset: str, background: str, *_state: int) -> tuple[np.ndarray, np.ndarray | None]:
     import h5py
 
     from opusim.base.files import OLD, check_trailer, tell_unchecked
@@ -216,13 +234,15 @@ def _load_matrix(
         with h5py.File(path, "r") as file:
             if whole is None and str(file.attrs.get("format", "")).startswith("opusim "):
                 tell_unchecked(Path(path), OLD)
-            if dataset not in file:
+            if dataset not in file and file.get(dataset, getlink=True) is None:
                 raise ValueError(
                     f"medium.dataset is {dataset!r}, but {path!r} holds {', '.join(map(repr, file)) or 'nothing'}."
                 )
-            stored = np.asarray(file[dataset])
-            extra = np.asarray(file[background]) if background in file else None
-    except OSError as error:
+            stored = _read(file, dataset)
+            extra = _read(file, background) if file.get(background, getlink=True) is not None else None
+    except FileError as error:
+        raise ValueError(f"medium.path is {path!r}, but {error}") from error
+    except (OSError, RuntimeError, KeyError, TypeError) as error:
         raise ValueError(f"medium.path is {path!r}, but that is not a readable HDF5 file ({error}).") from error
     if stored.ndim != 2 or not np.iscomplexobj(stored) or stored.size == 0:
         raise ValueError(

@@ -126,3 +126,60 @@ def test_a_refused_call_takes_no_frames(stored):
     with pytest.raises(ValueError, match="30 features, but 1039680"):
         bench.expose(np.zeros((912, 1140), np.uint8), exposure_s=EXPOSURE_S, roi=(0, 0, 1, 100))
     assert (bench.clock.frames, bench.clock.elapsed_s) == (0, 0.0)
+
+
+def _virtual(file):
+    layout = h5py.VirtualLayout((4, 3), "c8")
+    layout[:] = h5py.VirtualSource("other.h5", "tm", shape=(4, 3))
+    file.create_virtual_dataset("tm", layout)
+
+
+def _packed(file):
+    file.create_dataset("tm", (10**6, 10**6), "c8", chunks=(1000, 1000), compression="gzip")
+
+
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (
+            lambda f: f.__setitem__("tm", h5py.SoftLink("/nowhere")),
+            "'tm' as a link to '/nowhere', and there is no such",
+        ),
+        (lambda f: f.__setitem__("tm", h5py.SoftLink("/tm")), "'tm' as a link to '/tm', and there is no such"),
+        (
+            lambda f: f.__setitem__("tm", h5py.ExternalLink("b.h5", "/tm")),
+            "link to '/tm' in the file 'b.h5', but it must",
+        ),
+        (lambda f: f.create_group("tm"), "tm is a group, but it must be a data set"),
+        (lambda f: f.__setitem__("tm", h5py.Empty("c8")), "tm holds nothing"),
+        (_virtual, "tm keeps its elements in other files"),
+        (_packed, "tm, of the shape .1000000, 1000000., needs 7.28 TiB, but this machine has"),
+    ],
+)
+def test_a_matrix_that_is_not_in_the_file_is_refused(tmp_path, make, words):
+    """The fingerprint follows the bytes of the file: what lies elsewhere is not of the device."""
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        make(file)
+    medium = device(tmp_path / "a.h5").medium
+    with pytest.raises((ValueError, MemoryError), match=f"a.h5.*{words}"):
+        medium.entries(range(3), range(4), seed=0)
+
+
+def test_a_link_within_the_file_leads_to_the_matrix(stored):
+    right = device(stored).medium.entries(range(30), range(200), seed=0)
+    with h5py.File(stored, "a") as file:
+        file["link"] = h5py.SoftLink("/tm")
+        file["background"] = h5py.SoftLink("/nowhere")
+    linked = device(stored, dataset="link", background="none").medium
+    assert linked.shape == (200, 30) and np.array_equal(linked.entries(range(30), range(200), seed=0), right)
+    with pytest.raises(ValueError, match="'background' as a link to '/nowhere', and there is no such thing"):
+        device(stored).medium.entries(range(1), range(1), seed=0)
+
+
+def test_a_matrix_that_is_changed_within_a_tick_of_the_clock_is_read_anew(stored):
+    """In place, so that number and size stay: the times alone could tell, and count in steps."""
+    medium = device(stored).medium
+    for value in (1.0, 2j, 3.0, 4j):
+        with h5py.File(stored, "r+") as file:
+            file["tm"][...] = value
+        assert np.allclose(medium.entries(range(1), range(1), seed=0), value / abs(value))
