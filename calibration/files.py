@@ -403,7 +403,15 @@ def check_device(
 
 def _identity(file: h5py.File) -> Identity:
     fingerprint, name = (attribute(file, key, str) for key in ("device_fingerprint", "device_name"))
-    return Identity(fingerprint, name, int(attribute(file, "seed", int)))
+    return Identity(fingerprint, name, _seed(file))
+
+
+def _seed(file: h5py.File) -> int:
+    """Return the seed: a whole number, or the digits of one that HDF5 has no type for."""
+    found = attribute(file, "seed")
+    if isinstance(found, str) and found.isascii() and found.isdecimal():
+        return int(found)
+    return int(attribute(file, "seed", int))
 
 
 def _group(file: h5py.File, path: str | os.PathLike[str], name: str) -> h5py.Group:

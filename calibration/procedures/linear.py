@@ -117,11 +117,11 @@ class RepeatableRecord(LinearRecord):
         What else it depends on, beside device, seed and region.
     """
 
-    first_frame: int
-    next_frame: int
-    start_s: float
-    end_s: float
-    made_with: str
+    first_frame: int = held(low=0)
+    next_frame: int = held(low=0)
+    start_s: float = held(low=0.0)
+    end_s: float = held(low=0.0)
+    made_with: str = held()
 
     @classmethod
     def of(
