@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from .files import read_record as read_record
     from .files import record_names as record_names
     from .files import write_record as write_record
+    from .files import write_records as write_records
     from .report import read_report as read_report
     from .session import Calibration as Calibration
     from .store import CalibrationWarning as CalibrationWarning
@@ -68,6 +69,7 @@ _LAZY = {
     "read_record": ".files",
     "record_names": ".files",
     "write_record": ".files",
+    "write_records": ".files",
     "FocusRecord": "opusim.calibration.procedures.focus",
     "focus_binary": "opusim.calibration.procedures.focus",
     "focus_phase": "opusim.calibration.procedures.focus",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime
@@ -20,15 +20,15 @@ import numpy as np
 
 import opusim
 from opusim.base.files import Hdf5Kind, copy_hdf5, open_hdf5, stamp_hdf5, writing_hdf5
-from opusim.base.hdf5_content import FileError, attribute, member, read_array
-from opusim.bench.protocol import Identity, elapsed_s, identity_of
+from opusim.base.hdf5_content import FileError, attribute, has_attribute, member, read_array
+from opusim.bench.protocol import Clocked, Identity, elapsed_s, has, identity_of
 
 from .contents import check_record
 
 if TYPE_CHECKING:
     import h5py
 
-__all__ = ["RecordInfo", "read_info", "read_record", "record_names", "write_record"]
+__all__ = ["RecordInfo", "read_info", "read_record", "record_names", "write_record", "write_records"]
 
 FORMAT = "opusim calibration"
 FORMAT_VERSION = 2  # 1, of opusim 0.1.0, had no trailer
@@ -69,6 +69,8 @@ class RecordInfo:
         What wrote it.
     device : Identity
         Whose it is.
+    frames : int or None
+        Frames that the bench had taken by then; None if the file does not say, as up to opusim 0.1.1.
     """
 
     name: str
@@ -78,6 +80,7 @@ class RecordInfo:
     elapsed_s: float
     opusim_version: str
     device: Identity
+    frames: int | None = None
 
 
 # -------------------------------------------------------------------------------------------------- writing
@@ -113,32 +116,59 @@ def write_record(path: str | os.PathLike[str], name: str, record: Any, *, bench:
     Of two processes that write at the same time the last one wins, whole: what the other one wrote is lost if both
     had read the file before.
     """
+    write_records(path, {name: record}, bench=bench)
+
+
+def write_records(path: str | os.PathLike[str], records: Mapping[str, Any], *, bench: Any = None) -> None:
+    """Write records into a calibration file, all or, if the process is killed, none.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file; it is made if it is not there.
+    records : mapping
+        As for `write_record`, by their names.
+    bench : Bench, optional
+        Whose they are.
+
+    Raises
+    ------
+    TypeError, ValueError, OSError
+        As for `write_record`.
+    """
     target = Path(path)
-    checked_name(name)
-    content = _content(record)
-    try:
-        check_record(record)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{type(record).__name__}.{error}.") from None
+    contents = {checked_name(name): _content(record) for name, record in records.items()}
+    for record in records.values():
+        try:
+            check_record(record)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{type(record).__name__}.{error}.") from None
     identity = identity_of(bench)
     now, clock = time.time(), elapsed_s(bench)
+    frames = int(bench.clock.frames) if has(bench, Clocked) else None
     # Written afresh, so that the space of a replaced group is not carried along.
-    with writing_hdf5(target, _KIND) as file:
+    with writing_hdf5(target, _KIND, "the calibration") as file:
         if target.exists():
             with open_calibration(target) as old:
                 check_device(old, target, identity.fingerprint, identity.seed)
-                copy_hdf5(old, file, leave_out=(name,))
+                copy_hdf5(old, file, leave_out=contents)
         else:
             stamp_file(file, identity, now, clock)
-        group = file.create_group(name)
-        stamp_group(group, type(record).__name__, now, clock)
-        for field_name, value in content.items():
-            if isinstance(value, np.ndarray) and value.dtype.kind != "O":
-                stored = group.create_dataset(field_name, data=value)
-                # Beside the trailer, which another program takes away when it changes the file.
-                stored.attrs[_DIGEST] = _digest(value)
-            else:
-                group.attrs[field_name] = value
+        for name, content in contents.items():
+            group = file.create_group(name)
+            stamp_group(group, type(records[name]).__name__, now, clock, frames)
+            _fill(group, content)
+
+
+def _fill(group: h5py.Group, content: dict[str, Any]) -> None:
+    """Write the fields of a record into its group."""
+    for field_name, value in content.items():
+        if isinstance(value, np.ndarray) and value.dtype.kind != "O":
+            stored = group.create_dataset(field_name, data=value)
+            # Beside the trailer, which another program takes away when it changes the file.
+            stored.attrs[_DIGEST] = _digest(value)
+        else:
+            group.attrs[field_name] = value
 
 
 def checked_name(name: str) -> str:
@@ -160,8 +190,10 @@ def stamp_file(file: h5py.File, identity: Identity, now_s: float, clock_s: float
     file.attrs["elapsed_s"] = clock_s
 
 
-def stamp_group(group: h5py.Group, kind: str, now_s: float, clock_s: float) -> None:
+def stamp_group(group: h5py.Group, kind: str, now_s: float, clock_s: float, frames: int | None = None) -> None:
     """Write what a group says about itself."""
+    if frames is not None:
+        group.attrs["_frames"] = frames
     group.attrs["_kind"] = kind
     group.attrs["_created"] = _iso(now_s)
     group.attrs["_epoch_s"] = now_s
@@ -356,6 +388,7 @@ def read_info(path: str | os.PathLike[str], name: str) -> RecordInfo:
             elapsed_s=float(attribute(group, "_elapsed_s", float)),
             opusim_version=attribute(group, "_opusim_version", str),
             device=_identity(file),
+            frames=int(attribute(group, "_frames", int)) if has_attribute(group, "_frames") else None,
         )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from opusim.base.short_repr import short_repr
 from opusim.base.warn import warn_outside
 from opusim.bench.protocol import Identity
 from opusim.calibration.procedures.base import PROCEDURES, Procedure, Row
@@ -32,6 +33,7 @@ _TM_GROUP, _TM_DATA = "transmission", {"tm", "background"}
 _ROWS, _COLUMNS, _TRUE_COLUMNS = 8192, 1024, 32
 
 
+@short_repr
 @dataclass(frozen=True)
 class Entries:
     """A part of a measured matrix.

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from opusim.base.short_repr import short_repr
+
 __all__ = [
     "FrameStatistics", "gain_fit", "gather", "hot_pixels", "line", "linearity", "proportional", "root_interval",
     "spatial_variance",
@@ -16,6 +18,7 @@ __all__ = [
 _HOT = 6.0
 
 
+@short_repr
 @dataclass(frozen=True)
 class FrameStatistics:
     """Moments of frames of one scene.

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from opusim.base.short_repr import short_repr
+
 from .frame_input import (
     LEAST_CONDITION,
     checked_axis,
@@ -34,6 +36,7 @@ __all__ = ["Demodulated", "apply_rows", "least_squares", "modulation", "rows_for
 _BLOCK = 1 << 18  # numbers converted at a time: a mebibyte of float32, which stays in the cache
 
 
+@short_repr
 @dataclass(frozen=True)
 class Demodulated:
     """What phase-shifted frames say about each pixel.

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize
 
 from opusim.base import validation
+from opusim.base.short_repr import short_repr
 
 from .frame_input import LEAST_CONDITION, checked_axis, checked_frames, checked_mask, checked_phases, condition, design
 from .frame_power import gram_matrix
@@ -20,6 +21,7 @@ __all__ = ["PhaseEstimate", "advanced_iterative"]
 _BLOCK = 1 << 16
 
 
+@short_repr
 @dataclass(frozen=True)
 class PhaseEstimate(Demodulated):
     """What frames with unknown steps say about each pixel, and about the steps.

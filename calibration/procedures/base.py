@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from opusim.base import validation
 from opusim.base.plugins import Registry
-from opusim.calibration.files import record_names, write_record
+from opusim.calibration.files import read_info, record_names, write_records
 
 if TYPE_CHECKING:
     from opusim.calibration.session import Calibration
@@ -251,6 +251,21 @@ class Procedure(ABC):
         """
         return session.path.exists() and self.name in record_names(session.path)
 
+    def clock(self, session: Calibration) -> tuple[int, float] | None:
+        """Return where the clock of the bench stood when what is stored had been found.
+
+        Parameters
+        ----------
+        session : Calibration
+            File and options.
+
+        Returns
+        -------
+        tuple of (int, float) or None
+            Frames and device time in seconds; None if there is no record of the procedure's name, or it does not say.
+        """
+        return clock_of_record(session.path, self.name)
+
     def store(self, session: Calibration, records: dict[str, Any]) -> None:
         """Write what was found, in place of what was there.
 
@@ -261,8 +276,7 @@ class Procedure(ABC):
         records : dict
             From `measure`.
         """
-        for name, record in records.items():
-            write_record(session.path, name, record, bench=session.bench)
+        write_records(session.path, records, bench=session.bench)
 
     def panels(self) -> tuple[tuple[str, Callable[..., None]], ...]:
         """Return the panels of a report's figure that the procedure brings.
@@ -273,6 +287,14 @@ class Procedure(ABC):
             Title, and ``draw(axes, record, report)``.
         """
         return ()
+
+
+def clock_of_record(path: Path, name: str) -> tuple[int, float] | None:
+    """Return frames and device time in seconds when a record was stored; None if the file does not say."""
+    if not path.exists() or name not in record_names(path):
+        return None
+    info = read_info(path, name)
+    return None if info.frames is None else (info.frames, info.elapsed_s)
 
 
 def options_of(procedures: Iterable[Procedure | type[Procedure]]) -> dict[str, tuple[Option, tuple[str, ...]]]:

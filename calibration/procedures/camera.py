@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opusim.base import validation
+from opusim.base.short_repr import short_repr
 from opusim.bench.protocol import Exposing, Lamp, LitCamera, checked_bench, elapsed_s
 from opusim.bench.region import AnyRoi, Roi
 from opusim.calibration.algorithms.camera_statistics import (
@@ -51,6 +52,7 @@ _LEAST_PIXELS = 64
 _UNCLIPPED_PHOTONS = 1e4
 
 
+@short_repr
 @dataclass(frozen=True)
 class CameraRecord:
     """A camera's figures with their confidence intervals, and the photon-transfer curve they come from.

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import optimize
 
 from opusim.base import validation
+from opusim.base.short_repr import short_repr
 from opusim.bench.protocol import Bench, Clocked, checked_bench, elapsed_s, has, wait
 from opusim.bench.region import AnyRoi
 from opusim.calibration.algorithms.phase_shifting import equal_steps, least_squares
@@ -36,6 +37,7 @@ _GROUPS = 16
 _LEAST_CORRELATION = 0.1
 
 
+@short_repr
 @dataclass(frozen=True)
 class DriftRecord:
     """Correlation against time, and what follows for a calibration.

@@ -13,10 +13,11 @@ from opusim.bench.protocol import Bench, checked_bench, elapsed_s
 from opusim.bench.region import AnyRoi
 from opusim.calibration.algorithms.phase_shifting import equal_steps
 from opusim.calibration.contents import held
+from opusim.calibration.files import record_names
 from opusim.calibration.on_bench import dark_frames, saturation_dn
 from opusim.calibration.words import micro
 
-from .base import Option, Procedure, Progress, Row
+from .base import Option, Procedure, Progress, Row, clock_of_record
 
 if TYPE_CHECKING:
     from opusim.calibration.session import Calibration
@@ -313,6 +314,14 @@ class ExposureProcedure(Procedure):
             if progress is not None:
                 progress(len(found), len(arms))
         return found
+
+    def done(self, session: Calibration) -> bool:
+        """Whether that of the signal is there, which every device has."""
+        return session.path.exists() and SIGNAL_EXPOSURE in record_names(session.path)
+
+    def clock(self, session: Calibration) -> tuple[int, float] | None:
+        """Return where the clock stood when they had been found."""
+        return clock_of_record(session.path, SIGNAL_EXPOSURE)
 
     def summary(self, record: ExposureRecord, device: Device | None = None) -> list[Row]:
         """Say in a few rows what a record holds."""

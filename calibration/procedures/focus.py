@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from opusim.base import validation
+from opusim.base.short_repr import short_repr
 from opusim.bench.protocol import Bench
 from opusim.calibration.contents import held
 from opusim.calibration.on_bench import dark_frames, saturation_dn
@@ -124,6 +125,7 @@ def phase_enhancement_of(rows: np.ndarray, true_rows: np.ndarray | None = None) 
     return float(np.sum(np.abs(focus) ** 2)) / power
 
 
+@short_repr
 @dataclass(frozen=True)
 class FocusRecord:
     """What focusing on a bench gave.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opusim.base import validation
+from opusim.base.short_repr import short_repr
 from opusim.bench.protocol import Bench, elapsed_s, threads_of
 from opusim.bench.region import AnyRoi, Roi
 from opusim.calibration.algorithms.masks import dark_pixels, saturated_pixels
@@ -35,6 +36,7 @@ _PATTERNS = 24
 _PHASE_PIXELS = 8000
 
 
+@short_repr
 @dataclass(frozen=True)
 class LinearRecord:
     """Calibration of the holographic linear transform on one region of the sensor.

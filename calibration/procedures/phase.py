@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opusim.base import validation
+from opusim.base.short_repr import short_repr
 from opusim.bench.protocol import Bench, checked_bench, elapsed_s
 from opusim.bench.region import AnyRoi
 from opusim.calibration.algorithms.phase_shifting import advanced_iterative, equal_steps, least_squares
@@ -39,6 +40,7 @@ _MOST_DRIFT = 0.5
 _ROUNDING = 1e-6
 
 
+@short_repr
 @dataclass(frozen=True)
 class PhaseRecord:
     """Phases of the reference arm: asked and made.

@@ -11,10 +11,10 @@ import numpy as np
 from opusim.calibration.algorithms.phase_shifting import equal_steps
 from opusim.calibration.words import micro
 
-from .base import EXPOSURE, STEPS, Option, Procedure, Progress, Row
+from .base import EXPOSURE, STEPS, Option, Procedure, Progress, Row, clock_of_record
 from .exposure import usual_exposure
-from .matrix.file import TmRecord, read_tm
-from .matrix.journal import interrupted_header
+from .matrix.file import GROUP, TmRecord, read_tm
+from .matrix.journal import Journal, clear_removed, interrupted_header
 from .matrix.measure import measure_tm
 from .phase import actual_phases
 
@@ -86,7 +86,7 @@ class MatrixProcedure(Procedure):
         if header is not None and header.get("asked_rad") == asked.tolist():
             # What was found before it began would be found a little differently now.
             exposure_s, actual = options["exposure_s"] or header["exposure_s"], np.array(header["actual_rad"])
-        elif options["resume"] and out.exists() and header is None:
+        elif options["resume"] and out.exists() and not Journal.there(out):
             done = read_tm(out, bench=session.bench)
             same = np.array_equal(done.asked_rad, asked)
             exposure_s, actual = options["exposure_s"] or done.exposure_s, done.actual_rad if same else asked
@@ -102,13 +102,18 @@ class MatrixProcedure(Procedure):
     def done(self, session: Calibration) -> bool:
         """Whether it is whole, of this region, these inputs and this basis."""
         path = self.file(session.path)
-        if not path.exists() or interrupted_header(path) is not None:
+        clear_removed(path)
+        if not path.exists() or Journal.there(path):
             return False
         record = read_tm(path, bench=session.bench)
         session.check_same(path, "inputs", record.n_inputs, int(np.prod(session.options["inputs"])))
         session.check_same(path, "basis", record.basis, session.options["basis"])
         session.check_same(path, "roi", tuple(map(int, record.roi)), tuple(session.roi))
         return True
+
+    def clock(self, session: Calibration) -> tuple[int, float] | None:
+        """Return where the clock stood after the last pattern."""
+        return clock_of_record(self.file(session.path), GROUP)
 
     def store(self, session: Calibration, records: dict[str, Any]) -> None:
         """Leave it: it was written as it was measured."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from opusim.base import arrays
 from opusim.base.errors import NotReadyError, warn_outside
+from opusim.base.short_repr import short_repr
 from opusim.bench.linear_modes import LinearMode
 from opusim.calibration import store as calibrations
 from opusim.fringes.demodulation import BurstPixels, fields_of_bursts, fields_of_counts
@@ -46,6 +47,7 @@ _DOUBTFUL, _LOST = 0.1, 0.7
 _MOST_TURN = 0.3
 
 
+@short_repr
 @dataclass(frozen=True)
 class FitFields:
     """Fields of the patterns that belong to a fit.
@@ -128,6 +130,7 @@ def fit_repeats(n_steps: int, n_pixels: int) -> int:
     return max(4, min(_REPEATS, _FIT_BYTES // (12 * n_steps * n_pixels)))
 
 
+@short_repr
 @dataclass(frozen=True)
 class Holography(Method):
     """R x from the field that interferes with the reference: blocks of vectors between two anchors.

@@ -6,6 +6,7 @@ bytes), their CRC-32 (4 bytes; both the lowest byte first), and a second mark. O
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import secrets
@@ -13,10 +14,11 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import zlib
 from collections.abc import Callable, Container, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -29,13 +31,20 @@ from .hdf5_content import FileError, attribute, check_size, has_attribute, membe
 from .plain_files import check_plain, refuse_other_target
 from .warn import warn_outside
 
+fcntl: Any
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 if TYPE_CHECKING:
     import h5py
 
 __all__ = [
-    "HDF5_SIGNATURE", "Hdf5Kind", "NpyWriter", "append_trailer", "check_file", "check_trailer", "copy_hdf5",
-    "format_of", "open_hdf5", "open_npy", "read_npz", "replacing", "rescue_hdf5", "stamp_hdf5", "state_of",
-    "tell_unchecked", "unwritten", "writing_hdf5",
+    "HDF5_SIGNATURE", "TRAILER_BYTES", "Hdf5Kind", "NpyWriter", "append_trailer", "check_file", "check_trailer",
+    "clear_leftovers", "copy_hdf5", "format_of", "hdf5_onto", "open_hdf5", "open_npy", "read_npz", "replacing",
+    "rescue_hdf5", "scratch_folder", "stamp_hdf5", "state_of", "tell_unchecked", "temporary_beside", "unwritten",
+    "write_with_trailer", "writing_hdf5",
 ]  # fmt: skip
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -47,6 +56,10 @@ _DAMAGE = (OSError, RuntimeError, KeyError, TypeError, AttributeError, ValueErro
 _TRAILER = struct.Struct("<16sQI12s")
 _MARK, _END = b"opusim checksum\n", b"opusim end.\n"
 _PART_BYTES = 1 << 18
+#: Bytes of a trailer.
+TRAILER_BYTES = _TRAILER.size
+# In the name of a temporary file.
+_TOKEN_BYTES = 4
 # Files that were found whole, by path, with what shows that they are still the same: a file is read for its check once
 # in a process. And those that were told to have no trailer.
 _whole: dict[str, tuple[int, ...]] = {}
@@ -66,13 +79,16 @@ OLD, CHANGED = "an opusim before 0.1.1 wrote it", "another program changed it"
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str], what: str | None = None) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it to `path` when the block ends without an error.
 
     Parameters
     ----------
     path : str or path-like
         The file to be written, or to be replaced.
+    what : str, optional
+        What it holds, for an OSError of a write (`unwritten`) that names `path`, not the temporary file. By default
+        an error of the block is passed on.
 
     Yields
     ------
@@ -87,18 +103,193 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         If the folder is not there or cannot be written, or `path` is a folder.
     ValueError
         If `path` is a pipe, a socket or a device, which a file would take the place of.
+
+    Notes
+    -----
+    A process that is killed leaves its temporary file. It is locked as long as somebody writes it, so that the next
+    writer of `path` tells and removes one that nobody does (`clear_leftovers`).
     """
     target = Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
     refuse_other_target(target)
-    temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
-    temporary.open("xb").close()
+    temporary: Path | None = None
     try:
-        if target.is_file():
-            shutil.copymode(target, temporary)
+        with temporary_beside(target) as temporary:
+            if target.is_file():
+                shutil.copymode(target, temporary)
+            yield temporary
+            os.replace(temporary, target)
+    except OSError as error:
+        # Of another file, such as one that the block reads, it is not for us to say something.
+        if what is None or error.filename not in (None, *map(str, (temporary, target))):
+            raise
+        raise unwritten(error, Path(path), what) from error
+
+
+@contextmanager
+def temporary_beside(target: Path) -> Iterator[Path]:
+    """Give a new empty file beside another one, which is gone or has another name when the block ends.
+
+    Parameters
+    ----------
+    target : pathlib.Path
+        The other one; it need not be there. What killed processes have left beside it is removed.
+
+    Yields
+    ------
+    pathlib.Path
+        The file. As long as the block lasts it is locked: no other process takes it for a leftover.
+
+    Raises
+    ------
+    OSError
+        If the folder is not there or cannot be written. It names `target`.
+    """
+    clear_leftovers(target)
+    try:
+        temporary, handle = _new_temporary(target)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(target)) from error
+    try:
         yield temporary
-        os.replace(temporary, target)
     finally:
-        temporary.unlink(missing_ok=True)
+        try:
+            temporary.unlink(missing_ok=True)
+        finally:
+            _let_go(handle)
+
+
+@contextmanager
+def scratch_folder(prefix: str) -> Iterator[Path]:
+    """Give a new folder among the temporary files of this machine; it is deleted when the block ends.
+
+    Parameters
+    ----------
+    prefix : str
+        How its name begins. Folders of that prefix that killed processes of this user have left are deleted.
+
+    Yields
+    ------
+    pathlib.Path
+        The folder.
+    """
+    if fcntl is None:
+        with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name:
+            yield Path(name)
+        return
+    with os.scandir(tempfile.gettempdir()) as entries:
+        left = [Path(e.path) for e in entries if e.name.startswith(prefix) and e.is_dir(follow_symlinks=False)]
+    for folder in left:
+        with suppress(OSError):
+            if folder.stat().st_uid == os.getuid():
+                _remove_unlocked(folder)
+    folder, handle = _new_folder(prefix)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        _let_go(handle)
+
+
+def _new_folder(prefix: str) -> tuple[Path, int]:
+    """Return a new folder and the handle that locks it."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=prefix))
+        try:
+            handle = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:  # taken for a leftover before it was locked
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(handle), os.lstat(folder)):
+                return folder, handle
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        except OSError:  # a file system without locks
+            return folder, handle
+        os.close(handle)
+
+
+def clear_leftovers(target: Path, *, alone: bool = False) -> None:
+    """Remove the temporary files of a file that killed processes have left.
+
+    Parameters
+    ----------
+    target : pathlib.Path
+        The file that they were to become.
+    alone : bool, optional
+        Whether the caller has made sure that nobody else writes it. By default a temporary file is only removed if it
+        can be locked; where there are no locks of files, as on Windows, none is.
+    """
+    begin, end = f".{target.stem}.", target.suffix
+    try:
+        with os.scandir(target.parent) as entries:
+            found = [e.name for e in entries if e.name.startswith(begin) and e.name.endswith(end) and not e.is_dir()]
+    except OSError:
+        return
+    for name in found:
+        token = name[len(begin) : len(name) - len(end)]
+        if len(token) != 2 * _TOKEN_BYTES or not set(token) <= set("0123456789abcdef"):
+            continue
+        path = target.with_name(name)
+        with suppress(OSError):
+            if alone:
+                path.unlink(missing_ok=True)
+            else:
+                _remove_unlocked(path)
+
+
+def _remove_unlocked(path: Path) -> None:
+    """Remove a file or folder that no process has locked; OSError if one has."""
+    if fcntl is None:
+        return
+    flags = os.O_NONBLOCK | os.O_NOFOLLOW
+    try:
+        handle = os.open(path, os.O_RDWR | flags)  # a network's file system locks nothing that is open for reading
+    except (PermissionError, IsADirectoryError):
+        handle = os.open(path, os.O_RDONLY | flags)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(handle), os.lstat(path)):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
+    finally:
+        _let_go(handle)
+
+
+def _new_temporary(target: Path) -> tuple[Path, int | None]:
+    """Return a new file and the handle that locks it, None where there are no locks."""
+    while True:
+        temporary = target.with_name(f".{target.stem}.{secrets.token_hex(_TOKEN_BYTES)}{target.suffix}")
+        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        if fcntl is None:
+            # Windows renames no file that is open.
+            os.close(handle)
+            return temporary, None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Before it was locked another process may have taken it for a leftover.
+            if os.path.samestat(os.fstat(handle), os.lstat(temporary)):
+                return temporary, handle
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        except OSError:  # a file system without locks, where nobody can take it for a leftover either
+            os.close(handle)
+            return temporary, None
+        os.close(handle)
+
+
+def _let_go(handle: int | None) -> None:
+    """Unlock a file, in processes that were forked meanwhile too, and close it."""
+    if handle is None:
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_UN)
+    except OSError:
+        pass
+    finally:
+        os.close(handle)
 
 
 def check_file(path: Path, signature: bytes, *, noun: str, wanted: str, other: str, damaged: str | None = None) -> None:
@@ -194,6 +385,31 @@ def append_trailer(path: str | os.PathLike[str]) -> None:
         raw.seek(0)
         total = _sum(raw, size)
         raw.seek(size)
+        raw.write(_TRAILER.pack(_MARK, size, total, _END))
+        raw.flush()
+        os.fsync(raw.fileno())
+
+
+def write_with_trailer(path: str | os.PathLike[str], parts: Iterable[bytes | memoryview]) -> None:
+    """Write a file of plain bytes with the trailer behind them, and bring it to the disk.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file, under its temporary name.
+    parts : iterable of bytes or of memoryview of bytes
+        What goes into it.
+
+    Raises
+    ------
+    OSError
+        If the disk is full.
+    """
+    size = total = 0
+    with open(path, "wb") as raw:
+        for part in parts:
+            raw.write(part)
+            size, total = size + len(part), zlib.crc32(part, total)
         raw.write(_TRAILER.pack(_MARK, size, total, _END))
         raw.flush()
         os.fsync(raw.fileno())
@@ -509,6 +725,89 @@ def _replace(target: Path, image: io.BytesIO, what: str | None, verify: Callable
         raise unwritten(error, target, what) from error
 
 
+@contextmanager
+def hdf5_onto(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
+    """Give a new HDF5 file that is too large for memory, and goes to the disk as it is written.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file, under its temporary name.
+
+    Yields
+    ------
+    h5py.File
+
+    Raises
+    ------
+    OSError
+        If the disk is full.
+    """
+    import h5py
+
+    with open(path, "wb+", buffering=0) as raw:
+        disk = _Disk(raw)
+        try:
+            with h5py.File(disk, "w", libver="v108") as file:
+                yield file
+        finally:
+            # Whatever the block has made of it: this is the cause.
+            if disk.error is not None:
+                raise disk.error
+
+
+class _Disk:
+    """A file for HDF5 to write to, which never fails: HDF5 may end the process on a disk that is full.
+
+    What goes wrong is kept, and what is written after that is dropped.
+    """
+
+    def __init__(self, raw: io.FileIO) -> None:
+        self._raw = raw
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        left = memoryview(data).cast("B")
+        size = len(left)
+        while self.error is None and len(left):
+            try:
+                left = left[self._raw.write(left) :]
+            except OSError as error:
+                self.error = error
+        if len(left):
+            self._raw.seek(len(left), os.SEEK_CUR)
+        return size
+
+    def read(self, size: int) -> bytes:
+        data = bytearray(size)
+        self.readinto(data)
+        return bytes(data)
+
+    def readinto(self, into: Any) -> int:
+        space = memoryview(into).cast("B")
+        got = 0
+        while n := self._raw.readinto(space[got:]):
+            got += n
+        space[got:] = bytes(len(space) - got)  # it was dropped
+        return len(space)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._raw.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._raw.tell()
+
+    def truncate(self, size: int) -> int:
+        try:
+            return self._raw.truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return size
+
+    def flush(self) -> None:
+        """Do nothing: there is no buffer."""
+
+
 def _mended(path: Path) -> bytes | None:
     """Return the content of a file that HDF5 1.14 spoilt, as it should have been; None if something else is wrong."""
     import h5py
@@ -755,8 +1054,10 @@ def unwritten(error: OSError, path: Path, what: str) -> OSError:
     OSError
         To be raised from `error`.
     """
-    # A write does not know its file's name, and the temporary one says nothing to the user.
-    return OSError(error.errno, f"{error.strerror}; {what} cannot be written to", str(path))
+    # A write does not know its file's name, and the temporary one says nothing to the user. What numpy raises has no
+    # number, and says how many elements it has written.
+    why = error.strerror or "the disk is full or the file system refuses it"
+    return OSError(error.errno or errno.EIO, f"{why}; {what} cannot be written to", str(path))
 
 
 def open_npy(path: str | os.PathLike[str]) -> np.ndarray:
@@ -870,23 +1171,47 @@ class NpyWriter:
         Shape of the whole array.
     dtype : numpy.dtype
         Type of its elements.
+    named : str or path-like, optional
+        The file that the user has named, for the OSError of a full disk, if `path` is a temporary one.
     """
 
-    def __init__(self, path: str | os.PathLike[str], shape: tuple[int, ...], dtype: np.dtype) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        *,
+        named: str | os.PathLike[str] | None = None,
+    ) -> None:
         self.shape, self.dtype = tuple(shape), np.dtype(dtype)
-        self._rows = 0
-        self._file = open(path, "wb")
+        self._rows, self._named = 0, Path(path if named is None else named)
         header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": self.shape}
-        np.lib.format.write_array_header_1_0(self._file, header)
+        # Without a buffer: closing must not fail on what is left in one.
+        self._file = open(path, "wb", buffering=0)
+        try:
+            begin = io.BytesIO()
+            np.lib.format.write_array_header_1_0(begin, header)
+            self._write(begin.getbuffer())
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _write(self, data: memoryview) -> None:
+        try:
+            while len(data):
+                data = data[self._file.write(data) :]
+        except OSError as error:
+            raise unwritten(error, self._named, "the array") from error
 
     def append(self, rows: np.ndarray) -> None:
-        """Write the next rows; ValueError if they do not fit the shape and dtype."""
+        """Write the next rows; ValueError if they do not fit the shape and dtype, OSError if the disk is full."""
         if rows.shape[1:] != self.shape[1:] or self._rows + len(rows) > self.shape[0] or rows.dtype != self.dtype:
             raise ValueError(
                 f"rows is {rows.dtype}{rows.shape}, but after {self._rows} rows of {self.dtype}{self.shape} "
                 f"it must fit in what is left."
             )
-        self._file.write(np.ascontiguousarray(rows).data)
+        if rows.size:
+            self._write(np.ascontiguousarray(rows).data.cast("B"))
         self._rows += len(rows)
 
     def close(self) -> None:
@@ -894,8 +1219,9 @@ class NpyWriter:
         if self._file.closed:
             return
         try:
-            self._file.flush()
             os.fsync(self._file.fileno())
+        except OSError as error:
+            raise unwritten(error, self._named, "the array") from error
         finally:
             self._file.close()
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from opusim.base.short_repr import short_repr
 from opusim.device.camera import SensorMaps
 
 #: Where a clock ends: numbers of frames and of states of a drift are whole numbers of 64 bits.
@@ -40,6 +41,7 @@ class BenchClock:
         return self.elapsed_s * self.power_w
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class ReservedFrames:
     """Frames of one sequence of patterns, taken by `OpticalBench.reserve`.
@@ -147,6 +149,7 @@ class ReservedFrames:
         return frames
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Shots:
     """Circumstances of a run of frames, apart from the patterns.

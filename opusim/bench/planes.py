@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from opusim.base.short_repr import short_repr
 
+
+@short_repr
 @dataclass(frozen=True)
 class Planes:
     """Every plane of one exposure, from `OpticalBench.inspect`.

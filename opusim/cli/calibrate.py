@@ -100,6 +100,7 @@ def calibrate(
     resume, refused = bool(options["resume"]), False
     for name in todo:
         if procedure == _ALL and resume and calibration.done(name):
+            calibration.go_past(name)
             out.print(f"{name}: there already.")
             continue
         goes_on = procedure == _ALL or any(option.name == "resume" for option in PROCEDURES[name].options)

@@ -61,7 +61,7 @@ def transform(
         start = time.perf_counter()
         with (
             replacing(target) as temporary,
-            NpyWriter(temporary, (len(data), components), dtype) as writer,
+            NpyWriter(temporary, (len(data), components), dtype, named=target) as writer,
             _progress("Preparing (the first use compiles)", "Projecting", len(data)) as advance,
         ):
             # In steps that keep memory small and the bar moving. The counts do not depend on the steps.

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from opusim.base import parallel, rng, validation
 from opusim.base.parameters import Stage, parameter
+from opusim.base.short_repr import short_repr
 
 _NOISE = "camera noise"
 _MAX_FRAME = 2**63 - 1
@@ -463,6 +464,7 @@ class Camera(Stage):
         return out.reshape(light.shape)
 
 
+@short_repr
 @dataclass(frozen=True)
 class SensorMaps:
     """What is fixed about each of a list of pixels, from `Camera.maps`.

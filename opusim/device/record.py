@@ -119,6 +119,16 @@ class Device(Stage):
                 "mirrors: the most that may be on must not be above that."
             )
 
+    def __repr__(self) -> str:
+        """Say which device it is, in a line; its parts say the rest, and `opusim info` all of it."""
+        rows, columns = self.dmd.shape
+        pixels = " x ".join(map(str, self.camera.shape))
+        arm = "with" if self.reference.relative_amplitude else "without"
+        return (
+            f"<Device {self.name!r}, version {self.version}: {rows} x {columns} mirrors, {type(self.medium).__name__}, "
+            f"{pixels} pixels of {self.camera.bits} bits, {arm} a reference arm>"
+        )
+
     @property
     def changes(self) -> dict[str, tuple[Any, Any]]:
         """What differs from the preset that it comes from, as its name says, or its description.

@@ -11,7 +11,6 @@ import itertools
 import json
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -21,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import opusim
-from opusim.base.files import Hdf5Kind, open_hdf5, unwritten, writing_hdf5
+from opusim.base.files import Hdf5Kind, open_hdf5, temporary_beside, unwritten, writing_hdf5
 from opusim.base.hdf5_content import FileError, attribute, member, read_array
 from opusim.base.plain_files import parse_json, refuse_other_target
+from opusim.base.short_repr import short_repr
 
 from .history import History
 from .network import MLP
@@ -55,6 +55,7 @@ _GROUPS = ("parameters", "optimiser_state", "history")
 _FREE_SETTINGS = ("epochs",)
 
 
+@short_repr
 @dataclass(frozen=True)
 class RunFile:
     """What a file of a training run holds.
@@ -185,8 +186,8 @@ def check_target(path: str | os.PathLike[str]) -> None:
         raise FileNotFoundError(f"There is no folder {target.parent} for the checkpoint {target.name}.")
     refuse_other_target(target)
     try:
-        # As long a name as that of `replacing`, which a file system may refuse too.
-        tempfile.NamedTemporaryFile(prefix=f".{target.stem}.", suffix=target.suffix, dir=target.parent).close()
+        with temporary_beside(target):
+            pass
     except OSError as error:
         raise unwritten(error, target, _WHAT) from error
 

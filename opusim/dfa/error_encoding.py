@@ -16,6 +16,7 @@ import scipy.sparse
 from numpy.typing import ArrayLike
 
 from opusim.base import validation
+from opusim.base.short_repr import short_repr
 
 SCALES = ("batch", "vector")
 LARGEST_ERROR = 1e30  # norms stay finite in float32
@@ -62,6 +63,7 @@ def checked_errors(errors: ArrayLike, n_classes: int | None = None) -> np.ndarra
     return array
 
 
+@short_repr
 @dataclass(frozen=True)
 class EncodedErrors:
     """Patterns to show for a batch of errors, and what to do with their projections.

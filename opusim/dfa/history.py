@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from opusim.base.short_repr import short_repr
+
 __all__ = ["History"]
 
 
+@short_repr
 @dataclass(frozen=True)
 class History:
     """Arrays of one entry for each epoch that is done. NaN where something was not measured.

@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from opusim.base import rng, validation
+from opusim.base.short_repr import short_repr
 
 __all__ = ["MLP", "Activations"]
 
 _BLOCK_ROWS = 1024  # rows that go through the network at once in `predict`: a few MB, whatever the number of samples
 
 
+@short_repr
 @dataclass(frozen=True)
 class Activations:
     """What a batch becomes on its way through a network.

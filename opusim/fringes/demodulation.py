@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from opusim.base import arrays, parallel
+from opusim.base.short_repr import short_repr
 
 __all__ = ["BurstPixels", "field_of_clipped", "fields_of_bursts", "fields_of_counts", "least_squares_row"]
 
@@ -175,6 +176,7 @@ def fields_of_counts(
     return field.view(np.complex64)
 
 
+@short_repr
 @dataclass(frozen=True)
 class BurstPixels:
     """What the fields of bursts on a device need to know beside the frames.

@@ -81,7 +81,7 @@ def save(figure: Figure, path: str | Path, *, dpi: int = 120) -> None:
     known = figure.canvas.get_supported_filetypes()
     if path.suffix.lstrip(".").lower() not in known:
         raise ValueError(f"The figure's name is {str(path)!r}, but it must end in one of .{', .'.join(sorted(known))}.")
-    with replacing(path) as temporary:
+    with replacing(path, "the figure") as temporary:
         figure.savefig(temporary, dpi=dpi)
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from opusim.base.files import Hdf5Kind, open_hdf5, writing_hdf5
+from opusim.base.files import Hdf5Kind, clear_leftovers, open_hdf5, writing_hdf5
 from opusim.base.hdf5_content import FileError, attribute, member, read_array
 from opusim.base.plain_files import parse_json, refuse_other_target
 
@@ -208,10 +207,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
             f"Another sweep is being run into {path}: wait for it, end it, or give this one another file."
         ) from None
     try:
-        left = re.compile(rf"\.{re.escape(target.stem)}\.[0-9a-f]{{8}}{re.escape(target.suffix)}")
-        for other in target.parent.iterdir():
-            if left.fullmatch(other.name):
-                other.unlink(missing_ok=True)
+        clear_leftovers(target, alone=True)
         yield
     finally:
         lock.release()

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from pathlib import Path
+
+from opusim.base.files import scratch_folder
 
 from .result import Outcome, Place
 from .run import Job, MakeOpu, run_job
@@ -50,8 +51,8 @@ def in_processes(make_opu: MakeOpu, jobs: Sequence[Job], workers: int) -> Iterat
     """
     left = {job.place: job for job in jobs}
     suspects: list[Place] = []
-    with tempfile.TemporaryDirectory(prefix="opusim-sweep-", ignore_cleanup_errors=True) as folder:
-        notes = {place: Path(folder) / "-".join(map(str, place)) for place in left}
+    with scratch_folder("opusim-notes-") as folder:
+        notes = {place: folder / "-".join(map(str, place)) for place in left}
         while left:
             alone = [left[place] for place in suspects if place in left][:1]
             try:

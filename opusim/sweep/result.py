@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from opusim.base.plain_files import parse_json
+from opusim.base.short_repr import short_repr
 from opusim.base.warn import warn_outside
 from opusim.device.medium.base import MEDIA
 
@@ -120,6 +121,7 @@ class Header:
         return cls(**{**content, "seeds": tuple(content["seeds"])})
 
 
+@short_repr
 @dataclass
 class SweepResult:
     """Results of a sweep, complete or not.

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from opusim import datasets
+from opusim.base.short_repr import short_repr
 from opusim.bench.bench import OpticalBench
 from opusim.device.record import Device
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
@@ -33,6 +34,7 @@ WINDOW = (60, 75)
 SHOWN = 19
 
 
+@short_repr
 @dataclass(frozen=True)
 class DemoResult:
     """What the demonstration found.

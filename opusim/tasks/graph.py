@@ -26,6 +26,7 @@ import typer
 from opusim import datasets
 from opusim.base import validation
 from opusim.base.errors import no_torch
+from opusim.base.short_repr import short_repr
 from opusim.datasets import Dataset
 from opusim.dfa.feedback import Costs
 
@@ -43,6 +44,7 @@ from .running import FeedbackFactory, WallTime, add_options, check_method, chose
 __all__ = ["GCN", "GCNResult", "train_gcn"]
 
 
+@short_repr
 @dataclass(frozen=True)
 class GCNResult:
     """One trained graph-convolutional network.

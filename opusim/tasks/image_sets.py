@@ -8,6 +8,7 @@ import numpy as np
 
 from opusim import datasets
 from opusim.base import validation
+from opusim.base.short_repr import short_repr
 
 __all__ = ["IMAGE_SETS", "TASKS", "ImageSet", "Task", "as_floats", "load_task"]
 
@@ -49,6 +50,7 @@ TASKS = tuple(IMAGE_SETS)
 """Names that `load_task` knows."""
 
 
+@short_repr
 @dataclass(frozen=True)
 class Task:
     """An image set for a classifier.

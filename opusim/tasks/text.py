@@ -23,6 +23,7 @@ import typer
 from opusim import datasets
 from opusim.base import validation
 from opusim.base.errors import no_torch
+from opusim.base.short_repr import short_repr
 from opusim.dfa.feedback import Costs
 
 try:
@@ -41,6 +42,7 @@ __all__ = ["Block", "LanguageModel", "LanguageModelResult", "train_language_mode
 _BATCH = 64  # windows that are evaluated at once
 
 
+@short_repr
 @dataclass(frozen=True)
 class LanguageModelResult:
     """One trained language model.

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from opusim import Device, OpticalBench, calibration, cli
-from opusim.calibration.files import read_record, record_names, write_record
+from opusim.calibration.files import read_info, read_record, record_names, write_record
 from opusim.calibration.procedures.camera import CameraRecord
 from opusim.calibration.procedures.drift import DriftRecord
 from opusim.calibration.procedures.exposure import ExposureRecord
@@ -196,6 +196,75 @@ def test_a_killed_matrix_goes_on_bit_for_bit(tmp_path):
         assert set(a["transmission"]) == set(b["transmission"])
         for name in a["transmission"]:
             assert np.array_equal(a["transmission"][name][()], b["transmission"][name][()]), name
+
+
+def test_what_was_done_before_a_kill_takes_its_frames_and_time(tmp_path):
+    """Each procedure in a life of its own, going past those that are done: the records of one go, to the bit."""
+    options = {"roi": (500, 900, 4, 64), "inputs": 16, "minutes": 0.2}
+    names = ("exposure", "linear", "tm", "drift")
+    once, parts = tmp_path / "once.h5", tmp_path / "parts.h5"
+    bench = OpticalBench(AURORA)
+    for name in names:
+        Calibration(bench, once, **options).run(name)
+    for k, name in enumerate(names):
+        life = Calibration(OpticalBench(AURORA), parts, **options)
+        for before in names[:k]:
+            assert life.done(before)
+            life.go_past(before)
+        assert not life.done(name)
+        life.run(name)
+    assert life.bench.clock.frames == bench.clock.frames and life.bench.clock.elapsed_s == bench.clock.elapsed_s
+    assert record_names(once) == record_names(parts) == ["drift", "exposure", "exposure_signal", "linear"]
+    for one, other in ((once, parts), (tm_path(once), tm_path(parts))):
+        with h5py.File(one) as a, h5py.File(other) as b:
+            assert a.attrs["elapsed_s"] == b.attrs["elapsed_s"]
+            for name in a:
+                if not hasattr(a[name], "keys"):
+                    assert np.array_equal(a[name][()], b[name][()])
+                    continue
+                for key in a[name]:
+                    assert np.array_equal(a[name][key][()], b[name][key][()], equal_nan=True), (name, key)
+                for key in set(a[name].attrs) - {"_created", "_epoch_s"}:
+                    assert repr(a[name].attrs[key]) == repr(b[name].attrs[key]), (name, key)
+
+
+def test_what_a_procedure_finds_is_stored_at_once(tmp_path, monkeypatch):
+    """Not one record after the other: a kill between them would leave a procedure that looks done."""
+    written = []
+    real = os.replace
+    monkeypatch.setattr(os, "replace", lambda old, new: (written.append(str(new)), real(old, new)))
+    session = Calibration(OpticalBench(AURORA), tmp_path / "cal.h5", roi=(500, 900, 4, 64))
+    session.run("exposure")
+    assert written == [str(tmp_path / "cal.h5")] and record_names(tmp_path / "cal.h5") == [
+        "exposure",
+        "exposure_signal",
+    ]
+
+
+def test_an_exposure_with_half_of_its_records_is_not_done(tmp_path):
+    """As an older opusim left it that was killed between them."""
+    path = tmp_path / "cal.h5"
+    session = Calibration(OpticalBench(AURORA), path, roi=(500, 900, 4, 64))
+    found = session.run("exposure")
+    path.unlink()
+    write_record(path, "exposure", found["exposure"], bench=session.bench)
+    assert not session.done("exposure")
+    session.run("exposure")
+    assert session.done("exposure")
+
+
+def test_a_file_that_does_not_say_frames_moves_no_clock(tmp_path):
+    """As an older opusim wrote it."""
+    path = tmp_path / "cal.h5"
+    first = Calibration(OpticalBench(AURORA), path, roi=(500, 900, 4, 64))
+    first.run("exposure")
+    assert read_info(path, "exposure").frames == first.bench.clock.frames
+    with h5py.File(path, "r+") as file:
+        del file["exposure_signal"].attrs["_frames"]
+    with pytest.warns(UserWarning, match="has no check sum"):
+        second = Calibration(OpticalBench(AURORA), path, roi=(500, 900, 4, 64))
+    second.go_past("exposure")
+    assert second.bench.clock.frames == 0
 
 
 def test_a_finished_matrix_is_not_measured_again(whole, tmp_path):

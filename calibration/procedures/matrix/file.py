@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from opusim.base.files import append_trailer, replacing
+from opusim.base.files import append_trailer, hdf5_onto, replacing
 from opusim.base.hdf5_content import (
     FileError,
     attribute,
@@ -21,6 +21,7 @@ from opusim.base.hdf5_content import (
     first_not_finite,
     member,
 )
+from opusim.base.short_repr import short_repr
 from opusim.bench.protocol import Identity
 from opusim.bench.region import Roi
 from opusim.calibration.contents import check_record, held
@@ -30,9 +31,10 @@ from opusim.patterns.layout import MirrorLayout
 from .journal import Journal
 from .steps import Measurement
 
-__all__ = ["TmRecord", "read_matrix", "read_tm", "write_tm"]
+__all__ = ["GROUP", "TmRecord", "read_matrix", "read_tm", "write_tm"]
 
-_GROUP = "transmission"
+#: Name of the group with all but the matrix.
+GROUP = "transmission"
 _BLOCK_BYTES = 32 << 20
 _CHUNK_BYTES = 1 << 18
 # Share of the patterns in which a pixel may have lost its fringe to saturation.
@@ -41,6 +43,7 @@ _GOOD_CORRELATION = 0.9
 _FAST_DRIFT_RAD = 0.5
 
 
+@short_repr
 @dataclass(frozen=True)
 class TmRecord:
     """A measured transmission matrix: all about it but the matrix.
@@ -191,7 +194,7 @@ def read_tm(path: str | os.PathLike[str], *, bench: Any = None) -> TmRecord:
         If it is no such file, is damaged or cut short, of another version, or of another device, or holds what makes no
         sense: a matrix of another shape than it says, a background that is not finite.
     """
-    record = replace(read_record(path, _GROUP, TmRecord, bench=bench), path=str(path))
+    record = replace(read_record(path, GROUP, TmRecord, bench=bench), path=str(path))
     try:
         layout = record.layout()
     except (TypeError, ValueError) as error:
@@ -208,10 +211,10 @@ def read_tm(path: str | os.PathLike[str], *, bench: Any = None) -> TmRecord:
 
 def _matrix_of(file: Any, path: str | os.PathLike[str], name: str) -> Any:
     """Return a data set of complex numbers that is in the file, all of it, and of the shape that it should have."""
-    for needed in (_GROUP, name):
+    for needed in (GROUP, name):
         if needed not in file:
             raise FileError(f"{path} holds no {needed!r}: it is no file of a transmission matrix.")
-    data, group = member(file, name), member(file, _GROUP)
+    data, group = member(file, name), member(file, GROUP)
     check_size(data)
     if data.dtype != np.complex64:
         raise FileError(f"{path}: {name} holds {data.dtype}, but it must hold complex64.")
@@ -288,16 +291,16 @@ def write_tm(
     ------
     ValueError
         If a part of the journal is damaged, or what was found makes no sense.
+    OSError
+        If the disk is full; an older file stays.
     """
-    import h5py
-
     plan, n_pixels = m.plan, m.n_pixels
     parts = [journal.fields(k) for k in range(n_batches)]
     if any(p.shape[1:] != (n_pixels,) or p.dtype != np.complex64 for p in parts) or sum(map(len, parts)) != (
         plan.n_units
     ):
         raise ValueError(f"The parts in {journal.folder} do not fit each other: delete the folder and measure again.")
-    background, lost, phases, correlations, elapsed_s = _rests(journal, m, start, n_batches)
+    background, lost, phases, correlations, n_frames, elapsed_s = _rests(journal, m, start, n_batches)
     n_patterns = plan.patterns(0, plan.n_groups)
     valid = start["valid"] & (lost <= _MOST_LOST * n_patterns)
     scale = np.where(valid, 1 / (np.sqrt(np.where(valid, start["reference_dn"], 1)) * start["contrast"]), 0)
@@ -322,8 +325,8 @@ def write_tm(
     turn, keep = np.complex64(share), np.float32(1 / (1 - abs(share) ** 2))
     total = 0.0
     chunk = (max(1, min(n_pixels, _CHUNK_BYTES // (8 * plan.n_inputs))), plan.n_inputs)
-    with replacing(out) as temporary:
-        with h5py.File(temporary, "w", libver="v108") as file:
+    with replacing(out, "the transmission matrix") as temporary:
+        with hdf5_onto(temporary) as file:
             stamp_file(file, identity, time.time(), elapsed_s)
             tm = file.create_dataset("tm", (n_pixels, plan.n_inputs), np.complex64, chunks=chunk)
             off_field = file.create_dataset("background", (n_pixels,), np.complex64)
@@ -352,8 +355,8 @@ def write_tm(
             )  # fmt: skip
             check_record(record)
             _check_quality(record, phases, correlations)
-            group = file.create_group(_GROUP)
-            stamp_group(group, TmRecord.__name__, time.time(), elapsed_s)
+            group = file.create_group(GROUP)
+            stamp_group(group, TmRecord.__name__, time.time(), elapsed_s, n_frames)
             for field in fields(record):
                 value = getattr(record, field.name)
                 if isinstance(value, np.ndarray):
@@ -366,25 +369,25 @@ def write_tm(
 
 def _rests(
     journal: Journal, m: Measurement, start: dict[str, np.ndarray], n_batches: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int, float]:
     """Sum up what batches say beside their fields, one after the other: on a whole sensor each takes megabytes.
 
-    Returns (mean background, lost patterns, anchors' phases, their correlations, device time at the end).
+    Returns (mean background, lost patterns, anchors' phases, their correlations, frames and device time at the end).
     """
     background: np.ndarray | None = None
     lost = np.zeros(m.n_pixels, dtype=np.int64)
-    phases, correlations, elapsed_s = [], [], 0.0
+    phases, correlations, n_frames, elapsed_s = [], [], 0, 0.0
     for number in range(n_batches):
         rest = journal.rest(number)
         lost += rest["lost"]
         phases.append(rest["anchor_phase_rad"])
         correlations.append(rest["anchor_correlation"])
-        elapsed_s = float(rest["elapsed_s"])
+        n_frames, elapsed_s = int(rest["frames"]), float(rest["elapsed_s"])
         if "background" in rest:
             background = rest["background"] if background is None else background + rest["background"]
     # A plan whose groups hold no pattern that is all off leaves the background to the start.
     mean = start["background"] if background is None else background / m.plan.n_groups
-    return mean, lost, np.concatenate(phases), np.concatenate(correlations), elapsed_s
+    return mean, lost, np.concatenate(phases), np.concatenate(correlations), n_frames, elapsed_s
 
 
 def _relative_error(

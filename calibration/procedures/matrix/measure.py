@@ -20,10 +20,11 @@ from opusim.bench.protocol import Bench, checked_bench, identity_of
 from opusim.bench.region import AnyRoi
 from opusim.calibration.algorithms.frame_input import checked_phases
 from opusim.calibration.algorithms.phase_shifting import equal_steps
+from opusim.calibration.files import read_info
 from opusim.patterns.layout import MirrorLayout
 
-from .file import TmRecord, read_matrix, read_tm, write_tm
-from .journal import Journal, clock_of, resume_clock
+from .file import GROUP, TmRecord, read_matrix, read_tm, write_tm
+from .journal import Journal, clear_removed, clock_of, resume_clock
 from .patterns import PLANS, PatternPlan
 from .steps import Measurement, measure_batch, measure_start
 
@@ -92,14 +93,17 @@ def measure_tm(
     ------
     TypeError, ValueError
         If an argument is not of the kind named, the bench has no reference arm or its light is lost, there is no
-        light, most pixels saturate, nothing repeats, or the journal belongs to another measurement.
+        light, most pixels saturate, nothing repeats, or the journal belongs to another measurement or is damaged.
     FileExistsError
         If there is an interrupted measurement and `resume` is False.
+    OSError
+        If the disk is full; the batches that are whole stay.
 
     Warns
     -----
     UserWarning
-        If the reference drifts fast against the patterns, the anchor repeats badly, or many pixels are left out.
+        If the reference drifts fast against the patterns, the anchor repeats badly, many pixels are left out, or a
+        stored batch is damaged and is measured anew.
 
     Notes
     -----
@@ -135,9 +139,10 @@ def measure_tm(
         "device_fingerprint": identity.fingerprint, "seed": identity.seed, "basis": basis,
         "layout": {name: getattr(layout, name) for name in layout.__dataclass_fields__}, "roi": rectangle,
         "exposure_s": m.exposure_s, "asked_rad": asked.tolist(), "actual_rad": actual.tolist(), "repeats": repeats,
-        "full_scale_dn": full_scale_dn, "circular": validation.flag("circular", circular), "version": 1,
+        "full_scale_dn": full_scale_dn, "circular": validation.flag("circular", circular),
     }  # fmt: skip
     out = Path(out)
+    clear_removed(out)
     if resume and out.exists() and not Journal.there(out):
         return _finished(out, bench, header)
     batches = _batches(plan, m.patterns_at_once)
@@ -145,19 +150,25 @@ def measure_tm(
     try:
         start = _start(journal, m, full_scale_dn)
         total = plan.patterns(0, plan.n_groups)
-        done = journal.n_batches
-        if done:
-            rest = journal.rest(done - 1)
-            resume_clock(bench, int(rest["frames"]), float(rest["elapsed_s"]))
+        whole = journal.whole_batches(len(batches))
+        done = sum(plan.patterns(*batches[number]) for number in whole)
         if progress is not None:
-            progress(plan.patterns(0, batches[done - 1][1]) if done else 0, total)
-        for number in range(done, len(batches)):
-            first, stop = batches[number]
+            progress(done, total)
+        for number, (first, stop) in enumerate(batches):
+            if number in whole:
+                continue
+            # As what is before it has left the bench; a batch that was damaged may have whole ones behind it.
+            before = journal.rest(number - 1) if number else start
+            resume_clock(bench, int(before["frames"]), float(before["elapsed_s"]))
             fields, rest = measure_batch(m, start, first, stop)
             frames, elapsed = clock_of(bench)
             journal.write_batch(number, fields, frames=np.int64(frames), elapsed_s=np.float64(elapsed), **rest)
+            done += plan.patterns(first, stop)
             if progress is not None:
-                progress(plan.patterns(0, stop), total)
+                progress(done, total)
+        # Where there was nothing to measure the clock has not moved, and what comes after this goes on with it.
+        last = journal.rest(len(batches) - 1)
+        resume_clock(bench, int(last["frames"]), float(last["elapsed_s"]))
         record = write_tm(out, journal, m, start, len(batches), identity, circular)
     except BaseException:
         journal.close()
@@ -176,9 +187,8 @@ def _start(journal: Journal, m: Measurement, full_scale_dn: float | None) -> dic
             journal.remove()  # it holds nothing that could be gone on with
             raise
         frames, elapsed = clock_of(m.bench)
-        journal.write_start(**start, frames=np.int64(frames), elapsed_s=np.float64(elapsed))
-    elif not journal.n_batches:
-        resume_clock(m.bench, int(start["frames"]), float(start["elapsed_s"]))
+        start |= {"frames": np.array(frames, dtype=np.int64), "elapsed_s": np.array(elapsed)}
+        journal.write_start(**start)
     return start
 
 
@@ -219,4 +229,7 @@ def _finished(out: Path, bench: Bench, header: dict[str, Any]) -> TmRecord:
     )
     if not same:
         raise ValueError(f"{out} holds another measurement, which is finished: give another name, or resume=False.")
+    clock = read_info(out, GROUP)
+    if clock.frames is not None:
+        resume_clock(bench, clock.frames, clock.elapsed_s)
     return replace(record, path=str(out))

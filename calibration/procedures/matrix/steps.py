@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from opusim.base.short_repr import short_repr
 from opusim.bench.protocol import Bench
 from opusim.calibration.algorithms.masks import dark_pixels, least_squares_unsaturated
 from opusim.calibration.algorithms.phase_shifting import least_squares
@@ -26,6 +27,7 @@ _LEAST_CONTRAST = 0.1
 _LEAST_CORRELATION = 0.3
 
 
+@short_repr
 @dataclass(frozen=True)
 class Measurement:
     """Circumstances of a measurement; see `measure_tm`."""
