@@ -183,7 +183,8 @@ def stamp_file(file: h5py.File, identity: Identity, now_s: float, clock_s: float
     stamp_hdf5(file, _KIND)
     file.attrs["device_fingerprint"] = identity.fingerprint
     file.attrs["device_name"] = identity.name
-    file.attrs["seed"] = identity.seed
+    # HDF5 has no whole numbers above; those are read back from their digits.
+    file.attrs["seed"] = identity.seed if identity.seed < 2**63 else str(identity.seed)
     file.attrs["created"] = _iso(now_s)
     file.attrs["epoch_s"] = now_s
     file.attrs["elapsed_s"] = clock_s
@@ -435,7 +436,15 @@ def check_device(
 
 def _identity(file: h5py.File) -> Identity:
     fingerprint, name = (attribute(file, key, str) for key in ("device_fingerprint", "device_name"))
-    return Identity(fingerprint, name, int(attribute(file, "seed", int)))
+    return Identity(fingerprint, name, _seed(file))
+
+
+def _seed(file: h5py.File) -> int:
+    """Return the seed: a whole number, or the digits of one that HDF5 has no type for."""
+    found = attribute(file, "seed")
+    if isinstance(found, str) and found.isascii() and found.isdecimal():
+        return int(found)
+    return int(attribute(file, "seed", int))
 
 
 def _group(file: h5py.File, path: str | os.PathLike[str], name: str) -> h5py.Group:

@@ -1,4 +1,10 @@
-"""Which calibration of the reference arm serves a region of the camera: one at hand, a stored one, or a new one."""
+"""Which calibration of the reference arm serves a region of the camera: one at hand, a stored one, or a new one.
+
+A stored calibration of a simulated bench saves time and changes no number: it serves only where measuring it anew would
+give the same to the bit (the same clock, steps, way and version), and the clock then passes over its frames. So what a
+program computes does not depend on what earlier ones have left in the user's folder. That of a real device, whose
+frames do not come again, serves for a day.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from opusim.base import folders
 from opusim.base.warn import warn_outside
-from opusim.bench.protocol import elapsed_s, identity_of
+from opusim.bench.protocol import Repeatable, elapsed_s, has, identity_of
 from opusim.bench.region import AnyRoi
 
 if TYPE_CHECKING:
@@ -15,7 +21,9 @@ if TYPE_CHECKING:
 
 # Measured noise of one field over its rms: from the first on a calibration is told to be poor, from the second refused.
 _POOR, _USELESS = 0.25, 0.7
-# Age in device time after which a stored calibration is measured again: beam and shifter stay, the dust does not.
+# Phase steps of a calibration for which none are asked.
+_STEPS = 4
+# Age in device time after which that of a real device is measured again: beam and shifter stay, the dust does not.
 _OLDEST_S = 86400.0
 
 
@@ -24,7 +32,9 @@ class CalibrationWarning(UserWarning):
 
 
 def find_record(bench: Any, roi: AnyRoi, at_hand: dict[AnyRoi, LinearRecord], *, name: str) -> LinearRecord:
-    """Return the calibration for a region: a stored one, or a new one, which is told and stored.
+    """Return the calibration for a region: a stored one that serves, or a new one, which is told and stored.
+
+    On a simulated bench both are the same to the bit, and leave the clock at the same place.
 
     Parameters
     ----------
@@ -60,7 +70,7 @@ def measure(
     roi: AnyRoi,
     at_hand: dict[AnyRoi, LinearRecord],
     *,
-    steps: int = 4,
+    steps: int = _STEPS,
     exposure_s: float | None = None,
     store: bool = True,
 ) -> LinearRecord:
@@ -88,23 +98,66 @@ def measure(
     RuntimeError
         If the calibration is useless.
     """
-    from opusim.calibration.files import write_record
     from opusim.calibration.procedures.linear import measure_linear
 
-    record = measure_linear(bench, steps=steps, roi=roi, exposure_s=exposure_s)
+    repeatable = has(bench, Repeatable)
+    start, counted = _clock(bench) if repeatable else (0, 0.0), _Counted(bench)
+    record = measure_linear(counted, steps=steps, roi=roi, exposure_s=exposure_s)
+    end = _clock(bench) if repeatable else start
     check_quality(record)
     at_hand[roi] = record
-    if store:
-        path = stored_path(bench)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                write_record(path, _group(roi), record, bench=bench)
-            except ValueError:
-                _write_in_spite(path, roi, record, bench)
-        except OSError:
-            pass  # a folder that cannot be written costs no more than the next calibration
+    if store and not repeatable:
+        _write(bench, roi, record)
+    # Not where other threads have taken frames meanwhile: nobody could measure it so again.
+    elif store and end[0] - start[0] == counted.frames:
+        from opusim.calibration.procedures.linear import RepeatableRecord
+
+        _write(bench, roi, RepeatableRecord.of(record, start, end, _made_with(bench, steps, exposure_s)))
     return record
+
+
+class _Counted:
+    """A bench that counts the frames which are taken by it, of all that its clock counts."""
+
+    def __init__(self, bench: Any) -> None:
+        self._bench, self.frames = bench, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._bench, name)
+
+    def expose(self, *arguments: Any, **options: Any) -> Any:
+        frames = self._bench.expose(*arguments, **options)
+        self.frames += len(frames)
+        return frames
+
+    def flat_field(self, *arguments: Any, **options: Any) -> Any:
+        frames = self._bench.flat_field(*arguments, **options)
+        self.frames += len(frames)
+        return frames
+
+
+def _clock(bench: Any) -> tuple[int, float]:
+    return bench.clock.frames, bench.clock.elapsed_s
+
+
+def _made_with(bench: Any, steps: int, exposure_s: float | None) -> str:
+    """Return what a calibration depends on beside device, seed, region and clock."""
+    exposure = "exposure found" if exposure_s is None else f"{float(exposure_s).hex()} s"
+    return f"{steps} steps; {exposure}; {bench.made_with}"
+
+
+def _write(bench: Any, roi: AnyRoi, record: LinearRecord) -> None:
+    from opusim.calibration.files import write_record
+
+    path = stored_path(bench)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write_record(path, _group(roi), record, bench=bench)
+        except ValueError:
+            _write_in_spite(path, roi, record, bench)
+    except OSError:
+        pass  # a folder that cannot be written costs no more than the next calibration
 
 
 def check_quality(record: LinearRecord) -> None:
@@ -126,7 +179,7 @@ def stored_path(bench: Any) -> Path:
     """Return the file that keeps the calibrations of a bench: one for each fingerprint and seed."""
     # Of the bench, not of the preset: the resolution may have been chosen apart.
     identity = identity_of(bench)
-    name = f"{identity.name}-{identity.fingerprint[:16]}-seed{identity.seed}.h5"
+    name = folders.file_name(identity.name, f"-{identity.fingerprint[:16]}-seed{identity.seed}.h5")
     return folders.config_folder() / "calibrations" / name
 
 
@@ -151,15 +204,20 @@ def _write_in_spite(path: Path, roi: AnyRoi, record: LinearRecord, bench: Any) -
 
 
 def _stored(bench: Any, roi: AnyRoi) -> LinearRecord | None:
-    """Return the stored calibration of a region, if there is one that can be read and is not too old."""
+    """Return the stored calibration of a region, if one can be read and serves; its frames are passed over."""
     from opusim.calibration.files import read_record
-    from opusim.calibration.procedures.linear import LinearRecord
+    from opusim.calibration.procedures.linear import LinearRecord, RepeatableRecord
 
+    repeatable = has(bench, Repeatable)
     path = stored_path(bench)
     if not path.exists():
         return None
     try:
-        record = read_record(path, _group(roi), LinearRecord, bench=bench)
+        record = read_record(path, _group(roi), RepeatableRecord if repeatable else LinearRecord, bench=bench)
     except (OSError, ValueError):
         return None
-    return record if abs(elapsed_s(bench) - record.elapsed_s) < _OLDEST_S else None
+    if not isinstance(record, RepeatableRecord):
+        return record if abs(elapsed_s(bench) - record.elapsed_s) < _OLDEST_S else None
+    if record.made_with != _made_with(bench, _STEPS, None) or not bench.advance_from(record.start, record.end):
+        return None
+    return record.plain()

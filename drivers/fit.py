@@ -27,8 +27,8 @@ class Overrides:
 
     Parameters
     ----------
-    exposure_us, frametime_us : int
-        Times in microseconds; 0 leaves the choice to the driver.
+    exposure_us, frametime_us : int, optional
+        Times in microseconds; None leaves the choice to the driver.
     input_roi : tuple, optional
         ((x, y), (width, height)) of the mirrors to use.
     raw_output_size : bool
@@ -39,8 +39,8 @@ class Overrides:
         For this fit.
     """
 
-    exposure_us: int = 0
-    frametime_us: int = 0
+    exposure_us: int | None = None
+    frametime_us: int | None = None
     input_roi: LightonmlRoi | None = None
     raw_output_size: bool = False
     n_components: int | None = None
@@ -51,7 +51,7 @@ class Overrides:
         put = object.__setattr__
         for name in ("exposure_us", "frametime_us"):
             value = getattr(self, name)
-            put(self, name, microseconds(name, value) if value != 0 else 0)
+            put(self, name, None if value is None else microseconds(name, value))
         validation.flag("raw_output_size", self.raw_output_size)
         if self.n_components is not None:
             put(self, "n_components", validation.integer("n_components", self.n_components, low=1))
@@ -207,7 +207,7 @@ def make_fit(
                 "the input is too sparse. Another input_roi_strategy may help."
             )
     exposure_us = overrides.exposure_us
-    if not exposure_us:
+    if exposure_us is None:
         exposure_us = max(1, int(settings.exposure_us / max(1.0, excess)))
     elif excess > 1:
         warn_outside(
@@ -219,4 +219,5 @@ def make_fit(
 
 def frametime_us(fit: Fit, settings: Settings, readout_us: int, exposure_us: int) -> int:
     """Return the time between frames: as asked for, or at least max(readout, exposure) + 50 us."""
-    return fit.overrides.frametime_us or max(settings.frametime_us, max(readout_us, exposure_us) + 50)
+    asked = fit.overrides.frametime_us
+    return max(settings.frametime_us, max(readout_us, exposure_us) + 50) if asked is None else asked

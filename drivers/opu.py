@@ -295,13 +295,15 @@ class OPU(validation.Fixed):
         n = validation.integer("n_components", value, low=1)
         roi = regions.compute_roi(n)
         with self.device.lock:
+            ours = self._fit is not None and self.device.settings_owner is self._fit
+            # Another OPU may be using this device: it must see that its region is gone.
+            self.device.settings_owner = None
             self._n_components = n
             self.device.output_roi = roi
-            if self._fit is not None and self.device.settings_owner is self._fit:
+            if ours:
+                assert self._fit is not None
                 self._set_frametime(self._fit)
-            else:
-                # Another OPU may be using this device: it must see that its region is gone.
-                self.device.settings_owner = None
+                self.device.settings_owner = self._fit
 
     @property
     def max_n_components(self) -> int:
@@ -376,6 +378,8 @@ class OPU(validation.Fixed):
 
     def _apply(self, fit: Fit) -> None:
         """Set region and times of the low-level device."""
+        # Nobody's until all are set: a fork in between would leave a mixture that passed for this fit's.
+        self.device.settings_owner = None
         self.device.output_roi = self._output_roi().compute_roi(self._n_components)
         self.device.exposure_us = fit.exposure_us
         self._set_frametime(fit)
@@ -587,9 +591,12 @@ class OPU(validation.Fixed):
         """Return the fit and the vectors as it takes them; without a fit, one is made on them."""
         fit = self._fit
         if fit is None:
-            fit, data = self._make_fit(bits, None, False, False, False, {})
-            assert data is not None
-            return fit, data
+            with self.device.measuring:  # of several threads that come first one fits, and the others use it
+                fit = self._fit
+                if fit is None:
+                    fit, data = self._make_fit(bits, None, False, False, False, {})
+                    assert data is not None
+                    return fit, data
         return fit, inputs.read(bits, fit.traits, self.device.backend)
 
     def _encode(self, X: Any, encoder_cls: Any, decoder_cls: Any) -> tuple[Any, Any]:
@@ -742,7 +749,9 @@ class OPU(validation.Fixed):
         exposure_s : float, optional
             Exposure in seconds; by default the one with the best signal that does not saturate.
         store : bool
-            Whether to keep it for other processes that use the same device, in the user's configuration folder.
+            Whether to keep it in the user's configuration folder. There it saves the time of a later calibration that
+            would come out the same to the bit: of a simulated device by the same calls before it, as when a program
+            runs again. No result depends on what is kept there. That of a laboratory's device serves for a day.
 
         Returns
         -------
@@ -762,9 +771,10 @@ class OPU(validation.Fixed):
         validation.integer("steps", steps, low=3, high=63)
         self.device.check_open()
         device, roi = self.device, self.device.exposure().bench_roi
-        return calibrations.measure(
-            device.bench, roi, device.linear_records, steps=steps, exposure_s=exposure_s, store=store
-        )
+        with device.measuring:
+            return calibrations.measure(
+                device.bench, roi, device.linear_records, steps=steps, exposure_s=exposure_s, store=store
+            )
 
     def field_transform(self, X: Any, encoder_cls: Any = None, decoder_cls: Any = None) -> Any:
         """Show vectors and return the field at the camera, R x with a complex R.
@@ -794,7 +804,8 @@ class OPU(validation.Fixed):
 
         "holographic": the real part of the field, from frames under several phases of the reference arm (four by
         default), times sqrt(2). The first call calibrates the device for its region of the camera, with a warning
-        that says so, unless `calibrate` was called or a calibration of the same device is stored.
+        that says so, unless `calibrate` was called. A program that runs again finds the calibration of its first run
+        stored, and takes it in place of the same one: its frames and results are the same.
 
         "intensity": put together from counts without the reference arm, two frames a vector and three for each 64
         vectors begun (``opusim.drivers.methods.intensity``).

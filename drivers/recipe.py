@@ -5,14 +5,13 @@ A recipe is settings alone, no matrix. Benches of OPUs in this process are found
 
 from __future__ import annotations
 
-import os
-import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import opusim
+from opusim.base.locks import after_fork, new_lock
 
 if TYPE_CHECKING:
     from opusim.bench.bench import OpticalBench
@@ -25,7 +24,7 @@ class _Benches:
     """Benches of this process by what they are made from: those of its OPUs, and some that were made for jobs."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = new_lock()
         self.of_opus: WeakValueDictionary[Any, OpticalBench] = WeakValueDictionary()
         self.made: OrderedDict[Any, OpticalBench] = OrderedDict()
 
@@ -38,9 +37,8 @@ def _forget_benches() -> None:
     _benches = _Benches()
 
 
-# A thread that holds a lock does not live on in a fork, its lock does.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_benches)
+# Another thread may have been in the middle of making one.
+after_fork(_forget_benches)
 
 
 @dataclass(frozen=True)

@@ -191,7 +191,7 @@ def check_config(config: Mapping[str, Any], input_size: int, output_shape: Tuple
         minimum_output_size=validation.integer(
             "output.minimum_output_size", table_out.get("minimum_output_size", 0), low=0
         ),
-        allowed_roi=checked_lightonml_roi("output.allowed_roi", roi, output_shape) if roi else None,
+        allowed_roi=None if roi is None else checked_lightonml_roi("output.allowed_roi", roi, output_shape),
         no_single_transform=validation.flag("no_single_transform", config.get("no_single_transform", False)),
         stdev=validation.number("output.stdev", table_out.get("stdev", 1.0), low=0.0, high=1e12, low_open=True),
         exclusive=validation.flag("exclusive", config.get("exclusive", False)),

@@ -249,7 +249,7 @@ def check_bench(bench: Any, *, exposure_s: float | None = None, seed: int = 0) -
         _bench_order, _bench_own_arrays, _bench_exposure, _bench_region, _bench_forms_of_mirrors, _bench_noise,
         _bench_refusals, _bench_clock, _bench_frame_times, _bench_identity, _bench_lamp, _bench_transform,
         _bench_packed_mirrors, _bench_level, _bench_reference_arm, _bench_reserved_frames, _bench_limits,
-        _bench_resuming,
+        _bench_resuming, _bench_repeating,
     )  # fmt: skip
     return _run(_subject("bench", bench), _BenchProbe(bench, exposure_s, seed), gates, checks)
 
@@ -646,6 +646,21 @@ def _bench_resuming(p: _BenchProbe) -> Iterator[str]:
             "it must stand where it was put."
         )
     yield from _refused(p, "advance_to a frame that is taken", lambda: p.bench.advance_to(frames, elapsed_s))
+
+
+def _bench_repeating(p: _BenchProbe) -> Iterator[str]:
+    _needs(p.bench, protocol.Repeatable)
+    clock = p.bench.clock
+    now, then = (clock.frames, clock.elapsed_s), (clock.frames + 10, clock.elapsed_s + 1.0)
+    if p.bench.advance_from(then, (then[0] + 10, then[1] + 1.0)) or (clock.frames, clock.elapsed_s) != now:
+        yield f"advance_from({then}, ...) moved a clock that stood at {now}, but it must leave it alone."
+    elif not p.bench.advance_from(now, then) or (clock.frames, clock.elapsed_s) != then:
+        yield (
+            f"advance_from({now}, {then}) left the clock at {(clock.frames, clock.elapsed_s)}, but it must stand where "
+            "it was put, and say so."
+        )
+    if not isinstance(p.bench.made_with, str) or p.bench.made_with != p.bench.made_with:
+        yield f"made_with is {p.bench.made_with!r}, but it must be a text that stays the same."
 
 
 # ---------------------------------------------------------------------------------------------- a task

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -104,6 +104,49 @@ class LinearRecord:
     def rectangle(self) -> Roi:
         """The region as (row, column, n_rows, n_columns)."""
         return Roi(*(int(v) for v in self.roi))
+
+
+@dataclass(frozen=True)
+class RepeatableRecord(LinearRecord):
+    """A calibration of a simulated bench, with all that it would come out of again, to the bit.
+
+    Parameters
+    ----------
+    first_frame, next_frame : int
+        Frames that the bench had taken before it and after it.
+    start_s, end_s : float
+        Device time there, in seconds.
+    made_with : str
+        What else it depends on, beside device, seed and region.
+    """
+
+    first_frame: int = held(low=0)
+    next_frame: int = held(low=0)
+    start_s: float = held(low=0.0)
+    end_s: float = held(low=0.0)
+    made_with: str = held()
+
+    @classmethod
+    def of(
+        cls, record: LinearRecord, start: tuple[int, float], end: tuple[int, float], made_with: str
+    ) -> RepeatableRecord:
+        """Return a calibration with where the clock stood before it and after it, and what else it depends on."""
+        own = {field.name: getattr(record, field.name) for field in fields(LinearRecord)}
+        return cls(**own, first_frame=start[0], next_frame=end[0], start_s=start[1], end_s=end[1], made_with=made_with)
+
+    @property
+    def start(self) -> tuple[int, float]:
+        """Where the clock stood before it."""
+        return self.first_frame, self.start_s
+
+    @property
+    def end(self) -> tuple[int, float]:
+        """Where the clock stood after it."""
+        return self.next_frame, self.end_s
+
+    def plain(self) -> LinearRecord:
+        """Return the calibration alone, as it was measured."""
+        return LinearRecord(**{field.name: getattr(self, field.name) for field in fields(LinearRecord)})
 
 
 def demodulate(record: LinearRecord, frames: np.ndarray, threads: int | None = None) -> np.ndarray:
@@ -374,7 +417,7 @@ class LinearProcedure(Procedure):
 
     name = "linear"
     title = "What the linear transform needs: phases, pixels, fringes, exposure."
-    records = (LinearRecord,)
+    records = (LinearRecord, RepeatableRecord)
     needs_reference = True
     order = 40.0
     options = (EXPOSURE, STEPS)

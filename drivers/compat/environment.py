@@ -150,12 +150,12 @@ def host_file() -> Path:
     choice = selected()
     if choice.config_path is not None and not os.environ.get("OPUSIM_DEVICE", "").strip():
         return MACHINE_HOST_FILE
-    name = f"{choice.device.name}-{choice.device.fingerprint()[:12]}"
+    name = folders.file_name(choice.device.name, f"-{choice.device.fingerprint()[:12]}")
     opu_config = choice.config_path
     if opu_config is None:
         opu_config = _kept(f"{name}.json", choice.config)
     else:
-        name = f"{opu_config.stem}-{_digest(str(opu_config.resolve()))}"
+        name = folders.file_name(opu_config.stem, f"-{_digest(str(opu_config.resolve()))}")
     return _kept(f"{name}.host.json", {"opu_config": str(opu_config.resolve()), "lightonml_open_at_init": True})
 
 

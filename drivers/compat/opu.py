@@ -8,15 +8,18 @@ product did it; the device comes from the environment or a device's json, as the
 from __future__ import annotations
 
 import datetime as dt
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from opusim.base import validation
-from opusim.base.errors import InputTypeError
+from opusim.base.errors import InputTypeError, warn_outside
+from opusim.base.user_arrays import as_numpy
 from opusim.drivers.context import Context, ContextArray
 from opusim.drivers.inputs import HostInput, InputTraits, describe, is_lazy
+from opusim.drivers.inputs.traits import check_dtype
 from opusim.drivers.lowlevel.device import BenchArguments, OpuDevice
 from opusim.drivers.opu import OPU as _OPU
 from opusim.drivers.settings import read_config
@@ -125,8 +128,11 @@ class OPU(_OPU):
     ) -> None:  # fmt: skip
         """Begin as what it turned out to be."""
         if isinstance(opu_device, int) and not isinstance(opu_device, bool):
-            times = {"input": {"frametime_us": n_components}, "output": {"exposure_us": opu_device}}
-            n_components, opu_device, config_override = 200000, None, config_override or times
+            times: dict[str, Any] = {"input": {"frametime_us": n_components}, "output": {"exposure_us": opu_device}}
+            for name, change in (config_override or {}).items():
+                both = isinstance(change, dict) and name in times
+                times[name] = {**times[name], **change} if both else change
+            n_components, opu_device, config_override = 200000, None, times
         # Asked once: it says which configuration is read, and what `_make_device` makes.
         self._selection = None if config_file else environment.selected()
         super().__init__(
@@ -146,6 +152,31 @@ class OPU(_OPU):
             exclusive=choice.exclusive,
         )  # fmt: skip
 
+    def fit1d(
+        self, X: Any = None, n_features: int | None = None, packed: bool = False, online: bool = False, **override: Any
+    ) -> None:
+        """Prepare for vectors with features in one dimension, as `opusim.OPU.fit1d` does; `X` may hold any numbers.
+
+        lightonml takes its shape from it, and as ones it counts what is not 0: programs fit on numbers that an encoder
+        will make bits of. Times of 0 are none that are asked for.
+        """
+        super().fit1d(_ones_of(X, packed), n_features, packed, online, **override)
+
+    def fit2d(
+        self, X: Any = None, n_features: tuple[int, int] | None = None, packed: bool = False, online: bool = False,
+        **override: Any,
+    ) -> None:  # fmt: skip
+        """Prepare for vectors with features in two dimensions, as `opusim.OPU.fit2d` does; see `fit1d`."""
+        super().fit2d(_ones_of(X, packed), n_features, packed, online, **override)
+
+    def _make_fit(
+        self, X: Any, n_features: Any, packed: bool, online: bool, is_2d: bool, override: dict[str, Any]
+    ) -> Any:
+        # As lightonml's settings have it: 0 says that nothing is overridden.
+        zeros = [name for name in ("exposure_us", "frametime_us") if _is_zero(override.get(name))]
+        override = {name: value for name, value in override.items() if name not in zeros}
+        return super()._make_fit(X, n_features, packed, online, is_2d, override)
+
     def linear_transform(self, X: Any, encoder_cls: Any = None, decoder_cls: Any = None) -> Any:
         """Return R x as `opusim.OPU.linear_transform` does by intensity; (1, n_components) for a single vector."""
         result = super().linear_transform(X, encoder_cls, decoder_cls)
@@ -157,10 +188,47 @@ class OPU(_OPU):
         return level >= 1 and not self.disable_pbar
 
 
+def _is_zero(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and value == 0
+
+
+def _ones_of(X: Any, packed: bool) -> Any:
+    """Return what a fit looks at: which values are not 0; packed bits as they are."""
+    if X is None or packed is not False:
+        return X
+    values = X if is_lazy(X) else as_numpy(X)[0]
+    check_dtype(values.dtype, packed)
+    return values != 0
+
+
+def _as_bytes(rows: np.ndarray) -> np.ndarray:
+    """Return numbers as lightonml's simulator takes them: as uint8, cut to whole ones, modulo 256."""
+    if rows.dtype.kind == "b" or rows.dtype == np.uint8:
+        return rows.astype(np.uint8)
+    if rows.dtype.kind == "f":
+        # Beyond that, what a cast gives depends on the processor.
+        if not (np.abs(rows) < 2.0**31).all():
+            raise ValueError(
+                "X holds numbers that are not finite, or as large as 2^31, but lightonml's simulator makes bytes of "
+                "them."
+            )
+        whole = np.trunc(rows).astype(np.int64)
+    else:
+        whole = rows
+    result = whole.astype(np.uint8)
+    if not np.array_equal(result, rows):
+        warn_outside(
+            "X holds numbers that are no bytes: lightonml's simulator cuts them to whole numbers, modulo 256 (0.5, 1.7 "
+            "and -1 are 0, 1 and 255). An encoder makes bits of numbers."
+        )
+    return result
+
+
 class SimulatorOPU(OPU):
     """lightonml's simulator behind the same calls: |X R|^2, or X R, without mirrors, noise or camera.
 
-    Made by ``OPU(simulated=True)``. Inputs may be any numbers. `linear_transform` gives the real part of X R, divided
+    Made by ``OPU(simulated=True)``. Inputs are bytes: other numbers are cast to uint8 as lightonml casts them (0.5, 1.7
+    and -1 are 0, 1 and 255), with a warning. `linear_transform` gives the real part of X R, divided
     as `rescale` says; lightonml does so too, on top of the 1 / sqrt(n_features) that R has.
     """
 
@@ -253,7 +321,7 @@ class SimulatorOPU(OPU):
         rows = data.array.reshape(data.n_samples, -1)
         if self._traits.packed:
             rows = np.unpackbits(rows, axis=1, count=self._traits.n_features_total)
-        return encoder, self.device.fields(rows.astype(np.float32)), data, start
+        return encoder, self.device.fields(_as_bytes(rows).astype(np.float32)), data, start
 
     def _finish(self, values: np.ndarray, data: HostInput, start: dt.datetime, encoder: Any, decoder_cls: Any) -> Any:
         context = Context(fmt_type=FeaturesFormat.none, fmt_factor=0)

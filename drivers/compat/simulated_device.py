@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from opusim.base import validation
 from opusim.base.errors import NotReadyError, warn_outside
+from opusim.base.locks import new_lock
 from opusim.bench.region import LightonmlRoi
 from opusim.drivers.types import Tuple2D
 
@@ -51,7 +51,7 @@ class SimulatedOpuDevice:
         self._linear = linear
         self._random_matrix: np.ndarray | None = None
         self._made_with: tuple[int, int, Any] | None = None
-        self._lock = threading.Lock()
+        self._lock = new_lock()
 
     def build_random_matrix(self, n_features: int, n_components: int, seed: Any = 0) -> None:
         """Draw the matrix, complex64 (n_features, n_components).
@@ -208,6 +208,6 @@ class SimulatedOpuDevice:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Draw the matrix again."""
         self.__dict__.update(state)
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         if self._made_with is not None and self._random_matrix is None:
             self.build_random_matrix(*self._made_with)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from opusim.base import validation
-from opusim.base.errors import CallError
+from opusim.base.errors import CallError, warn_outside
 from opusim.base.user_arrays import as_numpy, refuse_odd_tensor
 
 from .dask import LazyInput, as_bits, is_lazy
@@ -96,7 +97,22 @@ def describe(
         raise CallError(
             f"n_features is {n_features!r}, but {'fit2d takes two whole numbers' if is_2d else 'fit1d takes one'}."
         )
+    if is_2d and data is not None and n_features is None and not data.batch_shape:
+        _warn_of_flat_pictures(*traits.n_features)
     return traits, data
+
+
+def _warn_of_flat_pictures(a: int, b: int) -> None:
+    """Warn where one picture looks like several that are flat: its columns make a square, or its sides are unlike."""
+    side = math.isqrt(b)
+    flat = side * side == b and side > 1
+    if a != b and (flat or not 0.5 <= a / b <= 2):
+        shape = f"({a}, {side}, {side})" if flat else f"({a}, rows, columns)"
+        warn_outside(
+            f"X has the shape ({a}, {b}), and is taken as one picture of {a} x {b} features. If it holds {a} pictures "
+            f"of {b} features, give them as {shape}, or use fit1d; if it is one picture, say so by n_features=({a}, "
+            f"{b})."
+        )
 
 
 def _seen(X: Any, backend: str | None) -> tuple[tuple[int, ...], np.dtype[Any], Callable[[InputTraits], UserInput]]:

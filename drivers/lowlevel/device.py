@@ -12,11 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import numpy as np
 
 from opusim.base import arrays, validation
 from opusim.base.errors import NotReadyError
+from opusim.base.locks import after_fork, new_lock
 from opusim.base.user_arrays import as_numpy
 from opusim.bench import linear_modes, protocol
 from opusim.bench.region import AnyRoi, LightonmlRoi, checked_lightonml_roi
@@ -43,7 +45,11 @@ _ROI_RULES = {
 # Mirror patterns that go to the bench at a time: unpacked, each takes a megabyte.
 _PATTERNS_PER_STEP = 64
 # What a pickle of a device leaves out.
-_OF_THIS_PROCESS = ("lock", "_acquisitions", "_use", "_frame_settings", "_threads", "_level", "_linear_modes")
+_OF_THIS_PROCESS = (
+    "lock", "measuring", "_acquisitions", "_use", "_frame_settings", "_threads", "_level", "_linear_modes",
+)  # fmt: skip
+# Those of this process.
+_devices: WeakSet[OpuDevice] = WeakSet()
 _LABORATORY = "opusim.bench.laboratory.FromExpose makes that of expose."
 
 
@@ -182,9 +188,13 @@ class OpuDevice(validation.Fixed):
             self.output_roi = output_roi
 
     def _fresh(self) -> None:
-        self.lock = threading.RLock()
+        _devices.add(self)
+        self.lock = new_lock()
+        # Held by who calibrates, or measures what belongs to a fit: longer than `lock`, and taken before it.
+        self.measuring = new_lock()
         self._active = False
-        self._acquisitions: list[AcqState] = []
+        # What the camera is doing, and the threads that began it.
+        self._acquisitions: list[tuple[AcqState, int]] = []
         self._use: ExclusiveUse | None = None
         # Calibrations of the linear transform, by region of the camera; shared by all who use this device.
         self.linear_records: dict[AnyRoi, Any] = {}
@@ -575,7 +585,7 @@ class OpuDevice(validation.Fixed):
         with self.lock:
             if not self.active:
                 return None
-            return self._acquisitions[-1] if self._acquisitions else AcqState.stopped
+            return self._acquisitions[-1][0] if self._acquisitions else AcqState.stopped
 
     def acquiring(self, triggered: bool = True, online: bool = False, n_images: int = 0) -> Acquisition:
         """Return a context manager during which the camera acquires.
@@ -621,12 +631,12 @@ class OpuDevice(validation.Fixed):
         """
         with self.lock:
             self.check_open()
-            if self._acquisitions and self._acquisitions[-1] is not state:
+            if self._acquisitions and self._acquisitions[-1][0] is not state:
                 raise RuntimeError(
-                    f"The device acquires in {self._acquisitions[-1].name} mode, but {state.name} mode was asked for: "
-                    "end the first one before."
+                    f"The device acquires in {self._acquisitions[-1][0].name} mode, but {state.name} mode was asked "
+                    "for: end the first one before."
                 )
-            self._acquisitions.append(state)
+            self._acquisitions.append((state, threading.get_ident()))
 
     def stop_acquisition(self, state: AcqState) -> None:
         """End what `start_acquisition` began; nothing happens if the device was closed since.
@@ -637,8 +647,15 @@ class OpuDevice(validation.Fixed):
             In which mode it was.
         """
         with self.lock:
-            if state in self._acquisitions:
-                self._acquisitions.remove(state)
+            mine = (state, threading.get_ident())
+            found = mine if mine in self._acquisitions else next((a for a in self._acquisitions if a[0] is state), None)
+            if found is not None:
+                self._acquisitions.remove(found)
+
+    def _forget_other_threads(self) -> None:
+        """End, in a forked child, the batches of threads that it has not; the online mode is the OPU's, and stays."""
+        me = threading.get_ident()
+        self._acquisitions = [a for a in self._acquisitions if a[0] is AcqState.online or a[1] == me]
 
     # ------------------------------------------------------------------ frames
 
@@ -825,6 +842,14 @@ class OpuDevice(validation.Fixed):
         self._active = False
         if active:
             self.open()
+
+
+def _forget_other_threads() -> None:
+    for device in list(_devices):
+        device._forget_other_threads()
+
+
+after_fork(_forget_other_threads)
 
 
 def project(

@@ -10,12 +10,12 @@ made them, so that they all meet one matrix, the one of single mirrors.
 from __future__ import annotations
 
 import itertools
-import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 
 import numpy as np
 
+from opusim.base.locks import new_lock
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 from opusim.patterns.reading import read_packed
 
@@ -27,7 +27,7 @@ class LayoutMemory:
     """What was formatted in this process, the layout used last in front."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         # For each layout, the hashes of the vectors that were formatted with it, the last ones at the end.
         self._formatted: OrderedDict[MirrorLayout, dict[int, None]] = OrderedDict()
 

@@ -245,7 +245,10 @@ class Holographic(LinearMode):
         record = device.linear_records.get(settings.bench_roi)
         if record is None:
             at_hand = device.linear_records
-            record = calibrations.find_record(device.bench, settings.bench_roi, at_hand, name=device.name)
+            with device.measuring:  # one thread calibrates, the others wait for it
+                record = at_hand.get(settings.bench_roi)
+                if record is None:
+                    record = calibrations.find_record(device.bench, settings.bench_roi, at_hand, name=device.name)
         return holography_of(fit, device, settings, record, n_out, place, complex_output=complex_output)
 
     def planned(
@@ -316,13 +319,22 @@ def holography_of(
     of = record, n_out, settings.output_roi
     kept = fit.measured.get("holography")
     # Another thread may measure meanwhile: what is used is a local.
-    if kept is None or kept[0][0] is not record or kept[0][1:] != of[1:]:
-        timed = device.fastest(settings, record.exposure_s)
-        kept = of, timed, measure_fit(fit, device, timed, record, n_out, place)
-        fit.measured["holography"] = kept
+    if not _is_of(kept, of):
+        with device.measuring:  # one thread measures, the others wait for it
+            kept = fit.measured.get("holography")
+            if not _is_of(kept, of):
+                timed = device.fastest(settings, record.exposure_s)
+                kept = of, timed, measure_fit(fit, device, timed, record, n_out, place)
+                fit.measured["holography"] = kept
+    assert kept is not None
     _, timed, fields = kept
     n_pixels = n_measured(n_out, settings.n_pixels)
     return Holography(record, fields, fit.traits.n_features_total, n_out, n_pixels, complex_output), timed
+
+
+def _is_of(kept: Any, of: tuple[Any, ...]) -> bool:
+    """Whether what is kept for a fit was measured by this calibration, for these outputs and this region."""
+    return kept is not None and kept[0][0] is of[0] and kept[0][1:] == of[1:]
 
 
 def measure_fit(

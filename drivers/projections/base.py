@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -11,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from opusim.base.errors import warn_outside
+from opusim.base.locks import new_lock
 from opusim.drivers.inputs.traits import check_coder
 from opusim.drivers.lowlevel.device import OpuDevice
 from opusim.drivers.opu import OPU
 
-_LOCK = threading.Lock()
+_LOCK = new_lock()
 # Modules whose lines a warning does not point at: ours, and those of the libraries that call them.
 INSIDE = ("opusim.drivers.", "sklearn.", "torch.")
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from .locks import after_fork, new_lock
 from .parameters import near_names
 
 _NAMES = ("auto", "numpy", "cupy", "torch", "torch:cpu", "torch:cuda")
@@ -192,8 +193,9 @@ class Arrays:
 NUMPY = Arrays("numpy", "cpu")
 
 # The settings belong to the process: the first thread puts them away, the last one puts them back.
-_precision_lock = threading.Lock()
+_precision_lock = new_lock()
 _precision_users = 0
+_precision_mine = threading.local()  # how many of the users are this thread
 _precision_before: list[tuple[Any, str]] = []
 
 
@@ -205,15 +207,32 @@ def _full_precision(torch: Any) -> Iterator[None]:
         if not _precision_users:
             _precision_before[:] = _set_full_precision(torch)
         _precision_users += 1
+        _precision_mine.n = getattr(_precision_mine, "n", 0) + 1
     try:
         yield
     finally:
         with _precision_lock:
             _precision_users -= 1
+            _precision_mine.n -= 1
             if not _precision_users:
-                for setter, value in _precision_before:
-                    setter(value)
-                _precision_before.clear()
+                _put_precision_back()
+
+
+def _put_precision_back() -> None:
+    for setter, value in _precision_before:
+        setter(value)
+    _precision_before.clear()
+
+
+def _only_this_thread_needs_precision() -> None:
+    """Forget the users that are no threads of a forked child."""
+    global _precision_users
+    _precision_users = getattr(_precision_mine, "n", 0)
+    if not _precision_users:
+        _put_precision_back()
+
+
+after_fork(_only_this_thread_needs_precision)
 
 
 def _set_full_precision(torch: Any) -> list[tuple[Any, str]]:

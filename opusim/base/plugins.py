@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from .folders import expanded
+from .locks import after_fork, new_lock
 
 __all__ = ["GROUP", "Registry", "import_folder", "load", "named"]
 
@@ -40,8 +41,8 @@ Part = TypeVar("Part")
 # How long others wait, from when a thread began to load, before they go on with what is there.
 _PATIENCE_S = 5.0
 
-_adding = threading.Lock()
-_turn = threading.Condition()
+_adding = new_lock()
+_turn = threading.Condition(new_lock())
 _loader: int | None = None
 _began_s = 0.0
 _loaded = False
@@ -86,6 +87,16 @@ def _is_our_turn() -> bool:
             return False
         _loader, _began_s = threading.get_ident(), time.monotonic()
         return True
+
+
+def _nobody_else_loads() -> None:
+    """Let a forked child load what a thread that it has not was loading."""
+    global _loader
+    if _loader != threading.get_ident():
+        _loader = None
+
+
+after_fork(_nobody_else_loads)
 
 
 def _load_all() -> None:
@@ -220,7 +231,7 @@ class Registry(Mapping[str, Part], Generic[Part]):
         self._what, self._package, self.marker = what, package, marker
         self._parts: dict[str, tuple[float, str, Part]] = {}
         self._own_loaded = False
-        self._loading: set[int] = set()  # threads that are at it
+        self._loading = threading.local()  # whether this thread is at it
 
     def add(self, name: str, part: Part, *, origin: str, order: float = 100.0) -> None:
         """Register a part.
@@ -255,15 +266,14 @@ class Registry(Mapping[str, Part], Generic[Part]):
     def _load_own(self) -> None:
         # Each thread that comes before they are there imports the folder. Python imports a module once and lets others
         # wait for it, and knows when two wait for each other: a lock of ours around that could hang.
-        thread = threading.get_ident()
-        if self._own_loaded or thread in self._loading:
+        if self._own_loaded or getattr(self._loading, "now", False):
             return
-        self._loading.add(thread)
+        self._loading.now = True
         try:
             import_folder(self._package, marker=self.marker)
             self._own_loaded = True  # after an error the next one who asks is told too
         finally:
-            self._loading.discard(thread)
+            self._loading.now = False
 
     def known(self) -> list[Part]:
         """Return those that are registered so far; nothing is imported.

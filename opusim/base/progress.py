@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from .locks import after_fork
 
 __all__ = ["ProgressBar", "counted"]
 
@@ -89,6 +92,22 @@ class ProgressBar:
         if kind is None:
             self.reach(self.total)
         self.close()
+
+
+def _renew_tqdm() -> None:
+    """Open tqdm's lock in a forked child: a thread that was drawing a bar has stayed in the parent."""
+    std: Any = sys.modules.get("tqdm.std")
+    auto: Any = sys.modules.get("tqdm.auto")
+    if std is None or auto is None:
+        return
+    std.TqdmDefaultWriteLock.th_lock = threading.RLock()
+    for kind in auto.tqdm.__mro__:  # the lock belongs to the class that first drew a bar
+        # One that a program has set is its own matter.
+        if isinstance(vars(kind).get("_lock"), std.TqdmDefaultWriteLock):
+            kind.set_lock(std.TqdmDefaultWriteLock())
+
+
+after_fork(_renew_tqdm)
 
 
 def counted(n: int, text: str, shown: bool) -> Iterator[int]:

@@ -14,12 +14,14 @@ import numpy as np
 
 from opusim.base import arrays, memory, parallel, validation
 from opusim.base.arrays import NUMPY, Arrays
+from opusim.base.locks import new_lock
+from opusim.base.numerics import numerics
 from opusim.device.camera import Camera
 from opusim.device.record import RESOLUTIONS, Device
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 from .film import intensity
-from .frames import BenchClock, ReservedFrames, Shots
+from .frames import MOST_FRAMES, MOST_S, BenchClock, ReservedFrames, Shots
 from .inputs import (
     LONGEST_S,
     checked_exposure,
@@ -124,7 +126,7 @@ class OpticalBench(validation.Fixed):
         self.memory_budget: int = self._limits["memory_budget"] or memory_budget_bytes()
         self.threads: int = self._limits["threads"] or parallel.default_threads()
         self.clock = BenchClock(power_w=device.operation.power_w)
-        self._fresh(threading.RLock())
+        self._fresh(new_lock())
 
     def _fresh(self, lock: threading.RLock) -> None:
         """Start without anything prepared; the lock guards the clock."""
@@ -179,7 +181,7 @@ class OpticalBench(validation.Fixed):
 
         The budget is that of where it was made, as the way must stay; the default of threads is that of this machine.
         """
-        self._restore(state, threading.RLock())
+        self._restore(state, new_lock())
 
     def _restore(self, state: dict[str, Any], lock: threading.RLock) -> None:
         self.__dict__.update(state)
@@ -592,8 +594,8 @@ class OpticalBench(validation.Fixed):
             If an argument is not a number that it may be, or lies behind the clock: frames that are taken stay
             taken, or two frames would share their noise. The clock stays as it was.
         """
-        frames = validation.integer("frames", frames, low=0)
-        elapsed_s = validation.number("elapsed_s", elapsed_s, low=0.0, high=math.inf)
+        frames = validation.integer("frames", frames, low=0, high=MOST_FRAMES)
+        elapsed_s = validation.number("elapsed_s", elapsed_s, low=0.0, high=MOST_S)
         with self._lock:
             clock = self.clock
             for name, value, now in (("frames", frames, clock.frames), ("elapsed_s", elapsed_s, clock.elapsed_s)):
@@ -601,12 +603,48 @@ class OpticalBench(validation.Fixed):
                     raise ValueError(f"{name} is {value!r}, but the clock cannot go back: it must be at least {now!r}.")
             clock.frames, clock.elapsed_s = frames, elapsed_s
 
+    @property
+    def made_with(self) -> str:
+        """What the last bits of its frames depend on, beside device, seed and clock: way, libraries and processor."""
+        return f"{self.execution}; {self.memory_budget} bytes; {numerics()}"
+
+    def advance_from(self, start: tuple[int, float], end: tuple[int, float]) -> bool:
+        """Put the clock forward, if it stands where it is said to, as over frames whose outcome is known.
+
+        Parameters
+        ----------
+        start, end : tuple of (int, float)
+            Frames taken and device time in seconds: where the clock must stand, and where it shall.
+
+        Returns
+        -------
+        bool
+            Whether it stood there, and stands at the end now; nothing happens if it did not.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As from `advance_to`, for the end.
+        """
+        with self._lock:
+            if (self.clock.frames, self.clock.elapsed_s) != tuple(start):
+                return False
+            self.advance_to(*end)
+        return True
+
     def _take(self, n: int, frametime_s: float) -> tuple[int, float]:
         """Take `n` frame numbers and their time; no two calls ever share noise."""
         with self._lock:
-            first, start = self.clock.frames, self.clock.elapsed_s
-            self.clock.frames += n
-            self.clock.elapsed_s += n * frametime_s
+            clock = self.clock
+            first, start = clock.frames, clock.elapsed_s
+            frames, elapsed_s = first + n, start + n * frametime_s
+            if frames > MOST_FRAMES or elapsed_s > MOST_S:
+                raise ValueError(
+                    f"{n} frames of {frametime_s:g} s from frame {first} at {start:g} s on would end at frame {frames} "
+                    f"at {elapsed_s:g} s, but a bench ends at frame {MOST_FRAMES} and at {MOST_S:g} s."
+                )
+            # Both at once: nothing that a fork could come between.
+            clock.frames, clock.elapsed_s = frames, elapsed_s
         return first, start
 
     def _frametime(self, frametime_s: float | None, n_rows: int, exposure_s: float) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, Self
 
@@ -13,6 +12,7 @@ import scipy.sparse
 
 from opusim.base import memory, parallel
 from opusim.base.arrays import NUMPY, Arrays
+from opusim.base.locks import new_lock
 
 from .entries import Entries
 from .film import Film
@@ -87,7 +87,7 @@ class MatrixWay(Way):
         # Bare mirrors have no matrix of features.
         self.stored = geometry.layout is not None and self.matrix_bytes <= memory_budget
         self._film = Film(geometry.device.camera, geometry.seed, self._samples, arrays)
-        self._lock = threading.RLock()
+        self._lock = new_lock()
         # State, matrix and constant, and whether they lie where they are needed.
         self._kept: tuple[int, Any, Any, bool] | None = None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakValueDictionary
@@ -12,6 +11,7 @@ import numpy as np
 
 from opusim.base import memory
 from opusim.base.arrays import NUMPY, Arrays
+from opusim.base.locks import new_lock
 from opusim.device.medium import WaveMedium
 from opusim.device.medium.layer import CACHE_BYTES, LayerOperator
 
@@ -35,7 +35,7 @@ class Layers:
     """
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self.lock = new_lock()
         self.made: WeakValueDictionary[Any, LayerOperator] = WeakValueDictionary()
 
 
@@ -71,7 +71,7 @@ class WavesWay(Way):
         self._arrays = arrays
         self._layers = Layers() if layers is None else layers
         self._film = Film(geometry.device.camera, geometry.seed, geometry.optics.samples, arrays)
-        self._lock = threading.RLock()
+        self._lock = new_lock()
         self._stack: int | None = None
         self._operators: tuple[int, list[LayerOperator]] | None = None
 

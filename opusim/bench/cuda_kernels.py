@@ -11,7 +11,6 @@ Imported where a GPU is used: numba's CUDA target comes with it.
 from __future__ import annotations
 
 import importlib
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ import numpy as np
 from numba import cuda
 
 from opusim.base.arrays import Arrays
+from opusim.base.locks import new_lock
 from opusim.device.camera_kernels import develop_pixel
 
 from .field_kernels import summed_intensity
@@ -30,7 +30,7 @@ THREADS = 256
 
 _MAX_BLOCKS_Y = 65535
 _FEW_BLOCKS = 128  # below that numba warns
-_quiet_lock = threading.Lock()
+_quiet_lock = new_lock()
 
 
 @cuda.jit

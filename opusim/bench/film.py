@@ -7,7 +7,6 @@ lie in memory.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 
 from opusim.base import parallel
 from opusim.base.arrays import NUMPY, Arrays, is_device_array, of
+from opusim.base.locks import new_lock
 from opusim.device.camera import Camera
 
 from .frames import Shots
@@ -85,7 +85,7 @@ class Film:
         self.samples = samples
         self.arrays = arrays
         self._key = camera.noise_key(seed)
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._params: Any = None
         self._kept: tuple[tuple[Any, ...], tuple[Any, ...]] | None = None
 

@@ -13,6 +13,10 @@ from opusim.base.short_repr import short_repr
 from opusim.base.user_arrays import checked_array
 from opusim.device.camera import SensorMaps
 
+#: Where a clock ends: numbers of frames and of states of a drift are whole numbers of 64 bits.
+MOST_FRAMES = 2**62
+MOST_S = 1e12
+
 
 @dataclass
 class BenchClock:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import TypeVar
@@ -10,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from opusim.base.arrays import NUMPY, Arrays
+from opusim.base.locks import new_lock
 from opusim.device.camera import SensorMaps
 from opusim.device.record import Device
 from opusim.patterns.layout import MirrorLayout
@@ -51,7 +51,7 @@ class PreparedParts:
         self._maps: OrderedDict[Region, SensorMaps] = OrderedDict()
         self._waves: OrderedDict[Region, np.ndarray] = OrderedDict()
         self._layers = Layers()
-        self._lock = threading.RLock()
+        self._lock = new_lock()
 
     def of(
         self, layout: MirrorLayout | None, region: Region, arrays: Arrays = NUMPY

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from .region import AnyRoi
 
 __all__ = [
-    "Backed", "Bench", "Clock", "Clocked", "Drivable", "Exposing", "Fresh", "Identified", "Identity", "Lamp",
-    "Levelled", "Limited", "LitCamera", "Record", "Reservable", "Resumable", "Skipping", "Threaded", "Timed",
+    "Backed", "Bench", "Clock", "Clocked", "Drivable", "Exposing", "Fresh", "Identified", "Identity", "Lamp", "Levelled",
+    "Limited", "LitCamera", "Record", "Repeatable", "Reservable", "Resumable", "Skipping", "Threaded", "Timed",
     "checked_bench", "elapsed_s", "has", "identity_of", "lacking", "threads_of", "wait",
 ]  # fmt: skip
 
@@ -226,6 +226,34 @@ class Resumable(Protocol):
         ------
         ValueError
             If one lies behind the clock.
+        """
+        ...
+
+
+@runtime_checkable
+class Repeatable(Clocked, Protocol):
+    """A simulated bench, which gives the same frames again where its clock stands as it did.
+
+    What was measured on it once need not be measured again, if its clock passes over the frames.
+    """
+
+    @property
+    def made_with(self) -> str:
+        """What the last bits of its frames depend on, beside device, seed and clock: a text that is equal or not."""
+        ...
+
+    def advance_from(self, start: tuple[int, float], end: tuple[int, float]) -> bool:
+        """Put the clock forward, if it stands where it is said to.
+
+        Parameters
+        ----------
+        start, end : tuple of (int, float)
+            Frames taken and device time in seconds: where the clock must stand, and where it shall.
+
+        Returns
+        -------
+        bool
+            Whether it stood there, and stands at the end now; nothing happens if it did not.
         """
         ...
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
+from opusim.base.locks import after_fork, new_lock
 from opusim.bench.driver import bench_of
 from opusim.bench.protocol import Limited, has
 
@@ -141,8 +142,9 @@ def _checked_metrics(metrics: Any) -> dict[str, float]:
     return result
 
 
-_blas_lock = threading.Lock()
+_blas_lock = new_lock()
 _blas_users = 0
+_blas_mine = threading.local()  # how many of the users are this thread
 _blas_limits: Any = None
 
 
@@ -157,16 +159,18 @@ def _one_blas_thread() -> Iterator[None]:
         if not _blas_users:
             _blas_limits = threadpool_limits(limits=1, user_api="blas")
         _blas_users += 1
+        _blas_mine.n = getattr(_blas_mine, "n", 0) + 1
     try:
         yield
     finally:
         with _blas_lock:
             _blas_users -= 1
+            _blas_mine.n -= 1
             if not _blas_users:
                 _blas_limits.restore_original_limits()
 
 
-_warnings_lock = threading.Lock()
+_warnings_lock = new_lock()
 # Of each thread that is at a point, what warned there; and what puts back the module's state when there is none.
 _warned: dict[int, list[str]] = {}
 _warnings_state = ExitStack()
@@ -195,6 +199,22 @@ def _warnings(seen: list[str]) -> Iterator[None]:
                 _warned[thread] = before
             if not _warned:
                 _warnings_state.close()
+
+
+def _only_this_thread_runs() -> None:
+    """Forget the points of threads that a forked child has not."""
+    global _blas_users
+    before, _blas_users = _blas_users, getattr(_blas_mine, "n", 0)
+    if before and not _blas_users:
+        _blas_limits.restore_original_limits()
+    others = [thread for thread in _warned if thread != threading.get_ident()]
+    for thread in others:
+        del _warned[thread]
+    if others and not _warned:
+        _warnings_state.close()
+
+
+after_fork(_only_this_thread_runs)
 
 
 def _sorted_by_thread(others: Callable[..., None]) -> Callable[..., None]:

@@ -237,7 +237,7 @@ def _anywhere(setting: Setting) -> Setting:
 
 def _checked_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     if isinstance(seeds, (list, tuple, range)):
-        result = tuple(validation.integer(f"seeds[{i}]", seed, low=0) for i, seed in enumerate(seeds))
+        result = tuple(validation.integer(f"seeds[{i}]", seed, low=0, high=2**63 - 1) for i, seed in enumerate(seeds))
         if not result or len(set(result)) < len(result):
             raise ValueError(f"seeds is {list(seeds)}, but it must hold one seed or more, each once.")
         return result

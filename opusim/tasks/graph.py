@@ -221,7 +221,7 @@ def train_gcn(
         torch.from_numpy(rows.astype(np.int64)) for rows in (graph.idx_train, graph.idx_val, graph.idx_test)
     )
     n_classes = int(labels.max()) + 1
-    generator = torch.Generator().manual_seed(validation.integer("seed", seed, low=0))
+    generator = torch.Generator().manual_seed(validation.integer("seed", seed, low=0, high=2**63 - 1))
     model = GCN(x.shape[1], hidden, n_classes, dropout=dropout, generator=generator)
     projection = None if feedback is None else feedback(n_classes, hidden)
     dfa = None if projection is None else DFA(projection, scale=feedback_scale)

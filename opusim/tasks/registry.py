@@ -4,8 +4,8 @@ A task is a `Task` (``opusim.tasks.base``), or a function ``task(opu, seed)`` th
 numbers. A function, or an object that can be called so, may have the attributes that a `Task` has, as many as it likes:
 ``example``, ``linear``, ``outputs``, ``check``, ``check_sweep`` and ``describe``.
 
-A task that uses the linear transform by holography calls ``opu.calibrate(store=False)`` first: otherwise the driver
-takes a calibration that is stored, if there is one, and the result depends on that.
+A task that uses the linear transform by holography calls ``opu.calibrate(store=False)`` first: otherwise the first
+transform calibrates, and says so. The result is the same.
 
 A task that is known by name is one with the decorator `task`, a file each: those of this folder are found by listing
 it, those of other packages as ``opusim.base.plugins`` says::

@@ -238,7 +238,7 @@ def train_language_model(
 
     alphabet, codes = np.unique(np.array(list(text)), return_inverse=True)
     learning, validating = torch.from_numpy(codes).split([len(codes) * 9 // 10, len(codes) - len(codes) * 9 // 10])
-    generator = torch.Generator().manual_seed(validation.integer("seed", seed, low=0))
+    generator = torch.Generator().manual_seed(validation.integer("seed", seed, low=0, high=2**63 - 1))
     model = LanguageModel(
         len(alphabet), context=context, blocks=blocks, heads=heads, d_model=d_model, generator=generator
     )

@@ -323,6 +323,48 @@ def test_a_clock_goes_forward_only(arguments, error, words):
     bench.advance_to(10, 1.0)
 
 
+WAYS_ON = {
+    "advance_to": lambda bench, n: bench.advance_to(n, 0.0),
+    "skip_frames": lambda bench, n: bench.skip_frames(n, frametime_s=0.0),
+    "reserve": lambda bench, n: bench.reserve(n, frametime_s=0.0),
+    "expose": lambda bench, n: bench.expose(None, exposure_s=1e-3, n_frames=n, roi=(0, 0, 1, 4)),
+    "flat_field": lambda bench, n: bench.flat_field(1.0, exposure_s=1e-3, n_frames=n, roi=(0, 0, 1, 4)),
+}
+
+
+@pytest.mark.parametrize("n", [2**62 + 1, 2**63 - 1, 2**63, 2**64])
+@pytest.mark.parametrize("way", WAYS_ON)
+def test_a_clock_ends_where_its_numbers_do(way, n):
+    """Frames are numbered in 64 bits: what goes beyond is refused at the call, and the bench can be used on."""
+    bench = OpticalBench(SMALL, 0)
+    with pytest.raises(ValueError, match=rf"{n}.*{2**62}"):
+        WAYS_ON[way](bench, n)
+    assert (bench.clock.frames, bench.clock.elapsed_s) == (0, 0.0)
+    assert bench.expose(None, exposure_s=1e-3, n_frames=2, roi=(0, 0, 1, 4)).shape == (2, 1, 4)
+
+
+def test_a_clock_ends_in_time_too():
+    """States of a drift are numbered in 64 bits."""
+    bench = OpticalBench(SMALL, 0)
+    for time_s in (1.1e12, 1e18):
+        with pytest.raises(ValueError, match="elapsed_s is .*, but it must be a number in .0, 1e.12."):
+            bench.advance_to(0, time_s)
+    with pytest.raises(ValueError, match="a bench ends at frame .* and at 1e.12 s"):
+        bench.skip_frames(10**12, frametime_s=3600.0)
+    bench.advance_to(2**62 - 2, 9e11)
+    assert bench.expose(None, exposure_s=1e-3, n_frames=2, roi=(0, 0, 1, 4)).shape == (2, 1, 4)
+    with pytest.raises(ValueError, match="1 frames of .* would end at frame"):
+        bench.expose(None, exposure_s=1e-3, roi=(0, 0, 1, 4))
+
+
+def test_a_clock_is_put_forward_from_where_it_stands_only():
+    bench = OpticalBench(SMALL, 0)
+    assert not bench.advance_from((1, 0.0), (20, 1.0)) and not bench.advance_from((0, 1e-9), (20, 1.0))
+    assert (bench.clock.frames, bench.clock.elapsed_s) == (0, 0.0)
+    assert bench.advance_from((0, 0.0), (20, 1.0))
+    assert (bench.clock.frames, bench.clock.elapsed_s) == (20, 1.0)
+
+
 def test_light_doubles_without_the_polariser():
     """Both polarisations instead of one; the contrast falls to 1/sqrt 2 (its law is tested with the device)."""
     levels = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -322,3 +324,27 @@ def test_masked_arrays_are_refused(opu):
     refused(lambda: opu.fit_transform1d(np.ma.masked_array(GOOD, mask=GOOD == 1)), "masked array", kind=TypeError)
     opu.fit1d(GOOD)
     refused(lambda: opu.transform(None), "X is None", kind=TypeError)
+
+
+# ---------------------------------------------------------------- pictures that are flat
+
+
+@pytest.mark.parametrize("shape", [(30, 784), (300, 64), (40, 200), (200, 40), (20, 100)])
+def test_flat_pictures_are_told(make_opu, shape):
+    """(n, rows * columns) under fit2d is one picture of n x rows * columns."""
+    opu = make_opu()
+    x = np.ones(shape, dtype=np.uint8)
+    for call in (opu.fit2d, opu.fit_transform2d):
+        with pytest.warns(UserWarning, match=rf"shape \({shape[0]}, {shape[1]}\).* one picture .* n_features="):
+            call(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        opu.fit2d(x, n_features=shape)
+        opu.fit1d(x)
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (30, 40), (64, 64), (48, 66), (3, 28, 28), (2, 3, 5, 100), (1, 4, 784)])
+def test_pictures_are_taken_as_they_are(make_opu, shape):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make_opu().fit2d(np.ones(shape, dtype=np.uint8))

@@ -123,10 +123,10 @@ def test_simulator_by_its_device_and_by_position():
     assert opu.transform(bits(50)).shape == (10,)
 
 
-def test_simulator_takes_any_numbers_and_shapes():
+def test_simulator_takes_bytes_and_any_shapes():
     with OPU(n_components=20, max_n_features=12, simulated=True) as opu:
         opu.fit2d(n_features=(3, 4))
-        x = np.linspace(-1, 2, 5 * 12).reshape(5, 3, 4)
+        x = np.arange(5 * 12).reshape(5, 3, 4) * 4.0
         assert np.allclose(opu.transform(x), np.abs(x.reshape(5, 12) @ reference_matrix(12, 20)) ** 2, rtol=1e-4)
         opu.fit1d(bits(2, 3, 12))
         assert opu.transform(bits(2, 3, 12)).shape == (2, 3, 20)
@@ -170,3 +170,85 @@ def test_a_device_of_another_kind_is_refused():
     with pytest.raises(TypeError, match="opu_device"):
         OPU(10, opu_device=object())
     assert OPU(10, opu_device=OpuDevice(), open_at_init=False).device.name == "aurora"
+
+
+# ---------------------------------------------------------------- numbers that are no bits
+
+
+@pytest.mark.parametrize("kind", [float, np.float32, np.int32])
+@pytest.mark.parametrize("is_2d", [False, True])
+def test_a_fit_on_numbers_takes_their_shape_and_density(kind, is_2d):
+    """What lightonml counts as ones is what is not 0: programs fit on numbers, then use an encoder."""
+    numbers = (np.random.default_rng(1).uniform(-9, 9, (6, 12, 10)) * (bits(6, 12, 10) > 0)).astype(kind)
+    numbers = numbers if is_2d else numbers.reshape(6, 120)
+    with OPU(40) as opu, OPU(40) as other:
+        for one, x in ((opu, numbers), (other, numbers != 0)):
+            (one.fit2d if is_2d else one.fit1d)(x)
+        assert opu.current_fit == other.current_fit and opu.current_fit.n_ones is not None
+        with pytest.raises(ValueError, match="X should be binary"):
+            opu.transform(numbers)
+        with pytest.raises(ValueError, match="X should be binary"):
+            (opu.fit_transform2d if is_2d else opu.fit_transform1d)(numbers)
+        assert np.array_equal(opu.transform(bits(*numbers.shape)), other.transform(bits(*numbers.shape)))
+
+
+def test_a_fit_on_numbers_then_an_encoder():
+    from opusim.encoding import SeparatedBitPlanDecoder, SeparatedBitPlanEncoder
+
+    numbers = np.random.default_rng(0).uniform(size=(6, 50)).astype(np.float32)
+    with OPU(300) as opu:
+        opu.fit1d(numbers)
+        y = opu.linear_transform(numbers, SeparatedBitPlanEncoder, SeparatedBitPlanDecoder)
+        assert y.shape == (6, 300)
+    with OWN(300) as own, pytest.raises(ValueError, match="X should be binary"):
+        own.fit1d(numbers)
+
+
+@pytest.mark.parametrize("bad", [np.array(["a", "b"]), np.ones(4, complex), np.ma.masked_equal([0, 1, 1], 1)])
+def test_a_fit_on_what_are_no_numbers_is_refused(bad):
+    with OPU(40) as opu, pytest.raises(TypeError, match="^X "):
+        opu.fit1d(bad)
+
+
+@pytest.mark.parametrize("name", ["exposure_us", "frametime_us"])
+def test_a_time_of_0_is_none_that_is_asked_for_under_lightonmls_names_only(name):
+    """lightonml: "If non-zero, override"."""
+    x = bits(3, 50)
+    with OPU(40) as opu:
+        opu.fit1d(x)
+        expected = opu.device.exposure_us, opu.device.frametime_us
+        opu.fit1d(x, **{name: 0})
+        assert (opu.device.exposure_us, opu.device.frametime_us) == expected
+    with OWN(40) as own:
+        for call in (own.fit1d, own.fit_transform1d):
+            with pytest.raises(ValueError, match=f"{name} is 0, but it must be a number in"):
+                call(x, **{name: 0})
+        for call in (own.fit2d, own.fit_transform2d):
+            with pytest.raises(ValueError, match=f"{name} is 0.0, but it must be a number in"):
+                call(x.reshape(3, 10, 5), **{name: 0.0})
+
+
+def test_the_simulator_casts_as_lightonml_does():
+    """Its formatter copies into an array of uint8."""
+    numbers = np.array([[0.5, 1.7, -1.0, 1.0, 300.0, 0.0]])
+    for x in (numbers, numbers.astype(np.float32), np.trunc(numbers).astype(int)):
+        with OPU(30, simulated=True, max_n_features=6) as opu:
+            opu.fit1d(x)
+            matrix = reference_matrix(6, 30)
+            expected = np.array([[0, 1, 255, 1, 44, 0]], dtype=np.uint8)
+            with pytest.warns(UserWarning, match="modulo 256"):
+                y = opu.transform(x)
+            assert np.allclose(y, np.abs(expected @ matrix) ** 2, rtol=1e-5)
+            with pytest.warns(UserWarning, match="modulo 256"):
+                z = opu.linear_transform(x)
+            assert np.allclose(z, (expected @ matrix).real / np.sqrt(6), rtol=1e-4)
+    with OPU(30, simulated=True, max_n_features=2) as opu:
+        for bad in (np.nan, np.inf, 1e10, -(2.0**31)):
+            with pytest.raises(ValueError, match=r"not finite, or as large as 2\^31"):
+                opu.fit_transform1d(np.array([[1.0, bad]]))
+
+
+def test_two_times_by_position_and_a_change_of_the_configuration():
+    opu = OPU(700, 500, config_override={"output": {"stdev": 2.0}, "n_samples_by_pass": 10}, open_at_init=False)
+    assert (opu.device.frametime_us, opu.device.exposure_us) == (700, 500)
+    assert opu.config["output"]["stdev"] == 2.0 and opu.config["n_samples_by_pass"] == 10

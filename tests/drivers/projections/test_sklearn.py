@@ -485,7 +485,7 @@ def test_lightonml_names():
 
 
 def test_lightonml_simulator():
-    x = np.random.default_rng(0).normal(size=(6, 60)).astype(np.float32)
+    x = np.random.default_rng(0).integers(0, 256, (6, 60)).astype(np.float32)
     mapping = LightonOPUMap(100, simulated=True, max_n_features=60)
     y = mapping.fit(x).transform(x)
     assert type(y) is np.ndarray and y.dtype == np.float32

@@ -367,7 +367,7 @@ def test_lightonml_names():
 
 
 def test_lightonml_simulator():
-    x = torch.randn(6, 60, generator=torch.Generator().manual_seed(0))
+    x = torch.randint(256, (6, 60), generator=torch.Generator().manual_seed(0)).float()
     mapping = LightonOPUMap(100, simulated=True, max_n_features=60).fit(x)
     y = mapping(x)
     assert y.dtype == torch.float32
