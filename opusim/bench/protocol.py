@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from .region import AnyRoi
 
 __all__ = [
-    "Backed", "Bench", "Clock", "Clocked", "Drivable", "Exposing", "Fresh", "Identified", "Identity", "Lamp", "Levelled",
-    "Limited", "LitCamera", "Record", "Repeatable", "Reservable", "Resumable", "Skipping", "Threaded", "Timed",
-    "checked_bench", "elapsed_s", "has", "identity_of", "lacking", "threads_of", "wait",
+    "Backed", "Bench", "Clock", "Clocked", "Drivable", "Exposing", "Fresh", "Identified", "Identity", "Lamp",
+    "Levelled", "Limited", "LitCamera", "Record", "Repeatable", "Reservable", "Resumable", "Skipping", "Threaded",
+    "Timed", "checked_bench", "elapsed_s", "has", "identity_of", "lacking", "threads_of", "wait",
 ]  # fmt: skip
 
 _LONGEST_SKIP_S = 3600.0
