@@ -8,14 +8,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from opusim.base import rng
+from opusim.base import elementary, rng
 from opusim.base.parameters import Stage, parameter
 
 PLANCK_J_S = 6.62607015e-34
 LIGHT_SPEED_M_PER_S = 299_792_458.0
 
 # Periods of the drift's Fourier series: from ten minutes (air conditioning) to four days.
-_DRIFT_PERIODS_S = np.geomspace(600.0, 4 * 86400.0, 16)
+_SHORTEST_S, _LONGEST_S, _N_PERIODS = 600.0, 4 * 86400.0, 16
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,10 @@ class Laser(Stage):
         """
         power = np.ones(len(times_s))
         if self.power_drift_per_hour:
-            omega, amplitude, phase = _drift_series(self.power_drift_per_hour, seed)
-            arguments = np.asarray(times_s, dtype=np.float64)[:, None] * omega + phase
-            power += ((np.cos(arguments) - np.cos(phase)) * amplitude).sum(axis=1)
+            from .drift_kernels import sum_swings
+
+            times = np.ascontiguousarray(times_s, dtype=np.float64)
+            sum_swings(times, *_drift_series(self.power_drift_per_hour, seed), power)
         if self.power_noise and len(power):
             from opusim.base.rng_kernels import normals_between  # numba, where it is needed
 
@@ -109,8 +110,9 @@ class Laser(Stage):
 @lru_cache(maxsize=16)
 def _drift_series(power_drift_per_hour: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Angular frequencies, amplitudes and phases of the drift."""
-    omega = 2 * np.pi / _DRIFT_PERIODS_S
-    amplitude = np.sqrt(_DRIFT_PERIODS_S)
-    amplitude *= power_drift_per_hour / np.sqrt(np.sum(amplitude**2 * (1 - np.cos(omega * 3600.0))))
+    periods_s = elementary.geometric(_SHORTEST_S, _LONGEST_S, _N_PERIODS)
+    omega = 2 * np.pi / periods_s
+    amplitude = np.sqrt(periods_s)
+    amplitude *= power_drift_per_hour / np.sqrt(np.sum(amplitude**2 * (1 - elementary.cos(omega * 3600.0))))
     phase = 2 * np.pi * rng.uniforms(rng.key_of(seed, "laser drift"), len(omega))
     return omega, amplitude, phase

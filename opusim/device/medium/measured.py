@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from opusim.base import parallel, rng
+from opusim.base import elementary, parallel, rng
 from opusim.base.parameters import parameter
 
 from .base import EntryMedium, decorrelation_time, transmission
@@ -207,7 +207,7 @@ def _load_matrix(
         raise ValueError(
             f"Data set {background!r} of {path!r} has shape {extra.shape}, but it must be ({stored.shape[0]},)."
         )
-    scale = math.sqrt(float(np.mean(np.abs(stored.astype(np.complex128)) ** 2)))
+    scale = math.sqrt(float(np.mean(elementary.square_modulus(stored.astype(np.complex128)))))
     if scale == 0:
         raise ValueError(f"Data set {dataset!r} of {path!r} is zero everywhere.")
     matrix = np.ascontiguousarray((stored.T / scale).astype(np.complex64))
