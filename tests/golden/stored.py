@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import platform
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from opusim.drivers.selftest import environment
 
 HERE = Path(__file__).resolve().parent
 VALUES = HERE / "values"
@@ -143,37 +144,6 @@ def read_values(name: str) -> dict[str, np.ndarray]:
 
 
 # ---------------------------------------------------------------- where the last bits come from
-
-
-def environment() -> dict[str, str]:
-    """Return what the last bits depend on: libraries, and the processor as they see it.
-
-    The processor stands for the kernels that BLAS chooses for it; `OPENBLAS_CORETYPE`, which chooses others, is not
-    looked at.
-    """
-    import llvmlite.binding
-    import numba
-    import scipy
-
-    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    return {
-        "machine": f"{platform.system()} {platform.machine()}",
-        "processor": numba.config.CPU_NAME or llvmlite.binding.get_host_cpu_name(),
-        "numpy": np.__version__,
-        "numpy_uses": " ".join(_numpy_features()),
-        "scipy": scipy.__version__,
-        "numba": numba.__version__,
-        "blas": f"{blas['name']} {blas['version']}",
-    }
-
-
-def _numpy_features() -> list[str]:
-    """Return the processor's features that numpy uses; they can be turned off by NPY_DISABLE_CPU_FEATURES."""
-    try:
-        from numpy._core import _multiarray_umath as core
-    except ImportError:  # numpy 1
-        from numpy.core import _multiarray_umath as core
-    return sorted(name for name, here in getattr(core, "__cpu_features__", {}).items() if here)
 
 
 def other_than(made_with: dict[str, str]) -> str:
