@@ -8,6 +8,7 @@ of running them on one machine, one of them a new process that uses none of the 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import math
 import os
@@ -182,7 +183,7 @@ def _frames(device: Any, seed: int, way: str, threads: int | None) -> np.ndarray
     layout = MirrorLayout.lined(bench.mirror_shape, 100)
     patterns = MirrorPatterns(_random_bits("patterns", 400).reshape(4, 100), layout)
     how: dict[str, Any] = {"exposure_s": 400e-6, "roi": (20, 30, 16, 25)}
-    phases = [0.0, math.pi / 2, 4.0]
+    phases = np.array([0.0, math.pi / 2, 4.0])
     frames = [bench.expose(patterns, reference_phase_rad=phases, **how), bench.expose(patterns, **how)]
     bench.skip_frames(1_800_000)
     frames += [bench.expose(patterns, reference_phase_rad=phases, **how), bench.expose(None, **how)]
@@ -326,11 +327,8 @@ def plain_environment() -> dict[str, str]:
 
 
 def _numpy_core() -> Any:
-    try:
-        from numpy._core import _multiarray_umath as core
-    except ImportError:  # numpy 1
-        from numpy.core import _multiarray_umath as core
-    return core
+    name = "numpy._core" if hasattr(np, "_core") else "numpy.core"  # of numpy 2 and 1
+    return importlib.import_module(f"{name}._multiarray_umath")
 
 
 def _numpy_features() -> list[str]:

@@ -208,7 +208,7 @@ def _refine(
         if fit_power:
             columns = elementary.exp(x[steps:])[:, None] * columns
         rows = pseudoinverse(columns)
-        # Covariances of offset, Re q and Im q; the first value returned is that of q with itself, the second with offset.
+        # Covariances of offset, Re q and Im q; q's with itself comes first, and then that with the offset.
         m = _products_of_rows(_product(rows, central), rows)
         anisotropy, leak = complex(m[1, 1] - m[2, 2], 2 * m[1, 2]), complex(m[0, 1], m[0, 2])
         return anisotropy / square, leak / square, root - _product(columns, _product(rows, root))

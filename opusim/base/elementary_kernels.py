@@ -126,8 +126,8 @@ double_of: Any = intrinsic(_double_of)
 @kernel(inline="always")
 def cosine_and_sine(x):  # type: ignore[no-untyped-def]
     """Return cosine and sine of an angle in radians (float64); NaN beyond `MOST_RAD`."""
-    # x = quarter * pi / 2 + r + rest, with |r| below pi / 4 and |rest| below its last bit. The first difference is exact;
-    # of the second one, and of the product in it, what rounding took away goes to the rest (Knuth's and Dekker's ways).
+    # x = quarter * pi / 2 + r + rest, with |r| below pi / 4 and |rest| below its last bit. The first difference is
+    # exact; what rounding took from the second one, and from the product in it, goes to the rest (Knuth's, Dekker's).
     shifted = x * _TWO_OVER_PI + _MAGIC
     quarter = shifted - _MAGIC
     turn = bits_of(shifted)

@@ -112,8 +112,8 @@ class Film:
         if self.arrays.is_gpu:
             turns, scale, frames = (self.arrays.from_host(array) for array in (turns, scale, frames))
         return Exposure(
-            self.samples, shots.steps, np.float32(1 - shots.coherence * shots.coherence), self._key, self._params, reference, turns,
-            scale, gain, dark, offset, places, frames,
+            self.samples, shots.steps, np.float32(1 - shots.coherence * shots.coherence), self._key, self._params,
+            reference, turns, scale, gain, dark, offset, places, frames,
         )  # fmt: skip
 
     def _fixed(self, shots: Shots) -> tuple[Any, ...]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from opusim.base.elementary_kernels import cosine_and_sine
 from opusim.base.jit import kernel
 

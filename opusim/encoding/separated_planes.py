@@ -6,7 +6,6 @@ weights 1, 1/2, 1/4, ... and puts the size of the data back, positive and negati
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import Any
 

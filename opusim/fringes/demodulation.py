@@ -15,7 +15,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from opusim.base import arrays, elementary, parallel
 
-__all__ = ["BurstPixels", "field_of_clipped", "fields_of_bursts", "fields_of_counts", "least_squares_row", "pseudoinverse"]
+__all__ = [
+    "BurstPixels",
+    "field_of_clipped",
+    "fields_of_bursts",
+    "fields_of_counts",
+    "least_squares_row",
+    "pseudoinverse",
+]
 
 _NEWTON_STEPS = 8
 # One over the least determinant of three columns' products, for columns of length 1.
@@ -53,12 +60,12 @@ def pseudoinverse(columns: NDArray[np.float64]) -> NDArray[np.float64]:
     Parameters
     ----------
     columns : ndarray of float64, shape (steps, 3)
-        Finite numbers.
+        Numbers.
 
     Returns
     -------
     ndarray of float64, shape (3, steps)
-        Each rounded once; of columns that depend on each other by `numpy.linalg.pinv`.
+        Each rounded once; of columns that depend on each other by `numpy.linalg.pinv`, of what is not finite NaN.
     """
     return _pseudoinverse(columns.tobytes()).copy()
 
@@ -66,6 +73,8 @@ def pseudoinverse(columns: NDArray[np.float64]) -> NDArray[np.float64]:
 @lru_cache(maxsize=256)
 def _pseudoinverse(buffer: bytes) -> NDArray[np.float64]:
     columns = np.frombuffer(buffer).reshape(-1, 3)
+    if not np.isfinite(columns).all():
+        return np.full(columns.T.shape, np.nan)
     # As whole numbers, in units of the last bit of the smallest one.
     ratios = [[value.as_integer_ratio() for value in row] for row in columns.tolist()]
     unit = max(below for row in ratios for _, below in row)
@@ -78,8 +87,10 @@ def _pseudoinverse(buffer: bytes) -> NDArray[np.float64]:
     ]
     determinant = sum(g[0][j] * adjugate[0][j] for j in range(3))
     if determinant * _LEAST_INDEPENDENT <= g[0][0] * g[1][1] * g[2][2]:
-        return np.linalg.pinv(columns)
-    return np.array([[sum(x * y for x, y in zip(row, b, strict=True)) * unit / determinant for b in a] for row in adjugate])
+        return np.asarray(np.linalg.pinv(columns), dtype=np.float64)
+    return np.array(
+        [[sum(x * y for x, y in zip(row, b, strict=True)) * unit / determinant for b in a] for row in adjugate]
+    )
 
 
 def field_of_clipped(
