@@ -19,9 +19,13 @@ def sum_swings(times_s, omega, amplitude, start, out):  # type: ignore[no-untype
     out : ndarray of float64, shape (n,)
         The sum is added to what it holds.
     """
-    for i in range(len(times_s)):
+    origin = 0.0
+    for i in range(-1, len(times_s)):  # the start of time comes first
+        time_s = times_s[i] if i >= 0 else 0.0
         total = 0.0
         for m in range(len(omega)):
-            now = cosine_and_sine(times_s[i] * omega[m] + start[m])[0]
-            total += (now - cosine_and_sine(start[m])[0]) * amplitude[m]
-        out[i] += total
+            total += cosine_and_sine(time_s * omega[m] + start[m])[0] * amplitude[m]
+        if i >= 0:
+            out[i] += total - origin
+        else:
+            origin = total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
@@ -110,9 +111,14 @@ class Laser(Stage):
 @lru_cache(maxsize=16)
 def _drift_series(power_drift_per_hour: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Angular frequencies, amplitudes and phases of the drift."""
+    from .drift_kernels import sum_swings
+
     periods_s = elementary.geometric(_SHORTEST_S, _LONGEST_S, _N_PERIODS)
     omega = 2 * np.pi / periods_s
     amplitude = np.sqrt(periods_s)
-    amplitude *= power_drift_per_hour / np.sqrt(np.sum(amplitude**2 * (1 - elementary.cos(omega * 3600.0))))
+    # What the squares of the amplitudes give after that time, without the random phases: -sum of a^2 (1 - cos).
+    swing = np.zeros(1)
+    sum_swings(np.array([3600.0]), omega, amplitude**2, np.zeros(len(omega)), swing)
+    amplitude *= power_drift_per_hour / math.sqrt(-swing[0])
     phase = 2 * np.pi * rng.uniforms(rng.key_of(seed, "laser drift"), len(omega))
     return omega, amplitude, phase

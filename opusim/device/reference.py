@@ -196,10 +196,15 @@ class Reference(Stage):
 @lru_cache(maxsize=16)
 def _drift_series(drift_rad_per_minute: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Angular frequencies, amplitudes and phases of the drift."""
+    from .drift_kernels import sum_swings
+
     periods_s = elementary.geometric(_SHORTEST_S, _LONGEST_S, _N_PERIODS)
     omega = 2 * np.pi / periods_s
     amplitude = np.sqrt(periods_s)
-    amplitude *= drift_rad_per_minute / np.sqrt(np.sum(amplitude**2 * (1 - elementary.cos(omega * 60.0))))
+    # What the squares of the amplitudes give after that time, without the random phases: -sum of a^2 (1 - cos).
+    swing = np.zeros(1)
+    sum_swings(np.array([60.0]), omega, amplitude**2, np.zeros(len(omega)), swing)
+    amplitude *= drift_rad_per_minute / math.sqrt(-swing[0])
     start = 2 * np.pi * rng.uniforms(rng.key_of(seed, "reference drift"), len(omega))
     return omega, amplitude, start
 
