@@ -343,7 +343,7 @@ def environment() -> dict[str, str]:
     -------
     dict of str
         Kind of machine, processor that numba compiles for, features that numpy uses, versions, and BLAS, whose kernels
-        the processor stands for (`OPENBLAS_CORETYPE`, which chooses others, is not looked at).
+        the processor stands for (the variable OPENBLAS_CORETYPE, which chooses others, is not looked at).
     """
     import llvmlite.binding
     import numba
