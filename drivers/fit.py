@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -91,7 +92,10 @@ class Fit:
     online : bool
         Whether it is for single vectors, one by one.
     kept : dict
-        What methods have measured or computed for this fit, by their names; not carried by copies.
+        What methods have computed for this fit, by their names; not carried by copies.
+    measured : dict
+        What methods have measured for this fit, by their names. Copies carry it: measured anew, it would be other
+        numbers, and take frames.
     """
 
     traits: InputTraits
@@ -102,6 +106,7 @@ class Fit:
     strategy: InputRoiStrategy
     online: bool = False
     kept: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    measured: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def is_full(self) -> bool:
@@ -122,12 +127,19 @@ class Fit:
         return {"input_roi": roi, "n_ones": self.n_ones, "fmt_type": kind, "fmt_factor": factor}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what the fit is, without what was computed for it."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+        """Return what the fit is and what was measured for it, without what was computed."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "kept"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the fit."""
-        self.__dict__.update(state, kept={})
+        self.__dict__.update({"measured": {}, **state}, kept={})
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Fit:
+        """Return a fit of its own, with the same parts: none of them is ever changed."""
+        other = copy.copy(self)
+        memo[id(self)] = other
+        object.__setattr__(other, "measured", dict(self.measured))
+        return other
 
 
 def make_fit(

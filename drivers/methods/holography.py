@@ -315,12 +315,12 @@ def holography_of(
         If the features send no light to the camera.
     """
     of = record, n_out, settings.output_roi
-    kept = fit.kept.get("holography")
+    kept = fit.measured.get("holography")
     # Another thread may measure meanwhile: what is used is a local.
     if kept is None or kept[0][0] is not record or kept[0][1:] != of[1:]:
         timed = device.fastest(settings, record.exposure_s)
         kept = of, timed, measure_fit(fit, device, timed, record, n_out, place)
-        fit.kept["holography"] = kept
+        fit.measured["holography"] = kept
     _, timed, fields = kept
     n_pixels = n_measured(n_out, settings.n_pixels)
     return Holography(record, fields, fit.traits.n_features_total, n_out, n_pixels, complex_output), timed

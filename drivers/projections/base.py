@@ -91,10 +91,19 @@ class OpuUser:
         arguments = {"device": self.device, "seed": self.seed, "simulated": self.simulated}
         if self.max_n_features is not None:
             arguments["max_n_features"] = self.max_n_features
-        return arguments
+        return {**arguments, **self.bench_options}
 
     def _make_opu(self, arguments: dict[str, Any]) -> OPU:
         return OPU(self.n_components, verbose_level=self.verbose_level, **arguments)
+
+    @property
+    def bench_options(self) -> dict[str, Any]:
+        """Arguments of its own OPU that a state which was loaded set, by name: they decide last bits."""
+        return self.__dict__.get("_bench_options", {})
+
+    @bench_options.setter
+    def bench_options(self, value: dict[str, Any]) -> None:
+        self.__dict__["_bench_options"] = value
 
     @property
     def fitted(self) -> bool:

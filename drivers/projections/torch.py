@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+import sys
 from typing import Any
+from weakref import WeakValueDictionary
+
+import numpy as np
 
 from opusim.base.errors import no_torch, warn_outside
+from opusim.base.module_state import CarriesState
+from opusim.base.tensors import as_tensor
 from opusim.drivers.opu import OPU
 
 try:
@@ -14,9 +22,13 @@ except ImportError as error:
     raise no_torch("opusim.drivers.projections.torch", error) from error
 
 from .base import INSIDE, NO_FIT, LightonNames, OpuUser
+from .state import state_of, take
+
+_numbers = itertools.count()
+_living: WeakValueDictionary[int, OPUMap] = WeakValueDictionary()  # an operator takes numbers, not objects
 
 
-class OPUMap(OpuUser, nn.Module):
+class OPUMap(OpuUser, CarriesState, nn.Module):
     """Random features of 0/1 data, made by an OPU: the counts of its camera, without a gradient.
 
     Positional parameters are those of `lightonml.projections.torch.OPUMap` 1.4.3. Those of our own are keyword-only.
@@ -75,9 +87,17 @@ class OPUMap(OpuUser, nn.Module):
     input that needs one is taken as it is, and gets none through this module. Layers after it are trained as usual,
     layers before it must be trained in another way, as by direct feedback alignment.
 
-    There are no parameters and no buffers: `state_dict` is empty, `to`, `train` and `eval` change nothing. What a
-    trained network needs besides its weights, the device and the seed, is in the arguments, and in a pickle of the
-    whole module (`torch.save` of it, `torch.load` with ``weights_only=False``).
+    There are no parameters and no buffers: `to`, `train` and `eval` change nothing. A `state_dict` carries, as bytes in
+    a tensor, the device and its seed, the fit with its exposure, what the encoder has learnt, the calibration of a
+    linear map, and how many frames were taken; `torch.load` reads it with ``weights_only=True``. A map that takes it
+    makes that device, and the same batch gives the counts that it would have given where it was saved, bit for bit
+    (of one version, on one kind of processor, with the same backend). A map of another form (`n_components`,
+    `ndims`, `linear`, encoder) refuses it, and so does one with a given `opu` of another device or seed. Frames are
+    never taken twice: a device that has come further than the state goes on from where it is, and its noise is new.
+    The empty state of opusim 0.1 is loaded with a warning: the map is fitted on its first batch, as it was then.
+
+    In a network that `torch.compile` makes a graph of, a map is one operator, with no graph break; with an encoder or a
+    decoder the graph breaks there.
 
     A deep copy uses the same device; `close` closes it for all. In a worker of a ``DataLoader`` the map is the
     same device, and every worker counts frames from where the map was copied: workers share the matrix, and the noise
@@ -126,6 +146,23 @@ class OPUMap(OpuUser, nn.Module):
         self.seed = seed
         self.online = False
         self._check_ndims()
+        self._vector_dims = 1 if packed else ndims
+        self._register()
+
+    def _register(self) -> None:
+        """Take a number by which compiled graphs find this map; what was compiled before is compiled again."""
+        self._number = next(_numbers)
+        _living[self._number] = self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the number: in a copy, or another process, it stands for another map."""
+        return {name: value for name, value in self.__dict__.items() if name != "_number"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore settings and fit; compiled graphs find it under a number of its own."""
+        super().__setstate__(state)
+        self.__dict__.setdefault("_vector_dims", 1 if self.packed else self.ndims)
+        self._register()
 
     def fit(
         self, X: Any = None, y: Any = None, n_features: Any = None, packed: bool = False, online: bool = False
@@ -159,7 +196,7 @@ class OPUMap(OpuUser, nn.Module):
             If an argument is not what it may be.
         """
         self._check_ndims()
-        bits = self._fit_encoder(None if X is None else _as_tensor(X), y)
+        bits = self._fit_encoder(None if X is None else as_tensor("X", X), y)
         self._fit_opu(bits, n_features, packed, online)
         self.online = bool(online)
         self._vector_dims = 1 if packed or self.packed else self.ndims
@@ -188,21 +225,44 @@ class OPUMap(OpuUser, nn.Module):
             If the input is not what it may be.
         """
         if torch.compiler.is_compiling():
-            # A device is nothing to compile: the graph breaks here, and goes on after it.
-            return torch.compiler.disable(self.forward)(input)
-        x = _as_tensor(input)
+            if self.encoder is None and self.decoder is None and isinstance(input, torch.Tensor):
+                return _show_operator(
+                    input.detach(), self._number, self.n_components, self._vector_dims, bool(self.linear)
+                )
+            # Never seen but with fullgraph=True: else the graph breaks here, and this runs again without a compiler.
+            raise NotImplementedError(_NOT_COMPILED)
+        return _uncompiled()(self, input)
+
+    def _shown(self, input: Any) -> torch.Tensor:
+        x = as_tensor("input", input)
         if not self.fitted:
             warn_outside(NO_FIT, inside=INSIDE)
             self.fit(x)
         n_dims = self._vector_dims
         if not self.online or x.ndim <= n_dims:
-            return _as_tensor(self._run(x)).to(x.device)
+            return torch.as_tensor(self._run(x)).detach().to(x.device)
         batch = x.shape[: x.ndim - n_dims]
         rows = x.reshape(-1, *x.shape[x.ndim - n_dims :])
         if not len(rows):
             raise ValueError(f"input has shape {tuple(x.shape)}, but it must hold at least one vector.")
-        result = torch.stack([_as_tensor(self._run(row)) for row in rows])
+        result = torch.stack([torch.as_tensor(self._run(row)).detach() for row in rows])
         return result.reshape(*batch, result.shape[-1]).to(x.device)
+
+    def _state(self) -> dict[str, Any]:
+        return state_of(self)
+
+    def _take_state(self, content: dict[str, Any]) -> None:
+        traits = take(self, content)
+        self.online = bool(content.get("online", False))
+        packed = self.packed if traits is None else traits.packed
+        self._vector_dims = 1 if packed else self.ndims
+        self._register()
+
+    @property
+    def _without_state(self) -> str:
+        return (
+            "its fit stays in force." if self.fitted else "it will be fitted on the first batch, unless fit is called."
+        )
 
     def extra_repr(self) -> str:
         """Return what `repr` shows of the map.
@@ -219,9 +279,53 @@ class OPUMap(OpuUser, nn.Module):
         return ", ".join(shown if self.fitted else [*shown, "not fitted"])
 
 
-def _as_tensor(X: Any) -> torch.Tensor:
-    """Return `X` as a tensor that no gradient goes through."""
-    return torch.as_tensor(X).detach()
+_NOT_COMPILED = (
+    "An OPUMap with an encoder or a decoder, or of what is no tensor, has a result whose shape is not known before, so "
+    "that no graph can hold it: leave out fullgraph=True, or encode and decode outside of the map."
+)
+
+
+@functools.cache
+def _disabled() -> Any:
+    return torch.compiler.disable(OPUMap._shown)
+
+
+def _uncompiled() -> Any:
+    """Return what shows an input, in which nothing is compiled. Where nothing is, torch's compiler is not loaded."""
+    return _disabled() if "torch._dynamo" in sys.modules else OPUMap._shown
+
+
+# Two calls of the same input differ by noise: they must not be merged or repeated. A device is in no CUDA graph.
+_TAGS: dict[str, Any] = {
+    "tags": tuple(
+        getattr(torch.Tag, name) for name in ("nondeterministic_seeded", "cudagraph_unsafe") if hasattr(torch.Tag, name)
+    )
+}
+
+
+@torch.library.custom_op(
+    "opusim_map::show",
+    mutates_args=(),
+    schema="(Tensor input, int number, SymInt width, int vector_dims, bool linear) -> Tensor",
+    **_TAGS,
+)
+def _show_operator(input: torch.Tensor, number: int, width: int, vector_dims: int, linear: bool) -> torch.Tensor:
+    """Return what the map of a number makes of an input, without a gradient."""
+    return _map_of(number)._shown(input)
+
+
+@_show_operator.register_fake
+def _(input: torch.Tensor, number: int, width: int, vector_dims: int, linear: bool) -> torch.Tensor:
+    counts = np.dtype(_map_of(number).opu.device.output_dtype).name
+    dtype = torch.float32 if linear else getattr(torch, counts)
+    return input.new_empty((*input.shape[: input.dim() - vector_dims], width), dtype=dtype)
+
+
+def _map_of(number: int) -> OPUMap:
+    found = _living.get(number)
+    if found is None:
+        raise RuntimeError("The OPUMap of this compiled graph is gone, but it must live as long as the graph is used.")
+    return found
 
 
 class LightonOPUMap(LightonNames, OPUMap):

@@ -86,7 +86,8 @@ class LinearMode(ABC):
         Parameters
         ----------
         fit : Fit
-            How vectors are shown. What is found out once for it may be kept in ``fit.kept``.
+            How vectors are shown. What is computed once for it may be kept in ``fit.kept``, what is measured in
+            ``fit.measured``, which copies carry.
         device : OpuDevice
             What shows them.
         settings : FrameSettings

@@ -6,11 +6,12 @@ B have mean square 1, so that B e has the root mean square norm(e).
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -188,6 +189,14 @@ class GaussianFeedback(validation.Fixed):
         matrix = self._columns.T
         matrix.flags.writeable = False
         return matrix
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return a feedback with counts of its own; the matrix is never written, so that both have the same one."""
+        other = copy.copy(self)
+        memo[id(self)] = other
+        memo[id(self._columns)] = self._columns
+        other.__dict__.update({name: copy.deepcopy(value, memo) for name, value in self.__dict__.items()})
+        return other
 
     def project(self, errors: ArrayLike) -> np.ndarray:
         """Return B e for each error vector, as the encoding shows it.

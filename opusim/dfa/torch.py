@@ -17,22 +17,31 @@ The projection is a `torch.library` operator, so that `torch.compile` goes throu
 feedback does is not compiled. PyTorch 2.4 or newer is needed.
 
 What is not served: gradient scalers, because they change the errors that a threshold sees (bfloat16 needs none);
-`torch.nn.DataParallel`, because its replicas would share one list of blocks; `torch.func`; double backward. What goes
-round a marked block, on a path that does not lead through its output, keeps its true gradient.
+`torch.nn.DataParallel`, whose replicas see a part of the batch each, so that the errors of single rows are not known
+(``DistributedDataParallel`` is); `torch.func`; double backward. What goes round a marked block, on a path that does not
+lead through its output, keeps its true gradient.
+
+A marked model may be pickled, saved whole, copied and sent to other processes: each copy has a `DFA` and a feedback of
+its own, which go on from where the first one stood. A feedback on a device is then another driver of it: in this
+process of the same device, whose frames go on being counted, in another one of a device that goes on from the same
+frame. A ``state_dict`` holds weights alone: the feedback of a model that takes it is made anew, from its arguments, and
+goes on by its `state` and `restore`.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+import threading
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
 
 from opusim.base import validation
 from opusim.base.errors import no_torch
+from opusim.base.tensors import ordinary_tensor
 from opusim.bench.protocol import lacking
 
 try:
@@ -86,8 +95,11 @@ class DFA(validation.Fixed):
     rows, columns); logits (batch, steps, classes) with outputs (batch, steps, model). Rows with a gradient of zero
     (labels that a loss ignores, nodes without a label) are not projected: their teaching signal is zero.
 
-    Without gradients (`torch.no_grad`) `block` and `output` return what they get. The object must live as long
-    as the graphs that went through it.
+    Without gradients (`torch.no_grad`) `block` and `output` return what they get. A graph keeps the object that it went
+    through; a compiled one does not, so that the object must live until its backward pass is done. Several threads may
+    run forward passes at a time.
+
+    A copy, deep or by a pickle, has a feedback of its own; a shallow one has the same feedback.
 
     Examples
     --------
@@ -125,7 +137,8 @@ class DFA(validation.Fixed):
         self._begin()
 
     def _begin(self) -> None:
-        self._blocks: list[Tensor] = []
+        # Of the forward passes on their way, by thread.
+        self._blocks: dict[int, list[Tensor]] = {}
         self._number = next(_numbers)
         _living[self._number] = self
 
@@ -137,10 +150,6 @@ class DFA(validation.Fixed):
         """Restore the feedback; graphs find it under a number of its own."""
         self.__dict__.update(state)
         self._begin()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Return the object itself: a copy of a marked model uses the same device."""
-        return self
 
     def block(self, h: Tensor) -> Tensor:
         """End a block: keep its output for `output`, and return it without its graph.
@@ -157,7 +166,7 @@ class DFA(validation.Fixed):
         """
         if not torch.is_grad_enabled():
             return h
-        self._blocks.append(h)
+        self._blocks.setdefault(_thread(), []).append(h)
         return h.detach()
 
     def output(self, logits: Tensor) -> Tensor:
@@ -181,12 +190,11 @@ class DFA(validation.Fixed):
         """
         if not torch.is_grad_enabled():
             return logits
-        blocks, self._blocks = self._blocks, []
-        return self._tie(logits, blocks)
+        return self._tie(logits, self._blocks.pop(_thread(), []))
 
     def reset(self) -> None:
-        """Forget the blocks of a forward pass that did not come to its output."""
-        self._blocks = []
+        """Forget the blocks of a forward pass of this thread that did not come to its output."""
+        self._blocks.pop(_thread(), None)
 
     def mark(self, model: nn.Module, blocks: Iterable[str | nn.Module], output: str | nn.Module | None = None) -> Marks:
         """Train the blocks of a model by feedback, without a change of its code.
@@ -224,6 +232,9 @@ class DFA(validation.Fixed):
         """Check the shapes; return the logits, tied to the blocks."""
         if not isinstance(logits, Tensor):
             raise TypeError(f"The output is a {type(logits).__name__}, but it must be a tensor of logits.")
+        ordinary_tensor("The output", logits)
+        if not logits.is_floating_point():
+            raise TypeError(f"The output is a tensor of {logits.dtype}, but logits must be of a floating type.")
         rows = logits.shape[:-1]
         if not blocks:
             raise ValueError("No block came before the output, but there must be at least one to train by feedback.")
@@ -233,6 +244,7 @@ class DFA(validation.Fixed):
                 f"classes: their shape must be (rows, {self.n_classes}), with any number of axes for the rows."
             )
         for place, h in enumerate(blocks):
+            ordinary_tensor(f"The output of block {place}", h)
             if h.shape[: len(rows)] != rows or not h.is_floating_point():
                 raise ValueError(
                     f"The output of block {place} is {h.dtype} of shape {tuple(h.shape)}, but it must be of a floating "
@@ -320,11 +332,15 @@ class Marks(validation.Fixed):
         self.dfa = dfa
         self.model = model
         self._names = [names[module] for module in found]
-        self._ran: list[tuple[int, Tensor]] = []
+        self._ran: dict[int, list[tuple[int, Tensor]]] = {}  # of the forward passes on their way, by thread
         self._handles = [model.register_forward_pre_hook(self._begin)]
         for place, module in enumerate(found):
             self._handles.append(module.register_forward_hook(_AfterBlock(self, place)))
         self._handles.append(last.register_forward_hook(self._after_output))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the forward passes that are on their way: their tensors belong to graphs of this process."""
+        return {**self.__dict__, "_ran": {}}
 
     def remove(self) -> None:
         """Take the marks away: from the next forward pass on, the model is trained by backpropagation."""
@@ -332,8 +348,13 @@ class Marks(validation.Fixed):
             handle.remove()
 
     def _begin(self, module: nn.Module, inputs: Any) -> None:
-        """Forget what a forward pass left that did not come to its output."""
-        self._ran = []
+        """Forget what a forward pass of this thread left that did not come to its output."""
+        if self.model.training and torch.is_grad_enabled() and getattr(module, "_is_replica", False):
+            raise RuntimeError(
+                "A marked model runs as a replica of torch.nn.DataParallel, which hands each a part of the batch, so "
+                "that the errors of single rows are not known: use torch.nn.parallel.DistributedDataParallel."
+            )
+        self._ran[_thread()] = []
 
     def _after_block(self, place: int, h: Any) -> Tensor | None:
         if not (self.model.training and torch.is_grad_enabled()):
@@ -343,13 +364,13 @@ class Marks(validation.Fixed):
                 f"The block {self._names[place]!r} returns a {type(h).__name__}, but a marked block must return one "
                 "tensor. Call DFA.block in the model's forward instead, on the tensor that is handed on."
             )
-        self._ran.append((place, h))
+        self._ran.setdefault(_thread(), []).append((place, h))
         return h.detach()
 
     def _after_output(self, module: nn.Module, inputs: Any, logits: Any) -> Tensor | None:
         if not (self.model.training and torch.is_grad_enabled()):
             return None
-        ran, self._ran = self._ran, []
+        ran = self._ran.pop(_thread(), [])
         places = [place for place, _ in ran]
         missing = [name for place, name in enumerate(self._names) if place not in places]
         if missing:
@@ -410,6 +431,11 @@ def mark(
     return DFA(feedback, scale=scale, error_scale=error_scale).mark(model, blocks, output)
 
 
+def _thread() -> int:
+    """Return the number of this thread; 0 where torch compiles, as what is compiled runs in any thread."""
+    return 0 if torch.compiler.is_compiling() else threading.get_ident()
+
+
 def _is_marked(module: nn.Module) -> bool:
     """Whether a module is a block or an output of marks that are not removed."""
     hooks = module._forward_hooks.values()
@@ -449,7 +475,10 @@ def _project_operator(gradient: Tensor, number: int, width: int, scale: float) -
     """Return the teaching signals, float32 (rows, width), of the gradients (rows, n_classes)."""
     dfa = _living.get(number)
     if dfa is None:
-        raise RuntimeError("The DFA object of this graph is gone, but it must live until the backward pass is done.")
+        raise RuntimeError(
+            "The DFA object of this compiled graph is gone, but it must live until the backward pass is done: keep the "
+            "model that was compiled."
+        )
     errors = gradient.detach().to("cpu", torch.float32).numpy()
     return torch.from_numpy(dfa._project(errors, scale)).to(gradient.device)
 
@@ -486,6 +515,7 @@ def _(logits: Tensor, blocks: list[Tensor], number: int, width: int, scale: floa
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     logits, blocks, ctx.number, ctx.width, ctx.scale = inputs
+    ctx.dfa = _living.get(ctx.number)  # the graph keeps what its backward pass asks
     ctx.blocks = [(h.shape, h.dtype, h.device) for h in blocks]
     ctx.widths = [math.prod(h.shape[logits.dim() - 1 :]) for h in blocks]
 

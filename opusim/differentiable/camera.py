@@ -17,8 +17,13 @@ import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import torch
-from torch import Tensor
+from opusim.base.errors import no_torch
+
+try:
+    import torch
+    from torch import Tensor
+except ImportError as error:
+    raise no_torch("opusim.differentiable", error) from error
 
 __all__ = ["ROUNDINGS", "Reading", "expected_counts", "soft_minimum"]
 

@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
+from opusim.base.errors import no_torch
 from opusim.bench.by_matrix import MatrixWay
 from opusim.bench.geometry import Geometry
 from opusim.bench.projector import Projector
@@ -18,6 +17,12 @@ from opusim.bench.sources import MacroSource, make_source
 from opusim.device.medium import WaveMedium
 from opusim.device.medium.grid import ModeGrid
 from opusim.device.medium.layer import LayerFactors
+
+try:
+    import torch
+    from torch import Tensor, nn
+except ImportError as error:
+    raise no_torch("opusim.differentiable", error) from error
 
 from .parameters import Reader
 

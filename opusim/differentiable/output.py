@@ -14,6 +14,7 @@ PyTorch is an optional dependency: the extra ``torch``.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -24,6 +25,8 @@ import scipy.special
 
 from opusim.base import validation
 from opusim.base.errors import no_torch
+from opusim.base.module_state import CarriesState
+from opusim.base.tensors import ordinary_tensor
 from opusim.bench.by_matrix import MatrixWay
 from opusim.bench.inputs import checked_phases
 from opusim.bench.plan import EXECUTIONS
@@ -50,7 +53,7 @@ __all__ = ["ExpectedOutput"]
 MIRRORS = ("straight-through", "relaxed")
 
 
-class ExpectedOutput(validation.Fixed, nn.Module):
+class ExpectedOutput(validation.Fixed, CarriesState, nn.Module):
     """Mean grey levels of a device for binary vectors, as a function that torch can differentiate.
 
     Parameters
@@ -125,6 +128,9 @@ class ExpectedOutput(validation.Fixed, nn.Module):
     The device stands at the start of its time: nothing has drifted. Phase errors are taken as small where they move the
     light across a limit of the camera: with a jitter of .2 rad such a pixel is off by up to four grey levels, with .02
     by none.
+
+    A ``state_dict`` carries what is learnt, and for which device, seed, layout and pixels it is. A module that was made
+    for others refuses it: its values would be others.
 
     A pixel far above full scale has a gradient of nearly 0, as its mean count has: a start with light on the scale
     learns faster. Fixed patterns (PRNU, DSNU, hot pixels) are those of the sensor of this seed.
@@ -319,11 +325,36 @@ class ExpectedOutput(validation.Fixed, nn.Module):
 
     # ---------------------------------------------------------------- inside
 
+    def _state(self) -> dict[str, Any]:
+        device = self._learnt.device
+        phase: Any = self._learnt.phase_rad
+        layout = {f.name: getattr(self.layout, f.name) for f in dataclasses.fields(self.layout)}
+        return {
+            "device": device.fingerprint(), "device_name": device.name, "seed": self.seed, "layout": layout,
+            "roi": tuple(self.roi), "n_components": self.n_components,
+            "reference_phase_rad": None if phase is None else phase.tolist(),
+        }  # fmt: skip
+
+    def _take_state(self, content: dict[str, Any]) -> None:
+        here = self._state()
+        for name in ("device", "seed", "layout", "roi", "n_components", "reference_phase_rad"):
+            if content.get(name) != here[name]:
+                shown = "device_name" if name == "device" and content["device_name"] != here["device_name"] else name
+                raise ValueError(
+                    f"{name} is {here[shown]!r} here, but {content.get(shown)!r} in the state, and what is learnt "
+                    "counts from it: make the module with the same."
+                )
+
+    @property
+    def _without_state(self) -> str:
+        return "what is learnt is taken to be of the same device, seed, layout and pixels."
+
     def _on_mirrors(self, x: Tensor) -> Tensor:
         n = self.layout.n_features_total
         if not isinstance(x, Tensor) or x.is_complex():
             kind = f"a tensor of {x.dtype}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
             raise TypeError(f"x is {kind}, but it must be a tensor of real numbers.")
+        x = ordinary_tensor("x", x)
         if x.ndim not in (1, 2) or x.shape[-1] != n:
             raise ValueError(f"x has shape {tuple(x.shape)}, but it must be (batch, {n}) or ({n},).")
         if x.device != self.offset_e.device:

@@ -7,12 +7,16 @@ import operator
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
+from opusim.base.errors import no_torch
 from opusim.base.parameters import Parameter, near_names, paths_in, paths_of
 from opusim.device.medium import Medium, WaveMedium
 from opusim.device.record import Device
+
+try:
+    import torch
+    from torch import Tensor, nn
+except ImportError as error:
+    raise no_torch("opusim.differentiable", error) from error
 
 __all__ = ["PHASE", "RANGES", "READ", "Parameters", "Reader", "inside_of", "learnable_of"]
 

@@ -18,14 +18,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 import typer
-from torch import Tensor, nn
-from torch.nn import functional
 
 from opusim import datasets
 from opusim.base import validation
+from opusim.base.errors import no_torch
 from opusim.dfa.feedback import Costs
+
+try:
+    import torch
+    from torch import Tensor, nn
+    from torch.nn import functional
+except ImportError as error:
+    raise no_torch("opusim.tasks.text", error) from error
+
 from opusim.dfa.torch import DFA
 
 from .running import FeedbackFactory, WallTime, add_options, check_method, chosen, summary

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -172,13 +173,29 @@ def test_double_backward_is_refused():
         sum(gradient.square().sum() for gradient in first).backward()
 
 
-def test_a_graph_outlives_its_dfa():
-    dfa = DFA(GaussianFeedback(3, 6))
+def test_a_graph_keeps_its_dfa_and_a_number_alone_does_not():
+    dfa = DFA(GaussianFeedback(3, 6, seed=1))
     h = torch.ones((8, 6), requires_grad=True)
-    loss = (dfa.output(torch.ones(8, 3) + dfa.block(h).sum()) ** 2).sum()
+    g = torch.linspace(-1, 1, 24).reshape(8, 3)
+    logits, number = dfa.output(torch.ones(8, 3) + dfa.block(h).sum()), dfa._number
+    expected = g @ torch.from_numpy(dfa.feedback.matrix.copy()).T / 6**0.5
     del dfa
-    with pytest.raises(RuntimeError, match="must live until the backward pass"):
-        loss.backward()
+    logits.backward(g)
+    torch.testing.assert_close(h.grad, expected)
+    del logits
+    gc.collect()
+    with pytest.raises(RuntimeError, match="must live until the backward pass is done: keep the model"):
+        torch.ops.opusim_dfa.project(g, number, 6, 1.0)
+
+
+def test_a_replica_of_data_parallel_is_refused():
+    model = network(5, 6, 3)
+    mark(model, ["1"], GaussianFeedback(3, 6))
+    x, _ = samples(8, 5, 3)
+    replica = model._replicate_for_data_parallel()
+    with pytest.raises(RuntimeError, match="replica of torch.nn.DataParallel.* use .*DistributedDataParallel"):
+        replica(x)
+    assert model(x).shape == (8, 3) and nn.parallel.DataParallel(model)(x).shape == (8, 3)
 
 
 def test_arguments_of_the_wrong_kind():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import io
 import math
+import pickle
 import subprocess
 import sys
 
@@ -374,7 +377,64 @@ def test_what_is_learnt_is_trained_with_a_network():
     chain(torch.randn(5, 8, generator=torch.Generator().manual_seed(0))).square().sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.abs().max() > 0 for p in chain.parameters())
     assert len(list(model.parameters())) == 2
-    assert sorted(model.state_dict()) == ["_learnt.steps.camera__gain_dn_per_e", "_learnt.steps.laser__power_w"]
+    learnt = ["_learnt.steps.camera__gain_dn_per_e", "_learnt.steps.laser__power_w"]
+    assert sorted(model.state_dict()) == ["_extra_state", *learnt]
+
+
+LEARN = {"seed": SEED, "learn": ["camera.gain_dn_per_e", "reference_phase_rad"], "reference_phase_rad": [0.0, 1.0]}
+
+
+def learnt_module(**changes):
+    arguments = {"device": STILL, "n_features": 30, "n_components": 20, **LEARN, **changes}
+    return ExpectedOutput(**arguments)
+
+
+def read_back(state):
+    stream = io.BytesIO()
+    torch.save(state, stream)
+    stream.seek(0)
+    return torch.load(stream, weights_only=True)
+
+
+def test_what_is_learnt_travels_with_the_device_that_it_is_of():
+    """By a state_dict, a pickle and a deep copy: the same output and the same device, bit for bit."""
+    model, fresh = learnt_module(), learnt_module()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1
+    x = torch.randint(0, 2, (4, 30), generator=torch.Generator().manual_seed(0)).float()
+    expected = model(x)
+    state = read_back(model.state_dict())
+    fresh.load_state_dict(state)
+    for other in (fresh, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert torch.equal(other(x), expected) and other.device() == model.device() != STILL
+    waves = learnt_module(execution="waves")
+    for other in (copy.deepcopy(waves), pickle.loads(pickle.dumps(waves))):
+        assert torch.equal(other(x), waves(x))
+    old = {name: value for name, value in state.items() if name != "_extra_state"}
+    fresh = learnt_module()
+    with pytest.warns(UserWarning, match="says nothing of the ExpectedOutput.*taken to be of the same device"):
+        fresh.load_state_dict(old)
+    assert torch.equal(fresh(x), expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"seed": SEED + 1}, f"seed is {SEED + 1} here, but {SEED} in the state"),
+        ({"device": "ideal"}, "device is 'ideal' here, but '.*' in the state"),
+        ({"device": STILL.evolve(**{"camera.bits": 10})}, "device is '[0-9a-f]{64}' here"),
+        ({"n_features": 31}, "layout is .*31.* here"),
+        ({"n_components": 21}, "n_components is 21 here, but 20 in the state"),
+        ({"reference_phase_rad": [0.0, 2.0]}, r"reference_phase_rad is \[0.0, 2.0\] here"),
+        ({"roi": (0, 0, 20, 20)}, "roi is "),
+    ],
+)
+def test_a_module_of_another_device_refuses_what_was_learnt(changes, match):
+    """The same steps from another start are other values: gain, power and phase would be wrong without a word."""
+    state = learnt_module().state_dict()
+    with pytest.raises(RuntimeError, match=match):
+        learnt_module(**changes).load_state_dict(state)
 
 
 @pytest.mark.parametrize("path", RANGES)

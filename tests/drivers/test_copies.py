@@ -143,6 +143,27 @@ def test_settings_made_after_a_fit_come_back():
     assert np.array_equal(other.transform(bits()), expected) and other.device.exposure_us == 100
 
 
+@each_copy
+@pytest.mark.parametrize("mode", ["holographic", "intensity"])
+def test_what_was_measured_for_a_fit_comes_back(mode, copied):
+    """Measured anew, it would take frames and be other numbers: the copy of a linear transform gave another one."""
+    device = SMALL.evolve(**{"camera.shape": (80, 120), "operation.minimum_output_size": 2000})
+    opu = OPU(OUT, device=device, seed=5, linear_mode=mode)
+    opu.fit1d(n_features=N)
+    if mode == "holographic":
+        opu.calibrate(store=False)
+    opu.linear_transform(bits())
+    other = copied(opu)
+    frames = opu.bench.clock.frames
+    expected = opu.linear_transform(bits())
+    each = opu.bench.clock.frames - frames
+    found = other.linear_transform(bits())
+    if other.device is opu.device:
+        assert opu.bench.clock.frames - frames == 2 * each  # its own frames, and no others
+    else:
+        assert np.array_equal(found, expected) and other.bench.clock == opu.bench.clock
+
+
 # ---------------------------------------------------------------- those who use a device
 
 

@@ -8,6 +8,7 @@ import threading
 import warnings
 from contextlib import nullcontext
 
+import joblib
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -23,7 +24,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from opusim.drivers import OPU, NotReadyError, OpuDevice
 from opusim.drivers.projections.sklearn import LightonOPUMap, OPUMap
-from opusim.encoding import BinaryThresholdEncoder
+from opusim.encoding import BinaryThresholdEncoder, MultiThresholdEncoder
 
 
 def bits(*shape, seed=0, p=0.5):
@@ -319,6 +320,26 @@ def test_clones_of_an_unused_map_share_a_device_but_not_with_another_seed():
     assert third.opu.device is not one.opu.device and third.opu.device.seed == 1
     one.set_params(seed=1)
     assert one.opu.device.seed == 1
+
+
+@pytest.mark.parametrize("linear", [False, True])
+@pytest.mark.parametrize("way", ["pickle", "joblib"])
+def test_a_map_that_has_travelled_gives_the_counts_of_the_first_one(linear, way, tmp_path):
+    """Of the same frames: the fit, its exposure and what was measured for it travel, and so does the encoder's."""
+    x = np.random.default_rng(0).normal(size=(9, 30))
+    mapping = OPUMap(120, linear=linear, encoder=MultiThresholdEncoder(n_bins=4), seed=4).fit(x)
+    if linear:
+        mapping.opu.calibrate(store=False)
+    mapping.transform(x)
+    if way == "pickle":
+        other = pickle.loads(pickle.dumps(mapping))
+    else:
+        joblib.dump(mapping, tmp_path / "map.joblib")
+        other = joblib.load(tmp_path / "map.joblib")
+    assert other.opu.device is other.opu_.device is not mapping.opu.device
+    for _ in range(2):
+        assert np.array_equal(other.transform(x), mapping.transform(x))
+    assert other.opu.bench.clock == mapping.opu.bench.clock
 
 
 @pytest.mark.parametrize("give_opu", [False, True])

@@ -10,6 +10,7 @@ import warnings
 import numpy as np
 import pytest
 
+from opusim.device.record import Device
 from opusim.drivers import OPU, NotReadyError, OpuDevice
 from opusim.encoding import BinaryThresholdEncoder
 
@@ -245,7 +246,7 @@ def test_state_and_modes():
     x = tensor(6, 60)
     mapping = OPUMap(100, device="ideal").fit(x)
     network = torch.nn.Sequential(mapping, torch.nn.Linear(100, 2))
-    assert set(network.state_dict()) == {"1.weight", "1.bias"}
+    assert set(network.state_dict()) == {"0._extra_state", "1.weight", "1.bias"}
     fresh = torch.nn.Sequential(OPUMap(100, device="ideal").fit(x), torch.nn.Linear(100, 2))
     fresh.load_state_dict(network.state_dict())
     y = network(x.float())
@@ -254,11 +255,66 @@ def test_state_and_modes():
     assert "n_components=100" in repr(network) and "not fitted" in repr(OPUMap(100))
 
 
-def test_inside_a_compiled_network():
+@pytest.fixture
+def compiled():
+    """Compile without a graph break, by a backend that needs no compiler of C++."""
+    torch._dynamo.reset()
+    yield lambda function, **options: torch.compile(function, **{"backend": "aot_eager", "fullgraph": True, **options})
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_inside_a_compiled_network(compiled, backend):
     x = tensor(6, 60)
     mapping = OPUMap(100, device="ideal").fit(x)
-    network = torch.compile(torch.nn.Sequential(mapping, torch.nn.ReLU()), backend="eager")
-    assert torch.equal(network(x), mapping(x))
+    network = compiled(torch.nn.Sequential(mapping, torch.nn.ReLU()), backend=backend)
+    assert torch.equal(network(x), mapping(x)) and torch.equal(network(x[2]), mapping(x[2]))
+    mapping.n_components = 70  # what was compiled for 100 is compiled again
+    assert torch.equal(network(x), mapping(x)) and network(x).shape == (6, 70)
+
+
+def test_a_compiled_map_takes_a_state_and_fits_itself(compiled):
+    x = tensor(6, 60)
+    mapping = OPUMap(100)
+    network = compiled(mapping)
+    with pytest.warns(UserWarning, match="was not fitted"):
+        assert network(x).shape == (6, 100)
+    ten_bits = OPUMap(100, device=Device.load("aurora").evolve(**{"camera.bits": 10}), seed=3).fit(x)
+    mapping.load_state_dict(ten_bits.state_dict())
+    expected = ten_bits(x)
+    assert expected.dtype == torch.uint16 and torch.equal(network(x), expected)
+
+
+def test_two_calls_of_a_compiled_graph_are_two_exposures(compiled):
+    """Of one input, one after the other: not one that is used twice, nor one that is done again for the gradient."""
+    x = tensor(6, 60).float().requires_grad_()
+    mapping = OPUMap(100).fit(tensor(6, 60))
+    scale = torch.nn.Parameter(torch.ones(100))
+    first, second, loss = compiled(lambda x: (a := mapping(x), b := mapping(x), (a.float() * b * scale).sum()))(x)
+    loss.backward()
+    assert mapping.opu.bench.clock.frames == 12 and not torch.equal(first, second)
+    assert x.grad is None and torch.equal(scale.grad, (first.float() * second).sum(0))
+
+
+def test_copies_of_a_compiled_map_have_numbers_of_their_own(compiled):
+    x = tensor(6, 60)
+    mapping = OPUMap(100, device="ideal").fit(x)
+    other = pickle.loads(pickle.dumps(mapping))
+    other.seed = 5
+    other.fit(x)
+    assert torch.equal(compiled(mapping)(x), mapping(x)) and torch.equal(compiled(other)(x), other(x))
+    assert not torch.equal(mapping(x), other(x)) and len({m._number for m in (mapping, other)}) == 2
+
+
+def test_a_compiled_map_with_an_encoder_breaks_the_graph_and_says_why(compiled):
+    x = torch.randn(6, 60, generator=torch.Generator().manual_seed(0))
+    mapping = OPUMap(100, device="ideal", encoder=BinaryThresholdEncoder(0.25)).fit(x)
+    assert torch.equal(compiled(mapping, fullgraph=False)(x), mapping(x))
+    torch._dynamo.reset()
+    with pytest.raises(
+        torch._dynamo.exc.Unsupported, match="An OPUMap with an encoder or a decoder.*leave out fullgraph"
+    ):
+        compiled(torch.nn.Sequential(mapping))(x)
 
 
 def test_the_result_goes_to_the_device_of_the_input():
