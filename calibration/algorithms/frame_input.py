@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from opusim.base import elementary
 from opusim.base.user_arrays import checked_array, exponent_of
 
 # Least singular value of the columns 1, cos, sin over the largest at which phases still tell a field: at 1/1000 its
@@ -144,7 +145,7 @@ def checked_mask(mask: ArrayLike | None, shape: tuple[int, ...]) -> NDArray[np.b
 
 def design(phases: NDArray[np.float64]) -> NDArray[np.float64]:
     """Columns 1, 2 cos d, 2 sin d of the fringe's model, shape (steps, 3)."""
-    return np.stack([np.ones_like(phases), 2 * np.cos(phases), 2 * np.sin(phases)], axis=1)
+    return np.stack([np.ones_like(phases), 2 * elementary.cos(phases), 2 * elementary.sin(phases)], axis=1)
 
 
 def condition(phases: NDArray[np.float64], weights: NDArray[np.float64] | None = None) -> float:

@@ -153,7 +153,9 @@ def gram_matrix(burst: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64
     for start in range(0, pixels, _BLOCK):
         # Double precision: what the fit leaves over is a small difference of large sums.
         block = burst[:, start : start + _BLOCK].astype(np.float64)
-        products += block @ block.T
+        # One by one, not by BLAS, whose order of the sum depends on the processor.
+        for i, row in enumerate(block):
+            products[i] += np.sum(row * block, axis=1)
         sums += block.sum(axis=1)
     return products / pixels, sums / pixels
 

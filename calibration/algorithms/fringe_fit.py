@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from opusim.base.short_repr import short_repr
 from opusim.base.user_arrays import checked_array
+from opusim.fringes.demodulation import pseudoinverse
 
 from .frame_input import (
     LEAST_CONDITION,
@@ -34,6 +35,7 @@ from .frame_input import (
 
 __all__ = ["Demodulated", "apply_rows", "least_squares", "modulation", "rows_for"]
 
+_PRODUCT = {2: "rs,nsm->nrm", 3: "nrs,nsm->nrm"}  # by the dimensions of the rows
 _BLOCK = 1 << 18  # numbers converted at a time: a mebibyte of float32, which stays in the cache
 
 
@@ -154,9 +156,9 @@ def rows_for(phases: NDArray[np.float64], weights: NDArray[np.float64] | None = 
     """Coefficients of least squares: rows for a, Re q and Im q, shape (3, steps)."""
     columns = design(phases)
     if weights is None:
-        return np.linalg.pinv(columns)
+        return pseudoinverse(columns)
     root = np.sqrt(weights / weights.max())
-    return np.linalg.pinv(columns * root[:, None]) * root
+    return pseudoinverse(columns * root[:, None]) * root
 
 
 def apply_rows(frames: NDArray[Any], rows: NDArray[np.float64], axis: int) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -201,7 +203,8 @@ def apply_rows(frames: NDArray[Any], rows: NDArray[np.float64], axis: int) -> tu
             part = slice(j, j + wide)
             block = stack[some, :, part].astype(real, copy=False)
             with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused below
-                fitted = np.matmul(rows if rows.ndim == 2 else rows[some], block)
+                # By no BLAS, whose order of the sum depends on the processor.
+                fitted = np.einsum(_PRODUCT[rows.ndim], rows if rows.ndim == 2 else rows[some], block)
             offset[some, part] = fitted[:, 0]
             parts[some, part, 0] = fitted[:, 1]
             parts[some, part, 1] = fitted[:, 2]

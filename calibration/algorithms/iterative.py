@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize
 
-from opusim.base import validation
+from opusim.base import elementary, validation
 from opusim.base.short_repr import short_repr
+from opusim.fringes.demodulation import pseudoinverse
 
 from .frame_input import (
     LEAST_CONDITION,
@@ -173,16 +174,16 @@ def _alternate(
         normal, mixed = np.zeros((3, 3)), np.zeros((3, steps))
         for begin in range(0, burst.shape[1], _BLOCK):
             block = burst[:, begin : begin + _BLOCK].astype(np.float64)
-            _, re, im = rows @ block
-            size = np.hypot(re, im)
+            _, re, im = _product(rows, block)
+            size = np.sqrt(re**2 + im**2)
             size[size == 0] = 1
             basis = np.stack([np.ones_like(re), re / size, im / size])
-            normal += basis @ basis.T
-            mixed += basis @ block.T
-        _, cosine, sine = np.linalg.lstsq(normal, mixed, rcond=None)[0]
-        last, found = found, np.arctan2(sine, cosine)
-        turn = np.exp(1j * (found - last))
-        moved = float(np.max(np.abs(np.angle(turn * np.conj(turn.sum())))))
+            normal += _products_of_rows(basis, basis)
+            mixed += _products_of_rows(basis, block)
+        _, cosine, sine = _product(pseudoinverse(normal), mixed)
+        last, found = found, elementary.angle(cosine + 1j * sine)
+        turn = elementary.phasors(found - last)
+        moved = float(np.max(np.abs(elementary.angle(elementary.multiply(turn, turn.sum().conj())))))
         if moved < tolerance:
             return found, done, True
     return found, rounds, False
@@ -192,9 +193,10 @@ def _resolve(found: NDArray[np.float64], nominal: NDArray[np.float64]) -> NDArra
     """Settle sign, common phase and whole turns by the nominal steps."""
     candidates = []
     for signed in (found, -found):
-        turn = np.exp(1j * (signed - nominal))
+        turn = elementary.phasors(signed - nominal)
         # Rotate so that the mean difference is zero, then write each step in the nominal one's turn.
-        rest = np.angle(turn * np.exp(-1j * np.angle(turn.sum())))
+        common = elementary.phasors(-elementary.angle(turn.sum()))
+        rest = elementary.angle(elementary.multiply(turn, common))
         candidates.append((abs(turn.sum()), nominal + rest - rest.mean()))
     return candidates[0][1] if candidates[0][0] >= candidates[1][0] else candidates[1][1]
 
@@ -209,15 +211,18 @@ def _refine(
     """Return steps, powers and expected errors by the three conditions of `advanced_iterative`."""
     steps, pixels = burst.shape
     square, uniform, level = _precisions(burst, rows_for(start), means)
-    values, vectors = np.linalg.eigh(products)
-    root = vectors * np.sqrt(np.maximum(values, 0))
+    root = _square_root(products)
     central = products - np.outer(means, means)
 
     def conditions(x: NDArray[np.float64]) -> tuple[complex, complex, NDArray[np.float64]]:
-        columns = np.exp(x[steps:] if fit_power else np.zeros(steps))[:, None] * design(x[:steps])
-        rows = np.linalg.pinv(columns)
-        field = rows[1] + 1j * rows[2]
-        return field @ central @ field / square, rows[0] @ central @ field / square, root - columns @ (rows @ root)
+        columns = design(x[:steps])
+        if fit_power:
+            columns = elementary.exp(x[steps:])[:, None] * columns
+        rows = pseudoinverse(columns)
+        # Covariances of offset, Re q and Im q; q's with itself comes first, and then that with the offset.
+        m = _products_of_rows(_product(rows, central), rows)
+        anisotropy, leak = complex(m[1, 1] - m[2, 2], 2 * m[1, 2]), complex(m[0, 1], m[0, 2])
+        return anisotropy / square, leak / square, root - _product(columns, _product(rows, root))
 
     def equations(x: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
         anisotropy, leak, rest = conditions(x)
@@ -241,8 +246,37 @@ def _refine(
     inner = np.eye(steps) - 1 / steps
     covariance = inner @ np.linalg.pinv(information, hermitian=True)[:steps, :steps] @ inner
     spread = np.sqrt(np.maximum(np.diag(covariance), 0))
-    powers = np.exp(x[steps:]) if fit_power else np.ones(steps)
+    powers = elementary.exp(x[steps:]) if fit_power else np.ones(steps)
     return x[:steps], powers / powers.mean(), spread
+
+
+# Products by no BLAS, and no LAPACK: the steps end where the last bits say, and these would depend on the processor.
+
+
+def _product(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the product of two matrices."""
+    return np.einsum("ij,jp->ip", a, b)
+
+
+def _products_of_rows(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the scalar product of each row of one matrix with each row of another."""
+    return np.array([[float(np.sum(one * other)) for other in b] for one in a])
+
+
+def _square_root(products: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a matrix whose product with its transpose is a positive one: Cholesky's, largest pivots first."""
+    n = len(products)
+    root, rest, open_ = np.zeros((n, n)), np.diag(products).copy(), np.ones(n, dtype=bool)
+    for j in range(n):
+        pivot = int(np.argmax(np.where(open_, rest, -np.inf)))
+        if not rest[pivot] > n * np.finfo(np.float64).eps * products[pivot, pivot]:
+            break  # what is left is rounding
+        left = products[:, pivot] - np.sum(root * root[pivot], axis=1)
+        root[open_, j] = left[open_] / np.sqrt(rest[pivot])
+        root[pivot, j] = np.sqrt(rest[pivot])
+        open_[pivot] = False
+        rest = rest - np.square(root[:, j])
+    return root
 
 
 def _precisions(
@@ -251,13 +285,13 @@ def _precisions(
     """Mean of |q|^2, and the spread per quadrature of conditions (2) and (3) over samples of this many pixels."""
     pixels = burst.shape[1]
     second = fourth = mixed = 0.0
-    offset = float(rows[0] @ means)
+    offset = float(np.sum(rows[0] * means))
     for begin in range(0, pixels, _BLOCK):
-        a, re, im = rows @ burst[:, begin : begin + _BLOCK].astype(np.float64)
+        a, re, im = _product(rows, burst[:, begin : begin + _BLOCK].astype(np.float64))
         size = re**2 + im**2
         second += float(size.sum())
-        fourth += float(np.vdot(size, size))
-        mixed += float(np.vdot(np.square(a - offset), size))
+        fourth += float(np.sum(np.square(size)))
+        mixed += float(np.sum(np.square(a - offset) * size))
     second, fourth, mixed = second / pixels, fourth / pixels, mixed / pixels
     least = 1e-9
     uniform = max(np.sqrt(fourth / (2 * pixels)) / second, least)

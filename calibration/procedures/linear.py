@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from opusim.base import validation
+from opusim.base import elementary, validation
 from opusim.base.short_repr import short_repr
 from opusim.bench.protocol import Bench, elapsed_s, threads_of
 from opusim.bench.region import AnyRoi, Roi
@@ -347,7 +347,7 @@ def _fringes(
     for i, burst in enumerate(bursts):
         fringe = least_squares(burst, actual)
         level_dn = fringe.offset - dark_dn
-        each[i] = 2 * np.abs(fringe.q[usable]) / np.maximum(level_dn[usable], 1e-6)
+        each[i] = 2 * np.sqrt(elementary.square_modulus(fringe.q[usable])) / np.maximum(level_dn[usable], 1e-6)
         light += float(np.sum((level_dn - reference_dn)[whole[i]], dtype=np.float64))
     by_pixel = np.zeros(usable.shape, dtype=np.float32)
     by_pixel[usable] = each.mean(axis=0)
@@ -387,16 +387,16 @@ def _compared(
     """
     products = np.zeros(len(first), dtype=np.complex128)
     for i, (a, b) in enumerate(_fields(record, first, second, threads)):
-        products[i] = np.sum((b * np.conj(a))[record.valid], dtype=np.complex128)
-    turn = np.complex64(np.exp(-1j * np.angle(products.sum())))
+        products[i] = np.sum(elementary.multiply(b, a.conj())[record.valid], dtype=np.complex128)
+    turn = elementary.phasors(-elementary.angle(products.sum()), np.complex64)
     powers, noise = np.zeros(2), 0.0
     for some, (a, b) in zip(use, _fields(record, first, second, threads), strict=True):
-        x, y = a[some], (b * turn)[some]
+        x, y = a[some], elementary.multiply(b, turn)[some]
         # The difference itself: on a device without noise it is ten digits below the powers.
-        noise += float(np.sum(np.square(np.abs(x - y)), dtype=np.float64)) / 2
-        powers += [np.sum(np.square(np.abs(f)), dtype=np.float64) for f in (x, y)]
+        noise += float(np.sum(elementary.square_modulus(x - y), dtype=np.float64)) / 2
+        powers += [np.sum(elementary.square_modulus(f), dtype=np.float64) for f in (x, y)]
     size = max(1, int(use.sum()))
-    return powers / size, noise / size, np.angle(products)
+    return powers / size, noise / size, elementary.angle(products)
 
 
 def _fields(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from opusim.base import arrays
+from opusim.base import arrays, elementary
 from opusim.base.errors import NotReadyError, warn_outside
 from opusim.base.short_repr import short_repr
 from opusim.bench.linear_modes import LinearMode
@@ -208,7 +208,11 @@ class Holography(Method):
             )
         turns = before + moved * np.arange(1, n + 1) / (n + 1)
         block = measured[1:-1, : self.n_out]
-        block *= place.from_host(np.exp(-1j * turns)[:, None].astype(np.complex64))
+        turned = elementary.phasors(-turns, np.complex64)[:, None]
+        if place.name == "numpy":
+            elementary.multiply(block, turned, out=block)
+        else:
+            block *= place.from_host(turned)
         block -= maps.background[: self.n_out]
         block *= float(np.float32(1 / self.fields.scale))
         if not self.complex_output:
@@ -359,7 +363,7 @@ def measure_fit(
         means.append(place.to_host(fields.mean(axis=0)))
     background, first, second = means
     use = record.valid[:n_pixels]
-    lit = np.mean(np.abs(first - background)[use] ** 2 + np.abs(second - background)[use] ** 2)
+    lit = sum(np.mean(elementary.square_modulus((each - background)[use])) for each in (first, second))
     if not lit > 0:
         raise NotReadyError("The features of this fit send no light to the camera: there is nothing to scale by.")
     # r and its complement have each feature on once: together n entries.
@@ -387,7 +391,8 @@ def _checked_turn(measured: Any, maps: PlacedFields, noise: float) -> float:
     xp = arrays.of(measured).xp
     a, b = measured[maps.valid], maps.anchor[maps.valid]
     # No BLAS: the last bits of its sum, and with it of the result, depend on the number of threads.
-    overlap = complex(xp.sum(xp.conj(b) * a, dtype=xp.complex128))
+    products = elementary.multiply(a, b.conj()) if isinstance(a, np.ndarray) else xp.conj(b) * a
+    overlap = complex(xp.sum(products, dtype=xp.complex128))
     likeness = abs(overlap) / max(float(xp.linalg.vector_norm(a) * xp.linalg.vector_norm(b)), 1e-30)
     change = float(np.sqrt(2 * max(0.0, 1 - likeness)))
     if change > _LOST:
@@ -400,4 +405,4 @@ def _checked_turn(measured: Any, maps: PlacedFields, noise: float) -> float:
             f"The field of the anchor pattern has changed by {100 * change:.0f} % since it was measured, and so has "
             "the matrix of linear_transform. Fit again, and if that does not help call calibrate()."
         )
-    return float(np.angle(overlap))
+    return float(elementary.angle(overlap))

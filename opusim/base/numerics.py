@@ -6,12 +6,13 @@ import hashlib
 import importlib
 import platform
 from functools import cache
+from typing import Any
 
 import numpy as np
 
 import opusim
 
-__all__ = ["environment", "numerics"]
+__all__ = ["environment", "numerics", "numpy_dispatch", "numpy_features"]
 
 
 @cache
@@ -35,7 +36,7 @@ def environment() -> dict[str, str]:
         "machine": f"{platform.system()} {platform.machine()}",
         "processor": numba.config.CPU_NAME or llvmlite.binding.get_host_cpu_name(),
         "numpy": np.__version__,
-        "numpy_uses": " ".join(_numpy_features()),
+        "numpy_uses": " ".join(numpy_features()),
         "scipy": scipy.__version__,
         "numba": numba.__version__,
         "blas": f"{blas['name']} {blas['version']}",
@@ -55,10 +56,28 @@ def numerics() -> str:
     return f"opusim {opusim.__version__}; {digest[:16]}"
 
 
-def _numpy_features() -> list[str]:
-    """Return the processor's features that numpy uses; they can be turned off by NPY_DISABLE_CPU_FEATURES."""
-    try:
-        core = importlib.import_module("numpy._core._multiarray_umath")
-    except ImportError:  # numpy 1
-        core = importlib.import_module("numpy.core._multiarray_umath")
-    return sorted(name for name, here in getattr(core, "__cpu_features__", {}).items() if here)
+def numpy_features() -> list[str]:
+    """Return the processor's features that numpy uses; they can be turned off by NPY_DISABLE_CPU_FEATURES.
+
+    Returns
+    -------
+    list of str
+        As numpy names them, in order.
+    """
+    return sorted(name for name, here in getattr(_core(), "__cpu_features__", {}).items() if here)
+
+
+def numpy_dispatch() -> list[str]:
+    """Return the features that this numpy has code of its own for.
+
+    Returns
+    -------
+    list of str
+        As numpy names them.
+    """
+    return list(_core().__cpu_dispatch__)
+
+
+def _core() -> Any:
+    name = "numpy._core" if hasattr(np, "_core") else "numpy.core"  # of numpy 2 and 1
+    return importlib.import_module(f"{name}._multiarray_umath")

@@ -530,7 +530,7 @@ class OpticalBench(validation.Fixed):
             Grey levels.
         """
         camera, dmd = self.device.camera, self.device.dmd
-        intensity = n_on + dmd.off_amplitude**2 * (dmd.n_mirrors - n_on)
+        intensity = n_on + dmd.off_amplitude * dmd.off_amplitude * (dmd.n_mirrors - n_on)
         electrons = camera.quantum_efficiency * intensity * self.photons_per_intensity(exposure_s)
         return camera.black_level_dn + camera.gain_dn_per_e * (electrons + camera.dark_current_e_per_s * exposure_s)
 

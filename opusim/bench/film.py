@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from opusim.base import parallel
+from opusim.base import elementary, parallel
 from opusim.base.arrays import NUMPY, Arrays, is_device_array, of
 from opusim.base.locks import new_lock
 from opusim.device.camera import Camera
@@ -112,8 +112,8 @@ class Film:
         if self.arrays.is_gpu:
             turns, scale, frames = (self.arrays.from_host(array) for array in (turns, scale, frames))
         return Exposure(
-            self.samples, shots.steps, np.float32(1 - shots.coherence**2), self._key, self._params, reference, turns,
-            scale, gain, dark, offset, places, frames,
+            self.samples, shots.steps, np.float32(1 - shots.coherence * shots.coherence), self._key, self._params,
+            reference, turns, scale, gain, dark, offset, places, frames,
         )  # fmt: skip
 
     def _fixed(self, shots: Shots) -> tuple[Any, ...]:
@@ -273,8 +273,8 @@ def intensity(
     -------
     ndarray of float32, shape (n_pixels,)
     """
-    total = field if reference is None else field + reference * np.complex64(turn)
+    total = field if reference is None else field + elementary.multiply(reference, np.complex64(turn))
     result = np.square(total.real) + np.square(total.imag)
     if reference is not None and coherence < 1:
-        result += np.float32(1 - coherence**2) * (np.square(reference.real) + np.square(reference.imag))
+        result += np.float32(1 - coherence * coherence) * (np.square(reference.real) + np.square(reference.imag))
     return result[..., 0] if result.shape[-1] == 1 else result.sum(axis=-1)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from opusim.base import elementary
 from opusim.base.short_repr import short_repr
 from opusim.base.user_arrays import checked_array
 from opusim.device.camera import SensorMaps
@@ -191,6 +192,5 @@ class Shots:
         """Return what turns the reference in each frame, coherence included: float32 (n, 2), cosine and sine."""
         if self.phases_rad is None:
             return np.zeros((len(self.frames), 2), dtype=np.float32)
-        return (self.coherence * np.stack([np.cos(self.phases_rad), np.sin(self.phases_rad)], axis=1)).astype(
-            np.float32
-        )
+        pairs = elementary.phasors(self.phases_rad).view(np.float64).reshape(-1, 2)
+        return (self.coherence * pairs).astype(np.float32)

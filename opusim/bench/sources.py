@@ -57,7 +57,7 @@ class MacroSource:
         always_off = (stuck < 0) | ((feature == ALWAYS_OFF) & (stuck == 0))
         self.amplitude = np.sqrt(on).astype(np.float32)
         self.off_amplitude = np.float32(eps)
-        self.background = math.sqrt(float(power[always_on].sum() + eps**2 * power[always_off].sum()))
+        self.background = math.sqrt(float(power[always_on].sum() + eps * eps * power[always_off].sum()))
         if len(layout.n_features) == 2:
             rows, columns = layout.n_features
             self.input_shape = (rows + 1, columns)  # the background lies in the row below

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from opusim.base import rng
+from opusim.base import elementary, rng
 from opusim.base.parameters import Stage, parameter
 from opusim.base.user_arrays import checked_array
 
@@ -169,7 +169,7 @@ def unpack_mirrors(packed: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 def _amplitude(shape: tuple[int, int], pitch_m: float, beam_radius_m: float) -> np.ndarray:
     y = (np.arange(shape[0]) - (shape[0] - 1) / 2) * pitch_m
     x = (np.arange(shape[1]) - (shape[1] - 1) / 2) * pitch_m
-    g = np.exp(-(y[:, None] ** 2 + x[None, :] ** 2) / beam_radius_m**2)
+    g = elementary.exp(-(y[:, None] ** 2 + x[None, :] ** 2) / (beam_radius_m * beam_radius_m))
     g = (g / math.sqrt(float(np.mean(g**2)))).astype(np.float32)
     g.setflags(write=False)
     return g
@@ -178,7 +178,7 @@ def _amplitude(shape: tuple[int, int], pitch_m: float, beam_radius_m: float) -> 
 @lru_cache(maxsize=4)
 def _states(dmd: Dmd, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Field of every mirror commanded on, and commanded off; a stuck mirror gives the same field either way."""
-    on = dmd.amplitude() * np.exp(1j * dmd.phase_rad(seed)).astype(np.complex64)
+    on = dmd.amplitude() * elementary.phasors(dmd.phase_rad(seed), np.complex64)
     off = np.float32(dmd.off_amplitude) * on
     stuck = dmd.stuck(seed)
     result = np.where(stuck < 0, off, on), np.where(stuck > 0, on, off)

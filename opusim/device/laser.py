@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
 
-from opusim.base import rng
+from opusim.base import elementary, rng
 from opusim.base.parameters import Stage, parameter
 from opusim.base.user_arrays import checked_array
 
@@ -16,8 +17,8 @@ PLANCK_J_S = 6.62607015e-34
 LIGHT_SPEED_M_PER_S = 299_792_458.0
 
 # Periods of the drift's Fourier series: from ten minutes (air conditioning) to four days.
+_SHORTEST_S, _LONGEST_S, _N_PERIODS = 600.0, 4 * 86400.0, 16
 _DOUBLE, _WHOLE = np.dtype(np.float64), np.dtype(np.int64)
-_DRIFT_PERIODS_S = np.geomspace(600.0, 4 * 86400.0, 16)
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,9 @@ class Laser(Stage):
             frames = checked_array("frames", frames, kinds="iu")
         power = np.ones(len(times_s))
         if self.power_drift_per_hour:
-            omega, amplitude, phase = _drift_series(self.power_drift_per_hour, seed)
-            arguments = times_s[:, None] * omega + phase
-            power += ((np.cos(arguments) - np.cos(phase)) * amplitude).sum(axis=1)
+            from .drift_kernels import sum_swings
+
+            sum_swings(np.ascontiguousarray(times_s), *_drift_series(self.power_drift_per_hour, seed), power)
         if self.power_noise and len(power):
             from opusim.base.rng_kernels import normals_between  # numba, where it is needed
 
@@ -116,8 +117,14 @@ class Laser(Stage):
 @lru_cache(maxsize=16)
 def _drift_series(power_drift_per_hour: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Angular frequencies, amplitudes and phases of the drift."""
-    omega = 2 * np.pi / _DRIFT_PERIODS_S
-    amplitude = np.sqrt(_DRIFT_PERIODS_S)
-    amplitude *= power_drift_per_hour / np.sqrt(np.sum(amplitude**2 * (1 - np.cos(omega * 3600.0))))
+    from .drift_kernels import sum_swings
+
+    periods_s = elementary.geometric(_SHORTEST_S, _LONGEST_S, _N_PERIODS)
+    omega = 2 * np.pi / periods_s
+    amplitude = np.sqrt(periods_s)
+    # What the squares of the amplitudes give after that time, without the random phases: -sum of a^2 (1 - cos).
+    swing = np.zeros(1)
+    sum_swings(np.array([3600.0]), omega, amplitude**2, np.zeros(len(omega)), swing)
+    amplitude *= power_drift_per_hour / math.sqrt(-swing[0])
     phase = 2 * np.pi * rng.uniforms(rng.key_of(seed, "laser drift"), len(omega))
     return omega, amplitude, phase

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import scipy.fft
 
-from opusim.base import parallel
+from opusim.base import elementary, parallel
 from opusim.base.arrays import NUMPY, Arrays
 
 _BLOCK_BYTES = 1 << 19  # with a copy and a factor of its size it fits the second-level cache of a core
@@ -40,7 +40,7 @@ def axis_signs(side: int) -> np.ndarray:
 
 def _cosines2(fy: np.ndarray, fx: np.ndarray, wavelength_m: float) -> np.ndarray:
     """(k_z / k)^2 at spatial frequencies; below 0 for evanescent waves."""
-    return 1.0 - wavelength_m**2 * (fy**2 + fx**2)
+    return 1.0 - wavelength_m * wavelength_m * (fy**2 + fx**2)
 
 
 def axial_wave_numbers(shape: tuple[int, int], *, step_m: float, wavelength_m: float) -> np.ndarray:
@@ -83,17 +83,11 @@ def transfer_function(shape: tuple[int, int], *, step_m: float, wavelength_m: fl
         (Goodman, Introduction to Fourier Optics, 3rd ed., eq. 3-74). The common phase k z is left out.
         The field is periodic, so sampling this function is exact for any distance.
     """
-    fy = scipy.fft.fftfreq(shape[0], step_m)[:, None]
-    fx = scipy.fft.fftfreq(shape[1], step_m)[None, :]
+    from .propagation_kernels import fill_transfer
+
+    fy, fx = (scipy.fft.fftfreq(n, step_m) for n in shape)
     result = np.empty(shape, dtype=np.complex64)
-    k = 2 * np.pi / wavelength_m
-    for start in range(0, shape[0], 256):  # in bands, so that the doubles stay small
-        rows = slice(start, start + 256)
-        squared = _cosines2(fy[rows], fx, wavelength_m)
-        # Evanescent waves decay whichever way one goes: amplifying them on the way back would only amplify noise.
-        phase = distance_m * k * (np.sqrt(np.maximum(squared, 0)) - 1)
-        decay = abs(distance_m) * k * np.sqrt(np.maximum(-squared, 0))
-        result[rows] = np.exp(1j * phase - decay)
+    fill_transfer(fy, fx, float(wavelength_m), float(distance_m), result.view(np.float32), 0, shape[0])
     return result
 
 
@@ -161,14 +155,14 @@ def _sweep(
             if out is not None:
                 out[group, low - first : part.stop - first] = done[..., columns or slice(None)]
             elif times is not None and not later:
-                np.multiply(done, times[place[1:]], out=block)
+                elementary.multiply(done, times[place[1:]], out=block)
             elif done is not block:
                 block[...] = done
 
     def multiply(start: int, stop: int) -> None:
         assert times is not None
         for i in range(n):
-            np.multiply(field[i, start:stop], times[start:stop], out=field[i, start:stop])
+            elementary.multiply(field[i : i + 1, start:stop], times[start:stop], out=field[i : i + 1, start:stop])
 
     # A part of each row of the factor would be fetched for every block of columns; row by row is twice as quick.
     later = times is not None and axis == -2 and per_image > 1

@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from opusim.base import rng
+from opusim.base import elementary, rng
 from opusim.base.parameters import Stage, parameter
 from opusim.base.user_arrays import checked_array
 
 from .wavefront import low_order_wavefront
 
 # Periods of the drift's Fourier series: from twenty seconds (air) to a day (temperature).
-_DRIFT_PERIODS_S = np.geomspace(20.0, 86400.0, 16)
+_SHORTEST_S, _LONGEST_S, _N_PERIODS = 20.0, 86400.0, 16
 
 
 def shifted_rad(asked_rad: Any, scale_error: Any, nonlinearity: Any) -> Any:
@@ -138,13 +138,13 @@ class Reference(Stage):
         amplitude = np.full(len(row), self.relative_amplitude * math.sqrt(n_mirrors / 2))
         if not math.isinf(self.beam_radius_m):
             y, x = (row - (rows - 1) / 2) * pixel_pitch_m, (column - (columns - 1) / 2) * pixel_pitch_m
-            amplitude *= np.exp(-(x**2 + y**2) / self.beam_radius_m**2)
+            amplitude *= elementary.exp(-(x**2 + y**2) / (self.beam_radius_m * self.beam_radius_m))
         down, across = self.carrier_cycles_per_pixel
         phase: np.ndarray = 2 * np.pi * (down * row + across * column)
         if self.wavefront_rms_rad:
             surface = low_order_wavefront(sensor_shape, self.wavefront_rms_rad, seed, "reference wavefront")
             phase = phase + surface[row, column]
-        return (amplitude * np.exp(1j * phase)).astype(np.complex64)
+        return (amplitude * elementary.phasors(phase)).astype(np.complex64)
 
     def phases_rad(self, asked_rad: np.ndarray, frames: np.ndarray, times_s: np.ndarray, *, seed: int) -> np.ndarray:
         """Return the phase that the reference really has in each frame.
@@ -171,15 +171,20 @@ class Reference(Stage):
         the period as in a random walk; see `Laser.relative_power`.
         """
         asked = checked_array("asked_rad", asked_rad, dtype=np.float64)
-        times = checked_array("times_s", times_s, dtype=np.float64)
+        times = np.ascontiguousarray(checked_array("times_s", times_s, dtype=np.float64))
         frames = checked_array("frames", frames, kinds="iu")
         phases: np.ndarray = shifted_rad(asked, self.scale_error, self.nonlinearity)
         if self.drift_rad_per_minute:
-            omega, amplitude, start = _drift_series(self.drift_rad_per_minute, seed)
-            phases = phases + ((np.cos(times[:, None] * omega + start) - np.cos(start)) * amplitude).sum(axis=1)
+            from .drift_kernels import sum_swings
+
+            drift = np.zeros(len(times))
+            sum_swings(times, *_drift_series(self.drift_rad_per_minute, seed), drift)
+            phases = phases + drift
         if self.vibration_rad:
             origin = _vibration_origin(seed)
-            phases = phases + self.vibration_rad * np.sin(2 * np.pi * self.vibration_hz * times + origin)
+            turns = self.vibration_hz * times
+            turns -= np.rint(turns)  # exact, and small whenever it is
+            phases = phases + self.vibration_rad * elementary.sin(2 * np.pi * turns + origin)
         if self.jitter_rad and len(asked):
             from opusim.base.rng_kernels import normals_between  # numba, where it is needed
 
@@ -193,9 +198,15 @@ class Reference(Stage):
 @lru_cache(maxsize=16)
 def _drift_series(drift_rad_per_minute: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Angular frequencies, amplitudes and phases of the drift."""
-    omega = 2 * np.pi / _DRIFT_PERIODS_S
-    amplitude = np.sqrt(_DRIFT_PERIODS_S)
-    amplitude *= drift_rad_per_minute / np.sqrt(np.sum(amplitude**2 * (1 - np.cos(omega * 60.0))))
+    from .drift_kernels import sum_swings
+
+    periods_s = elementary.geometric(_SHORTEST_S, _LONGEST_S, _N_PERIODS)
+    omega = 2 * np.pi / periods_s
+    amplitude = np.sqrt(periods_s)
+    # What the squares of the amplitudes give after that time, without the random phases: -sum of a^2 (1 - cos).
+    swing = np.zeros(1)
+    sum_swings(np.array([60.0]), omega, amplitude**2, np.zeros(len(omega)), swing)
+    amplitude *= drift_rad_per_minute / math.sqrt(-swing[0])
     start = 2 * np.pi * rng.uniforms(rng.key_of(seed, "reference drift"), len(omega))
     return omega, amplitude, start
 

@@ -33,7 +33,7 @@ def low_order_wavefront(shape: tuple[int, int], rms_rad: float, seed: int, purpo
         Zernike terms 4 to 12 (Noll) over the circumscribed circle with random weights.
     """
     rows, columns = shape
-    radius = math.hypot(rows, columns) / 2
+    radius = math.sqrt(rows**2 + columns**2) / 2
     y = ((np.arange(rows) - (rows - 1) / 2) / radius)[:, None]
     x = ((np.arange(columns) - (columns - 1) / 2) / radius)[None, :]
     r2 = x**2 + y**2

@@ -6,7 +6,6 @@ weights 1, 1/2, 1/4, ... and puts the size of the data back, positive and negati
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import Any
 
@@ -150,7 +149,7 @@ class SeparatedBitPlanEncoder(BaseTransformer):
         """Return what full scale means: 2^p - 1 steps of a power of two that hold the largest number."""
         if largest < 0:
             return 0.0
-        n_bits = math.ceil(np.log2(float(int(largest) + 1)))
+        n_bits = int(largest).bit_length()
         return (2**self.precision - 1) * 0.5 ** (self.precision - n_bits)
 
     def _quantise(self, X: np.ndarray, magnitude: Any) -> np.ndarray:

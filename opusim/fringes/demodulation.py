@@ -7,18 +7,27 @@ Frame k of a burst shows I_k = |S|^2 / c^2 + |R|^2 + 2 |R| Re(S exp(-i d_k)), wh
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from opusim.base import arrays, parallel
+from opusim.base import arrays, elementary, parallel
 from opusim.base.short_repr import short_repr
 
-__all__ = ["BurstPixels", "field_of_clipped", "fields_of_bursts", "fields_of_counts", "least_squares_row"]
+__all__ = [
+    "BurstPixels",
+    "field_of_clipped",
+    "fields_of_bursts",
+    "fields_of_counts",
+    "least_squares_row",
+    "pseudoinverse",
+]
 
 _NEWTON_STEPS = 8
+# One over the least determinant of three columns' products, for columns of length 1.
+_LEAST_INDEPENDENT = 10**24
 # Below these a second thread costs more than it brings.
 _FEW_BURSTS = 4096
 _FEW_PIXELS = 1 << 17
@@ -40,8 +49,49 @@ def least_squares_row(phases_rad: ArrayLike) -> NDArray[np.complex128]:
         exp(i d_k) / N for N equal steps over a turn.
     """
     d = np.asarray(phases_rad, dtype=np.float64)
-    rows = np.linalg.pinv(np.stack([np.ones_like(d), 2 * np.cos(d), 2 * np.sin(d)], axis=1))
+    rows = pseudoinverse(np.stack([np.ones_like(d), 2 * elementary.cos(d), 2 * elementary.sin(d)], axis=1))
     return rows[1] + 1j * rows[2]
+
+
+def pseudoinverse(columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the pseudoinverse of three columns, in exact arithmetic where they are independent.
+
+    LAPACK's has other last bits on another processor, and fields would have them too.
+
+    Parameters
+    ----------
+    columns : ndarray of float64, shape (steps, 3)
+        Numbers.
+
+    Returns
+    -------
+    ndarray of float64, shape (3, steps)
+        Each rounded once; of columns that depend on each other by `numpy.linalg.pinv`, of what is not finite NaN.
+    """
+    return _pseudoinverse(columns.tobytes()).copy()
+
+
+@lru_cache(maxsize=256)
+def _pseudoinverse(buffer: bytes) -> NDArray[np.float64]:
+    columns = np.frombuffer(buffer).reshape(-1, 3)
+    if not np.isfinite(columns).all():
+        return np.full(columns.T.shape, np.nan)
+    # As whole numbers, in units of the last bit of the smallest one.
+    ratios = [[value.as_integer_ratio() for value in row] for row in columns.tolist()]
+    unit = max(below for row in ratios for _, below in row)
+    a = [[above * (unit // below) for above, below in row] for row in ratios]
+    g = [[sum(row[i] * row[j] for row in a) for j in range(3)] for i in range(3)]
+    # The inverse of g is its adjugate over its determinant; both are symmetric.
+    adjugate = [
+        [g[k][m] * g[n][o] - g[k][o] * g[n][m] for m, o in ((1, 2), (2, 0), (0, 1))]
+        for k, n in ((1, 2), (2, 0), (0, 1))
+    ]
+    determinant = sum(g[0][j] * adjugate[0][j] for j in range(3))
+    if determinant * _LEAST_INDEPENDENT <= g[0][0] * g[1][1] * g[2][2]:
+        return np.asarray(np.linalg.pinv(columns), dtype=np.float64)
+    return np.array(
+        [[sum(x * y for x, y in zip(row, b, strict=True)) * unit / determinant for b in a] for row in adjugate]
+    )
 
 
 def field_of_clipped(
@@ -87,8 +137,8 @@ def field_of_clipped(
     field = np.array(start, dtype=np.complex128)
     work = partial(
         fit_clipped, np.ascontiguousarray(light, dtype=np.float64), np.ascontiguousarray(clipped, dtype=np.bool_),
-        np.ascontiguousarray(amplitude, dtype=np.float64), np.cos(phases), np.sin(phases), 1 / coherence**2,
-        _NEWTON_STEPS, field,
+        np.ascontiguousarray(amplitude, dtype=np.float64), elementary.cos(phases), elementary.sin(phases),
+        1 / (coherence * coherence), _NEWTON_STEPS, field,
     )  # fmt: skip
     parallel.over_ranges(work, len(field), (threads or parallel.default_threads()) if len(field) > _FEW_BURSTS else 1)
     return field
@@ -98,7 +148,7 @@ def _fit_clipped(light: Any, clipped: Any, amplitude: Any, phases: np.ndarray, c
     """Plain form of `field_of_clipped`, in whole arrays of any library."""
     place = arrays.of(light)
     xp = place.xp
-    cosine, sine = place.from_host(np.cos(phases)), place.from_host(np.sin(phases))
+    cosine, sine = place.from_host(elementary.cos(phases)), place.from_host(elementary.sin(phases))
     r = xp.astype(amplitude, xp.float64)[:, None]
     own = 1 / coherence**2
     x, y = xp.astype(start.real, xp.float64), xp.astype(start.imag, xp.float64)
@@ -168,8 +218,8 @@ def fields_of_counts(
     work = partial(
         kernels.fields_of_counts, np.ascontiguousarray(frames), row.real.astype(np.float32),
         row.imag.astype(np.float32), np.ascontiguousarray(amplitude, dtype=np.float32),
-        np.ascontiguousarray(dark_dn, dtype=np.float32), full_scale_dn, np.cos(phases_rad), np.sin(phases_rad),
-        1 / coherence**2, _NEWTON_STEPS, field,
+        np.ascontiguousarray(dark_dn, dtype=np.float32), full_scale_dn, elementary.cos(phases_rad),
+        elementary.sin(phases_rad), 1 / (coherence * coherence), _NEWTON_STEPS, field,
     )  # fmt: skip
     n_units = n * -(-n_pixels // kernels.PIXELS)
     parallel.over_ranges(work, n_units, (threads or parallel.default_threads()) if field.size > _FEW_PIXELS else 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -96,3 +98,33 @@ def test_counts_that_are_no_whole_bursts_are_refused():
         demodulation.fields_of_counts(frames, phases, maps[:4], maps, 255.0, 1.0)
     with pytest.raises(ValueError, match=r"dark_dn has shape \(4,\)"):
         demodulation.fields_of_counts(frames, phases, maps, maps[:4], 255.0, 1.0)
+
+
+@pytest.mark.parametrize("steps", [3, 4, 7, 24])
+def test_pseudoinverse_is_the_exact_one_rounded(steps):
+    phases = np.sort(np.random.default_rng(steps).uniform(0, 2 * np.pi, steps))
+    columns = np.stack([np.ones(steps), 2 * np.cos(phases), 2 * np.sin(phases)], axis=1)
+    found = demodulation.pseudoinverse(columns)
+    # The true one solves (A' A) rows = A': with whole fractions its error can be told exactly.
+    a = [[Fraction(v) for v in row] for row in columns.tolist()]
+    gram = [[sum(row[i] * row[j] for row in a) for j in range(3)] for i in range(3)]
+    for k in range(steps):
+        column = [Fraction(float(v)) for v in found[:, k]]
+        left = [sum(g * c for g, c in zip(gram[i], column, strict=True)) - a[k][i] for i in range(3)]
+        size = max(abs(v) for v in found[:, k]) * float(max(map(max, gram)))
+        assert max(abs(float(v)) for v in left) < 3 * 2.0**-53 * size
+    np.testing.assert_allclose(found, np.linalg.pinv(columns), atol=1e-12 * np.abs(found).max())
+
+
+def test_pseudoinverse_of_columns_that_depend_on_each_other_is_the_least_one():
+    columns = np.stack([np.ones(4), 2 * np.ones(4), np.zeros(4)], axis=1)
+    np.testing.assert_allclose(demodulation.pseudoinverse(columns), np.linalg.pinv(columns), atol=1e-15)
+
+
+def test_coefficients_of_four_equal_steps():
+    found = demodulation.least_squares_row(np.arange(4) * np.pi / 2)
+    np.testing.assert_allclose(found, np.array([1, 1j, -1, -1j]) / 4, atol=1e-16)
+
+
+def test_pseudoinverse_of_what_is_not_finite_is_not():
+    assert np.isnan(demodulation.pseudoinverse(np.array([[1.0, 2, 0], [1, np.nan, 1], [1, 0, 2]]))).all()

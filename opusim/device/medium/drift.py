@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from opusim.base import elementary
 from opusim.base.user_arrays import checked_array
 
 # One state of a drifting medium holds until its correlation with the state that it stands for has fallen
@@ -139,6 +140,7 @@ class Drift:
         spacing = self.decorrelation_time_s / 2
         middle = round(time_s / spacing)
         numbers = range(middle - 4, middle + 5)
-        weights = [math.exp(-2 * ((time_s - n * spacing) / self.decorrelation_time_s) ** 2) for n in numbers]
+        late = (time_s - spacing * np.array(numbers)) / self.decorrelation_time_s
+        weights = elementary.exp(-2 * late * late).tolist()
         norm = math.sqrt(sum(w * w for w in weights))
         return {n: w / norm for n, w in zip(numbers, weights, strict=True)}

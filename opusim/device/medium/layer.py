@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from opusim.base import parallel
+from opusim.base import elementary, parallel
 from opusim.base.arrays import NUMPY, Arrays
 from opusim.device import propagation
 
@@ -196,7 +196,10 @@ class LayerOperator:
         image[:, rows, columns] = cells
         # Point m of the image is point -m of the object, m counted from the axis at side / 2, modulo the side.
         image = xp.roll(xp.flip(image, axis=(1, 2)), (1, 1), axis=(1, 2))
-        image *= self.factors.ballistic
+        if self.arrays.name == "numpy":
+            elementary.multiply(image, self.factors.ballistic, out=image)
+        else:
+            image *= self.factors.ballistic
         if self.factors.stop is not None:  # the stop acts in the exit face, one lens before the camera
             how: dict[str, Any] = {"arrays": self.arrays, "workers": workers, "scaled": False}
             image = propagation.fourier(propagation.inverse_fourier(image, times=self.factors.stop, **how), **how)

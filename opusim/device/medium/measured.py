@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from opusim.base import parallel, rng
+from opusim.base import elementary, parallel, rng
 from opusim.base.hdf5_content import FileError, check_size, member, read_array
 from opusim.base.parameters import parameter
 from opusim.base.plain_files import check_plain
@@ -269,7 +269,7 @@ def _load_matrix(path: str, dataset: str, background: str, *_state: int) -> tupl
     if abs(exponent) < _LARGE:
         exponent = 0  # without a copy
     stored = times_two_to(stored, -exponent)
-    scale = math.sqrt(float(np.mean(np.abs(stored.astype(np.complex128)) ** 2)))
+    scale = math.sqrt(float(np.mean(elementary.square_modulus(stored.astype(np.complex128)))))
     matrix = np.ascontiguousarray((stored.T / scale).astype(np.complex64))
     if extra is None:
         return matrix, None

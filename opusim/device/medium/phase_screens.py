@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import scipy.fft
 
-from opusim.base import rng
+from opusim.base import elementary, rng
 from opusim.base.parameters import parameter
 from opusim.device import propagation
 
@@ -114,7 +114,7 @@ class PhaseScreenMedium(WaveMedium):
         exp(-(t/tau_d)^2) until it is lost, and every state keeps the energy.
         """
         drift = Drift(self.decorrelation_time_s)
-        strength = self.n_screens * self.phase_std_rad**2
+        strength = self.n_screens * self.phase_std_rad * self.phase_std_rad
         slow = Drift(self.decorrelation_time_s * math.sqrt(strength) if strength else math.inf)
         first, others = slow.mixture(drift.time(state))
         white = rng.normals(rng.stream_key(seed, "phase screen", screen, channel), side * side)
@@ -129,10 +129,8 @@ class PhaseScreenMedium(WaveMedium):
         fy = scipy.fft.fftfreq(side, self.step_m)
         fx = scipy.fft.rfftfreq(side, self.step_m)
         # Half the exponent of the power spectrum, which is the transform of exp(-(r / l_c)^2).
-        y = np.exp(-0.5 * (np.pi * self.correlation_length_m * fy) ** 2)
-        x = np.exp(-0.5 * (np.pi * self.correlation_length_m * fx) ** 2)
-        full_x = np.exp(-0.5 * (np.pi * self.correlation_length_m * scipy.fft.fftfreq(side, self.step_m)) ** 2)
-        scale = self.phase_std_rad / math.sqrt(float(np.mean(y**2) * np.mean(full_x**2)))
+        y, x = (elementary.exp(-0.5 * (np.pi * self.correlation_length_m * f) ** 2) for f in (fy, fx))
+        scale = self.phase_std_rad / float(np.mean(y**2))  # the root of a mean for each axis
         spectrum = scipy.fft.rfft2(white, overwrite_x=True)
         spectrum *= (scale * y).astype(np.float32)[:, None]
         spectrum *= x.astype(np.float32)[None, :]
@@ -156,7 +154,7 @@ class PhaseScreenMedium(WaveMedium):
         if not self.depolarising:
             return np.ones((side, side), dtype=np.float32)
         u = rng.uniforms(rng.stream_key(seed, "exit face", channel), side * side)
-        return np.sqrt(-np.log(u)).astype(np.float32).reshape(side, side)
+        return np.sqrt(-elementary.log(u)).astype(np.float32).reshape(side, side)
 
     def check(self, laser: Laser, camera: Camera) -> None:
         """Raise an error if the grid of the layer is too fine for the light.
@@ -201,7 +199,7 @@ class PhaseScreenMedium(WaveMedium):
         if not time_s:
             return 1.0
         loss = (time_s / self.decorrelation_time_s) ** 2
-        strength = self.n_screens * self.phase_std_rad**2
+        strength = self.n_screens * self.phase_std_rad * self.phase_std_rad
         loss = -strength * math.expm1(-loss / strength) if strength else 0.0
         return self.ballistic_fraction + (1 - self.ballistic_fraction) * math.exp(-loss)
 
@@ -246,10 +244,7 @@ class PhaseScreenMedium(WaveMedium):
         screens = []
         for k in range(self.n_screens):
             phase = self.screen_phase(k, side, seed=seed, state=state, channel=channel)
-            screen = np.empty((side, side), dtype=np.complex64)
-            np.cos(phase, out=screen.real)
-            np.sin(phase, out=screen.imag)
-            screens.append(screen)
+            screens.append(elementary.phasors(phase, np.complex64))
         signs = propagation.axis_signs(side)
         for end in (0, -1):
             screens[end] *= signs[:, None]
@@ -317,5 +312,5 @@ class PhaseScreenMedium(WaveMedium):
 def _round_stop(side: int, diameter: float) -> np.ndarray:
     """Amplitude of a centred round stop in the FFT's order, scaled to pass the mean square 1."""
     axis = scipy.fft.fftfreq(side)  # -0.5 .. 0.5, in units of the side
-    inside = axis[:, None] ** 2 + axis[None, :] ** 2 <= (diameter / 2) ** 2
+    inside = axis[:, None] ** 2 + axis[None, :] ** 2 <= diameter * diameter / 4
     return inside / math.sqrt(float(np.mean(inside)))

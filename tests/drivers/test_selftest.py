@@ -1,0 +1,114 @@
+"""The table of hashes: how it is run, written and compared, and what the command says of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from opusim import cli
+from opusim.drivers import selftest
+
+FEW = (
+    selftest.Case("small", selftest._SMALL, 3, ("transform", "later"), n_components=50),
+    selftest.Case("arm", selftest._SMALL, 4, ("frames",), ("matrix",)),
+)
+
+
+@pytest.fixture(autouse=True)
+def _few_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selftest, "TABLE", FEW)
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(cli.app, ["selftest", "--quick", *map(str, arguments)])
+
+
+def test_names_of_the_table_are_told_apart():
+    names = [case.name for case in selftest.TABLE]
+    assert len(set(names)) == len(names)
+
+
+def test_all_runs_on_this_machine_are_the_same_bits():
+    told: list[str] = []
+    found, differences = selftest.check(told.append, plain=False)
+    assert differences == []
+    assert list(found) == [
+        "small | matrix | transform", "small | matrix | later", "small | waves | transform", "small | waves | later",
+        "arm | matrix | frames",
+    ]  # fmt: skip
+    assert found["small | matrix | transform"] != found["small | matrix | later"]
+    assert told[0] == "small, matrix"
+    assert selftest.digests() == found
+
+
+def test_a_result_that_depends_on_the_split_is_told(monkeypatch):
+    whole = selftest._results
+
+    def spoilt(progress=None, *, threads=None, parts=1):
+        results = whole(progress, threads=threads, parts=parts)
+        if parts > 1:
+            results["small | waves | later"][0, 0] ^= 1
+        return results
+
+    monkeypatch.setattr(selftest, "_results", spoilt)
+    _, differences = selftest.check(plain=False)
+    assert differences == ["small | waves | later: three threads and vectors in three parts give other bits."]
+    assert invoke().exit_code == 1
+
+
+def test_ways_that_are_not_one_device_are_told():
+    one = np.zeros((8, 50), dtype=np.uint8)
+    results = {f"small | {way} | {call}": one.copy() for way in ("matrix", "waves") for call in ("transform", "later")}
+    assert selftest._between_ways(results) == []
+    results["small | waves | later"][0, :4] = 1  # one per cent, by one
+    assert selftest._between_ways(results) == []
+    results["small | waves | later"][0, 0] = 2
+    (sentence,) = selftest._between_ways(results)
+    assert sentence.startswith("small | later: 4 of 400 counts of the two ways differ, by 2 at most")
+
+
+def test_written_table_compares_with_itself_and_with_another(tmp_path: Path):
+    file = tmp_path / "table.json"
+    result = invoke("--write", file)
+    assert result.exit_code == 0, result.output
+    assert "All 5 results are the same bits" in result.output
+    assert invoke("--compare", file).exit_code == 0
+    table = json.loads(file.read_text())
+    assert set(table) == {"format", "table", "opusim", "made_with", "sha256"}
+    table["sha256"]["arm | matrix | frames"] = "0" * 64
+    del table["sha256"]["small | waves | later"]
+    file.write_text(json.dumps(table))
+    result = invoke("--compare", file, "--json")
+    assert result.exit_code == 1
+    assert sorted(json.loads(result.stdout)["differences"]) == [
+        "arm | matrix | frames: other bits here than there.", "small | waves | later: only in one of both.",
+    ]  # fmt: skip
+
+
+def test_what_is_no_table_is_refused_before_anything_is_run(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(selftest, "check", lambda *_, **__: pytest.fail("was run"))
+    file = tmp_path / "table.json"
+    for text, words in (
+        ("{", "is no JSON"),
+        ("[]", "is no table of hashes"),
+        ('{"format": "opusim selftest", "table": 0, "sha256": {}}', "holds table 0 of cases"),
+    ):
+        file.write_text(text)
+        result = invoke("--compare", file)
+        assert result.exit_code == 2
+        assert words in " ".join(result.stderr.split())
+    result = invoke("--write", file)
+    assert result.exit_code == 2
+    assert "--force replaces it" in result.stderr
+    assert invoke("--write", tmp_path / "nowhere" / "table.json").exit_code == 2
+
+
+def test_plain_environment_names_what_this_numpy_knows():
+    variables = selftest.plain_environment()
+    assert variables["NUMBA_CPU_NAME"] == "generic"
+    assert set(variables["NPY_DISABLE_CPU_FEATURES"].split()) <= set(selftest._numpy_features())
