@@ -5,7 +5,8 @@ process that is killed at any time leaves a whole file. Only the process that ru
 
 ``points`` holds the outcomes as JSON text, exact to the last bit, an empty text for a point that was not run yet;
 ``metrics`` holds the same numbers as an array, for other programs. The group ``run`` holds what may differ between two
-runs of one sweep: when, how long each point took, tracebacks and warnings.
+runs of one sweep: when, how long each point took, tracebacks and warnings, and which part of it the file holds, if it
+is one of a job array's.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from opusim.base.files import Hdf5Kind, open_hdf5, writing_hdf5
+from opusim.base.parts import Part
 
 from .points import Number
 from .result import Header, Outcome, SweepResult
@@ -86,6 +88,8 @@ def write_sweep(path: str | os.PathLike[str], result: SweepResult) -> None:
         run = file.create_group("run")
         run.attrs["created"] = result.created
         run.attrs["written"] = now()
+        if result.part is not None:
+            run.attrs["part"] = str(result.part)
         run.create_dataset("seconds", data=seconds)
         run.create_dataset("notes", data=notes, dtype=text)
 
@@ -130,7 +134,8 @@ def _content(file: h5py.File) -> SweepResult:
             note = json.loads(notes[place]) if notes[place] else {"traceback": "", "warnings": ()}
             note["warnings"] = tuple(note["warnings"])
             outcomes[place] = Outcome(**json.loads(points[place]), **note, seconds=float(seconds[place]))
-    result = SweepResult(header, settings, outcomes, str(run.attrs["created"]))
+    part = Part.parse(str(run.attrs["part"]), {}) if "part" in run.attrs else None
+    result = SweepResult(header, settings, outcomes, str(run.attrs["created"]), part)
     if points.shape != (len(settings), len(header.seeds)) or file.attrs["results_sha256"] != result.digest():
         raise ValueError("the check sum does not fit")
     return result

@@ -11,6 +11,7 @@ from typing import Any
 
 import opusim
 from opusim.base import validation
+from opusim.base.parts import Part
 from opusim.base.progress import ProgressBar
 from opusim.bench.plan import memory_budget_bytes
 from opusim.device.record import Device
@@ -115,6 +116,7 @@ class Sweep(validation.Fixed):
         threads: int | None = None,
         memory_budget: int | None = None,
         retry_failed: bool = False,
+        part: str | Part | None = None,
         progress: bool = False,
         callback: Callback | None = None,
     ) -> SweepResult:
@@ -141,6 +143,9 @@ class Sweep(validation.Fixed):
             last bits: give the number to have the same ones from a machine of other memory.
         retry_failed : bool, optional
             Whether points that are recorded as failed are run again.
+        part : str or Part, optional
+            Which part of the points is run, as "2/4", from 1 on: of a job array, each of whose tasks has a file of its
+            own. `merge_sweeps` makes of them the file of one run.
         progress : bool, optional
             Whether to show a progress bar.
         callback : callable, optional
@@ -179,7 +184,10 @@ class Sweep(validation.Fixed):
         if memory_budget is None:
             memory_budget = memory_budget_bytes()
         validation.integer("memory_budget", memory_budget, low=1)
-        result = SweepResult(self.header, tuple(setting.values for setting in self.settings), created=now())
+        chosen = None if part is None else Part.parse(part)
+        result = SweepResult(
+            self.header, tuple(setting.values for setting in self.settings), created=now(), part=chosen
+        )
         with ExitStack() as stack:
             if path is not None:
                 stack.enter_context(writing(path))
@@ -193,7 +201,7 @@ class Sweep(validation.Fixed):
             settings = [_anywhere(setting) for setting in self.settings]
             jobs = [
                 Job((i, j), settings[i], self.header.seeds[j], threads or 1, memory_budget)
-                for i, j in result.places
+                for i, j in result.places_of(chosen)
                 if (i, j) not in result.outcomes
             ]
             client = None
