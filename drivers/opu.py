@@ -84,8 +84,9 @@ class OPU(validation.Fixed):
     execution : {"auto", "matrix", "waves"}
         How the light is computed; "auto" takes the cheaper way.
     memory_budget : int, optional
-        Most bytes that a stored matrix may take; a quarter of the machine's memory by default. The way that the light
-        is computed depends on it, and with it last bits.
+        Most bytes that a stored matrix may take; 6 GiB by default, on every machine. The way that the light is
+        computed depends on it, and with it last bits. Where a matrix within it finds no room, it is refused with a
+        sentence.
     threads : int, optional
         Threads to use with numpy; all processors by default. They do not change the result.
     linear_mode : str

@@ -22,6 +22,7 @@ import numpy as np
 
 import opusim
 
+from .file_system import replace_file
 from .warn import warn_outside
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         if target.is_file():
             shutil.copymode(target, temporary)
         yield temporary
-        os.replace(temporary, target)
+        replace_file(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
 

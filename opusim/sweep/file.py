@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from opusim.base.file_system import only_writer
 from opusim.base.files import Hdf5Kind, open_hdf5, writing_hdf5
 from opusim.base.parts import Part
 
@@ -154,8 +155,7 @@ def now() -> str:
 def writing(path: str | os.PathLike[str]) -> Iterator[None]:
     """Keep a sweep's file to this process, and clear away what a killed one may have left half written.
 
-    A hidden file beside it, ending in .lock, stays there; the operating system lets go of the lock itself when the
-    process ends in whatever way.
+    It is that of `only_writer`: a hidden file beside it, ending in .lock, stays there.
 
     Raises
     ------
@@ -164,25 +164,15 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
     OSError
         If there is no such folder, or it cannot be written.
     """
-    from filelock import FileLock, Timeout
-
     target = Path(path).resolve()
     if target.is_dir():
         raise IsADirectoryError(f"{path} is a folder, but it must be the name of a file.")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {target.parent} for {target.name}.")
-    lock = FileLock(target.with_name(f".{target.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RuntimeError(
-            f"Another sweep is being run into {path}: wait for it, end it, or give this one another file."
-        ) from None
-    try:
+    taken = f"Another sweep is being run into {path}: wait for it, end it, or give this one another file."
+    with only_writer(target, taken):
         left = re.compile(rf"\.{re.escape(target.stem)}\.[0-9a-f]{{8}}{re.escape(target.suffix)}")
         for other in target.parent.iterdir():
             if left.fullmatch(other.name):
                 other.unlink(missing_ok=True)
         yield
-    finally:
-        lock.release()

@@ -138,9 +138,8 @@ class Sweep(validation.Fixed):
             Threads of the simulation at each point; the processors of this machine, shared among the workers, by
             default, and 1 on Dask. They do not change the results.
         memory_budget : int, optional
-            Bytes that a stored matrix may take at each point, where `make_opu` does not say; a quarter of the memory of
-            this machine by default, not of a worker's. The way that the light is computed depends on it, and with it
-            last bits: give the number to have the same ones from a machine of other memory.
+            Bytes that a stored matrix may take at each point, where `make_opu` does not say; 6 GiB by default, on every
+            machine. The way that the light is computed depends on it, and with it last bits.
         retry_failed : bool, optional
             Whether points that are recorded as failed are run again.
         part : str or Part, optional
