@@ -41,7 +41,7 @@ class Batch:
     task: Task
     traits: InputTraits
     scale: float = 1.0
-    _shared: list[Any] = field(default_factory=list, repr=False)
+    _shared: list[Any] = field(default_factory=list, init=False, repr=False)
 
     @property
     def n_vectors(self) -> int:
@@ -60,7 +60,7 @@ class Batch:
         ----------
         part : str or Part
             Number and count, as "2/4", from 1 on; what ``$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT`` gives in a
-            job array (`opusim.base.parts.Part.parse`).
+            job array (`Part.parse`).
 
         Returns
         -------

@@ -544,7 +544,8 @@ class OPU(validation.Fixed):
         frames and their time are taken when it is made. Values that are no bits are told when it is computed, and the
         OPU may be closed by then. Each task uses one thread in other processes. Chunks of the vectors are kept, but
         those above 32 MiB of input and result are split; the outputs of a vector are one chunk. Encoders and decoders
-        must take each vector by itself: own ones say so by an attribute ``by_vector = True``.
+        must take each vector by itself: own ones say so by an attribute ``by_vector = True``. A worker that lacks what
+        it takes, or has another opusim, is told when the array is computed, as a RuntimeError.
         """
         encoder, bits = self._encode(X, encoder_cls, decoder_cls)
         fit, data = self._fitted(bits)

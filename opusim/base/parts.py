@@ -113,6 +113,11 @@ class Part:
         ----------
         path : str or path-like
             The file of the whole.
+
+        Returns
+        -------
+        pathlib.Path
+            In the same folder.
         """
         target = Path(path)
         return target.with_name(f"{target.stem}.part{self.number}of{self.count}{target.suffix}")

@@ -165,6 +165,11 @@ class SweepResult:
         ----------
         part : Part or None
             Every so manieth point, so that points that take long are shared; None for all.
+
+        Returns
+        -------
+        list of Place
+            Places of the points.
         """
         return self.places if part is None else self.places[part.number - 1 :: part.count]
 

@@ -170,8 +170,9 @@ class Sweep(validation.Fixed):
         Notes
         -----
         A point that raises an error, calls sys.exit or whose worker process dies is recorded as failed, with the
-        reason, and the others go on. Worker processes end within seconds when this one is killed, except on Windows,
-        where they finish what they are at.
+        reason, and the others go on. A Dask cluster that starts its workers itself, other than "local:n", may lose them
+        for good when they die in quick succession (docs/scaling.md says what helps). Worker processes end within
+        seconds when this one is killed, except on Windows, where they finish what they are at.
         """
         workers = validation.integer("workers", workers, low=1)
         if dask is not None and workers != 1:
