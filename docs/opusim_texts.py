@@ -44,7 +44,8 @@ def _device(name: str) -> dict[str, str]:
 
 
 def _mirrors(name: str) -> dict[str, str]:
-    dmd = Device.from_dict({"preset": "aurora", "dmd": {"preset": name}}).dmd
+    device = Device.from_dict({"preset": "aurora", "dmd": {"preset": name}, "operation": {"ones_range": [0, 1]}})
+    dmd = device.dmd
     return {
         "rows × columns": f"{dmd.shape[0]} × {dmd.shape[1]}",
         "pitch, µm": f"{1e6 * dmd.pitch_m:g}",

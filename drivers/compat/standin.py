@@ -217,7 +217,8 @@ def start_program(arguments: Sequence[str], environment: Mapping[str, str]) -> N
         raise RuntimeError("Python does not know its own executable here, so no program can be started with it.")
     command = [sys.executable, *arguments]
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        if stream is not None:  # where there is no terminal
+            stream.flush()
     if os.name != "nt":
         os.execve(sys.executable, command, dict(environment))
     # Windows would let the shell go on before the program has ended.

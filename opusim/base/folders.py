@@ -23,6 +23,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("OPUSIM_CACHE") or pooch.os_cache("opusim")).expanduser()
 
 
+def expanded(path: str | Path) -> Path:
+    """Return a path with ``~`` as the user's folder; one of a user that is not known stays as it is."""
+    return Path(os.path.expanduser(path))
+
+
 def not_kept(what: str, folder: Path, error: OSError) -> OSError:
     """Return the error that says what cannot be kept in the configuration folder, and how to name another."""
     return OSError(

@@ -7,6 +7,8 @@ threads call it at once, and the GNU OpenMP one does so after a fork.
 
 from __future__ import annotations
 
+import contextlib
+import zlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -15,6 +17,16 @@ from typing import Any
 import numba
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+# Files of kernels without a check sum, as numba writes them, count as older than the source.
+_FORM = 2
+_SUM_BYTES = 4
+
+if numba.config.DISABLE_JIT:
+    # Bit patterns of floats and fused multiply-adds have no form in plain Python, and a frame would take minutes.
+    raise RuntimeError(
+        f"NUMBA_DISABLE_JIT is {numba.config.DISABLE_JIT}, but opusim computes with compiled kernels alone: it must be "
+        "0 or unset when Python starts."
+    )
 
 
 @cache
@@ -41,27 +53,99 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     Notes
     -----
     ``error_model="numpy"`` lets loops with a division vectorise. `fastmath` stays off: results
-    must not depend on how a loop was vectorised. Where no cache folder can be written the
-    function is compiled anew in each process.
+    must not depend on how a loop was vectorised. Where no cache folder can be written, or there is
+    no room in it, the function is compiled anew in each process. A kept kernel that is damaged is
+    compiled anew and replaced.
     """
     settings = {"error_model": "numpy", "nogil": True, **options}
 
     def decorate(function: Callable[..., Any]) -> Any:
         try:
             dispatcher = numba.njit(cache=True, **settings)(function)
-        except RuntimeError:  # numba's "cannot cache function: no locator available"
+        except (OSError, RuntimeError):  # numba's "cannot cache function: no locator available"
             return numba.njit(**settings)(function)
-        _stamp(dispatcher)
+        _keep_safely(dispatcher)
         return dispatcher
 
     return decorate
 
 
-def _stamp(dispatcher: Any) -> None:
-    """Make a cached kernel expire when a kernel file that it calls into changes.
+def _keep_safely(dispatcher: Any) -> None:
+    """Let a kept kernel be what this source makes, whole, or be compiled anew.
 
-    numba looks only at the file of the function itself, yet the code of its callees is inlined.
+    numba looks only at the file of the function itself, yet the code of its callees is inlined: it expires when any
+    kernel file changes.
     """
-    store: Any = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
-    if hasattr(store, "_source_stamp"):
-        store._source_stamp = (store._source_stamp, _kernel_sources())
+    kept: Any = getattr(dispatcher, "_cache", None)
+    file: Any = getattr(kept, "_cache_file", None)
+    if not all(hasattr(file, name) for name in ("_source_stamp", "_dump", "_load_data", "_data_path")):
+        return  # a numba that keeps kernels in another way
+    file._source_stamp = (file._source_stamp, _kernel_sources(), _FORM)
+    kept._cache_file = _CheckedFile(file)
+    dispatcher._cache = _Forgiving(kept)
+
+
+class _CheckedFile:
+    """numba's file of one function's kernels, with a check sum: damaged machine code would give other numbers."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._plain_dump, self._plain_load = file._dump, file._load_data
+        file._dump, file._load_data = self._dump, self._load_data
+
+    def _dump(self, value: Any) -> bytes:
+        content: bytes = self._plain_dump(value)
+        return content + zlib.crc32(content).to_bytes(_SUM_BYTES, "big")  # which numba, reading it, leaves aside
+
+    def _load_data(self, name: str) -> Any:
+        content = Path(self._file._data_path(name)).read_bytes()
+        if zlib.crc32(content[:-_SUM_BYTES]) != int.from_bytes(content[-_SUM_BYTES:], "big"):
+            raise ValueError(f"{name} is damaged.")
+        return self._plain_load(name)
+
+    def flush(self) -> None:
+        """Forget all kernels."""
+        self._file.flush()
+
+    def save(self, key: Any, data: Any) -> None:
+        """Keep a kernel; where the file of before is damaged, in its place."""
+        try:
+            self._file.save(key, (repr(key), data))
+        except OSError:
+            raise
+        except Exception:  # whatever a damaged index ends in
+            self.flush()
+            self._file.save(key, (repr(key), data))
+
+    def load(self, key: Any) -> Any:
+        """Return a kernel, or None if none is kept, or none that is whole; what is damaged is forgotten."""
+        try:
+            found = self._file.load(key)
+            if found is None:
+                return None
+            of, data = found
+            if of == repr(key):  # not that of another signature, processor or source
+                return data
+        except OSError:
+            return None
+        except Exception:
+            pass
+        with contextlib.suppress(OSError):
+            self.flush()
+        return None
+
+
+class _Forgiving:
+    """numba's cache of one function, for which a full disk is no error: the kernel is there, and works."""
+
+    def __init__(self, kept: Any) -> None:
+        self._kept = kept
+
+    def __getattr__(self, name: str) -> Any:
+        """Leave all else to numba."""
+        return getattr(self._kept, name)
+
+    def save_overload(self, signature: Any, data: Any) -> None:
+        """Keep a kernel if there is room."""
+        with contextlib.suppress(OSError):
+            self._kept.save_overload(signature, data)

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeVar, get_type_hints
 
 from . import validation
@@ -143,7 +144,9 @@ class Parameter:
         str
             Such as "532 nm", "912 x 1140", "0 to 1039680 mirrors" or "True".
         """
-        if self.is_number:
+        if self.kind == "integer" and not self.shown:
+            words = str(value)
+        elif self.is_number:
             factor = _SHOWN[self.shown.split()[0]] if self.shown else 1
             words = f"{factor * value:g}"
         elif isinstance(value, tuple):
@@ -247,7 +250,7 @@ class Part:
             return tuple(self.kinds[name] for name in self.kinds.own())
         return self.classes
 
-    def of_kind(self, label: str, kind: Any) -> type:
+    def of_kind(self, label: str, kind: Any, folder: Path | None = None) -> type:
         """Return the class of a kind.
 
         Parameters
@@ -256,6 +259,8 @@ class Part:
             What the sentence of an error calls it.
         kind : object
             Its name, as a table has it; or "module:Class" or "file.py:Class", to import one (`plugins.named`).
+        folder : Path, optional
+            Where a file is named from; the working folder by default.
 
         Returns
         -------
@@ -269,7 +274,7 @@ class Part:
         """
         assert not isinstance(self.kinds, type)
         if isinstance(kind, str) and ":" in kind:
-            return self._imported(label, kind)
+            return self._imported(label, kind, folder)
         if not isinstance(kind, str) or kind not in self.kinds:
             near = near_matches(kind, self.kinds) if isinstance(kind, str) else ""
             names = ", ".join(map(repr, self.kinds))
@@ -280,9 +285,9 @@ class Part:
             )
         return self.kinds[kind]
 
-    def _imported(self, label: str, spec: str) -> type:
+    def _imported(self, label: str, spec: str, folder: Path | None) -> type:
         try:
-            found = named(spec)
+            found = named(spec, folder)
         except ValueError as error:
             raise ValueError(f"{label} is {spec!r}, but {error}.") from error
         base = self.base or object

@@ -26,6 +26,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from .folders import expanded
+
 __all__ = ["GROUP", "Registry", "import_folder", "load", "named"]
 
 #: Group of the entry points that name parts.
@@ -125,14 +127,16 @@ def _any() -> bool:
     return False
 
 
-def named(spec: str) -> Any:
+def named(spec: str, folder: Path | None = None) -> Any:
     """Import an object by name.
 
     Parameters
     ----------
     spec : str
-        "module:name", or "file.py:name" of a file that the working folder leads to. The file is imported as a module of
-        its own name, and its folder joins ``sys.path``: processes that are started later find it there.
+        "module:name", or "file.py:name" of a file, whose ``~`` is the user's folder. The file is imported as a module
+        of its own name, and its folder joins ``sys.path``: processes that are started later find it there.
+    folder : Path, optional
+        What leads to the file; the working folder by default.
 
     Returns
     -------
@@ -145,12 +149,14 @@ def named(spec: str) -> Any:
         If it cannot be imported, or has no such name.
     """
     place, _, name = spec.rpartition(":")
-    path = Path(place).resolve() if place.endswith(".py") else None
-    if path is not None and not path.is_file():
-        raise ValueError(f"there is no file {place!r}")
-    folder = str(Path.cwd() if path is None else path.parent)
-    if folder not in sys.path:
-        sys.path.append(folder)
+    path = None
+    if place.endswith(".py"):
+        path = ((folder or Path()) / expanded(place)).resolve()
+        if not path.is_file():
+            raise ValueError(f"there is no file {place!r}" + (f" in {str(folder)!r}" if folder else ""))
+    home = str(Path.cwd() if path is None else path.parent)
+    if home not in sys.path:
+        sys.path.append(home)
     try:
         module = importlib.import_module(place if path is None else path.stem)
     except (Exception, SystemExit) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,7 +23,8 @@ class ProgressBar:
     done : int
         How much of it is done already.
     shown : bool
-        Whether there is a bar at all.
+        Whether there is a bar at all. There is none where there is nothing to write it to: a program without a
+        terminal, as those that ``pythonw`` starts, has None for ``sys.stderr``.
 
     Attributes
     ----------
@@ -33,7 +35,7 @@ class ProgressBar:
     def __init__(self, total: int, text: str = "", *, unit: str = "it", done: int = 0, shown: bool = True) -> None:
         self.total, self.done = total, done
         self._bar: Any = None
-        if shown:
+        if shown and sys.stderr is not None:
             from tqdm.auto import tqdm
 
             self._bar = tqdm(total=total, desc=text or None, unit=unit, initial=done)

@@ -37,9 +37,12 @@ def number(name: str, value: Any, *, low: float, high: float, low_open: bool = F
         allowed = f"{low:g}"
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} is {value!r} ({type(value).__name__}), but it must be {allowed}.")
-    result = float(value)
+    try:
+        result = float(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        result = math.inf if value > 0 else -math.inf  # type: ignore[operator]
     below = result <= low if low_open else result < low
-    if math.isnan(result) or below or result > high or (math.isinf(result) and not allow_inf):
+    if math.isnan(result) or below or result > high or (math.isinf(result) and (not allow_inf or value != result)):
         raise ValueError(f"{name} is {value!r}, but it must be {allowed}.")
     return result
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from opusim.base.parameters import Stage
+    from opusim.device.camera import Camera
     from opusim.device.record import Device
     from opusim.noise.levels import NoiseBudget
 
@@ -49,6 +50,7 @@ def info(
     if math.isfinite(budget.full_scale_dn):
         share = percent(budget.saturation_probability)
         facts.add_row("saturated outputs", f"{share} (beyond {budget.full_scale_dn:.0f} DN)")
+    facts.add_row("full scale", _full_scale(model.camera))
     rows = model.operation.minimum_output_size / model.camera.shape[1]
     bench = OpticalBench(model)
     least_s = bench.minimum_frametime_s(max(1, round(rows)), exposure_s)
@@ -56,6 +58,7 @@ def info(
     facts.add_row(
         "frame time", f"{1e6 * max(least_s, model.operation.frametime_s):.0f} µs; whole sensor {1e6 * full_s:.0f} µs"
     )
+    facts.add_row("frame rate by rows", _rates(model.camera))
     facts.add_row("power", model.operation.text("power_w"))
     out.print(facts)
     if not saturated and budget.variance_dn2():
@@ -86,6 +89,23 @@ def info(
         out.print(f"An output with a mean of {reference_dn} DN varies by {rms_dn:.2f} DN rms from frame to frame.")
 
 
+def _full_scale(camera: Camera) -> str:
+    """Return the electrons that give the highest count, beside those that a pixel holds."""
+    if not camera.quantise:
+        return "none: outputs are neither rounded nor clipped"
+    share = f", {percent(camera.full_scale_e / camera.full_well_e)} of the full well"
+    at = f"{camera.full_scale_dn} DN at {camera.full_scale_e:,.0f} electrons"
+    return at + (share if math.isfinite(camera.full_well_e) else "")
+
+
+def _rates(camera: Camera) -> str:
+    """Return the frames per second that the camera reads, of the whole sensor and of fewer rows."""
+    rows = camera.shape[0]
+    numbers = dict.fromkeys(n for n in (rows, rows // 2, rows // 8) if n)
+    rates = ", ".join(f"{n} rows {1 / camera.readout_s(n):,.0f} Hz" for n in numbers)
+    return f"{rates}: {1e6 * camera.row_time_s:.3g} µs a row"
+
+
 class _Told:
     """A stage that is described, and the fields of it that have been named by now."""
 
@@ -113,6 +133,9 @@ def _description(device: Device) -> Table:
     table = _table(f"{device.name}, version {device.version}", "part", "what it is")
     if device.description:
         table.add_row("device", device.description)
+    if device.changes:
+        then = ", ".join(f"{path} {_value(device, path, value)}" for path, (_, value) in device.changes.items())
+        table.add_row("", f"the preset has: {then}")
     told = {name: _Told(getattr(device, name)) for name in parts_of(type(device))}
     for name, stage in told.items():
         label, words = _STAGES[name](stage) if name in _STAGES else (name, "")
@@ -123,6 +146,14 @@ def _description(device: Device) -> Table:
     table.add_row("resolution", device.resolution)
     table.add_row("fingerprint", device.fingerprint()[:16])
     return table
+
+
+def _value(device: Device, path: str, value: Any) -> str:
+    """Return a value of a field with its unit."""
+    from opusim.base.parameters import paths_in, plain_text
+
+    about = paths_in(device).get(path)
+    return plain_text(value) if about is None else about.text(value)
 
 
 def _laser(laser: _Told) -> tuple[str, str]:

@@ -55,7 +55,8 @@ def plan(
     """Tell what a transform of this size would take: memory, time and traffic, in one process and on a Dask cluster.
 
     The way is the one that the device itself takes. Times come from rates of this machine, measured in some seconds and
-    kept in the user's cache folder; the workers are taken to be machines like this one.
+    kept in the user's cache folder, unless it was busy with something else; the workers are taken to be machines like
+    this one.
     """
     n_features, n_components = _count("--features", features), _count("--components", components)
     n_vectors, n_workers = _count("--vectors", vectors), _count("--workers", workers)
@@ -119,7 +120,10 @@ class _Case:
 
 
 def _rates(opu: Any, projector: Any, work: Workload, threads: int, anew: bool) -> tuple[Rates, Rates]:
-    """Return the rates of one call of all threads, and of calls of one thread: kept ones, or measured and kept."""
+    """Return the rates of one call of all threads, and of calls of one thread: kept ones, or measured and kept.
+
+    Those of a busy machine are not kept: the next time they are measured anew.
+    """
     from opusim.drivers import workload as rules
     from opusim.planning.rates import RateStore
     from opusim.planning.rates import measure as measure_rates
@@ -135,7 +139,7 @@ def _rates(opu: Any, projector: Any, work: Workload, threads: int, anew: bool) -
         finish = rules.finisher(opu, work)
         found = measure_rates(projector, calls, steps=work.steps, reference=reference, finish=finish)
         for key, rates in zip(keys, found, strict=True):
-            if _is_whole(rates, projector, work):
+            if _is_whole(rates, projector, work) and not rates.busy:
                 store.save(key, rates)
     return found[0], found[-1]
 
@@ -302,8 +306,15 @@ def _told(result: ScalePlan, rates: tuple[Rates, Rates]) -> str:
         lines.append(f"There {tasks} for {result.workers * result.threads} threads: more workers gain nothing.")
     if result.work.fit_patterns:
         lines.append("The calibration of the reference arm is not in these times; it is kept once it is made.")
-    if rates[0].measured:
-        lines.append("Rates: measured on this machine; --measure does so anew.")
+    slowed = max((one.slowed for one in rates if one.slowed is not None), default=None)
+    if any(one.busy for one in rates):
+        lines.append(
+            f"Rates: measured while other programs kept this machine busy. The times by them are at least {slowed:.1f} "
+            "times too long. They are not kept: the next run measures anew."
+        )
+    elif rates[0].measured:
+        untold = " How busy it was cannot be told here." if slowed is None else ""
+        lines.append(f"Rates: measured on this machine; --measure does so anew.{untold}")
     else:
         lines.append("Rates: the planner's own, right within a factor of two or so; --measure measures them.")
     return "\n".join(lines)

@@ -7,6 +7,7 @@ photons -> electrons (quantum efficiency, photo response non-uniformity, dark cu
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
@@ -19,6 +20,8 @@ from opusim.base.parameters import Stage, parameter
 
 _NOISE = "camera noise"
 _MAX_FRAME = 2**63 - 1
+# From so much on, a full scale as a share of the full well, or a number of rows, is another one than before.
+_APART, _ROWS_APART = 1.5, 0.02
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,11 @@ class Camera(Stage):
         return 2**self.bits - 1
 
     @property
+    def full_scale_e(self) -> float:
+        """Electrons on a pixel, above the black level, that give the highest count."""
+        return (self.full_scale_dn - self.black_level_dn) / self.gain_dn_per_e
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the counts: uint8 up to 8 bits, uint16 above, float32 if they are not rounded."""
         if not self.quantise:
@@ -172,6 +180,46 @@ class Camera(Stage):
             Seconds.
         """
         return validation.integer("n_rows", n_rows, low=1, high=self.shape[0]) * self.row_time_s
+
+    def left_behind(self, before: Camera, given: Collection[str]) -> list[str]:
+        """Say which fields stayed as they were though others, that they belong to, have changed.
+
+        Parameters
+        ----------
+        before : Camera
+            What this camera was made from.
+        given : collection of str
+            Names of the fields that were given anew; one of the same value as before is one that is meant.
+
+        Returns
+        -------
+        list of str
+            Sentences, which name the values that would fit.
+        """
+        result = []
+        was, now = before.full_scale_e / before.full_well_e, self.full_scale_e / self.full_well_e
+        if "gain_dn_per_e" not in given and self.quantise and was and now and not 1 / _APART < now / was < _APART:
+            changed = "bits" if self.bits != before.bits else "full_well_e"
+            # The black level goes with the counts, as the gain does, unless it was given.
+            factor = self.full_scale_dn / before.full_scale_dn if "black_level_dn" not in given else 1.0
+            black_dn = self.black_level_dn * factor
+            gain = (self.full_scale_dn - black_dn) / (was * self.full_well_e)
+            black = f" and camera.black_level_dn = {black_dn:.4g}" if black_dn != self.black_level_dn else ""
+            result.append(
+                f"camera.{changed} is {getattr(self, changed):g}, but camera.gain_dn_per_e stays "
+                f"{self.gain_dn_per_e:g}, which belongs to {before.text(changed)}: the highest count is reached at "
+                f"{self.full_scale_e:,.0f} electrons, {100 * now:.0f} % of the full well, where it was "
+                f"{100 * was:.0f} %. camera.gain_dn_per_e = {gain:.4g}{black} would keep that."
+            )
+        rows, rows_before = self.shape[0], before.shape[0]
+        if "frame_rate_hz" not in given and abs(rows / rows_before - 1) > _ROWS_APART:
+            fitting_hz = before.frame_rate_hz * rows_before / rows
+            result.append(
+                f"camera.shape has {rows} rows, but camera.frame_rate_hz stays {self.frame_rate_hz:g}, that of "
+                f"{rows_before} rows: a row is read in {1e6 * self.row_time_s:.3g} µs, where it was "
+                f"{1e6 * before.row_time_s:.3g} µs. camera.frame_rate_hz = {fitting_hz:.4g} would keep that."
+            )
+        return result
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values.

@@ -11,9 +11,11 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from opusim.base.folders import expanded
 from opusim.base.parameters import Stage, near_matches, parameter, part, parts_of
+from opusim.base.warn import warn_outside
 
-from . import toml
+from . import origin, toml
 from .camera import Camera
 from .dmd import Dmd
 from .laser import Laser
@@ -67,7 +69,8 @@ class Device(Stage):
     Parameters
     ----------
     name : str
-        Name of the device.
+        Name of the device. That of a preset is for this preset alone: one that differs from it is called "aurora,
+        changed", unless it gets a name of its own.
     laser : Laser
         The light source.
     dmd : Dmd
@@ -86,7 +89,7 @@ class Device(Stage):
     version : int
         Version of the preset it came from.
     description : str
-        One line about it.
+        One line about it; that of a preset becomes one about what was changed.
     """
 
     name: str = parameter(kind="text")
@@ -100,6 +103,13 @@ class Device(Stage):
     version: int = parameter(1, low=1)
     description: str = parameter("", kind="text")
 
+    def __post_init__(self) -> None:
+        """Check every field and what holds between them; see that name and description say what it is."""
+        super().__post_init__()
+        name, description = origin.told(self)
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "description", description)
+
     def _check_together(self) -> None:
         """Check what holds between the stages."""
         self.medium.check(self.laser, self.camera)
@@ -108,6 +118,15 @@ class Device(Stage):
                 f"operation.ones_range is {list(self.operation.ones_range)}, but there are {self.dmd.n_mirrors} "
                 "mirrors: the most that may be on must not be above that."
             )
+
+    @property
+    def changes(self) -> dict[str, tuple[Any, Any]]:
+        """What differs from the preset that it comes from, as its name says, or its description.
+
+        By dotted path: the value here, and that of the preset. Empty for a preset, and for a device with a name and a
+        description of its own. A medium of another kind is one change, of ``medium.kind``.
+        """
+        return origin.changes(self)
 
     @property
     def optics(self) -> Optics:
@@ -174,7 +193,9 @@ class Device(Stage):
         """Read a device from a TOML file (a Path) or from TOML text (a str).
 
         Tables ``dmd`` and ``camera`` may name a preset (``preset = "DLP4500"``) and change fields of it; a file may
-        also start from a whole device (``preset = "aurora"`` at the top) and change fields of that.
+        also start from a whole device (``preset = "aurora"`` at the top) and change fields of that. A field that names
+        a file (``medium.path``, ``medium.kind = "fog.py:Fog"``) leads from the folder of the TOML file, ``~`` being
+        the user's; in a TOML text it leads from the working folder.
 
         Parameters
         ----------
@@ -190,9 +211,17 @@ class Device(Stage):
         ------
         TypeError, ValueError
             If the file cannot be read, the text is not TOML, or it does not describe a device.
+
+        Warns
+        -----
+        UserWarning
+            If the table changes some fields of a preset and leaves others that belong to them: the bits of a camera
+            without its gain, its rows without its frame rate, mirrors without `Operation.ones_range`.
         """
-        table, origin = toml.read(source)
-        return cls.from_dict(table, origin=origin)
+        if isinstance(source, Path):
+            source = expanded(source)
+        table, label = toml.read(source)
+        return cls._of_table(table, label, source.parent if isinstance(source, Path) else None)
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any], *, origin: str = "the table") -> Device:
@@ -214,8 +243,36 @@ class Device(Stage):
         ------
         TypeError, ValueError
             If a field is missing, unknown, or not what it may be.
+
+        Warns
+        -----
+        UserWarning
+            As `from_toml`.
         """
-        return cls(**toml.stages_of(table, cls, parts_of(Device), origin))
+        return cls._of_table(table, origin, None)
+
+    @classmethod
+    def _of_table(cls, table: Mapping[str, Any], label: str, folder: Path | None) -> Device:
+        device = cls(**toml.stages_of(table, cls, parts_of(Device), label, folder))
+        for sentence in device._left_behind(table):
+            warn_outside(f"{label}: {sentence}")
+        return device
+
+    def _left_behind(self, table: Mapping[str, Any]) -> list[str]:
+        """Say which fields a table has left as they were though others, that they belong to, have changed."""
+        whole, each = toml.before(table, parts_of(Device))
+        result = []
+        if isinstance(each["camera"], Camera):
+            result += self.camera.left_behind(each["camera"], table.get("camera", {}))
+        if "dmd" in whole and "ones_range" not in table.get("operation", {}):
+            now, then, kept = self.dmd.n_mirrors, whole["dmd"].n_mirrors, self.operation.ones_range
+            if now != then:
+                fitting = [round(n * now / then) for n in kept]
+                result.append(
+                    f"there are {now:,} mirrors, but operation.ones_range stays {list(kept)}, that of {then:,} "
+                    f"mirrors. operation.ones_range = {fitting} would be the same share of them."
+                )
+        return result
 
     # ------------------------------------------------------------------ writing
 

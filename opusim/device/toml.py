@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from opusim.base.folders import expanded
 from opusim.base.parameters import Part, near_matches
 
 # Of the presets of a shelf, by its folder: those of whole devices lie above the others.
@@ -38,7 +40,9 @@ def read(source: str | Path) -> tuple[dict[str, Any], str]:
         raise ValueError(f"{origin} is not valid TOML: {error}.") from error
 
 
-def stages_of(table: Mapping[str, Any], cls: type, parts: Mapping[str, Part], origin: str) -> dict[str, Any]:
+def stages_of(
+    table: Mapping[str, Any], cls: type, parts: Mapping[str, Part], origin: str, folder: Path | None = None
+) -> dict[str, Any]:
     """Return the fields of a record of stages from its table, the stages built.
 
     Parameters
@@ -51,6 +55,9 @@ def stages_of(table: Mapping[str, Any], cls: type, parts: Mapping[str, Part], or
         Its stages.
     origin : str
         What the sentence of an error calls the table.
+    folder : Path, optional
+        Where the table names files from: that of its own file. Their paths are then whole. By default they stay as
+        they are, and lead from the working folder.
 
     Returns
     -------
@@ -76,8 +83,45 @@ def stages_of(table: Mapping[str, Any], cls: type, parts: Mapping[str, Part], or
         if name in table and not isinstance(table[name], Mapping):
             hint = f' such as [{name}] with preset = "NAME"' if part.shelf else ""
             raise ValueError(f"{origin}: {name} is {table[name]!r}, but it must be a table{hint}.")
-    built = {name: _build(part, table[name], origin, name, parts) for name, part in parts.items() if name in table}
+    built = {
+        name: _build(part, table[name], origin, name, parts, folder) for name, part in parts.items() if name in table
+    }
     return table | built
+
+
+def before(table: Mapping[str, Any], parts: Mapping[str, Part]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what a table starts from.
+
+    Parameters
+    ----------
+    table : mapping
+        As for `stages_of`, which has taken it.
+    parts : mapping of str to Part
+        The stages.
+
+    Returns
+    -------
+    whole : dict
+        Stages of the whole preset that it names; empty if it names none.
+    each : dict
+        The stages that the table's own start from: those, or presets of their own. None for one that it gives whole.
+    """
+    whole: dict[str, Any] = read_preset("", table["preset"], parts) if table.get("preset") is not None else {}
+    while (base := whole.pop("preset", None)) is not None:
+        whole = _merge(read_preset("", base, parts), whole)
+    whole = {
+        stage: _build(part, whole[stage], "the preset", stage, parts, None)
+        for stage, part in parts.items()
+        if stage in whole
+    }
+    each = {}
+    for stage, part in parts.items():
+        given = table.get(stage, {})
+        if "preset" in given:
+            each[stage] = _build(part, {"preset": given["preset"]}, "the preset", stage, parts, None)
+        else:
+            each[stage] = None if "kind" in given else whole.get(stage)
+    return whole, each
 
 
 def presets(shelf: str = "") -> dict[str, str]:
@@ -146,7 +190,9 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _build(part: Part, table: Mapping[str, Any], origin: str, stage: str, parts: Mapping[str, Part]) -> Any:
+def _build(
+    part: Part, table: Mapping[str, Any], origin: str, stage: str, parts: Mapping[str, Part], folder: Path | None
+) -> Any:
     """Build a stage: from a preset of its shelf if its table names one, of the kind that its table names."""
     table = dict(table)
     more = []
@@ -159,13 +205,35 @@ def _build(part: Part, table: Mapping[str, Any], origin: str, stage: str, parts:
         cls = part.kinds
     else:
         more.append("kind")
-        cls = part.of_kind(f"{origin}: {stage}.kind", table.pop("kind", None))
+        cls = part.of_kind(f"{origin}: {stage}.kind", table.pop("kind", None), folder)
     fields: Any = dataclasses.fields(cls)
     _refuse_unknown(table, {f.name for f in fields}, origin, f"{stage}.", more)
     missing = [f"{stage}.{f.name}" for f in fields if _required(f) and f.name not in table]
     if missing:
         raise ValueError(f"{origin} lacks {', '.join(missing)}.")
+    if folder is not None:
+        defaults = {f.name: f.default for f in fields}
+        for name in getattr(cls, "files", ()):
+            given = table.get(name, defaults[name])
+            if isinstance(given, str) and given:
+                table[name] = _from_folder(folder, given, f"{origin}: {stage}.{name}")
     return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
+
+
+def _from_folder(folder: Path, given: str, label: str) -> str:
+    """Return a path as a file in a folder means it; not the one of that name in the working folder, if there is one."""
+    path = folder.absolute() / expanded(given)
+    here = expanded(given).absolute()
+    if here != path and not path.exists() and here.exists():
+        try:
+            write = f"{os.path.relpath(here, folder)!r}, or the whole path"
+        except ValueError:  # another drive of Windows
+            write = "the whole path"
+        raise ValueError(
+            f"{label} is {given!r}, but there is no {str(path)!r}: a path leads from the folder of the file that names "
+            f"it. If {str(here)!r} is meant, write {write}."
+        )
+    return str(path)
 
 
 def _required(field: dataclasses.Field[Any]) -> bool:

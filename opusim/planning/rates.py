@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
 import platform
 import statistics
 import time
@@ -40,6 +41,8 @@ __all__ = ["Rates", "RateStore", "measure", "planner_rates"]
 
 # A time is the median of three or more rounds that together take this long, in seconds.
 _ROUNDS, _LONG_S = 3, 0.25
+# A measurement that took so many times as long as on a quiet machine, or more, is one of a busy machine.
+_SLOWED = 1.1
 # Size of the matrix on which sums are timed: larger than the tables of a tile, smaller than a second's work.
 _FEATURES, _FIELDS = 256, 2048
 # A camera's pixel in seconds, one thread (benchmarks/RESULTS.md: 2 million pixels in 22 ms), and the preparation of a
@@ -77,6 +80,10 @@ class Rates:
         Making an entry of the matrix; where there are waves, beside their own time.
     measured : bool
         Whether they were measured; False for those that the planner reckons with.
+    slowed : float or None
+        How many times as long as on a quiet machine the measurement took, at least, because other programs were
+        running: the processors that these used and the calls had work for, over those that there are. None where it
+        cannot be told.
     """
 
     threads: int
@@ -91,6 +98,12 @@ class Rates:
     table_s: float
     entry_s: float
     measured: bool = True
+    slowed: float | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether they were measured on a machine that was busy with something else, and are too slow."""
+        return self.slowed is not None and self.slowed > _SLOWED
 
     def transform_s(self, side: int) -> float:
         """Return the seconds of one transform on a grid of another side: in proportion to N log N.
@@ -193,14 +206,17 @@ def measure(
     """
     timer = _Timer(steps, reference)
     _warm_up(projector)
+    others = _Others()
     waves: list[dict[str, float]] = [{} for _ in calls]
     if projector.plan.side:
         waves = [timer.waves(projector, *call) for call in calls]
     sums: list[dict[str, float]] = [{} for _ in calls]
     if projector.plan.way == "matrix":
         sums = timer.sums(projector, calls)
+    finishes = [0.0 if finish is None else timer.finish(projector, finish, at_once) for _, at_once in calls]
+    processors = others.processors()
     result = []
-    for (threads, at_once), through, added in zip(calls, waves, sums, strict=True):
+    for (threads, at_once), through, added, finish_s in zip(calls, waves, sums, finishes, strict=True):
         light = added or through
         result.append(
             Rates(
@@ -211,13 +227,51 @@ def measure(
                 layer_s_per_point=through.get("layer", 0.0),
                 frame_s_per_pixel=light["frame"],
                 step_s_per_pixel=light.get("step", 0.0),
-                finish_s_per_pixel=0.0 if finish is None else timer.finish(projector, finish, at_once),
+                finish_s_per_pixel=finish_s,
                 sum_s=added.get("sum", 0.0),
                 table_s=added.get("table", 0.0),
                 entry_s=added.get("entry", 0.0),
+                slowed=None if processors is None else _slowed(processors, threads * at_once),
             )
         )
     return result
+
+
+def _slowed(others: float, ours: int) -> float:
+    """Return how many times as long work takes where others have work for so many processors, and ours for so many."""
+    return max(1.0, (others + ours) / max(ours, parallel.default_threads()))
+
+
+class _Others:
+    """How many of the processors that this process may use other programs keep busy, from when it is made."""
+
+    def __init__(self) -> None:
+        self._wall_s, self._own_s, self._busy_s = time.perf_counter(), time.process_time(), _busy_s()
+        self._load: float | None = None
+        if self._busy_s is None and hasattr(os, "getloadavg"):
+            self._load = os.getloadavg()[0]  # of the minute before this, when there was no work of ours
+
+    def processors(self) -> float | None:
+        """Return their number, on average, of all those; None where it cannot be told."""
+        now_s = _busy_s()
+        if now_s is None or self._busy_s is None:
+            return self._load
+        own_s, busy_s = time.process_time() - self._own_s, now_s - self._busy_s
+        if busy_s < own_s / 2:
+            return None  # what the system says is not so, as in some containers
+        return max(0.0, busy_s - own_s) / (time.perf_counter() - self._wall_s)
+
+
+def _busy_s() -> float | None:
+    """Return the seconds that the processors of this process have worked, for anyone; None where it is not told."""
+    try:
+        mine = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+        tick_s = 1.0 / os.sysconf("SC_CLK_TCK")
+        lines = [line.split() for line in Path("/proc/stat").read_text(encoding="ascii").splitlines()]
+        # user, nice, system; irq, softirq, and what another system on the same machine took.
+        return tick_s * sum(sum(map(int, [*words[1:4], *words[6:9]])) for words in lines if words[0] in mine)
+    except (AttributeError, OSError, ValueError, IndexError):
+        return None
 
 
 def _copy(

@@ -13,6 +13,7 @@ import numpy as np
 
 from opusim.base.parts import Part
 from opusim.base.warn import warn_outside
+from opusim.device.medium.base import MEDIA
 
 from .points import Axis, Number, label
 
@@ -375,11 +376,15 @@ def _missing(what: str, old: Sequence[Number], new: Sequence[Number]) -> list[st
 
 
 def _flat(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a device by dotted path; its name and its description may change."""
+    """Return the fields of a device by dotted path; its name and its description may change.
+
+    So may the place of its files: what they hold is in the fingerprint.
+    """
     result: dict[str, Any] = {}
     for key, value in table.items():
         if isinstance(value, Mapping):
-            result |= {f"{key}.{name}": inner for name, inner in value.items() if name != "name"}
+            files = getattr(MEDIA.get(value["kind"]), "files", ()) if "kind" in value else ()
+            result |= {f"{key}.{name}": inner for name, inner in value.items() if name not in ("name", *files)}
         elif key not in ("name", "version", "description"):
             result[key] = value
     return result

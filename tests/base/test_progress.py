@@ -45,3 +45,12 @@ def test_counted(capfd):
     assert list(counted(3, "here", True)) == [0, 1, 2]
     told = capfd.readouterr().err
     assert "here" in told and "3/3" in told
+
+
+def test_without_a_terminal_there_is_none(monkeypatch):
+    """As under pythonw, where Python has no standard streams."""
+    monkeypatch.setattr(sys, "stderr", None)
+    with ProgressBar(5, "here", shown=True) as bar:
+        bar.reach(2)
+        bar.say("there", loss="0.5")
+    assert bar.done == 5 and list(counted(3, "here", True)) == [0, 1, 2]

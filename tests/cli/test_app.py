@@ -141,7 +141,7 @@ def test_figure_of_a_camera_of_twelve_bits_keeps_its_limits():
     )
     assert "penalty by cross-validation" in accuracies.get_xlabel()
     assert [t.get_text() for t in accuracies.get_xticklabels()] == ["64 binary pixels", "1 camera count"]
-    assert "64 pixels to 1 output" == figure.get_suptitle().split(", ")[1]
+    assert "“aurora, changed”, 64 pixels to 1 output" in figure.get_suptitle()
 
 
 @pytest.mark.parametrize(
@@ -353,6 +353,22 @@ def test_info_tells_what_a_device_is(name):
         assert (f"{source} new" in text or f"{source} the same" in text) == (name != "ideal")
     assert ("float32, not rounded" in text) == (name == "ideal") == ("There is no noise." in text)
     assert "DN (digital number) is one grey level" in text and "at least 0" not in text
+
+
+def test_info_tells_what_was_changed_and_what_follows(tmp_path):
+    """Full scale of 12 bits at the gain of the IMX174: (4095 - 40) / 0.124 electrons; 608 of its 1216 rows are read
+    twice as often as all."""
+    path = tmp_path / "mine.toml"
+    path.write_text('preset = "aurora"\n[camera]\npreset = "IMX174"\n')
+    text = words(invoke("info", str(path)).stdout)
+    assert text.startswith("aurora, changed, version 1") and "device aurora, changed: camera IMX174" in text
+    assert "the preset has:" in text and "camera.bits 8 bits" in text
+    assert "full scale 4095 DN at 32,702 electrons, 100.0 % of the full well" in text
+    assert "1216 rows 162 Hz, 608 rows 324 Hz, 152 rows 1,296 Hz: 5.08 µs a row" in text
+    path.write_text('preset = "aurora"\n[camera]\nbits = 10\n')
+    told = invoke("info", str(path))
+    assert told.exit_code == 0 and "camera.gain_dn_per_e stays 0.04" in words(told.stderr)
+    assert "full scale 1023 DN at 25,525 electrons, 189.1 % of the full well" in words(told.stdout)
 
 
 @pytest.mark.parametrize("name", ["aurora", "ideal"])

@@ -130,7 +130,7 @@ def test_rates_are_measured_once_and_kept(monkeypatch, cache):
         names = ("frame_s_per_pixel", "transform_s_per_point", "layer_s_per_point", "sum_s")
         shown.append(
             [
-                replace(one, **{name: max(getattr(one, name), 1e-12) for name in names})
+                replace(one, **{name: max(getattr(one, name), 1e-12) for name in names}, slowed=1.0)
                 for one in real(projector, calls, **options)
             ]
         )
@@ -144,6 +144,38 @@ def test_rates_are_measured_once_and_kept(monkeypatch, cache):
     assert second["rates"] == first["rates"] and cache.read_bytes() == written and len(shown) == 1
     renewed = planned(*SMALL, "--threads", 1, "--measure")
     assert renewed["rates"] != first["rates"] and renewed["rates"]["process"]["measured"] and len(shown) == 2
+
+
+@pytest.mark.parametrize(
+    "slowed, kept, told",
+    [
+        (1.0, True, "Rates: measured on this machine; --measure does so anew."),
+        (None, True, "How busy it was cannot be told here."),
+        (
+            1.8,
+            False,
+            "kept this machine busy. The times by them are at least 1.8 times too long. They are not kept: the",
+        ),
+    ],
+)
+def test_rates_of_a_busy_machine_are_told_and_not_kept(monkeypatch, cache, slowed, kept, told):
+    from opusim.planning import rates as scale_rates
+
+    calls = []
+
+    def measured(projector, calls_, **options):
+        calls.append(calls_)
+        return [
+            replace(scale_rates.planner_rates(projector, *call), measured=True, slowed=slowed) for call in calls_
+        ]  # fmt: skip
+
+    monkeypatch.setattr(scale_rates, "measure", measured)
+    size = ("--features", "1e5", "--components", "1e5", "--vectors", 1000, "--threads", 1)
+    assert told in words(invoke(*size).stdout)
+    assert cache.exists() == kept
+    assert told in words(invoke(*size).stdout)
+    assert len(calls) == (1 if kept else 2)
+    assert planned(*size)["rates"]["process"]["slowed"] == slowed
 
 
 def test_no_measure_writes_nothing(cache):

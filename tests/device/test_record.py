@@ -90,7 +90,8 @@ def test_a_file_may_start_from_a_preset(tmp_path):
     path = tmp_path / "mine.toml"
     parts = ["[camera]", "bits = 12", "[dmd]", 'preset = "DLP7000"', "[operation]", "ones_range = [0, 9]"]
     path.write_text("\n".join(['preset = "aurora"', 'name = "mine"', *parts]))
-    device = Device.load(str(path))
+    with pytest.warns(UserWarning, match="gain_dn_per_e"):
+        device = Device.load(str(path))
     assert device.name == "mine"
     assert device.camera.bits == 12
     assert device.camera.gain_dn_per_e == AURORA.camera.gain_dn_per_e

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import subprocess
+import sys
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import numpy as np
 import pytest
 
 from opusim import OPU, Device, OpticalBench
+from opusim.base.parallel import default_threads
 from opusim.bench import matrix_kernels
 from opusim.bench.projector import Projector
 from opusim.bench.region import Region, Roi
@@ -21,6 +25,7 @@ from opusim.drivers import workload as rules
 from opusim.drivers.inputs import dask as lazy
 from opusim.drivers.methods import holography
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
+from opusim.planning import rates as rates_module
 from opusim.planning.costs import Costs, Memory, Workload, plan_scale
 from opusim.planning.rates import Rates, RateStore, _Timer, machine, measure, planner_rates
 
@@ -417,3 +422,48 @@ def test_arithmetic_needs_no_arrays():
         tracemalloc.stop()
     assert peak < 60e6
     assert isinstance(costs.rates, Rates) and Path(RateStore().path).name == "rates.json"
+
+
+# ---------------------------------------------------------------- other programs
+
+
+@pytest.mark.parametrize(
+    "others, ours, slowed",
+    [(0.0, 4, 1.0), (0.1, 1, 1.0), (3.0, 1, 1.0), (2.0, 4, 1.5), (4.0, 4, 2.0), (4.0, 1, 1.25), (0.0, 8, 1.0)],
+)
+def test_other_programs_slow_what_they_leave_too_few_processors_for(monkeypatch, others, ours, slowed):
+    """Of four processors; eight threads of ours on them are as many as they were asked for."""
+    monkeypatch.setattr(rates_module.parallel, "default_threads", lambda: 4)
+    assert rates_module._slowed(others, ours) == slowed
+
+
+def test_work_of_others_is_all_work_less_ours(monkeypatch):
+    monkeypatch.setattr(rates_module, "_busy_s", lambda: time.process_time() + 1.5 * time.perf_counter())
+    others = rates_module._Others()
+    sum(range(3_000_000))
+    assert others.processors() == pytest.approx(1.5, rel=0.1)
+    monkeypatch.setattr(rates_module, "_busy_s", lambda: 0.0)  # as systems that do not tell
+    others = rates_module._Others()
+    sum(range(1_000_000))
+    assert others.processors() is None
+
+
+@pytest.mark.system
+def test_other_programs_are_seen():
+    """As many as there are processors: they take half of them at least, beside one thread of ours."""
+    if rates_module._busy_s() is None:
+        pytest.skip("this system does not tell how busy it is")
+    spin = "import time\nend = time.time() + 3\nwhile time.time() < end: pass"
+    others = [subprocess.Popen([sys.executable, "-c", spin]) for _ in range(default_threads())]
+    try:
+        time.sleep(1.0)
+        seen, end = rates_module._Others(), time.perf_counter() + 1.0
+        while time.perf_counter() < end:
+            pass
+        processors = seen.processors()
+    finally:
+        for one in others:
+            one.kill()
+            one.wait()
+    assert processors is not None and processors > default_threads() / 3
+    assert rates_module._slowed(processors, default_threads()) > 1.3

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from opusim import OpticalBench, plotting, theory
+from opusim import Device, OpticalBench, plotting, theory
 from opusim.noise.levels import dark_level_dn, error_budget, level_distribution
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 from opusim.sweep.points import Axis
@@ -84,9 +84,14 @@ SAYS = {
     "matrix, real": (lambda p, s: plotting.transmission_matrix(MATRIX.real, part="real"), ("entry", "output (pixel)")),
     "values": (lambda p, s: plotting.singular_values(MATRIX), ("singular value / √80", "density", "Marchenko-Pastur")),
     "camera": (lambda p, s: plotting.photon_transfer(CAMERA), ("(DN)", "(DN²)", "0.0400 DN/e", "read noise 13 e")),
-    "budget": (lambda p, s: plotting.noise_budget(error_budget("aurora")), ("(%)", "shot noise", "aurora")),
+    "budget": (lambda p, s: plotting.noise_budget(error_budget("aurora")), ("(%)", "shot noise", "aurora, intensity")),
     "sweep": (lambda p, s: plotting.sweep_curves(s), ("bits", "accuracy (%)")),
 }
+
+
+def test_a_figure_of_a_changed_preset_says_so():
+    changed = Device.load("aurora").evolve(**{"camera.prnu": 0.02})
+    assert "aurora, changed, intensity" in words(plotting.noise_budget(error_budget(changed)))
 
 
 def words(ax):

@@ -92,12 +92,15 @@ def download(url: str, directory: Any) -> None:
 
 
 def load_model(model_path: Any) -> Any:
-    """Load a model that `save_model` wrote.
+    """Load a model that `save_model` wrote, as lightonml's function of this name does: from a pickle.
+
+    A pickle may run any code when it is read, and none is checked: load only files of your own. All else that opusim
+    reads of a user's is no pickle.
 
     Parameters
     ----------
     model_path : str or pathlib.Path
-        A pickle. It may run any code when it is read: load only files of your own.
+        The pickle.
 
     Returns
     -------

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from opusim.base.arrays import NUMPY, Arrays
+from opusim.base.folders import expanded
 from opusim.base.parameters import Part, Stage, parameter
 from opusim.base.plugins import Registry
 
@@ -79,7 +80,8 @@ class Medium(Stage, ABC):
     order : float
         Of the class: its place in lists of kinds. Our own are below 100.
     files : tuple of str
-        Of the class: fields that name files. What these hold is part of the fingerprint.
+        Of the class: fields that name files. What these hold is part of the fingerprint. A TOML file names them from
+        its own folder; `path_of` gives them as they are opened.
     has_waves : bool
         Of the class: whether waves go through it on a grid (`WaveMedium`), or its entries are given (`EntryMedium`).
     by_feature : bool
@@ -224,7 +226,23 @@ class Medium(Stage, ABC):
         ValueError
             If a file cannot be read.
         """
-        return {name: _checksum(name, getattr(self, name)) for name in self.files}
+        return {name: _checksum(name, self.path_of(name)) for name in self.files}
+
+    def path_of(self, name: str) -> Path:
+        """Return the file that a field names, as programs open it.
+
+        Parameters
+        ----------
+        name : str
+            One of `files`.
+
+        Returns
+        -------
+        Path
+            With ``~`` as the user's folder; a path that is not whole leads from the working folder. In a device that
+            a TOML file describes it is whole: it was taken from that file's folder.
+        """
+        return expanded(getattr(self, name))
 
     def told_files(self) -> str:
         """Return what a sentence calls the source of the content.
@@ -244,7 +262,7 @@ class Medium(Stage, ABC):
         Medium
             With whole paths of its files.
         """
-        paths = {name: str(Path(getattr(self, name)).resolve()) for name in self.files}
+        paths = {name: str(self.path_of(name).resolve()) for name in self.files}
         return dataclasses.replace(self, **paths) if paths else self  # type: ignore[type-var]
 
 
@@ -480,10 +498,10 @@ def _check_class(cls: type[Medium]) -> None:
         )
 
 
-def _checksum(name: str, path: str) -> str:
+def _checksum(name: str, path: Path) -> str:
     """Return the sha256 of a file, in hexadecimal digits."""
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise ValueError(f"medium.{name} is {path!r}, but that file cannot be read ({error}).") from error
+        raise ValueError(f"medium.{name} is {str(path)!r}, but that file cannot be read ({error}).") from error

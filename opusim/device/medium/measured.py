@@ -32,7 +32,7 @@ class MeasuredMedium(EntryMedium):
     Parameters
     ----------
     path : str
-        HDF5 file.
+        HDF5 file. A TOML file names it from its own folder, a program from the working folder; ``~`` is the user's.
     dataset : str
         Name of the data set: complex, shape (outputs, inputs).
     background : str
@@ -63,8 +63,11 @@ class MeasuredMedium(EntryMedium):
     @property
     def shape(self) -> tuple[int, int]:
         """(outputs, inputs) of the stored matrix."""
-        matrix, _ = self._load()
-        return matrix.shape[1], matrix.shape[0]
+        shape = _stored_shape(*self._file())
+        if shape is None:  # using it tells what is wrong
+            matrix, _ = self._load()
+            shape = matrix.shape[1], matrix.shape[0]
+        return shape
 
     def check_size(self, n_features: int, n_pixels: int) -> None:
         """Raise an error if the file's matrix is too small.
@@ -79,7 +82,8 @@ class MeasuredMedium(EntryMedium):
         ValueError
             If the matrix has fewer.
         """
-        outputs, inputs = self.shape
+        matrix, _ = self._load()  # not its shape alone: what is wrong with it is told before the first frame
+        inputs, outputs = matrix.shape
         for what, asked, stored in (("features", n_features, inputs), ("pixels", n_pixels, outputs)):
             if asked > stored:
                 raise ValueError(
@@ -164,12 +168,36 @@ class MeasuredMedium(EntryMedium):
         return None if background is None else background[outputs.start : outputs.stop]
 
     def _load(self) -> tuple[np.ndarray, np.ndarray | None]:
-        path = Path(self.path)
+        path, dataset, *stamp = self._file()
+        return _load_matrix(path, dataset, self.background, *stamp)
+
+    def _file(self) -> tuple[str, str, int, int]:
+        """Return the file, whatever the working folder will be, the data set, and what changes with the content."""
+        path = self.path_of("path").absolute()
         try:
             stamp = path.stat()
         except OSError as error:
             raise ValueError(f"medium.path is {self.path!r}, but that file cannot be read ({error}).") from error
-        return _load_matrix(self.path, self.dataset, self.background, stamp.st_mtime_ns, stamp.st_size)
+        return str(path), self.dataset, stamp.st_mtime_ns, stamp.st_size
+
+
+@lru_cache(maxsize=8)
+def _stored_shape(path: str, dataset: str, _mtime: int, _size: int) -> tuple[int, int] | None:
+    """Return (outputs, inputs) of a matrix without reading it; None if there is none that can be used."""
+    import h5py
+
+    from opusim.base.files import check_trailer
+
+    if check_trailer(path) is False:
+        return None
+    try:
+        with h5py.File(path, "r") as file:
+            stored = file.get(dataset)
+            if isinstance(stored, h5py.Dataset) and len(stored.shape or ()) == 2 and stored.dtype.kind == "c":
+                return stored.shape if stored.size else None
+    except (OSError, RuntimeError):
+        pass
+    return None
 
 
 @lru_cache(maxsize=2)

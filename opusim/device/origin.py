@@ -1,0 +1,150 @@
+"""Which preset a device comes from, and what differs: its name and its description must not say what it is not.
+
+A preset's name stands for that preset. A device that came from one by a TOML file, by `Device.evolve` or by
+`dataclasses.replace`, and is no longer the same, is called "aurora, changed", unless it has a name of its own; changed
+back it is called "aurora". Neither name nor description is part of a fingerprint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from opusim.base.parameters import parts_of
+
+from . import toml
+
+if TYPE_CHECKING:
+    from .record import Device
+
+__all__ = ["changes", "told"]
+
+_CHANGED = ", changed"
+# So many changes are told in a description.
+_TOLD = 6
+
+
+def told(device: Device) -> tuple[str, str]:
+    """Return the name and the description that are true of a device.
+
+    Parameters
+    ----------
+    device : Device
+        With those that it was given.
+
+    Returns
+    -------
+    name, description : str
+        Its own ones stay.
+    """
+    preset, spec = _origin(device)
+    if not spec:
+        return device.name, device.description
+    base = _preset(device, spec)
+    differs, name, description = _differs(device, base), device.name, device.description
+    if _plain(name) == preset:
+        name = preset + _CHANGED * differs
+    if description == base["description"] or description.startswith(_told(preset)):
+        description = _told(preset) + _words(device, base) if differs else base["description"]
+    return name, description
+
+
+def changes(device: Device) -> dict[str, tuple[Any, Any]]:
+    """Return what differs from the preset that a device comes from; see `Device.changes`."""
+    _, spec = _origin(device)
+    return _changes(device, _preset(device, spec)) if spec else {}
+
+
+def _plain(name: str) -> str:
+    return name.removesuffix(_CHANGED)
+
+
+def _told(preset: str) -> str:
+    return f"{preset}{_CHANGED}: "
+
+
+def _origin(device: Device) -> tuple[str, str]:
+    """Return name and name@version of the preset that the name speaks of, or else the description; empty for none."""
+    known = _known()
+    name = _plain(device.name)
+    if name not in known and device.description:
+        name = next((one for one, texts in known.items() if device.description.startswith(tuple(texts.values()))), "")
+    versions = known.get(name)
+    if not versions:
+        return "", ""
+    version = device.version if device.version in versions else max(versions)
+    return name, f"{name}@{version}"
+
+
+@cache
+def _known() -> dict[str, dict[int, str]]:
+    """For each preset by name: what a description of it begins with, by version; 0 is that of a changed one."""
+    result: dict[str, dict[int, str]] = {}
+    for spec, description in toml.presets().items():
+        name, _, version = spec.partition("@")
+        result.setdefault(name, {0: _told(name)})[int(version)] = description
+    return result
+
+
+def _preset(device: Device, spec: str) -> Mapping[str, Any]:
+    cls: Any = type(device)  # which a type checker does not take for a key
+    fields: Mapping[str, Any] = _fields(cls, spec)
+    return fields
+
+
+@cache
+def _fields(cls: Any, spec: str) -> dict[str, Any]:
+    """Return the fields of a preset, its stages built; what it does not give has its default."""
+    parts = parts_of(cls)
+    given = toml.stages_of(toml.read_preset("", spec, parts), cls, parts, f"preset {spec!r}")
+    default = {
+        f.name: f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
+        for f in dataclasses.fields(cls)
+    }
+    return default | given
+
+
+def _differs(device: Device, base: Mapping[str, Any]) -> bool:
+    parts = parts_of(type(device))
+    if device.resolution == base["resolution"] and all(getattr(device, name) == base[name] for name in parts):
+        return False  # as nearly always
+    return bool(_changes(device, base))
+
+
+def _changes(device: Device, base: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    result: dict[str, tuple[Any, Any]] = {}
+    for stage in parts_of(type(device)):
+        now, then = getattr(device, stage), base[stage]
+        if type(now) is not type(then):
+            result[f"{stage}.kind"] = _kind(now), _kind(then)
+            continue
+        for f in dataclasses.fields(now):
+            if f.name != "name" and getattr(now, f.name) != getattr(then, f.name):
+                result[f"{stage}.{f.name}"] = getattr(now, f.name), getattr(then, f.name)
+    if device.resolution != base["resolution"]:
+        result["resolution"] = device.resolution, base["resolution"]
+    return result
+
+
+def _kind(stage: Any) -> str:
+    return getattr(stage, "kind", "") or type(stage).__name__
+
+
+def _words(device: Device, base: Mapping[str, Any]) -> str:
+    """Return what differs, in words: a part by its name where it is another one, fields with their units otherwise."""
+    words: list[str] = []
+    for path in _changes(device, base):
+        stage, _, field = path.partition(".")
+        if not field:
+            words.append(f"{path} {getattr(device, path)}")
+            continue
+        now, then = getattr(device, stage), base[stage]
+        if field == "kind" or getattr(now, "name", "") != getattr(then, "name", ""):
+            words.append(f"{stage} {getattr(now, 'name', '') or _kind(now)}")
+        else:
+            words.append(f"{path} {now.text(field)}")
+    words = list(dict.fromkeys(words))
+    more = f" and {len(words) - _TOLD} more" if len(words) > _TOLD else ""
+    return ", ".join(words[:_TOLD]) + more
