@@ -89,13 +89,13 @@ def run(
     frame = device.output_dtype
     step = pass_size(method, data.traits.n_features_total, n_out, frame.itemsize, n_samples_by_pass)
     if isinstance(data, LazyInput):
-        check_fit(method, fit, data)
-        task = Task.of(method, data, fit, device, exposure, n_out, step)
+        check_fit(method, fit, data.traits, data.n_samples)
+        task = Task.of(method, data.n_samples, data.traits, data.shape, fit, device, exposure, n_out, step)
         align = 1 if method.parted else step
         return data.later(task, method.dtype, n_out, method.task_bytes(n_out, frame.itemsize), align)
     assert isinstance(data, PresentInput)
     data.check_binary()
-    check_fit(method, fit, data)
+    check_fit(method, fit, data.traits, n)
     if n > step or n * n_out * method.dtype.itemsize > _PASS_BYTES:
         memory.check_result(n, n_out, method.dtype.itemsize, data.home)
     # A single frame is taken without a batch; where another OPU on this device is online, its mode stays.
@@ -201,16 +201,16 @@ def patterns_of(method: Method, n: int, step: int) -> int:
     return whole * (method.patterns(step) if whole else 0) + (method.patterns(rest) if rest else 0)
 
 
-def check_fit(method: Method, fit: Fit, data: UserInput) -> None:
-    """Raise a sentence if the vectors cannot be shown so after this fit."""
+def check_fit(method: Method, fit: Fit, traits: InputTraits, n_vectors: int) -> None:
+    """Raise a sentence if so many vectors cannot be shown so after this fit."""
     if fit.online and method.frames(1) > 1:
         raise NotReadyError("The device is in online mode, but the linear transform takes several frames a vector.")
-    if fit.online and data.is_batch:
+    if fit.online and n_vectors > 1:
         raise NotReadyError(
-            f"X holds {data.n_samples} vectors, but in online mode only single vectors are transformed: fit with "
+            f"X holds {n_vectors} vectors, but in online mode only single vectors are transformed: fit with "
             "online=False for batches."
         )
-    if data.traits.packed and not method.packed:
+    if traits.packed and not method.packed:
         raise RuntimeError("X is packed, but the linear transform takes bits that are not: use numpy.unpackbits.")
     if method.full and not fit.is_full:
         raise NotReadyError(
@@ -304,20 +304,22 @@ class Task:
     def of(
         cls,
         method: Method,
-        data: LazyInput,
+        n_vectors: int,
+        traits: InputTraits,
+        shape: tuple[int, ...],
         fit: Fit,
         device: OpuDevice,
         exposure: FrameSettings,
         n_out: int,
         step: int,
     ) -> Task:
-        """Return the task of a lazy input; its frames are reserved."""
+        """Return the task of so many vectors, of a user's array of a shape; their frames are reserved."""
         recipe = BenchRecipe.of(device.bench)
         recipe.offer(device.bench)
         n_pixels = method.n_pixels or n_out
-        passes = Passes.reserve(device.bench, exposure, method, data.n_samples, step)
+        passes = Passes.reserve(device.bench, exposure, method, n_vectors, step)
         return cls(
-            recipe, method, data.traits.flat, fit.layout, fit.bitorder, data.shape, exposure, n_out, n_pixels, passes
+            recipe, method, traits.flat, fit.layout, fit.bitorder, shape, exposure, n_out, n_pixels, passes
         )  # fmt: skip
 
     def __call__(self, x: np.ndarray, first: int, shared: Any) -> np.ndarray:

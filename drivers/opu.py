@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from opusim.base import arrays, validation
-from opusim.base.errors import InputTypeError
+from opusim.base.errors import InputTypeError, NotReadyError
 from opusim.bench import linear_modes
 from opusim.bench.protocol import Drivable, has
 from opusim.calibration import store as calibrations
@@ -25,6 +25,7 @@ from opusim.drivers.methods.base import Method
 from opusim.drivers.methods.counts import Counts
 
 from . import acquire, settings
+from .batch import Batch
 from .fit import Fit, Overrides, frametime_us, make_fit
 from .output_region import OutputRoi
 from .settings import Settings
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from opusim.device.record import Device
 
 
+_CALLS = ("transform", "linear_transform", "field_transform")
 # What a copy of an OPU leaves out, and begins anew (`OPU._fresh`).
 _OF_THIS_OBJECT = ("_online", "_was_active", "_read_config")
 
@@ -82,8 +84,9 @@ class OPU(validation.Fixed):
     execution : {"auto", "matrix", "waves"}
         How the light is computed; "auto" takes the cheaper way.
     memory_budget : int, optional
-        Most bytes that a stored matrix may take; a quarter of the machine's memory by default. The way that the light
-        is computed depends on it, and with it last bits.
+        Most bytes that a stored matrix may take; 6 GiB by default, on every machine. The way that the light is
+        computed depends on it, and with it last bits. Where a matrix within it finds no room, it is refused with a
+        sentence.
     threads : int, optional
         Threads to use with numpy; all processors by default. They do not change the result.
     linear_mode : str
@@ -545,7 +548,8 @@ class OPU(validation.Fixed):
         frames and their time are taken when it is made. Values that are no bits are told when it is computed, and the
         OPU may be closed by then. Each task uses one thread in other processes. Chunks of the vectors are kept, but
         those above 32 MiB of input and result are split; the outputs of a vector are one chunk. Encoders and decoders
-        must take each vector by itself: own ones say so by an attribute ``by_vector = True``.
+        must take each vector by itself: own ones say so by an attribute ``by_vector = True``. A worker that lacks what
+        it takes, or has another opusim, is told when the array is computed, as a RuntimeError.
         """
         encoder, bits = self._encode(X, encoder_cls, decoder_cls)
         fit, data = self._fitted(bits)
@@ -586,6 +590,74 @@ class OPU(validation.Fixed):
         _, bits = self._encode(X, None, None)
         fit, data = self._fitted(bits)
         return data.like_input(self._run(method, fit, data))
+
+    def batch(self, n_vectors: int, call: str = "transform") -> Batch:
+        """Take the frames of a batch now, to show its vectors in parts: here or in other processes, in any order.
+
+        The tasks of a job array each run the same program up to here, and show vectors of their own: the results are
+        those of one call on all vectors, bit for bit. The fit must be the same in each, hence made on all of the data,
+        not on a part: the exposure follows from them.
+
+        Parameters
+        ----------
+        n_vectors : int
+            Vectors of the whole batch.
+        call : {"transform", "linear_transform", "field_transform"}
+            Which result it is; a linear one calibrates the device as the call itself does. Encoders and decoders are
+            for the caller to apply: vectors are bits here, as many as an encoder makes.
+
+        Returns
+        -------
+        opusim.drivers.batch.Batch
+            Its `rows` says which vectors are those of a part, its `transform` shows them.
+
+        Raises
+        ------
+        NotReadyError
+            If the device is closed, or there was no fit.
+        TypeError, ValueError
+            If an argument is not what it may be, or the bench cannot be made anew in another process.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from opusim import OPU
+        >>> x = np.random.default_rng(0).integers(0, 2, (5, 100), dtype=np.uint8)
+        >>> with OPU(n_components=1000) as opu:
+        ...     opu.fit1d(x)
+        ...     batch = opu.batch(len(x))
+        ...     mine = batch.rows("2/2")
+        ...     y = batch.transform(x[mine], mine.start)
+        >>> mine, y.shape
+        (slice(2, 5, None), (3, 1000))
+        """
+        n_vectors = validation.integer("n_vectors", n_vectors, low=1)
+        if call not in _CALLS:
+            raise ValueError(f"call is {call!r}, but it must be one of {', '.join(map(repr, _CALLS))}.")
+        self.device.check_open()
+        fit = self._fit
+        if fit is None:
+            raise NotReadyError("There was no fit: call fit1d or fit2d, on the data of the whole batch.")
+        mode = None
+        if call != "transform":
+            fields = call == "field_transform"
+            mode = self.device.linear_mode(linear_modes.field_mode(self.linear_mode) if fields else self.linear_mode)
+        exposure, n_components, base = self._claim(fit)
+        n_out = acquire.output_size(fit, n_components, exposure)
+        method: Method = Counts(self.device.output_dtype)
+        scale = 1.0
+        if mode is not None:
+            method, exposure = mode.prepare(
+                fit, self.device, exposure, n_out, arrays.NUMPY, complex_output=call == "field_transform"
+            )
+            scale = self._rescaling(fit.traits.n_features_total, n_components, base.stdev)
+        acquire.check_fit(method, fit, fit.traits, n_vectors)
+        step = acquire.pass_size(
+            method, fit.traits.n_features_total, n_out, self.device.output_dtype.itemsize, base.n_samples_by_pass
+        )
+        shape = (n_vectors, *fit.traits.vector_shape)
+        task = acquire.Task.of(method, n_vectors, fit.traits, shape, fit, self.device, exposure, n_out, step)
+        return Batch(task, fit.traits, scale)
 
     def _fitted(self, bits: Any) -> tuple[Fit, UserInput]:
         """Return the fit and the vectors as it takes them; without a fit, one is made on them."""
@@ -867,10 +939,13 @@ class OPU(validation.Fixed):
 
     def _rescaled(self, result: Any, n_features: int, n_components: int, stdev: float = 1.0) -> Any:
         """Divide a linear transform as `rescale` says; `stdev` is the measured scale of a matrix entry."""
+        scale = self._rescaling(n_features, n_components, stdev)
+        return result if scale == 1.0 else result / np.float32(scale)
+
+    def _rescaling(self, n_features: int, n_components: int, stdev: float) -> float:
         if self.rescale is OutputRescaling.none:
-            return result
-        n = n_features if self.rescale is OutputRescaling.variance else n_components
-        return result / np.float32(stdev * math.sqrt(n))
+            return 1.0
+        return stdev * math.sqrt(n_features if self.rescale is OutputRescaling.variance else n_components)
 
     # ------------------------------------------------------------------ copies
 

@@ -37,8 +37,12 @@ SOURCES = sorted(
 # Where lightonml's functions have an argument that asks for it.
 PRINTS_ON_REQUEST = {ROOT / "opusim" / "encoding" / "models.py"}
 # A model that a user saved is a pickle in lightonml, and is read when the user asks for it. The suites send what they
-# are given to themselves, as to a worker.
-READS_PICKLES = {ROOT / "drivers" / "lightonml" / "lightonml" / "utils.py", ROOT / "opusim" / "testing.py"}
+# are given to themselves, as to a worker; to workers it goes as Dask would send it.
+READS_PICKLES = {
+    ROOT / "drivers" / "lightonml" / "lightonml" / "utils.py",
+    ROOT / "opusim" / "testing.py",
+    ROOT / "opusim" / "base" / "carried.py",
+}
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from opusim.base.carried import Carried
 from opusim.base.errors import CallError, CoderError
 
 from .traits import HostInput, InputTraits, UserInput, as_numpy
@@ -81,7 +82,7 @@ class LazyInput(UserInput):
 
         x = self._matrix()
         counts = da.map_blocks(
-            _ones, x, traits=self.traits.flat, shape=self.shape, dtype=np.int64,
+            Carried(_ones), x, traits=Carried(self.traits.flat), shape=self.shape, dtype=np.int64,
             meta=np.empty((0, 0), np.int64), chunks=((1,) * x.numblocks[0], (1,)), name=_name("ones"),
         )  # fmt: skip
         return int(_computed(counts.sum())) / self.n_samples
@@ -126,10 +127,10 @@ class LazyInput(UserInput):
         x = self._matrix()
         x = x.rechunk({0: _chunks(x.chunks[0], most, align)})
         # A key of its own: sent to each worker once, not with each task.
-        sent = dask.delayed(task, name=_name("task"), traverse=False)
-        shared = dask.delayed(_share, pure=False)(sent, dask_key_name=_name("shared"))
+        sent = dask.delayed(Carried(task), name=_name("task"), traverse=False)
+        shared = dask.delayed(Carried(_share), name=_name("share"), pure=False)(sent, dask_key_name=_name("shared"))
         result = da.map_blocks(
-            _show, x, task=sent, shared=shared, dtype=dtype, meta=np.empty((0, 0), dtype),
+            Carried(_show), x, task=sent, shared=shared, dtype=dtype, meta=np.empty((0, 0), dtype),
             chunks=(x.chunks[0], (n_out,)), name=_name("transform"),
         )  # fmt: skip
         return self.shape_output(result)
@@ -186,7 +187,7 @@ def encode(X: Any, encoder: Any, decoder_cls: Any) -> Bits:
     x = X.rechunk({0: tuple(c for c in X.chunks[0] if c), **{axis: -1 for axis in range(1, X.ndim)}})
     chunks = (tuple(len(one) * c for c in x.chunks[0]), *((n,) for n in one.shape[1:]))
     encoded = da.map_blocks(
-        _coded, x, coder=encoder, chunks=chunks, dtype=one.dtype, meta=one[:0], name=_name("encode")
+        Carried(_coded), x, coder=Carried(encoder), chunks=chunks, dtype=one.dtype, meta=one[:0], name=_name("encode")
     )  # fmt: skip
     return Bits(encoded, len(one))
 
@@ -212,7 +213,8 @@ def decode(values: Any, decoder: Any, group: int) -> Any:
     one = _probe(decoder, np.zeros((group, values.shape[1]), dtype=values.dtype))
     chunks = (tuple(c // group * len(one) for c in values.chunks[0]), *((n,) for n in one.shape[1:]))
     return da.map_blocks(
-        _coded, values, coder=decoder, chunks=chunks, dtype=one.dtype, meta=one[:0], name=_name("decode")
+        Carried(_coded), values, coder=Carried(decoder), chunks=chunks, dtype=one.dtype, meta=one[:0],
+        name=_name("decode"),
     )  # fmt: skip
 
 
@@ -295,26 +297,27 @@ def _name(what: str) -> str:
     return f"opu-{what}-{uuid.uuid4().hex}"
 
 
-# ---------------------------------------------------------------- what workers call
+# ---------------------------------------------------------------- what workers call, carried there with its arguments
 
 
 def _first(block_info: Any) -> int:
     return int(block_info[0]["array-location"][0][0])
 
 
-def _show(x: np.ndarray, task: PartTask, shared: Any, block_info: Any = None) -> np.ndarray:
-    return task(x, _first(block_info), shared)
+def _show(x: np.ndarray, task: Any, shared: Any, block_info: Any = None) -> np.ndarray:
+    return task(x, _first(block_info), None if shared is None else shared.load())
 
 
-def _share(task: PartTask) -> Any:
-    return task.share()
+def _share(task: Any) -> Any:
+    shared = task.load().share()
+    return None if shared is None else Carried(shared)
 
 
 def _coded(x: np.ndarray, coder: Any) -> np.ndarray:
-    return np.asarray(coder.transform(x))
+    return np.asarray(coder.load().transform(x))
 
 
-def _ones(x: np.ndarray, traits: InputTraits, shape: tuple[int, ...], block_info: Any = None) -> np.ndarray:
-    data = HostInput.from_traits(x, traits)
+def _ones(x: np.ndarray, traits: Any, shape: tuple[int, ...], block_info: Any = None) -> np.ndarray:
+    data = HostInput.from_traits(x, traits.load())
     data.check_binary(_first(block_info), shape)
     return np.array([[round(data.count_ones() * data.n_samples)]], dtype=np.int64)

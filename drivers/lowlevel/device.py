@@ -98,7 +98,7 @@ class OpuDevice(validation.Fixed):
     execution : {"auto", "matrix", "waves"}
         How; same numbers within rounding.
     memory_budget : int, optional
-        Most bytes that a stored matrix may take; a quarter of the machine's memory by default.
+        Most bytes that a stored matrix may take; 6 GiB by default.
     threads : int, optional
         Threads to use with numpy; all processors by default. They do not change the result.
     backend : str
@@ -825,7 +825,7 @@ class OpuDevice(validation.Fixed):
     def __getstate__(self) -> dict[str, Any]:
         """Return the settings and the bench: an `OpticalBench` leaves out what it has computed, others say themselves.
 
-        One that is not made yet will be given the memory of this machine, as the way that is taken must stay.
+        One that is not made yet will be given the budget of this process, as the way that is taken must stay.
         """
         from opusim.bench.plan import memory_budget_bytes
 

@@ -27,6 +27,7 @@ import numpy as np
 
 import opusim
 
+from .file_system import replace_file
 from .hdf5_content import FileError, attribute, check_size, has_attribute, member, read_array
 from .plain_files import check_plain, refuse_other_target
 from .warn import warn_outside
@@ -117,7 +118,7 @@ def replacing(path: str | os.PathLike[str], what: str | None = None) -> Iterator
             if target.is_file():
                 shutil.copymode(target, temporary)
             yield temporary
-            os.replace(temporary, target)
+            replace_file(temporary, target)
     except OSError as error:
         # Of another file, such as one that the block reads, it is not for us to say something.
         if what is None or error.filename not in (None, *map(str, (temporary, target))):
@@ -1102,7 +1103,7 @@ def open_npy(path: str | os.PathLike[str]) -> np.ndarray:
             f"{path} is cut short or is no .npy file that this numpy can read ({_in_short(error)})."
         ) from error
     behind = path.stat().st_size - getattr(array, "offset", 0) - array.nbytes
-    if behind:
+    if behind and not check_trailer(path):  # behind a part of a transform its note stands
         raise ValueError(
             f"{path} goes on for {behind} bytes behind its array, {array.dtype}{list(array.shape)}: its header is "
             "damaged, or there are several arrays in it."

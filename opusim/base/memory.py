@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import os
+import sys
 from pathlib import Path
 
 from .arrays import NUMPY, Arrays
@@ -24,19 +25,28 @@ def available_bytes(arrays: Arrays = NUMPY) -> float:
         with cupy.cuda.Device(arrays.index):
             return float(cupy.cuda.runtime.memGetInfo()[0] + cupy.get_default_memory_pool().free_bytes())
     known = []
+    if not sys.platform.startswith("linux"):
+        return float(importlib.import_module("psutil").virtual_memory().available)
     try:
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
                 known.append(1024.0 * int(line.split()[1]))
         known.append(float(_CGROUP_LIMIT.read_text(encoding="ascii")))
     except (OSError, ValueError, IndexError):
-        pass  # another system, or "max"
+        pass  # "max", or no such file
     if not known:
         try:
-            known.append(float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")))
-        except (AttributeError, ValueError, OSError):
+            known.append(float(total_bytes()))
+        except (ValueError, OSError):
             return math.inf
     return min(known)
+
+
+def total_bytes() -> int:
+    """Return the bytes of memory that this machine has."""
+    if not sys.platform.startswith("linux"):
+        return int(importlib.import_module("psutil").virtual_memory().total)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def text(n_bytes: float) -> str:

@@ -61,7 +61,7 @@ class OpticalBench(validation.Fixed):
         How patterns from a formatter are computed: the cheaper way, or one of the two. Same device, same
         fields to 1e-4.
     memory_budget : int, optional
-        Bytes that a stored matrix may take; a quarter of the machine's memory by default.
+        Bytes that a stored matrix may take; 6 GiB by default.
     threads : int, optional
         Threads to use with numpy; all processors by default. They do not change the result.
     backend : str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -71,12 +70,15 @@ class Plan:
         return self.way == "matrix" and self.stored
 
 
+#: Bytes that a stored matrix may take by default, on every machine: the choice of the way, and with it the last bits,
+#: must not depend on how much memory there is. A quarter of that of a machine of 24 GiB. Where it does not fit the
+#: memory that is free, `memory.check` says so before it is taken.
+MEMORY_BUDGET = 6 << 30
+
+
 def memory_budget_bytes() -> int:
-    """Return a quarter of the machine's memory: what a stored matrix may take by default."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
-    except (AttributeError, ValueError, OSError):
-        return 2 << 30
+    """Return what a stored matrix may take by default."""
+    return MEMORY_BUDGET
 
 
 def make_plan(geometry: Geometry, matrix: MatrixWay, waves: WavesWay | None, *, execution: str) -> Plan:

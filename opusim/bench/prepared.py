@@ -35,7 +35,7 @@ class PreparedParts:
     execution : {"auto", "matrix", "waves"}
         How patterns from a formatter are computed.
     memory_budget : int or None
-        Bytes that a stored matrix may take; None for a quarter of the machine's memory.
+        Bytes that a stored matrix may take; None for 6 GiB.
     threads : int or None
         Threads to use; None for all processors.
     """

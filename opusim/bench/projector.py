@@ -34,7 +34,7 @@ class Projector:
     execution : str
         "auto", "matrix" or "waves".
     memory_budget : int, optional
-        Bytes that a stored matrix may take; a quarter of the machine by default.
+        Bytes that a stored matrix may take; 6 GiB by default.
     threads : int, optional
         Threads to use; they do not change the result.
     layers : Layers, optional

@@ -286,6 +286,13 @@ DeviceOption = Annotated[
     str, typer.Option("--device", "-d", help="Preset (opusim presets lists them) or path of a TOML file.")
 ]
 SeedOption = Annotated[int, typer.Option("--seed", "-s", help="Seed of the medium, the sensor and the noise.")]
+PartOption = Annotated[
+    str | None,
+    typer.Option(
+        "--part", help="k/K: do part k of K, from 1 on, into a file of its own (OUT.partkofK); opusim merge puts them "
+        "together. In SLURM: $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT.", show_default=False,
+    ),
+]  # fmt: skip
 ForceOption = Annotated[bool, typer.Option("--force", "-f", help="Replace the output file if it is there.")]
 
 

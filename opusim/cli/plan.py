@@ -37,7 +37,7 @@ def plan(
     linear: Annotated[bool, typer.Option("--linear", help="linear_transform rather than transform.")] = False,
     budget: Annotated[
         str,
-        typer.Option("--memory-budget", help="What a stored matrix may take, as 4GiB; a quarter of this machine."),
+        typer.Option("--memory-budget", help="What a stored matrix may take, as 4GiB; 6 GiB by default."),
     ] = "",
     worker_memory: Annotated[
         str, typer.Option("--worker-memory", help="Memory of a worker, as 16GiB; that of this machine by default.")
@@ -62,13 +62,12 @@ def plan(
     n_vectors, n_workers = _count("--vectors", vectors), _count("--workers", workers)
     memory_budget = _bytes("--memory-budget", budget) if budget else None
     with err.status("Loading the simulation …"):
-        from opusim.base import parallel
-        from opusim.bench.plan import memory_budget_bytes
+        from opusim.base import memory, parallel
         from opusim.device.record import Device
 
         model = _load_device(Device, device)
         n_threads = _count("--threads", threads) if threads else parallel.default_threads()
-        limit = _bytes("--worker-memory", worker_memory) if worker_memory else 4 * memory_budget_bytes()
+        limit = _bytes("--worker-memory", worker_memory) if worker_memory else memory.total_bytes()
         _check_counts(model, n_features, n_components)
         case = _Case(model, seed, n_features, n_components, n_vectors, linear, n_threads, n_workers)
         result, rates = case.plan(memory_budget, False)

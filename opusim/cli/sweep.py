@@ -15,6 +15,7 @@ from .app import (
     EXIT_ERROR,
     EXIT_INTERRUPTED,
     DeviceOption,
+    PartOption,
     _end,
     _folder_of,
     _load_device,
@@ -94,6 +95,7 @@ def sweep(
             show_default=False,
         ),
     ] = None,
+    part: PartOption = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run points again that failed before.")] = False,
     figure: Annotated[
         Path | None,
@@ -122,10 +124,18 @@ def sweep(
         )  # fmt: skip
     if "camera.bits" in given:
         _say("camera.bits keeps the gain, so the full scale moves with it; adc.bits keeps the full scale.")
-    bar = _Bar(len(plan.settings) * len(plan.header.seeds))
+    chosen, total = None, len(plan.settings) * len(plan.header.seeds)
+    if part is not None:
+        from opusim.base.parts import Part
+
+        chosen = Part.parse(part)
+        target, total = chosen.beside(target), len(range(chosen.number - 1, total, chosen.count))
+    bar = _Bar(total)
     try:
         with bar:
-            result = plan.run(target, workers=workers, dask=dask, retry_failed=retry_failed, callback=bar.tell)
+            result = plan.run(
+                target, workers=workers, dask=dask, retry_failed=retry_failed, part=chosen, callback=bar.tell
+            )
     except KeyboardInterrupt:
         _end(f"Interrupted; {bar.done} of {bar.total} points are in {target}. The same command goes on.",
              EXIT_INTERRUPTED)  # fmt: skip

@@ -10,7 +10,18 @@ from typing import Annotated, Any
 
 import typer
 
-from .app import DeviceOption, ForceOption, SeedOption, _check_components, _folder_of, _progress, command, err, out
+from .app import (
+    DeviceOption,
+    ForceOption,
+    PartOption,
+    SeedOption,
+    _check_components,
+    _folder_of,
+    _progress,
+    command,
+    err,
+    out,
+)
 from .tables import joules
 
 
@@ -28,10 +39,13 @@ def transform(
     features: Annotated[
         str, typer.Option("--features", help="With --packed --2d: rows and columns of an image, as 28x28.")
     ] = "",
+    part: PartOption = None,
     force: ForceOption = False,
 ) -> None:
     """Project the vectors of a .npy file and write the camera's counts to another."""
     from opusim.base.files import NpyWriter, open_npy, replacing
+    from opusim.base.npy_parts import RowsOf, append_note
+    from opusim.base.parts import Part
 
     _check_components(components)
     data = open_npy(source)
@@ -39,6 +53,9 @@ def transform(
     _folder_of(target)
     if target.suffix != ".npy":
         raise ValueError(f"The output is {str(target)!r}, but its name must end in .npy.")
+    chosen = None if part is None else Part.parse(part)
+    if chosen is not None:
+        target = chosen.beside(target)
     if target.exists() and target.samefile(source):
         raise ValueError(f"{target} is the input itself: the output needs a name of its own, with --force too.")
     if target.exists() and not force:
@@ -54,30 +71,60 @@ def transform(
         else:
             opu.fit1d(data, packed=packed)
         dtype = opu.device.output_dtype
-        needed, free = len(data) * components * dtype.itemsize, shutil.disk_usage(target.parent).free
+        rows = slice(0, len(data)) if chosen is None else chosen.rows(len(data))
+        n = rows.stop - rows.start
+        needed, free = n * components * dtype.itemsize, shutil.disk_usage(target.parent).free
         if needed > free:
             sizes = f"{needed / 2**20:.0f} MiB, but its disk has only {free / 2**20:.0f} MiB left"
             raise OSError(f"{target} needs {sizes}.")
         start = time.perf_counter()
-        with (
-            replacing(target) as temporary,
-            NpyWriter(temporary, (len(data), components), dtype, named=target) as writer,
-            _progress("Preparing (the first use compiles)", "Projecting", len(data)) as advance,
-        ):
-            # In steps that keep memory small and the bar moving. The counts do not depend on the steps.
-            step = max(1, min(500, (64 << 20) // (components * dtype.itemsize)))
-            for first in range(0, len(data), step):
-                counts = opu.transform(data[first : first + step])
-                writer.append(counts)
-                advance(len(counts))
+        # The frames of all vectors, whichever of them are shown here.
+        batch = opu.batch(len(data))
+        with replacing(target) as temporary:
+            with (
+                NpyWriter(temporary, (n, components), dtype, named=target) as writer,
+                _progress("Preparing (the first use compiles)", "Projecting", n) as advance,
+            ):
+                # In steps that keep memory small and the bar moving. The counts do not depend on the steps.
+                step = max(1, min(500, (64 << 20) // (components * dtype.itemsize)))
+                for first in range(rows.start, rows.stop, step):
+                    counts = batch.transform(data[first : min(first + step, rows.stop)], first)
+                    writer.append(counts)
+                    advance(len(counts))
+            if chosen is not None:
+                append_note(temporary, RowsOf(chosen, len(data), _made(opu, source)))
         wall_s = time.perf_counter() - start
         clock = opu.bench.clock
+    if chosen is not None:
+        where = f"vectors {rows.start} to {rows.stop - 1}" if n else "no vectors"
+        out.print(
+            f"{target}: {dtype} {n} x {components}, part {chosen}, {where} of {len(data)}, in {wall_s:.1f} s.",
+            markup=False,
+            soft_wrap=True,
+        )
+        return
     out.print(
         f"{target}: {dtype} {len(data)} x {components}, in {wall_s:.1f} s. The device itself would have "
         f"needed {clock.elapsed_s:.2f} s and {joules(clock.energy_j)}.",
         markup=False,
         soft_wrap=True,
     )
+
+
+def _made(opu: Any, source: Path) -> dict[str, Any]:
+    """Return what the counts follow from: parts of one transform have it in common."""
+    import hashlib
+
+    import opusim
+
+    fit = opu.current_fit
+    with source.open("rb") as raw:
+        digest = hashlib.file_digest(raw, "sha256").hexdigest()
+    return {
+        "input": digest, "features": list(fit.traits.n_features), "packed": fit.traits.packed,
+        "exposure_us": fit.exposure_us, "device": opu.model.fingerprint(), "seed": opu.device.seed,
+        "memory_budget": opu.bench.memory_budget, "opusim": opusim.__version__,
+    }  # fmt: skip
 
 
 def _check_vectors(source: Path, data: Any, two_d: bool, packed: bool, features: str) -> tuple[int, int] | None:

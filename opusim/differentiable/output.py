@@ -90,7 +90,7 @@ class ExpectedOutput(validation.Fixed, CarriesState, nn.Module):
         By the matrix of the features or by waves; the cheaper one by default. By the waves if a parameter inside the
         medium is learnt.
     memory_budget : int, optional
-        Bytes that the matrix may take; a quarter of the machine's memory by default.
+        Bytes that the matrix may take; 6 GiB by default.
     dtype : torch.dtype
         Either torch.float32 or torch.float64.
 

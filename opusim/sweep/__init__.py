@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from opusim.tasks.sketch import SketchError as SketchError
 
     from .file import read_sweep as read_sweep
+    from .merge import merge_sweeps as merge_sweeps
     from .result import Outcome as Outcome
     from .result import SweepResult as SweepResult
     from .result import falls_at as falls_at
@@ -41,6 +42,7 @@ _LAZY = {
     "Sweep": ".sweep",
     "SweepResult": ".result",
     "falls_at": ".result",
+    "merge_sweeps": ".merge",
     "read_sweep": ".file",
     "sweep_curves": "opusim.plotting.sweep",
     "sweep_figure": "opusim.plotting.sweep",

@@ -17,6 +17,7 @@ import signal
 import sys
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import opusim
+from opusim.base.carried import Carried
 from opusim.device.record import Device
 from opusim.tasks.base import as_task
 
@@ -37,6 +39,10 @@ _ANSWER_S, _IMPORT_S = 5.0, 120.0
 # How often a sweep looks after a cluster that gives nothing back, and how long that may have no workers, or be silent.
 _LOOK_S, _PATIENCE_S = 1.0, 60.0
 _KEPT = "Points that are done are kept: run the sweep again to go on."
+# How often a point is put again that the cluster gave up, though it is there.
+_TIMES_GIVEN_UP = 4
+# How a sentence begins that is about a worker, also where `opusim.base.carried` says it there.
+_WORKER = "A worker of the Dask cluster "
 # Characters of what the cluster says in one of our sentences.
 _SAID = 300
 
@@ -129,10 +135,19 @@ def on_dask(make_opu: MakeOpu, jobs: Sequence[Job], client: Any) -> Iterator[tup
 
     needs = Needs.of(jobs)
     batches = [list(jobs)]
+    given_up: Counter[Place] = Counter()
     for batch in batches:
+        again: list[Job] = []
         with closing(_answers(make_opu, batch, client, needs)) as answers:
             for job, answer in answers:
-                if isinstance(answer, KilledWorker) and len(batch) > 1:
+                if isinstance(answer, _GoneError):
+                    # Dask lets go of a point too when workers come and go in an unlucky order: if the cluster is
+                    # there, the point is put again.
+                    given_up[job.place] += 1
+                    if given_up[job.place] == _TIMES_GIVEN_UP or not _is_there(client):
+                        raise _ended(answer) from answer
+                    again.append(job)
+                elif isinstance(answer, KilledWorker) and len(batch) > 1:
                     # Dask blames all that a worker was at when it died. By itself a point shows whose fault it was.
                     batches.append([job])
                 elif isinstance(answer, KilledWorker):
@@ -141,6 +156,19 @@ def on_dask(make_opu: MakeOpu, jobs: Sequence[Job], client: Any) -> Iterator[tup
                     yield job.place, answer
                 else:
                     raise _ended(answer) from answer
+        if again:
+            batches.append(again)
+
+
+def _is_there(client: Any) -> bool:
+    """Whether the scheduler of a client answers."""
+    if client.status in ("closing", "closed"):
+        return False
+    try:
+        _ask(client, client.nthreads, _ANSWER_S)
+    except Exception:  # a limit of time, a connection that breaks, a loop that has ended
+        return False
+    return True
 
 
 # The same words wherever it ran: they are part of the result.
@@ -164,10 +192,12 @@ def _answers(
 
     waiting: dict[Any, Job] = {}
     watch = _Watch(client)
+    # A worker that comes later may lack what it takes to load them.
+    point, needs_there, make_opu_there = Carried(_on_worker), Carried(needs), Carried(make_opu)
     try:
         for number, job in enumerate(jobs):
             key = f"opusim-sweep-{name}-{number}"
-            waiting[client.submit(_on_worker, needs, make_opu, job, key=key, pure=False)] = job
+            waiting[client.submit(point, needs_there, make_opu_there, Carried(job), key=key, pure=False)] = job
         for future in waiting:
             client.loop.add_callback(fetch, future)
         while waiting:
@@ -186,12 +216,13 @@ def _answers(
             client.cancel(list(waiting), force=True)
 
 
-def _on_worker(needs: Needs, make_opu: MakeOpu, job: Job) -> tuple[Place, Outcome]:
+def _on_worker(carried_needs: Any, make_opu: Any, job: Any) -> tuple[Place, Outcome]:
+    needs = carried_needs.load()
     if needs not in _met:
         needs.check()
         _met.append(needs)
         del _met[:-_KEPT_NEEDS]
-    return run_job(make_opu, job)
+    return run_job(make_opu.load(), job.load())
 
 
 # What this worker is known to have, of the latest sweeps: a measured matrix is read whole for its fingerprint.
@@ -205,7 +236,7 @@ class _GoneError(Exception):
 
 def _ended(error: BaseException) -> RuntimeError:
     """Return what ends a sweep, for an error that is none of its points'."""
-    if isinstance(error, UnfitWorkerError):
+    if isinstance(error, UnfitWorkerError) or (type(error) is RuntimeError and str(error).startswith(_WORKER)):
         return UnfitWorkerError(f"{error} {_KEPT}")
     if isinstance(error, _GoneError):
         return RuntimeError(f"The Dask cluster went away, or gave up the points. {_KEPT}")
@@ -392,8 +423,14 @@ def dask_client(dask: Any) -> Iterator[Any]:
         raise TypeError(f"dask is {dask!r} ({type(dask).__name__}), but it must be an address or a distributed.Client.")
     local = re.fullmatch(r"local(?::([1-9][0-9]*))?", dask)
     if local:
+        from dask import config
+
         n = int(local[1]) if local[1] else None
         with (
+            # Such a cluster looks, some time after each death of a worker, whether one of that name is there, and ends
+            # for good the place of one that is just being started again after another death; with it goes what it had
+            # begun, and soon the last worker. Its nannies start workers again by themselves.
+            config.set({"distributed.deploy.lost-worker-timeout": "10000 days"}),
             LocalCluster(
                 n_workers=n,
                 threads_per_worker=1,

@@ -5,7 +5,8 @@ process that is killed at any time leaves a whole file. Only the process that ru
 
 ``points`` holds the outcomes as JSON text, exact to the last bit, an empty text for a point that was not run yet;
 ``metrics`` holds the same numbers as an array, for other programs. The group ``run`` holds what may differ between two
-runs of one sweep: when, how long each point took, tracebacks and warnings.
+runs of one sweep: when, how long each point took, tracebacks and warnings, and which part of it the file holds, if it
+is one of a job array's.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from opusim.base.file_system import only_writer
 from opusim.base.files import Hdf5Kind, clear_leftovers, open_hdf5, writing_hdf5
 from opusim.base.hdf5_content import FileError, attribute, member, read_array
+from opusim.base.parts import Part
 from opusim.base.plain_files import parse_json, refuse_other_target
 
 from .points import Number
@@ -87,6 +90,8 @@ def write_sweep(path: str | os.PathLike[str], result: SweepResult) -> None:
         run = file.create_group("run")
         run.attrs["created"] = result.created
         run.attrs["written"] = now()
+        if result.part is not None:
+            run.attrs["part"] = str(result.part)
         run.create_dataset("seconds", data=seconds)
         run.create_dataset("notes", data=notes, dtype=text)
 
@@ -132,7 +137,8 @@ def _content(file: h5py.File) -> SweepResult:
             note = parse_json(notes[place]) if notes[place] else {"traceback": "", "warnings": ()}
             note["warnings"] = tuple(note["warnings"])
             outcomes[place] = Outcome(**parse_json(points[place]), **note, seconds=float(seconds[place]))
-    result = SweepResult(header, settings, outcomes, attribute(run, "created", str))
+    part = Part.parse(attribute(run, "part", str), {}) if "part" in run.attrs else None
+    result = SweepResult(header, settings, outcomes, attribute(run, "created", str), part)
     if points.shape != (len(settings), len(header.seeds)) or attribute(file, "results_sha256") != result.digest():
         raise ValueError("the check sum does not fit")
     _check(result, file)
@@ -183,8 +189,7 @@ def now() -> str:
 def writing(path: str | os.PathLike[str]) -> Iterator[None]:
     """Keep a sweep's file to this process, and clear away what a killed one may have left half written.
 
-    A hidden file beside it, ending in .lock, stays there; the operating system lets go of the lock itself when the
-    process ends in whatever way.
+    It is that of `only_writer`: a hidden file beside it, ending in .lock, stays there.
 
     Raises
     ------
@@ -193,21 +198,11 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
     OSError
         If there is no such folder, or it cannot be written.
     """
-    from filelock import FileLock, Timeout
-
     target = Path(path).resolve()
     refuse_other_target(target)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {target.parent} for {target.name}.")
-    lock = FileLock(target.with_name(f".{target.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RuntimeError(
-            f"Another sweep is being run into {path}: wait for it, end it, or give this one another file."
-        ) from None
-    try:
+    taken = f"Another sweep is being run into {path}: wait for it, end it, or give this one another file."
+    with only_writer(target, taken):
         clear_leftovers(target, alone=True)
         yield
-    finally:
-        lock.release()

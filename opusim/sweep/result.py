@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from opusim.base.parts import Part
 from opusim.base.plain_files import parse_json
 from opusim.base.short_repr import short_repr
 from opusim.base.user_arrays import checked_array
@@ -137,12 +138,15 @@ class SweepResult:
         Outcome of each point that was run, by (index of the combination, index of the seed).
     created : str
         When the sweep was begun, ISO 8601, UTC.
+    part : Part, optional
+        Which part of the sweep was run, of a job array's; None for all of it.
     """
 
     header: Header
     settings: tuple[tuple[Number, ...], ...]
     outcomes: dict[Place, Outcome] = field(default_factory=dict)
     created: str = ""
+    part: Part | None = None
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -158,6 +162,21 @@ class SweepResult:
     def places(self) -> list[Place]:
         """All points, in the order in which they are run: every combination with the first seed comes first."""
         return [(i, j) for j in range(len(self.seeds)) for i in range(len(self.settings))]
+
+    def places_of(self, part: Part | None) -> list[Place]:
+        """Return the points of a part, in the order in which they are run.
+
+        Parameters
+        ----------
+        part : Part or None
+            Every so manieth point, so that points that take long are shared; None for all.
+
+        Returns
+        -------
+        list of Place
+            Places of the points.
+        """
+        return self.places if part is None else self.places[part.number - 1 :: part.count]
 
     @property
     def n_failed(self) -> int:
@@ -285,6 +304,10 @@ class SweepResult:
             If it is another sweep; the sentence names all that differs.
         """
         found = differences(other.header, self.header)
+        if not found and self.part is not None and other.part != self.part:
+            found = [_differs("the part", _part_name(other.part), _part_name(self.part))]
+        if not found and self.part is not None and (other.settings, other.seeds) != (self.settings, self.seeds):
+            found = ["values or seeds have been added, which makes other parts"]
         if found:
             raise ValueError(f"{path} holds another sweep: {'; '.join(found)}. Give this one a file of its own.")
         rows = {values: i for i, values in enumerate(self.settings)}
@@ -336,6 +359,10 @@ def differences(then: Header, now: Header) -> list[str]:
             if meaning[0] != meaning[1]:
                 result.append(_differs(f"what {path} stands for", *meaning))
     return result
+
+
+def _part_name(part: Part | None) -> str:
+    return "all" if part is None else str(part)
 
 
 _ABSENT = "not there"

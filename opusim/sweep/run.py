@@ -48,9 +48,8 @@ class Job:
     threads : int
         Threads of the simulation.
     memory_budget : int
-        Bytes that a stored matrix may take by default, on the machine that the sweep was started on: which way the
-        light is computed, and with it the last bits, must not depend on the worker's memory. An OPU that was made
-        with a `memory_budget` keeps that.
+        Bytes that a stored matrix may take by default: which way the light is computed, and with it the last bits,
+        must not depend on the worker. An OPU that was made with a `memory_budget` keeps that.
     """
 
     place: Place

@@ -11,6 +11,7 @@ from typing import Any
 
 import opusim
 from opusim.base import validation
+from opusim.base.parts import Part
 from opusim.base.progress import ProgressBar
 from opusim.bench.plan import memory_budget_bytes
 from opusim.device.record import Device
@@ -115,6 +116,7 @@ class Sweep(validation.Fixed):
         threads: int | None = None,
         memory_budget: int | None = None,
         retry_failed: bool = False,
+        part: str | Part | None = None,
         progress: bool = False,
         callback: Callback | None = None,
     ) -> SweepResult:
@@ -136,11 +138,13 @@ class Sweep(validation.Fixed):
             Threads of the simulation at each point; the processors of this machine, shared among the workers, by
             default, and 1 on Dask. They do not change the results.
         memory_budget : int, optional
-            Bytes that a stored matrix may take at each point, where `make_opu` does not say; a quarter of the memory of
-            this machine by default, not of a worker's. The way that the light is computed depends on it, and with it
-            last bits: give the number to have the same ones from a machine of other memory.
+            Bytes that a stored matrix may take at each point, where `make_opu` does not say; 6 GiB by default, on every
+            machine. The way that the light is computed depends on it, and with it last bits.
         retry_failed : bool, optional
             Whether points that are recorded as failed are run again.
+        part : str or Part, optional
+            Which part of the points is run, as "2/4", from 1 on: of a job array, each of whose tasks has a file of its
+            own. `merge_sweeps` makes of them the file of one run.
         progress : bool, optional
             Whether to show a progress bar.
         callback : callable, optional
@@ -166,8 +170,9 @@ class Sweep(validation.Fixed):
         Notes
         -----
         A point that raises an error, calls sys.exit or whose worker process dies is recorded as failed, with the
-        reason, and the others go on. Worker processes end within seconds when this one is killed, except on Windows,
-        where they finish what they are at.
+        reason, and the others go on. A Dask cluster that starts its workers itself, other than "local:n", may lose them
+        for good when they die in quick succession (docs/scaling.md says what helps). Worker processes end within
+        seconds when this one is killed, except on Windows, where they finish what they are at.
         """
         workers = validation.integer("workers", workers, low=1)
         if dask is not None and workers != 1:
@@ -179,7 +184,10 @@ class Sweep(validation.Fixed):
         if memory_budget is None:
             memory_budget = memory_budget_bytes()
         validation.integer("memory_budget", memory_budget, low=1)
-        result = SweepResult(self.header, tuple(setting.values for setting in self.settings), created=now())
+        chosen = None if part is None else Part.parse(part)
+        result = SweepResult(
+            self.header, tuple(setting.values for setting in self.settings), created=now(), part=chosen
+        )
         with ExitStack() as stack:
             if path is not None:
                 stack.enter_context(writing(path))
@@ -193,7 +201,7 @@ class Sweep(validation.Fixed):
             settings = [_anywhere(setting) for setting in self.settings]
             jobs = [
                 Job((i, j), settings[i], self.header.seeds[j], threads or 1, memory_budget)
-                for i, j in result.places
+                for i, j in result.places_of(chosen)
                 if (i, j) not in result.outcomes
             ]
             client = None

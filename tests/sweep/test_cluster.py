@@ -22,6 +22,7 @@ import h5py
 import numpy as np
 import pytest
 
+from opusim.base.carried import Carried
 from opusim.cli.sweep import make_opu
 from opusim.device.medium import MeasuredMedium
 from opusim.device.record import Device
@@ -375,6 +376,63 @@ def test_a_point_that_kills_its_worker_fails_and_no_other(make_cluster, tmp_path
     assert "tcp://" not in outcome.error and "tcp://" in outcome.traceback
 
 
+def killing_sweep(killers: list[int], waits: dict[int, float]) -> Sweep:
+    """A task that ends its worker at some numbers of bits."""
+
+    def task(opu, seed):
+        time.sleep(waits[opu])
+        if opu in killers:
+            os._exit(9)
+        return {"value": opu}
+
+    return Sweep(task, lambda device, n, seed: device.camera.bits, {"camera.bits": list(waits)})
+
+
+def test_points_that_kill_their_workers_fail_and_no_other_on_a_cluster_of_the_command():
+    """Time and again, in any order; Dask, as it is, would soon take a worker that starts again for one that is lost."""
+    import dask
+
+    quick = {"distributed.deploy.lost-worker-timeout": "300 ms", "distributed.scheduler.allowed-failures": 0}
+    rng = np.random.default_rng(0)
+    with dask.config.set(quick), cluster.dask_client("local:2") as client:
+        for n_killers in (1, 2):
+            bits = [int(b) for b in rng.permutation(np.arange(2, 13))]
+            waits = {b: float(rng.choice([0.0, 0.01, 0.05])) for b in bits}
+            result = killing_sweep(bits[:n_killers], waits).run(dask=client)
+            failed = {bits[i] for (i, _), outcome in result.outcomes.items() if outcome.failed}
+            assert failed == set(bits[:n_killers]) and len(result.outcomes) == len(bits)
+            assert {o.error_type for o in result.outcomes.values() if o.failed} == {"KilledWorker"}
+
+
+def test_points_that_the_cluster_gives_up_are_put_again(make_cluster, tmp_path, path):
+    """As it is there still; a cluster that goes on giving up ends the sweep with a sentence."""
+    made = make_cluster()
+    sweep = waiting_sweep(tmp_path)
+    first = running(sweep, path, made.address)
+
+    def give_up(dask_scheduler: Any) -> int:
+        keys = [key for key in dask_scheduler.tasks if str(key).startswith("opusim-sweep")]
+        dask_scheduler.report({"op": "cancelled-keys", "keys": keys})
+        return len(keys)
+
+    with distributed.Client(made.address, timeout=LONG_S, set_as_default=False) as client:
+        until(lambda: len(at_work(tmp_path)) == 2)
+        assert client.run_on_scheduler(give_up) == 4
+        (tmp_path / "go").touch()
+        assert is_complete(first.result(LONG_S)) and is_complete(read_sweep(path))
+        (tmp_path / "go").unlink()
+        second = running(sweep, tmp_path / "other.h5", made.address)
+
+        def ended() -> bool:
+            client.run_on_scheduler(give_up)
+            return second.done()
+
+        until(ended)
+        with pytest.raises(RuntimeError, match="gave up the points. Points that are done are kept"):
+            second.result(LONG_S)
+    (tmp_path / "go").touch()
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_scheduler_that_goes_away_ends_the_sweep_and_another_one_goes_on(
     make_cluster, two_workers, tmp_path, path, how
@@ -481,17 +539,68 @@ def test_a_worker_with_another_opusim_or_none_is_told(make_cluster, tmp_path, pa
     assert not path.exists() and not at_work(tmp_path)
 
 
+LACKS = {
+    "another version": ("__version__ = '0.0.1'", "A worker of the Dask cluster has opusim 0.0.1, but this program has"),
+    "none": ("import no_numba_here", "A worker of the Dask cluster cannot use what opusim .* has sent .*no_numba_here"),
+}
+
+
+@pytest.mark.parametrize("lack", LACKS)
+def test_a_worker_that_comes_later_and_lacks_opusim_ends_the_sweep(make_cluster, tmp_path, path, monkeypatch, lack):
+    """It would close itself, or be asked for ever: nothing of opusim is loaded before it is used."""
+    package, sentence = LACKS[lack]
+    (tmp_path / "other" / "opusim").mkdir(parents=True)
+    (tmp_path / "other" / "opusim" / "__init__.py").write_text(package)
+    made = make_cluster(workers=0)
+    made.worker(nanny=True, PYTHONPATH=str(tmp_path / "other"))
+    # As if it had come when the others had been asked.
+    monkeypatch.setattr("opusim.sweep.sweep.check_workers", lambda *_: None)
+    with pytest.raises(cluster.UnfitWorkerError, match=f"{sentence}.*Points that are done are kept"):
+        waiting_sweep(tmp_path).run(path, dask=made.address)
+
+
+@pytest.mark.parametrize("lack", LACKS)
+def test_a_transform_on_a_worker_that_lacks_opusim_says_so(make_cluster, tmp_path, lack):
+    """Also its fit, its encoder and its linear transform; the same arrays can be computed where it is."""
+    import dask.array as da
+
+    from opusim.drivers import OPU
+    from opusim.encoding import BinaryThresholdEncoder
+
+    package, sentence = LACKS[lack]
+    (tmp_path / "other" / "opusim").mkdir(parents=True)
+    (tmp_path / "other" / "opusim" / "__init__.py").write_text(package)
+    made = make_cluster(workers=0)
+    made.worker(nanny=True, PYTHONPATH=str(tmp_path / "other"))
+    x = da.from_array(np.random.default_rng(0).integers(0, 2, (20, 30), dtype=np.uint8), chunks=(10, 30))
+    with (
+        distributed.Client(made.address, timeout=LONG_S, set_as_default=False) as client,
+        OPU(10, device="ideal", linear_mode="intensity", disable_pbar=True) as opu,
+    ):
+        opu.fit1d(x)
+        lazy = [
+            opu.transform(x), opu.linear_transform(x),
+            opu.transform(x.astype(np.float32), encoder_cls=BinaryThresholdEncoder(0.5)),
+        ]  # fmt: skip
+        for y in lazy:
+            with pytest.raises(RuntimeError, match=sentence):
+                client.compute(y).result(LONG_S)
+            assert y.compute(scheduler="threads").shape == (20, 10)
+        with client.as_current(), pytest.raises(RuntimeError, match=sentence):
+            opu.fit1d(x)
+
+
 def test_a_worker_that_comes_later_is_asked_too():
     needs = cluster.Needs(Device.load("ideal"), Device.load("ideal").fingerprint())
     job = Job((0, 0), Sweep(lambda opu, seed: {"a": 1}, no_opu, VARY).settings[0], 0, 1, 1 << 30)
-    place, outcome = cluster._on_worker(needs, lambda device, n, seed: None, job)
+    place, outcome = cluster._on_worker(Carried(needs), Carried(lambda device, n, seed: None), Carried(job))
     assert place == (0, 0) and outcome.metrics == {"a": 1.0}
     for changed, sentence in (
         (dataclasses.replace(needs, opusim_version="0.0.1"), "but this program has 0.0.1"),
         (dataclasses.replace(needs, python=(3, 9)), "but this program has 3.9"),
     ):
         with pytest.raises(cluster.UnfitWorkerError, match=sentence):
-            cluster._on_worker(changed, no_opu, job)
+            cluster._on_worker(Carried(changed), Carried(no_opu), Carried(job))
 
 
 def test_what_the_workers_cannot_load_is_told_before_the_first_point(two_workers, folder, path):

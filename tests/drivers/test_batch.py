@@ -1,0 +1,147 @@
+"""A batch that is shown in parts: the numbers of one call, whoever computes them."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from opusim import Device
+from opusim.base.errors import NotReadyError
+from opusim.drivers import OPU
+from opusim.drivers.batch import Batch
+
+N, FEATURES, OUTPUTS = 150, 90, 40
+CALLS = [
+    ("transform", "auto", np.uint8),
+    pytest.param("linear_transform", "holographic", np.float32, marks=pytest.mark.slow),
+    ("linear_transform", "intensity", np.float32),
+    pytest.param("field_transform", "holographic", np.complex64, marks=pytest.mark.slow),
+]
+
+
+@pytest.fixture(autouse=True)
+def no_calibration(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+def vectors(density: float = 0.5) -> np.ndarray:
+    return (np.random.default_rng(3).random((N, FEATURES)) < density).astype(np.uint8)
+
+
+def made(mode: str = "auto", **more) -> OPU:
+    return OPU(OUTPUTS, device="aurora", seed=5, linear_mode=mode, disable_pbar=True, **more)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("call", "mode", "dtype"), CALLS)
+def test_parts_in_any_order_are_one_call(call, mode, dtype, tmp_path, monkeypatch):
+    """Each part by an OPU of its own that has calibrated for itself, after a call that took frames."""
+    x = vectors()
+
+    def opu_of_a_task(name: str) -> OPU:
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / name))
+        opu = made(mode)
+        opu.fit1d(x)
+        opu.transform(x[:7])
+        return opu
+
+    with opu_of_a_task("whole") as opu:
+        expected = np.asarray(getattr(opu, call)(x))
+        after = np.asarray(opu.transform(x[:5]))
+    assert expected.dtype == dtype
+    for name, part in (("c", "3/3"), ("a", "1/3"), ("b", "2/3")):
+        with opu_of_a_task(name) as opu:
+            batch = opu.batch(N, call)
+            rows = batch.rows(part)
+            first, last = rows.start, rows.stop
+            found = batch.transform(x[first:last], first)
+            assert found.dtype == dtype and np.array_equal(found, expected[first:last])
+            # The clock is that of one call: what comes next meets the same noise.
+            assert np.array_equal(opu.transform(x[:5]), after)
+            again = pickle.loads(pickle.dumps(batch))
+            assert isinstance(again, Batch) and np.array_equal(again.transform(x[first:last], first), found)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_images_and_packed_bits(packed):
+    x = vectors().reshape(N, 9, 10)
+    data = np.packbits(x.reshape(N, -1), axis=1) if packed else x
+    results = []
+    for parts in (1, 3):
+        with made() as opu:
+            opu.fit2d(data, (9, 10) if packed else None, packed)
+            if parts == 1:
+                results.append(np.asarray(opu.transform(data)))
+            else:
+                batch = opu.batch(N)
+                results.append(np.concatenate([batch.transform(data[i : i + 50], i) for i in range(0, N, 50)]))
+    assert np.array_equal(*results)
+
+
+@pytest.mark.slow
+def test_several_passes_and_drift():
+    """Frames of later passes, and a medium that changes with time."""
+    aurora = Device.load("aurora")
+    device = aurora.evolve(medium=replace(aurora.medium, decorrelation_time_s=2.0))
+    x = np.tile(vectors(), (4, 1))
+    override = {"n_samples_by_pass": 64}
+    results = []
+    for whole in (True, False):
+        with OPU(OUTPUTS, device=device, seed=1, config_override=override, disable_pbar=True) as opu:
+            opu.fit1d(x)
+            if whole:
+                results.append(np.asarray(opu.transform(x)))
+            else:
+                batch = opu.batch(len(x))
+                starts = [550, 0, 63, 65]
+                stops = [600, 63, 65, 550]
+                parts = {a: batch.transform(x[a:b], a) for a, b in zip(starts, stops, strict=True)}
+                results.append(np.concatenate([parts[a] for a in sorted(parts)]))
+    assert np.array_equal(*results)
+
+
+def test_what_is_no_part_of_the_batch_is_told():
+    x = vectors()
+    opu = made("intensity")
+    with pytest.raises(NotReadyError, match="There was no fit: call fit1d or fit2d, on the data of the whole batch"):
+        opu.batch(10)
+    opu.fit1d(x)
+    with pytest.raises(ValueError, match="call is 'fit', but it must be one of 'transform'"):
+        opu.batch(10, "fit")
+    with pytest.raises(ValueError, match="n_vectors is 0"):
+        opu.batch(0)
+    batch = opu.batch(10)
+    assert repr(batch) == "Batch(10 vectors of 90 features, 40 outputs)" and batch.n_vectors == 10
+    with pytest.raises(ValueError, match="X holds 5 vectors and first is 6, but the batch has 10"):
+        batch.transform(x[:5], 6)
+    with pytest.raises(ValueError, match="first is 10"):
+        batch.transform(x[:5], 10)
+    with pytest.raises(ValueError, match="must hold vectors one after the other"):
+        batch.transform(x[0], 0)
+    with pytest.raises(ValueError, match="X has shape"):
+        batch.transform(x[:5, :80], 0)
+    with pytest.raises(ValueError, match=r"X should be binary, but X\[3, 2\] is 7"):
+        bad = x[:2].copy()
+        bad[1, 2] = 7
+        batch.transform(bad, 2)
+    linear = opu.batch(100, "linear_transform")
+    assert linear.block == 1 and batch.block == 1
+    opu.close()
+    with pytest.raises(NotReadyError):
+        opu.batch(10)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_holography_is_shown_in_blocks():
+    with made("holographic") as opu:
+        opu.fit1d(vectors())
+        batch = opu.batch(N, "linear_transform")
+        assert batch.block == 64
+        rows = [batch.rows(f"{k}/4") for k in (1, 2, 3, 4)]
+        assert [(r.start, r.stop) for r in rows] == [(0, 0), (0, 64), (64, 128), (128, 150)]
+        with pytest.raises(ValueError, match="holds the vectors 10 to 19 .* shows 64 together: .* multiple of 64"):
+            batch.transform(vectors()[10:20], 10)
