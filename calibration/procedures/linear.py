@@ -106,6 +106,7 @@ class LinearRecord:
         return Roi(*(int(v) for v in self.roi))
 
 
+@short_repr
 @dataclass(frozen=True)
 class RepeatableRecord(LinearRecord):
     """A calibration of a simulated bench, with all that it would come out of again, to the bit.

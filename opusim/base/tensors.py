@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import arrays
 from .errors import InputTypeError
-from .user_arrays import as_numpy
+from .user_arrays import as_numpy, refuse_odd_tensor
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,23 +39,14 @@ def ordinary_tensor(name: str, x: Any) -> Tensor:
     """
     import torch
 
-    wrong = ""
-    if x.is_nested:
-        wrong = "a nested tensor, whose rows may differ, but it must be an ordinary tensor: use .to_padded_tensor(0)"
-    elif x.layout is not torch.strided:
-        wrong = f"a tensor of layout {_short(x.layout)}, but it must be an ordinary tensor: use .to_dense()"
-    elif x.is_quantized:
-        wrong = f"a quantised tensor ({_short(x.dtype)}), but it must be an ordinary tensor: use .dequantize()"
-    elif isinstance(x, torch.masked.MaskedTensor):
-        wrong = "a masked tensor, but no value can be left out: use .to_tensor(0)"
-    elif x.is_meta:
-        wrong = "a tensor on the device 'meta', which has no values"
-    elif x.is_floating_point() and x.element_size() == 1:
+    refuse_odd_tensor(x, name)
+    if x.is_floating_point() and x.element_size() == 1:
         if x.dtype in _small_floats():
             return x.to(torch.float32)
-        wrong = f"a tensor of {_short(x.dtype)}, but it must be of bool, integers or floats of eight bits or more"
-    if wrong:
-        raise InputTypeError(f"{name} is {wrong}.")
+        raise InputTypeError(
+            f"{name} is a tensor of {str(x.dtype).removeprefix('torch.')}, but it must be of bool, integers or floats "
+            "of eight bits or more."
+        )
     return x
 
 
@@ -95,7 +86,3 @@ def _small_floats() -> tuple[Any, ...]:
     import torch
 
     return tuple(getattr(torch, name) for name in dir(torch) if name.startswith("float8_"))
-
-
-def _short(value: Any) -> str:
-    return str(value).removeprefix("torch.")

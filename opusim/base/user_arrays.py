@@ -85,7 +85,7 @@ def as_numpy(X: Any, name: str = "X", what: str = "an array of 0 and 1") -> tupl
 
 
 def refuse_odd_tensor(X: Any, name: str = "X") -> None:
-    """Raise an InputTypeError if `X` is a tensor that is no ordinary array: sparse, quantised, nested, without values.
+    """Refuse a tensor that is no ordinary array, by an InputTypeError: sparse, quantised, nested, masked or without values.
 
     Parameters
     ----------
@@ -97,17 +97,18 @@ def refuse_odd_tensor(X: Any, name: str = "X") -> None:
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(X, torch.Tensor):
         return
-    wrong = ""
-    if X.layout is not torch.strided:
-        wrong = f"a sparse tensor ({str(X.layout).removeprefix('torch.')}): use .to_dense()"
+    what = advice = ""
+    if X.is_nested:
+        what, advice = "a nested tensor, whose rows may differ in length", "use .to_padded_tensor(0)"
+    elif X.layout is not torch.strided:
+        what, advice = f"a tensor of layout {str(X.layout).removeprefix('torch.')}", "use .to_dense()"
     elif X.is_quantized:
-        wrong = f"a quantised tensor ({str(X.dtype).removeprefix('torch.')}): use .dequantize()"
-    elif X.is_nested:
-        wrong = "a nested tensor, whose rows may differ in length: use torch.nested.to_padded_tensor"
+        what, advice = f"a quantised tensor ({str(X.dtype).removeprefix('torch.')})", "use .dequantize()"
+    elif isinstance(X, torch.masked.MaskedTensor):
+        what, advice = "a masked tensor, and no value can be left out here", "use .to_tensor(0)"
     elif X.is_meta:
-        wrong = "a tensor on the device 'meta', which has a shape but no values"
-    if wrong:
-        what, _, advice = wrong.partition(": ")
+        what = "a tensor on the device 'meta', which has a shape but no values"
+    if what:
         raise InputTypeError(f"{name} is {what}, but it must be an ordinary array{f': {advice}' if advice else ''}.")
 
 

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from opusim import cli
+from opusim.base.numerics import numpy_features
 from opusim.drivers import selftest
 
 FEW = (
@@ -111,4 +112,4 @@ def test_what_is_no_table_is_refused_before_anything_is_run(tmp_path: Path, monk
 def test_plain_environment_names_what_this_numpy_knows():
     variables = selftest.plain_environment()
     assert variables["NUMBA_CPU_NAME"] == "generic"
-    assert set(variables["NPY_DISABLE_CPU_FEATURES"].split()) <= set(selftest._numpy_features())
+    assert set(variables["NPY_DISABLE_CPU_FEATURES"].split()) <= set(numpy_features())

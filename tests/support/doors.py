@@ -271,7 +271,7 @@ NOT_DOORS = {
     **dict.fromkeys(
         (
             "opusim.dfa.torch.", "opusim.differentiable.output.", "opusim.drivers.projections.torch.",
-            "opusim.encoding.models.",
+            "opusim.encoding.models.", "opusim.base.module_state.CarriesState.",
         ),
         "a module of torch, which takes tensors alone",
     ),
@@ -596,6 +596,7 @@ def _drivers() -> None:
         return small_opu().acquire(Counts(np.dtype(np.uint8)), x)
 
     door(f"{at}.acquire(X)", acquire, vectors, **kept)
+    door("opusim.drivers.batch.Batch.transform(X)", lambda x: small_opu().batch(3).transform(x, 0), vectors, **kept)
     at = "opusim.drivers.lowlevel.device.OpuDevice"
 
     def packed(n: int) -> np.ndarray:

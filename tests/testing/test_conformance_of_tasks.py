@@ -182,7 +182,11 @@ WRONG = {
     "outputs": (Vain(), "attributes", "outputs is 2.5, but it must be a whole number above 0"),
     "example": (Grey(), "example", "its example holds other values than 0 and 1"),
     "class": (Mean, "call", "but it must be a function of an OPU and a seed"),
-    "check": (Choosy(), "check", "check refused the device 'aurora' and n_components = 50: n_components is 50, but"),
+    "check": (
+        Choosy(),
+        "check",
+        "check refused the device 'aurora, changed' and n_components = 50: n_components is 50, but",
+    ),
     "no function": (3, "call", "it is 3, but it must be a function of an OPU and a seed"),
 }
 

@@ -83,7 +83,7 @@ def matrix() -> np.ndarray:
 def test_a_copy_that_is_filled_in_conforms(filled):
     report = check_bench(filled())
     assert {"order", "region", "clock", "transform", "level"} <= set(report.passed)
-    assert set(report.skipped) == {"lamp", "reference arm", "reserved frames", "limits", "resuming"}
+    assert set(report.skipped) == {"lamp", "reference arm", "reserved frames", "limits", "resuming", "repeating"}
 
 
 def test_every_member_says_what_it_is_for_until_it_is_filled_in():

@@ -21,12 +21,13 @@ import secrets
 import shutil
 import zipfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from opusim.base.file_system import only_writer
 from opusim.base.files import TRAILER_BYTES, check_trailer, unwritten, write_with_trailer
 from opusim.base.warn import warn_outside
 from opusim.bench.protocol import Clocked, Resumable, has
@@ -240,9 +241,7 @@ class Journal:
 
     def close(self) -> None:
         """Let go of the journal, and leave it where it is."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._lock.close()
 
     def remove(self) -> None:
         """Delete the journal: it is there, or it is not, wherever a kill cuts this short."""
@@ -365,13 +364,19 @@ def _names_to_disk(folder: Path) -> None:
         os.close(handle)
 
 
-def _locked(folder: Path) -> int | None:
-    """Make a folder, and return a handle that locks it until it is closed or the process ends; None without locks."""
+def _locked(folder: Path) -> ExitStack:
+    """Make a folder, and return what locks it until it is closed or the process ends."""
+    held = ExitStack()
+    taken = f"{folder} is being written by another process: let it end first."
     try:
         import fcntl
-    except ImportError:
+    except ImportError:  # Windows, where no folder can be locked: a file beside it is
+        try:
+            held.enter_context(only_writer(folder, taken))
+        except RuntimeError:
+            raise FileExistsError(taken) from None
         folder.mkdir(exist_ok=True)
-        return None
+        return held
     while True:
         folder.mkdir(exist_ok=True)
         try:
@@ -382,13 +387,14 @@ def _locked(folder: Path) -> int | None:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Whoever held it before may have given it another name, to delete it.
             if os.path.samestat(os.fstat(handle), os.stat(folder)):
-                return handle
+                held.callback(os.close, handle)
+                return held
         except FileNotFoundError:
             pass
         except BlockingIOError:
             os.close(handle)
-            raise FileExistsError(f"{folder} is being written by another process: let it end first.") from None
+            raise FileExistsError(taken) from None
         except OSError:  # a file system without locks
             os.close(handle)
-            return None
+            return held
         os.close(handle)

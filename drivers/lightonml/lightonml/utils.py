@@ -79,6 +79,8 @@ def download(url: str, directory: Any) -> None:
     """
     import requests
 
+    from opusim.base.file_system import replace_file
+
     target = Path(directory) / urlsplit(url).path.split("/")[-1]
     part = target.with_name(target.name + ".part")
     with requests.get(url, stream=True, timeout=_TIMEOUT_S) as response:
@@ -88,7 +90,7 @@ def download(url: str, directory: Any) -> None:
             with part.open("wb") as file:
                 for piece in response.iter_content(_PIECE_BYTES):
                     file.write(piece)
-            part.replace(target)
+            replace_file(part, target)
         finally:
             part.unlink(missing_ok=True)
 

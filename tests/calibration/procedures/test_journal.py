@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import warnings
 from pathlib import Path
 
@@ -254,3 +255,13 @@ def test_a_full_disk_is_told_with_the_file_and_costs_no_batch(tmp_path, whole, r
     assert sorted(os.listdir(tmp_path)) == [".tm.h5.parts", "tm.h5"] and out.read_bytes() == before
     out.unlink()
     assert content(measured(out, resume=True)) == whole[0]
+
+
+def test_without_locks_of_folders_a_file_beside_it_is_locked(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    one = Journal(tmp_path / "tm.h5", {"a": 1}, resume=False)
+    with pytest.raises(FileExistsError, match="being written by another process"):
+        Journal(tmp_path / "tm.h5", {"a": 1}, resume=False)
+    one.close()
+    Journal(tmp_path / "tm.h5", {"a": 1}, resume=False).remove()
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]

@@ -351,7 +351,7 @@ def test_sparse_tensors():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda t: t.to_sparse_csr(), "a sparse tensor .*use .to_dense"),
+        (lambda t: t.to_sparse_csr(), "a tensor of layout sparse_csr.*use .to_dense"),
         (lambda t: torch.quantize_per_tensor(t, 1.0, 0, torch.quint8), "a quantised tensor .*use .dequantize"),
         (lambda t: t.to("meta"), "a tensor on the device 'meta'"),
         (lambda t: torch.nested.nested_tensor([t[0], t[1]]), "a nested tensor"),

@@ -36,8 +36,8 @@ ODD = {
     "qint8": (lambda: torch.quantize_per_tensor(X, 0.5, 0, torch.qint8), r"quantised tensor \(qint8\).*dequantize"),
     "nested": (lambda: torch.nested.nested_tensor(list(X)), "a nested tensor, .* use .to_padded_tensor"),
     "jagged": (lambda: torch.nested.nested_tensor(list(X), layout=torch.jagged), "a nested tensor, .*padded"),
-    "masked": (lambda: torch.masked.masked_tensor(X, X > 0), "a masked tensor, but no value can be left out"),
-    "meta": (lambda: X.to("meta"), "on the device 'meta', which has no values"),
+    "masked": (lambda: torch.masked.masked_tensor(X, X > 0), "a masked tensor, and no value can be left out"),
+    "meta": (lambda: X.to("meta"), "on the device 'meta', which has a shape but no values"),
 }
 if hasattr(torch, "float4_e2m1fn_x2"):
     ODD["float4"] = (lambda: X.to(torch.uint8).view(torch.float4_e2m1fn_x2), "a tensor of float4_e2m1fn_x2")
