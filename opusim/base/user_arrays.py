@@ -85,7 +85,7 @@ def as_numpy(X: Any, name: str = "X", what: str = "an array of 0 and 1") -> tupl
 
 
 def refuse_odd_tensor(X: Any, name: str = "X") -> None:
-    """Refuse a tensor that is no ordinary array, by an InputTypeError: sparse, quantised, nested, masked or without values.
+    """Refuse a tensor that is no ordinary array, by an InputTypeError: one that is sparse, nested, or without values.
 
     Parameters
     ----------
