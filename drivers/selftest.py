@@ -150,7 +150,7 @@ TABLE = (
     Case("aurora type 3", {"preset": "aurora-type3@1"}, 2, ways=_MATRIX),
     Case("both polarisations, areas", _aurora(camera=_AREAS), 3),
     Case("both polarisations, areas, ideal", _bare(camera=_AREAS), 4, n_components=200),
-    Case("many points of a pixel", _bare(camera={"pixel_over_grain": 6.0}), 5, n_components=16),
+    Case("many points of a pixel", _bare(camera={"pixel_over_grain": 6.0}), 5, ways=_WAVES, n_components=16),
     Case("ballistic light", _bare(medium={"ballistic_fraction": 0.2}), 5),
     Case("twelve bits", _aurora(camera={"bits": 12, "gain_dn_per_e": 0.6}), 6),
     Case("counts not rounded", _aurora(camera={"quantise": False}), 7),
@@ -373,12 +373,17 @@ def read_table(path: Path) -> dict[str, Any]:
 
     Raises
     ------
+    FileNotFoundError, IsADirectoryError
+        If there is no such file, or it is a folder.
     ValueError
-        If it is no such file, or of another table of cases.
+        If it is no such file, a pipe or a device, or of another table of cases.
     """
+    from opusim.base.plain_files import check_plain, parse_json, read_text
+
+    check_plain(path, noun="table of hashes", wanted="a table of hashes (JSON)")
     try:
-        table: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        table: Any = parse_json(read_text(path))
+    except ValueError as error:
         raise ValueError(f"{path} is no table of hashes: it is no JSON ({error}).") from error
     if not isinstance(table, dict) or table.get("format") != _FORMAT or not isinstance(table.get("sha256"), dict):
         raise ValueError(f"{path} is no table of hashes: `opusim selftest --write FILE` makes one.")
@@ -403,11 +408,14 @@ def compare(found: Mapping[str, str], stored: Mapping[str, str]) -> list[str]:
     list of str
         A sentence for each result that differs or that one of them lacks.
     """
-    return [
-        f"{label}: {'other bits here than there' if label in found and label in stored else 'only in one of both'}."
-        for label in {**found, **stored}
-        if found.get(label) != stored.get(label)
-    ]
+    sentences = []
+    for label in {**found, **stored}:
+        here, there = found.get(label), stored.get(label)
+        if here is None or there is None:
+            sentences.append(f"{label}: only {'in the file' if here is None else 'here, not in the file'}.")
+        elif here != there:
+            sentences.append(f"{label}: other bits here, {here[:16]}, than in the file, {str(there)[:16]}.")
+    return sentences
 
 
 def _silent(text: str) -> None:
