@@ -151,7 +151,8 @@ TABLE = (
     Case("both polarisations, areas", _aurora(camera=_AREAS), 3),
     Case("both polarisations, areas, ideal", _bare(camera=_AREAS), 4, n_components=200),
     Case("many points of a pixel", _bare(camera={"pixel_over_grain": 6.0}), 5, ways=_WAVES, n_components=16),
-    Case("ballistic light", _bare(medium={"ballistic_fraction": 0.2}), 5),
+    # Unscattered light falls on the middle of what is read: on no pixel of the first rows.
+    Case("ballistic light", _bare(medium={"ballistic_fraction": 0.2}), 5, n_components=2040),
     Case("twelve bits", _aurora(camera={"bits": 12, "gain_dn_per_e": 0.6}), 6),
     Case("counts not rounded", _aurora(camera={"quantise": False}), 7),
     Case("a state of the medium every third frame", _bare(medium={"decorrelation_time_s": 0.5}), 8),
@@ -174,6 +175,12 @@ TABLE = (
         13, n_components=90,
     ),
     Case("reference arm", {**_SMALL, "reference": _ARM}, 14, ("frames",)),
+    Case(
+        "reference arm on many points",
+        _bare(dmd={"shape": [60, 76]}, reference=_ARM, camera={"shape": [64, 90], "pixel_over_grain": 6.0},
+              operation=_FEW["operation"]),
+        14, ("frames",), _WAVES,
+    ),
     Case("reference arm, ideal", _bare(dmd={"shape": [60, 76]}, reference=_ARM, **_FEW), 14, ("frames",)),
     Case("linear by intensities", seed=15, calls=("linear_transform",), n_components=200),
     Case("linear by intensities, ideal", _bare(), 16, ("linear_transform",), n_components=200),
