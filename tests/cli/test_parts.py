@@ -95,7 +95,8 @@ def test_the_number_that_slurm_gives_counts_from_where_its_array_begins(folder, 
         monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", str(value))
     for task in range(3):
         monkeypatch.setenv("SLURM_ARRAY_TASK_ID", str(task))
-        done(*TRANSFORM, "--part", f"{task}/3")
+        done(*TRANSFORM, "--part", "slurm")
+        assert "--part slurm is for" in refused(*TRANSFORM, "--part", f"{task}/3")
     assert sorted(path.name for path in folder.glob("y.*")) == [f"y.part{k}of3.npy" for k in (1, 2, 3)]
 
 
