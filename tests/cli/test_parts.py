@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from opusim import OPU, cli
+from opusim.drivers.batch import Batch
 from opusim.sweep import merge_sweeps, read_sweep
 
 N, FEATURES = 23, 60
@@ -139,6 +140,43 @@ def test_parts_of_another_transform_are_told(folder, x, three, arguments, what):
     assert "y.part1of3.npy and" in told and "are parts of two transforms" in told and what in told
 
 
+def test_an_input_that_changes_meanwhile_makes_no_part(folder, x, monkeypatch):
+    """The fit and the first vectors would be of another input than the hash."""
+    transform = Batch.transform
+    expected = done(*TRANSFORM, "--part", "1/2") and (folder / "y.part1of2.npy").read_bytes()
+
+    def changing(change):
+        def show(batch, vectors, first):
+            found = transform(batch, vectors, first)
+            change()
+            return found
+
+        monkeypatch.setattr(Batch, "transform", show)
+        return ("--part", "1/2", "--force")
+
+    assert done(*TRANSFORM, *changing(lambda: os.utime("x.npy", (1, 1))))  # the same vectors
+    assert (folder / "y.part1of2.npy").read_bytes() == expected
+    told = refused(*TRANSFORM, *changing(lambda: np.save("x.npy", x[::-1])))
+    assert "x.npy was changed while its vectors were shown, so y.part1of2.npy is not written" in told
+    assert (folder / "y.part1of2.npy").read_bytes() == expected and not list(folder.glob(".*.npy"))
+
+
+def test_a_part_whose_end_is_hurt_is_damaged_and_a_plain_file_is_no_part(folder, three):
+    content = three[1].read_bytes()
+    array = np.load(three[1])
+    behind = content.index(array.tobytes()) + array.nbytes
+    cut = [content[:size] for size in (len(content) - 1, len(content) - 41, behind + 1, behind - 1)]
+    for spoilt in [
+        content[:-1] + bytes([content[-1] ^ 4]),
+        content[:-9] + bytes([content[-9] ^ 1]) + content[-8:],
+        *cut,
+    ]:
+        three[1].write_bytes(spoilt)
+        assert "y.part2of3.npy is damaged or cut short: run this part again" in refused("merge", "out.npy", *three)
+    three[1].write_bytes(content[:behind])
+    assert "is no part of a transform: opusim transform --part" in refused("merge", "out.npy", *three)
+
+
 @pytest.mark.slow
 def test_a_damaged_part_is_named(folder, three):
     content = three[1].read_bytes()
@@ -214,6 +252,11 @@ def test_merged_parts_of_a_sweep_are_the_file_of_one(folder, task, count):
         assert invoke(*SWEEP, "--part", f"{k}/{count}").exit_code in (0, 2)
     parts = sorted(folder.glob("s.part*.h5"))
     assert sum(len(read_sweep(part).outcomes) for part in parts) == 6
+    told = " ".join(invoke("report", parts[0]).output.split())
+    assert (
+        f"part │ 1/{count} of a sweep of 6 points" in told and f"{-(-6 // count)} of {-(-6 // count)} are done" in told
+    )
+    assert "its name must not end in .npy" in refused("merge", "m.npy", *parts)
     told = done("merge", "m.h5", *parts)
     assert f"6 points, 1 of them failed, of {count} parts" in told
     assert everything(folder / "m.h5") == expected
