@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 from opusim import OPU, cli
 from opusim.drivers.batch import Batch
 from opusim.sweep import merge_sweeps, read_sweep
+from opusim.sweep.file import write_sweep
 
 N, FEATURES = 23, 60
 
@@ -268,6 +269,41 @@ def test_merged_parts_of_a_sweep_are_the_file_of_one(folder, task, count):
     # It goes on as any other: with more values.
     assert invoke(*SWEEP[:-4], "--seeds", 3, "-o", "m.h5").exit_code == 2
     assert len(read_sweep("m.h5").outcomes) == 9
+
+
+def test_parts_of_a_task_that_was_edited_are_not_merged(folder):
+    (folder / "t.py").write_text("def task(opu, seed):\n    return {'value': seed}\n")
+    sweep = ("sweep", "-t", "t.py:task", "-v", "camera.bits=4,6,8", "-n", 20, "--seeds", 2, "-o", "s.h5")
+    parts = [folder / f"s.part{k}of2.h5" for k in (1, 2)]
+    done(*sweep, "--part", "1/2")
+    (folder / "t.py").write_text("def task(opu, seed):\n    return {'value': seed + 10}\n")
+    done(*sweep, "--part", "2/2")
+    told = refused("merge", "m.h5", *parts)
+    assert "s.part1of2.h5 and" in told and "were run with different texts of the task 't.py:task'" in told
+    # As one that an earlier opusim has written.
+    unknown = read_sweep(parts[0])
+    unknown.texts = ()
+    write_sweep(parts[0], unknown)
+    done("merge", "m.h5", *parts)
+    # A part without a point left to do keeps what it was run with.
+    (folder / "t.py").write_text("def task(opu, seed):\n    return {'value': seed + 20}\n")
+    known = read_sweep(parts[1]).texts
+    done(*sweep, "--part", "2/2")
+    assert read_sweep(parts[1]).texts == known and len(known) == 1
+    # One that goes on with another text has both.
+    half = read_sweep(parts[1])
+    half.outcomes.popitem()
+    write_sweep(parts[1], half)
+    done(*sweep, "--part", "2/2")
+    assert len(read_sweep(parts[1]).texts) == 2
+    parts[0].unlink()
+    done(*sweep, "--part", "1/2")
+    assert "were run with different texts" in refused("merge", "m.h5", "--force", *parts)
+    parts[1].unlink()
+    done(*sweep, "--part", "2/2")
+    done("merge", "m.h5", "--force", *parts)
+    done(*sweep)
+    assert everything(folder / "m.h5") == everything(folder / "s.h5")
 
 
 @pytest.mark.slow
