@@ -7,6 +7,7 @@ is made, so that its numbers are those of one call in one process, bit for bit, 
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from .recipe import BenchRecipe
 from .types import AcqState
 
 if TYPE_CHECKING:
+    from opusim.bench.bench import OpticalBench
     from opusim.bench.frames import ReservedFrames
     from opusim.drivers.lowlevel.device import OpuDevice
     from opusim.drivers.lowlevel.settings_of_frame import FrameSettings
@@ -226,32 +228,81 @@ def check_fit(method: Method, fit: Fit, traits: InputTraits, n_vectors: int) -> 
 class Passes:
     """Frames reserved for a batch as one call in one process would take them: a sequence for each pass.
 
+    It is as small for many passes as for one.
+
     Attributes
     ----------
     size : int
         Vectors of a pass; the last one may have fewer.
     n_vectors : int
         Vectors in all.
-    sequences : tuple of ReservedFrames
-        One for each pass.
+    first : int
+        Number of the first frame.
+    start_s : float
+        Device time of the first frame, in seconds.
+    frames, last_frames : int
+        Frames of a pass, and of the last one.
+    frametime_s : float
+        Time between frames, in seconds.
     """
 
     size: int
     n_vectors: int
-    sequences: tuple[ReservedFrames, ...]
+    first: int
+    start_s: float
+    frames: int
+    last_frames: int
+    frametime_s: float
 
     @classmethod
-    def reserve(cls, bench: Any, exposure: FrameSettings, method: Method, n_vectors: int, size: int) -> Passes:
-        """Reserve the frames of each pass."""
+    def reserve(cls, bench: OpticalBench, exposure: FrameSettings, method: Method, n_vectors: int, size: int) -> Passes:
+        """Reserve the frames of all passes.
+
+        Raises
+        ------
+        ValueError
+            If there are more than the bench's clock can count.
+        """
+        from opusim.bench.frames import MOST_FRAMES, MOST_S
+
+        before = (n_vectors - 1) // size
+        frames, last = method.frames(size) if before else 0, method.frames(n_vectors - before * size)
         time_s = exposure.frametime_us / 1e6
-        passes = cls(size, n_vectors, ())
-        sequences = tuple(bench.reserve(method.frames(n), frametime_s=time_s) for n in passes.sizes)
-        return cls(size, n_vectors, sequences)
+        while True:
+            start = bench.clock.frames, bench.clock.elapsed_s
+            passes = cls(size, n_vectors, *start, frames, last, time_s)
+            n = before * frames + last
+            many = start[0] + n > MOST_FRAMES
+            end_s = math.inf if many else passes._start_s(before) + last * time_s
+            if many or end_s > MOST_S:
+                raise ValueError(
+                    f"{n_vectors} vectors take {n} frames of {time_s:g} s from frame {start[0]} at {start[1]:g} s on, "
+                    f"but a bench ends at frame {MOST_FRAMES} and at {MOST_S:g} s."
+                )
+            # Not if another thread has taken frames meanwhile.
+            if bench.advance_from(start, (start[0] + n, end_s)):
+                return passes
 
     @property
     def sizes(self) -> list[int]:
         """Vectors of each pass."""
-        return [min(self.size, self.n_vectors - first) for first in range(0, self.n_vectors, self.size)]
+        return [self.size_of(k) for k in range(-(-self.n_vectors // self.size))]
+
+    def size_of(self, k: int) -> int:
+        """Return the vectors of a pass."""
+        return min(self.size, self.n_vectors - k * self.size)
+
+    def sequence(self, k: int) -> ReservedFrames:
+        """Return the frames of a pass."""
+        from opusim.bench.frames import ReservedFrames
+
+        n = self.frames if (k + 1) * self.size < self.n_vectors else self.last_frames
+        return ReservedFrames(self.first + k * self.frames, self._start_s(k), n, self.frametime_s)
+
+    def _start_s(self, k: int) -> float:
+        from opusim.bench.frames import time_after
+
+        return time_after(self.start_s, self.frames * self.frametime_s, k)
 
     def parts(self, start: int, stop: int) -> Iterator[tuple[slice, int, range]]:
         """Yield which of the vectors `start` to `stop` are in a pass, its number, and which of that pass they are."""
@@ -356,9 +407,9 @@ class Task:
         return self.method.shared(self._show_some, self.passes.sizes, self.layout.n_features_total)
 
     def _part(self, place: arrays.Arrays, bits: np.ndarray, k: int, numbers: range, shared: Any) -> np.ndarray:
-        method, reserved = self.method, self.passes.sequences[k]
+        method, reserved = self.method, self.passes.sequence(k)
         if method.parted:
-            reserved = reserved.only(method.places(numbers, self.passes.sizes[k]))
+            reserved = reserved.only(method.places(numbers, self.passes.size_of(k)))
         frames = self._show(method.encode(place.from_host(bits), part=method.parted), reserved)
         # A whole pass adds to what it is given; what all passes came to is known already, and other tasks have it too.
         own = method.begin() if method.shares and not method.parted else shared
@@ -366,7 +417,7 @@ class Task:
         return place.to_host(method.finish(found, shared) if method.shares else found)
 
     def _show_some(self, k: int, places: np.ndarray, bits: np.ndarray) -> np.ndarray:
-        return self._show(bits, self.passes.sequences[k].only(places))
+        return self._show(bits, self.passes.sequence(k).only(places))
 
     def _show(self, bits: Any, reserved: ReservedFrames) -> Any:
         return project(

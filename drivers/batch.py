@@ -59,8 +59,7 @@ class Batch:
         Parameters
         ----------
         part : str or Part
-            Number and count, as "2/4", from 1 on; what ``$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT`` gives in a
-            job array (`Part.parse`).
+            Number and count, as "2/4", from 1 on; or "slurm", in a task of a job array (`Part.parse`).
 
         Returns
         -------

@@ -137,7 +137,7 @@ class LazyInput(UserInput):
 
     def _matrix(self) -> Any:
         """Vectors one after the other, (n_samples, features or bytes), those of a chunk complete."""
-        x, n_batch = self.array, len(self.batch_shape)
+        x, n_batch = _as_declared(self.array), len(self.batch_shape)
         x = x.rechunk({axis: -1 for axis in range(min(1, n_batch), x.ndim)})
         x = x.reshape(self.n_samples, math.prod(self.traits.vector_shape))
         return x.rechunk({0: tuple(c for c in x.chunks[0] if c)})
@@ -184,7 +184,8 @@ def encode(X: Any, encoder: Any, decoder_cls: Any) -> Bits:
             f"encoder_cls is {encoder!r}, which makes the shape {one.shape} of one vector, but on a Dask array it must "
             "keep the number of dimensions."
         )
-    x = X.rechunk({0: tuple(c for c in X.chunks[0] if c), **{axis: -1 for axis in range(1, X.ndim)}})
+    x = _as_declared(X)
+    x = x.rechunk({0: tuple(c for c in X.chunks[0] if c), **{axis: -1 for axis in range(1, X.ndim)}})
     chunks = (tuple(len(one) * c for c in x.chunks[0]), *((n,) for n in one.shape[1:]))
     encoded = da.map_blocks(
         Carried(_coded), x, coder=Carried(encoder), chunks=chunks, dtype=one.dtype, meta=one[:0], name=_name("encode")
@@ -263,6 +264,13 @@ def check_chunks(X: Any) -> None:
         )
 
 
+def _as_declared(X: Any) -> Any:
+    """Return a Dask array whose blocks are looked at, before they are cut: others would shift the vectors behind."""
+    import dask.array as da
+
+    return da.map_blocks(Carried(_checked_shape), X, dtype=X.dtype, meta=X._meta, name=_name("shape"))
+
+
 def _chunks(given: tuple[int, ...], most: int, align: int) -> tuple[int, ...]:
     """Return sizes of chunks: those given, edges put on multiples of `align`, none above `most`.
 
@@ -313,8 +321,26 @@ def _share(task: Any) -> Any:
     return None if shared is None else Carried(shared)
 
 
-def _coded(x: np.ndarray, coder: Any) -> np.ndarray:
-    return np.asarray(coder.load().transform(x))
+def _checked_shape(x: Any, block_info: Any = None) -> Any:
+    place = block_info[0]["array-location"]
+    declared, shape = tuple(int(b - a) for a, b in place), np.shape(x)
+    if shape != declared:
+        at = ", ".join(f"{a}:{b}" for a, b in place)
+        raise ValueError(
+            f"X is a Dask array whose block [{at}] has shape {shape}, but it was declared with {declared}: what makes "
+            "the blocks must give those that X.chunks tells (of da.map_blocks: chunks=...)."
+        )
+    return x
+
+
+def _coded(x: np.ndarray, coder: Any, block_info: Any = None) -> np.ndarray:
+    made, declared = np.asarray(coder.load().transform(x)), tuple(map(int, block_info[None]["chunk-shape"]))
+    if made.shape != declared:
+        raise CoderError(
+            f"{coder.load()!r} made the shape {made.shape} of a block of shape {x.shape}, but as of a single vector it "
+            f"must be {declared}."
+        )
+    return made
 
 
 def _ones(x: np.ndarray, traits: Any, shape: tuple[int, ...], block_info: Any = None) -> np.ndarray:

@@ -7,6 +7,7 @@ HDF5 files of ours have (`opusim.base.files`).
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -91,6 +92,9 @@ def read_note(path: str | os.PathLike[str]) -> tuple[RowsOf, np.dtype[Any], tupl
     )  # fmt: skip
     whole = check_trailer(path)
     if whole is None:
+        if not _ends_with_its_array(path):
+            # Something stands behind the array, and its end is not that of a part; or not even the array is whole.
+            raise ValueError(f"{path} is damaged or cut short: run this part again.")
         raise ValueError(f"{none[:-1]}; or it was cut short.")
     damaged = f"{path} is damaged: it is not as it was written. Run this part again."
     if not whole:
@@ -114,6 +118,18 @@ def read_note(path: str | os.PathLike[str]) -> tuple[RowsOf, np.dtype[Any], tupl
         # With a check sum that fits: another program made it, or a later opusim.
         raise ValueError(none) from error
     return note, dtype, shape, offset
+
+
+def _ends_with_its_array(path: Path) -> bool:
+    """Whether a .npy file is as long as its header says, as numpy writes it."""
+    try:
+        with path.open("rb") as raw:
+            if np.lib.format.read_magic(raw) != (1, 0):
+                return True  # none of ours
+            shape, _, dtype = np.lib.format.read_array_header_1_0(raw)
+            return path.stat().st_size == raw.tell() + dtype.itemsize * math.prod(shape)
+    except ValueError:
+        return False
 
 
 def merge_npy(

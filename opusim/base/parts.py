@@ -57,9 +57,8 @@ class Part:
         Parameters
         ----------
         text : str or Part
-            Number and count, as "2/4": parts count from 1. In a SLURM array the text that
-            ``$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT`` gives is taken as the task's place in the array, wherever
-            its numbers begin: ``--array=0-3`` and ``--array=1-4`` mean the same.
+            Number and count, as "2/4": parts count from 1. Or "slurm": the place of this task in its SLURM job array,
+            which must be one of all parts, as ``--array=0-3`` or ``--array=1-4``.
         environment : mapping, optional
             Where the variables of SLURM are; that of the process by default.
 
@@ -71,23 +70,33 @@ class Part:
         Raises
         ------
         TypeError, ValueError
-            If it names none.
+            If it names none, or is what the variables of SLURM give where that is another part than this task's.
         """
         if isinstance(text, Part):
             return cls(text.number, text.count)
         if not isinstance(text, str):
             raise TypeError(f"part is {text!r} ({type(text).__name__}), but it must be a text as '2/4'.")
+        slurm = _slurm(os.environ if environment is None else environment)
+        if text.strip().lower() == "slurm":
+            return cls(*_place_in_array(text, slurm))
         match = re.fullmatch(r"\s*([0-9]{1,9})\s*/\s*([0-9]{1,9})\s*", text)
         if match is None:
-            raise ValueError(f"part is {text!r}, but it must be a number and a count, as 2/4: the second part of four.")
+            raise ValueError(
+                f"part is {text!r}, but it must be a number and a count, as 2/4: the second part of four; or slurm, in "
+                "a task of a SLURM job array."
+            )
         number, count = int(match[1]), int(match[2])
-        slurm = _slurm(os.environ if environment is None else environment)
-        if slurm.get("ID") == number and slurm.get("COUNT") == count:
-            number = _place_in_array(text, slurm)
+        if slurm and (slurm.get("ID"), slurm.get("COUNT")) == (number, count) and not _is_from_one(slurm):
+            # From 0 on it would name the part before; of some tasks that are sent again it would count these alone.
+            raise ValueError(
+                f"part is {text!r}, as SLURM_ARRAY_TASK_ID/SLURM_ARRAY_TASK_COUNT of this task is, but its array is "
+                f"{_written(slurm)}: {_INSTEAD}"
+            )
         if not 1 <= number <= count:
+            zero = "" if number else " In a SLURM array that begins at 0 use --part slurm."
             raise ValueError(
                 f"part is {text!r}, but parts count from 1: it must be from 1/{max(count, 1)} to "
-                f"{max(count, 1)}/{max(count, 1)}."
+                f"{max(count, 1)}/{max(count, 1)}.{zero}"
             )
         return cls(number, count)
 
@@ -128,15 +137,39 @@ def _slurm(environment: Mapping[str, str]) -> dict[str, int]:
     return {name: int(text) for name, text in given.items() if re.fullmatch(r"[0-9]{1,9}", text)}
 
 
-def _place_in_array(text: str, slurm: Mapping[str, int]) -> int:
-    """Return the place of a task in its array, from 1 on."""
-    first, last, step = slurm.get("MIN", 1), slurm.get("MAX", slurm["COUNT"]), slurm.get("STEP", 1) or 1
-    if (last - first) // step + 1 != slurm["COUNT"] or (slurm["ID"] - first) % step:
+def _is_from_one(slurm: Mapping[str, int]) -> bool:
+    """Whether numbers of an array are those of parts: 1 to K, for a K above 1."""
+    count = slurm["COUNT"]
+    return count > 1 and slurm.get("MIN", 1) == 1 and slurm.get("MAX", count) == count
+
+
+def _place_in_array(text: str, slurm: Mapping[str, int]) -> tuple[int, int]:
+    """Return the place of a task in its array, from 1 on, and the length of the array."""
+    absent = [_SLURM + name for name in ("ID", "COUNT", "MIN", "MAX") if name not in slurm]
+    if absent:
         raise ValueError(
-            f"part is {text!r}, of a SLURM array whose numbers have gaps: which part is meant cannot be told. Use an "
-            f"array as --array=1-{slurm['COUNT']}."
+            f"part is {text!r}, but this is no task of a SLURM job array: {', '.join(absent)} "
+            f"{'is' if len(absent) == 1 else 'are'} not set. Write number and count out, as in --part 2/4."
         )
-    return (slurm["ID"] - first) // step + 1
+    number, count, first, last = (slurm[name] for name in ("ID", "COUNT", "MIN", "MAX"))
+    # Not an array of one either: it is far more often one task that is sent again, of which nothing tells how many
+    # parts there are.
+    if first not in (0, 1) or last - first + 1 != count or not first <= number <= last or count == 1:
+        raise ValueError(f"part is {text!r}, but the array of this task is {_written(slurm)}: {_INSTEAD}")
+    return number - first + 1, count
+
+
+_INSTEAD = (
+    "which part is meant cannot be told. --part slurm is for an array of all parts, as --array=0-3 or --array=1-4. To "
+    "send one part again, write number and count out, as in --part 3/4, or in a script "
+    '--part "$((SLURM_ARRAY_TASK_ID + 1))/4" for an array that began at 0.'
+)
+
+
+def _written(slurm: Mapping[str, int]) -> str:
+    """Return what is known of an array, in words."""
+    ends = f" from {slurm['MIN']} to {slurm['MAX']}" if {"MIN", "MAX"} <= {*slurm} else ""
+    return f"one of {slurm['COUNT']} task{'s' * (slurm['COUNT'] != 1)}{ends}"
 
 
 def check_parts(parts: Iterable[tuple[Part | None, Path]], whole: str) -> None:

@@ -5,6 +5,7 @@ All that is random, and all that changes with time, follows from the numbers and
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,6 +42,39 @@ class BenchClock:
     def energy_j(self) -> float:
         """Energy used since the bench was made, in joules."""
         return self.elapsed_s * self.power_w
+
+
+def time_after(start_s: float, step_s: float, n: int) -> float:
+    """Return where a clock stands after `n` sequences of the same length, added one by one.
+
+    Sums are rounded each time, which no product is. Between two powers of two, though, every sum after the second adds
+    the same: a multiple of the distance of two numbers there. So the many are passed over at once, exactly.
+
+    Parameters
+    ----------
+    start_s, step_s : float
+        Where it stands, and the time of a sequence, in seconds, at least 0.
+    n : int
+        Sequences.
+
+    Returns
+    -------
+    float
+        What a loop of `n` sums gives, bit for bit.
+    """
+    now = start_s
+    while n > 0:
+        # Two: after a tie, which goes to the even number, the next sums are alike.
+        for _ in range(min(2, n)):
+            now, n = now + step_s, n - 1
+        added = now + step_s - now
+        if added == 0.0:
+            return now
+        end = math.ldexp(1.0, math.frexp(now)[1])
+        leap = min(n, int((end - now) / added) - 2)
+        if leap > 0 and now + step_s < end:
+            now, n = now + leap * added, n - leap
+    return now
 
 
 @short_repr

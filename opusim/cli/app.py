@@ -290,7 +290,7 @@ PartOption = Annotated[
     str | None,
     typer.Option(
         "--part", help="k/K: do part k of K, from 1 on, into a file of its own (OUT.partkofK); opusim merge puts them "
-        "together. In SLURM: $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT.", show_default=False,
+        "together. slurm: this task's part, in a job array of all parts, as --array=0-3.", show_default=False,
     ),
 ]  # fmt: skip
 ForceOption = Annotated[bool, typer.Option("--force", "-f", help="Replace the output file if it is there.")]

@@ -36,6 +36,11 @@ def merge(
             shape, dtype = merge_npy(target, parts, advance)
         told = f"{dtype} {' x '.join(map(str, shape))}"
     else:
+        if target.suffix == ".npy":
+            raise ValueError(
+                f"The output is {str(target)!r}, but of parts of a sweep it is an HDF5 file: its name must not end in "
+                ".npy."
+            )
         with err.status("Merging …"):
             from opusim.sweep import merge_sweeps
 

@@ -202,6 +202,9 @@ def _print_result(result: SweepResult, title: str) -> None:
         facts.add_row("outputs", f"{header.n_components}")
     facts.add_row("seeds", ", ".join(map(str, result.seeds)))
     failed = f", {result.n_failed} of them failed" if result.n_failed else ""
+    if result.part is not None:
+        facts.add_row("part", f"{result.part} of a sweep of {n} points; opusim merge puts the parts together")
+        n = len(result.places_of(result.part))
     facts.add_row("points", f"{len(result.outcomes)} of {n} are done{failed}")
     seconds = np.array([outcome.seconds for outcome in result.outcomes.values()])
     if np.isfinite(seconds).any():

@@ -48,6 +48,7 @@ def transform(
     from opusim.base.parts import Part
 
     _check_components(components)
+    opened = _state(source) if source.exists() else ()
     data = open_npy(source)
     shape = _check_vectors(source, data, two_d, packed, features)
     _folder_of(target)
@@ -65,6 +66,8 @@ def transform(
         from opusim.drivers import OPU
 
         opu = OPU(n_components=components, device=device, seed=seed, disable_pbar=True)
+    # Before the light, which may take hours: what is shown is what was hashed.
+    digest = "" if chosen is None else _digest(source)
     with opu:
         if two_d:
             opu.fit2d(data, shape, packed)
@@ -92,7 +95,14 @@ def transform(
                     writer.append(counts)
                     advance(len(counts))
             if chosen is not None:
-                append_note(temporary, RowsOf(chosen, len(data), _made(opu, source)))
+                now = _state(source) if source.exists() else ()
+                # Touched alone, it is the same still; another file in its place is not what was mapped.
+                if now != opened and (now[:1] != opened[:1] or _digest(source) != digest):
+                    raise ValueError(
+                        f"{source} was changed while its vectors were shown, so {target.name} is not written: run all "
+                        "parts on one input."
+                    )
+                append_note(temporary, RowsOf(chosen, len(data), _made(opu, digest)))
         wall_s = time.perf_counter() - start
         clock = opu.bench.clock
     if chosen is not None:
@@ -111,15 +121,24 @@ def transform(
     )
 
 
-def _made(opu: Any, source: Path) -> dict[str, Any]:
-    """Return what the counts follow from: parts of one transform have it in common."""
+def _state(source: Path) -> tuple[int, ...]:
+    """Return what changes when a file is replaced or written to: its number first."""
+    stat = source.stat()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+def _digest(source: Path) -> str:
     import hashlib
 
+    with source.open("rb") as raw:
+        return hashlib.file_digest(raw, "sha256").hexdigest()
+
+
+def _made(opu: Any, digest: str) -> dict[str, Any]:
+    """Return what the counts follow from: parts of one transform have it in common."""
     import opusim
 
     fit = opu.current_fit
-    with source.open("rb") as raw:
-        digest = hashlib.file_digest(raw, "sha256").hexdigest()
     return {
         "input": digest, "features": list(fit.traits.n_features), "packed": fit.traits.packed,
         "exposure_us": fit.exposure_us, "device": opu.model.fingerprint(), "seed": opu.device.seed,

@@ -5,8 +5,8 @@ process that is killed at any time leaves a whole file. Only the process that ru
 
 ``points`` holds the outcomes as JSON text, exact to the last bit, an empty text for a point that was not run yet;
 ``metrics`` holds the same numbers as an array, for other programs. The group ``run`` holds what may differ between two
-runs of one sweep: when, how long each point took, tracebacks and warnings, and which part of it the file holds, if it
-is one of a job array's.
+runs of one sweep: when, how long each point took, tracebacks and warnings, check sums of the texts of the task, and
+which part of it the file holds, if it is one of a job array's.
 """
 
 from __future__ import annotations
@@ -92,6 +92,8 @@ def write_sweep(path: str | os.PathLike[str], result: SweepResult) -> None:
         run.attrs["written"] = now()
         if result.part is not None:
             run.attrs["part"] = str(result.part)
+        if result.texts:
+            run.attrs["task_sha256"] = ", ".join(result.texts)
         run.create_dataset("seconds", data=seconds)
         run.create_dataset("notes", data=notes, dtype=text)
 
@@ -138,7 +140,8 @@ def _content(file: h5py.File) -> SweepResult:
             note["warnings"] = tuple(note["warnings"])
             outcomes[place] = Outcome(**parse_json(points[place]), **note, seconds=float(seconds[place]))
     part = Part.parse(attribute(run, "part", str), {}) if "part" in run.attrs else None
-    result = SweepResult(header, settings, outcomes, attribute(run, "created", str), part)
+    texts = attribute(run, "task_sha256", str).split(", ") if "task_sha256" in run.attrs else ()
+    result = SweepResult(header, settings, outcomes, attribute(run, "created", str), part, tuple(texts))
     if points.shape != (len(settings), len(header.seeds)) or attribute(file, "results_sha256") != result.digest():
         raise ValueError("the check sum does not fit")
     _check(result, file)

@@ -33,7 +33,8 @@ def merge_sweeps(path: str | os.PathLike[str], parts: Sequence[str | os.PathLike
     ------
     FileNotFoundError, ValueError
         If a file is not there or damaged, no part, or of another sweep, another opusim or another division; if parts
-        are missing or there twice, or one is not complete. The sentence says which.
+        are missing or there twice, or one is not complete; if the task was edited between parts. The sentence says
+        which.
     OSError
         If the file cannot be written.
     RuntimeError
@@ -42,6 +43,8 @@ def merge_sweeps(path: str | os.PathLike[str], parts: Sequence[str | os.PathLike
     if not parts:
         raise ValueError("parts is empty, but it must name the files of all parts.")
     read = [(Path(part), read_sweep(part)) for part in parts]
+    # Those of an earlier opusim do not tell what they were run with, and those without points were run with nothing.
+    read.sort(key=lambda item: not item[1].texts)
     first_path, first = read[0]
     for other_path, other in read[1:]:
         found = differences(first.header, other.header)
@@ -51,10 +54,18 @@ def merge_sweeps(path: str | os.PathLike[str], parts: Sequence[str | os.PathLike
             ]
         if not found and (other.settings, other.seeds) != (first.settings, first.seeds):
             found = ["values or seeds are not the same"]
+        # Unlike a sweep that goes on after its task was mended, nobody has seen here that it was.
+        if not found and first.texts and other.texts and {*first.texts} != {*other.texts}:
+            raise ValueError(
+                f"{first_path} and {other_path} were run with different texts of the task "
+                f"{first.header.task.get('name')!r}: it was edited meanwhile. Run the parts of the older text "
+                "again, into new files."
+            )
         if found:
             raise ValueError(f"{first_path} and {other_path} are parts of two sweeps: {'; '.join(found)}.")
     check_parts([(result.part, file) for file, result in read], "a sweep")
     whole = SweepResult(first.header, first.settings, created=min(result.created for _, result in read))
+    whole.texts = first.texts
     for file, result in read:
         assert result.part is not None
         left = [place for place in result.places_of(result.part) if place not in result.outcomes]

@@ -140,6 +140,9 @@ class SweepResult:
         When the sweep was begun, ISO 8601, UTC.
     part : Part, optional
         Which part of the sweep was run, of a job array's; None for all of it.
+    texts : tuple of str, optional
+        Check sums of the texts of the task that points were run with, several if it was mended meanwhile; empty if they
+        are not known.
     """
 
     header: Header
@@ -147,6 +150,7 @@ class SweepResult:
     outcomes: dict[Place, Outcome] = field(default_factory=dict)
     created: str = ""
     part: Part | None = None
+    texts: tuple[str, ...] = ()
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -314,7 +318,7 @@ class SweepResult:
         columns = {seed: j for j, seed in enumerate(self.seeds)}
         for (i, j), outcome in other.outcomes.items():
             self.outcomes[rows[other.settings[i]], columns[other.seeds[j]]] = outcome
-        self.created = other.created
+        self.created, self.texts = other.created, other.texts
         versions = other.header.opusim_version
         if self.header.opusim_version not in versions.split(", "):
             # A version of a device keeps its numbers, within the tolerance that docs/design.md names.

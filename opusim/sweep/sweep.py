@@ -16,6 +16,7 @@ from opusim.base.progress import ProgressBar
 from opusim.bench.plan import memory_budget_bytes
 from opusim.device.record import Device
 from opusim.tasks.base import as_task
+from opusim.tasks.function import text_sha256
 from opusim.tasks.registry import describe
 
 from .cluster import check_workers, dask_client, on_dask
@@ -198,12 +199,17 @@ class Sweep(validation.Fixed):
                         result.adopt(before, path)
                 if retry_failed:
                     result.outcomes = {p: o for p, o in result.outcomes.items() if not o.failed}
+            if not result.outcomes:
+                result.texts = ()
             settings = [_anywhere(setting) for setting in self.settings]
             jobs = [
                 Job((i, j), settings[i], self.header.seeds[j], threads or 1, memory_budget)
                 for i, j in result.places_of(chosen)
                 if (i, j) not in result.outcomes
             ]
+            text = text_sha256(self.task) if jobs else ""
+            if text and text not in result.texts:
+                result.texts += (text,)
             client = None
             if dask is not None and jobs:
                 # First of all: a cluster that is not there leaves no file behind, and no progress bar.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib
+import inspect
 import sys
 import types
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from opusim.base.plain_files import read_text
 
 from .base import GivenTask, check_methods
 
-__all__ = ["FunctionTask"]
+__all__ = ["FunctionTask", "text_sha256"]
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,35 @@ class FunctionTask(GivenTask):
             The function's name.
         """
         return {"name": self.name}
+
+
+def text_sha256(task: Any) -> str:
+    """Return the check sum of the text that a task is defined in.
+
+    Parameters
+    ----------
+    task : callable
+        A function of an OPU and a seed, or an object that can be called so.
+
+    Returns
+    -------
+    str
+        A sha256 (hex): of its file; of a function or class of the program that runs, of its own text. Empty where there
+        is no text, and for opusim's own tasks, which the version tells.
+    """
+    if isinstance(task, FunctionTask):
+        return hashlib.sha256(task.source.encode()).hexdigest() if task.source else task.digest
+    kind = inspect.unwrap(task) if inspect.isfunction(task) else type(task)
+    module = sys.modules.get(kind.__module__)
+    if module is None or kind.__module__.partition(".")[0] == "opusim":
+        return ""
+    if kind.__module__ == "__main__":
+        # The rest of a program may well differ: that which starts the parts stands there.
+        try:
+            return hashlib.sha256(inspect.getsource(kind).encode()).hexdigest()
+        except (OSError, TypeError):
+            return ""
+    return _digests.setdefault(module, _digest(module))
 
 
 @functools.lru_cache(maxsize=32)

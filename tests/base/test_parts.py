@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -21,15 +22,19 @@ def slurm(number: int, first: int, last: int, step: int = 1, count: int | None =
         ("1/4", {}, Part(1, 4)),
         (" 4 / 4 ", {}, Part(4, 4)),
         ("2/4", slurm(2, 1, 4), Part(2, 4)),
-        ("2/4", slurm(2, 0, 3), Part(3, 4)),
-        ("0/4", slurm(0, 0, 3), Part(1, 4)),
-        ("7/4", slurm(7, 1, 7, 2), Part(4, 4)),
-        ("12/3", slurm(12, 10, 12), Part(3, 3)),
-        # Not what the array gives: counted from 1, as anywhere.
+        ("slurm", slurm(0, 0, 3), Part(1, 4)),
+        ("slurm", slurm(3, 0, 3), Part(4, 4)),
+        (" SLURM ", slurm(2, 1, 4), Part(2, 4)),
+        # Not what the variables give: counted from 1, as anywhere.
         ("2/8", slurm(2, 0, 3), Part(2, 8)),
+        ("4/4", slurm(0, 0, 3), Part(4, 4)),
+        # One part sent again: written out, or by the number of the task.
+        ("3/4", slurm(2, 2, 2), Part(3, 4)),
+        ("3/4", slurm(3, 3, 3), Part(3, 4)),
+        ("4/4", slurm(3, 2, 3), Part(4, 4)),
     ],
 )
-def test_a_text_names_a_part_and_that_of_any_array(text, environment, expected):
+def test_a_text_names_a_part_or_the_place_in_an_array(text, environment, expected):
     assert Part.parse(text, environment) == expected
 
 
@@ -43,11 +48,27 @@ def test_a_text_names_a_part_and_that_of_any_array(text, environment, expected):
         ("-1/4", {}, "must be a number and a count"),
         ("a/b", {}, "must be a number and a count"),
         ("/", {}, "must be a number and a count"),
-        ("9/3", slurm(9, 1, 9, 1, 3), "of a SLURM array whose numbers have gaps"),
+        ("0/4", slurm(1, 0, 3), "begins at 0 use --part slurm"),
+        ("slurm", {}, "is no task of a SLURM job array: SLURM_ARRAY_TASK_ID, SLURM_ARRAY_TASK_COUNT"),
+        # Of four tasks some are sent again.
+        ("slurm", slurm(2, 2, 2), "array of this task is one of 1 task from 2 to 2: which part is meant cannot be"),
+        ("slurm", slurm(0, 0, 0), "write number and count out, as in --part 3/4"),
+        ("slurm", slurm(1, 1, 1), "one of 1 task from 1 to 1"),
+        ("slurm", slurm(3, 2, 3), "one of 2 tasks from 2 to 3"),
+        ("slurm", slurm(3, 1, 3, count=2), "one of 2 tasks from 1 to 3"),
+        ("slurm", slurm(7, 1, 7, 2), "one of 4 tasks from 1 to 7"),
+        ("slurm", slurm(2, 0, 2, 2), "one of 2 tasks from 0 to 2"),
+        # What the variables give, where they do not count parts from 1.
+        ("0/4", slurm(0, 0, 3), "--part slurm is for an array of all parts"),
+        ("1/4", slurm(1, 0, 3), "as SLURM_ARRAY_TASK_ID/SLURM_ARRAY_TASK_COUNT of this task is"),
+        ("1/1", slurm(1, 1, 1), "which part is meant cannot be told"),
+        ("2/1", slurm(2, 2, 2), "which part is meant cannot be told"),
+        ("2/2", slurm(2, 2, 3), "which part is meant cannot be told"),
+        ("9/3", slurm(9, 1, 9, 1, 3), "which part is meant cannot be told"),
     ],
 )
 def test_what_names_no_part_is_told(text, environment, sentence):
-    with pytest.raises(ValueError, match=sentence.replace("(", r"\(")):
+    with pytest.raises(ValueError, match=re.escape(sentence)):
         Part.parse(text, environment)
 
 

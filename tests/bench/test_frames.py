@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from opusim.bench.bench import OpticalBench
+from opusim.bench.frames import time_after
 from opusim.device.record import Device
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
@@ -76,3 +77,23 @@ def test_bad_reservations():
         with pytest.raises(ValueError, match="n_frames|frametime_s"):
             bench.reserve(**arguments)
     assert bench.clock.frames == 0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_time_after_many_sequences_is_that_of_a_loop(seed):
+    """Of start and step of any ratio, ties among them."""
+    rng = np.random.default_rng(seed)
+    for _ in range(60):
+        step = float(rng.choice([0.1, 1.0, 3.0, rng.random(), 0.0029 * int(rng.integers(1, 5000))]))
+        start = float(rng.choice([0.0, rng.random(), step * 2.0 ** int(rng.integers(48, 55)), 1e3 * rng.random()]))
+        n = int(rng.integers(0, 3000))
+        expected = start
+        for _ in range(n):
+            expected += step
+        assert time_after(start, step, n) == expected, (start, step, n)
+
+
+def test_time_after_more_sequences_than_anyone_adds():
+    # Exact as long as sums of whole numbers are.
+    assert time_after(5.0, 3.0, 2**50) == 5.0 + 3.0 * 2**50
+    assert time_after(0.0, 0.0, 2**60) == 0.0

@@ -15,7 +15,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from opusim import OPU, cli
+from opusim.drivers.batch import Batch
 from opusim.sweep import merge_sweeps, read_sweep
+from opusim.sweep.file import write_sweep
 
 N, FEATURES = 23, 60
 
@@ -95,7 +97,8 @@ def test_the_number_that_slurm_gives_counts_from_where_its_array_begins(folder, 
         monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", str(value))
     for task in range(3):
         monkeypatch.setenv("SLURM_ARRAY_TASK_ID", str(task))
-        done(*TRANSFORM, "--part", f"{task}/3")
+        done(*TRANSFORM, "--part", "slurm")
+        assert "--part slurm is for" in refused(*TRANSFORM, "--part", f"{task}/3")
     assert sorted(path.name for path in folder.glob("y.*")) == [f"y.part{k}of3.npy" for k in (1, 2, 3)]
 
 
@@ -136,6 +139,43 @@ def test_parts_of_another_transform_are_told(folder, x, three, arguments, what):
     done(*TRANSFORM, *arguments, "--part", "2/3", "--force")
     told = refused("merge", "out.npy", *three)
     assert "y.part1of3.npy and" in told and "are parts of two transforms" in told and what in told
+
+
+def test_an_input_that_changes_meanwhile_makes_no_part(folder, x, monkeypatch):
+    """The fit and the first vectors would be of another input than the hash."""
+    transform = Batch.transform
+    expected = done(*TRANSFORM, "--part", "1/2") and (folder / "y.part1of2.npy").read_bytes()
+
+    def changing(change):
+        def show(batch, vectors, first):
+            found = transform(batch, vectors, first)
+            change()
+            return found
+
+        monkeypatch.setattr(Batch, "transform", show)
+        return ("--part", "1/2", "--force")
+
+    assert done(*TRANSFORM, *changing(lambda: os.utime("x.npy", (1, 1))))  # the same vectors
+    assert (folder / "y.part1of2.npy").read_bytes() == expected
+    told = refused(*TRANSFORM, *changing(lambda: np.save("x.npy", x[::-1])))
+    assert "x.npy was changed while its vectors were shown, so y.part1of2.npy is not written" in told
+    assert (folder / "y.part1of2.npy").read_bytes() == expected and not list(folder.glob(".*.npy"))
+
+
+def test_a_part_whose_end_is_hurt_is_damaged_and_a_plain_file_is_no_part(folder, three):
+    content = three[1].read_bytes()
+    array = np.load(three[1])
+    behind = content.index(array.tobytes()) + array.nbytes
+    cut = [content[:size] for size in (len(content) - 1, len(content) - 41, behind + 1, behind - 1)]
+    for spoilt in [
+        content[:-1] + bytes([content[-1] ^ 4]),
+        content[:-9] + bytes([content[-9] ^ 1]) + content[-8:],
+        *cut,
+    ]:
+        three[1].write_bytes(spoilt)
+        assert "y.part2of3.npy is damaged or cut short: run this part again" in refused("merge", "out.npy", *three)
+    three[1].write_bytes(content[:behind])
+    assert "is no part of a transform: opusim transform --part" in refused("merge", "out.npy", *three)
 
 
 @pytest.mark.slow
@@ -213,6 +253,11 @@ def test_merged_parts_of_a_sweep_are_the_file_of_one(folder, task, count):
         assert invoke(*SWEEP, "--part", f"{k}/{count}").exit_code in (0, 2)
     parts = sorted(folder.glob("s.part*.h5"))
     assert sum(len(read_sweep(part).outcomes) for part in parts) == 6
+    told = " ".join(invoke("report", parts[0]).output.split())
+    assert (
+        f"part │ 1/{count} of a sweep of 6 points" in told and f"{-(-6 // count)} of {-(-6 // count)} are done" in told
+    )
+    assert "its name must not end in .npy" in refused("merge", "m.npy", *parts)
     told = done("merge", "m.h5", *parts)
     assert f"6 points, 1 of them failed, of {count} parts" in told
     assert everything(folder / "m.h5") == expected
@@ -224,6 +269,41 @@ def test_merged_parts_of_a_sweep_are_the_file_of_one(folder, task, count):
     # It goes on as any other: with more values.
     assert invoke(*SWEEP[:-4], "--seeds", 3, "-o", "m.h5").exit_code == 2
     assert len(read_sweep("m.h5").outcomes) == 9
+
+
+def test_parts_of_a_task_that_was_edited_are_not_merged(folder):
+    (folder / "t.py").write_text("def task(opu, seed):\n    return {'value': seed}\n")
+    sweep = ("sweep", "-t", "t.py:task", "-v", "camera.bits=4,6,8", "-n", 20, "--seeds", 2, "-o", "s.h5")
+    parts = [folder / f"s.part{k}of2.h5" for k in (1, 2)]
+    done(*sweep, "--part", "1/2")
+    (folder / "t.py").write_text("def task(opu, seed):\n    return {'value': seed + 10}\n")
+    done(*sweep, "--part", "2/2")
+    told = refused("merge", "m.h5", *parts)
+    assert "s.part1of2.h5 and" in told and "were run with different texts of the task 't.py:task'" in told
+    # As one that an earlier opusim has written.
+    unknown = read_sweep(parts[0])
+    unknown.texts = ()
+    write_sweep(parts[0], unknown)
+    done("merge", "m.h5", *parts)
+    # A part without a point left to do keeps what it was run with.
+    (folder / "t.py").write_text("def task(opu, seed):\n    return {'value': seed + 20}\n")
+    known = read_sweep(parts[1]).texts
+    done(*sweep, "--part", "2/2")
+    assert read_sweep(parts[1]).texts == known and len(known) == 1
+    # One that goes on with another text has both.
+    half = read_sweep(parts[1])
+    half.outcomes.popitem()
+    write_sweep(parts[1], half)
+    done(*sweep, "--part", "2/2")
+    assert len(read_sweep(parts[1]).texts) == 2
+    parts[0].unlink()
+    done(*sweep, "--part", "1/2")
+    assert "were run with different texts" in refused("merge", "m.h5", "--force", *parts)
+    parts[1].unlink()
+    done(*sweep, "--part", "2/2")
+    done("merge", "m.h5", "--force", *parts)
+    done(*sweep)
+    assert everything(folder / "m.h5") == everything(folder / "s.h5")
 
 
 @pytest.mark.slow

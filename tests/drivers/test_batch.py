@@ -10,7 +10,7 @@ import pytest
 
 from opusim import Device
 from opusim.base.errors import NotReadyError
-from opusim.drivers import OPU
+from opusim.drivers import OPU, acquire
 from opusim.drivers.batch import Batch
 
 N, FEATURES, OUTPUTS = 150, 90, 40
@@ -145,3 +145,34 @@ def test_holography_is_shown_in_blocks():
         assert [(r.start, r.stop) for r in rows] == [(0, 0), (0, 64), (64, 128), (128, 150)]
         with pytest.raises(ValueError, match="holds the vectors 10 to 19 .* shows 64 together: .* multiple of 64"):
             batch.transform(vectors()[10:20], 10)
+
+
+def test_a_batch_is_as_large_as_the_clock_allows():
+    """At once, and in no more memory than a small one; the clock stays where it was if it does not hold so many."""
+    x = vectors()
+    with made() as opu:
+        opu.fit1d(x)
+        for n in (2**60, 2**70, 10**400):
+            with pytest.raises(ValueError, match="but a bench ends at frame 4611686018427387904 and at 1e"):
+                opu.batch(n)
+        assert (opu.bench.clock.frames, opu.bench.clock.elapsed_s) == (0, 0.0)
+        expected = np.asarray(opu.transform(x[:4]))
+    with made() as opu:
+        opu.fit1d(x)
+        batch = opu.batch(2**50)
+        assert len(pickle.dumps(batch)) < 100_000 and opu.bench.clock.frames == 2**50
+        assert np.array_equal(batch.transform(x[:4], 0), expected)
+        assert batch.transform(x[:4], 2**50 - 4).shape == expected.shape
+
+
+def test_passes_of_a_batch_begin_where_those_of_one_call_do(monkeypatch):
+    """And the clock ends there, to the last bit."""
+    monkeypatch.setattr(acquire, "_PASS_BYTES", 7 * FEATURES)
+    x, clocks = vectors(), []
+    for way in ("call", "batch"):
+        with made() as opu:
+            opu.fit1d(x)
+            opu.transform(x[:5])
+            found = opu.transform(x) if way == "call" else opu.batch(N).transform(x, 0)
+            clocks.append((opu.bench.clock.frames, opu.bench.clock.elapsed_s, np.asarray(found).tobytes()))
+    assert clocks[0] == clocks[1]

@@ -93,7 +93,18 @@ def test_the_script_of_a_job_array_and_its_parts_give_the_file_of_one_run(folder
     for task in range(last, first - 1, -1):
         given = {"ID": task, "COUNT": last - first + 1, "MIN": first, "MAX": last, "STEP": 1}
         run(script, **{f"SLURM_ARRAY_TASK_{name}": str(value) for name, value in given.items()})
-    (merge,) = re.findall(r'--wrap "(.*)"', PAGE)
+    merge, again = re.findall(r'--wrap "(.*)"', PAGE)
+    part = Path("y.part3of4.npy")
+    content = part.read_bytes()
+    part.unlink()
+    # As a task that is sent again has it.
+    numbers = {"ID": first + 2, "COUNT": 1, "MIN": first + 2, "MAX": first + 2, "STEP": 1}
+    alone = {f"SLURM_ARRAY_TASK_{name}": str(value) for name, value in numbers.items()}
+    run(again, **alone)
+    assert part.read_bytes() == content
+    by_number = re.search(r'`(--part "\$\(\(.*?")`', PAGE)
+    run(script.replace("--part slurm", by_number[1]), **alone)  # type: ignore[index]
+    assert part.read_bytes() == content and len(list(folder.glob("y.part*"))) == 4
     run(merge)
     assert Path("y.npy").read_bytes() == expected
     run(loop)

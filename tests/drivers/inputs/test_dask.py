@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 import opusim
 from opusim import OPU, encoding
 from opusim.base import folders
+from opusim.base.errors import CoderError
 from opusim.bench.bench import OpticalBench
 from opusim.calibration.procedures.linear import measure_linear
 from opusim.device.medium import base as medium
@@ -374,6 +375,38 @@ def test_a_value_that_is_no_bit_is_named_where_it_is(value):
     assert str(error.value) == str(expected.value)
     with pytest.raises(ValueError, match=r"X\[3, 2, 17\]"):
         later.fit1d(da.from_array(x, chunks=(2, 3, 20)))
+
+
+@pytest.mark.parametrize("block", [lambda b: b[:1], lambda b: np.concatenate([b, b]), lambda b: b[:, :-1]])
+def test_blocks_that_are_not_as_declared_are_told(block):
+    """Shorter ones gave a shorter result, and longer ones lost vectors where chunks are cut anew."""
+    x = bits(N, 50)
+    with OPU(20, device="ideal", disable_pbar=True) as opu:
+        opu.fit1d(x)
+        for chunks in ((20, -1), (20, 25)):
+            lazy = da.from_array(x, chunks=chunks).map_blocks(block, dtype=x.dtype, meta=x[:0])
+            with pytest.raises(ValueError, match=r"block \[.*\] has shape \(.*\), but it was declared with \("):
+                opu.transform(lazy).compute(scheduler="synchronous")
+            with pytest.raises(ValueError, match="but it was declared with"):
+                opu.fit1d(lazy)
+
+
+class Halving:
+    """An encoder that says that it goes by vector, and gives fewer for many."""
+
+    by_vector = True
+
+    def transform(self, x):
+        return x[: -(-len(x) // 2)]
+
+
+def test_an_encoder_that_makes_another_number_of_vectors_is_told():
+    x = bits(N, 50)
+    with OPU(20, device="ideal", disable_pbar=True) as opu:
+        opu.fit1d(x)
+        lazy = opu.transform(da.from_array(x, chunks=(20, -1)), encoder_cls=Halving)
+        with pytest.raises(CoderError, match=r"made the shape \(10, 50\) of a block of shape \(20, 50\), but"):
+            lazy.compute(scheduler="synchronous")
 
 
 def test_unknown_chunks():
