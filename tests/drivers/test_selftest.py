@@ -151,7 +151,7 @@ class Shaken:
         def shaken(*values, **options):
             result = np.asarray(function(*values, **options))
             result = result if result.flags.writeable else result.copy()
-            result.reshape(-1)[::3] *= result.dtype.type(1 + 2.0**-22)
+            result[...] *= result.dtype.type(1 + 2.0**-22)
             return result[()]
 
         return shaken
