@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeVar, get_type_hints
 
 from . import validation
-from .plugins import GROUP, Registry, named
+from .plugins import GROUP, Registry, code_of, named
 
 __all__ = [
     "Parameter",
@@ -372,6 +372,11 @@ class Stage:
 
     stage: ClassVar[str] = ""
     described: ClassVar[Mapping[str, dataclasses.Field[Any]]] = {}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Keep which code a class from elsewhere has: its file may be edited while the program runs."""
+        super().__init_subclass__(**options)
+        code_of(cls)
 
     def __post_init__(self) -> None:
         """Check every field, then what holds between them."""

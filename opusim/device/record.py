@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 
 from opusim.base.folders import expanded
 from opusim.base.parameters import Stage, near_matches, parameter, part, parts_of
+from opusim.base.plugins import code_of
 from opusim.base.warn import warn_outside
 
 from . import origin, toml
@@ -316,8 +317,10 @@ class Device(Stage):
     def fingerprint(self) -> str:
         """Return the checksum of everything that sets what the device does: files carry it.
 
-        The name, the description and the version are left out; a measured matrix goes in with its contents. Numbers
-        go in as they are written: a device of 2 has another one than the equal device of 2.0.
+        The name, the description and the version are left out; a measured matrix goes in with its contents, a medium
+        or another part whose class does not come with opusim with its code: the text of the file that defines it, or
+        of the class where that is a script or a notebook. What that imports does not. Numbers go in as they are
+        written: a device of 2 has another one than the equal device of 2.0.
 
         Returns
         -------
@@ -330,7 +333,25 @@ class Device(Stage):
             for stage in parts_of(Device):
                 content[stage].pop(name, None)
         content["medium"].update(self.medium.content())
+        if codes := {name: code for name, cls in self._classes().items() if (code := code_of(cls))}:
+            content["code"] = codes
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def _classes(self) -> dict[str, type]:
+        return {"device": type(self)} | {stage: type(getattr(self, stage)) for stage in parts_of(Device)}
+
+    def told_beside_fields(self) -> str:
+        """Return what may be another where a device of the same fields has another fingerprint, for a sentence.
+
+        Returns
+        -------
+        str
+            Such as "'tm.h5' holds another matrix" or "the code of Fog is another".
+        """
+        codes = [cls.__name__ for cls in self._classes().values() if code_of(cls)]
+        words = [f"{self.medium.told_files()} holds another matrix"] if self.medium.files or not codes else []
+        words += [f"the code of {' or '.join(codes)} is another"] if codes else []
+        return ", or ".join(words)
 
     # ------------------------------------------------------------------ variants
 
