@@ -610,7 +610,7 @@ def _integer(about: Parameter, name: str, value: Any) -> Any:
 
 def _text(about: Parameter, name: str, value: Any) -> str:
     if not isinstance(value, str) or (about.kind == "name" and not value):
-        raise TypeError(f"{name} is {value!r}, but it must be a text.")
+        raise TypeError(f"{name} is {value!r}, but it must be {about.allowed()}.")
     return value
 
 

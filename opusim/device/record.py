@@ -88,12 +88,12 @@ class Device(Stage):
         "auto": one mode for each macro-pixel that the formatter makes; "mirrors": one for each mirror and each
         pixel. Statistically the same device, another realisation; part of the fingerprint.
     version : int
-        Version of the preset it came from.
+        Version of the preset it came from; of the device itself if it came from none.
     description : str
         One line about it; that of a preset becomes one about what was changed.
     """
 
-    name: str = parameter(kind="text")
+    name: str = parameter(kind="name")
     laser: Laser = part(Laser)
     dmd: Dmd = part(Dmd, shelf="dmds")
     medium: Medium = part(MEDIA, base=Medium)
@@ -126,8 +126,8 @@ class Device(Stage):
         pixels = " x ".join(map(str, self.camera.shape))
         arm = "with" if self.reference.relative_amplitude else "without"
         return (
-            f"<Device {self.name!r}, version {self.version}: {rows} x {columns} mirrors, {type(self.medium).__name__}, "
-            f"{pixels} pixels of {self.camera.bits} bits, {arm} a reference arm>"
+            f"<Device {self.name!r}{self.title.removeprefix(self.name)}: {rows} x {columns} mirrors, "
+            f"{type(self.medium).__name__}, {pixels} pixels of {self.camera.bits} bits, {arm} a reference arm>"
         )
 
     @property
@@ -138,6 +138,14 @@ class Device(Stage):
         description of its own. A medium of another kind is one change, of ``medium.kind``.
         """
         return origin.changes(self)
+
+    @property
+    def title(self) -> str:
+        """The name, and the version: that of the preset it comes from where it is another one now.
+
+        Such as "aurora, version 1" or "aurora, changed (from aurora, version 1)".
+        """
+        return origin.title(self)
 
     @property
     def optics(self) -> Optics:
@@ -264,7 +272,8 @@ class Device(Stage):
 
     @classmethod
     def _of_table(cls, table: Mapping[str, Any], label: str, folder: Path | None) -> Device:
-        device = cls(**toml.stages_of(table, cls, parts_of(Device), label, folder))
+        with toml.named_in_errors(label):
+            device = cls(**toml.stages_of(table, cls, parts_of(Device), label, folder))
         for sentence in device._left_behind(table):
             warn_outside(f"{label}: {sentence}")
         return device
@@ -357,6 +366,10 @@ class Device(Stage):
 
     def evolve(self, **changes: Any) -> Device:
         """Return a device with some fields changed.
+
+        Fields that belong to the changed ones stay without a warning (`from_toml` gives one), since programs vary a
+        single field on purpose. A preset is renamed ("aurora, changed") and described by what differs; a device with
+        a name or a description of its own keeps it, unless the changes give another.
 
         Parameters
         ----------
