@@ -190,7 +190,7 @@ _KEPT = "_code_sha256"
 _SCRIPTS = ("__main__", "__mp_main__")
 
 
-def code_of(cls: type) -> str:
+def code_of(kind: type) -> str:
     """Return what tells the code of a class that is not opusim's from another one of the same name.
 
     Of each class that it derives from, itself too, and that comes from elsewhere, the text counts: that of the file of
@@ -198,7 +198,7 @@ def code_of(cls: type) -> str:
 
     Parameters
     ----------
-    cls : type
+    kind : type
         The class. What is found is kept in it, and goes with it where it is sent as code.
 
     Returns
@@ -206,11 +206,11 @@ def code_of(cls: type) -> str:
     str
         A sha256 in hexadecimal digits; empty if all of it comes with opusim and Python, or no text can be had.
     """
-    if (kept := vars(cls).get(_KEPT)) is not None:
+    if (kept := vars(kind).get(_KEPT)) is not None:
         return str(kept)
-    texts = [text for base in cls.__mro__ if _is_others(base) for text in [_text_of(base)] if text]
+    texts = [text for base in kind.__mro__ if _is_others(base) for text in [_text_of(base)] if text]
     result = hashlib.sha256(b"\0".join(texts)).hexdigest() if texts else ""
-    setattr(cls, _KEPT, result)
+    setattr(kind, _KEPT, result)
     return result
 
 

@@ -169,10 +169,10 @@ def _first(words: list[str]) -> str:
 def _part_words(cls: Any, stage: str, now: Any) -> str:
     """Return another part's name, and where that is a preset of parts what it differs in from that."""
     name = getattr(now, "name", "")
-    base = _part(cls, stage, name) if name else None
+    base: Any = _part(cls, stage, name) if name else None
     if type(base) is not type(now):
         return name or _kind(now)
-    own = [f.name for f in dataclasses.fields(now) if f.name != "name"]
+    own = [f.name for f in dataclasses.fields(base) if f.name != "name"]
     differ = [f"{field} {_value(now, field)}" for field in own if getattr(now, field) != getattr(base, field)]
     return f"{name} with {_first(differ)}" if differ else name
 
