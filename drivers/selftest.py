@@ -125,11 +125,15 @@ def _aurora(**tables: Any) -> dict[str, Any]:
     return {"preset": "aurora@1", **tables}
 
 
+def _bare(**tables: Any) -> dict[str, Any]:
+    """Tables of a device whose camera hides nothing: a last bit of the light is one of its numbers."""
+    return {"preset": "ideal@1", **tables}
+
+
 _AREAS = {"polarised": False, "pixel_over_grain": 0.7}
 # A few thousand mirrors and pixels: mirror by mirror at little cost.
-_SMALL = _aurora(
-    dmd={"shape": [60, 76]}, camera={"shape": [64, 90]}, operation={"ones_range": [200, 4000]}
-)  # fmt: skip
+_FEW: dict[str, Any] = {"camera": {"shape": [64, 90]}, "operation": {"ones_range": [200, 4000]}}
+_SMALL = _aurora(dmd={"shape": [60, 76]}, **_FEW)
 _GAUSSIAN = {"kind": "gaussian", "transmission": 8.37e-11, "decorrelation_time_s": 86400.0}
 _ARM = {
     "relative_amplitude": 3.0, "beam_radius_m": 2e-4, "wavefront_rms_rad": 0.5, "carrier_cycles_per_pixel": [0.2, 0.1],
@@ -141,30 +145,38 @@ _MATRIX, _WAVES = ("matrix",), ("waves",)
 #: The cases, in order.
 TABLE = (
     Case("aurora", calls=("transform", "later")),
-    Case("ideal", {"preset": "ideal@1"}),
+    Case("ideal", _bare()),
     Case("aurora type 1", {"preset": "aurora-type1@1"}, 1, ways=_MATRIX),
     Case("aurora type 3", {"preset": "aurora-type3@1"}, 2, ways=_MATRIX),
     Case("both polarisations, areas", _aurora(camera=_AREAS), 3),
-    Case("both polarisations, areas, ideal", {"preset": "ideal@1", "camera": _AREAS}, 4, n_components=200),
-    Case("ballistic light", _aurora(medium={"ballistic_fraction": 0.2}), 5),
+    Case("both polarisations, areas, ideal", _bare(camera=_AREAS), 4, n_components=200),
+    Case("many points of a pixel", _bare(camera={"pixel_over_grain": 6.0}), 5, ways=_WAVES, n_components=16),
+    Case("ballistic light", _bare(medium={"ballistic_fraction": 0.2}), 5),
     Case("twelve bits", _aurora(camera={"bits": 12, "gain_dn_per_e": 0.6}), 6),
     Case("counts not rounded", _aurora(camera={"quantise": False}), 7),
-    Case("a state of the medium every third frame", _aurora(medium={"decorrelation_time_s": 0.5}), 8),
+    Case("a state of the medium every third frame", _bare(medium={"decorrelation_time_s": 0.5}), 8),
+    Case(
+        "laser and medium drift", _bare(
+            laser={"power_noise": 0.002, "power_drift_per_hour": 0.01}, medium={"decorrelation_time_s": 86400.0}
+        ), 8, ("transform", "later"),
+    ),
     Case("Gaussian matrix", _aurora(medium=_GAUSSIAN), 9, ("transform", "later"), _MATRIX),
+    Case("Gaussian matrix, ideal", _bare(medium=_GAUSSIAN), 9, ("transform", "later"), _MATRIX),
     Case("pictures", seed=10, fit="2d", ways=_MATRIX),
     Case("packed", seed=11, fit="packed", ways=_WAVES),
     Case("mirror by mirror", {**_SMALL, "resolution": "mirrors"}, 12, n_components=90),
     Case(
         "uneven beam, wavefront, stuck mirrors, leakage",
-        {**_SMALL, "resolution": "mirrors", "dmd": {
+        _bare(resolution="mirrors", dmd={
             "shape": [60, 76], "beam_radius_m": 4e-4, "aberration_rms_rad": 1.5, "stuck_on_fraction": 0.02,
             "stuck_off_fraction": 0.03, "contrast_ratio": 50.0,
-        }},
+        }, **_FEW),
         13, n_components=90,
     ),
     Case("reference arm", {**_SMALL, "reference": _ARM}, 14, ("frames",)),
+    Case("reference arm, ideal", _bare(dmd={"shape": [60, 76]}, reference=_ARM, **_FEW), 14, ("frames",)),
     Case("linear by intensities", seed=15, calls=("linear_transform",), n_components=200),
-    Case("linear by intensities, ideal", {"preset": "ideal@1"}, 16, ("linear_transform",), n_components=200),
+    Case("linear by intensities, ideal", _bare(), 16, ("linear_transform",), n_components=200),
     Case("linear by holography", _SMALL, 17, ("linear_transform", "field_transform"), n_components=200),
 )  # fmt: skip
 
@@ -361,12 +373,17 @@ def read_table(path: Path) -> dict[str, Any]:
 
     Raises
     ------
+    FileNotFoundError, IsADirectoryError
+        If there is no such file, or it is a folder.
     ValueError
-        If it is no such file, or of another table of cases.
+        If it is no such file, a pipe or a device, or of another table of cases.
     """
+    from opusim.base.plain_files import check_plain, parse_json, read_text
+
+    check_plain(path, noun="table of hashes", wanted="a table of hashes (JSON)")
     try:
-        table: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        table: Any = parse_json(read_text(path))
+    except ValueError as error:
         raise ValueError(f"{path} is no table of hashes: it is no JSON ({error}).") from error
     if not isinstance(table, dict) or table.get("format") != _FORMAT or not isinstance(table.get("sha256"), dict):
         raise ValueError(f"{path} is no table of hashes: `opusim selftest --write FILE` makes one.")
@@ -391,11 +408,14 @@ def compare(found: Mapping[str, str], stored: Mapping[str, str]) -> list[str]:
     list of str
         A sentence for each result that differs or that one of them lacks.
     """
-    return [
-        f"{label}: {'other bits here than there' if label in found and label in stored else 'only in one of both'}."
-        for label in {**found, **stored}
-        if found.get(label) != stored.get(label)
-    ]
+    sentences = []
+    for label in {**found, **stored}:
+        here, there = found.get(label), stored.get(label)
+        if here is None or there is None:
+            sentences.append(f"{label}: only {'in the file' if here is None else 'here, not in the file'}.")
+        elif here != there:
+            sentences.append(f"{label}: other bits here, {here[:16]}, than in the file, {str(there)[:16]}.")
+    return sentences
 
 
 def _silent(text: str) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opusim.base import validation
+from opusim.base.locks import forks_wait
 from opusim.base.short_repr import short_repr
 from opusim.base.user_arrays import checked_array
 from opusim.bench.protocol import Bench, checked_bench, elapsed_s
@@ -275,12 +276,13 @@ def _phases_of_frames(frames: np.ndarray, found: Any) -> tuple[np.ndarray, float
     basis = np.stack([np.ones(len(q)), found.offset.astype(np.float64), 2 * q.real, 2 * q.imag])
     flat = frames.reshape(-1, frames.shape[2]).astype(np.float64)
     # The fringe's share of 1 and of the offset is what speckle happens to hold; least squares keeps them apart.
-    solution, _, _, _ = np.linalg.lstsq(basis.T, flat.T, rcond=None)
+    with forks_wait():
+        solution, _, _, _ = np.linalg.lstsq(basis.T, flat.T, rcond=None)
+        rest = flat - solution.T @ basis
+        # Bright pixels are noisier and weigh more: each pixel's own misfit goes into the error (White 1980).
+        rows = np.linalg.solve(basis @ basis.T, basis)[2:]
+        variance = np.square(rest) @ np.square(rows).sum(axis=0)
     fringe = solution[2] + 1j * solution[3]
-    rest = flat - solution.T @ basis
-    # Bright pixels are noisier and weigh more: each pixel's own misfit goes into the error (White 1980).
-    rows = np.linalg.solve(basis @ basis.T, basis)[2:]
-    variance = np.square(rest) @ np.square(rows).sum(axis=0)
     # Half of it lies across the fringe's vector.
     noise2 = variance / 2 / np.square(np.abs(fringe))
     turn = fringe.reshape(frames.shape[:2]) * np.exp(-1j * found.phases_rad)

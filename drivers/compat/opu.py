@@ -16,7 +16,7 @@ import numpy as np
 
 from opusim.base import validation
 from opusim.base.errors import InputTypeError, warn_outside
-from opusim.base.user_arrays import as_numpy
+from opusim.base.user_arrays import as_numpy, refuse_not_finite
 from opusim.drivers.context import Context, ContextArray
 from opusim.drivers.inputs import HostInput, InputTraits, describe, is_lazy
 from opusim.drivers.inputs.traits import check_dtype
@@ -198,6 +198,8 @@ def _ones_of(X: Any, packed: bool) -> Any:
         return X
     values = X if is_lazy(X) else as_numpy(X)[0]
     check_dtype(values.dtype, packed)
+    if isinstance(values, np.ndarray):
+        refuse_not_finite("X", values, infinite=False)  # NaN is not 0, and no number either
     return values != 0
 
 

@@ -12,13 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
-from opusim.base.user_arrays import checked_array
+from opusim.base import validation
+from opusim.base.user_arrays import checked_array, exponent_of, times_two_to
 
 __all__ = ["RidgeResult", "ridge_classifier"]
 
 _ROWS = 2000
 # Whole numbers up to this are exact in float32, and so are sums of products that stay below it.
 _EXACT = 2.0**24
+# Counts of other exponents are brought to that of _EXACT first: float32 does not hold them, or with few bits.
+_EXPONENTS = (-100, 120)
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,10 @@ def ridge_classifier(
     y_train, y_test : ndarray of int, shape (n,)
         Classes, from 0.
     n_validation : int
-        Training samples that pick the penalty.
+        Training samples that pick the penalty: at least 1, and fewer than there are.
     penalties : sequence of float
         Penalties, each times the number of samples and the mean variance of an output: the same penalty for any camera.
+        At least one, each finite and not negative.
 
     Returns
     -------
@@ -73,18 +77,38 @@ def ridge_classifier(
     Raises
     ------
     TypeError, ValueError
-        If an array holds something else, or counts that are not finite.
+        If an array holds something else, or counts that are not finite; if shapes do not go together, or a number is
+        out of range.
 
     Notes
     -----
     Sums over samples in a BLAS depend in their last bits on how it orders them. Counts are shifted by a whole number
     near their mean, and then all partial sums of a few thousand products are whole numbers that float32 holds, for
-    cameras of up to 8 bits and mostly above: they are exact. What does not fit is summed in float64.
+    cameras of up to 8 bits and mostly above: they are exact. What does not fit is summed in float64. The classifier
+    does not depend on the unit of the counts; those that float32 does not hold are scaled by a power of two.
     """
     train = checked_array("train", train, "counts", kinds="biuf", finite=True)
     test = checked_array("test", test, "counts", kinds="biuf", finite=True)
     y_train = checked_array("y_train", y_train, "classes, which are whole numbers", kinds="iu")
     y_test = checked_array("y_test", y_test, "classes, which are whole numbers", kinds="iu")
+    for name, x, y in (("train", train, y_train), ("test", test, y_test)):
+        if x.ndim != 2 or not x.size:
+            raise ValueError(f"{name} has the shape {x.shape}, but it must be (samples, outputs), with some of both.")
+        if y.shape != x.shape[:1]:
+            raise ValueError(f"y_{name} has the shape {y.shape}, but it must be a class for each of {len(x)} samples.")
+        if y.min() < 0:
+            place = int(np.argmax(y < 0))
+            raise ValueError(f"y_{name}[{place}] is {y[place]}, but classes are whole numbers from 0.")
+    if test.shape[1] != train.shape[1]:
+        raise ValueError(f"test has {test.shape[1]} outputs a sample, but it must have {train.shape[1]}, as train has.")
+    if len(train) < 2:
+        raise ValueError("train has 1 sample, but it must have at least 2: one to learn from, and one to validate.")
+    n_validation = validation.integer("n_validation", n_validation, low=1, high=len(train) - 1)
+    penalties = checked_array("penalties", penalties, dtype=np.float64).tolist()
+    if not isinstance(penalties, list) or not penalties:
+        raise ValueError(f"penalties is {penalties}, but it must be a sequence of at least one number.")
+    penalties = [validation.number(f"penalties[{i}]", one, low=0.0, high=np.inf) for i, one in enumerate(penalties)]
+    train, test = _within_float32(train, test)
     classes = np.arange(int(max(y_train.max(), y_test.max())) + 1)
     targets = np.where(y_train[:, None] == classes, 1.0, -1.0)
     shift = np.rint(train[:_ROWS].mean(axis=0, dtype=np.float64)).astype(np.float32)
@@ -101,6 +125,18 @@ def ridge_classifier(
     model.extend(train[hold], targets[hold])
     scores = model.scores(test, penalty)
     return RidgeResult(float(np.mean(scores.argmax(axis=1) == y_test)), right, penalty)
+
+
+def _within_float32(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return counts times one power of two that float32 holds; any camera's as they are."""
+    exponent = exponent_of(train)
+    if train.dtype.kind == "f" and train.any() and not _EXPONENTS[0] <= exponent <= _EXPONENTS[1]:
+        by = 24 - exponent
+        with np.errstate(over="ignore", under="ignore"):
+            train, test = (times_two_to(np.asarray(x, dtype=np.float64), by) for x in (train, test))
+    if not exponent_of(test) <= _EXPONENTS[1] or not np.isfinite(test).all():
+        raise ValueError("test holds counts that are too large beside those of train: both must be counts in one unit.")
+    return train, test
 
 
 class _Primal:

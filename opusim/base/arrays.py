@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from .locks import after_fork, new_lock
+from .locks import after_fork, forks_wait, new_lock
 from .parameters import near_names
 
 _NAMES = ("auto", "numpy", "cupy", "torch", "torch:cpu", "torch:cuda")
@@ -122,7 +122,8 @@ class Arrays:
         TF32, whose rounding would change counts.
         """
         if self.name != "torch":
-            return a @ b
+            with forks_wait():
+                return a @ b
         torch = importlib.import_module("torch")
         with torch.autocast("cuda" if self.is_gpu else "cpu", enabled=False), _full_precision(torch):
             return a @ b

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakSet
 
-__all__ = ["after_fork", "new_lock"]
+__all__ = ["after_fork", "forks_wait", "new_lock"]
 
 _made: WeakSet[Any] = WeakSet()
 _renewals: list[Callable[[], object]] = []
@@ -57,5 +58,20 @@ def _in_child() -> None:
         renew()
 
 
+_products = threading.RLock()
+
+
+@contextmanager
+def forks_wait() -> Iterator[None]:
+    """Keep other threads from forking as long as the block lasts, and from such a block of their own.
+
+    For products of large matrices by BLAS, and what LAPACK makes of them: OpenBLAS shuts its threads down before a fork
+    and starts them anew after it, and a fork amid a product may leave the child, or the parent, waiting for ever.
+    """
+    with _products:
+        yield
+
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_child)
+    os.register_at_fork(before=_products.acquire, after_in_parent=_products.release, after_in_child=_products.release)

@@ -81,7 +81,13 @@ def unpacked(data: Any, *, what: str) -> dict[str, Any]:
         If it is no such thing, is damaged, or was written by a version with another form.
     """
     if hasattr(data, "detach"):
-        data = data.detach().cpu().numpy()
+        data = data.detach().cpu()
+        data = (data.float() if data.is_floating_point() else data).numpy()
+    if isinstance(data, np.ndarray) and data.dtype.kind == "f":
+        # Some tools cast all that a state_dict holds. Bytes survive that in every type of floats.
+        with np.errstate(invalid="ignore"):
+            whole = data.astype(np.uint8)
+        data = whole if np.array_equal(whole, data) else data
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 1:
         kind = f"{data.dtype} of shape {data.shape}" if isinstance(data, np.ndarray) else f"a {type(data).__name__}"
         raise ValueError(f"The state of {what} is {kind}, but it must be the bytes that its state_dict holds.")

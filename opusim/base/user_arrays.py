@@ -1,15 +1,17 @@
 """Arrays of the user's, of any library: to numpy, and back to where they were; and what an argument may be.
 
 One check for every argument that takes an array, so that what cannot be one is refused by the same sentences
-everywhere: None, masked, sparse, quantised and nested arrays, tensors without values, lists of several lengths, texts,
-dates and objects; and complex numbers, NaN and infinity where they have no meaning. A table with a name (a DataFrame of
-pandas or polars) stands for the array of its values.
+everywhere: None, masked, sparse, quantised and nested arrays, tensors without values, lists of them or of several
+lengths, texts, dates and objects; and complex numbers, NaN and infinity where they have no meaning. A table with a name
+(a DataFrame of pandas or polars) stands for the array of its values.
 """
 
 from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -23,10 +25,13 @@ __all__ = [
     "exponent_of",
     "like",
     "refuse_not_finite",
+    "refuse_odd_parts",
     "refuse_odd_tensor",
     "times_two_to",
 ]
 
+# Lists in lists are searched for odd arrays this deep: rows of images of channels of ...
+_LEVELS = 6
 # What sentences call the kinds of numpy's types.
 _MEANINGS = {"iu": "whole numbers", "b": "True and False", "iuf": "real numbers", "iufc": "numbers"}
 
@@ -61,15 +66,9 @@ def as_numpy(X: Any, name: str = "X", what: str = "an array of 0 and 1") -> tupl
         return X, None
     if X is None:
         raise InputTypeError(f"{name} is None, but it must be {what}.")
-    sparse = sys.modules.get("scipy.sparse")
-    if sparse is not None and sparse.issparse(X):
-        raise InputTypeError(
-            f"{name} is a sparse {type(X).__name__}, but it must be an ordinary array: use .toarray()."
-        )
-    if isinstance(X, np.ma.MaskedArray):
-        raise InputTypeError(
-            f"{name} is a masked array, but no value can be left out here: use .filled(0), or .data for all of them."
-        )
+    if isinstance(X, (list, tuple)):
+        refuse_odd_parts(X, name)
+    _refuse_odd_array(X, name)
     torch = sys.modules.get("torch")  # a tensor can exist only if torch was imported
     if torch is not None and isinstance(X, torch.Tensor):
         return _of_tensor(X, name, torch), X.device
@@ -82,6 +81,72 @@ def as_numpy(X: Any, name: str = "X", what: str = "an array of 0 and 1") -> tupl
         raise InputTypeError(
             f"{name} is a {type(X).__name__} that is no array ({_one_line(error)}); it must be {what}."
         ) from None
+
+
+def _refuse_odd_array(X: Any, name: str) -> None:
+    """Refuse what numpy would make another array of: a sparse one, and a masked one, whose mask it forgets."""
+    sparse = sys.modules.get("scipy.sparse")
+    if sparse is not None and sparse.issparse(X):
+        raise InputTypeError(
+            f"{name} is a sparse {type(X).__name__}, but it must be an ordinary array: use .toarray()."
+        )
+    if isinstance(X, np.ma.MaskedArray):
+        raise InputTypeError(
+            f"{name} is a masked array, but no value can be left out here: use .filled(0), or .data for all of them."
+        )
+
+
+def refuse_odd_parts(X: Any, name: str) -> None:
+    """Refuse a list or a tuple, or one in it, that holds an array which would be refused by itself.
+
+    Of what is in a list only the types are looked at.
+
+    Parameters
+    ----------
+    X : list or tuple
+        What was given.
+    name : str
+        Name of the argument, for the message.
+
+    Raises
+    ------
+    InputTypeError
+        If an array in it is masked, sparse, or a tensor that `refuse_odd_tensor` refuses.
+    """
+    level: list[Any] = [X]
+    for _ in range(_LEVELS):
+        kinds: set[type] = set()
+        for items in level:
+            kinds.update(map(type, items))
+        if any(map(_may_be_odd, kinds)):
+            for part, place in _parts(X, name, _LEVELS):
+                _refuse_odd_array(part, place)
+                refuse_odd_tensor(part, place)
+            return
+        if not any(issubclass(kind, (list, tuple)) for kind in kinds):
+            return
+        level = [item for item in chain.from_iterable(level) if isinstance(item, (list, tuple))]
+
+
+def _may_be_odd(kind: type) -> bool:
+    """Whether things of a type may be refused by themselves though numpy makes an array of them."""
+    if kind in (float, int, bool, np.ndarray) or issubclass(kind, (list, tuple, np.generic)):
+        return False
+    if issubclass(kind, np.ma.MaskedArray):
+        return True
+    sparse, torch = sys.modules.get("scipy.sparse"), sys.modules.get("torch")
+    if sparse is not None and issubclass(kind, (sparse.sparray, sparse.spmatrix)):
+        return True
+    return torch is not None and issubclass(kind, torch.Tensor)
+
+
+def _parts(X: Any, name: str, levels: int) -> Iterator[tuple[Any, str]]:
+    """Yield what lies in lists in lists, each with its place for a message."""
+    for i, item in enumerate(X):
+        if not isinstance(item, (list, tuple)):
+            yield item, f"{name}[{i}]"
+        elif levels > 1:
+            yield from _parts(item, f"{name}[{i}]", levels - 1)
 
 
 def refuse_odd_tensor(X: Any, name: str = "X") -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -38,32 +38,46 @@ def selftest(
             raise FileExistsError(f"{write} is there already: --force replaces it")
     with err.status("Starting …") as status:
         found, differences = library.check(lambda text: status.update(f"{text} …"), plain=not quick)
-    if stored is not None:
-        differences += library.compare(found, stored["sha256"])
+    there = [] if stored is None else library.compare(found, stored["sha256"])
     made = library.table_of(found)
     if write is not None:
         write.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
     if as_json:
-        out.print(json.dumps({**made, "differences": differences}, indent=1), soft_wrap=True, markup=False)
+        compared = {} if stored is None else {"compared_with": {k: stored.get(k) for k in ("opusim", "made_with")}}
+        told = {**made, **compared, "differences": differences + there}
+        out.print(json.dumps(told, indent=1), soft_wrap=True, markup=False)
     else:
         table = _table("Hashes of the results", "case", "way", "call", "sha256")
         for label, digest in found.items():
             table.add_row(*label.split(" | "), digest[:16])
         out.print(table)
-        for sentence in differences:
+        others = "three threads, vectors in parts" if quick else "three threads, vectors in parts, a plain processor"
+        sentences = [*differences, _told(len(differences), f"Here ({others}, both ways)")]
+        if stored is not None:
+            sentences += [*there, _told(len(there), f"Against {against}"), *_otherwise(made, stored)]
+        if write is not None:
+            sentences.append(f"File: {write}")
+        for sentence in sentences:
             out.print(sentence, soft_wrap=True, markup=False)
-        out.print(_told(len(found), len(differences), quick, against), soft_wrap=True, markup=False)
-    if differences:
+    if differences or there:
         raise typer.Exit(1)
 
 
-def _told(n: int, n_different: int, quick: bool, against: Path | None) -> str:
-    with_what = ["three threads and vectors in parts"]
-    if not quick:
-        with_what.append("a process without the processor's vector instructions")
-    if against is not None:
-        with_what.append(str(against))
-    others = " and ".join([", ".join(with_what[:-1]), with_what[-1]] if with_what[1:] else with_what)
+def _told(n_different: int, where: str) -> str:
     if n_different:
-        return f"{n_different} of {n} results differ from those of {others}, or between the two ways."
-    return f"All {n} results are the same bits as those of {others}."
+        return f"{where}: {n_different} {'result differs' if n_different == 1 else 'results differ'}."
+    return f"{where}: all results are the same bits."
+
+
+def _otherwise(here: dict[str, Any], there: dict[str, Any]) -> list[str]:
+    """Return in what the other table was made otherwise, a sentence or none."""
+    facts = [
+        ({"opusim": table.get("opusim"), **made} if isinstance(made := table.get("made_with"), dict) else {})
+        for table in (here, there)
+    ]
+    other = [
+        f"{name} {facts[1].get(name)} (here {facts[0].get(name)})"
+        for name in {**facts[0], **facts[1]}
+        if facts[0].get(name) != facts[1].get(name)
+    ]
+    return [f"It was made with {', '.join(other)}."] if other else []

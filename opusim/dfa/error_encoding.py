@@ -7,6 +7,7 @@ w_k b_k. The projection is linear: B e is about the sum of w_k (B b_k).
 from __future__ import annotations
 
 import math
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
@@ -43,8 +44,13 @@ def checked_errors(errors: ArrayLike, n_classes: int | None = None) -> np.ndarra
         If `errors` does not hold real numbers.
     ValueError
         If its shape is another, or a number is not finite or too large.
+
+    Warns
+    -----
+    UserWarning
+        If not all errors are zero, but all of them are in float32 (below 7e-46): nothing of them is left.
     """
-    array = checked_array("errors", errors)
+    given = array = checked_array("errors", errors)
     columns = "n_classes" if n_classes is None else str(n_classes)
     if array.ndim != 2 or (n_classes is not None and array.shape[1] != n_classes):
         raise ValueError(f"errors has the shape {array.shape}, but it must be (batch, {columns}).")
@@ -58,6 +64,13 @@ def checked_errors(errors: ArrayLike, n_classes: int | None = None) -> np.ndarra
         raise ValueError(
             f"errors[{row}, {column}] is {array[row, column]}, but every error must be a finite number of at most "
             f"{LARGEST_ERROR:g}."
+        )
+    # A few of the errors of a batch may well vanish beside the others, but not all of them.
+    if given.dtype.kind == "f" and given.dtype.itemsize > array.dtype.itemsize and not array.any() and given.any():
+        warnings.warn(
+            f"errors are at most {np.abs(given).max()}, which is 0 in float32: nothing of them is projected. Scale "
+            "them by a power of two, and scale the projections back.",
+            stacklevel=3,
         )
     return array
 
@@ -132,6 +145,11 @@ class _Encoding(ABC):
         ------
         TypeError, ValueError
             If `errors` is not what it may be.
+
+        Warns
+        -----
+        UserWarning
+            If all errors are too small for float32, and not zero.
         """
         return self._encoded(checked_errors(errors))
 

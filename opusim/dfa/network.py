@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from opusim.base import rng, validation
 from opusim.base.short_repr import short_repr
-from opusim.base.user_arrays import checked_array
+from opusim.base.user_arrays import checked_array, refuse_odd_parts
 
 __all__ = ["MLP", "Activations"]
 
@@ -104,6 +104,8 @@ class MLP(validation.Fixed):
     ) -> None:
         if not isinstance(sizes, (Sequence, int, float)):
             sizes = checked_array("sizes", sizes, _SIZES, kinds="iufO").tolist()
+        if isinstance(sizes, (list, tuple)):
+            refuse_odd_parts(sizes, "sizes")
         if isinstance(sizes, str) or not isinstance(sizes, Sequence) or len(sizes) < 2:
             raise ValueError(f"sizes is {sizes!r}, but it must be {_SIZES}.")
         self.sizes = tuple(validation.integer(f"sizes[{i}]", size, low=1) for i, size in enumerate(sizes))
@@ -321,12 +323,19 @@ class MLP(validation.Fixed):
         Raises
         ------
         TypeError, ValueError
-            As for `forward`, or if there are not as many labels as samples, or none.
+            As for `forward`, or if there are not as many labels as samples, or none, or one is no class of the network.
         """
         labels = checked_array("y", y, "labels, which are whole numbers", kinds="iu")
         predicted = self.predict(X)
         if labels.shape != predicted.shape or not labels.size:
             raise ValueError(f"y has the shape {labels.shape}, but X has {len(predicted)} samples; there must be some.")
+        foreign = (labels < 0) | (labels >= self.n_classes)
+        if foreign.any():
+            first = int(np.argmax(foreign))
+            raise ValueError(
+                f"y[{first}] is {labels[first]}, but labels are whole numbers from 0 to {self.n_classes - 1}: the "
+                f"network has {self.n_classes} classes."
+            )
         return float(np.mean(predicted == labels))
 
     def load_parameters(self, arrays: Sequence[np.ndarray]) -> None:

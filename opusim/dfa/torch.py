@@ -99,7 +99,9 @@ class DFA(validation.Fixed):
     through; a compiled one does not, so that the object must live until its backward pass is done. Several threads may
     run forward passes at a time.
 
-    A copy, deep or by a pickle, has a feedback of its own; a shallow one has the same feedback.
+    A copy, deep or by a pickle, has a feedback of its own; a shallow one has the same feedback. A deep copy of a feedback
+    on a device is another driver of that device: what the copy projects takes frames, and with them noise, that the
+    first one would have had. A pickle goes on by itself.
 
     Examples
     --------

@@ -80,12 +80,30 @@ class SequentialBaseTwoEncoder(validation.Fixed, BaseTransformer):
         Raises
         ------
         ValueError
-            If `X` is empty or not finite.
+            If `X` is empty or not finite, or if its range is beyond what its type holds.
+
+        Warns
+        -----
+        UserWarning
+            If all numbers are equal, or if `X` holds integers whose range wraps around, as it does in lightonml.
         """
         data = numeric(X, finite=True)
-        self.offset = np.min(data)
-        self.scale = np.max(data - self.offset)
-        if self.scale == 0:
+        low, high = np.min(data), np.max(data)
+        with np.errstate(over="ignore"):
+            scale = np.max(data - low)
+        if not np.isfinite(scale):
+            raise ValueError(
+                f"X reaches from {low} to {high}, but {data.dtype} must hold its range, too: divide X by 2, in fit and "
+                "in transform, or give a wider type."
+            )
+        self.offset, self.scale = low, scale
+        if data.dtype.kind in "iu" and int(scale) != int(high) - int(low):
+            warnings.warn(
+                f"X reaches from {low} to {high}, and this range wraps around in {data.dtype}; levels will be wrong, "
+                "as they are in lightonml. Give floats instead, in fit and in transform: X.astype(float).",
+                stacklevel=2,
+            )
+        elif self.scale == 0:
             warnings.warn(f"All numbers are {self.offset}: whatever is above will get the highest level.", stacklevel=2)
         return self
 
@@ -123,7 +141,11 @@ class SequentialBaseTwoEncoder(validation.Fixed, BaseTransformer):
             data, offset = data.astype(np.float64), float(offset)
         self._warn_of_wrap(data, offset)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            level = np.round((highest * (data - offset)) / self.scale)
+            scale = self.scale
+            if np.asarray(scale).dtype.kind == "f" and not np.isfinite(highest * scale):
+                # By a power of two that rounds nothing and drops out: else levels between are cut to the highest.
+                data, offset, scale = (np.ldexp(x, -self.n_bits) for x in (data, offset, scale))
+            level = np.round((highest * (data - offset)) / scale)
         level[np.isnan(level)] = 0  # 0/0, data of a fit to equal numbers
         return np.clip(level, 0, highest).astype(np.uint8)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -31,8 +32,18 @@ def unpack_bits(X: np.ndarray) -> np.ndarray:
     return np.unpackbits(np.ascontiguousarray(X)[:, :, None].view(np.uint8), axis=2)
 
 
-def check_planes(X: np.ndarray, n_bits: int, starting_bit: int) -> None:
-    """Raise an error unless the values of `X` are numbers, and have that many bits."""
+def check_planes(X: np.ndarray, n_bits: int, starting_bit: int, *, last_first: bool = False) -> None:
+    """Raise an error unless the values of `X` are numbers, and have that many bits; warn where whole bytes are lost.
+
+    Parameters
+    ----------
+    X : numpy.ndarray
+        Numbers.
+    n_bits, starting_bit : int
+        Bits that are kept, and left out before them.
+    last_first : bool
+        Whether bits are counted from the last of the last byte in memory.
+    """
     check_matrix(X)
     refuse_nan(X)
     width = X.dtype.itemsize * 8
@@ -40,6 +51,19 @@ def check_planes(X: np.ndarray, n_bits: int, starting_bit: int) -> None:
         raise BitWidthError(
             f"n_bits + starting_bit is {n_bits} + {starting_bit}, but numbers of {X.dtype} have only {width} bits."
         )
+    # What comes before `starting_bit` and within the last byte was asked for; bytes behind belong to larger numbers.
+    n_bytes = -(-(starting_bit + n_bits) // 8)
+    if n_bytes < X.dtype.itemsize:
+        in_memory = np.ascontiguousarray(X)[:, :, None].view(np.uint8)
+        lost = (in_memory[:, :, ::-1] if last_first else in_memory)[:, :, n_bytes:].any(axis=2)
+        if lost.any():
+            row, column = np.argwhere(lost)[0]
+            warnings.warn(
+                f"X[{row}, {column}] is {X[row, column]}, and {n_bits} of the {width} bits of {X.dtype} do not tell it "
+                f"from others: the bits that are kept are those of memory{', last first' if last_first else ''}, "
+                "as in lightonml. Give a type of as many bits, such as X.astype(numpy.uint8), or more n_bits.",
+                stacklevel=5 if last_first else 4,
+            )
 
 
 def mix_planes(planes: np.ndarray, decay: Any) -> np.ndarray:
@@ -60,6 +84,22 @@ def mix_planes(planes: np.ndarray, decay: Any) -> np.ndarray:
     numpy.ndarray
         float32 or float64, (n_samples, n_features).
     """
+    with np.errstate(over="ignore", invalid="ignore"):
+        return finite_as(planes, _mixed(planes, decay))
+
+
+def finite_as(given: np.ndarray, result: np.ndarray) -> np.ndarray:
+    """Return what was decoded; raise a ValueError if it is not finite though what was given is."""
+    if not np.isfinite(result).all() and (given.dtype.kind != "f" or np.isfinite(given).all()):
+        raise ValueError(
+            f"X holds {given.max()} and {given.min()}, of which what is decoded is beyond what {result.dtype} holds: "
+            "divide X by a power of two, and multiply the result."
+        )
+    return result
+
+
+def _mixed(planes: np.ndarray, decay: Any) -> np.ndarray:
+    """Return the sum over planes."""
     n_bits = planes.shape[1]
     factors = (decay ** np.arange(n_bits)).astype(np.float32)
     if n_bits > _PLANES_ONE_BY_ONE:
@@ -128,6 +168,11 @@ class ConcatenatedBitPlanEncoder(BaseTransformer):
         ------
         ValueError
             If the numbers have fewer bits, `X` has not two dimensions, or holds NaN.
+
+        Warns
+        -----
+        UserWarning
+            If bytes of the numbers that are not 0 lie behind the bits that are kept, as for 300 and 8 bits.
         """
         check_planes(X, self.n_bits, self.starting_bit)
         bits = unpack_bits(X)[:, :, self.starting_bit : self.starting_bit + self.n_bits]
@@ -187,11 +232,13 @@ class ConcatenatingBitPlanDecoder(_PlaneDecoder):
         Raises
         ------
         ValueError
-            If the number of rows is no multiple of `n_bits`.
+            If the number of rows is no multiple of `n_bits`, or if numbers get too large for float32.
         """
         planes = self._planes(X)
         factors = (self.decoding_decay ** np.arange(self.n_bits)).reshape(1, self.n_bits, 1)
-        return (planes * factors).astype(np.float32).reshape(planes.shape[0], -1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            result = (planes * factors).astype(np.float32)
+        return finite_as(planes, result).reshape(planes.shape[0], -1)
 
 
 class MixingBitPlanDecoder(_PlaneDecoder):
@@ -229,6 +276,6 @@ class MixingBitPlanDecoder(_PlaneDecoder):
         Raises
         ------
         ValueError
-            If the number of rows is no multiple of `n_bits`.
+            If the number of rows is no multiple of `n_bits`, or if numbers get too large for the result's type.
         """
         return mix_planes(self._planes(X), self.decoding_decay)

@@ -13,7 +13,7 @@ import numpy as np
 
 from opusim.base import validation
 
-from .bit_planes import check_planes, mix_planes, unpack_bits
+from .bit_planes import check_planes, finite_as, mix_planes, unpack_bits
 from .inputs import InputTypeError, asserted_integer, check_matrix, numeric
 from .transformer import BaseTransformer, preserve_type
 
@@ -94,6 +94,12 @@ class SeparatedBitPlanEncoder(BaseTransformer):
         ------
         ValueError
             If `X` is empty or not finite; with `n_bits`, if its numbers have fewer bits or are NaN.
+
+        Warns
+        -----
+        UserWarning
+            If a signed type has no negative of a number; with `n_bits`, if bytes that are not 0 lie behind the bits
+            that are kept.
         """
         if self._plain_bits:
             return self._separate(X)
@@ -162,7 +168,7 @@ class SeparatedBitPlanEncoder(BaseTransformer):
 
     def _separate(self, X: np.ndarray) -> np.ndarray:
         """Return the planes of lightonml 1.3: bits of memory, last to first."""
-        check_planes(X, self.n_bits, self.starting_bit)
+        check_planes(X, self.n_bits, self.starting_bit, last_first=True)
         bits = unpack_bits(X)[:, :, ::-1][:, :, self.starting_bit : self.starting_bit + self.n_bits]
         return bits.transpose(0, 2, 1).reshape(X.shape[0] * self.n_bits, X.shape[1])
 
@@ -211,7 +217,7 @@ class SeparatedBitPlanDecoder(BaseTransformer):
         Raises
         ------
         ValueError
-            If the number of rows does not fit.
+            If the number of rows does not fit, or if numbers get too large for float64.
         TypeError
             If a magnitude is None, because the encoder has not transformed anything yet.
         """
@@ -230,10 +236,11 @@ class SeparatedBitPlanDecoder(BaseTransformer):
             )
         n_samples = len(X) // (sides * self.precision)
         planes = X.astype(np.float64).reshape(sides, n_samples, self.precision, X.shape[1])
-        first = mix_planes(planes[0], self.decoding_decay)
-        if self.magnitude_n <= 0:
-            return first * self.magnitude_p
-        if self.magnitude_p <= 0:
-            return -first * self.magnitude_n
-        second = mix_planes(planes[1], self.decoding_decay)
-        return first * self.magnitude_p - second * self.magnitude_n
+        with np.errstate(over="ignore", invalid="ignore"):
+            first = mix_planes(planes[0], self.decoding_decay)
+            if self.magnitude_n <= 0:
+                return finite_as(planes, first * self.magnitude_p)
+            if self.magnitude_p <= 0:
+                return finite_as(planes, -first * self.magnitude_n)
+            second = mix_planes(planes[1], self.decoding_decay)
+            return finite_as(planes, first * self.magnitude_p - second * self.magnitude_n)

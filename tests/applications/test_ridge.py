@@ -94,3 +94,48 @@ def test_outputs_that_do_not_vary_are_no_error():
     y = np.arange(50) % 3
     found = ridge_classifier(x, y, x, y, n_validation=10, penalties=(1e-6, 1.0))
     assert found.accuracy == pytest.approx(np.mean(y == 0), abs=0.05)  # all in the largest class
+
+
+@pytest.mark.parametrize(("n", "p"), [(300, 40), (100, 120)])
+@pytest.mark.parametrize("exponent", [660, -660, 1000, -1000, 125, -140])
+def test_the_unit_of_the_counts_does_not_matter(n, p, exponent):
+    x = counts(n + 50, p).astype(np.float64)
+    x[:, :4] *= 10
+    y = x[:, :4].argmax(axis=1)
+
+    def found(x):
+        return ridge_classifier(x[:n], y[:n], x[n:], y[n:], n_validation=30, penalties=(1e-3, 1e-1))
+
+    assert found(np.ldexp(x, exponent)) == found(x)
+    assert found(x).accuracy > 0.5  # of four classes
+
+
+GOOD = {"train": np.arange(12.0).reshape(6, 2), "test": np.ones((3, 2)), "y_train": np.arange(6) % 2,
+        "y_test": np.zeros(3, int), "n_validation": 2, "penalties": (1e-3, 1.0)}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"n_validation": 0}, "n_validation is 0, but it must be a whole number from 1 to 5"),
+        ({"n_validation": -1}, "n_validation is -1, but"),
+        ({"n_validation": 6}, "n_validation is 6, but"),
+        ({"n_validation": 2.0}, "n_validation is 2.0 .float., but"),
+        ({"penalties": ()}, "penalties is .., but it must be a sequence of at least one"),
+        ({"penalties": (1.0, np.nan)}, r"penalties\[1\] is nan, but"),
+        ({"penalties": (-1e-3,)}, r"penalties\[0\] is -0.001, but"),
+        ({"penalties": [np.inf]}, r"penalties\[0\] is inf, but"),
+        ({"penalties": 1.0}, "penalties is 1.0, but"),
+        ({"y_test": np.zeros(1, int)}, r"y_test has the shape \(1,\), but it must be a class for each of 3"),
+        ({"y_train": np.zeros((6, 1), int)}, r"y_train has the shape \(6, 1\), but"),
+        ({"y_train": np.array([0, 1, -1, 0, 0, 0])}, r"y_train\[2\] is -1, but classes"),
+        ({"test": np.ones((3, 1))}, "test has 1 outputs a sample, but it must have 2"),
+        ({"test": np.ones(3)}, r"test has the shape \(3,\), but"),
+        ({"test": np.full((3, 2), 1e200)}, "test holds counts that are too large beside those of train"),
+        ({"train": [np.ma.masked_array([1.0, 2.0], mask=[True, False])] * 6}, r"train\[0\] is a masked array"),
+    ],
+)
+def test_what_makes_no_classifier_is_refused(change, sentence):
+    ridge_classifier(**GOOD)
+    with pytest.raises((TypeError, ValueError), match=sentence):
+        ridge_classifier(**GOOD | change)

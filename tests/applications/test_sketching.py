@@ -63,3 +63,52 @@ def test_moments_have_the_right_mean(numbers, power):
         assert abs(found.mean() - truth) < 4 * found.std() / np.sqrt(20)
     else:  # a power of an estimate has its spread in its mean
         assert found.mean() == pytest.approx(truth, rel=0.5)
+
+
+EYE = np.eye(4)
+SIGNS = np.array([1.0, -1.0, 1.0, 1.0])
+
+
+def identity(x):
+    return x
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda x: range_basis(x, EYE), "matrix"),
+        (lambda x: range_basis(EYE, x), "sketch"),
+        (lambda x: range_basis(EYE, x, power_iterations=1), "sketch"),
+        (lambda x: moments(x, 2, 1), "twice"),
+        (lambda x: sketch_noise(x, EYE), "first"),
+        (lambda x: sketch_noise(EYE, x), "again"),
+        (lambda x: own_matrix(identity, 4, x[0]), "signs"),
+        (lambda x: own_matrix(lambda _: x, 4, SIGNS), "what sketch returned"),
+    ],
+)
+def test_arrays_that_hold_no_numbers_are_refused(call, sentence):
+    mask = EYE > 0
+    for odd in (np.where(mask, np.nan, EYE), np.where(mask, np.inf, EYE), np.ma.masked_array(EYE, mask), EYE * 1j):
+        with pytest.raises((TypeError, ValueError), match=sentence):
+            call(odd)
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: range_basis(EYE, EYE[:1]), r"sketch has the shape \(1, 4\), but .* rows as matrix: 4"),
+        (lambda: range_basis(EYE[0], EYE), r"matrix has the shape \(4,\), but"),
+        (lambda: range_basis(EYE, EYE, power_iterations=-1), "power_iterations is -1, but"),
+        (lambda: moments(EYE[:3], 1, 1), r"twice has the shape \(3, 4\), but it must be square"),
+        (lambda: moments(EYE, 3, 1), "block is 3, but it must divide n_components, 4"),
+        (lambda: moments(EYE, 0, 1), "block is 0, but"),
+        (lambda: moments(EYE, 2, -1), "power is -1, but"),
+        (lambda: sketch_noise(EYE, EYE[:1]), r"again has the shape \(1, 4\), but it must be that of first, \(4, 4\)"),
+        (lambda: own_matrix(identity, 4, SIGNS[:1]), r"signs has the shape \(1,\), but"),
+        (lambda: own_matrix(identity, 4, SIGNS / 2), r"signs\[0\] is 0.5, but every sign must be \+1 or -1"),
+        (lambda: own_matrix(lambda x: x[:1], 4, SIGNS), r"What sketch returned has the shape \(1, 4\), but"),
+    ],
+)
+def test_shapes_that_do_not_go_together_are_refused(call, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        call()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -161,3 +162,22 @@ def test_the_package_has_no_other_locks():
         if made.search(line)
     ]
     assert [line for line in found if "base/locks.py" not in line and "base/progress.py" not in line] == []
+
+
+@fork
+def test_a_fork_waits_for_products_and_leaves_them_open():
+    inside, done = threading.Event(), threading.Event()
+
+    def multiplies():
+        with locks.forks_wait():
+            inside.set()
+            time.sleep(0.2)
+            done.set()
+
+    thread = threading.Thread(target=multiplies)
+    thread.start()
+    inside.wait()
+    assert in_child(lambda: done.is_set() and locks._products.acquire(blocking=False)) == 1
+    thread.join()
+    with locks.forks_wait():  # and here
+        assert done.is_set()

@@ -70,7 +70,15 @@ def test_every_flipped_byte_is_told():
             unpacked(data[:cut], what="it")
 
 
-@pytest.mark.parametrize("data", [None, {}, "text", np.zeros(3), np.zeros((2, 2), np.uint8)])
+@pytest.mark.parametrize("data", [None, {}, "text", np.full(3, 0.5), np.zeros((2, 2), np.uint8)])
 def test_what_is_no_state_is_refused(data):
     with pytest.raises(ValueError, match=r"The state of it is .*, but it must be the bytes"):
         unpacked(data, what="it")
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16", "bfloat16", "float64"])
+def test_a_cast_of_all_that_a_state_dict_holds_is_undone(kind):
+    """As of tools that keep a mean of all weights, or save them in half precision."""
+    torch = pytest.importorskip("torch", reason="the extra `torch` is not installed")
+    cast = torch.from_numpy(packed(CONTENT)).to(getattr(torch, kind))
+    assert same(unpacked(cast, what="it"), CONTENT)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -285,6 +287,37 @@ def test_numbers_that_are_not_finite(encoding, bad):
     errors[1, 2] = bad
     with pytest.raises(ValueError, match=r"errors\[1, 2\] is -?(nan|inf|1e\+31|9.99\S*), but every error must be"):
         encoding.encode(errors)
+
+
+@pytest.mark.parametrize("exponent", [-100, -120, 80])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda unit: NearestTernaryEncoding(0.05 * unit),
+        lambda unit: TernaryEncoding(0.2 * unit),
+        lambda unit: TernaryEncoding(0.2 * unit, "batch"),
+        lambda unit: SignEncoding(),
+        lambda unit: BitPlaneEncoding(4),
+    ],
+)
+def test_a_magnitude_goes_through(make, exponent):
+    """Thresholds are in units of the error: with both times a power of two, what is shown is so, too, to the bit."""
+    errors, unit = softmax_errors(20), np.float32(2.0**exponent)
+    known, found = make(1.0).encode(errors), make(float(unit)).encode(errors * unit)
+    assert np.array_equal(found.bits, known.bits) and known.bits.any()
+    # Below float32's least normal number, 2^-126, bits get lost.
+    assert np.allclose(found.decoded() / unit, known.decoded(), rtol=1e-6 if exponent > -110 else 0.02, atol=0)
+
+
+@pytest.mark.parametrize("encoding", [NearestTernaryEncoding(0.0), SignEncoding(), BitPlaneEncoding()], ids=repr)
+def test_errors_that_all_vanish_in_float32_are_told(encoding):
+    errors = np.array([[1e-200, -5e-201], [0, 0]])
+    with pytest.warns(UserWarning, match="errors are at most 1e-200, which is 0 in float32"):
+        assert not encoding.encode(errors).decoded().any()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        encoding.encode(errors + [[0], [1]])  # beside others they count for nothing
+        encoding.encode(errors * 0)
 
 
 @pytest.mark.parametrize("shape", [(), (4,), (2, 3, 4), (2, 0)])

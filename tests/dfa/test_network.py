@@ -224,6 +224,14 @@ def test_accuracy_needs_a_label_for_each_sample(y):
         MLP(SIZES).accuracy(samples(4), y)
 
 
+@pytest.mark.parametrize("foreign", [-1, SIZES[-1], 255])
+def test_accuracy_needs_labels_of_the_network(foreign):
+    with pytest.raises(
+        ValueError, match=rf"y\[2\] is {foreign}, but labels are whole numbers from 0 to {SIZES[-1] - 1}"
+    ):
+        MLP(SIZES).accuracy(samples(4), np.array([0, 1, foreign, 0]))
+
+
 @pytest.mark.parametrize(
     "array", [np.zeros((5, 6), np.float32), np.zeros((5, 7)), np.zeros((7, 5), np.float32).T, [[0.0] * 7] * 5]
 )

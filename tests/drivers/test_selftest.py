@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -77,18 +78,41 @@ def test_written_table_compares_with_itself_and_with_another(tmp_path: Path):
     file = tmp_path / "table.json"
     result = invoke("--write", file)
     assert result.exit_code == 0, result.output
-    assert "All 5 results are the same bits" in result.output
-    assert invoke("--compare", file).exit_code == 0
+    assert "both ways): all results are the same bits." in result.output
+    assert f"File: {file}" in result.output
+    result = invoke("--compare", file)
+    assert result.exit_code == 0 and f"Against {file}: all results are the same bits." in result.output
     table = json.loads(file.read_text())
     assert set(table) == {"format", "table", "opusim", "made_with", "sha256"}
     table["sha256"]["arm | matrix | frames"] = "0" * 64
     del table["sha256"]["small | waves | later"]
+    table["made_with"]["processor"] = "another"
     file.write_text(json.dumps(table))
     result = invoke("--compare", file, "--json")
     assert result.exit_code == 1
-    assert sorted(json.loads(result.stdout)["differences"]) == [
-        "arm | matrix | frames: other bits here than there.", "small | waves | later: only in one of both.",
-    ]  # fmt: skip
+    told = json.loads(result.stdout)
+    here = told["sha256"]["arm | matrix | frames"][:16]
+    assert sorted(told["differences"]) == [
+        f"arm | matrix | frames: other bits here, {here}, than in the file, {'0' * 16}.",
+        "small | waves | later: only here, not in the file.",
+    ]
+    assert told["compared_with"]["made_with"]["processor"] == "another"
+    result = invoke("--compare", file)
+    assert "both ways): all results are the same bits." in result.output
+    assert f"Against {file}: 2 results differ." in result.output
+    assert "It was made with processor another (here " in result.output
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes by name")
+def test_a_pipe_is_no_table(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    for path, words in (
+        (tmp_path / "pipe", "is a pipe"),
+        (tmp_path, "is a folder"),
+        (Path("/dev/zero"), "is a device"),
+    ):
+        result = invoke("--compare", path)
+        assert result.exit_code == 2 and f"{words}, but it must be a table of hashes" in " ".join(result.stderr.split())
 
 
 def test_what_is_no_table_is_refused_before_anything_is_run(tmp_path: Path, monkeypatch):

@@ -261,6 +261,74 @@ def test_base_two_says_that_bytes_wrap_around():
     assert bits.sum(axis=1).tolist() == np.round(X[:, 0] * (15 / 255)).tolist()
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.int64])
+def test_base_two_says_in_fit_that_the_range_wraps_around(dtype):
+    limits = np.iinfo(dtype)
+    X = np.array([[limits.min, 0], [limits.max, 1]], dtype)
+    with pytest.warns(UserWarning, match="this range wraps around in int.*astype") as found:
+        SequentialBaseTwoEncoder().fit(X)
+    assert len(found) == 1  # and not that all numbers are equal
+    level = SequentialBaseTwoEncoder().fit(X.astype(float)).normalize(X.astype(float))
+    assert level.tolist() == [[0, 8], [15, 8]] or dtype is np.int64 and level[:, 0].tolist() == [0, 15]
+
+
+@pytest.mark.parametrize(("dtype", "largest"), [(np.float64, 1.7e308), (np.float32, 3.4e38), (np.float16, 6e4)])
+@pytest.mark.parametrize("levels", [2, 16, 256])
+def test_base_two_of_large_numbers(dtype, largest, levels):
+    """Levels are what they are for small numbers, up to the largest range that a type holds."""
+    X = np.array([[0.0, 0.31, 0.71], [1.0, 0.45, 0.2]])
+    encoder = SequentialBaseTwoEncoder(levels).fit((X * largest).astype(dtype))
+    assert np.array_equal(encoder.normalize((X * largest).astype(dtype)), np.round(X * (levels - 1)))
+    assert encoder.normalize(np.array([[np.inf, -np.inf]], dtype)).tolist() == [[levels - 1, 0]]
+    both = ((X - 0.5) * 2 * largest).astype(dtype)
+    with pytest.raises(ValueError, match=f"X reaches from -.* to .*, but {np.dtype(dtype)} must hold its range"):
+        SequentialBaseTwoEncoder(levels).fit(both)
+
+
+@pytest.mark.parametrize("X", [[[7, 300]], [[7, -1]], [[7, 256]], np.array([[0.0, 0.5]])])
+def test_numbers_of_more_bits_than_are_kept_are_told(X):
+    X = np.array(X)
+    with pytest.warns(UserWarning, match=rf"X\[0, 1\] is {X[0, 1]}, and 8 of the 64 bits of {X.dtype}") as found:
+        ConcatenatedBitPlanEncoder(n_bits=8).transform(X)
+    assert found[0].filename == __file__
+
+
+def test_what_is_kept_whole_or_cut_on_purpose_is_no_warning():
+    numbers = np.array([[0, 255], [7, 128]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        bits = ConcatenatedBitPlanEncoder(n_bits=8).transform(numbers)
+        assert np.array_equal(bits, ConcatenatedBitPlanEncoder(n_bits=8).transform(numbers.astype(np.uint8)))
+        ConcatenatedBitPlanEncoder(n_bits=4).transform(numbers)
+        ConcatenatedBitPlanEncoder(n_bits=8, starting_bit=8).transform(np.array([[0x1234]], np.uint16))
+        ConcatenatedBitPlanEncoder(n_bits=64).transform(np.array([[0.5, -3.0]]))
+        SeparatedBitPlanEncoder(n_bits=8).transform(numbers.astype(np.uint8))
+    # Planes of lightonml 1.3 begin with the last byte of memory: of a wider type, it is 0.
+    with pytest.warns(UserWarning, match=r"X\[0, 1\] is 255, and 8 of the 64 bits .* last first") as found:
+        SeparatedBitPlanEncoder(n_bits=8).transform(numbers)
+    assert found[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    ("decoder", "X"),
+    [
+        (MixingBitPlanDecoder(2), np.full((2, 3), 3e38, np.float32)),
+        (MixingBitPlanDecoder(2), np.full((2, 3), 1.5e308)),
+        (MixingBitPlanDecoder(16), np.full((16, 3), 1e300)),
+        (MixingBitPlanDecoder(2, 1e30), np.full((2, 3), 1e9, np.float32)),
+        (ConcatenatingBitPlanDecoder(2), np.full((2, 3), 1e300)),
+        (SeparatedBitPlanDecoder(2, 1e300, 1e300), np.full((4, 3), 1e300)),
+        (SeparatedBitPlanDecoder(2), np.full((2, 3), 1.5e308)),
+    ],
+)
+def test_decoded_numbers_beyond_the_type_are_told(decoder, X):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match="what is decoded is beyond what float(32|64) holds"):
+            decoder.transform(X)
+        assert np.isfinite(decoder.transform(X / X.max())).all()
+
+
 def test_nothing_is_done_by_the_two_that_do_nothing():
     X = object()
     assert NoEncoding().fit(X).transform(X) is X

@@ -149,6 +149,12 @@ def odd_arrays(good: np.ndarray) -> dict[str, Any]:
         "infinity": with_infinity,
         "complex": real + 1j,
     }
+    # numpy makes an array of the values of these, and forgets the masks, or has NaN in their places.
+    parts = [np.ma.masked_array(*part) for part in zip(good, mask, strict=True)] if good.ndim else []
+    if good.ndim:
+        odd["list of masked"] = parts
+    if good.ndim > 1:
+        odd["lists of masked"] = tuple(list(part) for part in parts)
     return odd | odd_tensors(real)
 
 
@@ -159,7 +165,8 @@ def odd_tensors(real: np.ndarray) -> dict[str, Any]:
     except ImportError:
         return {}
     tensor = torch.from_numpy(real).float()
-    return {
+    listed = {"list of sparse tensors": [part.to_sparse() for part in tensor]} if real.ndim > 1 else {}
+    return listed | {
         "sparse tensor": tensor.to_sparse(),
         "quantised tensor": torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8),
         "tensor without values": tensor.to("meta"),

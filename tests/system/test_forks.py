@@ -52,6 +52,10 @@ def settles():
         busy.n_components = 90
         quiet.device.set_limits(threads=1 + quiet.bench.threads % 2)
 
+def calibrates():
+    while not stop.is_set():
+        made().calibrate(store=False)
+
 def child(k):
     signal.alarm(20)
     opu = linear if k % 3 == 2 else busy
@@ -66,7 +70,7 @@ def child(k):
     idle = opu.device.acq_state.name == "stopped"
     return 10 + 4 * (not same) + 2 * (not took) + (not idle)
 
-threads = [threading.Thread(target=work, daemon=True) for work in (shows, shows, projects, settles)]
+threads = [threading.Thread(target=work, daemon=True) for work in (shows, shows, projects, settles, calibrates)]
 for thread in threads:
     thread.start()
 ends = {}

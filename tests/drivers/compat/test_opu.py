@@ -210,6 +210,11 @@ def test_a_fit_on_what_are_no_numbers_is_refused(bad):
         opu.fit1d(bad)
 
 
+def test_a_fit_on_nan_is_refused():
+    with OPU(40) as opu, pytest.raises(ValueError, match=r"^X\[0, 1\] is nan, but every value must be a number"):
+        opu.fit1d(np.array([[0.1, np.nan]]))
+
+
 @pytest.mark.parametrize("name", ["exposure_us", "frametime_us"])
 def test_a_time_of_0_is_none_that_is_asked_for_under_lightonmls_names_only(name):
     """lightonml: "If non-zero, override"."""
