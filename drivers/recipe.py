@@ -131,7 +131,7 @@ class BenchRecipe:
                 if self.device.fingerprint() != self.fingerprint:
                     raise RuntimeError(
                         f"The device {self.device.name!r} is not the same on this worker: "
-                        f"{self.device.medium.told_files()} holds another matrix."
+                        f"{self.device.told_beside_fields()}."
                     )
                 # One thread: a worker has as many tasks at a time as it may use processors.
                 bench = OpticalBench(

@@ -300,7 +300,7 @@ class OpuDevice(validation.Fixed):
         model = self.device_model
         return "\n".join(
             [
-                f"simulated device {model.name} version {model.version}, seed {self.seed}",
+                f"simulated device {model.title}, seed {self.seed}",
                 f"mirrors {model.dmd.name} {self.input_shape}",
                 f"camera {model.camera.name} {self.output_shape_max}",
             ]

@@ -321,8 +321,7 @@ def _take_device(mapping: OpuUser, state: dict[str, Any]) -> None:
         device = Device.from_dict(state["device"], origin="the state")
         if device.fingerprint() != wanted.fingerprint:
             raise ValueError(
-                f"The device {device.name!r} of the state is not the same here: {device.medium.told_files()} holds "
-                "another matrix."
+                f"The device {device.name!r} of the state is not the same here: {device.told_beside_fields()}."
             )
         mapping.device, mapping.seed, bench = device, wanted.seed, None
     if bench is None or any(getattr(bench, name) != value for name, value in options.items()):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeVar, get_type_hints
 
 from . import validation
-from .plugins import GROUP, Registry, named
+from .plugins import GROUP, Registry, code_of, named
 
 __all__ = [
     "Parameter",
@@ -373,6 +373,11 @@ class Stage:
     stage: ClassVar[str] = ""
     described: ClassVar[Mapping[str, dataclasses.Field[Any]]] = {}
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Keep which code a class from elsewhere has: its file may be edited while the program runs."""
+        super().__init_subclass__(**options)
+        code_of(cls)
+
     def __post_init__(self) -> None:
         """Check every field, then what holds between them."""
         for name, path, check in _checks_of(type(self)):
@@ -605,7 +610,7 @@ def _integer(about: Parameter, name: str, value: Any) -> Any:
 
 def _text(about: Parameter, name: str, value: Any) -> str:
     if not isinstance(value, str) or (about.kind == "name" and not value):
-        raise TypeError(f"{name} is {value!r}, but it must be a text.")
+        raise TypeError(f"{name} is {value!r}, but it must be {about.allowed()}.")
     return value
 
 

@@ -13,7 +13,9 @@ a program imports itself needs no entry point.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import inspect
 import os
 import pkgutil
 import re
@@ -29,7 +31,7 @@ from typing import Any, Generic, TypeVar
 from .folders import expanded
 from .locks import after_fork, new_lock
 
-__all__ = ["GROUP", "Registry", "import_folder", "load", "named"]
+__all__ = ["GROUP", "Registry", "code_of", "import_folder", "load", "named"]
 
 #: Group of the entry points that name parts.
 GROUP = "opusim.parts"
@@ -181,6 +183,62 @@ def named(spec: str, folder: Path | None = None) -> Any:
         return getattr(module, name)
     except AttributeError:
         raise ValueError(f"there is no {name!r} in {place}") from None
+
+
+_KEPT = "_code_sha256"
+# Scripts and notebooks change around a class that stays the same: there the class counts, not the whole file.
+_SCRIPTS = ("__main__", "__mp_main__")
+
+
+def code_of(kind: type) -> str:
+    """Return what tells the code of a class that is not opusim's from another one of the same name.
+
+    Of each class that it derives from, itself too, and that comes from elsewhere, the text counts: that of the file of
+    its module; in a script or a notebook that of the class. What they import does not.
+
+    Parameters
+    ----------
+    kind : type
+        The class. What is found is kept in it, and goes with it where it is sent as code.
+
+    Returns
+    -------
+    str
+        A sha256 in hexadecimal digits; empty if all of it comes with opusim and Python, or no text can be had.
+    """
+    if (kept := vars(kind).get(_KEPT)) is not None:
+        return str(kept)
+    texts = [text for base in kind.__mro__ if _is_others(base) for text in [_text_of(base)] if text]
+    result = hashlib.sha256(b"\0".join(texts)).hexdigest() if texts else ""
+    setattr(kind, _KEPT, result)
+    return result
+
+
+def _is_others(cls: type) -> bool:
+    top = cls.__module__.partition(".")[0]
+    return top != "opusim" and top not in sys.stdlib_module_names
+
+
+def _text_of(cls: type) -> bytes:
+    """Return the source of a class; empty if there is none."""
+    if cls.__module__ not in _SCRIPTS:
+        try:
+            return Path(str(sys.modules[cls.__module__].__file__)).read_bytes().replace(b"\r\n", b"\n")
+        except (KeyError, AttributeError, OSError):
+            pass  # no file: made by a program, or in an archive
+    try:
+        return inspect.getsource(cls).encode()
+    except (OSError, TypeError):
+        pass  # a notebook, where Python knows the cells of functions only
+    texts = []
+    for value in vars(cls).values():
+        function = getattr(value, "fget", None) or getattr(value, "__func__", value)
+        if inspect.isfunction(function):
+            try:
+                texts.append(inspect.getsource(function))
+            except (OSError, TypeError):
+                continue  # as of those that dataclasses make
+    return "\n".join(texts).encode()
 
 
 def import_folder(package: str, *, marker: str = "") -> None:

@@ -130,7 +130,7 @@ class _Told:
 def _description(device: Device) -> Table:
     from opusim.base.parameters import parts_of
 
-    table = _table(f"{device.name}, version {device.version}", "part", "what it is")
+    table = _table(device.title, "part", "what it is")
     if device.description:
         table.add_row("device", device.description)
     if device.changes:

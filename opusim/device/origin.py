@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from opusim.base.parameters import parts_of
@@ -19,7 +19,7 @@ from . import toml
 if TYPE_CHECKING:
     from .record import Device
 
-__all__ = ["changes", "told"]
+__all__ = ["changes", "title", "told"]
 
 _CHANGED = ", changed"
 # So many changes are told in a description.
@@ -55,6 +55,14 @@ def changes(device: Device) -> dict[str, tuple[Any, Any]]:
     """Return what differs from the preset that a device comes from; see `Device.changes`."""
     _, spec = _origin(device)
     return _changes(device, _preset(device, spec)) if spec else {}
+
+
+def title(device: Device) -> str:
+    """Return name and version, and whose version it is; see `Device.title`."""
+    preset, spec = _origin(device)
+    if not spec or device.name == preset:
+        return f"{device.name}, version {device.version}"
+    return f"{device.name} (from {preset}, version {spec.partition('@')[2]})"
 
 
 def _plain(name: str) -> str:
@@ -142,9 +150,40 @@ def _words(device: Device, base: Mapping[str, Any]) -> str:
             continue
         now, then = getattr(device, stage), base[stage]
         if field == "kind" or getattr(now, "name", "") != getattr(then, "name", ""):
-            words.append(f"{stage} {getattr(now, 'name', '') or _kind(now)}")
+            words.append(f"{stage} {_part_words(type(device), stage, now)}")
         else:
-            words.append(f"{path} {now.text(field)}")
-    words = list(dict.fromkeys(words))
+            words.append(f"{path} {_value(now, field)}")
+    return _first(list(dict.fromkeys(words)))
+
+
+def _value(stage: Any, field: str) -> str:
+    text: str = stage.text(field)
+    return text.removesuffix(f" {field}")  # no "bits 8 bits"
+
+
+def _first(words: list[str]) -> str:
     more = f" and {len(words) - _TOLD} more" if len(words) > _TOLD else ""
     return ", ".join(words[:_TOLD]) + more
+
+
+def _part_words(cls: Any, stage: str, now: Any) -> str:
+    """Return another part's name, and where that is a preset of parts what it differs in from that."""
+    name = getattr(now, "name", "")
+    base: Any = _part(cls, stage, name) if name else None
+    if type(base) is not type(now):
+        return name or _kind(now)
+    own = [f.name for f in dataclasses.fields(base) if f.name != "name"]
+    differ = [f"{field} {_value(now, field)}" for field in own if getattr(now, field) != getattr(base, field)]
+    return f"{name} with {_first(differ)}" if differ else name
+
+
+@lru_cache(maxsize=64)
+def _part(cls: Any, stage: str, name: str) -> Any:
+    """Return a preset of parts; None if there is none of that name."""
+    parts = parts_of(cls)
+    if not parts[stage].shelf:
+        return None
+    try:
+        return toml.before({stage: {"preset": name}}, parts)[1][stage]
+    except ValueError:
+        return None

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 
 from opusim.base.folders import expanded
 from opusim.base.parameters import Stage, near_matches, parameter, part, parts_of
+from opusim.base.plugins import code_of
 from opusim.base.warn import warn_outside
 
 from . import origin, toml
@@ -87,12 +88,12 @@ class Device(Stage):
         "auto": one mode for each macro-pixel that the formatter makes; "mirrors": one for each mirror and each
         pixel. Statistically the same device, another realisation; part of the fingerprint.
     version : int
-        Version of the preset it came from.
+        Version of the preset it came from; of the device itself if it came from none.
     description : str
         One line about it; that of a preset becomes one about what was changed.
     """
 
-    name: str = parameter(kind="text")
+    name: str = parameter(kind="name")
     laser: Laser = part(Laser)
     dmd: Dmd = part(Dmd, shelf="dmds")
     medium: Medium = part(MEDIA, base=Medium)
@@ -125,8 +126,8 @@ class Device(Stage):
         pixels = " x ".join(map(str, self.camera.shape))
         arm = "with" if self.reference.relative_amplitude else "without"
         return (
-            f"<Device {self.name!r}, version {self.version}: {rows} x {columns} mirrors, {type(self.medium).__name__}, "
-            f"{pixels} pixels of {self.camera.bits} bits, {arm} a reference arm>"
+            f"<Device {self.name!r}{self.title.removeprefix(self.name)}: {rows} x {columns} mirrors, "
+            f"{type(self.medium).__name__}, {pixels} pixels of {self.camera.bits} bits, {arm} a reference arm>"
         )
 
     @property
@@ -137,6 +138,14 @@ class Device(Stage):
         description of its own. A medium of another kind is one change, of ``medium.kind``.
         """
         return origin.changes(self)
+
+    @property
+    def title(self) -> str:
+        """The name, and the version: that of the preset it comes from where it is another one now.
+
+        Such as "aurora, version 1" or "aurora, changed (from aurora, version 1)".
+        """
+        return origin.title(self)
 
     @property
     def optics(self) -> Optics:
@@ -263,7 +272,8 @@ class Device(Stage):
 
     @classmethod
     def _of_table(cls, table: Mapping[str, Any], label: str, folder: Path | None) -> Device:
-        device = cls(**toml.stages_of(table, cls, parts_of(Device), label, folder))
+        with toml.named_in_errors(label):
+            device = cls(**toml.stages_of(table, cls, parts_of(Device), label, folder))
         for sentence in device._left_behind(table):
             warn_outside(f"{label}: {sentence}")
         return device
@@ -316,8 +326,10 @@ class Device(Stage):
     def fingerprint(self) -> str:
         """Return the checksum of everything that sets what the device does: files carry it.
 
-        The name, the description and the version are left out; a measured matrix goes in with its contents. Numbers
-        go in as they are written: a device of 2 has another one than the equal device of 2.0.
+        The name, the description and the version are left out; a measured matrix goes in with its contents, a medium
+        or another part whose class does not come with opusim with its code: the text of the file that defines it, or
+        of the class where that is a script or a notebook. What that imports does not. Numbers go in as they are
+        written: a device of 2 has another one than the equal device of 2.0.
 
         Returns
         -------
@@ -330,12 +342,34 @@ class Device(Stage):
             for stage in parts_of(Device):
                 content[stage].pop(name, None)
         content["medium"].update(self.medium.content())
+        if codes := {name: code for name, cls in self._classes().items() if (code := code_of(cls))}:
+            content["code"] = codes
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def _classes(self) -> dict[str, type]:
+        return {"device": type(self)} | {stage: type(getattr(self, stage)) for stage in parts_of(Device)}
+
+    def told_beside_fields(self) -> str:
+        """Return what may be another where a device of the same fields has another fingerprint, for a sentence.
+
+        Returns
+        -------
+        str
+            Such as "'tm.h5' holds another matrix" or "the code of Fog is another".
+        """
+        codes = [cls.__name__ for cls in self._classes().values() if code_of(cls)]
+        words = [f"{self.medium.told_files()} holds another matrix"] if self.medium.files or not codes else []
+        words += [f"the code of {' or '.join(codes)} is another"] if codes else []
+        return ", or ".join(words)
 
     # ------------------------------------------------------------------ variants
 
     def evolve(self, **changes: Any) -> Device:
         """Return a device with some fields changed.
+
+        Fields that belong to the changed ones stay without a warning (`from_toml` gives one), since programs vary a
+        single field on purpose. A preset is renamed ("aurora, changed") and described by what differs; a device with
+        a name or a description of its own keeps it, unless the changes give another.
 
         Parameters
         ----------

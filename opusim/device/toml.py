@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,29 @@ def read(source: str | Path) -> tuple[dict[str, Any], str]:
         return parse_toml(text), origin
     except ValueError as error:
         raise ValueError(f"{origin} is not valid TOML: {error}.") from error
+
+
+@contextmanager
+def named_in_errors(origin: str) -> Iterator[None]:
+    """Put what a sentence calls a table before the errors of its values, as those of its keys have it.
+
+    Parameters
+    ----------
+    origin : str
+        Such as the name of a file.
+
+    Raises
+    ------
+    TypeError, ValueError
+        What is raised within.
+    """
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        if str(error).startswith(origin):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{origin}: {error}") from error
 
 
 def stages_of(

@@ -91,7 +91,7 @@ class Needs:
         if found != self.fingerprint:
             raise UnfitWorkerError(
                 f"The device {self.device.name!r} is not the same on a worker of the Dask cluster: "
-                f"{self.device.medium.told_files()} holds another matrix there."
+                f"{self.device.told_beside_fields()} there."
             )
 
 

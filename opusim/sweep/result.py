@@ -340,7 +340,8 @@ def differences(then: Header, now: Header) -> list[str]:
             if old.get(key, _ABSENT) != new.get(key, _ABSENT):
                 result.append(_differs(f"{what} {key}", old.get(key, _ABSENT), new.get(key, _ABSENT)))
     if not result and then.fingerprint != now.fingerprint:
-        result.append(_differs("the device's fingerprint", then.fingerprint[:16], now.fingerprint[:16]))
+        words = _differs("the device's fingerprint", then.fingerprint[:16], now.fingerprint[:16])
+        result.append(f"{words}: of the same fields, a file that it names or the code of a part of it is another")
     if then.n_components != now.n_components and not any(axis.path == "n_components" for axis in now.axes):
         result.append(_differs("n_components", then.n_components, now.n_components))
     paths = [", ".join(axis.path for axis in header.axes) for header in (then, now)]

@@ -361,7 +361,9 @@ def test_info_tells_what_was_changed_and_what_follows(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text('preset = "aurora"\n[camera]\npreset = "IMX174"\n')
     text = words(invoke("info", str(path)).stdout)
-    assert text.startswith("aurora, changed, version 1") and "device aurora, changed: camera IMX174" in text
+    assert (
+        text.startswith("aurora, changed (from aurora, version 1)") and "device aurora, changed: camera IMX174" in text
+    )
     assert "the preset has:" in text and "camera.bits 8 bits" in text
     assert "full scale 4095 DN at 32,702 electrons, 100.0 % of the full well" in text
     assert "1216 rows 162 Hz, 608 rows 324 Hz, 152 rows 1,296 Hz: 5.08 µs a row" in text

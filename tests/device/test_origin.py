@@ -136,6 +136,37 @@ def test_another_part_is_said_by_its_name_and_many_changes_in_few_words():
     assert AURORA.ideal().fingerprint() == Device.load("ideal").fingerprint()
 
 
+def test_a_version_is_that_of_the_preset():
+    assert AURORA.title == "aurora, version 1"
+    assert WAYS["toml"]().title == "aurora, changed (from aurora, version 1)"
+    assert "'aurora, changed' (from aurora, version 1)" in repr(WAYS["toml"]())
+    own = {"name": "mine", "description": ""}
+    assert AURORA.evolve(name="mine").title == "mine (from aurora, version 1)"
+    assert AURORA.evolve(version=3, **own).title == "mine, version 3"
+
+
+def test_only_presets_are_renamed():
+    own = AURORA.evolve(name="mine", description="ours").evolve(**{"camera.prnu": 0.5})
+    assert (own.name, own.description) == ("mine", "ours")
+    assert AURORA.evolve(name="mine", **{"camera.prnu": 0.5}).name == "mine"
+
+
+@pytest.mark.filterwarnings("ignore:.*stays:UserWarning")
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ('[camera]\npreset = "IMX174"\nprnu = 0.2\nbits = 8', "camera IMX174 with bits 8, prnu 0.2"),
+        ('[camera]\npreset = "IMX174"\nshape = [1216, 1936]', "camera IMX174"),  # as it is
+        ('[dmd]\npreset = "DLP7000"\nstuck_on_fraction = 0.5', "dmd DLP7000 with stuck_on_fraction 0.5"),
+        ('[camera]\nname = "mine"\nprnu = 0.2', "camera mine"),  # of which nothing else is known
+        ("[camera]\nbits = 10", "camera.bits 10"),
+    ],
+)
+def test_a_changed_preset_of_a_part_is_not_told_as_that_preset(text, words):
+    device = Device.from_toml(f'preset = "aurora"\n{text}')
+    assert device.description == f"aurora, changed: {words}"
+
+
 def test_a_part_of_a_class_of_its_own_is_another_part():
     class OwnLaser(Laser):
         """A laser that somebody makes."""

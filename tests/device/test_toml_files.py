@@ -213,3 +213,28 @@ def test_a_sweep_of_a_device_whose_file_has_another_path_now_goes_on(folders, mo
     with pytest.raises(ValueError, match="another sweep.*fingerprint"):
         other.run("../here/sweep.h5")
     assert read_sweep("../here/sweep.h5").digest() == again.digest()
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("[camera]\nbits = 40", "camera.bits is 40, but"),
+        ('[camera]\nbits = "8"', "camera.bits is '8' (str), but"),
+        ('[camera]\npreset = "IMX17"', "There is no camera preset 'IMX17'"),
+        ('[camera]\nname = ""', "camera.name is '', but it must be a text that is not empty."),
+        ('name = ""', "name is '', but it must be a text that is not empty."),
+        ('resolution = "fine"', "resolution is 'fine', but"),
+        ("[operation]\nones_range = [5, 2]", "operation.ones_range is"),  # between fields
+        ('[dmd]\npreset = "DLP7000"\n[operation]\nones_range = [5, 900000]', "operation.ones_range is"),  # of stages
+        ('[medium]\nkind = "fogg"', "medium.kind is 'fogg'"),
+        ("colour = 1", ""),
+    ],
+)
+def test_an_error_names_the_file_once(text, words, tmp_path):
+    path = tmp_path / "t.toml"
+    path.write_text(f'preset = "aurora"\n{text}')
+    with pytest.raises((TypeError, ValueError)) as told:
+        Device.load(path)
+    sentence = str(told.value)
+    assert sentence.startswith(f"{str(path)!r}{': ' if words else ' '}{words}")
+    assert sentence.count(str(path)) == 1

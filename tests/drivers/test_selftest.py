@@ -156,7 +156,8 @@ class Shaken:
             result = result if result.flags.writeable else result.copy()
             # Not all by the same: what is normed afterwards would not tell.
             self.calls += 1
-            result[...] *= result.dtype.type(1 + 2.0**-22 * (1 + self.calls % 3))
+            places = np.arange(result.shape[-1]) if result.ndim else np.int64(1)
+            result *= (1 + 2.0**-22 * ((self.calls + places) % 3)).astype(result.dtype)
             return result[()]
 
         return shaken
