@@ -272,7 +272,8 @@ def test_a_damaged_state_and_one_of_something_else():
     state = mapping.state_dict()["_extra_state"]
     spoilt = state.clone()
     spoilt[len(spoilt) // 2] ^= 4
-    for data, match in ((spoilt, "is damaged"), (torch.full((3,), 0.5), "must be the bytes"), ({"a": 1}, "must be the bytes")):
+    no_bytes = torch.full((3,), 0.5)
+    for data, match in ((spoilt, "is damaged"), (no_bytes, "must be the bytes"), ({"a": 1}, "must be the bytes")):
         with pytest.raises(RuntimeError, match=match):
             OPUMap(OUT).load_state_dict({"_extra_state": data})
         with pytest.raises(ValueError, match=match):
