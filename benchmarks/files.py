@@ -80,7 +80,11 @@ def serve(folder: Path, matrix_mib: int) -> None:
     def write_matrix(path: Path) -> None:
         """Write as calibration/procedures/matrix/file.py does."""
         with files.replacing(path) as temporary:
-            with h5py.File(temporary, "w", libver="v108") as file:
+            with (
+                files.hdf5_onto(temporary)
+                if hasattr(files, "hdf5_onto")
+                else h5py.File(temporary, "w", libver="v108") as file
+            ):
                 stamp_file(file, Identity("", "", 0), 0.0, 0.0)
                 chunks = (max(1, min(rows, 2**20 // (8 * 4096))), 4096)
                 check = {} if has_trailer else {"fletcher32": True}
