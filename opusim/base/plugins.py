@@ -31,7 +31,7 @@ from typing import Any, Generic, TypeVar
 from .folders import expanded
 from .locks import after_fork, new_lock
 
-__all__ = ["GROUP", "Registry", "code_of", "import_folder", "load", "named"]
+__all__ = ["GROUP", "Registry", "code_of", "import_folder", "load", "named", "text_of"]
 
 #: Group of the entry points that name parts.
 GROUP = "opusim.parts"
@@ -208,7 +208,7 @@ def code_of(kind: type) -> str:
     """
     if (kept := vars(kind).get(_KEPT)) is not None:
         return str(kept)
-    texts = [text for base in kind.__mro__ if _is_others(base) for text in [_text_of(base)] if text]
+    texts = [text for base in kind.__mro__ if _is_others(base) for text in [text_of(base)] if text]
     result = hashlib.sha256(b"\0".join(texts)).hexdigest() if texts else ""
     setattr(kind, _KEPT, result)
     return result
@@ -219,19 +219,31 @@ def _is_others(cls: type) -> bool:
     return top != "opusim" and top not in sys.stdlib_module_names
 
 
-def _text_of(cls: type) -> bytes:
-    """Return the source of a class; empty if there is none."""
-    if cls.__module__ not in _SCRIPTS:
+def text_of(defined: Any) -> bytes:
+    """Return the text that a class or a function is defined in.
+
+    Parameters
+    ----------
+    defined : type or function
+        The class or function.
+
+    Returns
+    -------
+    bytes
+        Of its module's file; of one of a script or a notebook its own source, for the rest of a program may differ.
+        Empty if none can be had.
+    """
+    if defined.__module__ not in _SCRIPTS:
         try:
-            return Path(str(sys.modules[cls.__module__].__file__)).read_bytes().replace(b"\r\n", b"\n")
+            return Path(str(sys.modules[defined.__module__].__file__)).read_bytes().replace(b"\r\n", b"\n")
         except (KeyError, AttributeError, OSError):
             pass  # no file: made by a program, or in an archive
     try:
-        return inspect.getsource(cls).encode()
+        return inspect.getsource(defined).encode()
     except (OSError, TypeError):
         pass  # a notebook, where Python knows the cells of functions only
     texts = []
-    for value in vars(cls).values():
+    for value in vars(defined).values():
         function = getattr(value, "fget", None) or getattr(value, "__func__", value)
         if inspect.isfunction(function):
             try:

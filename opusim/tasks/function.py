@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 from opusim.base.parameters import near_matches
 from opusim.base.plain_files import read_text
+from opusim.base.plugins import text_of
 
 from .base import GivenTask, check_methods
 
@@ -114,10 +115,8 @@ def text_sha256(task: Any) -> str:
         return ""
     if kind.__module__ == "__main__":
         # The rest of a program may well differ: that which starts the parts stands there.
-        try:
-            return hashlib.sha256(inspect.getsource(kind).encode()).hexdigest()
-        except (OSError, TypeError):
-            return ""
+        text = text_of(kind)
+        return hashlib.sha256(text).hexdigest() if text else ""
     return _digests.setdefault(module, _digest(module))
 
 
