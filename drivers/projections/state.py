@@ -318,7 +318,7 @@ def _take_device(mapping: OpuUser, state: dict[str, Any]) -> None:
     bench = None if made is None else bench_of(mapping.opu)
     here = Device.load(mapping.device) if bench is None else bench.device
     if (here.fingerprint(), mapping.seed) != (wanted.fingerprint, wanted.seed):
-        device = Device.from_dict(state["device"], origin="the state")
+        device = Device.from_stored(state["device"], origin="the state")
         if device.fingerprint() != wanted.fingerprint:
             raise ValueError(
                 f"The device {device.name!r} of the state is not the same here: {device.told_beside_fields()}."

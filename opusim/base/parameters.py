@@ -71,6 +71,10 @@ class Parameter:
     learnable : {"", "scale", "odds"}
         Whether outputs have a gradient with respect to it, and how it is learnt: "scale" by factors, from `low` on
         without an upper end, "odds" between both ends.
+    before : object
+        Value at which a device does what it did before there was the parameter, where there was none once: a device
+        with it has the fingerprint of then, and a stored one that does not name the parameter means this. None for a
+        parameter that has always been.
     """
 
     kind: Kind | None = None
@@ -85,6 +89,7 @@ class Parameter:
     imperfection: str = ""
     source: str = ""
     learnable: Literal["", "scale", "odds"] = ""
+    before: Any = None
 
     def __post_init__(self) -> None:
         """Check that a source of error can be switched off."""
@@ -198,6 +203,7 @@ def parameter(
     imperfection: str = "",
     source: str = "",
     learnable: Literal["", "scale", "odds"] = "",
+    before: Any = None,
 ) -> Any:
     """Return a field of a stage that is described by data.
 
@@ -205,7 +211,7 @@ def parameter(
     ----------
     default : object, optional
         Its default; without one the field must be given.
-    kind, low, high, low_open, below, choices, unit, shown, off, imperfection, source, learnable : optional
+    kind, low, high, low_open, below, choices, unit, shown, off, imperfection, source, learnable, before : optional
         As for `Parameter`.
 
     Returns
@@ -215,7 +221,7 @@ def parameter(
     """
     about = Parameter(
         kind=kind, low=low, high=high, low_open=low_open, below=below, choices=choices, unit=unit, shown=shown, off=off,
-        imperfection=imperfection, source=source, learnable=learnable,
+        imperfection=imperfection, source=source, learnable=learnable, before=before,
     )  # fmt: skip
     return dataclasses.field(default=default, metadata={_PARAMETER: about})
 

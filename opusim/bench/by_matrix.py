@@ -81,7 +81,7 @@ class MatrixWay(Way):
     ) -> None:
         self._geometry, self._source = geometry, source
         self._n_features, self._n_pixels = geometry.source.n_features, geometry.region.n_pixels
-        self._samples = geometry.optics.samples
+        self._samples = geometry.sampling.samples
         self.memory_budget, self._threads, self._arrays = memory_budget, threads, arrays
         self.matrix_bytes = 8 * (self._n_features + 1) * geometry.n_fields
         # Bare mirrors have no matrix of features.
@@ -301,7 +301,7 @@ class VectorWay(Way):
 
     def __init__(self, geometry: Geometry, source: Entries, *, threads: int) -> None:
         self._geometry, self._source, self._threads = geometry, source, threads
-        self._film = Film(geometry.device.camera, geometry.seed, geometry.optics.samples, NUMPY)
+        self._film = Film(geometry.device.camera, geometry.seed, geometry.sampling.samples, NUMPY)
 
     def prepare(self, state: int) -> None:
         """Do nothing: there is nothing to keep."""

@@ -70,7 +70,7 @@ class WavesWay(Way):
         self._threads = threads
         self._arrays = arrays
         self._layers = Layers() if layers is None else layers
-        self._film = Film(geometry.device.camera, geometry.seed, geometry.optics.samples, arrays)
+        self._film = Film(geometry.device.camera, geometry.seed, geometry.sampling.samples, arrays)
         self._lock = new_lock()
         self._stack: int | None = None
         self._operators: tuple[int, list[LayerOperator]] | None = None
@@ -105,7 +105,7 @@ class WavesWay(Way):
 
     def _found(self, state: int) -> list[LayerOperator]:
         """Return the layers that another way has, or new ones."""
-        grid, channels = self._grid, range(self._geometry.optics.channels)
+        grid, channels = self._grid, range(self._geometry.sampling.channels)
         keys = [(grid.side, grid.aperture, state, self._arrays, channel) for channel in channels]
         with self._layers.lock:
             shared = [self._layers.made.get(key) for key in keys]
@@ -129,7 +129,7 @@ class WavesWay(Way):
                 grid, wavelength_m=geometry.device.laser.wavelength_m, seed=geometry.seed, state=state,
                 channel=channel, workers=self._threads, arrays=self._arrays,
             )
-            for channel in range(geometry.optics.channels)
+            for channel in range(geometry.sampling.channels)
         ]  # fmt: skip
 
     @property
@@ -154,7 +154,7 @@ class WavesWay(Way):
     def fields(self, bits: Any, state: int = 0) -> Any:
         """Return the fields at the camera; see `Way.fields`."""
         geometry, step = self._geometry, self.stack
-        shape = (len(bits), geometry.region.n_pixels, geometry.optics.samples)
+        shape = (len(bits), geometry.region.n_pixels, geometry.sampling.samples)
         result = self._arrays.empty(shape, np.complex64)
         for start in range(0, len(bits), step):
             result[start : start + step] = self._through(bits[start : start + step], state)
@@ -164,10 +164,10 @@ class WavesWay(Way):
         """Fields of a few patterns, at most `stack` of them."""
         geometry = self._geometry
         cells = geometry.source.cells(self._arrays.bring(bits), self._arrays)
-        operators, points = self.operators(state), geometry.optics.points
+        operators, points = self.operators(state), geometry.sampling.points
         if len(operators) == 1:
             return self._read(operators[0].forward(cells))
-        shape = (len(bits), geometry.region.n_pixels, geometry.optics.samples)
+        shape = (len(bits), geometry.region.n_pixels, geometry.sampling.samples)
         result = self._arrays.empty(shape, np.complex64)
         for channel, operator in enumerate(operators):
             part = slice(channel * points, (channel + 1) * points)
@@ -177,7 +177,7 @@ class WavesWay(Way):
     def _read(self, block: Any) -> Any:
         """Output cells (n, rows, columns) as (n, n_pixels, fine^2), pixels in the region's raster order."""
         geometry = self._geometry
-        return geometry.optics.by_pixel(block, geometry.region.n_pixels, self._arrays.xp.permute_dims)
+        return geometry.sampling.by_pixel(block, geometry.region.n_pixels, self._arrays.xp.permute_dims)
 
     def counts(self, bits: Any, shots: Shots, out: Any, progress: Callable[[int], None] | None = None) -> None:
         """Fill `out` with the counts of a batch; see `Way.counts`."""
@@ -207,20 +207,20 @@ class WavesWay(Way):
         constant : ndarray of float32, shape (2 * n_pixels * samples,)
             Field with every feature off.
         """
-        source, optics, m = self._geometry.source, self._geometry.optics, self._geometry.region.n_pixels
+        source, sampling, m = self._geometry.source, self._geometry.sampling, self._geometry.region.n_pixels
         assert pixels == range(m), "waves go to all pixels at once"
         n = source.n_features
-        matrix = np.empty((n, m, optics.samples), dtype=np.complex64)
-        constant = np.empty((m, optics.samples), dtype=np.complex64)
+        matrix = np.empty((n, m, sampling.samples), dtype=np.complex64)
+        constant = np.empty((m, sampling.samples), dtype=np.complex64)
         off = source.cells(np.zeros((1, n), dtype=np.uint8))
 
         def through(operator: LayerOperator, cells: np.ndarray) -> np.ndarray:
             return self._arrays.to_host(self._read(operator.forward(self._arrays.from_host(cells))))
 
         for channel, operator in enumerate(self.operators(state)):
-            part = slice(channel * optics.points, (channel + 1) * optics.points)
+            part = slice(channel * sampling.points, (channel + 1) * sampling.points)
             constant[:, part] = through(operator, off)[0]
-            if m * optics.points < n and operator.reciprocal:
+            if m * sampling.points < n and operator.reciprocal:
                 self._rows_backward(operator, matrix[:, :, part])
                 continue
             for start in range(0, n, self.stack):
@@ -232,7 +232,7 @@ class WavesWay(Way):
 
     def _rows_backward(self, operator: LayerOperator, matrix: np.ndarray) -> None:
         """Fill the matrix output by output (reciprocity): cheaper where outputs are fewer than features."""
-        geometry, fine = self._geometry, self._geometry.optics.fine
+        geometry, fine = self._geometry, self._geometry.sampling.fine
         modes = geometry.source.modes()[: geometry.source.n_features]
         shape = self._grid.output_shape
         columns = shape[1] // fine
@@ -253,7 +253,7 @@ class WavesWay(Way):
         """Return the work of making the matrix."""
         geometry = self._geometry
         # Features go through the layer, or outputs where they are fewer.
-        passes = min(geometry.source.n_features, geometry.region.n_pixels * geometry.optics.points) + 1
+        passes = min(geometry.source.n_features, geometry.region.n_pixels * geometry.sampling.points) + 1
         return Work(
             self._grid.side, passes * self._pass_transforms, self.making().layer_points,
             entries=(geometry.source.n_features + 1) * geometry.n_fields,
@@ -273,7 +273,7 @@ class WavesWay(Way):
 
     @property
     def _kept_layer_bytes(self) -> int:
-        return self._medium.layer_bytes(self._grid.side, self._geometry.optics.channels)
+        return self._medium.layer_bytes(self._grid.side, self._geometry.sampling.channels)
 
     @property
     def _screen_bytes(self) -> int:
@@ -282,7 +282,7 @@ class WavesWay(Way):
 
     @property
     def _pass_transforms(self) -> int:
-        return self._medium.n_transforms * self._geometry.optics.channels
+        return self._medium.n_transforms * self._geometry.sampling.channels
 
     @property
     def kept_bytes(self) -> int:
@@ -298,7 +298,7 @@ class WavesWay(Way):
         geometry, stack = self._geometry, min(self._stack_on_cpu(threads), n_patterns)
         # One for each thread, or as many as fit its cache; all threads share one where there are too few.
         each = 8 * self._grid.side**2 * (threads if stack >= threads else 1)
-        grids = geometry.optics.channels * max(each, CACHE_BYTES * threads)
+        grids = geometry.sampling.channels * max(each, CACHE_BYTES * threads)
         # The cells and what they are made of; the fields of one grid, and of all that go in one stack.
         return grids + stack * (16 * math.prod(geometry.source.input_shape) + 16 * geometry.n_fields)
 
@@ -309,7 +309,7 @@ class WavesWay(Way):
 
     def making(self) -> Work:
         """Return the work of preparing the layer; see `Way.making`."""
-        return Work(self._grid.side, layer_points=self._geometry.optics.channels * self._grid.side**2)
+        return Work(self._grid.side, layer_points=self._geometry.sampling.channels * self._grid.side**2)
 
     def showing(self, n_patterns: int) -> Work:
         """Return the work of taking patterns through the layer; see `Way.showing`."""

@@ -77,7 +77,7 @@ class Entries:
         ndarray of complex64, shape (n, len(pixels), channels)
             Fields.
         """
-        channels = self._geometry.optics.channels
+        channels = self._geometry.sampling.channels
         result = np.zeros((modes.shape[0], len(pixels), channels), dtype=np.complex64)
         by_mode = scipy.sparse.csc_array(modes)  # chunks of modes come cheaply
         for start in range(0, modes.shape[1], _MODES):

@@ -8,7 +8,7 @@ from typing import Self
 
 from opusim.device import propagation
 from opusim.device.medium import ModeGrid
-from opusim.device.optics import Optics
+from opusim.device.pixel_sampling import PixelSampling
 from opusim.device.record import Device
 from opusim.patterns.layout import MirrorLayout
 
@@ -50,7 +50,7 @@ class Geometry:
     region: Region
     source: MacroSource | MirrorSource
     grid: ModeGrid | None
-    optics: Optics
+    sampling: PixelSampling
 
     @classmethod
     def of(
@@ -82,10 +82,10 @@ class Geometry:
             If the medium has fewer inputs or outputs.
         """
         source = make_source(layout, device.dmd, seed, by_mirror=resolution == "mirrors")
-        optics, grid = device.optics, None
+        sampling, grid = device.sampling, None
         if device.medium.has_waves:
-            grid = _grid(device, source, region, optics)
-        return cls(device, seed, layout, region, source, grid, optics)
+            grid = _grid(device, source, region, sampling)
+        return cls(device, seed, layout, region, source, grid, sampling)
 
     @property
     def by_mirror(self) -> bool:
@@ -102,7 +102,7 @@ class Geometry:
     @property
     def n_fields(self) -> int:
         """Fields that one pattern gives."""
-        return self.region.n_pixels * self.optics.samples
+        return self.region.n_pixels * self.sampling.samples
 
     @property
     def kept_bytes(self) -> int:
@@ -116,8 +116,8 @@ class Geometry:
         return (_FIELD_BYTES + _MIRROR_BYTES) * self.device.dmd.n_mirrors
 
 
-def _grid(device: Device, source: MacroSource | MirrorSource, region: Region, optics: Optics) -> ModeGrid:
-    fine, shape_in = optics.fine, source.input_shape
+def _grid(device: Device, source: MacroSource | MirrorSource, region: Region, sampling: PixelSampling) -> ModeGrid:
+    fine, shape_in = sampling.fine, source.input_shape
     corner = None
     if isinstance(source, MirrorSource):
         rows, columns = region.roi.n_rows * fine, region.roi.n_columns * fine
@@ -136,4 +136,4 @@ def _grid(device: Device, source: MacroSource | MirrorSource, region: Region, op
         n_modes = max(rows * columns, math.prod(shape_in))
         spare = _SPARE_MODES if n_modes <= _LARGE else _SPARE_MODES_LARGE
         side = propagation.good_side(max(math.ceil(math.sqrt(spare * n_modes)), rows, columns, *shape_in, _MIN_SIDE))
-    return ModeGrid(side, shape_in, (rows, columns), optics.aperture, output_corner=corner)
+    return ModeGrid(side, shape_in, (rows, columns), sampling.aperture, output_corner=corner)

@@ -105,7 +105,7 @@ def make_plan(geometry: Geometry, matrix: MatrixWay, waves: WavesWay | None, *, 
     ValueError
         If what was asked for is not possible, or the medium has fewer inputs or outputs.
     """
-    medium, samples = geometry.device.medium, geometry.optics.samples
+    medium, samples = geometry.device.medium, geometry.sampling.samples
     matrix_bytes, stored = matrix.matrix_bytes, matrix.stored
     matrix_vector_s, build_s = matrix.vector_flops / SUM_FLOPS, _seconds(matrix.making())
     if waves is None:

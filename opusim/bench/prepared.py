@@ -165,4 +165,4 @@ def reference_wave(device: Device, seed: int, region: Region) -> np.ndarray:
         region.pixels(), sensor_shape=camera.shape, pixel_pitch_m=camera.pixel_pitch_m,
         n_mirrors=device.dmd.n_mirrors, seed=seed,
     )  # fmt: skip
-    return device.optics.polarised(field)
+    return device.sampling.polarised(field)

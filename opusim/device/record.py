@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from opusim.base.folders import expanded
-from opusim.base.parameters import Stage, near_matches, parameter, part, parts_of
+from opusim.base.parameters import Stage, near_matches, parameter, parameters_of, part, parts_of
 from opusim.base.plugins import code_of
 from opusim.base.warn import warn_outside
 
@@ -21,7 +21,7 @@ from .camera import Camera
 from .dmd import Dmd
 from .laser import Laser
 from .medium.base import MEDIA, Medium
-from .optics import Optics
+from .pixel_sampling import PixelSampling
 from .reference import Reference
 
 RESOLUTIONS = ("auto", "mirrors")
@@ -46,6 +46,9 @@ class Operation(Stage):
         Fewest pixels of a region of interest.
     power_w : float
         Electrical power of the whole device, for the energy on the device clock.
+    exposure_average : bool
+        Whether what changes while the shutter is open is averaged over the exposure: the phase between the arms, the
+        medium. If not, each frame sees both as they are when it begins, as in version 1 of the presets.
     """
 
     stage: ClassVar[str] = "operation"
@@ -56,6 +59,7 @@ class Operation(Stage):
     opu_type: str = parameter("type2", choices=("type1", "type2", "type3"))
     minimum_output_size: int = parameter(0, low=0, unit="pixels")
     power_w: float = parameter(30.0, low=0.0, high=1e6, unit="W")
+    exposure_average: bool = parameter(True, before=False)
 
     def _check_together(self) -> None:
         """Check the order of the two numbers of mirrors."""
@@ -148,9 +152,9 @@ class Device(Stage):
         return origin.title(self)
 
     @property
-    def optics(self) -> Optics:
+    def sampling(self) -> PixelSampling:
         """How a pixel of the camera samples the field."""
-        return Optics.of(polarised=self.camera.polarised, pixel_over_grain=self.camera.pixel_over_grain)
+        return PixelSampling.of(polarised=self.camera.polarised, pixel_over_grain=self.camera.pixel_over_grain)
 
     def photons_per_intensity(self, exposure_s: Any, value: Callable[[str], Any] | None = None) -> Any:
         """Return the photons on a pixel for a field of intensity 1: the light of one average mirror, at the mean power.
@@ -172,7 +176,7 @@ class Device(Stage):
         value = value or (lambda path: attrgetter(path)(self))
         light = value("laser.power_w") * exposure_s / self.laser.photon_energy_j
         light = light * value("dmd.efficiency") * value("medium.transmission")
-        return light * self.optics.channels / self.dmd.n_mirrors
+        return light * self.sampling.channels / self.dmd.n_mirrors
 
     # ------------------------------------------------------------------ reading
 
@@ -271,6 +275,38 @@ class Device(Stage):
         return cls._of_table(table, origin, None)
 
     @classmethod
+    def from_stored(cls, table: Mapping[str, Any], *, origin: str = "the table") -> Device:
+        """Build a device from what `to_dict` gave once, of this release or of an earlier one.
+
+        Parameters
+        ----------
+        table : mapping
+            Every field there was of every stage. One that came later takes the value of what was done before.
+        origin : str
+            What the sentence of an error calls the table.
+
+        Returns
+        -------
+        Device
+            The device.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `from_dict`.
+        """
+        whole = dict(table)
+        for stage, one in parts_of(Device).items():
+            given = dict(whole.get(stage, {}))
+            kind = (
+                one.kinds if isinstance(one.kinds, type) else one.of_kind(f"{origin}: {stage}.kind", given.get("kind"))
+            )
+            before = {name: p.before for name, p in parameters_of(kind).items() if p.before is not None}
+            if before or given:
+                whole[stage] = {**before, **given}
+        return cls.from_dict(whole, origin=origin)
+
+    @classmethod
     def _of_table(cls, table: Mapping[str, Any], label: str, folder: Path | None) -> Device:
         with toml.named_in_errors(label):
             device = cls(**toml.stages_of(table, cls, parts_of(Device), label, folder))
@@ -329,7 +365,8 @@ class Device(Stage):
         The name, the description and the version are left out; a measured matrix goes in with its contents, a medium
         or another part whose class does not come with opusim with its code: the text of the file that defines it, or
         of the class where that is a script or a notebook. What that imports does not. Numbers go in as they are
-        written: a device of 2 has another one than the equal device of 2.0.
+        written: a device of 2 has another one than the equal device of 2.0. A parameter that came with a later release
+        is left out where its value is what was done before (`opusim.base.parameters.Parameter.before`).
 
         Returns
         -------
@@ -341,6 +378,15 @@ class Device(Stage):
             content.pop(name)
             for stage in parts_of(Device):
                 content[stage].pop(name, None)
+        for stage in parts_of(Device):
+            table, known = content[stage], parameters_of(type(getattr(self, stage)))
+            plain = {
+                name: list(v) if isinstance(v, tuple) else v for name, p in known.items() if (v := p.before) is not None
+            }
+            # What came later and is switched to what was before: the device of then, as is its fingerprint.
+            content[stage] = {name: v for name, v in table.items() if name not in plain or plain[name] != v}
+            if not content[stage]:
+                del content[stage]
         content["medium"].update(self.medium.content())
         if codes := {name: code for name, cls in self._classes().items() if (code := code_of(cls))}:
             content["code"] = codes

@@ -67,7 +67,7 @@ class MatrixField(_Field):
         super().__init__()
         geometry = projector.geometry
         matrix, constant = way.matrix(0)
-        self.shape = (geometry.region.n_pixels, geometry.optics.samples, 2)
+        self.shape = (geometry.region.n_pixels, geometry.sampling.samples, 2)
         self.contrast = contrast
         self._keep("matrix", matrix, dtype)
         self._keep("constant", constant, dtype)
@@ -212,7 +212,7 @@ class WaveField(_Field):
         medium, grid = geometry.device.medium, geometry.grid
         assert isinstance(medium, WaveMedium) and grid is not None, "a medium of entries has no waves"
         self.grid = grid
-        self.optics, self.n_pixels = geometry.optics, geometry.region.n_pixels
+        self.sampling, self.n_pixels = geometry.sampling, geometry.region.n_pixels
         self.contrast = "dmd.contrast_ratio" in variables
         # Fields of the medium that are variables, and where they start.
         self.inside = {name: float(getattr(medium, name)) for name in medium.inside if f"medium.{name}" in variables}
@@ -220,7 +220,7 @@ class WaveField(_Field):
         how: dict[str, Any] = {"wavelength_m": geometry.device.laser.wavelength_m, "seed": geometry.seed}
         self.layers = nn.ModuleList()
         transfer: Any = None
-        for channel in range(self.optics.channels):
+        for channel in range(self.sampling.channels):
             slopes = {name: medium.phase_slopes(name, grid, channel=channel, **how) for name in self.inside}
             factors = medium.factors(grid, channel=channel, **how)
             if channel and factors.transfer is not None and np.array_equal(factors.transfer, transfer):
@@ -264,7 +264,7 @@ class WaveField(_Field):
         cells = self._cells(x, reader)
         changes = {name: reader(f"medium.{name}") - start for name, start in self.inside.items()}
         fields = [
-            self.optics.by_pixel(layer(cells, changes), self.n_pixels, torch.permute) for layer in self.layers
+            self.sampling.by_pixel(layer(cells, changes), self.n_pixels, torch.permute) for layer in self.layers
         ]  # fmt: skip
         return torch.view_as_real(torch.cat(fields, dim=-1))
 

@@ -50,9 +50,9 @@ def _coherence(point: WorkingPoint) -> Array:
     That of points behind a round stop is 2 J1(pi x) / (pi x) (Goodman, Speckle Phenomena, 2nd ed., section 4.4), x
     their distance over the grain.
     """
-    optics = point.device.optics
-    y, x = (axis.ravel() for axis in np.indices((optics.fine, optics.fine)))
-    distance = np.pi * optics.aperture * np.hypot(y[:, None] - y, x[:, None] - x)
+    sampling = point.device.sampling
+    y, x = (axis.ravel() for axis in np.indices((sampling.fine, sampling.fine)))
+    distance = np.pi * sampling.aperture * np.hypot(y[:, None] - y, x[:, None] - x)
     return np.where(distance > 0, 2 * special.j1(distance) / np.maximum(distance, 1e-300), 1.0)
 
 
@@ -84,7 +84,7 @@ class FrameLight:
     def of(point: WorkingPoint, off: Collection[str]) -> FrameLight:
         """Light at a working point, some sources being off."""
         device = point.device
-        camera, arm, channels = device.camera, device.reference, device.optics.channels
+        camera, arm, channels = device.camera, device.reference, device.sampling.channels
         leakage = 0.0 if "off-state leakage" in off else point.leakage
         on = point.share_on * device.dmd.n_mirrors
         unit = point.electrons_per_intensity / channels

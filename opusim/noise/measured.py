@@ -218,7 +218,7 @@ def _linear(point: WorkingPoint, off: Collection[str], patterns: MirrorPatterns,
     full_scale_dn = math.inf if "saturation" in off else point.full_scale_dn
     if "quantisation" in off:
         full_scale_dn -= 0.5  # what would be rounded up to it
-    coherence = point.device.reference.coherence * math.sqrt(field_coherence(point) / point.device.optics.channels)
+    coherence = point.device.reference.coherence * math.sqrt(field_coherence(point) / point.device.sampling.channels)
     times: dict[str, Any] = {"exposure_s": point.exposure_s, "roi": point.roi, "frametime_s": point.frametime_s}
 
     def show(shown: MirrorPatterns, phases: np.ndarray) -> np.ndarray:
@@ -263,7 +263,7 @@ def _averaging(point: WorkingPoint, patterns: MirrorPatterns, seed: int) -> _Err
     if not point.device.camera.pixel_over_grain:
         return _Errors(0.0, ())
     bench = OpticalBench(point.device, seed)
-    channels = point.device.optics.channels
+    channels = point.device.sampling.channels
     means, points = [], []
     for i in range(min(_PLANES, len(patterns))):
         planes = bench.inspect(patterns[i : i + 1], roi=point.roi)

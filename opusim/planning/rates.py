@@ -337,7 +337,7 @@ class _Timer:
 
     def counts(self, geometry: Geometry, way: Way, bits: np.ndarray, steps: int) -> Callable[[], object]:
         """Work that makes the counts of patterns, at the device's working point."""
-        device, region, samples = geometry.device, geometry.region, geometry.optics.samples
+        device, region, samples = geometry.device, geometry.region, geometry.sampling.samples
         n = len(bits) * steps
         maps = device.camera.maps(geometry.seed, region.pixels())
         exposure_s = device.operation.exposure_s

@@ -530,11 +530,13 @@ def test_a_plan_tells_the_work_that_its_ways_tell(polarised):
     plan, (_, matrix, waves) = made[0].plan, (projector.way for projector in made)
     making, showing = matrix.making(), waves.showing(1)
     # Both polarisations of an output come in one pass through the layer, and one pass is for the light of no feature.
-    assert making.transforms == 1001 * showing.transforms == 1001 * 6 * device.optics.channels
+    assert making.transforms == 1001 * showing.transforms == 1001 * 6 * device.sampling.channels
     assert (
-        plan.build_s == pytest.approx(1001 * plan.wave_vector_s) == pytest.approx(1.493 * device.optics.channels, 1e-3)
+        plan.build_s
+        == pytest.approx(1001 * plan.wave_vector_s)
+        == pytest.approx(1.493 * device.sampling.channels, 1e-3)
     )
-    assert plan.matrix_bytes == matrix.matrix_bytes == 8 * 3001 * 1000 * device.optics.channels
+    assert plan.matrix_bytes == matrix.matrix_bytes == 8 * 3001 * 1000 * device.sampling.channels
     assert (plan.way, made[2].plan.vector_flops) == ("matrix", waves.vector_flops)
 
 

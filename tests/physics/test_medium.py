@@ -15,7 +15,7 @@ import pytest
 
 from opusim import theory
 from opusim.device.medium import Drift, GaussianMedium, MeasuredMedium, ModeGrid, PhaseScreenMedium
-from opusim.device.optics import pixel_sampling
+from opusim.device.pixel_sampling import pixel_sampling
 
 WAVELENGTH_M = 532e-9
 

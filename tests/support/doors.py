@@ -253,7 +253,8 @@ NOT_DOORS = {
     # Between stages: what comes there was checked at the door before, and the loop is hot.
     **dict.fromkeys(
         (
-            "opusim.device.medium.layer.", "opusim.device.optics.Optics.", "opusim.planning.rates.measure(",
+            "opusim.device.medium.layer.", "opusim.device.pixel_sampling.PixelSampling.",
+            "opusim.planning.rates.measure(",
             "opusim.dfa.network.MLP.times_derivative(", "opusim.dfa.optimisers.Optimiser.",
             "opusim.patterns.layout.MirrorPatterns.of_checked(", "opusim.device.medium.drift.Drift.state_at(",
         ),

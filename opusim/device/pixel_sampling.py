@@ -15,7 +15,7 @@ from opusim import theory
 
 
 @dataclass(frozen=True)
-class Optics:
+class PixelSampling:
     """What the light of one pixel is the sum of.
 
     Parameters
@@ -33,7 +33,7 @@ class Optics:
     aperture: float
 
     @classmethod
-    def of(cls, *, polarised: bool, pixel_over_grain: float) -> Optics:
+    def of(cls, *, polarised: bool, pixel_over_grain: float) -> PixelSampling:
         """Return the sampling of a pixel.
 
         Parameters
@@ -45,7 +45,7 @@ class Optics:
 
         Returns
         -------
-        Optics
+        PixelSampling
             The sampling.
         """
         return cls(1 if polarised else 2, *pixel_sampling(pixel_over_grain))
