@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from opusim.device.camera import Camera
     from opusim.device.laser import Laser
 
+_MIDDLE, _EXIT = "middle screen", "exit face"  # planes where the light leaves the polarisation that is read
+
 
 @dataclass(frozen=True)
 class PhaseScreenMedium(WaveMedium):
@@ -50,12 +52,17 @@ class PhaseScreenMedium(WaveMedium):
         Share of the light that passes unscattered (a controlled zero order: random screens alone kill it as
         exp(-K sigma^2), unrealistically fast, 2001.06767).
     depolarising : bool
-        Whether the layer turns the polarisation at random, as multiple scattering does: at each point of the exit
-        face a random share of the light is in the polarisation that is read (a circular complex Gaussian element
-        of the local Jones matrix). What the camera sees is then not a block of a lossless, unitary map. A block of
-        a unitary map has less spread singular values than an i.i.d. matrix, the more so the larger a part of the
-        modes is read: a spread of ``|amplitude|^2`` equal to its mean is what makes up for that, for any part.
-        Without it energy is kept, for tests of that.
+        Whether light leaves the polarisation that is read, as in multiple scattering: at each point of one plane a
+        random share of it passes. What the camera sees is then not a block of a lossless, unitary map, which has less
+        spread singular values than an i.i.d. matrix, the more so the larger a part of the modes is read. Without it
+        energy is kept, for tests of that.
+    depolarised_at : {"middle screen", "exit face"}
+        The plane where it passes, and by which law. "middle screen": screen K // 2, counted from 0, amplitudes of the
+        quarter-circle law (`middle_amplitude`). Singular values are then those of an i.i.d. matrix however many of the
+        modes are read (docs/physics.md section 3). With fewer than three screens there is no middle: the exit face
+        takes its place. "exit face": the last screen, amplitudes of Rayleigh's law (`exit_amplitude`). Few singular
+        values follow this law badly: the largest are up to half above the edge of Marchenko and Pastur's law, since
+        what is read of a bright place of the face is an open channel.
     transmission : float
         Share of the light that leaves the mirrors (all on) which reaches one pixel on average, in one polarisation.
     decorrelation_time_s : float
@@ -73,6 +80,7 @@ class PhaseScreenMedium(WaveMedium):
     step_m: float = parameter(0.4e-6, low=1e-9, high=1e-3, unit="m")
     ballistic_fraction: float = parameter(0.0, low=0.0, high=1.0, off=0.0, imperfection="ballistic light")
     depolarising: bool = parameter(True)
+    depolarised_at: str = parameter(_MIDDLE, choices=(_MIDDLE, _EXIT), before=_EXIT)
     transmission: float = transmission()
     decorrelation_time_s: float = decorrelation_time()
 
@@ -136,6 +144,40 @@ class PhaseScreenMedium(WaveMedium):
         spectrum *= x.astype(np.float32)[None, :]
         return scipy.fft.irfft2(spectrum, s=(side, side), overwrite_x=True).astype(np.float32, copy=False)
 
+    def middle_amplitude(self, side: int, *, seed: int, channel: int = 0) -> np.ndarray:
+        """Return the amplitude that stays in the polarisation that is read at each point of the middle screen.
+
+        Parameters
+        ----------
+        side : int
+            Modes along a side of the grid.
+        seed, channel : int
+            Which realisation, and which polarisation.
+
+        Returns
+        -------
+        ndarray of float32, shape (side, side)
+            From 0 to 2 with the density sqrt(4 - x^2) / pi, a quarter of a circle, and the mean square 1; ones if the
+            layer does not depolarise there.
+
+        Notes
+        -----
+        A square Gaussian matrix is U1 Q U2 with independent random unitary matrices and quarter-circle distributed
+        singular values Q (Marchenko and Pastur for a square). The halves of the layer stand for U1 and U2. Values: the
+        distance from an axis of points that are even in a disc of radius 2.
+        """
+        if not self._middle:
+            return np.ones((side, side), dtype=np.float32)
+        n = side * side
+        key = rng.stream_key(seed, "middle screen", channel)
+        distance = elementary.cos((0.5 * np.pi) * rng.uniforms(key, n, n))
+        distance *= np.sqrt(4 * rng.uniforms(key, n))
+        return distance.astype(np.float32).reshape(side, side)
+
+    @property
+    def _middle(self) -> bool:
+        return self.depolarising and self.depolarised_at == _MIDDLE and self.n_screens >= 3
+
     def exit_amplitude(self, side: int, *, seed: int, channel: int = 0) -> np.ndarray:
         """Return the amplitude that passes the polariser at each point of the exit face.
 
@@ -149,9 +191,9 @@ class PhaseScreenMedium(WaveMedium):
         Returns
         -------
         ndarray of float32, shape (side, side)
-            Rayleigh distributed with the mean square 1; ones if the layer does not depolarise.
+            Rayleigh distributed with the mean square 1; ones if the layer does not depolarise there.
         """
-        if not self.depolarising:
+        if not self.depolarising or self._middle:
             return np.ones((side, side), dtype=np.float32)
         u = rng.uniforms(rng.stream_key(seed, "exit face", channel), side * side)
         return np.sqrt(-elementary.log(u)).astype(np.float32).reshape(side, side)
@@ -252,12 +294,13 @@ class PhaseScreenMedium(WaveMedium):
         stop = _round_stop(side, grid.aperture).astype(np.float32) if grid.aperture else None
         # `side` turns the unitary map, whose entries have the mean square 1 / side^2, into unit variance.
         screens[-1] *= np.float32(side * math.sqrt(1 - self.ballistic_fraction))
-        if self.depolarising or stop is not None:
+        if stop is not None or (self.depolarising and not self._middle):
             passing = self.exit_amplitude(side, seed=seed, channel=channel)
             if stop is not None:
                 passing *= stop
-            passing /= np.sqrt(np.mean(np.square(passing, dtype=np.float64))).astype(np.float32)
-            screens[-1] *= passing
+            screens[-1] *= _of_mean_square_one(passing)
+        if self._middle:
+            screens[self.n_screens // 2] *= _of_mean_square_one(self.middle_amplitude(side, seed=seed, channel=channel))
         space: dict[str, float] = {"step_m": self.step_m, "wavelength_m": wavelength_m}
         transfer, ballistic = None, None
         if self.n_screens > 1:
@@ -307,6 +350,12 @@ class PhaseScreenMedium(WaveMedium):
             transfer=numbers / (self.n_screens - 1) if self.n_screens > 1 else None,
             ballistic=scipy.fft.fftshift(numbers) if self.ballistic_fraction and channel == 0 else None,
         )
+
+
+def _of_mean_square_one(amplitude: np.ndarray) -> np.ndarray:
+    """Scale an amplitude, in place, so that the entries of the map keep the mean square 1 over the whole grid."""
+    amplitude /= np.sqrt(np.mean(np.square(amplitude, dtype=np.float64))).astype(np.float32)
+    return amplitude
 
 
 def _round_stop(side: int, diameter: float) -> np.ndarray:
