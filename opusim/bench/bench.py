@@ -420,7 +420,9 @@ class OpticalBench(validation.Fixed):
         with self._lock:
             frame, time_s = self.clock.frames, self.clock.elapsed_s
         state = int(self._states(np.array([time_s]))[0])
-        power = self.device.laser.relative_power(np.array([frame]), np.array([time_s]), seed=self.seed)
+        power = self.device.laser.relative_power(
+            np.array([frame]), np.array([time_s]), seed=self.seed, exposure_s=exposure_s
+        )
         scale = power * self.photons_per_intensity(exposure_s)
         fields = projector.way.fields(bits, state)[0]
         shots = Shots(
@@ -700,7 +702,8 @@ class OpticalBench(validation.Fixed):
             taken = ReservedFrames(*self._take(n * steps, frametime_s), n * steps, frametime_s)
             frames, times, shown = taken.of(n, steps)
         # Of the whole sequence, then those that are shown: the last bits of a sine may depend on its neighbours.
-        scale = self.device.laser.relative_power(frames, times, seed=self.seed) * self.photons_per_intensity(exposure_s)
+        power = self.device.laser.relative_power(frames, times, seed=self.seed, exposure_s=exposure_s)
+        scale = power * self.photons_per_intensity(exposure_s)
         wave, turned, coherence = self._reference(region, phases, len(frames) // steps, frames, times)
         frames, times, scale = frames[shown], times[shown], scale[shown]
         turned = None if turned is None else turned[shown]

@@ -120,7 +120,7 @@ class ExpectedOutput(validation.Fixed, CarriesState, nn.Module):
         z        = 2 c S* R exp(i d)
         light    = k (|S|^2 + |R|^2 + Re(z) exp(-j^2 / 2))
         mean     = light + dark electrons
-        variance = mean + (laser.power_noise * light)^2
+        variance = mean + (laser.power_noise_in(exposure) * light)^2
                    + k^2 [Re(z)^2 (1 - exp(-j^2))^2 + Im(z)^2 (1 - exp(-2 j^2))] / 2
 
     The mean counts of such electrons are those of ``opusim.differentiable.camera.expected_counts``.
@@ -288,7 +288,8 @@ class ExpectedOutput(validation.Fixed, CarriesState, nn.Module):
         variance = mean if camera.shot_noise else torch.zeros_like(mean)
         power_noise = reader("laser.power_noise")
         if isinstance(power_noise, Tensor) or power_noise:
-            variance = variance + (power_noise * electrons) ** 2
+            averaged = self._averaged_power(reader("operation.exposure_s"))
+            variance = variance + averaged * (power_noise * electrons) ** 2
         if spread is not None:
             variance = variance + spread * electrons_each**2
         reading = Reading(
@@ -394,6 +395,15 @@ class ExpectedOutput(validation.Fixed, CarriesState, nn.Module):
         error2 = jitter2 + sway**2 / 2
         spread = along**2 * torch.expm1(-error2) ** 2 - across**2 * torch.expm1(-2 * error2)
         return mean.flatten(0, 1), spread.flatten(0, 1) / 2
+
+    def _averaged_power(self, exposure_s: Any) -> Any:
+        """Variance of the power's mean over an exposure, over that of the power: as `Laser.power_noise_in`."""
+        bandwidth_hz = self._learnt.device.laser.power_noise_bandwidth_hz
+        if not bandwidth_hz:
+            return 1.0
+        length = torch.as_tensor(2 * bandwidth_hz * exposure_s, dtype=self.response.dtype, device=self.response.device)
+        long = length.clamp(min=1)
+        return torch.where(length <= 1, 1 - length.clamp(max=1) / 3, (1 - 1 / (3 * long)) / long)
 
     def _electrons_per_intensity(self, reader: Reader) -> Tensor:
         """Mean electrons of each pixel for a mean intensity of 1 on each of its samples."""

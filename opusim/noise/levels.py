@@ -228,7 +228,7 @@ def noise_at_level(device: Device, level_dn: float, exposure_s: float, *, speckl
         NoiseTerm("read noise", "temporal", (gain * camera.read_noise_e) ** 2),
         NoiseTerm("quantisation", "temporal", 1 / 12 if camera.quantise else 0.0),
         NoiseTerm("dark current", "temporal", gain**2 * dark_e if camera.shot_noise else 0.0),
-        NoiseTerm("laser power", "temporal", laser.power_noise**2 * square_dn2),
+        NoiseTerm("laser power", "temporal", laser.power_noise_in(exposure_s) ** 2 * square_dn2),
         NoiseTerm("PRNU", "fixed", camera.prnu**2 * square_dn2),
         NoiseTerm("DSNU", "fixed", (gain * camera.dsnu_e) ** 2),
         NoiseTerm("hot pixels", "fixed", gain**2 * hot_variance_e2),
