@@ -196,7 +196,7 @@ class Laser(Stage):
 
 
 def _normals_of(key: rng.Key, numbers: np.ndarray) -> np.ndarray:
-    """Normal numbers by their number, of any size and sign: float64."""
+    """Return normal numbers by their number, of any size and sign: float64."""
     from opusim.base.rng_kernels import gather_normals
 
     # A remainder is exact. Numbers so large are those of moments that a clock cannot tell apart.

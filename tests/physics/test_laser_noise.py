@@ -46,7 +46,7 @@ def test_closed_forms_are_the_mean_over_pairs_of_moments(length):
 
 
 def test_ends_of_the_closed_forms():
-    """A moment has the noise itself, and 1 s at 10 kHz the root of 1 / 20000 of it; without a bandwidth all are alike."""
+    """A moment has the noise itself, 1 s at 10 kHz the root of 1 / 20000 of it; without a bandwidth all are alike."""
     assert NOISY.power_noise_in(0.0) == 0.02
     assert NOISY.power_noise_in(1.0) == pytest.approx(0.02 / np.sqrt(20_000), rel=1e-4)
     assert NOISY.power_noise_correlation(1e-12, 0.25 * CELL_S) == pytest.approx(0.75, rel=1e-6)
@@ -131,7 +131,10 @@ def test_frames_of_a_bench_are_averaged_over_their_exposure(exposure_s):
     assert power.std() / power.mean() == pytest.approx(expected, rel=5 / np.sqrt(1200))
 
 
-@pytest.mark.parametrize("value, error", [(-1.0, ValueError), (float("nan"), ValueError), (2e9, ValueError), ("wide", TypeError)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [(-1.0, ValueError), (float("nan"), ValueError), (2e9, ValueError), ("wide", TypeError)],
+)
 def test_a_bandwidth_out_of_range_is_refused(value, error):
     with pytest.raises(error, match=r"laser\.power_noise_bandwidth_hz is .* must be"):
         Laser(power_noise_bandwidth_hz=value)
