@@ -125,7 +125,8 @@ class ExpectedOutput(validation.Fixed, CarriesState, nn.Module):
 
     The mean counts of such electrons are those of ``opusim.differentiable.camera.expected_counts``.
 
-    The device stands at the start of its time: nothing has drifted. Phase errors are taken as small where they move the
+    The device stands at the start of its time: nothing has drifted, and a device whose medium moves within an exposure
+    (`Drift.moves_within`) is refused. Phase errors are taken as small where they move the
     light across a limit of the camera: with a jitter of .2 rad such a pixel is off by up to four grey levels, with .02
     by none.
 
@@ -179,6 +180,7 @@ class ExpectedOutput(validation.Fixed, CarriesState, nn.Module):
         if resolution is not None:
             device = device.evolve(resolution=validation.choice("resolution", resolution, RESOLUTIONS))
         validation.choice("execution", execution, EXECUTIONS)
+        _check_still(device)
         if dtype not in (torch.float32, torch.float64):
             raise ValueError(f"dtype is {dtype!r}, but it must be torch.float32 or torch.float64.")
         self.seed = validation.integer("seed", seed, low=0)
@@ -409,6 +411,18 @@ class ExpectedOutput(validation.Fixed, CarriesState, nn.Module):
         """Mean electrons of each pixel for a mean intensity of 1 on each of its samples."""
         photons = self._learnt.device.photons_per_intensity(reader("operation.exposure_s"), reader)
         return self.response * (photons * reader("camera.quantum_efficiency") / self.samples)
+
+
+def _check_still(device: Device) -> None:
+    """Refuse a device whose frames average over a medium that moves: the mean output is that of one matrix."""
+    exposure_s = device.operation.exposure_s
+    drift = device.drift_within(exposure_s)
+    if drift is not None:
+        raise ValueError(
+            f"operation.exposure_s is {exposure_s:g}, in which a medium of medium.decorrelation_time_s = "
+            f"{drift.decorrelation_time_s:g} moves, but ExpectedOutput knows one matrix: the exposure must be at most "
+            f"{drift.step_s:.3g} s, or operation.exposure_average False."
+        )
 
 
 def _checked_layout(device: Device, n_features: Any, layout: MirrorLayout | None) -> MirrorLayout:

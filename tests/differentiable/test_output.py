@@ -518,6 +518,8 @@ def test_on_the_gpu(execution):
         ({"learn": ["camera.full_well_e"], "device": STILL.evolve(**{"camera.full_well_e": math.inf})}, "which is inf"),
         ({"learn": ["medium.thickness_m"], "execution": "matrix"}, "execution is 'matrix', but medium.thickness_m"),
         ({"learn": ["medium.phase_std_rad"], "device": GAUSSIAN}, "no such field in the device"),
+        ({"device": STILL.evolve(**{"medium.decorrelation_time_s": 0.01})},
+         r"in which a medium of medium.decorrelation_time_s = 0.01 moves.*must be at most 3.16e-05 s, or"),
         ({"mirrors": "soft"}, "mirrors is 'soft', but it must be one of 'straight-through', 'relaxed'"),
         ({"rounding": "up"}, "rounding is 'up', but it must be one of"),
         ({"execution": "gpu"}, "execution is 'gpu', but it must be one of"),
