@@ -137,6 +137,8 @@ class OpticalBench(validation.Fixed):
         )
         medium = self.device.medium
         self._drift = None if math.isinf(medium.decorrelation_time_s) else medium.drift
+        # An exposure that is not longer sees one state of the medium.
+        self._still_s = medium.drift.step_s if self.device.operation.exposure_average else math.inf
         self._count_type = self.device.camera.dtype
         self._photons: dict[float, float] = {}  # for an intensity of 1, by exposure
 
@@ -171,7 +173,7 @@ class OpticalBench(validation.Fixed):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what can be computed again; the clock is one of its own."""
-        left_out = ("_lock", "_parts", "_drift", "_count_type", "_photons")
+        left_out = ("_lock", "_parts", "_drift", "_still_s", "_count_type", "_photons")
         state = {name: value for name, value in self.__dict__.items() if name not in left_out}
         with self._lock:
             state["clock"] = copy.copy(self.clock)
@@ -698,7 +700,8 @@ class OpticalBench(validation.Fixed):
         if home is not NUMPY and place == NUMPY:
             bits = home.to_host(bits)
         projector, maps = self._parts.of(layout, region, place)
-        moving = self.device.drift_within(exposure_s) if n else None
+        # Asked with each transform: what it is follows from the exposure alone.
+        moving = self.device.drift_within(exposure_s) if n and exposure_s > self._still_s else None
         way, kind = (projector.way if moving is None else projector.way.unkept), self._count_type
         needed = kind.itemsize * n * steps * region.n_pixels
         if needed > _SMALL_BYTES:

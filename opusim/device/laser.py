@@ -180,30 +180,15 @@ class Laser(Stage):
 
     def _mean_noise(self, frames: np.ndarray, times_s: np.ndarray, seed: int, exposure_s: float) -> np.ndarray:
         """Mean of noise of the variance 1 over exposures; see `relative_power`."""
-        rate = 2 * self.power_noise_bandwidth_hz
-        start = times_s * rate + _cells_origin(seed)
-        end = start + exposure_s * rate
-        first, last = np.floor(start), np.floor(end)
-        noise = _normals_of(rng.key_of(seed, "laser noise cells"), first)
-        ends = last > first
-        if ends.any():
-            whole = np.maximum(last - first - 1, 0.0)
-            inner = np.sqrt(whole) * _normals_of(rng.key_of(seed, "laser noise"), frames)
-            late = _normals_of(rng.key_of(seed, "laser noise cells"), last)
-            total = (first + 1 - start) * noise + inner + (end - last) * late
-            noise = np.where(ends, total / np.where(ends, end - start, 1.0), noise)
-        return noise
+        from .power_noise_kernels import mean_noise  # numba, where it is needed
 
-
-def _normals_of(key: rng.Key, numbers: np.ndarray) -> np.ndarray:
-    """Return normal numbers by their number, of any size and sign: float64."""
-    from opusim.base.rng_kernels import gather_normals
-
-    # A remainder is exact. Numbers so large are those of moments that a clock cannot tell apart.
-    index = np.fmod(numbers, 2.0**62) if numbers.dtype == _DOUBLE else numbers
-    out = np.empty(len(index), dtype=np.float32)
-    gather_normals(*key, np.ascontiguousarray(index).astype(np.int64).astype(np.uint64), out)
-    return out.astype(np.float64)
+        out = np.empty(len(times_s))
+        mean_noise(
+            np.ascontiguousarray(times_s), np.ascontiguousarray(frames, dtype=np.int64),
+            2 * self.power_noise_bandwidth_hz, float(exposure_s), _cells_origin(seed),
+            *rng.key_of(seed, "laser noise cells"), *rng.key_of(seed, "laser noise"), out,
+        )  # fmt: skip
+        return out
 
 
 @lru_cache(maxsize=16)
