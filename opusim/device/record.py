@@ -190,7 +190,7 @@ class Device(Stage):
         Returns
         -------
         Drift or None
-            None if the exposure is within a state (`Drift.moves_within`), or `operation.exposure_average` is off.
+            None if the exposure is within a state (`Drift.moves_within`), or ``operation.exposure_average`` is off.
         """
         drift = self.medium.drift
         return drift if self.operation.exposure_average and drift.moves_within(exposure_s) else None

@@ -127,7 +127,7 @@ class ExpectedOutput(validation.Fixed, CarriesState, nn.Module):
     The mean counts of such electrons are those of ``opusim.differentiable.camera.expected_counts``.
 
     The device stands at the start of its time: nothing has drifted, and a device whose medium moves within an exposure
-    (`Drift.moves_within`) is refused. Phase errors are taken as small where they move the
+    (`Device.drift_within`) is refused. Phase errors are taken as small where they move the
     light across a limit of the camera: with a jitter of .2 rad such a pixel is off by up to four grey levels, with .02
     by none.
 
