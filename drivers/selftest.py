@@ -161,6 +161,12 @@ TABLE = (
             laser={"power_noise": 0.002, "power_drift_per_hour": 0.01}, medium={"decorrelation_time_s": 86400.0}
         ), 8, ("transform", "later"),
     ),
+    Case(
+        "averaged over the exposure", _bare(
+            laser={"power_noise": 0.002, "power_noise_bandwidth_hz": 5e3}, medium={"decorrelation_time_s": 1e-3},
+            operation={"exposure_average": True},
+        ), 8,
+    ),
     Case("Gaussian matrix", _aurora(medium=_GAUSSIAN), 9, ("transform", "later"), _MATRIX),
     Case("Gaussian matrix, ideal", _bare(medium=_GAUSSIAN), 9, ("transform", "later"), _MATRIX),
     Case("pictures", seed=10, fit="2d", ways=_MATRIX),

@@ -100,6 +100,48 @@ def pixel_modes(pixel_over_grain: float) -> float:
     return float(1 / (4 * share))
 
 
+def exposure_contrast(exposure_over_decorrelation: float) -> float:
+    """Return the contrast that an exposure leaves of speckle which decorrelates meanwhile.
+
+    Parameters
+    ----------
+    exposure_over_decorrelation : float
+        Exposure T over the time tau of the correlation of fields exp(-(t / tau)^2).
+
+    Returns
+    -------
+    float
+        K, from 1 down to 0: K^2 is the mean over two moments t, t' of the exposure of exp(-2 ((t - t') / tau)^2), the
+        correlation of intensities (Goodman, Speckle Phenomena in Optics, 2nd ed., section 3.3; for the mean over an
+        exposure Bandyopadhyay et al., Rev. Sci. Instrum. 76, 093110, 2005). With u = sqrt(2) T / tau,
+        K^2 = sqrt(pi) erf(u) / u - (1 - exp(-u^2)) / u^2.
+    """
+    return float(np.sqrt(_mean_over_pairs(np.sqrt(2) * exposure_over_decorrelation)))
+
+
+def exposure_fringe_contrast(exposure_over_decorrelation: float) -> float:
+    """Return the part of the fringes with a steady reference that an exposure leaves of speckle which decorrelates.
+
+    Parameters
+    ----------
+    exposure_over_decorrelation : float
+        As in `exposure_contrast`.
+
+    Returns
+    -------
+    float
+        The root of the power of the mean field over the mean power: K of `exposure_contrast` with u = T / tau.
+    """
+    return float(np.sqrt(_mean_over_pairs(exposure_over_decorrelation)))
+
+
+def _mean_over_pairs(u: float) -> float:
+    """Mean of exp(-(u (s - t))^2) over s and t from 0 to 1."""
+    if u < 1e-3:  # the closed form would be lost in rounding
+        return 1 - u * u / 6
+    return float(np.sqrt(np.pi) * special.erf(u) / u + np.expm1(-u * u) / (u * u))
+
+
 def speckle_contrast(pixel_over_grain: float = 0.0, polarised: bool = True) -> float:
     """Return the contrast (standard deviation over mean) of the intensity that pixels read: 1/sqrt(M).
 

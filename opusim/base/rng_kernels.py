@@ -177,7 +177,7 @@ def _uniform(k0, k1, index):  # type: ignore[no-untyped-def]
 
 
 @kernel(inline="always")
-def _normal(k0, k1, index):  # type: ignore[no-untyped-def]
+def normal(k0, k1, index):  # type: ignore[no-untyped-def]
     """Return element `index` of a normal stream: four to a Philox block."""
     block = index >> np.uint64(2)
     r0, r1, r2, r3 = philox_words(
@@ -206,7 +206,7 @@ def gather_uniforms(k0, k1, indices, out):  # type: ignore[no-untyped-def]
 def gather_normals(k0, k1, indices, out):  # type: ignore[no-untyped-def]
     """Write elements `indices` (uint64, 1-D) of a normal stream to `out` (float32, 1-D)."""
     for i in range(np.uint64(out.size)):
-        out[i] = _normal(k0, k1, indices[i])
+        out[i] = normal(k0, k1, indices[i])
 
 
 @kernel()
@@ -216,7 +216,7 @@ def fill_normals(k0, k1, offset, out):  # type: ignore[no-untyped-def]
     # Up to the first whole block of four, whole blocks, the rest.
     head = min((np.uint64(4) - (offset & np.uint64(3))) & np.uint64(3), size)
     for i in range(head):
-        out[i] = _normal(k0, k1, offset + i)
+        out[i] = normal(k0, k1, offset + i)
     n_blocks = (size - head) >> np.uint64(2)
     first_block = (offset + head) >> np.uint64(2)
     for b in range(n_blocks):
@@ -228,7 +228,7 @@ def fill_normals(k0, k1, offset, out):  # type: ignore[no-untyped-def]
         out[i], out[i + np.uint64(1)] = gauss_pair(r0, r1)
         out[i + np.uint64(2)], out[i + np.uint64(3)] = gauss_pair(r2, r3)
     for i in range(head + (n_blocks << np.uint64(2)), size):
-        out[i] = _normal(k0, k1, offset + i)
+        out[i] = normal(k0, k1, offset + i)
 
 
 def normals_between(key: tuple[np.uint32, np.uint32], first: int, stop: int) -> np.ndarray:

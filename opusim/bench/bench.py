@@ -20,6 +20,7 @@ from opusim.device.camera import Camera
 from opusim.device.record import RESOLUTIONS, Device
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
+from . import within_exposure
 from .film import intensity
 from .frames import MOST_FRAMES, MOST_S, BenchClock, ReservedFrames, Shots
 from .inputs import (
@@ -136,6 +137,8 @@ class OpticalBench(validation.Fixed):
         )
         medium = self.device.medium
         self._drift = None if math.isinf(medium.decorrelation_time_s) else medium.drift
+        # An exposure that is not longer sees one state of the medium.
+        self._still_s = medium.drift.step_s if self.device.operation.exposure_average else math.inf
         self._count_type = self.device.camera.dtype
         self._photons: dict[float, float] = {}  # for an intensity of 1, by exposure
 
@@ -170,7 +173,7 @@ class OpticalBench(validation.Fixed):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what can be computed again; the clock is one of its own."""
-        left_out = ("_lock", "_parts", "_drift", "_count_type", "_photons")
+        left_out = ("_lock", "_parts", "_drift", "_still_s", "_count_type", "_photons")
         state = {name: value for name, value in self.__dict__.items() if name not in left_out}
         with self._lock:
             state["clock"] = copy.copy(self.clock)
@@ -420,20 +423,33 @@ class OpticalBench(validation.Fixed):
         with self._lock:
             frame, time_s = self.clock.frames, self.clock.elapsed_s
         state = int(self._states(np.array([time_s]))[0])
-        power = self.device.laser.relative_power(np.array([frame]), np.array([time_s]), seed=self.seed)
+        moving = self.device.drift_within(exposure_s)
+        way = projector.way if moving is None else projector.way.unkept
+        power = self.device.laser.relative_power(
+            np.array([frame]), np.array([time_s]), seed=self.seed, exposure_s=exposure_s
+        )
         scale = power * self.photons_per_intensity(exposure_s)
-        fields = projector.way.fields(bits, state)[0]
+        fields = way.fields(bits, state)[0]
         shots = Shots(
             state, np.array([frame]), scale, exposure_s, maps, 1,
             *self._reference(region, phases, 1, np.array([frame]), np.array([time_s])),
         )  # fmt: skip
         turn = shots.turns().view(np.complex64)[0, 0]
-        level = intensity(fields, shots.reference, turn, shots.coherence)
+        if moving is None:
+            level = intensity(fields, shots.reference, turn, shots.coherence)
+        else:
+            seen = moving.within(time_s, exposure_s)
+            level = within_exposure.mean_intensity(way, bits, seen, NUMPY, shots.reference, turn, shots.coherence)
         photons = (level * np.float32(scale[0] / projector.plan.samples)).astype(np.float32)
         camera = self.device.camera
         electrons = camera.electrons(photons, exposure_s=exposure_s, seed=self.seed, frame0=frame, maps=maps)
         counts = np.empty((1, region.n_pixels), dtype=camera.dtype)
-        projector.way.counts(bits, shots, counts)
+        if moving is None:
+            way.counts(bits, shots, counts)
+        else:
+            counts[0] = camera.expose(
+                photons, exposure_s=exposure_s, seed=self.seed, frame0=frame, maps=maps, threads=self.threads
+            ).reshape(-1)
         shown = bits.reshape(self.mirror_shape) if layout is None else layout.mirrors(bits)[0]
         return Planes(
             mirrors=np.asarray(shown, dtype=np.uint8),
@@ -684,7 +700,9 @@ class OpticalBench(validation.Fixed):
         if home is not NUMPY and place == NUMPY:
             bits = home.to_host(bits)
         projector, maps = self._parts.of(layout, region, place)
-        way, kind = projector.way, self._count_type
+        # Asked with each transform: what it is follows from the exposure alone.
+        moving = self.device.drift_within(exposure_s) if n and exposure_s > self._still_s else None
+        way, kind = (projector.way if moving is None else projector.way.unkept), self._count_type
         needed = kind.itemsize * n * steps * region.n_pixels
         if needed > _SMALL_BYTES:
             what = f"The counts of {n * steps} frames of {region.n_pixels} pixels"
@@ -695,15 +713,23 @@ class OpticalBench(validation.Fixed):
             way.prepare(int(now[0]))
         # In the machine's own memory numpy's arrays and torch's tensors are the same bytes.
         shape = (n * steps, region.n_pixels)
-        out = home.empty(shape, kind) if home.is_gpu else np.empty(shape, kind)
+        out = home.empty(shape, kind) if home.is_gpu and moving is None else np.empty(shape, kind)
         if reserved is None:
             taken = ReservedFrames(*self._take(n * steps, frametime_s), n * steps, frametime_s)
             frames, times, shown = taken.of(n, steps)
         # Of the whole sequence, then those that are shown: the last bits of a sine may depend on its neighbours.
-        scale = self.device.laser.relative_power(frames, times, seed=self.seed) * self.photons_per_intensity(exposure_s)
+        power = self.device.laser.relative_power(frames, times, seed=self.seed, exposure_s=exposure_s)
+        scale = power * self.photons_per_intensity(exposure_s)
         wave, turned, coherence = self._reference(region, phases, len(frames) // steps, frames, times)
         frames, times, scale = frames[shown], times[shown], scale[shown]
         turned = None if turned is None else turned[shown]
+        if moving is not None:
+            shots = Shots(0, frames, scale, exposure_s, maps, steps, wave, turned, coherence)
+            within_exposure.counts(
+                way, bits, shots, times, moving, self.device.camera, seed=self.seed, samples=projector.plan.samples,
+                arrays=place, threads=self.threads, out=out, progress=progress,
+            )  # fmt: skip
+            return out if home is NUMPY else home.from_host(out)
         states = self._states(times[::steps]) if states is None else states
         edges = [0, *(np.flatnonzero(np.diff(states)) + 1).tolist(), n] if n else [0]
         for a, b in zip(edges, edges[1:], strict=False):

@@ -165,6 +165,11 @@ class MatrixWay(Way):
                 made = np.ascontiguousarray(kept[1][:, wide]), kept[2][wide]
             yield (pixels, arrays.from_host(made[0]), arrays.from_host(made[1]))
 
+    @property
+    def unkept(self) -> Way:
+        """The waves that the matrix would be made from, if there are any; see `Way.unkept`."""
+        return self._source if isinstance(self._source, Way) else self
+
     # ---------------------------------------------------------------- fields and counts
 
     def fields(self, bits: Any, state: int = 0) -> Any:

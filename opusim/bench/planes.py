@@ -22,7 +22,8 @@ class Planes:
         Field that leaves the mirrors (rows, columns), or the macro-pixels for a formatted pattern under the
         resolution "auto".
     medium_field : ndarray of complex64, shape (n_rows, n_columns, samples)
-        Field at the camera; more than one sample for unpolarised light or integration over the pixel.
+        Field at the camera when the exposure begins; more than one sample for unpolarised light or integration over
+        the pixel. Where the medium moves while the shutter is open, the photons are those of the mean over it.
     photons : ndarray of float32, shape (n_rows, n_columns)
         Mean photons on each pixel in the exposure.
     electrons : ndarray of float32, shape (n_rows, n_columns)

@@ -113,6 +113,11 @@ class Way(ABC):
             Told how many vectors are done.
         """
 
+    @property
+    def unkept(self) -> Way:
+        """The way to the same fields, to single precision, where a state of the drift is needed once."""
+        return self
+
     # ---------------------------------------------------------------- what it takes; nothing is computed
 
     @property

@@ -157,9 +157,11 @@ def _value(device: Device, path: str, value: Any) -> str:
 
 
 def _laser(laser: _Told) -> tuple[str, str]:
+    bandwidth = laser.text("power_noise_bandwidth_hz")
+    band = f"up to {bandwidth}" if laser.value("power_noise_bandwidth_hz") else "per frame"
     return "laser", (
         f"{laser.text('wavelength_m')}, {laser.text('power_w')} on the mirrors; noise "
-        f"{laser.text('power_noise')} rms per frame, drift {laser.text('power_drift_per_hour')}"
+        f"{laser.text('power_noise')} rms {band}, drift {laser.text('power_drift_per_hour')}"
     )
 
 

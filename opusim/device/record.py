@@ -21,6 +21,7 @@ from .camera import Camera
 from .dmd import Dmd
 from .laser import Laser
 from .medium.base import MEDIA, Medium
+from .medium.drift import Drift
 from .pixel_sampling import PixelSampling
 from .reference import Reference
 
@@ -177,6 +178,22 @@ class Device(Stage):
         light = value("laser.power_w") * exposure_s / self.laser.photon_energy_j
         light = light * value("dmd.efficiency") * value("medium.transmission")
         return light * self.sampling.channels / self.dmd.n_mirrors
+
+    def drift_within(self, exposure_s: float) -> Drift | None:
+        """Return the drift of the medium, if an exposure averages over several of its states.
+
+        Parameters
+        ----------
+        exposure_s : float
+            Exposure in seconds.
+
+        Returns
+        -------
+        Drift or None
+            None if the exposure is within a state (`Drift.moves_within`), or ``operation.exposure_average`` is off.
+        """
+        drift = self.medium.drift
+        return drift if self.operation.exposure_average and drift.moves_within(exposure_s) else None
 
     # ------------------------------------------------------------------ reading
 

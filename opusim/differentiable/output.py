@@ -121,12 +121,13 @@ class ExpectedOutput(validation.Fixed, CarriesState, nn.Module):
         z        = 2 c S* R exp(i d)
         light    = k (|S|^2 + |R|^2 + Re(z) exp(-j^2 / 2))
         mean     = light + dark electrons
-        variance = mean + (laser.power_noise * light)^2
+        variance = mean + (laser.power_noise_in(exposure) * light)^2
                    + k^2 [Re(z)^2 (1 - exp(-j^2))^2 + Im(z)^2 (1 - exp(-2 j^2))] / 2
 
     The mean counts of such electrons are those of ``opusim.differentiable.camera.expected_counts``.
 
-    The device stands at the start of its time: nothing has drifted. Phase errors are taken as small where they move the
+    The device stands at the start of its time: nothing has drifted, and a device whose medium moves within an exposure
+    (`Device.drift_within`) is refused. Phase errors are taken as small where they move the
     light across a limit of the camera: with a jitter of .2 rad such a pixel is off by up to four grey levels, with .02
     by none.
 
@@ -180,6 +181,7 @@ class ExpectedOutput(validation.Fixed, CarriesState, nn.Module):
         if resolution is not None:
             device = device.evolve(resolution=validation.choice("resolution", resolution, RESOLUTIONS))
         validation.choice("execution", execution, EXECUTIONS)
+        _check_still(device)
         if dtype not in (torch.float32, torch.float64):
             raise ValueError(f"dtype is {dtype!r}, but it must be torch.float32 or torch.float64.")
         self.seed = validation.integer("seed", seed, low=0)
@@ -289,7 +291,8 @@ class ExpectedOutput(validation.Fixed, CarriesState, nn.Module):
         variance = mean if camera.shot_noise else torch.zeros_like(mean)
         power_noise = reader("laser.power_noise")
         if isinstance(power_noise, Tensor) or power_noise:
-            variance = variance + (power_noise * electrons) ** 2
+            averaged = self._averaged_power(reader("operation.exposure_s"))
+            variance = variance + averaged * (power_noise * electrons) ** 2
         if spread is not None:
             variance = variance + spread * electrons_each**2
         reading = Reading(
@@ -399,10 +402,31 @@ class ExpectedOutput(validation.Fixed, CarriesState, nn.Module):
         spread = along**2 * torch.expm1(-error2) ** 2 - across**2 * torch.expm1(-2 * error2)
         return mean.flatten(0, 1), spread.flatten(0, 1) / 2
 
+    def _averaged_power(self, exposure_s: Any) -> Any:
+        """Variance of the power's mean over an exposure, over that of the power: as `Laser.power_noise_in`."""
+        bandwidth_hz = self._learnt.device.laser.power_noise_bandwidth_hz
+        if not bandwidth_hz:
+            return 1.0
+        length = torch.as_tensor(2 * bandwidth_hz * exposure_s, dtype=self.response.dtype, device=self.response.device)
+        long = length.clamp(min=1)
+        return torch.where(length <= 1, 1 - length.clamp(max=1) / 3, (1 - 1 / (3 * long)) / long)
+
     def _electrons_per_intensity(self, reader: Reader) -> Tensor:
         """Mean electrons of each pixel for a mean intensity of 1 on each of its samples."""
         photons = self._learnt.device.photons_per_intensity(reader("operation.exposure_s"), reader)
         return self.response * (photons * reader("camera.quantum_efficiency") / self.samples)
+
+
+def _check_still(device: Device) -> None:
+    """Refuse a device whose frames average over a medium that moves: the mean output is that of one matrix."""
+    exposure_s = device.operation.exposure_s
+    drift = device.drift_within(exposure_s)
+    if drift is not None:
+        raise ValueError(
+            f"operation.exposure_s is {exposure_s:g}, in which a medium of medium.decorrelation_time_s = "
+            f"{drift.decorrelation_time_s:g} moves, but ExpectedOutput knows one matrix: the exposure must be at most "
+            f"{drift.step_s:.3g} s, or operation.exposure_average False."
+        )
 
 
 def _checked_layout(device: Device, n_features: Any, layout: MirrorLayout | None) -> MirrorLayout:

@@ -74,6 +74,13 @@ class ErrorBudget:
                 notes.append(
                     f"Closed forms know nothing of {', '.join(unknown)}, which stands at 0; measured_error_budget does."
                 )
+            device, exposure_s = self.point.device, self.point.exposure_s
+            if device.drift_within(exposure_s) is not None:
+                ratio = exposure_s / device.medium.decorrelation_time_s
+                notes.append(
+                    f"An exposure of {exposure_s:.3g} s is {ratio:.2g} times medium.decorrelation_time_s. Closed forms "
+                    "of an output's error take the medium as standing still during a frame; a bench averages over it."
+                )
             return tuple(notes)
         off = abs(self.total - self.whole)
         if off > 0.25 * abs(self.whole) and off > 3 * math.hypot(*self.uncertainty.values()):

@@ -81,7 +81,7 @@ class _Bursts:
         self.dark_e = on("dark current", point.dark_e)
         self.read_e2 = on("read noise", camera.read_noise_e) ** 2
         self.shot = float(camera.shot_noise and "shot noise" not in off)
-        self.power_noise = on("laser power", device.laser.power_noise)
+        self.power_noise = on("laser power", device.laser.power_noise_in(point.exposure_s))
         self.phase_noise = on("reference phase", math.hypot(arm.jitter_rad, arm.vibration_rad / math.sqrt(2)))
         self.phases = step_phases_rad(point)[1]
         self.row = least_squares_row(self.phases)

@@ -10,7 +10,8 @@ source             part                                   from
 shot noise         (mu + d) / (mu C)^2                    Poisson law, EMVA 1288 release 4, section 2; d: dark electrons
 read noise         sigma_d^2 / (mu C)^2                   EMVA 1288, section 2
 quantisation       1 / (12 K^2 mu^2 C^2)                  EMVA 1288, section 2
-PRNU, laser power  sigma^2 (1 + C^2) / C^2                mean square of speckle, mu^2 (1 + C^2)
+PRNU, laser power  sigma^2 (1 + C^2) / C^2                mean square of speckle, mu^2 (1 + C^2); sigma of the power
+                                                          is that of an exposure (`Laser.power_noise_in`)
 DSNU               sigma^2 / (mu C)^2                     EMVA 1288, section 3
 dark current       (d + variance over pixels) / (mu C)^2  hot pixels: a mixture of two rates
 decorrelation      exp(4 L) - 1                           intensities correlate as the square of the fields (Goodman,
@@ -97,7 +98,7 @@ def _camera_error(point: WorkingPoint, leaked: float, off: Collection[str]) -> f
         signal, weight = np.tile(signal, 2), np.concatenate([(1 - hot) * weight, hot * weight])
 
     level = signal + dark_e
-    factor = on("PRNU", camera.prnu) ** 2 + on("laser power", laser.power_noise) ** 2
+    factor = on("PRNU", camera.prnu) ** 2 + on("laser power", laser.power_noise_in(point.exposure_s)) ** 2
     variance = factor * signal**2
     if camera.shot_noise and "shot noise" not in off:
         variance = variance + level

@@ -22,7 +22,7 @@ from scipy import special
 
 from opusim.base import validation
 from opusim.base.user_arrays import checked_array
-from opusim.theory import speckle_contrast
+from opusim.theory import exposure_contrast, speckle_contrast
 
 if TYPE_CHECKING:
     from opusim.device.camera import Camera
@@ -184,7 +184,8 @@ def noise_at_level(device: Device, level_dn: float, exposure_s: float, *, speckl
     speckle : bool, optional
         False: one pixel whose expected level is `level_dn`. True: the average over the pixels of a speckle
         pattern with that mean, whose intensities follow a gamma law of the camera's contrast C (exponential
-        for C = 1). Terms that grow as the square of the signal then carry the factor 1 + C².
+        for C = 1), less what an exposure takes that is long against the medium's decorrelation
+        (`opusim.theory.exposure_contrast`). Terms that grow as the square of the signal then carry the factor 1 + C².
 
     Returns
     -------
@@ -216,6 +217,8 @@ def noise_at_level(device: Device, level_dn: float, exposure_s: float, *, speckl
         raise ValueError(f"level_dn is {level_dn!r}, but it must be at least the dark level, {dark_dn:.3g} DN.")
     signal_dn = max(level_dn - dark_dn, 0.0)
     contrast = speckle_contrast(camera.pixel_over_grain, camera.polarised) if speckle else 0.0
+    if device.drift_within(exposure_s) is not None:
+        contrast *= exposure_contrast(exposure_s / device.medium.decorrelation_time_s)
     square_dn2 = signal_dn**2 * (1 + contrast**2)
 
     # Two kinds of pixels, with shares h and 1 - h: the variance of a rate over them is h (1 - h) times the
@@ -228,7 +231,7 @@ def noise_at_level(device: Device, level_dn: float, exposure_s: float, *, speckl
         NoiseTerm("read noise", "temporal", (gain * camera.read_noise_e) ** 2),
         NoiseTerm("quantisation", "temporal", 1 / 12 if camera.quantise else 0.0),
         NoiseTerm("dark current", "temporal", gain**2 * dark_e if camera.shot_noise else 0.0),
-        NoiseTerm("laser power", "temporal", laser.power_noise**2 * square_dn2),
+        NoiseTerm("laser power", "temporal", laser.power_noise_in(exposure_s) ** 2 * square_dn2),
         NoiseTerm("PRNU", "fixed", camera.prnu**2 * square_dn2),
         NoiseTerm("DSNU", "fixed", (gain * camera.dsnu_e) ** 2),
         NoiseTerm("hot pixels", "fixed", gain**2 * hot_variance_e2),

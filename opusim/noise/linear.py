@@ -142,8 +142,17 @@ def _burst_error(point: WorkingPoint, off: Collection[str]) -> float:
     if camera.quantise:
         steady += on("quantisation", 1 / (12 * camera.gain_dn_per_e**2))
     variance = steady + on("shot noise", camera.shot_noise) * frames
-    variance = variance + np.square(on("laser power", device.laser.power_noise) * frames)
+    power_noise = on("laser power", device.laser.power_noise_in(point.exposure_s))
+    variance = variance + np.square(power_noise * frames)
     noise = (np.square(np.abs(rows)) * variance).sum(axis=-1)
+    # Frames that lie within a cell of the power's noise share a part of it: what all share is a factor of the field.
+    lags = point.frametime_s * np.arange(1, len(phases))
+    shared_power = [device.laser.power_noise_correlation(point.exposure_s, float(lag)) for lag in lags]
+    for k, correlation in enumerate(shared_power, 1):
+        if correlation and power_noise:
+            moved = rows * frames
+            pairs = (moved[:, k:] * moved[:, :-k].conj()).real.sum(axis=-1)
+            noise += 2 * correlation * power_noise**2 * pairs
 
     # A phase error e_k changes frame k by 2 |R| Im(S exp(-i d_k)) e_k; errors of two frames may correlate.
     lag = 2 * np.pi * arm.vibration_hz * point.frametime_s * np.subtract.outer(*2 * [np.arange(len(phases))])

@@ -378,7 +378,7 @@ def test_info_tells_every_parameter(name):
     """Some in words of their own, the others by name and with their unit: a new one is there by itself."""
     device, text = Device.load(name), words(invoke("info", name).stdout)
     own_words = {
-        "laser": {"wavelength_m", "power_w", "power_noise", "power_drift_per_hour"},
+        "laser": {"wavelength_m", "power_w", "power_noise", "power_noise_bandwidth_hz", "power_drift_per_hour"},
         "dmd": {"name", "shape", "pitch_m", "contrast_ratio", "efficiency"},
         "medium": set(),
         "camera": {

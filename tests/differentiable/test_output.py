@@ -114,6 +114,8 @@ def test_output_with_the_reference_is_the_mean_of_many_frames(name, phase):
     # Jitter of a fifth of a radian lowers the mean fringe by 2 %; near full scale it is to be small.
     jitter = {"dim": 0.2}.get(name, 0.02)
     device = lit(STILL, name).evolve(**{"reference.jitter_rad": jitter, "laser.power_noise": 0.01})
+    # An exposure of four cells of the power's noise keeps about half of it.
+    device = device.evolve(**{"laser.power_noise_bandwidth_hz": 2 / device.operation.exposure_s})
     model = ExpectedOutput(device, 200, 300, seed=SEED, reference_phase_rad=phase)
     bits = bits_of(2, 200)
     assert_is_the_mean_of(frames_of(model, bits, 500, phase), mean_of(model, bits))
@@ -237,7 +239,7 @@ def test_gradients_of_the_device(path, exposure, execution):
     device = SMALL.evolve(**{"operation.exposure_s": exposure * 1e-4, "reference.relative_amplitude": 0.5})
     device = device.evolve(**{"reference.scale_error": 0.02, "reference.nonlinearity": 0.01, "laser.power_noise": 0.05})
     # Full well and full scale close to each other, and dark noise at the lower end, so that pixels meet all limits.
-    device = device.evolve(**{"camera.hot_pixel_fraction": 0.2})
+    device = device.evolve(**{"camera.hot_pixel_fraction": 0.2, "laser.power_noise_bandwidth_hz": 1e3})
     device = device.evolve(
         **{
             "camera.full_well_e": 6300.0,
@@ -278,6 +280,7 @@ def test_all_that_is_learnable_has_a_gradient(execution):
             "operation.exposure_s": 3e-3, "reference.relative_amplitude": 0.5, "reference.scale_error": 0.02,
             "reference.nonlinearity": 0.01, "reference.jitter_rad": 0.1, "laser.power_noise": 0.05,
             "camera.hot_pixel_fraction": 0.2, "camera.full_well_e": 6300.0, "camera.black_level_dn": 0.5,
+            "laser.power_noise_bandwidth_hz": 1e3,
             "dmd.contrast_ratio": 50.0,
         }
     )  # fmt: skip
@@ -515,6 +518,8 @@ def test_on_the_gpu(execution):
         ({"learn": ["camera.full_well_e"], "device": STILL.evolve(**{"camera.full_well_e": math.inf})}, "which is inf"),
         ({"learn": ["medium.thickness_m"], "execution": "matrix"}, "execution is 'matrix', but medium.thickness_m"),
         ({"learn": ["medium.phase_std_rad"], "device": GAUSSIAN}, "no such field in the device"),
+        ({"device": STILL.evolve(**{"medium.decorrelation_time_s": 0.01})},
+         r"in which a medium of medium.decorrelation_time_s = 0.01 moves.*must be at most 3.16e-05 s, or"),
         ({"mirrors": "soft"}, "mirrors is 'soft', but it must be one of 'straight-through', 'relaxed'"),
         ({"rounding": "up"}, "rounding is 'up', but it must be one of"),
         ({"execution": "gpu"}, "execution is 'gpu', but it must be one of"),

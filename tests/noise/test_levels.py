@@ -32,6 +32,24 @@ def test_default_device_has_the_noise_of_the_real_one():
     assert 1.0 <= noise_at_level(AURORA, 21.6, EXPOSURE_S).rms_dn("temporal") <= 1.2
 
 
+@pytest.mark.parametrize("polarised", [True, False])
+def test_contrast_falls_where_the_medium_moves_within_an_exposure(polarised):
+    """K^2 / M of M patterns, each with K^2 = sqrt(pi) erf(u) / u - (1 - exp(-u^2)) / u^2 at u = sqrt(2) T / tau."""
+    device = AURORA.evolve(**{"medium.decorrelation_time_s": EXPOSURE_S, "camera.polarised": polarised})
+    u = math.sqrt(2)
+    square = math.sqrt(math.pi) * math.erf(u) / u - (1 - math.exp(-u * u)) / u**2
+    budget = noise_at_level(device, 30.0, EXPOSURE_S, speckle=True)
+    assert budget.contrast**2 == pytest.approx(square / (1 if polarised else 2), rel=1e-12)
+    still = device.evolve(**{"operation.exposure_average": False})
+    assert noise_at_level(still, 30.0, EXPOSURE_S, speckle=True).contrast ** 2 == pytest.approx(1 if polarised else 0.5)
+
+
+def test_closed_forms_say_that_they_take_the_medium_as_still():
+    device = AURORA.evolve(**{"medium.decorrelation_time_s": 0.04})
+    with pytest.warns(UserWarning, match=r"0.0004 s is 0.01 times medium.decorrelation_time_s.*standing still"):
+        error_budget(device, elapsed_s=0.0)
+
+
 @pytest.mark.parametrize("level_dn", [9.0, 21.6, 100.0, 200.0])
 def test_temporal_and_fixed_variance_are_those_of_the_camera(level_dn):
     device = AURORA.evolve(**{"laser.power_noise": 0.0, "camera.hot_pixel_fraction": 0.0})

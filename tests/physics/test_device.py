@@ -49,7 +49,7 @@ def test_output_noise_is_that_of_the_real_device(half_on):
     """1.0 to 1.2 grey levels rms at a mean of 21.6 (lightonml's examples), and the sum of its parts within 2 %.
 
     The parts at a signal of 19.6 above the black level: shot K S = .784, read (K 13)^2 = .270, rounding 1/12,
-    laser (.002 S)^2 <S^2>/<S>^2 = .003, together 1.14 = 1.07^2.
+    laser 5e-5 (.002 S, of which an exposure of 1.1 ms keeps a fifteenth), together 1.14 = 1.07^2.
     """
     exposure_s = EXPOSURE_S * (21.6 - 2) / 7.0
     frames, _ = expose(AURORA, np.repeat(half_on[:1], 200, axis=0), n_pixels=5000, exposure_s=exposure_s)
@@ -59,7 +59,7 @@ def test_output_noise_is_that_of_the_real_device(half_on):
     assert 1.0 <= noise <= 1.2
     signal = x.mean() - AURORA.camera.black_level_dn
     k = AURORA.camera.gain_dn_per_e
-    laser = AURORA.laser.power_noise**2 * np.mean((x.mean(axis=0) - AURORA.camera.black_level_dn) ** 2)
+    laser = AURORA.laser.power_noise_in(exposure_s) ** 2 * np.mean((x.mean(axis=0) - AURORA.camera.black_level_dn) ** 2)
     assert noise**2 == pytest.approx(k * signal + (k * AURORA.camera.read_noise_e) ** 2 + 1 / 12 + laser, rel=0.02)
 
 

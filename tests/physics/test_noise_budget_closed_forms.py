@@ -21,12 +21,12 @@ from opusim.theory import pixel_modes, speckle_contrast
 AURORA = Device.load("aurora")
 # The same light and noise through the textbook medium, which is quick to compute for many pixels.
 TEXTBOOK = AURORA.evolve(medium=GaussianMedium(AURORA.medium.transmission, 86400.0))
-# Every source strong enough to be seen, an hour after the fit.
+# Every source strong enough to be seen, an hour after the fit; frames of a burst share a part of the power's noise.
 DIRTY = TEXTBOOK.evolve(
     **{
         "camera.prnu": 0.05, "camera.hot_pixel_fraction": 0.05, "camera.hot_pixel_dark_e_per_s": 2e5,
         "camera.dark_current_e_per_s": 5e4, "camera.black_level_dn": 4.0, "laser.power_noise": 0.02,
-        "dmd.contrast_ratio": 300.0,
+        "laser.power_noise_bandwidth_hz": 1e3, "dmd.contrast_ratio": 300.0,
     }
 )  # fmt: skip
 # A shallow full well before a scale of ten bits.
@@ -139,11 +139,18 @@ def test_measured_is_the_same_for_the_same_seed_and_only_then():
 def plain(**changes):
     """A device without leakage and drift, whose scale ends far above its light: nothing but noise."""
     fields = {"dmd.contrast_ratio": math.inf, "medium.decorrelation_time_s": math.inf, "camera.bits": 16}
+    fields["laser.power_noise_bandwidth_hz"] = 0.0
     return AURORA.evolve(**{**fields, "camera.black_level_dn": 100.0, "camera.full_well_e": math.inf, **changes})
 
 
+# Variance of the power's mean over an exposure of 400 us, where it is constant in cells of 1 / (2 kHz) = 500 us:
+# the mean of max(0, 1 - |t - t'| / h), which is 1 - T / (3 h).
+BAND, BAND_SHARE = {"laser.power_noise_bandwidth_hz": 1e3}, 1 - 400 / (3 * 500)
+
+
 @pytest.mark.parametrize(
-    "changes", [{}, {"camera.polarised": False}, {"camera.pixel_over_grain": 0.5}, {"camera.dark_current_e_per_s": 1e5}]
+    "changes",
+    [{}, {"camera.polarised": False}, {"camera.pixel_over_grain": 0.5}, {"camera.dark_current_e_per_s": 1e5}, BAND],
 )
 @pytest.mark.parametrize("share_on", [0.1, 0.5])
 def test_intensity_parts_are_variances_over_that_of_speckle(changes, share_on):
@@ -170,7 +177,7 @@ def test_intensity_parts_are_variances_over_that_of_speckle(changes, share_on):
         "PRNU": camera.prnu**2 * square,
         "DSNU": camera.dsnu_e**2 / speckle,
         "dark current": dark / speckle,
-        "laser power": device.laser.power_noise**2 * square,
+        "laser power": device.laser.power_noise**2 * square * (BAND_SHARE if changes is BAND else 1),
         "decorrelation": 0.0,
         "off-state leakage": 0.0,
         "pixel integration": pixel_modes(camera.pixel_over_grain) - 1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -13,6 +14,11 @@ from opusim.base.user_arrays import checked_array
 # One state of a drifting medium holds until its correlation with the state that it stands for has fallen
 # by this much: an intensity error of sqrt(2 x 2e-5), well under one percent of the mean, below a grey level.
 STATE_DECORRELATION = 1e-5
+# The mean over an exposure of T is one over n moments: up to the first ratio T / tau_d the middle alone, which leaves
+# out 1.3e-4 of the contrast's square; up to the second those of Gauss and Legendre, which take a smooth path of the
+# field as it is (the contrast's square to 1.2e-4); above 64 in equal steps, to 2 % of it up to 64 tau_d. Then a
+# contrast of 1/8 stays.
+_ONE_UP_TO, _GAUSS_UP_TO, _MOST_MOMENTS = 0.02, 16.0, 64
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,51 @@ class Drift:
         if math.isinf(self.decorrelation_time_s):
             return np.zeros(times.shape, dtype=np.int64)
         return np.floor(times / self.step_s).astype(np.int64)
+
+    def moves_within(self, exposure_s: float) -> bool:
+        """Return whether an exposure is longer than a state, so that it sees a mean over several.
+
+        Parameters
+        ----------
+        exposure_s : float
+            Exposure in seconds.
+
+        Returns
+        -------
+        bool
+            A shorter one sees the state in which it begins: what it leaves out is what states leave out.
+        """
+        return exposure_s > self.step_s
+
+    def within(self, time_s: float, exposure_s: float) -> list[tuple[int, float]]:
+        """Return states of the medium whose intensities an exposure averages, and the part of each.
+
+        Parameters
+        ----------
+        time_s : float
+            When the exposure begins, in seconds.
+        exposure_s : float
+            How long it is, in seconds.
+
+        Returns
+        -------
+        list of (int, float)
+            Numbers of states, rising, and weights whose sum is 1: the moments of a quadrature, each in the state that
+            holds then. At most 64.
+
+        Notes
+        -----
+        The mean over T of |S|^2 has the contrast K of `opusim.theory.exposure_contrast`. With n = 2 + 2 T / tau_d
+        moments of Gauss and Legendre its square is right to 1.2e-4 up to T = 16 tau_d; 64 moments in equal steps stand
+        for more, good to 2 % up to 64 tau_d. Beyond, the contrast stays at 1/8.
+        """
+        if not self.moves_within(exposure_s):
+            return [(int(self.state_at(np.array([time_s]))[0]), 1.0)]
+        moments, weights = _moments(exposure_s / self.decorrelation_time_s)
+        found: dict[int, float] = {}
+        for state, weight in zip(self.state_at(time_s + exposure_s * moments).tolist(), weights.tolist(), strict=True):
+            found[state] = found.get(state, 0.0) + weight
+        return list(found.items())
 
     def time(self, state: int) -> float:
         """Return the time that a state stands for: its start.
@@ -144,3 +195,23 @@ class Drift:
         weights = elementary.exp(-2 * late * late).tolist()
         norm = math.sqrt(sum(w * w for w in weights))
         return {n: w / norm for n, w in zip(numbers, weights, strict=True)}
+
+
+@lru_cache(maxsize=64)
+def _moments(ratio: float) -> tuple[np.ndarray, np.ndarray]:
+    """Moments from 0 to 1, rising, and weights of a mean over an exposure of so many decorrelation times."""
+    if ratio > _GAUSS_UP_TO:
+        return (np.arange(_MOST_MOMENTS) + 0.5) / _MOST_MOMENTS, np.full(_MOST_MOMENTS, 1 / _MOST_MOMENTS)
+    n = 1 if ratio <= _ONE_UP_TO else 2 + math.ceil(2 * ratio)
+    # Roots of the Legendre polynomial by Newton's method, from Tricomi's start; numpy's go by LAPACK, whose last bits
+    # depend on the processor.
+    x = elementary.cos(np.pi * (np.arange(1, n + 1) - 0.25) / (n + 0.5))
+    slope = np.ones(n)
+    for _ in range(8):
+        before, value = np.ones(n), x
+        for degree in range(2, n + 1):
+            before, value = value, ((2 * degree - 1) * x * value - (degree - 1) * before) / degree
+        slope = n * (x * value - before) / (x * x - 1)
+        x = x - value / slope
+    weights = 1 / ((1 - x * x) * slope * slope)
+    return (1 - x) / 2, weights / weights.sum()

@@ -1,0 +1,219 @@
+"""Speckle that decorrelates while the shutter is open: contrast, fringes, and the mean of the moments of a frame.
+
+The correlation of fields is g = exp(-(t/tau)^2). The contrast K of the mean intensity over T is the root of the mean of
+g^2 over two moments of the exposure; the mean field, which makes the fringes with a steady reference, has the mean of g
+as its part of the power (Goodman, Speckle Phenomena in Optics, 2nd ed., section 3.3; Bandyopadhyay et al., Rev. Sci.
+Instrum. 76, 093110, 2005). Both means are taken numerically here.
+"""
+
+from __future__ import annotations
+
+import math
+
+import h5py
+import numpy as np
+import pytest
+from scipy import integrate
+
+from opusim import Device, OpticalBench, theory
+from opusim.device.medium import GaussianMedium, MeasuredMedium
+from opusim.device.medium.drift import Drift
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
+
+SMALL = {"dmd.shape": (16, 16), "camera.shape": (64, 64), "operation.ones_range": (1, 250)}
+IDEAL = Device.load("ideal").evolve(**SMALL)
+MEDIA = {
+    "gaussian": IDEAL.evolve(medium=GaussianMedium(IDEAL.medium.transmission)),
+    "phase_screens": IDEAL,
+}
+BITS = np.random.default_rng(0).integers(0, 2, (8, 60), dtype=np.uint8)
+LAYOUT = MirrorLayout.lined((16, 16), 60)
+ROI = (0, 0, 64, 64)
+
+
+def restless(device: Device, tau_s: float, average: bool = True) -> Device:
+    return device.evolve(
+        **{"medium.decorrelation_time_s": tau_s, "operation.exposure_average": average}
+    )  # fmt: skip
+
+
+def mean_over_pairs(power: float, ratio: float) -> float:
+    """Mean of exp(-power (s - t)^2 ratio^2) over s and t from 0 to 1: their difference has a triangle's law."""
+    return 2 * integrate.quad(lambda d: (1 - d) * math.exp(-power * (ratio * d) ** 2), 0, 1, epsabs=1e-12)[0]
+
+
+def shown(bench: OpticalBench, exposure_s: float, n: int = 4, **how) -> np.ndarray:
+    patterns = MirrorPatterns(BITS[:n], LAYOUT)
+    return bench.transform(patterns, exposure_s=exposure_s, roi=ROI, n_pixels=4096, **how).astype(np.float64)
+
+
+# ---------------------------------------------------------------- laws
+
+
+@pytest.mark.parametrize("ratio", [1e-4, 0.01, 0.5, 1.0, 3.0, 16.0, 200.0])
+def test_closed_forms_are_the_means_over_pairs_of_moments(ratio):
+    assert theory.exposure_contrast(ratio) ** 2 == pytest.approx(mean_over_pairs(2, ratio), rel=1e-7)
+    assert theory.exposure_fringe_contrast(ratio) ** 2 == pytest.approx(mean_over_pairs(1, ratio), rel=1e-7)
+
+
+@pytest.mark.parametrize("ratio", [0.0033, 0.015, 0.021, 0.1, 0.5, 1.0, 3.0, 7.3, 15.9, 17.0, 63.0])
+def test_moments_of_a_frame_have_the_contrast_of_the_law(ratio):
+    """Squares of both: 1.4e-4 for what moments leave out (2 % above 16 times tau), and states begin 1/316 tau apart."""
+    drift = Drift(2.0)
+    states = drift.within(123.4, 2.0 * ratio)
+    times = np.array([drift.time(state) for state, _ in states])
+    weights = np.array([weight for _, weight in states])
+    assert weights.sum() == pytest.approx(1, abs=1e-12) and len(states) <= 64
+    assert (np.diff(times) > 0).all() and times[0] > 123.4 - 0.01 and times[-1] < 123.4 + 2 * ratio
+    apart = (times[:, None] - times) / 2.0
+    # A state is late by up to 1/316 of tau: 4 (1/316) in an exponent of 2 d^2 at d = 1 at most, half of it at random.
+    allowed = (1.4e-4 if ratio < 16 else 2e-2) + (0.004 if len(states) > 1 else 0)
+    for power in (1, 2):
+        expected = mean_over_pairs(power, ratio)
+        assert weights @ np.exp(-power * apart**2) @ weights == pytest.approx(expected, rel=allowed)
+
+
+def test_an_exposure_within_a_state_sees_one():
+    drift = Drift(100.0)
+    assert not drift.moves_within(drift.step_s) and drift.moves_within(1.001 * drift.step_s)
+    for time_s in (0.0, 0.9 * drift.step_s, 1234.5):
+        assert drift.within(time_s, drift.step_s) == [(int(drift.state(np.array(time_s))), 1.0)]
+    assert Drift(math.inf).within(5.0, 60.0) == [(0, 1.0)]
+    # However long an exposure is, it takes 64 states.
+    assert len(drift.within(0.0, 1e6)) == 64
+
+
+@pytest.mark.parametrize("ratio", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("medium", MEDIA)
+def test_contrast_falls_as_the_law_says(medium, ratio):
+    """Of 2 frames of 4096 pixels, which share nothing. Chance: at most 1 / sqrt(n), of exponential laws; four sigma."""
+    bench = OpticalBench(restless(MEDIA[medium], 0.01), seed=4)
+    frames = shown(bench, ratio * 0.01, 2, frametime_s=0.2)
+    contrast = np.sqrt(np.mean(frames.var(axis=1) / frames.mean(axis=1) ** 2))
+    assert contrast == pytest.approx(math.sqrt(mean_over_pairs(2, ratio)), rel=4 / math.sqrt(frames.size))
+
+
+@pytest.mark.parametrize("ratio", [0.5, 1.0, 3.0])
+def test_fringes_lose_what_the_field_loses(ratio):
+    """Frames in the phases 0 and pi from the same moment on differ by 4 Re(S R*); their power, to four sigma.
+
+    The same pixels without the average give the whole power: each of the two has sqrt(2 / n), n = 2 x 4096.
+    """
+
+    def power(average: bool) -> float:
+        device = restless(MEDIA["gaussian"], 0.01, average)
+        there, back = (
+            shown(OpticalBench(device, seed=6), ratio * 0.01, 2, frametime_s=0.2, reference_phase_rad=phase)
+            for phase in (0.0, math.pi)
+        )
+        return float(np.mean((there - back) ** 2))
+
+    assert power(True) / power(False) == pytest.approx(mean_over_pairs(1, ratio), rel=4 * math.sqrt(4 / 8192))
+
+
+@pytest.fixture
+def measured(tmp_path):
+    """A matrix of normal entries in a file."""
+    numbers = np.random.default_rng(1).standard_normal((64, 60, 2))
+    path = tmp_path / "tm.h5"
+    with h5py.File(path, "w") as file:
+        file["tm"] = numbers[..., 0] + 1j * numbers[..., 1]
+    return IDEAL.evolve(medium=MeasuredMedium(path=str(path), transmission=IDEAL.medium.transmission))
+
+
+@pytest.mark.parametrize("medium", [*MEDIA, "measured"])
+def test_a_frame_is_the_mean_of_its_moments(medium, request):
+    """Pixel by pixel against 120 short exposures in the same time, each within one state: 1 % of the mean.
+
+    States are 1/316 of tau apart, which changes a pixel by .5 %; midpoints are off by 1e-4.
+    """
+    device = MEDIA[medium] if medium in MEDIA else request.getfixturevalue(medium)
+    device = restless(device, 1.0).evolve(**{"reference.relative_amplitude": 1.0})
+    how = {"roi": (10, 10, 8, 8), "n_pixels": 64, "reference_phase_rad": 0.4}
+    long, short = OpticalBench(device, seed=3), OpticalBench(device, seed=3)
+    frame = long.transform(MirrorPatterns(BITS[:1], LAYOUT), exposure_s=1.2, **how)[0]
+    short.skip_frames(1, frametime_s=0.005)
+    again = MirrorPatterns(np.repeat(BITS[:1], 120, axis=0), LAYOUT)
+    moments = short.transform(again, exposure_s=1e-3, frametime_s=0.01, **how)
+    expected = moments.mean(axis=0) * 1200
+    assert np.abs(frame - expected).max() < 0.01 * expected.mean()
+    # And no moment alone is that mean.
+    assert np.abs(moments[60] * 1200 - expected).max() > 0.2 * expected.mean()
+
+
+# ---------------------------------------------------------------- where nothing is averaged
+
+
+@pytest.mark.parametrize("medium", MEDIA)
+def test_without_the_average_a_frame_keeps_full_contrast(medium):
+    """The frame is that of the moment when it begins, however long it is."""
+    device = restless(MEDIA[medium], 0.01, average=False)
+    frames, short = (shown(OpticalBench(device, seed=4), t, 1) for t in (0.03, 1e-5))
+    np.testing.assert_allclose(frames, short * 3000, rtol=1e-4)
+    assert frames.std() / frames.mean() == pytest.approx(1, abs=4 / 64)
+
+
+@pytest.mark.parametrize("name", ["aurora", "gaussian"])
+def test_an_exposure_within_a_state_gives_the_same_bits(name):
+    device = Device.load("aurora").evolve(**SMALL)
+    if name == "gaussian":
+        device = device.evolve(medium=GaussianMedium(device.medium.transmission))
+    how = {"exposure_s": 400e-6, "reference_phase_rad": [0.0, 1.0]}
+    frames = [shown(OpticalBench(restless(device, 0.5, average), seed=1), **how) for average in (True, False)]
+    np.testing.assert_array_equal(*frames)
+
+
+# ---------------------------------------------------------------- the ways through the bench
+
+
+AURORA = Device.load("aurora").evolve(**SMALL)
+
+
+@pytest.mark.parametrize("medium", ["gaussian", "phase_screens"])
+def test_parts_of_a_sequence_in_any_order_are_the_whole(medium):
+    device = AURORA if medium == "phase_screens" else AURORA.evolve(medium=GaussianMedium(AURORA.medium.transmission))
+    device = restless(device, 2e-3)
+    how = {"exposure_s": 1e-3, "roi": ROI, "n_pixels": 500, "reference_phase_rad": [0.0, 2.0]}
+    whole = OpticalBench(device, seed=2).transform(MirrorPatterns(BITS[:3], LAYOUT), **how)
+    bench, done = OpticalBench(device, seed=2, execution="matrix"), []
+    reserved = bench.reserve(6, frametime_s=bench.minimum_frametime_s(64, 1e-3))
+    for i in (2, 0, 1):
+        part = reserved.only(np.array([i]))
+        counts = bench.transform(MirrorPatterns(BITS[i : i + 1], LAYOUT), reserved=part, progress=done.append, **how)
+        np.testing.assert_array_equal(counts, whole[2 * i : 2 * i + 2])
+    assert done == [1, 1, 1]
+
+
+def test_every_way_gives_the_same_counts():
+    """Within the tolerance between ways: 1 % of the pixels, by one."""
+    frames = [shown(OpticalBench(restless(AURORA, 2e-3), 2, execution=w), 1e-3) for w in ("matrix", "waves")]
+    differ = np.abs(frames[0] - frames[1])
+    assert differ.max() <= 1 and np.mean(differ > 0) <= 0.01
+
+
+def test_torch_gives_the_same_counts_within_the_tolerance():
+    torch = pytest.importorskip("torch")
+    device = restless(AURORA, 2e-3)
+    numpy_counts = shown(OpticalBench(device, 2), 1e-3)
+    patterns = MirrorPatterns(torch.from_numpy(BITS[:4].copy()), LAYOUT)
+    counts = OpticalBench(device, 2, backend="torch:cpu").transform(patterns, exposure_s=1e-3, roi=ROI, n_pixels=4096)
+    assert isinstance(counts, torch.Tensor) and counts.dtype == torch.uint8
+    differ = np.abs(counts.numpy().astype(float) - numpy_counts)
+    assert differ.max() <= 1 and np.mean(differ > 0) <= 0.01
+
+
+@pytest.mark.parametrize("medium", ["gaussian", "phase_screens"])
+def test_inspect_is_what_is_exposed_next(medium):
+    device = AURORA if medium == "phase_screens" else AURORA.evolve(medium=GaussianMedium(AURORA.medium.transmission))
+    device = restless(device, 2e-3)
+    bench = OpticalBench(device, seed=7)
+    bench.skip_frames(3)
+    how = {"exposure_s": 1e-3, "reference_phase_rad": 0.5, "roi": (8, 8, 16, 16)}
+    pattern = MirrorPatterns(BITS[:1], LAYOUT)
+    planes = bench.inspect(pattern, **how)
+    np.testing.assert_array_equal(planes.counts, bench.expose(pattern, **how)[0])
+
+
+def test_no_patterns_give_no_frames():
+    bench = OpticalBench(restless(AURORA, 2e-3), seed=7)
+    assert shown(bench, 1e-3, 0).shape == (0, 4096) and bench.clock.frames == 0
