@@ -21,6 +21,7 @@ from .camera import Camera
 from .dmd import Dmd
 from .laser import Laser
 from .medium.base import MEDIA, Medium
+from .optics import MAGNIFICATION, Optics
 from .pixel_sampling import PixelSampling
 from .reference import Reference
 
@@ -69,7 +70,7 @@ class Operation(Stage):
 
 @dataclass(frozen=True)
 class Device(Stage):
-    """An optical processing unit: laser, mirrors, medium, camera, reference arm, and how they are run.
+    """An optical processing unit: laser, mirrors, medium, camera, lenses, reference arm, and how they are run.
 
     Parameters
     ----------
@@ -88,6 +89,8 @@ class Device(Stage):
         How the driver runs it.
     reference : Reference
         The reference arm; without one by default.
+    optics : Optics
+        The lenses before and behind the medium, or that every camera is re-magnified, as it is by default.
     resolution : {"auto", "mirrors"}
         "auto": one mode for each macro-pixel that the formatter makes; "mirrors": one for each mirror and each
         pixel. Statistically the same device, another realisation; part of the fingerprint.
@@ -104,6 +107,7 @@ class Device(Stage):
     camera: Camera = part(Camera, shelf="cameras")
     operation: Operation = part(Operation, given=False)
     reference: Reference = part(Reference, given=False)
+    optics: Optics = part(Optics, given=False)
     resolution: str = parameter("auto", choices=RESOLUTIONS)
     version: int = parameter(1, low=1)
     description: str = parameter("", kind="text")
@@ -117,7 +121,13 @@ class Device(Stage):
 
     def _check_together(self) -> None:
         """Check what holds between the stages."""
+        self.optics.check(self.laser, self.dmd, self.camera)
         self.medium.check(self.laser, self.camera)
+        if self.optics.pixel_integration and not self.medium.has_waves:
+            raise ValueError(
+                f"optics.pixel_integration is True, but a medium of kind {self.medium.kind!r} has no geometry to "
+                "integrate over: it must be False, or the medium must be of kind 'phase_screens'."
+            )
         if self.operation.ones_range[1] > self.dmd.n_mirrors:
             raise ValueError(
                 f"operation.ones_range is {list(self.operation.ones_range)}, but there are {self.dmd.n_mirrors} "
@@ -152,9 +162,35 @@ class Device(Stage):
         return origin.title(self)
 
     @property
+    def pixel_over_grain(self) -> float:
+        """Width of a pixel over that of a speckle grain, where pixels integrate over their area; 0 where they do not.
+
+        That of the camera, or what the lengths of the optics give.
+        """
+        if not self.optics.by_lengths:
+            return self.camera.pixel_over_grain
+        if not self.optics.pixel_integration:
+            return 0.0
+        return self.camera.pixel_pitch_m / self.optics.grain_m(self.laser.wavelength_m)
+
+    @property
     def sampling(self) -> PixelSampling:
         """How a pixel of the camera samples the field."""
-        return PixelSampling.of(polarised=self.camera.polarised, pixel_over_grain=self.camera.pixel_over_grain)
+        return PixelSampling.of(polarised=self.camera.polarised, pixel_over_grain=self.pixel_over_grain)
+
+    @property
+    def pixel_share(self) -> float:
+        """Share of the light from the mirrors, all on, that reaches one pixel on average, in one polarisation.
+
+        `Medium.transmission`, times what falls on the area of a pixel of the light behind the medium where
+        `Optics.held` is "lengths".
+        """
+        return self.medium.transmission * self._share_behind
+
+    @property
+    def _share_behind(self) -> float:
+        pitch_m = self.camera.pixel_pitch_m
+        return self.optics.share_on(pitch_m * pitch_m) if self.optics.by_lengths else 1.0
 
     def photons_per_intensity(self, exposure_s: Any, value: Callable[[str], Any] | None = None) -> Any:
         """Return the photons on a pixel for a field of intensity 1: the light of one average mirror, at the mean power.
@@ -175,7 +211,7 @@ class Device(Stage):
         """
         value = value or (lambda path: attrgetter(path)(self))
         light = value("laser.power_w") * exposure_s / self.laser.photon_energy_j
-        light = light * value("dmd.efficiency") * value("medium.transmission")
+        light = light * value("dmd.efficiency") * value("medium.transmission") * self._share_behind
         return light * self.sampling.channels / self.dmd.n_mirrors
 
     # ------------------------------------------------------------------ reading
@@ -446,6 +482,25 @@ class Device(Stage):
         for stage, values in nested.items():
             top[stage] = dataclasses.replace(top.get(stage, getattr(self, stage)), **values)
         return dataclasses.replace(self, **top)
+
+    def remagnified(self) -> Device:
+        """Return the device with the magnification held: grain in pixels and light of a pixel stay from here on.
+
+        Frames have the same law, but for the angle between mirrors, which is that of the grid of modes again.
+
+        Returns
+        -------
+        Device
+            With `Optics.held` "magnification", the share of the light that reaches a pixel as
+            `Medium.transmission`, and the pixels' width in grains as `Camera.pixel_over_grain`. This one stays as it
+            is; where the magnification is held already, it comes back.
+        """
+        if not self.optics.by_lengths:
+            return self
+        return self.evolve(
+            optics=dataclasses.replace(self.optics, held=MAGNIFICATION, pixel_integration=False),
+            **{"medium.transmission": self.pixel_share, "camera.pixel_over_grain": self.pixel_over_grain},
+        )
 
     def paths(self) -> list[str]:
         """Return the dotted paths of all fields of the stages.

@@ -215,7 +215,7 @@ def noise_at_level(device: Device, level_dn: float, exposure_s: float, *, speckl
     if not (math.isfinite(level_dn) and level_dn >= dark_dn - 1e-6 * (1 + dark_dn)):
         raise ValueError(f"level_dn is {level_dn!r}, but it must be at least the dark level, {dark_dn:.3g} DN.")
     signal_dn = max(level_dn - dark_dn, 0.0)
-    contrast = speckle_contrast(camera.pixel_over_grain, camera.polarised) if speckle else 0.0
+    contrast = speckle_contrast(device.pixel_over_grain, camera.polarised) if speckle else 0.0
     square_dn2 = signal_dn**2 * (1 + contrast**2)
 
     # Two kinds of pixels, with shares h and 1 - h: the variance of a rate over them is h (1 - h) times the
