@@ -250,9 +250,9 @@ class Optics(Stage):
         sine = math.hypot(*dmd.shape) * dmd.pitch_m / 2 / self.illumination_focal_m
         if sine > 1:
             raise ValueError(
-                f"optics.illumination_focal_m is {self.illumination_focal_m!r}, but the half diagonal of the mirrors "
-                f"is {sine * self.illumination_focal_m:.4g} m, {sine:.3g} of it: the sine of an angle, so it must be at "
-                "most 1. The focal length must not be shorter than the half diagonal."
+                f"optics.illumination_focal_m is {self.illumination_focal_m!r}, but the half diagonal of the "
+                f"mirrors is {sine * self.illumination_focal_m:.4g} m, {sine:.3g} of it, which is the sine of an "
+                "angle: the focal length must not be shorter than the half diagonal."
             )
         spot = self.spot_m(laser.wavelength_m, dmd.pitch_m)
         least = 2 / math.sqrt(math.pi) * spot
