@@ -247,7 +247,7 @@ class Optics(Stage):
         """
         if not self.by_lengths:
             return
-        sine = math.hypot(*dmd.shape) * dmd.pitch_m / 2 / self.illumination_focal_m
+        sine = _diagonal(dmd.shape) * dmd.pitch_m / 2 / self.illumination_focal_m
         if sine > 1:
             raise ValueError(
                 f"optics.illumination_focal_m is {self.illumination_focal_m!r}, but the half diagonal of the "
@@ -263,7 +263,7 @@ class Optics(Stage):
                 f"{self.mirror_angle_rad(dmd.pitch_m):.4g} rad a mirror (dmd.pitch_m / optics.illumination_focal_m) "
                 f"they light a square of {spot:.4g} m of the layer, and no layer makes that smaller."
             )
-        reach = math.hypot(*camera.shape) * camera.pixel_pitch_m / 2
+        reach = _diagonal(camera.shape) * camera.pixel_pitch_m / 2
         if reach > self.focal_m:
             raise ValueError(
                 f"camera.shape is {list(camera.shape)} at a pitch of {camera.pixel_pitch_m!r} m: a half diagonal of "
@@ -286,3 +286,7 @@ class Optics(Stage):
                 f"{self.grain_m(laser.wavelength_m):.4g} m wide, but it may be {LARGEST_PIXEL_OVER_GRAIN:g} at most: "
                 "a smaller stop or a longer optics.focal_m makes larger grains."
             )
+
+
+def _diagonal(shape: tuple[int, int]) -> float:
+    return math.sqrt(shape[0] * shape[0] + shape[1] * shape[1])

@@ -21,11 +21,12 @@ from .camera import Camera
 from .dmd import Dmd
 from .laser import Laser
 from .medium.base import MEDIA, Medium
-from .optics import MAGNIFICATION, Optics
+from .optics import LENGTHS, MAGNIFICATION, Optics
 from .pixel_sampling import PixelSampling
 from .reference import Reference
 
 RESOLUTIONS = ("auto", "mirrors")
+_NO_LAYER = 1e-5  # a layer that lets less than this through is meant as the share that reaches one pixel
 
 
 def _before_of(stage: type) -> dict[str, Any]:
@@ -281,7 +282,8 @@ class Device(Stage):
         -----
         UserWarning
             If the table changes some fields of a preset and leaves others that belong to them: the bits of a camera
-            without its gain, its rows without its frame rate, mirrors without `Operation.ones_range`.
+            without its gain, its rows without its frame rate, mirrors without `Operation.ones_range`, the optics
+            without the share of the light.
         """
         if isinstance(source, Path):
             source = expanded(source)
@@ -376,6 +378,7 @@ class Device(Stage):
         result = []
         if isinstance(each["camera"], Camera):
             result += self.camera.left_behind(each["camera"], table.get("camera", {}))
+        result += self._light_left_behind(table, whole)
         if "dmd" in whole and "ones_range" not in table.get("operation", {}):
             now, then, kept = self.dmd.n_mirrors, whole["dmd"].n_mirrors, self.operation.ones_range
             if now != then:
@@ -385,6 +388,26 @@ class Device(Stage):
                     f"mirrors. operation.ones_range = {fitting} would be the same share of them."
                 )
         return result
+
+    def _light_left_behind(self, table: Mapping[str, Any], whole: Mapping[str, Any]) -> list[str]:
+        """Say where the share of the light is one in the other sense: of what leaves the medium, or of a pixel."""
+        base, given, share = whole.get("optics"), table.get("medium", {}), self.medium.transmission
+        if base is None:
+            return []
+        changed, pitch_m = base.by_lengths != self.optics.by_lengths, self.camera.pixel_pitch_m
+        lengths = self.optics if self.optics.by_lengths else base
+        of_a_pixel = lengths.share_on(pitch_m * pitch_m)
+        if self.optics.by_lengths and (changed or given.keys() & {"kind", "transmission"}) and share < _NO_LAYER:
+            meant, fitting, other = "leaves the medium", share / of_a_pixel, MAGNIFICATION
+        elif changed and base.by_lengths and not given.keys() & {"kind", "transmission"}:
+            meant, fitting, other = "reaches one pixel", share * of_a_pixel, LENGTHS
+        else:
+            return []
+        return [
+            f"medium.transmission is {share!r}: with optics.held = {self.optics.held!r} the share of the light that "
+            f"{meant}. medium.transmission = {fitting:.3g} would be the light that {share!r} is where optics.held is "
+            f"{other!r}."
+        ]
 
     # ------------------------------------------------------------------ writing
 

@@ -138,6 +138,33 @@ def test_an_f_number_is_a_number_above_0(number):
         Optics.of_f_number(2.0, 0.1)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        # 8.37e-11 of a pixel of 5.5 um, of all light that goes to a disc of 100 mm: 8.37e-11 pi .1^2 / 5.5e-6^2
+        (
+            'preset = "aurora"\n[medium]\ntransmission = 8.37e-11',
+            "leaves the medium. medium.transmission = 0.0869 would",
+        ),
+        ('preset = "aurora"\n[medium]\nkind = "gaussian"', "transmission is 1e-10: with optics.held = 'lengths' the"),
+        ('preset = "aurora@1"\n[optics]\nheld = "lengths"', "medium.transmission = 0.0869 would be"),
+        ('preset = "aurora"\n[optics]\nheld = "magnification"', "reaches one pixel. medium.transmission = 8.37e-11 "),
+    ],
+)
+def test_a_share_of_the_light_in_the_other_sense_is_warned_of(text, words):
+    with pytest.warns(UserWarning, match=words):
+        Device.from_toml(text)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_share_in_the_same_sense_is_not_warned_of():
+    Device.from_toml('preset = "aurora"\n[medium]\nkind = "gaussian"\ntransmission = 0.1')
+    Device.from_toml('preset = "aurora@1"\n[medium]\ntransmission = 1e-11')
+    Device.from_toml('preset = "aurora"\n[optics]\nheld = "magnification"\n[medium]\ntransmission = 1e-11')
+    Device.from_toml('preset = "aurora"\n[optics]\nfocal_m = 0.2')
+    Device.from_stored(AURORA.to_dict())
+
+
 # ---------------------------------------------------------------- as text
 
 
