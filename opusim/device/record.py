@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from opusim.base.folders import expanded
-from opusim.base.parameters import Stage, near_matches, parameter, parameters_of, part, parts_of
+from opusim.base.parameters import Stage, before_of, near_matches, parameter, part, parts_of
 from opusim.base.plugins import code_of
 from opusim.base.warn import warn_outside
 
@@ -27,12 +27,6 @@ from .reference import Reference
 
 RESOLUTIONS = ("auto", "mirrors")
 _NO_LAYER = 1e-5  # a layer that lets less than this through is meant as the share that reaches one pixel
-
-
-def _before_of(stage: type) -> dict[str, Any]:
-    """Return, for each field of a stage that came later, what was done before, as `Device.to_dict` would have it."""
-    before = {name: about.before for name, about in parameters_of(stage).items() if about.before is not None}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in before.items()}
 
 
 @dataclass(frozen=True)
@@ -359,7 +353,7 @@ class Device(Stage):
         for stage, one in parts_of(Device).items():
             given = dict(whole.get(stage, {}))
             kind = one.kinds if isinstance(one.kinds, type) else one.kinds.get(given.get("kind", ""))
-            before = {} if kind is None else _before_of(kind)
+            before = {} if kind is None else before_of(kind)
             if before or given:
                 whole[stage] = {**before, **given}
         return whole
@@ -458,7 +452,7 @@ class Device(Stage):
             for stage in parts_of(Device):
                 content[stage].pop(name, None)
         for stage in parts_of(Device):
-            table, plain = content[stage], _before_of(type(getattr(self, stage)))
+            table, plain = content[stage], before_of(type(getattr(self, stage)))
             # What came later and is switched to what was before: the device of then, as is its fingerprint.
             content[stage] = {name: v for name, v in table.items() if name not in plain or plain[name] != v}
             if not content[stage]:

@@ -65,26 +65,26 @@ def _newest() -> dict[str, int]:
 
 def _told_changed(fingerprint: str, here: Device, what: str, newest: dict[str, int]) -> str:
     name, spec = origin.preset_of(here)
-    for other, device in _on_versions(here, name, spec):
-        for candidate, fields in ((device, {}), _as_before(device)):
-            if candidate is here or candidate.fingerprint() != fingerprint:
-                continue
-            words = [f'preset = "{other}" in place of what it starts from'] if other != spec else []
-            words += [f"{path} = {_toml_text(value)}" for path, value in fields.items()]
+    versions = dict(_on_versions(here, name, spec))
+    plain: list[tuple[str, Device, dict[str, Any]]] = [(other, device, {}) for other, device in versions.items()]
+    # The fewest words first: another version, fields that came later, both.
+    later = [(other, *_as_before(device)) for other, device in {spec: here, **versions}.items()]
+    for other, device, fields in [*plain, *later]:
+        if device is here or device.fingerprint() != fingerprint:
+            continue
+        words = [f"{path} = {_toml_text(value)}" for path, value in fields.items()]
+        first = f"The device of {what} is of a time when these fields were not there"
+        if other != spec:
+            words = [f'preset = "{other}" in place of what it starts from', *words]
             version = other.partition("@")[2]
-            first = (
-                f"The device of {what} came from {name}, version {version}"
-                + (f", and {name} means version {newest[name]} now" if newest[name] != int(version) else "")
-                if other != spec
-                else f"The device of {what} is of a time when these fields were not there"
-            )
-            return f"{first}: with {' and '.join(words)} the device of now is that one."
+            meaning = f", and {name} means version {newest[name]} now" if newest[name] != int(version) else ""
+            first = f"The device of {what} came from {name}, version {version}{meaning}"
+        return f"{first}: with {' and '.join(words)} the device of now is that one."
     return ""
 
 
 def _on_versions(here: Device, name: str, spec: str) -> Iterator[tuple[str, Device]]:
-    """Return the device itself, then its changes on the other versions of the preset that it came from."""
-    yield spec, here
+    """Return its changes on the other versions of the preset that it came from."""
     for other in toml.presets():
         if other.partition("@")[0] != name or other == spec:
             continue

@@ -349,6 +349,6 @@ def check_same_run(
                 differences.append(f"{what} {key} is {found} in the file, but {expected} now")
     if differences:
         words = f"{path} cannot be continued, because it is another run: {'; '.join(differences)}. "
-        now = str(present.get("feedback", {}).get("fingerprint", ""))
-        other = bool(now and run.fingerprint != now)
+        here = str(present.get("feedback", {}).get("fingerprint", ""))
+        other = bool(here and run.fingerprint != here)
         raise ValueError(f"{words}{told_version(run.fingerprint, device) if other else ''}".rstrip())

@@ -334,14 +334,12 @@ class SweepResult:
 def differences(then: Header, now: Header) -> list[str]:
     """Return what keeps a sweep from going on as another, in words; values and seeds may be added."""
     result = []
-    # Fields that came after the file was written are at what was done then.
-    tables = [_flat(Device.stored_table(header.device)) for header in (then, now)]
     version = _of_another_version(then, now)
-    for what, old, new in (
-        ("task", dict(then.task), dict(now.task)),
-        # One sentence in place of all fields that a version of a preset has set.
-        ("device", *([{}, {}] if version else tables)),
-    ):
+    tables = {"task": (dict(then.task), dict(now.task))}
+    if not version:  # one sentence in place of all fields that a version of a preset has set
+        # Fields that came after the file was written are at what was done then.
+        tables["device"] = _flat(Device.stored_table(then.device)), _flat(Device.stored_table(now.device))
+    for what, (old, new) in tables.items():
         for key in [*old, *(key for key in new if key not in old)]:
             if old.get(key, _ABSENT) != new.get(key, _ABSENT):
                 result.append(_differs(f"{what} {key}", old.get(key, _ABSENT), new.get(key, _ABSENT)))
