@@ -35,8 +35,8 @@ class Optics(Stage):
         What stays when a camera, or a mirror array, is put in place of another.
         "magnification": each one is re-magnified so that the grain keeps its size in pixels
         (`Camera.pixel_over_grain`), and a pixel its light: `Medium.transmission` is the share of the light from the
-        mirrors that reaches one pixel. Neither pitch nor any length below changes a frame; this is what version 1 of
-        the presets did.
+        mirrors that reaches one pixel. Neither pitch nor any length below changes the light of the layer on it; this
+        is what version 1 of the presets did.
         "lengths": the lenses stay, and the lengths below say what follows. `Medium.transmission` is then the share of
         the light from the mirrors that leaves the layer towards the camera, in one polarisation.
     illumination_focal_m : float

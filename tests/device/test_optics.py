@@ -8,9 +8,10 @@ import math
 import pytest
 
 from opusim import Device, Optics
-from opusim.cli.line import drawing, lengths, metres
+from opusim.cli.line import drawing, lengths, metres, told_held
 from opusim.noise.levels import error_budget
 from opusim.noise.sources import without
+from opusim.sweep import Sweep
 
 AURORA = Device.load("aurora")
 HELD = Optics(held="lengths")
@@ -194,6 +195,18 @@ def test_what_follows_is_told():
     assert told["held"].startswith("the lengths") and "840 µm" in told["spot on the layer"]
     first = dict(lengths(Device.load("aurora@1"), 400e-6))
     assert first["held"].startswith("the magnification") and "grid of modes" in first["angle a mirror"]
+
+
+def test_sweeps_vary_lengths_and_say_which_are_held():
+    vary = {"optics.focal_m": [0.1, 0.2], "camera.pixel_pitch_m": [3e-6, 6e-6]}
+    sweep = Sweep(lambda opu, seed: {}, lambda *args: None, vary, device="aurora")
+    light = [setting.device.photons_per_intensity(1.0) for setting in sweep.settings]
+    assert light == pytest.approx([light[0] * one for one in (1, 4, 1 / 4, 1)], rel=1e-12)
+    assert told_held(sweep.header.device).startswith("the lengths")
+    first = Device.load("aurora@1").to_dict()
+    assert told_held(first).startswith("the magnification")
+    del first["optics"]  # as files of earlier releases have it
+    assert told_held(first).startswith("the magnification")
 
 
 def test_lengths_are_told_with_three_digits():

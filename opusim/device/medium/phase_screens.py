@@ -58,7 +58,8 @@ class PhaseScreenMedium(WaveMedium):
         modes is read: a spread of ``|amplitude|^2`` equal to its mean is what makes up for that, for any part.
         Without it energy is kept, for tests of that.
     transmission : float
-        Share of the light that leaves the mirrors (all on) which reaches one pixel on average, in one polarisation.
+        Share of the light that leaves the mirrors (all on) which reaches one pixel on average, or leaves the layer
+        (`Medium`), in one polarisation.
     decorrelation_time_s : float
         Time after which the field correlation has fallen to 1/e; `inf` for none.
     """
