@@ -281,3 +281,16 @@ def test_the_mean_with_gradients_has_the_light_and_the_angles_of_the_bench():
     model = ExpectedOutput(device, 30, 400, seed=1, layout=layout, roi=(8, 8, 20, 20), execution="waves")
     found = model(torch.tensor(bits)).detach().numpy()
     np.testing.assert_allclose(found, counts, atol=1e-4 * counts.mean())
+
+
+def test_slopes_of_the_thickness_are_those_of_the_layer_on_the_grid():
+    """Central difference of the phase of the factors, 1e-3 of the largest: single precision over a small change."""
+    grid = ModeGrid(64, (4, 4), (32, 32), cell_angle_rad=3e-3)
+    how = {"wavelength_m": 532e-9, "seed": 0}
+    medium, change = PhaseScreenMedium(thickness_m=50e-6), 1e-7
+    slopes = medium.phase_slopes("thickness_m", grid, **how).transfer
+    low, high = (PhaseScreenMedium(thickness_m=50e-6 + sign * change).factors(grid, **how).transfer for sign in (-1, 1))
+    found = np.angle(high.astype(np.complex128) * np.conj(low)) / (2 * change)
+    inside = np.abs(slopes) * 2 * change < 3  # of phases that have not gone round
+    assert np.count_nonzero(inside) > 1000
+    np.testing.assert_allclose(found[inside], slopes[inside], atol=1e-3 * np.abs(slopes[inside]).max())
