@@ -76,8 +76,10 @@ def run(name: str, options: argparse.Namespace) -> SweepResult:
     )
     # Pixels with many samples go by waves, one image at a time, unless the matrix is asked for.
     maker = functools.partial(make_opu, execution="matrix") if name == "pixel" else make_opu
+    # The pixels' width in grains is a field where the magnification is held.
+    device = Device.load(options.device).remagnified() if name == "pixel" else options.device
     sweep = Sweep(
-        task, maker, CURVES[name][options.short], device=options.device, n_components=options.components,
+        task, maker, CURVES[name][options.short], device=device, n_components=options.components,
         seeds=options.seeds,
     )  # fmt: skip
     return sweep.run(options.folder / f"{name}.h5", workers=options.workers, dask=options.dask, progress=True)

@@ -191,5 +191,6 @@ plt.show()
 # - Take another digit, or your own 0/1 array, in place of `image`. Which planes change, and which only look as if?
 # - `device = Device.load("aurora").evolve(**{"camera.bits": 4})`: where do the counts end now?
 # - `Device.load("aurora").ideal()`: every imperfection off. What is left of the variance from frame to frame?
-# - `{"camera.pixel_over_grain": 1.0}`: a pixel adds up several grains, and the contrast falls below 1.
+# - `{"optics.pixel_integration": True, "optics.exit_diameter_m": 9.7e-3}`: a pixel is as wide as a grain and adds up
+#   what falls on it, and the contrast falls below 1.
 # - Go on with `02_noise_vs_accuracy`: what does the noise cost a classifier?

@@ -207,7 +207,8 @@ else:
 # ## What to change next
 #
 # - `OUTPUTS = 3000`: more outputs average noise. By how much do the curves move?
-# - Vary something else: `run({"camera.read_noise_e": [0, 50, 200]})`, `run({"camera.pixel_over_grain": [0, 1, 2]})`.
+# - Vary something else: `run({"camera.read_noise_e": [0, 50, 200]})`, or
+#   `run({"camera.pixel_pitch_m": [1e-6, 3e-6, 9e-6]})`: the light of a pixel goes by its area.
 #   A name that does not exist gets an answer with the ones near to it.
 # - Two knobs at once: `plotting.sweep_map(run({"adc.bits": [2, 4, 8], "exposure_s": [2e-5, 1e-4, 4e-4]}))`.
 # - `KernelRidge("mnist", n_train=10_000)` is the real thing; give `run` of the sweep a file name, and a killed sweep

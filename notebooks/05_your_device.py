@@ -209,7 +209,9 @@ folder.cleanup()
 #
 # - Put your own numbers into the text above. Which data sheet value are you least sure of? Vary that one with a sweep.
 # - In the text above, put `preset = "IMX174"` in place of all lines from `bits` to `black_level_dn`: a real camera with
-#   a deep well and little noise. Lines that stay would override the preset. What limits the device then?
+#   a deep well and little noise. Lines that stay would override the preset. What limits the device then? The lengths of
+#   the optics are held (`optics.held = "lengths"`): a pixel of another pitch gets the light of its own area. With
+#   `Device.load("aurora").remagnified()` a camera gets as much light a pixel, whatever its pitch.
 # - `error_budget(device, "linear")` for Rx itself: the reference arm brings its own sources.
 # - `error_budget(device, elapsed_s=3600.0)`: an hour after the fit. From when on does the medium matter most?
 # - Write the text to a file, `Path("drawer.toml").write_text(text, encoding="utf-8")`, and use it everywhere:

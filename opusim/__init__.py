@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from opusim.device.camera import Camera as Camera
     from opusim.device.dmd import Dmd as Dmd
     from opusim.device.laser import Laser as Laser
+    from opusim.device.optics import Optics as Optics
     from opusim.device.record import Device as Device
     from opusim.device.reference import Reference as Reference
     from opusim.drivers import OPU as OPU
@@ -61,11 +62,12 @@ _LAZY = {
     "Laser": "opusim.device.laser",
     "Dmd": "opusim.device.dmd",
     "Reference": "opusim.device.reference",
+    "Optics": "opusim.device.optics",
     "Camera": "opusim.device.camera",
 }
 _MODULES = ("calibration", "datasets", "dfa", "drivers", "plotting", "sweep")
 
-__all__ = ["Camera", "Device", "Dmd", "Laser", "OPU", "OpticalBench", "Reference", "__version__", *_MODULES]
+__all__ = ["Camera", "Device", "Dmd", "Laser", "OPU", "OpticalBench", "Optics", "Reference", "__version__", *_MODULES]
 
 
 def __getattr__(name: str) -> Any:

@@ -106,7 +106,7 @@ class WavesWay(Way):
     def _found(self, state: int) -> list[LayerOperator]:
         """Return the layers that another way has, or new ones."""
         grid, channels = self._grid, range(self._geometry.sampling.channels)
-        keys = [(grid.side, grid.aperture, state, self._arrays, channel) for channel in channels]
+        keys = [(grid.side, grid.aperture, grid.cell_angle_rad, state, self._arrays, channel) for channel in channels]
         with self._layers.lock:
             shared = [self._layers.made.get(key) for key in keys]
             found = [operator.on(grid) for operator in shared if operator is not None]

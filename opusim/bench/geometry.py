@@ -136,4 +136,7 @@ def _grid(device: Device, source: MacroSource | MirrorSource, region: Region, sa
         n_modes = max(rows * columns, math.prod(shape_in))
         spare = _SPARE_MODES if n_modes <= _LARGE else _SPARE_MODES_LARGE
         side = propagation.good_side(max(math.ceil(math.sqrt(spare * n_modes)), rows, columns, *shape_in, _MIN_SIDE))
-    return ModeGrid(side, shape_in, (rows, columns), sampling.aperture, output_corner=corner)
+    angle = 0.0
+    if device.optics.by_lengths:  # a feature of m mirrors lies the side of a square of m from the next
+        angle = device.optics.mirror_angle_rad(device.dmd.pitch_m) * math.sqrt(source.mirrors_per_cell)
+    return ModeGrid(side, shape_in, (rows, columns), sampling.aperture, output_corner=corner, cell_angle_rad=angle)

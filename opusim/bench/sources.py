@@ -46,6 +46,7 @@ class MacroSource:
 
     def __init__(self, layout: MirrorLayout, dmd: Dmd, seed: int) -> None:
         self.n_features = math.prod(layout.n_features)
+        self.mirrors_per_cell = layout.mirrors_per_feature
         self._moved = _Moved()
         power = np.square(dmd.amplitude(), dtype=np.float64).ravel()
         feature = layout.feature_of_mirror().ravel()
@@ -119,6 +120,7 @@ class MirrorSource:
         self.seed = seed
         self._moved = _Moved()
         self.input_shape = dmd.shape
+        self.mirrors_per_cell = 1
         self.n_features = dmd.n_mirrors if layout is None else math.prod(layout.n_features)
 
     def cells(self, bits: Any, arrays: Arrays = NUMPY) -> Any:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .app import _load_device, command, out
+from .line import drawing, lengths
 from .tables import _level, _table, percent
 
 if TYPE_CHECKING:
@@ -38,6 +39,11 @@ def info(
     exposure_s = model.operation.exposure_s
     n_on = model.dmd.n_mirrors // 2
     out.print(_description(model))
+    line = _table("Line of light", "quantity", "value")
+    for name, value in lengths(model, exposure_s):
+        line.add_row(name, value)
+    out.print(drawing(model), markup=False, highlight=False, soft_wrap=True)
+    out.print(line)
 
     budget = noise_terms(model, n_on, exposure_s)
     facts = _table(f"Working point: half the mirrors on, {1e6 * exposure_s:.0f} µs", "quantity", "value")
@@ -198,10 +204,20 @@ def _reference(reference: _Told) -> tuple[str, str]:
     return "reference arm", "none"
 
 
+def _optics(optics: _Told) -> tuple[str, str]:
+    if not optics.stage.by_lengths:
+        optics.rest()  # lengths that have no effect are not told
+        return "lenses", "magnification held: see the line of light"
+    held = optics.value("held")
+    return "lenses", (
+        f"{held} held: {optics.text('illumination_focal_m')} before the layer, {optics.text('focal_m')} behind it"
+    )
+
+
 # What each stage is called, and how the best known of its fields are told; the rest follows from their description.
 _STAGES: dict[str, Callable[[_Told], tuple[str, str]]] = {
     "laser": _laser, "dmd": _mirrors, "medium": _medium, "camera": _camera, "operation": _operation,
-    "reference": _reference,
+    "reference": _reference, "optics": _optics,
 }  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from .app import (
     err,
     out,
 )
+from .line import told_held
 from .tables import _table
 
 if TYPE_CHECKING:
@@ -198,6 +199,8 @@ def _print_result(result: SweepResult, title: str) -> None:
     settings = ", ".join(f"{key} {value}" for key, value in header.task.items() if key != "name")
     facts.add_row("task", f"{header.task['name']}{f' ({settings})' if settings else ''}")
     facts.add_row("device", f"{header.device_name}, fingerprint {header.fingerprint[:16]}")
+    if any(axis.path.partition(".")[0] in ("camera", "dmd", "optics") for axis in header.axes):
+        facts.add_row("held", told_held(header.device))
     if not any(axis.path == "n_components" for axis in header.axes):
         facts.add_row("outputs", f"{header.n_components}")
     facts.add_row("seeds", ", ".join(map(str, result.seeds)))

@@ -72,7 +72,7 @@ class Camera(Stage):
         Whether a linear polariser stands in front; without one, two independent speckle patterns add.
     pixel_over_grain : float
         Width of a pixel divided by that of a speckle grain, if the pixel is to average over its area; 0 for a
-        pixel that samples a point.
+        pixel that samples a point. Where the device's optics hold lengths it is 0: these say it (`Optics`).
 
     Raises
     ------

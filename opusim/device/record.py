@@ -22,10 +22,12 @@ from .dmd import Dmd
 from .laser import Laser
 from .medium.base import MEDIA, Medium
 from .medium.drift import Drift
+from .optics import LENGTHS, MAGNIFICATION, Optics
 from .pixel_sampling import PixelSampling
 from .reference import Reference
 
 RESOLUTIONS = ("auto", "mirrors")
+_NO_LAYER = 1e-5  # a layer that lets less than this through is meant as the share that reaches one pixel
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Operation(Stage):
 
 @dataclass(frozen=True)
 class Device(Stage):
-    """An optical processing unit: laser, mirrors, medium, camera, reference arm, and how they are run.
+    """An optical processing unit: laser, mirrors, medium, camera, lenses, reference arm, and how they are run.
 
     Parameters
     ----------
@@ -89,6 +91,8 @@ class Device(Stage):
         How the driver runs it.
     reference : Reference
         The reference arm; without one by default.
+    optics : Optics
+        The lenses before and behind the medium, or that every camera is re-magnified, as it is by default.
     resolution : {"auto", "mirrors"}
         "auto": one mode for each macro-pixel that the formatter makes; "mirrors": one for each mirror and each
         pixel. Statistically the same device, another realisation; part of the fingerprint.
@@ -105,6 +109,7 @@ class Device(Stage):
     camera: Camera = part(Camera, shelf="cameras")
     operation: Operation = part(Operation, given=False)
     reference: Reference = part(Reference, given=False)
+    optics: Optics = part(Optics, given=False)
     resolution: str = parameter("auto", choices=RESOLUTIONS)
     version: int = parameter(1, low=1)
     description: str = parameter("", kind="text")
@@ -118,7 +123,13 @@ class Device(Stage):
 
     def _check_together(self) -> None:
         """Check what holds between the stages."""
+        self.optics.check(self.laser, self.dmd, self.camera)
         self.medium.check(self.laser, self.camera)
+        if self.optics.pixel_integration and not self.medium.has_waves:
+            raise ValueError(
+                f"optics.pixel_integration is True, but a medium of kind {self.medium.kind!r} has no geometry to "
+                "integrate over: it must be False, or the medium must be of kind 'phase_screens'."
+            )
         if self.operation.ones_range[1] > self.dmd.n_mirrors:
             raise ValueError(
                 f"operation.ones_range is {list(self.operation.ones_range)}, but there are {self.dmd.n_mirrors} "
@@ -153,9 +164,35 @@ class Device(Stage):
         return origin.title(self)
 
     @property
+    def pixel_over_grain(self) -> float:
+        """Width of a pixel over that of a speckle grain, where pixels integrate over their area; 0 where they do not.
+
+        That of the camera, or what the lengths of the optics give.
+        """
+        if not self.optics.by_lengths:
+            return self.camera.pixel_over_grain
+        if not self.optics.pixel_integration:
+            return 0.0
+        return self.camera.pixel_pitch_m / self.optics.grain_m(self.laser.wavelength_m)
+
+    @property
     def sampling(self) -> PixelSampling:
         """How a pixel of the camera samples the field."""
-        return PixelSampling.of(polarised=self.camera.polarised, pixel_over_grain=self.camera.pixel_over_grain)
+        return PixelSampling.of(polarised=self.camera.polarised, pixel_over_grain=self.pixel_over_grain)
+
+    @property
+    def pixel_share(self) -> float:
+        """Share of the light from the mirrors, all on, that reaches one pixel on average, in one polarisation.
+
+        `Medium.transmission`, times what falls on the area of a pixel of the light behind the medium where
+        `Optics.held` is "lengths".
+        """
+        return self.medium.transmission * self._share_behind
+
+    @property
+    def _share_behind(self) -> float:
+        pitch_m = self.camera.pixel_pitch_m
+        return self.optics.share_on(pitch_m * pitch_m) if self.optics.by_lengths else 1.0
 
     def photons_per_intensity(self, exposure_s: Any, value: Callable[[str], Any] | None = None) -> Any:
         """Return the photons on a pixel for a field of intensity 1: the light of one average mirror, at the mean power.
@@ -176,7 +213,7 @@ class Device(Stage):
         """
         value = value or (lambda path: attrgetter(path)(self))
         light = value("laser.power_w") * exposure_s / self.laser.photon_energy_j
-        light = light * value("dmd.efficiency") * value("medium.transmission")
+        light = light * value("dmd.efficiency") * value("medium.transmission") * self._share_behind
         return light * self.sampling.channels / self.dmd.n_mirrors
 
     def drift_within(self, exposure_s: float) -> Drift | None:
@@ -256,7 +293,8 @@ class Device(Stage):
         -----
         UserWarning
             If the table changes some fields of a preset and leaves others that belong to them: the bits of a camera
-            without its gain, its rows without its frame rate, mirrors without `Operation.ones_range`.
+            without its gain, its rows without its frame rate, mirrors without `Operation.ones_range`, the optics
+            without the share of the light.
         """
         if isinstance(source, Path):
             source = expanded(source)
@@ -351,6 +389,7 @@ class Device(Stage):
         result = []
         if isinstance(each["camera"], Camera):
             result += self.camera.left_behind(each["camera"], table.get("camera", {}))
+        result += self._light_left_behind(table, whole)
         if "dmd" in whole and "ones_range" not in table.get("operation", {}):
             now, then, kept = self.dmd.n_mirrors, whole["dmd"].n_mirrors, self.operation.ones_range
             if now != then:
@@ -360,6 +399,26 @@ class Device(Stage):
                     f"mirrors. operation.ones_range = {fitting} would be the same share of them."
                 )
         return result
+
+    def _light_left_behind(self, table: Mapping[str, Any], whole: Mapping[str, Any]) -> list[str]:
+        """Say where the share of the light is one in the other sense: of what leaves the medium, or of a pixel."""
+        base, given, share = whole.get("optics"), table.get("medium", {}), self.medium.transmission
+        if base is None:
+            return []
+        changed, pitch_m = base.by_lengths != self.optics.by_lengths, self.camera.pixel_pitch_m
+        lengths = self.optics if self.optics.by_lengths else base
+        of_a_pixel = lengths.share_on(pitch_m * pitch_m)
+        if self.optics.by_lengths and (changed or given.keys() & {"kind", "transmission"}) and share < _NO_LAYER:
+            meant, fitting, other = "leaves the medium", share / of_a_pixel, MAGNIFICATION
+        elif changed and base.by_lengths and not given.keys() & {"kind", "transmission"}:
+            meant, fitting, other = "reaches one pixel", share * of_a_pixel, LENGTHS
+        else:
+            return []
+        return [
+            f"medium.transmission is {share!r}: with optics.held = {self.optics.held!r} the share of the light that "
+            f"{meant}. medium.transmission = {fitting:.3g} would be the light that {share!r} is where optics.held is "
+            f"{other!r}."
+        ]
 
     # ------------------------------------------------------------------ writing
 
@@ -474,6 +533,25 @@ class Device(Stage):
         for stage, values in nested.items():
             top[stage] = dataclasses.replace(top.get(stage, getattr(self, stage)), **values)
         return dataclasses.replace(self, **top)
+
+    def remagnified(self) -> Device:
+        """Return the device with the magnification held: grain in pixels and light of a pixel stay from here on.
+
+        Frames have the same law, but for the angle between mirrors, which is that of the grid of modes again.
+
+        Returns
+        -------
+        Device
+            With `Optics.held` "magnification", the share of the light that reaches a pixel as
+            `Medium.transmission`, and the pixels' width in grains as `Camera.pixel_over_grain`. This one stays as it
+            is; where the magnification is held already, it comes back.
+        """
+        if not self.optics.by_lengths:
+            return self
+        return self.evolve(
+            optics=dataclasses.replace(self.optics, held=MAGNIFICATION, pixel_integration=False),
+            **{"medium.transmission": self.pixel_share, "camera.pixel_over_grain": self.pixel_over_grain},
+        )
 
     def paths(self) -> list[str]:
         """Return the dotted paths of all fields of the stages.

@@ -66,7 +66,7 @@ def intensity_errors(point: WorkingPoint) -> tuple[dict[str, float], float]:
         By source; see the module's table.
     whole : float
     """
-    averaging = pixel_modes(point.device.camera.pixel_over_grain) - 1
+    averaging = pixel_modes(point.device.pixel_over_grain) - 1
     return parts_of(point, _error, averaging)
 
 
@@ -83,7 +83,7 @@ def _camera_error(point: WorkingPoint, leaked: float, off: Collection[str]) -> f
     device = point.device
     camera, laser = device.camera, device.laser
     mean_e = point.electrons_per_intensity * point.share_on * device.dmd.n_mirrors * (1 + leaked)
-    contrast = speckle_contrast(camera.pixel_over_grain, camera.polarised)
+    contrast = speckle_contrast(device.pixel_over_grain, camera.polarised)
     signal, weight = _speckle(mean_e, contrast)
     bounded = "saturation" not in off
 

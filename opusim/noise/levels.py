@@ -216,7 +216,7 @@ def noise_at_level(device: Device, level_dn: float, exposure_s: float, *, speckl
     if not (math.isfinite(level_dn) and level_dn >= dark_dn - 1e-6 * (1 + dark_dn)):
         raise ValueError(f"level_dn is {level_dn!r}, but it must be at least the dark level, {dark_dn:.3g} DN.")
     signal_dn = max(level_dn - dark_dn, 0.0)
-    contrast = speckle_contrast(camera.pixel_over_grain, camera.polarised) if speckle else 0.0
+    contrast = speckle_contrast(device.pixel_over_grain, camera.polarised) if speckle else 0.0
     if device.drift_within(exposure_s) is not None:
         contrast *= exposure_contrast(exposure_s / device.medium.decorrelation_time_s)
     square_dn2 = signal_dn**2 * (1 + contrast**2)

@@ -260,7 +260,7 @@ def _linear(point: WorkingPoint, off: Collection[str], patterns: MirrorPatterns,
 
 def _averaging(point: WorkingPoint, patterns: MirrorPatterns, seed: int) -> _Errors:
     """Error of the noise-free mean over a pixel against the points on it, from the planes of some patterns."""
-    if not point.device.camera.pixel_over_grain:
+    if not point.device.pixel_over_grain:
         return _Errors(0.0, ())
     bench = OpticalBench(point.device, seed)
     channels = point.device.sampling.channels

@@ -250,7 +250,7 @@ def histogram(
             highest = max(highest, float(law.max()))
             centres = (edges[1:] + edges[:-1]) / 2
             ax.plot(centres, law, color=INK, lw=1.6, label="speckle law and camera noise")
-        if mean > dark and (device is None or (device.camera.pixel_over_grain == 0 and device.camera.polarised)):
+        if mean > dark and (device is None or (device.pixel_over_grain == 0 and device.camera.polarised)):
             x = np.linspace(dark, edges[-1], 200)
             line = np.exp(-(x - dark) / (mean - dark)) / (mean - dark)
             alone = "exponential law" if device is None else "exponential law alone"

@@ -35,7 +35,8 @@ def small(**changes) -> Device:
     from dataclasses import replace
 
     # As bright as the real one, whose light more mirrors share.
-    return AURORA.evolve(**{part: replace(getattr(AURORA, part), **fields) for part, fields in parts.items()})
+    base = AURORA.remagnified()  # whose pixels are wide in grains where a case says so
+    return base.evolve(**{part: replace(getattr(base, part), **fields) for part, fields in parts.items()})
 
 
 def bits_of(n: int, n_features: int = N) -> np.ndarray:

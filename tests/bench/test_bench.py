@@ -122,7 +122,7 @@ def test_matrix_and_waves_are_the_same_device(features, pixels):
 )
 @pytest.mark.parametrize("resolution", ["auto", "mirrors"])
 def test_the_two_ways_agree_for_every_kind_of_device(changes, resolution):
-    device = SMALL.evolve(**changes, resolution=resolution)
+    device = SMALL.remagnified().evolve(**changes, resolution=resolution)
     roi = (3, 2, 20, 50)
     a = run(12, execution="matrix", features=40, pixels=900, device=device, roi=roi).astype(int)
     b = run(12, execution="waves", features=40, pixels=900, device=device, roi=roi).astype(int)
@@ -423,7 +423,9 @@ def test_what_a_medium_cannot_do_is_said():
     with pytest.raises(ValueError, match="waves"):
         run(1, device=gaussian, execution="waves")
     with pytest.raises(ValueError, match="pixel_over_grain"):
-        gaussian.evolve(**{"camera.pixel_over_grain": 1.0})
+        gaussian.remagnified().evolve(**{"camera.pixel_over_grain": 1.0})
+    with pytest.raises(ValueError, match=r"optics.pixel_integration is True, but a medium of kind 'gaussian'"):
+        gaussian.evolve(**{"optics.pixel_integration": True})
     with pytest.raises(ValueError, match="entries"):
         OpticalBench(gaussian, 0).expose(np.zeros(AURORA.dmd.shape, np.uint8), exposure_s=EXPOSURE_S)
 

@@ -386,7 +386,7 @@ def test_info_tells_every_parameter(name):
             "read_noise_e",
         },
         "operation": {"opu_type", "minimum_output_size"},
-        "reference": set(),
+        "reference": set(), "optics": {"held", "illumination_focal_m", "focal_m"},
     }  # fmt: skip
     for stage in parts_of(Device):
         one = getattr(device, stage)
@@ -399,6 +399,7 @@ def test_info_tells_every_parameter(name):
             else:
                 assert f"{field.name} {one.text(field.name)}" in text
     if name == "aurora":
+        assert "laser DMD lens layer lens camera *---|----12 mm" in text and "grain 10.6 µm" in text
         assert "thickness_m 0.002 m" in text and "ones_range 52000 to 676000 mirrors" in text
 
 

@@ -40,7 +40,7 @@ STILL = Device.load("aurora").evolve(
     }
 )
 # A device small enough to simulate mirror by mirror, with an image of the mirrors, two polarisations and large pixels.
-SMALL = STILL.evolve(
+SMALL = STILL.remagnified().evolve(
     **{
         "dmd.shape": (48, 64), "camera.shape": (40, 60), "operation.ones_range": (10, 2000),
         "medium.ballistic_fraction": 0.2, "camera.polarised": False, "camera.pixel_over_grain": 1.0,

@@ -80,7 +80,7 @@ def test_counts_follow_the_exponential_law_of_speckle(half_on):
 @pytest.mark.parametrize("changes", [{"camera.pixel_over_grain": 1.0}, {"camera.polarised": False}])
 def test_contrast_of_the_device_falls_by_its_law(half_on, changes):
     """C = .72 for a pixel of one grain, 1/sqrt 2 for unpolarised light, within .02 (docs/physics.md)."""
-    device = AURORA.ideal().evolve(**changes)
+    device = AURORA.remagnified().ideal().evolve(**changes)
     counts, _ = expose(device, half_on, n_pixels=10_000)
     contrast = counts.std(dtype=np.float64) / counts.mean(dtype=np.float64)
     expected = 0.72 if "camera.pixel_over_grain" in changes else 1 / np.sqrt(2)

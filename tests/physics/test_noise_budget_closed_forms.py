@@ -31,7 +31,7 @@ DIRTY = TEXTBOOK.evolve(
 )  # fmt: skip
 # A shallow full well before a scale of ten bits.
 SHALLOW = TEXTBOOK.evolve(**{"camera.full_well_e": 3000.0, "camera.bits": 10})
-WIDE_PIXELS = AURORA.evolve(**{"camera.pixel_over_grain": 0.5})
+WIDE_PIXELS = AURORA.remagnified().evolve(**{"camera.pixel_over_grain": 0.5})
 # What all pixels of a frame share is known from many frames, what belongs to pixels from many pixels.
 OF_FRAMES = ("laser power", "reference phase")
 
@@ -140,7 +140,9 @@ def plain(**changes):
     """A device without leakage and drift, whose scale ends far above its light: nothing but noise."""
     fields = {"dmd.contrast_ratio": math.inf, "medium.decorrelation_time_s": math.inf, "camera.bits": 16}
     fields["laser.power_noise_bandwidth_hz"] = 0.0
-    return AURORA.evolve(**{**fields, "camera.black_level_dn": 100.0, "camera.full_well_e": math.inf, **changes})
+    return AURORA.remagnified().evolve(
+        **{**fields, "camera.black_level_dn": 100.0, "camera.full_well_e": math.inf, **changes}
+    )
 
 
 # Variance of the power's mean over an exposure of 400 us, where it is constant in cells of 1 / (2 kHz) = 500 us:

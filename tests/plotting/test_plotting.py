@@ -180,7 +180,7 @@ def test_the_exponential_law_starts_at_the_dark_level_and_has_the_mean(planes, b
 
 
 def test_where_a_pixel_adds_up_modes_the_exponential_law_is_not_drawn(planes, bench):
-    device = bench.device.evolve(**{"camera.pixel_over_grain": 1.0})
+    device = bench.device.remagnified().evolve(**{"camera.pixel_over_grain": 1.0})
     labels = [one.get_label() for one in plotting.histogram(planes.counts, device=device).lines]
     assert "speckle law and camera noise" in labels and "exponential law alone" not in labels
 

@@ -97,7 +97,7 @@ def expected(device: Device) -> np.ndarray:
     t = np.exp(2j * np.pi * np.mod(medium.chirp * np.outer(place + 1.0, (np.arange(N) + 1.0) ** 2), 1))
     # Each feature sends the light of its mirrors: what is always on there is none of.
     field = bits() @ t.T * np.sqrt(layout().mirrors_per_feature)
-    photons = device.laser.photons(EXPOSURE_S) * device.dmd.efficiency * medium.transmission / device.dmd.n_mirrors
+    photons = device.laser.photons(EXPOSURE_S) * device.dmd.efficiency * device.pixel_share / device.dmd.n_mirrors
     return camera.gain_dn_per_e * camera.quantum_efficiency * photons * np.abs(field) ** 2
 
 
@@ -260,7 +260,7 @@ def test_what_is_no_medium_is_refused(chirp):
     with pytest.raises(TypeError, match="medium is 'fog', but it must be of type Medium"):
         AURORA.evolve(medium="fog")
     with pytest.raises(ValueError, match=r"camera.pixel_over_grain is 1.0, but a medium of kind 'chirp'"):
-        AURORA.evolve(medium=chirp(), **{"camera.pixel_over_grain": 1.0})
+        AURORA.remagnified().evolve(medium=chirp(), **{"camera.pixel_over_grain": 1.0})
 
 
 GLASS = '''

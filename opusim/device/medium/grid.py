@@ -20,6 +20,10 @@ class ModeGrid:
         Diameter of the round stop at the exit face as a share of the grid's side; 0 for none.
     input_corner, output_corner : tuple of int, optional
         Grid point of the first cell; by default the block is centred on the axis.
+    cell_angle_rad : float, optional
+        Angle between the light of neighbouring input cells on the layer, as the lens in front of it gives it (the
+        difference of the sines); 0 for that of the grid itself, wavelength / (side x step of the layer). A medium with
+        a depth takes from it how soon neighbours decorrelate.
     """
 
     side: int
@@ -28,6 +32,7 @@ class ModeGrid:
     aperture: float = 0.0
     input_corner: tuple[int, int] | None = None
     output_corner: tuple[int, int] | None = None
+    cell_angle_rad: float = 0.0
 
     @staticmethod
     def _block(side: int, shape: tuple[int, int], corner: tuple[int, int] | None) -> tuple[slice, slice]:
@@ -53,5 +58,6 @@ class ModeGrid:
             Inputs and outputs have changed places.
         """
         return ModeGrid(
-            self.side, self.output_shape, self.input_shape, self.aperture, self.output_corner, self.input_corner
-        )
+            self.side, self.output_shape, self.input_shape, self.aperture, self.output_corner, self.input_corner,
+            self.cell_angle_rad,
+        )  # fmt: skip

@@ -45,7 +45,8 @@ class PhaseScreenMedium(WaveMedium):
         The l_c: the screen's phase has the correlation exp(-(r / l_c)^2).
     thickness_m : float
         Distance from the first to the last screen. It sets the memory effect: the larger, the smaller the
-        tilt under which the speckle still moves as a whole.
+        tilt under which the speckle still moves as a whole. The tilt from one mirror to the next is that of the grid
+        of modes, or where the device's optics say it (`ModeGrid.cell_angle_rad`) that one, whatever the grid.
     step_m : float
         Grid step in the layer. With step_m >= wavelength / sqrt 2 no wave is evanescent and energy is kept.
     ballistic_fraction : float
@@ -64,7 +65,8 @@ class PhaseScreenMedium(WaveMedium):
         values follow this law badly: the largest are up to half above the edge of Marchenko and Pastur's law, since
         what is read of a bright place of the face is an open channel.
     transmission : float
-        Share of the light that leaves the mirrors (all on) which reaches one pixel on average, in one polarisation.
+        Share of the light that leaves the mirrors (all on) which reaches one pixel on average, or leaves the layer
+        (`Medium`), in one polarisation.
     decorrelation_time_s : float
         Time after which the field correlation has fallen to 1/e; `inf` for none.
     """
@@ -93,6 +95,26 @@ class PhaseScreenMedium(WaveMedium):
     def gap_m(self) -> float:
         """Distance between neighbouring screens in metres."""
         return self.thickness_m / (self.n_screens - 1) if self.n_screens > 1 else 0.0
+
+    def depth_on(self, grid: ModeGrid, wavelength_m: float) -> float:
+        """Return how much thicker the layer is on a grid than it is, so that neighbours are as alike as they are.
+
+        Parameters
+        ----------
+        grid : ModeGrid
+            Grid of modes.
+        wavelength_m : float
+            Wavelength in metres.
+
+        Returns
+        -------
+        float
+            True angle of a cell (`ModeGrid.cell_angle_rad`) over that of the grid, wavelength / (side x step): the
+            memory effect goes by the product of angle and thickness. 1 where the angle is that of the grid.
+        """
+        if not grid.cell_angle_rad:
+            return 1.0
+        return grid.cell_angle_rad * grid.side * self.step_m / wavelength_m
 
     def screen_phase(self, screen: int, side: int, *, seed: int, state: int = 0, channel: int = 0) -> np.ndarray:
         """Phase of one screen.
@@ -303,11 +325,12 @@ class PhaseScreenMedium(WaveMedium):
             screens[self.n_screens // 2] *= _of_mean_square_one(self.middle_amplitude(side, seed=seed, channel=channel))
         space: dict[str, float] = {"step_m": self.step_m, "wavelength_m": wavelength_m}
         transfer, ballistic = None, None
+        depth = self.depth_on(grid, wavelength_m)
         if self.n_screens > 1:
-            transfer = propagation.transfer_function((side, side), distance_m=self.gap_m, **space)
+            transfer = propagation.transfer_function((side, side), distance_m=depth * self.gap_m, **space)
         # The unscattered light is fully polarised: it stays in the first channel.
         if self.ballistic_fraction and channel == 0:
-            ballistic = propagation.transfer_function((side, side), distance_m=self.thickness_m, **space)
+            ballistic = propagation.transfer_function((side, side), distance_m=depth * self.thickness_m, **space)
             ballistic *= np.float32(side * math.sqrt(self.ballistic_fraction))
             ballistic = scipy.fft.fftshift(ballistic)  # counted from the axis, as the image is
         return LayerFactors(screens, transfer, stop, ballistic)
@@ -345,6 +368,7 @@ class PhaseScreenMedium(WaveMedium):
         if name != "thickness_m":
             return super().phase_slopes(name, grid, wavelength_m=wavelength_m, seed=seed, channel=channel)
         numbers = propagation.axial_wave_numbers((side, side), step_m=self.step_m, wavelength_m=wavelength_m)
+        numbers *= self.depth_on(grid, wavelength_m)
         return LayerFactors(
             [],
             transfer=numbers / (self.n_screens - 1) if self.n_screens > 1 else None,

@@ -1,0 +1,292 @@
+"""The lenses: from lengths to grain, to light on a pixel, and to the angle at which a mirror lights the layer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from opusim.base import validation
+from opusim.base.parameters import Stage, parameter
+
+if TYPE_CHECKING:
+    from .camera import Camera
+    from .dmd import Dmd
+    from .laser import Laser
+
+MAGNIFICATION, LENGTHS = "magnification", "lengths"
+HELD = (MAGNIFICATION, LENGTHS)
+"""What is held where a camera or a mirror array is put in place of another."""
+
+LARGEST_PIXEL_OVER_GRAIN = 100.0
+"""As of `Camera.pixel_over_grain`."""
+
+
+@dataclass(frozen=True)
+class Optics(Stage):
+    """The lens in front of the layer, the stop and the lens behind it.
+
+    The mirrors lie in the front focal plane of the first lens, the layer in its back focal plane; the exit face of the
+    layer lies in the front focal plane of the second lens, the sensor in its back focal plane.
+
+    Parameters
+    ----------
+    held : {"magnification", "lengths"}
+        What stays when a camera, or a mirror array, is put in place of another.
+        "magnification": each one is re-magnified so that the grain keeps its size in pixels
+        (`Camera.pixel_over_grain`), and a pixel its light: `Medium.transmission` is the share of the light from the
+        mirrors that reaches one pixel. Neither pitch nor any length below changes the light of the layer on it; this
+        is what version 1 of the presets did.
+        "lengths": the lenses stay, and the lengths below say what follows. `Medium.transmission` is then the share of
+        the light from the mirrors that leaves the layer towards the camera, in one polarisation.
+    illumination_focal_m : float
+        Focal length of the lens between mirrors and layer. Neighbouring mirrors light the layer at angles that are
+        mirror pitch / focal length apart (Abbe's sine condition).
+    exit_diameter_m : float
+        Diameter of the face of the layer that shines.
+    stop_diameter_m : float
+        Diameter of a round stop on that face; `inf` for none.
+    focal_m : float
+        Focal length of the lens between layer and sensor.
+    pixel_integration : bool
+        With "lengths", whether pixels integrate over their area, as many grains as the lengths give. If not they
+        sample a point, whatever grain and pitch are: an idealisation, of outputs that are independent of each other.
+
+    Notes
+    -----
+    Both lenses keep Abbe's sine condition: a wave that leaves the layer at the angle a to the axis comes to the place
+    focal_m sin(a) of the sensor (Goodman, Introduction to Fourier Optics, 3rd ed., section 5.2; Born and Wolf,
+    Principles of Optics, 7th ed., section 4.5.1). The exit face shines by Lambert's law, evenly, so that of the power P
+    which leaves it the irradiance
+
+        E = P / (pi focal_m^2) (D / exit_diameter_m)^2
+
+    falls on every place of the sensor, D being the smaller of stop and exit face: the cosine of Lambert's law is that
+    of the solid angle of a place. The light on an area of one grain, (wavelength focal_m / D)^2, is radiance x
+    wavelength^2 x pi / 4, whatever the lengths are: area times solid angle is conserved (docs/physics.md, section 3).
+    Lenses lose nothing beside `Dmd.efficiency` and `Medium.transmission`, and have no aberrations: behind a random
+    medium those of the second do not show.
+
+    The defaults are those of a bench whose mirrors lie .63 mrad apart, with the spot of one mirror on the layer .84 mm
+    wide.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a field is not what it may be, or stop and exit face contradict each other where lengths are held.
+    """
+
+    stage: ClassVar[str] = "optics"
+
+    held: str = parameter(MAGNIFICATION, choices=HELD, before=MAGNIFICATION)
+    illumination_focal_m: float = parameter(
+        12e-3, low=0.0, low_open=True, high=100.0, unit="m", shown="mm", before=12e-3
+    )
+    exit_diameter_m: float = parameter(5e-3, low=0.0, low_open=True, high=100.0, unit="m", shown="mm", before=5e-3)
+    stop_diameter_m: float = parameter(
+        math.inf, low=0.0, low_open=True, high=math.inf, unit="m", shown="mm", before=math.inf
+    )
+    focal_m: float = parameter(0.1, low=0.0, low_open=True, high=100.0, unit="m", shown="mm", before=0.1)
+    pixel_integration: bool = parameter(
+        False, off=False, imperfection="pixel integration", source="pixel integration", before=False
+    )
+
+    @classmethod
+    def of_f_number(cls, f_number: float, focal_m: float, **lengths: Any) -> Self:
+        """Return optics of given lengths, with the stop that makes an f-number.
+
+        Parameters
+        ----------
+        f_number : float
+            Focal length of the lens behind the layer over the diameter of the stop: 1 / (2 numerical aperture).
+        focal_m : float
+            That focal length.
+        **lengths
+            Other fields.
+
+        Returns
+        -------
+        Optics
+            Lengths are held.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a number is not above 0, or the stop is wider than the face that shines.
+        """
+        f_number = validation.number("f_number", f_number, low=0.0, high=math.inf, low_open=True)
+        focal_m = validation.number("focal_m", focal_m, low=0.0, high=math.inf, low_open=True)
+        return cls(held=LENGTHS, focal_m=focal_m, stop_diameter_m=focal_m / f_number, **lengths)
+
+    def _check_together(self) -> None:
+        """Check the stop against the face that it is on, and both against the lens."""
+        if not self.by_lengths:
+            if self.pixel_integration:
+                raise ValueError(
+                    f"optics.pixel_integration is True, but optics.held is {self.held!r}: the grain in pixels does not "
+                    f"follow from lengths then. Set camera.pixel_over_grain, or optics.held = {LENGTHS!r}."
+                )
+            return
+        if self.exit_diameter_m < self.stop_diameter_m < math.inf:
+            raise ValueError(
+                f"optics.stop_diameter_m is {self.stop_diameter_m!r}, but the face of the layer that shines is "
+                f"{self.exit_diameter_m!r} m wide (optics.exit_diameter_m): a stop must not be larger, or must be inf "
+                "for none."
+            )
+        if self.numerical_aperture > 1:
+            raise ValueError(
+                f"optics.focal_m is {self.focal_m!r} with {self.diameter_m!r} m of the layer shining: a numerical "
+                f"aperture of {self.numerical_aperture:.3g}, but it must be at most 1. optics.focal_m must be at least "
+                f"{self.diameter_m / 2:.3g}, or the stop smaller."
+            )
+
+    # ------------------------------------------------------------------ what follows from the lengths
+
+    @property
+    def by_lengths(self) -> bool:
+        """Whether the lengths say what reaches a pixel."""
+        return self.held == LENGTHS
+
+    @property
+    def diameter_m(self) -> float:
+        """Diameter of what the camera sees of the layer, in metres: the smaller of stop and exit face."""
+        return min(self.stop_diameter_m, self.exit_diameter_m)
+
+    @property
+    def numerical_aperture(self) -> float:
+        """Sine of the half angle under which a pixel sees the layer: diameter / (2 focal length)."""
+        return self.diameter_m / (2 * self.focal_m)
+
+    @property
+    def f_number(self) -> float:
+        """Focal length over diameter."""
+        return self.focal_m / self.diameter_m
+
+    def grain_m(self, wavelength_m: float) -> float:
+        """Return the width of a speckle grain on the sensor: wavelength x focal length / diameter.
+
+        Parameters
+        ----------
+        wavelength_m : float
+            Wavelength in metres.
+
+        Returns
+        -------
+        float
+            In metres.
+        """
+        return wavelength_m * self.focal_m / self.diameter_m
+
+    def mirror_angle_rad(self, mirror_pitch_m: float) -> float:
+        """Return the angle between the light of neighbouring mirrors on the layer: pitch / focal length.
+
+        Parameters
+        ----------
+        mirror_pitch_m : float
+            Distance between mirrors in metres.
+
+        Returns
+        -------
+        float
+            In radians; of mirrors away from the axis the difference of the sines.
+        """
+        return mirror_pitch_m / self.illumination_focal_m
+
+    def spot_m(self, wavelength_m: float, mirror_pitch_m: float) -> float:
+        """Return the width of the square on the layer that holds the light of all mirrors.
+
+        Parameters
+        ----------
+        wavelength_m : float
+            Wavelength in metres.
+        mirror_pitch_m : float
+            Distance between mirrors in metres.
+
+        Returns
+        -------
+        float
+            wavelength x focal length / pitch, in metres: over it the light of neighbouring mirrors, at its angles, is
+            orthogonal, so that mirrors are modes. A narrower spot could not hold them all.
+        """
+        return wavelength_m / self.mirror_angle_rad(mirror_pitch_m)
+
+    def share_on(self, area_m2: float) -> float:
+        """Return the share of the light that leaves the layer which falls on an area of the sensor.
+
+        Parameters
+        ----------
+        area_m2 : float
+            Area in square metres.
+
+        Returns
+        -------
+        float
+            area / (pi focal_m^2) x (diameter / exit diameter)^2: see Notes of the class.
+        """
+        passing = self.diameter_m / self.exit_diameter_m
+        return area_m2 / (math.pi * self.focal_m * self.focal_m) * (passing * passing)
+
+    # ------------------------------------------------------------------ with the parts around
+
+    def check(self, laser: Laser, dmd: Dmd, camera: Camera) -> None:
+        """Raise an error where lengths are held which the parts around do not go with.
+
+        Parameters
+        ----------
+        laser : Laser
+            The light.
+        dmd : Dmd
+            The mirrors.
+        camera : Camera
+            The camera.
+
+        Raises
+        ------
+        ValueError
+            If area times solid angle would not be conserved, or a part is wider than its lens can take.
+        """
+        if not self.by_lengths:
+            return
+        sine = _diagonal(dmd.shape) * dmd.pitch_m / 2 / self.illumination_focal_m
+        if sine > 1:
+            raise ValueError(
+                f"optics.illumination_focal_m is {self.illumination_focal_m!r}, but the half diagonal of the "
+                f"mirrors is {sine * self.illumination_focal_m:.4g} m, {sine:.3g} of it, which is the sine of an "
+                "angle: the focal length must not be shorter than the half diagonal."
+            )
+        spot = self.spot_m(laser.wavelength_m, dmd.pitch_m)
+        least = 2 / math.sqrt(math.pi) * spot
+        if self.exit_diameter_m < least:
+            raise ValueError(
+                f"optics.exit_diameter_m is {self.exit_diameter_m!r}, but it must be at least {least:.4g}: each of "
+                f"{dmd.n_mirrors:,} mirrors is a mode, and fills wavelength^2 of area times solid angle. At angles of "
+                f"{self.mirror_angle_rad(dmd.pitch_m):.4g} rad a mirror (dmd.pitch_m / optics.illumination_focal_m) "
+                f"they light a square of {spot:.4g} m of the layer, and no layer makes that smaller."
+            )
+        reach = _diagonal(camera.shape) * camera.pixel_pitch_m / 2
+        if reach > self.focal_m:
+            raise ValueError(
+                f"camera.shape is {list(camera.shape)} at a pitch of {camera.pixel_pitch_m!r} m: a half diagonal of "
+                f"{reach:.4g} m, but it must be at most optics.focal_m, {self.focal_m!r} m. Light at the angle a comes "
+                "to focal length x sin(a), so that the field of a larger sensor ends before it does."
+            )
+        if camera.pixel_over_grain:
+            shining = camera.pixel_over_grain * laser.wavelength_m * self.focal_m / camera.pixel_pitch_m
+            raise ValueError(
+                f"camera.pixel_over_grain is {camera.pixel_over_grain!r}, but optics.held is {LENGTHS!r}: pitch, "
+                "wavelength, focal length and diameter say how many grains a pixel is wide, so it must be 0. "
+                f"optics.pixel_integration = true with optics.exit_diameter_m = {shining:.4g} would give such pixels, "
+                f"or optics.held = {MAGNIFICATION!r} with medium.transmission as the share of the light that reaches "
+                "one pixel (Device.remagnified)."
+            )
+        ratio = camera.pixel_pitch_m / self.grain_m(laser.wavelength_m)
+        if self.pixel_integration and ratio > LARGEST_PIXEL_OVER_GRAIN:
+            raise ValueError(
+                f"optics.pixel_integration is True, and a pixel of {camera.pixel_pitch_m!r} m is {ratio:.4g} grains of "
+                f"{self.grain_m(laser.wavelength_m):.4g} m wide, but it may be {LARGEST_PIXEL_OVER_GRAIN:g} at most: "
+                "a smaller stop or a longer optics.focal_m makes larger grains."
+            )
+
+
+def _diagonal(shape: tuple[int, int]) -> float:
+    return math.sqrt(shape[0] * shape[0] + shape[1] * shape[1])

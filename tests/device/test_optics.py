@@ -1,0 +1,215 @@
+"""Lengths of a bench that contradict each other, and what is refused: each in a sentence with number and limit."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+
+from opusim import Device, Optics
+from opusim.cli.line import drawing, lengths, metres, told_held
+from opusim.noise.levels import error_budget
+from opusim.noise.sources import without
+from opusim.sweep import Sweep
+
+AURORA = Device.load("aurora")
+HELD = Optics(held="lengths")
+
+
+# ---------------------------------------------------------------- properties
+
+
+def test_f_number_and_numerical_aperture_follow_from_the_smaller_of_stop_and_face():
+    """f-number z / D, numerical aperture D / 2z: by definition."""
+    assert HELD.f_number == pytest.approx(0.1 / 5e-3, rel=1e-12)
+    one = dataclasses.replace(HELD, stop_diameter_m=2e-3)
+    assert (one.diameter_m, one.f_number) == (2e-3, pytest.approx(50, rel=1e-12))
+    assert one.numerical_aperture == pytest.approx(1 / (2 * one.f_number), rel=1e-12)
+    assert one.spot_m(532e-9, 7.6e-6) * one.mirror_angle_rad(7.6e-6) == pytest.approx(532e-9, rel=1e-12)
+    again = Optics.of_f_number(50, 0.1)
+    assert again.held == "lengths" and again.stop_diameter_m == pytest.approx(2e-3, rel=1e-12)
+    assert Optics.of_f_number(8.0, 0.05, exit_diameter_m=10e-3).diameter_m == pytest.approx(6.25e-3, rel=1e-12)
+
+
+def test_version_1_holds_the_magnification_and_has_its_fingerprint():
+    """As release 0.1.0 gave it: a stage that came later is left out where it does what was done before."""
+    first = Device.load("aurora@1")
+    assert first.optics == Optics() and first.optics.held == "magnification"
+    assert first.fingerprint().startswith("e400bf33db55")
+    assert first.pixel_share == first.medium.transmission
+    assert first.evolve(**{"optics.focal_m": 0.2}).fingerprint() != first.fingerprint()
+    assert first.remagnified() is first
+
+
+def test_a_device_with_lengths_comes_back_from_its_tables():
+    device = AURORA.evolve(**{"optics.stop_diameter_m": 2e-3, "optics.focal_m": 0.25})
+    for again in (Device.from_toml(device.to_toml()), Device.from_stored(device.to_dict())):
+        assert again == device and again.fingerprint() == device.fingerprint()
+    assert device.changes == {"optics.stop_diameter_m": (2e-3, math.inf), "optics.focal_m": (0.25, 0.1)}
+    assert device.description == "aurora, changed: optics.stop_diameter_m 2 mm, optics.focal_m 250 mm"
+
+
+def test_stored_devices_of_before_hold_the_magnification():
+    table = Device.load("aurora@1").to_dict()
+    del table["optics"]
+    assert Device.from_stored(table) == Device.load("aurora@1")
+
+
+def test_re_magnified_it_has_the_same_light_on_the_same_pixels():
+    device = AURORA.evolve(**{"optics.pixel_integration": True, "optics.stop_diameter_m": 3e-3})
+    same = device.remagnified()
+    assert same.optics.held == "magnification"
+    assert same.sampling == device.sampling and same.sampling.fine > 1
+    assert same.camera.pixel_over_grain == pytest.approx(5.5e-6 * 3e-3 / (532e-9 * 0.1), rel=1e-12)
+    assert same.photons_per_intensity(1.0) == pytest.approx(device.photons_per_intensity(1.0), rel=1e-12)
+
+
+def test_pixel_integration_is_one_imperfection_however_it_is_said():
+    off = AURORA.imperfections()["pixel integration"]
+    assert off == {"camera.pixel_over_grain": 0.0, "optics.pixel_integration": False}
+    device = AURORA.evolve(**{"optics.pixel_integration": True})
+    assert device.ideal().pixel_over_grain == 0 and without(device, ["pixel integration"]).pixel_over_grain == 0
+    whole = error_budget(device.evolve(**{"optics.stop_diameter_m": 2e-3}))
+    same = error_budget(device.evolve(**{"optics.stop_diameter_m": 2e-3}).remagnified())
+    assert whole.errors["pixel integration"] > 0.01
+    assert whole.errors == pytest.approx(same.errors, rel=1e-9)
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"held": "all"}, "optics.held is 'all', but it must be one of 'magnification', 'lengths'"),
+        ({"focal_m": 0.0}, r"optics.focal_m is 0.0, but it must be .*\(0, 100\]"),
+        ({"focal_m": math.nan}, "optics.focal_m is nan"),
+        ({"illumination_focal_m": -1.0}, "optics.illumination_focal_m is -1.0"),
+        ({"exit_diameter_m": math.inf}, "optics.exit_diameter_m is inf"),
+        ({"stop_diameter_m": "wide"}, "optics.stop_diameter_m is 'wide'"),
+        ({"pixel_integration": 1}, "optics.pixel_integration is 1"),
+        ({"stop_diameter_m": 6e-3}, r"stop_diameter_m is 0.006, but the face .* 0.005 m wide .*must not be larger"),
+        ({"focal_m": 2e-3}, r"focal_m is 0.002 .* numerical aperture of 1.25, but it must be at most 1"),
+    ],
+)
+def test_optics_that_cannot_be_are_refused(fields, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        Optics(**{"held": "lengths", **fields})
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        # 2 / sqrt(pi) x 532 nm x 12 mm / 7.6 um = .9478 mm
+        ({"optics.exit_diameter_m": 0.9e-3}, r"exit_diameter_m is 0.0009, but it must be at least 0.0009478: each of"),
+        ({"optics.illumination_focal_m": 0.1}, "exit_diameter_m is 0.005, but it must be at least 0.007899"),
+        ({"optics.illumination_focal_m": 5e-3}, "illumination_focal_m is 0.005, .* is 0.005548 m, 1.11 of it"),
+        ({"optics.focal_m": 6e-3}, r"camera.shape is \[1088, 2040\] .* 0.006358 m, .* at most optics.focal_m, 0.006 m"),
+        ({"camera.pixel_over_grain": 1.0}, r"pixel_over_grain is 1.0, but optics.held is 'lengths'.*= 0.009673 would"),
+        (
+            {"optics.pixel_integration": True, "camera.pixel_pitch_m": 80e-6, "optics.focal_m": 0.1,
+             "optics.exit_diameter_m": 80e-3},
+            r"pixel_integration is True, and a pixel of 8e-05 m is 120.3 grains of 6.65e-07 m wide, .* 100 at most",
+        ),
+        ({"medium.transmission": 1.5}, "medium.transmission is 1.5"),
+        ({"optics.held": "magnification", "optics.pixel_integration": True}, "pixel_integration is True, but optics"),
+    ],
+)  # fmt: skip
+def test_lengths_that_the_parts_do_not_go_with_are_refused(changes, words):
+    with pytest.raises(ValueError, match=words):
+        AURORA.evolve(**changes)
+
+
+def test_lengths_mean_nothing_where_the_magnification_is_held():
+    """No combination is refused that says nothing."""
+    first = Device.load("aurora@1")
+    other = first.evolve(**{"optics.focal_m": 1e-3, "optics.stop_diameter_m": 1.0, "optics.illumination_focal_m": 1e-4})
+    assert other.photons_per_intensity(1.0) == first.photons_per_intensity(1.0)
+    assert other.sampling == first.sampling
+
+
+@pytest.mark.parametrize("number", [0, -2, math.nan, "8", True])
+def test_an_f_number_is_a_number_above_0(number):
+    with pytest.raises((TypeError, ValueError), match="f_number is"):
+        Optics.of_f_number(number, 0.1)
+    with pytest.raises((TypeError, ValueError), match="focal_m is"):
+        Optics.of_f_number(8.0, number)
+    with pytest.raises(ValueError, match="stop_diameter_m is"):
+        Optics.of_f_number(2.0, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        # 8.37e-11 of a pixel of 5.5 um, of all light that goes to a disc of 100 mm: 8.37e-11 pi .1^2 / 5.5e-6^2
+        (
+            'preset = "aurora"\n[medium]\ntransmission = 8.37e-11',
+            "leaves the medium. medium.transmission = 0.0869 would",
+        ),
+        ('preset = "aurora"\n[medium]\nkind = "gaussian"', "transmission is 1e-10: with optics.held = 'lengths' the"),
+        ('preset = "aurora@1"\n[optics]\nheld = "lengths"', "medium.transmission = 0.0869 would be"),
+        ('preset = "aurora"\n[optics]\nheld = "magnification"', "reaches one pixel. medium.transmission = 8.37e-11 "),
+    ],
+)
+def test_a_share_of_the_light_in_the_other_sense_is_warned_of(text, words):
+    with pytest.warns(UserWarning, match=words):
+        Device.from_toml(text)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_share_in_the_same_sense_is_not_warned_of():
+    Device.from_toml('preset = "aurora"\n[medium]\nkind = "gaussian"\ntransmission = 0.1')
+    Device.from_toml('preset = "aurora@1"\n[medium]\ntransmission = 1e-11')
+    Device.from_toml('preset = "aurora"\n[optics]\nheld = "magnification"\n[medium]\ntransmission = 1e-11')
+    Device.from_toml('preset = "aurora"\n[optics]\nfocal_m = 0.2')
+    Device.from_stored(AURORA.to_dict())
+
+
+# ---------------------------------------------------------------- as text
+
+
+@pytest.mark.parametrize("spec", ["aurora", "aurora@1", "ideal", "aurora-type1"])
+def test_the_drawing_has_every_part_and_fits_a_terminal(spec):
+    device = Device.load(spec)
+    rows = drawing(device).splitlines()
+    assert len(rows) == 3 and all(0 < len(row) <= 80 for row in rows)
+    assert rows[0].split() == ["laser", "DMD", "lens", "layer", "lens", "camera"]
+    assert ("12 mm" in rows[1] and "100 mm" in rows[1]) == device.optics.by_lengths
+    assert rows[2].startswith("532 nm") and rows[2].endswith("5.5 µm")
+
+
+def test_the_longest_numbers_fit_too():
+    fields = {"illumination_focal_m": 12.34e-3, "exit_diameter_m": 3.456e-3, "stop_diameter_m": 1.234e-3}
+    device = AURORA.evolve(optics=Optics(held="lengths", focal_m=1.234, **fields), **{"camera.pixel_pitch_m": 12.34e-6})
+    rows = drawing(device).splitlines()
+    assert max(map(len, rows)) <= 80 and "stop" in rows[0] and "1.23 mm" in rows[2]
+
+
+def test_what_follows_is_told():
+    """Numbers by hand: 7.6 um / 12 mm; 532 nm x .1 m / 5 mm; f/20; 5.5 um / 10.64 um."""
+    told = dict(lengths(AURORA, 400e-6))
+    assert told["angle a mirror"].startswith("0.633 mrad") and told["grain"].startswith("10.6 µm")
+    assert told["lens to the sensor"] == "100 mm: numerical aperture 0.025, f/20"
+    assert told["pixel"].startswith("0.517 grains wide") and "idealisation" in told["pixel"]
+    assert told["held"].startswith("the lengths") and "840 µm" in told["spot on the layer"]
+    first = dict(lengths(Device.load("aurora@1"), 400e-6))
+    assert first["held"].startswith("the magnification") and "grid of modes" in first["angle a mirror"]
+
+
+def test_sweeps_vary_lengths_and_say_which_are_held():
+    vary = {"optics.focal_m": [0.1, 0.2], "camera.pixel_pitch_m": [3e-6, 6e-6]}
+    sweep = Sweep(lambda opu, seed: {}, lambda *args: None, vary, device="aurora")
+    light = [setting.device.photons_per_intensity(1.0) for setting in sweep.settings]
+    assert light == pytest.approx([light[0] * one for one in (1, 4, 1 / 4, 1)], rel=1e-12)
+    assert told_held(sweep.header.device).startswith("the lengths")
+    first = Device.load("aurora@1").to_dict()
+    assert told_held(first).startswith("the magnification")
+    del first["optics"]  # as files of earlier releases have it
+    assert told_held(first).startswith("the magnification")
+
+
+def test_lengths_are_told_with_three_digits():
+    assert [metres(one) for one in (2.0, 0.0123456, 9.996e-4, 5.5e-6, 532e-9)] == [
+        "2 m", "12.3 mm", "1 mm", "5.5 µm", "532 nm",
+    ]  # fmt: skip
