@@ -156,6 +156,16 @@ class Device(Stage):
         """How a pixel of the camera samples the field."""
         return PixelSampling.of(polarised=self.camera.polarised, pixel_over_grain=self.camera.pixel_over_grain)
 
+    @property
+    def fringe_coherence(self) -> float:
+        """Contrast of the fringes: the coherence of the arms, times what a pixel that samples a point leaves of a tilt.
+
+        Pixels that sample their area average the fringes of a tilted reference by themselves
+        (`PixelSampling.fringe_contrast`).
+        """
+        arm = self.reference
+        return arm.coherence * self.sampling.fringe_contrast(arm.carrier_cycles_per_pixel)
+
     def photons_per_intensity(self, exposure_s: Any, value: Callable[[str], Any] | None = None) -> Any:
         """Return the photons on a pixel for a field of intensity 1: the light of one average mirror, at the mean power.
 
