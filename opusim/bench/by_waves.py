@@ -179,13 +179,14 @@ class WavesWay(Way):
     def _read(self, block: Any) -> Any:
         """Output cells (n, rows, columns) as (n, n_pixels, points), pixels in the region's raster order, weighted."""
         n_pixels, sampling, arrays = self._geometry.region.n_pixels, self._geometry.sampling, self._arrays
+        take: Callable[..., Any] = lambda array, index, axis: arrays.xp.take(array, index, axis=axis)  # noqa: E731
         if self._block.in_order:
-            return self._block.read(block, n_pixels, None, None)
+            return self._block.read(block, n_pixels, take, None)
         if self._reading is None:
             places = arrays.from_host(self._block.places(n_pixels).ravel())
             self._reading = places, arrays.from_host(sampling.amplitudes)
         places, amplitudes = self._reading
-        fields = self._block.read(block, n_pixels, lambda a, index, axis: arrays.xp.take(a, index, axis=axis), places)
+        fields = self._block.read(block, n_pixels, take, places)
         if sampling.fine == 1:
             return fields
         if arrays.name == "numpy":
@@ -300,8 +301,9 @@ class WavesWay(Way):
 
     @property
     def kept_bytes(self) -> int:
-        """Bytes of mirrors, sensor and layer; see `Way.kept_bytes`."""
-        return self._geometry.kept_bytes + self._kept_layer_bytes
+        """Bytes of mirrors, sensor, layer, and of where the points of pixels lie; see `Way.kept_bytes`."""
+        places = 0 if self._block.in_order else 8 * self._geometry.region.n_pixels * self._geometry.sampling.points
+        return self._geometry.kept_bytes + self._kept_layer_bytes + places
 
     def making_bytes(self, threads: int) -> int:
         """Return the bytes that the layer needs while it is made; see `Way.making_bytes`."""

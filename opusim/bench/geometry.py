@@ -153,6 +153,8 @@ def _grid(
         n_modes = max(math.prod(shape) * fine * fine, math.prod(shape_in))
         spare = _SPARE_MODES if n_modes <= _LARGE else _SPARE_MODES_LARGE
         needed = max(math.ceil(math.sqrt(spare * n_modes)), *shape_in, _MIN_SIDE, least)
-        block = PixelBlock.within(shape, sampling, max(_PICTURE_TIMES * needed, _PICTURE_SIDE))
+        block = PixelBlock(shape, sampling)
+        if max(block.cells) > max(_PICTURE_TIMES * needed, _PICTURE_SIDE):
+            block = PixelBlock.within(shape, sampling, needed)
         side = propagation.good_side(max(needed, *block.cells))
     return ModeGrid(side, shape_in, block.cells, sampling.aperture, output_corner=corner), block

@@ -65,7 +65,7 @@ def neighbours(frames):
     return np.mean(x[:, 1:] * x[:, :-1]) / x.var(), np.mean(x[..., 1:] * x[..., :-1]) / x.var()
 
 
-# ------------------------------------------------------------------------------------------------ the sum and the integral
+# --------------------------------------------------------------------------------------------- the sum and the integral
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -73,7 +73,7 @@ def test_a_sum_over_points_is_the_integral_over_the_pixel(size):
     """Contrast within 1 %, neighbours within .006, fringe power within 1 % up to .45 cycles a pixel."""
     sampling = PixelSampling(1, *pixel_sampling(size))
     transfer = transfer_of(sampling)
-    assert np.isclose(sum(sampling.axis_weights), 1, atol=1e-8) and min(sampling.axis_weights) > 0
+    assert np.isclose(sum(sampling.axis_weights), 1, atol=2e-8) and min(sampling.axis_weights) > 0
     assert sampling.aperture * sampling.fine == pytest.approx(size, rel=1e-7) and sampling.aperture <= 1
     integral, summed = (covariance(size, way, 0) for way in (np.sinc, transfer))
     assert np.sqrt(summed / integral) == pytest.approx(1, abs=0.01)
@@ -102,19 +102,19 @@ def test_closed_forms_are_the_integral(size):
 def test_closed_forms_are_those_of_fine_speckle(size):
     """Speckle of 16 points a pixel from one transform, added up by pixels: neighbours and contrast by brute force.
 
-    1 500 to 20 000 grains a frame, 16 frames: the spread of both is below .004 and the tolerance five times that.
+    800 to 13 000 grains a frame, 8 frames: the spread of both is below .008, the tolerance .025.
     """
     rng, n = np.random.default_rng(int(10 * size)), 1024
     f = fft.fftfreq(n, d=1 / n)
     stop = np.hypot(f[:, None], f) <= size * n / 32
     frames = []
-    for _ in range(16):
+    for _ in range(8):
         noise = (rng.standard_normal((n, n)) + 1j * rng.standard_normal((n, n))) * stop
         light = np.square(np.abs(fft.ifft2(noise.astype(np.complex64))))
         frames.append(light.reshape(64, 16, 64, 16).mean(axis=(1, 3)))
     for found in neighbours(frames):
-        assert found == pytest.approx(theory.neighbour_correlation(size), abs=0.02)
-    assert np.std(frames) / np.mean(frames) == pytest.approx(theory.speckle_contrast(size), abs=0.02)
+        assert found == pytest.approx(theory.neighbour_correlation(size), abs=0.025)
+    assert np.std(frames) / np.mean(frames) == pytest.approx(theory.speckle_contrast(size), abs=0.025)
 
 
 def test_a_stop_of_few_points_makes_grains_of_the_right_size():
@@ -129,31 +129,30 @@ def test_a_stop_of_few_points_makes_grains_of_the_right_size():
         for points in (1, 3):
             turn = np.cos(2 * np.pi * fft.fftfreq(side) * points)
             found = (power * turn).sum() / power.sum()
-            expected = np.sqrt(theory_of_points(aperture * points))
-            assert found == pytest.approx(expected, abs=0.002)
+            assert found == pytest.approx(coherence_of_points(aperture * points), abs=0.002)
 
 
-def theory_of_points(r):
-    """|2 J1(pi r) / (pi r)|^2, as the transform of a disc by a sum over 400 000 of its points."""
+def coherence_of_points(r):
+    """2 J1(pi r) / (pi r), as the transform of a disc: a sum over 1 000 chords of it."""
     x = (np.arange(-500, 500) + 0.5) / 1000
     disc = np.sqrt(0.25 - x * x)
-    return float(np.sum(disc * np.cos(2 * np.pi * r * x)) / np.sum(disc)) ** 2
+    return float(np.sum(disc * np.cos(2 * np.pi * r * x)) / np.sum(disc))
 
 
-# ------------------------------------------------------------------------------------------------ the bench
+# --------------------------------------------------------------------------------------------- the bench
 
 
-@pytest.mark.parametrize("resolution", ["auto", "mirrors"])
-@pytest.mark.parametrize("size", sorted(KNOWN))
+@pytest.mark.parametrize("size, resolution", [(0.5, "auto"), (1.0, "auto"), (2.0, "auto"), (1.0, "mirrors")])
 def test_neighbours_on_the_bench(size, resolution):
     """Both kinds of neighbours, on a region that is not square, under both resolutions.
 
-    Means over eight layers of two patterns; their spread is .012 or less, and the tolerance about three times that.
+    Means over six layers of three patterns: 8 000 grains at .5, of which two in three differ. The tolerance is four
+    times the spread.
     """
     frames = []
-    for seed in range(8):
-        bench = OpticalBench(wide(size, resolution=resolution), seed)
-        frames.append(bench.expose(patterns(2, seed), exposure_s=EXPOSURE_S, roi=(8, 4, 24, 80)))
+    for seed in range(6):
+        device = wide(size, **{"camera.shape": (24, 80)}, resolution=resolution)
+        frames.append(OpticalBench(device, seed).expose(patterns(3, seed), exposure_s=EXPOSURE_S))
     vertical, horizontal = neighbours(np.concatenate(frames))
     assert vertical == pytest.approx(KNOWN[size], abs=0.04)
     assert horizontal == pytest.approx(KNOWN[size], abs=0.04)
@@ -173,9 +172,9 @@ def test_photons_are_the_weighted_mean_of_the_field():
     assert by_point == pytest.approx(by_point.mean(), rel=0.2)
     # And it is smooth: neighbouring points are a third of a pixel, a sixth of a grain apart.
     first = planes.medium_field[..., :9].reshape(-1, 3, 3)
-    assert abs(np.vdot(first[:, 1, 1], first[:, 1, 2])) / np.linalg.norm(first[:, 1, 1]) / np.linalg.norm(
-        first[:, 1, 2]
-    ) == pytest.approx(np.sqrt(theory_of_points(0.5 / 3)), abs=0.02)
+    a, b = first[:, 1, 1], first[:, 1, 2]
+    found = abs(np.vdot(a, b)) / np.linalg.norm(a) / np.linalg.norm(b)
+    assert found == pytest.approx(coherence_of_points(0.5 / 3), abs=0.02)
 
 
 @pytest.mark.parametrize("size", [0.0, 0.1])
@@ -209,8 +208,8 @@ def test_a_pixel_that_samples_a_point_averages_the_fringes_of_a_tilt(size, execu
 def test_a_pixel_that_samples_its_area_averages_the_fringes_of_a_tilt():
     """Fringe power at pixel / grain .5 and .45 cycles a pixel: mean of sinc^2 sinc^2 over the stop's disc around it.
 
-    The field has frequencies up to a quarter of a cycle a pixel, alike within the disc. Twelve layers: 4 % (the ratio
-    of two carriers on the same light is better known than either).
+    The field has frequencies up to a quarter of a cycle a pixel, alike within the disc. Four layers: 4 % (the ratio of
+    two carriers on the same light is better known than either).
     """
     x = (np.arange(200) + 0.5) / 200 * 0.5 - 0.25
     inside = np.hypot(x[:, None], x) <= 0.25
@@ -219,7 +218,7 @@ def test_a_pixel_that_samples_its_area_averages_the_fringes_of_a_tilt():
         passed = np.sinc(x[:, None] + carrier[0]) * np.sinc(x + carrier[1])
         expected.append(np.mean(np.square(passed)[inside]))
         total = 0.0
-        for seed in range(12):
+        for seed in range(4):
             device = wide(0.5, **{"reference.carrier_cycles_per_pixel": carrier})
             bench = OpticalBench(device, seed)
             frames = bench.expose(
@@ -231,40 +230,41 @@ def test_a_pixel_that_samples_its_area_averages_the_fringes_of_a_tilt():
     assert found[0] / found[1] == pytest.approx(expected[0] / expected[1], rel=0.04)
 
 
-def test_off_axis_recovers_the_field_of_an_ideal_device():
+@pytest.mark.parametrize("size, known, within", [(0.5, True, 0.01), (0.2, False, 0.03)])
+def test_off_axis_recovers_the_field_of_an_ideal_device(size, known, within):
     """One frame at the half bandwidth of the grain gives the field in the middle of each pixel.
 
-    The pixel's transfer function differs over the side band: what it makes of the field is known, and the error left
-    when that is counted in is below 3 % (it was 50 % where the grains were too small for their band). Without counting
-    it in, the correlation is that of a disc of the spectrum with itself, weighted by the transfer function, here .997.
-    Twelve pixels along the edges, which leak, are left out.
+    The pixel's transfer function differs over the side band, so the correlation with the field is below 1: over a disc
+    of the spectrum, its mean over its rms, .988 at pixel / grain .5. What is left when the field is passed through that
+    function first is the leakage of the frame's edges, of which 24 pixels are left out: below 1 %, or 3 % without a
+    frame of |S|^2 + |R|^2.
     """
-    size, carrier = 0.25, (0.28, 0.28)
+    carrier, band = (0.25, 0.25), off_axis.half_bandwidth(1 / size)
     device = wide(size, **{"reference.carrier_cycles_per_pixel": carrier, "reference.relative_amplitude": 5.0})
-    band = off_axis.half_bandwidth(1 / size)
     f = np.linspace(-band, band, 201)
     inside = np.hypot(f[:, None], f) <= band
     passed = np.multiply.outer(np.sinc(f - carrier[0]), np.sinc(f - carrier[1]))[inside]
     law = passed.mean() / np.sqrt(np.square(passed).mean())
-    middle, correlations, errors = (slice(12, -12), slice(12, -12)), [], []
-    for seed in range(3):
-        bench = OpticalBench(device, seed)
-        frame = bench.expose(patterns(1, seed), exposure_s=EXPOSURE_S, roi=(0, 0, 96, 96), reference_phase_rad=0.0)[0]
-        true = bench.inspect(patterns(1, seed), roi=(0, 0, 96, 96)).medium_field[..., 4].astype(np.complex128)
-        found = off_axis.demodulate(frame.astype(np.float64), carrier, band).q
-        rows, columns = (fft.fftfreq(96) for _ in range(2))
-        spectrum = fft.fft2(true)
-        seen = fft.ifft2(spectrum * np.multiply.outer(np.sinc(rows - carrier[0]), np.sinc(columns - carrier[1])))
-        a, b, c = (part[middle].ravel() for part in (found, true, seen))
-        correlations.append(abs(np.vdot(a, b)) / np.linalg.norm(a) / np.linalg.norm(b))
-        fit = np.vdot(c, a) / np.vdot(c, c)
-        errors.append(np.linalg.norm(a - fit * c) / np.linalg.norm(a))
-    assert law > 0.995
-    assert np.min(correlations) > law - 0.003
-    assert np.max(errors) < 0.03
+    how = {"exposure_s": EXPOSURE_S, "roi": (0, 0, 96, 96)}
+    bench, shown = OpticalBench(device, 1), patterns(1, 1)
+    frame = bench.expose(shown, reference_phase_rad=0.0, **how)[0].astype(np.float64)
+    background = None
+    if known:
+        dark = MirrorPatterns(np.zeros((1, 64), dtype=np.uint8), LAYOUT)
+        signal, alone = bench.expose(shown, **how)[0], bench.expose(dark, reference_phase_rad=0.0, **how)[0]
+        background = signal.astype(np.float64) + alone
+    found = off_axis.demodulate(frame, carrier, band, background=background).q
+    points = bench.inspect(shown, roi=(0, 0, 96, 96)).medium_field
+    true = points[..., points.shape[-1] // 2].astype(np.complex128)
+    f = fft.fftfreq(96)
+    seen = fft.ifft2(fft.fft2(true) * np.multiply.outer(np.sinc(f - carrier[0]), np.sinc(f - carrier[1])))
+    a, b, c = (part[24:-24, 24:-24].ravel() for part in (found, true, seen))
+    assert abs(np.vdot(a, b)) / np.linalg.norm(a) / np.linalg.norm(b) == pytest.approx(law, abs=0.005)
+    scale = np.vdot(c, a) / np.vdot(c, c)
+    assert np.linalg.norm(a - scale * c) / np.linalg.norm(a) < within
 
 
-# ------------------------------------------------------------------------------------------------ what "auto" keeps
+# --------------------------------------------------------------------------------------------- what "auto" keeps
 
 
 def test_auto_keeps_the_picture_of_a_region():
@@ -286,7 +286,7 @@ def test_transform_and_expose_agree_to_the_bit(size):
     whole = OpticalBench(wide(size), 5).expose(shown, exposure_s=EXPOSURE_S, roi=roi).reshape(3, -1)
     for n_pixels in (700, 333):
         part = OpticalBench(wide(size), 5).transform(shown, exposure_s=EXPOSURE_S, roi=roi, n_pixels=n_pixels)
-        assert np.array_equal(part, whole[:, :n_pixels]) or np.allclose(part, whole[:, :n_pixels], rtol=1e-4)
+        assert np.array_equal(part, whole[:, :n_pixels])
 
 
 def test_a_folded_block_holds_every_point_once():
@@ -305,20 +305,21 @@ def test_a_folded_block_holds_every_point_once():
     assert PixelBlock.within((20, 60), sampling, 300).bands == 1
 
 
-def test_a_long_region_keeps_its_neighbours_where_it_is_folded():
-    """Two rows of 900 pixels at .5: vertical neighbours are all there, and horizontal ones but for the seams."""
-    device = wide(0.5, **{"camera.shape": (4, 900)})
-    region = Region(Roi(1, 0, 2, 900), 1800, 900)
-    assert Projector(device, 0, LAYOUT, region).geometry.block.bands > 1
-    frames = [
-        OpticalBench(device, seed).expose(patterns(2, seed), exposure_s=EXPOSURE_S, roi=(1, 0, 2, 900))
-        for seed in range(8)
-    ]
+def test_a_long_region_keeps_its_neighbours_where_it_is_folded(monkeypatch):
+    """Three rows of 110 pixels on a small grid: vertical neighbours are all there, horizontal ones but for the seams.
+
+    The limit from which regions are folded is set low, as the true one takes large grids. Four times the spread.
+    """
+    monkeypatch.setattr("opusim.bench.geometry._PICTURE_SIDE", 128)
+    device = wide(0.5, **{"camera.shape": (3, 110)})
+    geometry = Projector(device, 0, LAYOUT, Region(Roi(0, 0, 3, 110), 330, 110)).geometry
+    assert geometry.block.bands > 1 and geometry.grid.side < 330
+    frames = [OpticalBench(device, seed).expose(patterns(3, seed), exposure_s=EXPOSURE_S) for seed in range(24)]
     for found in neighbours(np.concatenate(frames)):
-        assert found == pytest.approx(KNOWN[0.5], abs=0.05)
+        assert found == pytest.approx(KNOWN[0.5], abs=0.06)
 
 
-# ------------------------------------------------------------------------------------------------ planes of every medium
+# --------------------------------------------------------------------------------------------- planes of every medium
 
 
 @pytest.mark.parametrize("formatted", [True, False])
