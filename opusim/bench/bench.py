@@ -56,7 +56,8 @@ class OpticalBench(validation.Fixed):
     seed : int
         Seed of everything random: medium, sensor, noise. The same seed gives the same counts.
     resolution : {"auto", "mirrors"}, optional
-        In place of the device's own.
+        In place of the device's own. "auto" keeps the picture of a region where its pixels average over their area
+        (`Device`); "mirrors" keeps all geometry.
     execution : {"auto", "matrix", "waves"}
         How patterns from a formatter are computed: the cheaper way, or one of the two. Same device, same
         fields to 1e-4.
