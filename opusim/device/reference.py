@@ -137,6 +137,11 @@ class Reference(Stage):
         -------
         ndarray of complex64, shape (n,), or (n, points) with `offsets`
             In the units of the projector: an intensity of 1 is the light of one average mirror.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an array is not what it may be.
         """
         rows, columns = sensor_shape
         row, column = np.divmod(checked_array("pixels", pixels, kinds="iu", dtype=np.int64), columns)
@@ -152,6 +157,8 @@ class Reference(Stage):
         if offsets is None:
             return (amplitude * elementary.phasors(phase)).astype(np.complex64)
         places = checked_array("offsets", offsets, dtype=np.float64)
+        if places.ndim != 2 or places.shape[1] != 2:
+            raise ValueError(f"offsets has shape {places.shape}, but it must be (points, 2): rows and columns.")
         if not (down or across):
             even = (amplitude * elementary.phasors(phase)).astype(np.complex64)
             return np.repeat(even[:, None], len(places), axis=1)

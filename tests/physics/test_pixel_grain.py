@@ -8,6 +8,7 @@ acos x - x sqrt(1 - x^2) for x = |f| / (pixel / grain), and a square pixel has t
 
 from __future__ import annotations
 
+import h5py
 import numpy as np
 import pytest
 from scipy import fft
@@ -17,7 +18,7 @@ from opusim.bench.pixel_block import PixelBlock
 from opusim.bench.projector import Projector
 from opusim.bench.region import Region, Roi
 from opusim.calibration.algorithms import off_axis
-from opusim.device.medium import GaussianMedium, ModeGrid, PhaseScreenMedium
+from opusim.device.medium import GaussianMedium, MeasuredMedium, ModeGrid, PhaseScreenMedium
 from opusim.device.pixel_sampling import PixelSampling, pixel_sampling
 from opusim.device.record import Device
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
@@ -230,6 +231,21 @@ def test_a_pixel_that_samples_its_area_averages_the_fringes_of_a_tilt():
     assert found[0] / found[1] == pytest.approx(expected[0] / expected[1], rel=0.04)
 
 
+def test_the_reference_is_taken_at_the_points_of_a_pixel():
+    """A tilt of f cycles a pixel turns it by 2 pi f per pixel, within a pixel too; float32, so 1e-6."""
+    device = wide(0.5, **{"reference.carrier_cycles_per_pixel": (0.1, -0.3)})
+    how = {"sensor_shape": (4, 5), "pixel_pitch_m": 5e-6, "n_mirrors": 4096, "seed": 0}
+    offsets = device.sampling.offsets
+    field = device.reference.field(np.arange(20), **how, offsets=offsets)
+    row, column = (axis.ravel()[:, None] for axis in np.indices((4, 5)))
+    phase = 0.1 * (row + offsets[:, 0]) - 0.3 * (column + offsets[:, 1])
+    assert offsets[[0, 4, 5]] == pytest.approx(np.array([[-1, -1], [0, 0], [0, 1]]) / 3)
+    assert field == pytest.approx(abs(field[0, 0]) * np.exp(2j * np.pi * phase), rel=1e-6)
+    for bad in (np.zeros(2), np.zeros((4, 3)), np.zeros((1, 2, 2))):
+        with pytest.raises(ValueError, match=r"offsets has shape .* but it must be \(points, 2\)"):
+            device.reference.field(np.arange(20), **how, offsets=bad)
+
+
 @pytest.mark.parametrize("size, known, within", [(0.5, True, 0.01), (0.2, False, 0.03)])
 def test_off_axis_recovers_the_field_of_an_ideal_device(size, known, within):
     """One frame at the half bandwidth of the grain gives the field in the middle of each pixel.
@@ -289,6 +305,16 @@ def test_transform_and_expose_agree_to_the_bit(size):
         assert np.array_equal(part, whole[:, :n_pixels])
 
 
+def test_a_pixel_of_too_many_samples_is_said_to_be_the_reason():
+    """Not the budget of memory, which would not help; bare mirrors have a reason of their own."""
+    bench = OpticalBench(wide(5.0), execution="matrix", memory_budget=1 << 40)
+    how = {"exposure_s": EXPOSURE_S, "roi": (0, 0, 8, 8)}
+    with pytest.raises(ValueError, match="at most 64 samples a pixel, and there are 100 .*pixel_over_grain = 5.0"):
+        bench.expose(patterns(1), **how)
+    with pytest.raises(ValueError, match=r"may take 1 KiB \(memory_budget=\d+ would let it\)"):
+        OpticalBench(wide(0.5), execution="matrix", memory_budget=1024).expose(patterns(1), **how)
+
+
 def test_a_folded_block_holds_every_point_once():
     """Bands of a long region: no cell twice, neighbours within a band beside each other, bands a grain apart."""
     sampling = PixelSampling(1, *pixel_sampling(0.5))
@@ -323,12 +349,24 @@ def test_a_long_region_keeps_its_neighbours_where_it_is_folded(monkeypatch):
 
 
 @pytest.mark.parametrize("formatted", [True, False])
-@pytest.mark.parametrize("medium", [PhaseScreenMedium(), GaussianMedium()])
-def test_inspect_shows_the_planes_of_every_medium(medium, formatted):
-    """Photons are the power of the field behind the medium, and counts those of the next exposure."""
+@pytest.mark.parametrize("kind", ["phase_screens", "gaussian", "measured"])
+def test_inspect_shows_the_planes_of_every_medium(kind, formatted, tmp_path):
+    """Photons are the power of the field behind the medium, and counts those of the next exposure.
+
+    A measured matrix knows the features it was measured with, and refuses bare mirrors, which are more.
+    """
+    media = {"phase_screens": PhaseScreenMedium, "gaussian": GaussianMedium}
+    if kind == "measured":
+        with h5py.File(tmp_path / "tm.h5", "w") as file:
+            file["tm"] = GaussianMedium().entries(range(64), range(96), seed=9).T
+    medium = MeasuredMedium(str(tmp_path / "tm.h5")) if kind == "measured" else media[kind]()
     bench = OpticalBench(IDEAL.evolve(medium=medium), 3)
     bits = np.random.default_rng(0).integers(0, 2, size=(1, *MIRRORS), dtype=np.uint8)
     shown = patterns(1) if formatted else bits
+    if kind == "measured" and not formatted:
+        with pytest.raises(ValueError, match="has 64 features, but 4096 were asked for"):
+            bench.inspect(shown, exposure_s=EXPOSURE_S, roi=(2, 3, 8, 12))
+        return
     planes = bench.inspect(shown, exposure_s=EXPOSURE_S, roi=(2, 3, 8, 12))
     expected = np.square(np.abs(planes.medium_field[..., 0])) * bench.photons_per_intensity(EXPOSURE_S)
     assert planes.photons == pytest.approx(expected, rel=1e-5)
