@@ -81,12 +81,17 @@ def main() -> None:
     assert isinstance(aurora.medium, PhaseScreenMedium)
     cases: list[tuple[str, ModeGrid]] = []
     for n in args.sizes:
-        cases += [(f"auto, {n:,}", auto_grid(aurora, n, n)), (f"auto, {n:,} to twice as many", auto_grid(aurora, n, 2 * n))]
+        cases += [
+            (f"auto, {n:,}", auto_grid(aurora, n, n)),
+            (f"auto, {n:,} to twice as many", auto_grid(aurora, n, 2 * n)),
+        ]
     cases += [(f"mirrors, {name}", mirror_grid(Device.load(name))) for name in args.mirrors]
     media = {plane: dataclasses.replace(aurora.medium, depolarised_at=plane) for plane in PLANES}
     if args.lossless:
         media["lossless"] = dataclasses.replace(aurora.medium, depolarising=False)
-    print("| grid | inputs | outputs | side | depolarised at | largest / edge | smallest / edge | KS | made, s | pass, ms |")
+    print(
+        "| grid | inputs | outputs | side | depolarised at | largest / edge | smallest / edge | KS | made, s | pass, ms |"
+    )
     print("|---" * 10 + "|")
     for name, grid in cases:
         for plane, medium in media.items():
@@ -105,7 +110,10 @@ def main() -> None:
                 )
             ]  # fmt: skip
             sizes = " | ".join(" x ".join(map(str, shape)) for shape in (grid.input_shape, grid.output_shape))
-            print(f"| {name} | {sizes} | {grid.side} | {plane} | {' | '.join(columns)} | {made:.2f} | {ms:.2f} |", flush=True)
+            print(
+                f"| {name} | {sizes} | {grid.side} | {plane} | {' | '.join(columns)} | {made:.2f} | {ms:.2f} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -128,6 +128,8 @@ def _cells(before: str, kind: type, name: str) -> Iterable[str]:
     about, field = parameters_of(kind)[name], kind.__dataclass_fields__[name]
 
     def shown(value: object) -> str:
+        if value == ():
+            return "none"
         return f"{value:g}" if isinstance(value, float) else str(value).replace("'", "")
 
     yield f"``{before}{name}``"

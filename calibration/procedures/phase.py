@@ -333,10 +333,17 @@ class PhaseProcedure(Procedure):
             (
                 "repeatability of a step",
                 f"{record.repeatability_rad:.3g} rad",
-                "" if arm is None else f"{math.hypot(arm.jitter_rad, arm.vibration_rad / math.sqrt(2)):.3g}",
+                "" if device is None else f"{_repeatability_rad(device, record.exposure_s):.3g}",
             ),
             ("fringe modulation", f"{record.modulation:.3g}, median of {record.pixels:,} pixels", ""),
         ]
+
+
+def _repeatability_rad(device: Device, exposure_s: float) -> float:
+    """Return the standard deviation of a frame's phase: jitter, and what an exposure leaves of a small vibration."""
+    lines = device.reference.vibration(0)
+    share = np.sinc(lines.hz * exposure_s) if device.operation.exposure_average else 1.0
+    return math.sqrt(device.reference.jitter_rad**2 + float(np.sum(np.square(lines.rad * share))) / 2)
 
 
 def _measured(

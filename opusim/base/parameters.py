@@ -34,7 +34,7 @@ __all__ = [
     "plain_text",
 ]
 
-Kind = Literal["number", "integer", "flag", "choice", "text", "name", "label", "shape", "integers", "numbers"]
+Kind = Literal["number", "integer", "flag", "choice", "text", "name", "label", "shape", "integers", "numbers", "list"]
 _KINDS: dict[Any, Kind] = {float: "number", int: "integer", bool: "flag", str: "text"}
 _PARAMETER, _PART = "parameter", "part"
 # How many of the unit that is shown make one of the parameter's own.
@@ -49,8 +49,8 @@ class Parameter:
     ----------
     kind : str, optional
         "number", "integer", "flag", "choice", "text" (any), "name" (a text that is not empty), "label" (the same, of
-        something in a file), "shape" (rows and columns), "integers" or "numbers" (two of them). By default the
-        annotation of the field tells.
+        something in a file), "shape" (rows and columns), "integers" or "numbers" (two of them), "list" (any number of
+        numbers, none of them at all included). By default the annotation of the field tells.
     low, high : float, or a tuple of float for each of two values
         The range, ends included; a `high` of ``inf`` may be reached, a `high` of None is none.
     low_open : bool
@@ -135,7 +135,8 @@ class Parameter:
             case "integer":
                 return f"at least {self.low}" if self.high is None else f"{self.low} to {self.high}"
         ends = f"{'(' if self.low_open else '['}{self.low:g}, {'inf)' if self.high is None else f'{self.high:g}]'}"
-        return f"two numbers in {ends}" if self.kind == "numbers" else ends
+        many = {"numbers": "two numbers in ", "list": "any number of numbers in "}
+        return many.get(self.kind or "", "") + ends
 
     def text(self, value: Any) -> str:
         """Return a value with its unit, as people read it.
@@ -155,6 +156,10 @@ class Parameter:
         elif self.is_number:
             factor = _SHOWN[self.shown.split()[0]] if self.shown else 1
             words = f"{factor * value:g}"
+        elif self.kind == "list" and not value:
+            return "none"
+        elif self.kind == "list":
+            words = ", ".join(map(plain_text, value))
         elif isinstance(value, tuple):
             words = {"shape": " x ", "integers": " to "}.get(self.kind or "", " and ").join(map(plain_text, value))
         else:
@@ -174,7 +179,7 @@ class Parameter:
         Returns
         -------
         object
-            The value itself; pairs of numbers as tuples.
+            The value itself; pairs and lists of numbers as tuples.
 
         Raises
         ------
@@ -661,6 +666,12 @@ def _numbers(about: Parameter, name: str, value: Any) -> tuple[float, ...]:
     return tuple(float(_number(about, name, one)) for one in value)
 
 
+def _list(about: Parameter, name: str, value: Any) -> tuple[float, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise TypeError(f"{name} is {value!r}, but it must be a list of numbers, which may be empty.")
+    return tuple(float(_number(about, f"{name}[{i}]", one)) for i, one in enumerate(value))
+
+
 _CHECKS: dict[Kind, Callable[[Parameter, str, Any], Any]] = {
     "number": _number,
     "integer": _integer,
@@ -672,6 +683,7 @@ _CHECKS: dict[Kind, Callable[[Parameter, str, Any], Any]] = {
     "shape": _shape,
     "integers": _integers,
     "numbers": _numbers,
+    "list": _list,
 }
 
 

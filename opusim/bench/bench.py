@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from opusim.base import arrays, memory, parallel, validation
+from opusim.base import arrays, elementary, memory, parallel, validation
 from opusim.base.arrays import NUMPY, Arrays
 from opusim.base.locks import new_lock
 from opusim.base.numerics import numerics
@@ -433,14 +433,15 @@ class OpticalBench(validation.Fixed):
         fields = way.fields(bits, state)[0]
         shots = Shots(
             state, np.array([frame]), scale, exposure_s, maps, 1,
-            *self._reference(region, phases, 1, np.array([frame]), np.array([time_s])),
+            *self._reference(region, phases, 1, np.array([frame]), np.array([time_s]), exposure_s),
         )  # fmt: skip
         turn = shots.turns().view(np.complex64)[0, 0]
+        contrast = float(shots.contrasts()[0])
         if moving is None:
-            level = intensity(fields, shots.reference, turn, shots.coherence)
+            level = intensity(fields, shots.reference, turn, contrast)
         else:
             seen = moving.within(time_s, exposure_s)
-            level = within_exposure.mean_intensity(way, bits, seen, NUMPY, shots.reference, turn, shots.coherence)
+            level = within_exposure.mean_intensity(way, bits, seen, NUMPY, shots.reference, turn, contrast)
         photons = (level * np.float32(scale[0] / projector.plan.samples)).astype(np.float32)
         camera = self.device.camera
         electrons = camera.electrons(photons, exposure_s=exposure_s, seed=self.seed, frame0=frame, maps=maps)
@@ -722,11 +723,13 @@ class OpticalBench(validation.Fixed):
         # Of the whole sequence, then those that are shown: the last bits of a sine may depend on its neighbours.
         power = self.device.laser.relative_power(frames, times, seed=self.seed, exposure_s=exposure_s)
         scale = power * self.photons_per_intensity(exposure_s)
-        wave, turned, coherence = self._reference(region, phases, len(frames) // steps, frames, times)
+        wave, turned, coherence, moduli = self._reference(
+            region, phases, len(frames) // steps, frames, times, exposure_s
+        )
         frames, times, scale = frames[shown], times[shown], scale[shown]
-        turned = None if turned is None else turned[shown]
+        turned, moduli = (None if one is None else one[shown] for one in (turned, moduli))
         if moving is not None:
-            shots = Shots(0, frames, scale, exposure_s, maps, steps, wave, turned, coherence)
+            shots = Shots(0, frames, scale, exposure_s, maps, steps, wave, turned, coherence, moduli)
             within_exposure.counts(
                 way, bits, shots, times, moving, self.device.camera, seed=self.seed, samples=projector.plan.samples,
                 arrays=place, threads=self.threads, out=out, progress=progress,
@@ -744,7 +747,7 @@ class OpticalBench(validation.Fixed):
             part = slice(a * steps, b * steps)
             shots = Shots(
                 int(states[a]), frames[part], scale[part], exposure_s, maps, steps, wave,
-                None if turned is None else turned[part], coherence,
+                None if turned is None else turned[part], coherence, None if moduli is None else moduli[part],
             )  # fmt: skip
             way.counts(bits[a:b], shots, out[part], done)
         return out if home is NUMPY or home.is_gpu else home.from_host(out)
@@ -755,14 +758,21 @@ class OpticalBench(validation.Fixed):
         return np.zeros(times_s.shape, dtype=np.int64) if drift is None else drift.state_at(times_s)
 
     def _reference(
-        self, region: Region, phases: np.ndarray | None, n: int, frames: np.ndarray, times_s: np.ndarray
-    ) -> tuple[np.ndarray | None, np.ndarray | None, float]:
-        """Field of the reference on a region, its phase in each frame, and the coherence; Nones if it is blocked."""
+        self, region: Region, phases: np.ndarray | None, n: int, frames: np.ndarray, times_s: np.ndarray,
+        exposure_s: float,
+    ) -> tuple[np.ndarray | None, np.ndarray | None, float, np.ndarray | None]:  # fmt: skip
+        """Return what `Shots` takes of the reference on a region, from its field on; Nones if it is blocked."""
         arm = self.device.reference
         if phases is None:
-            return None, None, 1.0
-        turned = arm.phases_rad(np.tile(phases, n), frames, times_s, seed=self.seed)
-        return self._parts.reference_wave(region), turned, self.device.fringe_coherence
+            return None, None, 1.0, None
+        asked, wave, moduli = np.tile(phases, n), self._parts.reference_wave(region), None
+        if self.device.operation.exposure_average and arm.moves:
+            mean = arm.phasors(asked, frames, times_s, exposure_s, seed=self.seed)
+            turned = elementary.angle(mean)
+            moduli = np.minimum(np.sqrt(elementary.square_modulus(mean)), 1.0)  # rounding may go beyond
+        else:
+            turned = arm.phases_rad(asked, frames, times_s, seed=self.seed)
+        return wave, turned, self.device.fringe_coherence, moduli
 
     def _light_evenly(
         self, photons: float, n: int, region: Region, exposure_s: float, frametime_s: float

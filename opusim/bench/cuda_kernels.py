@@ -49,7 +49,7 @@ def develop(
             place = np.uint64(vector) * np.uint64(2 * n_pixels) * np.uint64(samples) + r_place
             for f in range(vector * steps, (vector + 1) * steps):
                 light = summed_intensity(
-                    fields, place, reference, r_place, samples, turns[f, 0], turns[f, 1], incoherent
+                    fields, place, reference, r_place, samples, turns[f, 0], turns[f, 1], incoherent[f]
                 )
                 out[f, p] = develop_pixel(
                     light * scale[f], gain[p], dark_e[p], offset_e[p], pixels[p], frames[f], key0, key1, params

@@ -125,18 +125,18 @@ def develop_fields(
         r_first = np.uint64(2 * pixel0 * samples)
         first = np.uint64(2 * vector * n_pixels * samples) + r_first
         for f in range(vector * steps, (vector + 1) * steps):
-            cosine, sine = turns[f, 0], turns[f, 1]
+            cosine, sine, rest = turns[f, 0], turns[f, 1], incoherent[f]
             if samples > 1:
                 for p in range(count):
                     skip = np.uint64(2 * p * samples)
                     photons[p] = scale[f] * summed_intensity(
-                        flat, first + skip, reference, r_first + skip, samples, cosine, sine, incoherent
+                        flat, first + skip, reference, r_first + skip, samples, cosine, sine, rest
                     )
             elif reference.size:  # loops of their own, so that they vectorise
                 for p in range(np.uint64(count)):
                     k = np.uint64(2) * p
                     photons[p] = scale[f] * intensity_joined(
-                        flat, first + k, reference, r_first + k, cosine, sine, incoherent
+                        flat, first + k, reference, r_first + k, cosine, sine, rest
                     )
             else:
                 for p in range(np.uint64(count)):

@@ -29,23 +29,21 @@ class Exposure:
     ----------
     samples, steps : int
         Fields of a pixel, and frames of a vector.
-    incoherent : float32
-        Part of the reference's intensity that does not interfere.
     key : tuple of uint32
         Words of the noise key.
     params : array of float32
         From `Camera.params`.
-    reference, turns, scale, gain, dark_e, offset_e, pixels, frames : array
+    reference, turns, incoherent, scale, gain, dark_e, offset_e, pixels, frames : array
         As in `matrix_kernels.develop_matrix`.
     """
 
     samples: int
     steps: int
-    incoherent: np.float32
     key: tuple[np.uint32, np.uint32]
     params: Any
     reference: Any
     turns: Any
+    incoherent: Any
     scale: Any
     gain: Any
     dark_e: Any
@@ -58,9 +56,9 @@ class Exposure:
         frames = slice(vectors.start * self.steps, vectors.stop * self.steps)
         wide = slice(2 * self.samples * pixels.start, 2 * self.samples * pixels.stop)
         return (
-            self.samples, self.steps, self.reference[wide], self.turns[frames], self.incoherent, self.scale[frames],
-            self.gain[pixels], self.dark_e[pixels], self.offset_e[pixels], self.pixels[pixels], self.frames[frames],
-            *self.key, self.params,
+            self.samples, self.steps, self.reference[wide], self.turns[frames], self.incoherent[frames],
+            self.scale[frames], self.gain[pixels], self.dark_e[pixels], self.offset_e[pixels], self.pixels[pixels],
+            self.frames[frames], *self.key, self.params,
         )  # fmt: skip
 
 
@@ -103,17 +101,15 @@ class Film:
             On the device of `arrays`.
         """
         gain, dark, offset, places, reference = self._fixed(shots)
-        if shots.phases_rad is None:
-            turns = np.zeros((len(shots.frames), 2), dtype=np.float32)
-        else:
-            turns = shots.turns()
+        turns, incoherent = shots.turns(), shots.incoherent()
         scale = (shots.photons_per_intensity / self.samples).astype(np.float32)
         frames = shots.frames.astype(np.uint64)
         if self.arrays.is_gpu:
-            turns, scale, frames = (self.arrays.from_host(array) for array in (turns, scale, frames))
+            each = (turns, incoherent, scale, frames)
+            turns, incoherent, scale, frames = (self.arrays.from_host(array) for array in each)
         return Exposure(
-            self.samples, shots.steps, np.float32(1 - shots.coherence * shots.coherence), self._key, self._params,
-            reference, turns, scale, gain, dark, offset, places, frames,
+            self.samples, shots.steps, self._key, self._params, reference, turns, incoherent, scale, gain, dark, offset,
+            places, frames,
         )  # fmt: skip
 
     def _fixed(self, shots: Shots) -> tuple[Any, ...]:
@@ -215,11 +211,11 @@ class Film:
     def _expose_plainly(self, fields: np.ndarray, shots: Shots, first: int, out: np.ndarray, threads: int) -> None:
         """Frame by frame with numpy, as `develop` does it."""
         scale = (shots.photons_per_intensity / self.samples).astype(np.float32)
-        turns = shots.turns().view(np.complex64)[:, 0]
+        turns, contrasts = shots.turns().view(np.complex64)[:, 0], shots.contrasts()
         for i, field in enumerate(fields, first):
             for f in range(i * shots.steps, (i + 1) * shots.steps):
                 out[f] = self.camera.expose(
-                    intensity(field, shots.reference, turns[f], shots.coherence) * scale[f],
+                    intensity(field, shots.reference, turns[f], float(contrasts[f])) * scale[f],
                     exposure_s=shots.exposure_s, seed=self.seed, frame0=int(shots.frames[f]), maps=shots.maps,
                     threads=threads,
                 ).reshape(-1)  # fmt: skip
@@ -254,7 +250,7 @@ class _Target:
 
 
 def intensity(
-    field: np.ndarray, reference: np.ndarray | None = None, turn: complex = 0.0, coherence: float = 1.0
+    field: np.ndarray, reference: np.ndarray | None = None, turn: complex = 0.0, contrast: float = 1.0
 ) -> np.ndarray:
     """Return |S + c R exp(i d)|^2 + (1 - c^2) |R|^2 of each pixel, summed over its samples.
 
@@ -266,8 +262,8 @@ def intensity(
         R; None if it is blocked.
     turn : complex
         c exp(i d).
-    coherence : float
-        c.
+    contrast : float
+        c, of `Shots.contrasts`.
 
     Returns
     -------
@@ -275,6 +271,6 @@ def intensity(
     """
     total = field if reference is None else field + elementary.multiply(reference, np.complex64(turn))
     result = np.square(total.real) + np.square(total.imag)
-    if reference is not None and coherence < 1:
-        result += np.float32(1 - coherence * coherence) * (np.square(reference.real) + np.square(reference.imag))
+    if reference is not None and contrast < 1:
+        result += np.float32(1 - contrast * contrast) * (np.square(reference.real) + np.square(reference.imag))
     return result[..., 0] if result.shape[-1] == 1 else result.sum(axis=-1)

@@ -210,6 +210,8 @@ class Shots:
         Phase of the reference in each frame.
     coherence : float
         Contrast of the fringes.
+    moduli : ndarray of float64, shape (n,), optional
+        What each exposure leaves of the contrast: modulus of the reference's mean phasor. None: all of it.
     """
 
     state: int
@@ -221,10 +223,21 @@ class Shots:
     reference: np.ndarray | None = None
     phases_rad: np.ndarray | None = None
     coherence: float = 1.0
+    moduli: np.ndarray | None = None
+
+    def contrasts(self) -> np.ndarray:
+        """Return the contrast of the fringes in each frame: float64 (n,)."""
+        whole = np.full(len(self.frames), self.coherence)
+        return whole if self.moduli is None else whole * self.moduli
+
+    def incoherent(self) -> np.ndarray:
+        """Return the part of the reference's intensity that does not interfere in each frame: float32 (n,)."""
+        contrasts = self.contrasts()
+        return (1 - contrasts * contrasts).astype(np.float32)
 
     def turns(self) -> np.ndarray:
-        """Return what turns the reference in each frame, coherence included: float32 (n, 2), cosine and sine."""
+        """Return what turns the reference in each frame, contrast included: float32 (n, 2), cosine and sine."""
         if self.phases_rad is None:
             return np.zeros((len(self.frames), 2), dtype=np.float32)
         pairs = elementary.phasors(self.phases_rad).view(np.float64).reshape(-1, 2)
-        return (self.coherence * pairs).astype(np.float32)
+        return (self.contrasts()[:, None] * pairs).astype(np.float32)

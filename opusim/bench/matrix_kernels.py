@@ -156,9 +156,9 @@ def develop_matrix(
     reference : ndarray of float32, shape (2 * n_pixels * samples,) or (0,)
         Field that is added, turned anew in each frame; empty: none.
     turns : ndarray of float32, shape (n * steps, 2)
-        Cosine and sine of its phase, times the coherence.
-    incoherent : float
-        Part of the reference's intensity that does not interfere, 1 - coherence^2.
+        Cosine and sine of its phase, times the contrast of the fringes.
+    incoherent : ndarray of float32, shape (n * steps,)
+        Part of the reference's intensity that does not interfere, 1 - contrast^2.
     scale : ndarray of float32, shape (n * steps,)
         Photons for an intensity of 1, for each frame, divided by `samples`.
     gain, dark_e, offset_e, pixels, key0, key1, params
@@ -208,8 +208,8 @@ def develop_matrix(
                 for f in range((v0 + v) * steps, (v0 + v + 1) * steps):
                     if reference.size:
                         _with_reference(
-                            sums, start, reference, column0, turns[f, 0], turns[f, 1], incoherent, count, samples,
-                            scale[f], photons,
+                            sums, start, reference, column0, turns[f, 0], turns[f, 1], incoherent[f], count,
+                            samples, scale[f], photons,
                         )  # fmt: skip
                     elif samples == 1:  # on its own, so that it vectorises
                         for p in range(count):

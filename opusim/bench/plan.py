@@ -161,7 +161,7 @@ def _no_matrix(geometry: Geometry, matrix: MatrixWay) -> str:
     if samples > MAX_SAMPLES:
         return (
             f"a matrix sums at most {MAX_SAMPLES} samples a pixel, and there are {samples} (polarisations times points "
-            f"on the pixel, which camera.pixel_over_grain = {geometry.device.camera.pixel_over_grain!r} needs)."
+            f"on the pixel, which {geometry.device.pixel_over_grain:g} grains a pixel need)."
         )
     return (
         f"a matrix of {geometry.source.n_features} features and {geometry.n_fields} outputs takes "

@@ -88,10 +88,11 @@ def counts(
     """
     scale = (shots.photons_per_intensity / samples).astype(np.float32)
     turns = shots.turns().view(np.complex64)[:, 0]
+    contrasts = shots.contrasts()
     for i in range(len(bits)):
         for f in range(i * shots.steps, (i + 1) * shots.steps):
             states = drift.within(float(times_s[f]), shots.exposure_s)
-            light = mean_intensity(way, bits[i : i + 1], states, arrays, shots.reference, turns[f], shots.coherence)
+            light = mean_intensity(way, bits[i : i + 1], states, arrays, shots.reference, turns[f], contrasts[f])
             out[f] = camera.expose(
                 light * scale[f], exposure_s=shots.exposure_s, seed=seed, frame0=int(shots.frames[f]), maps=shots.maps,
                 threads=threads,

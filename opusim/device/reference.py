@@ -9,14 +9,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from opusim.base import elementary, rng
+from opusim.base import elementary, rng, validation
 from opusim.base.parameters import Stage, parameter
 from opusim.base.user_arrays import checked_array
 
+from .vibration import Lines, Swings, mean_phasors, spectrum_lines, spectrum_variance
 from .wavefront import low_order_wavefront
 
 # Periods of the drift's Fourier series: from twenty seconds (air) to a day (temperature).
 _SHORTEST_S, _LONGEST_S, _N_PERIODS = 20.0, 86400.0, 16
+_MOST_RAD2 = 5000.0  # variance of a sine of 100 rad
+_LONGEST_EXPOSURE_S = 3600.0
 
 
 def shifted_rad(asked_rad: Any, scale_error: Any, nonlinearity: Any) -> Any:
@@ -43,6 +46,8 @@ class Reference(Stage):
 
     With the phase d asked for, the camera sees ``|S + c R exp(i d')|^2 + (1 - c^2) |R|^2``, where S is the field
     behind the medium, R the reference, c the coherence of the two arms, and d' the phase that the shifter really makes.
+    Where the phase moves during an exposure (`Operation.exposure_average`), m exp(i d') is the mean of the phasor over
+    it, and c m stands in place of c: what the fringes lose becomes light that does not interfere.
 
     Parameters
     ----------
@@ -67,6 +72,13 @@ class Reference(Stage):
         (docs/physics.md section 3).
     vibration_rad, vibration_hz : float
         Amplitude and frequency of a sinusoidal phase: .1 rad undamped, .02 damped (docs/physics.md section 3).
+    vibration_lines_hz, vibration_lines_rad : tuple of float
+        Frequencies and amplitudes of more such phases, as many of one as of the other, whose starts follow from the
+        seed. None by default: which a bench has is for an accelerometer to say.
+    vibration_psd_hz, vibration_psd_rad2_per_hz : tuple of float
+        One-sided power spectral density of a phase that is random: rising frequencies above 0, and the density at each,
+        above 0. Between two of them it is a power of the frequency, outside it is 0; its integral is the variance of
+        the phase. It is made as a sum of 64 lines (`opusim.device.vibration.spectrum_lines`). None by default.
     coherence : float
         0 to 1: contrast of the fringes, below 1 for arms whose difference is not short against the coherence length.
     """
@@ -98,12 +110,76 @@ class Reference(Stage):
         0.0, low=0.0, high=100.0, unit="rad", off=0.0, imperfection="vibration", source="reference phase"
     )
     vibration_hz: float = parameter(100.0, low=0.0, high=1e6, unit="Hz")
+    vibration_lines_hz: tuple[float, ...] = parameter(
+        (), kind="list", low=0.0, high=1e6, unit="Hz", off=(), imperfection="vibration", source="reference phase",
+        before=(),
+    )  # fmt: skip
+    vibration_lines_rad: tuple[float, ...] = parameter(
+        (), kind="list", low=0.0, high=100.0, unit="rad", off=(), imperfection="vibration", source="reference phase",
+        before=(),
+    )  # fmt: skip
+    vibration_psd_hz: tuple[float, ...] = parameter(
+        (), kind="list", low=1e-9, high=1e6, unit="Hz", off=(), imperfection="vibration", source="reference phase",
+        before=(),
+    )  # fmt: skip
+    vibration_psd_rad2_per_hz: tuple[float, ...] = parameter(
+        (), kind="list", low=1e-30, high=1e6, unit="rad^2 per Hz", off=(), imperfection="vibration",
+        source="reference phase", before=(),
+    )  # fmt: skip
     coherence: float = parameter(1.0, low=0.0, high=1.0, off=1.0, imperfection="partial coherence", learnable="odds")
+
+    def _check_together(self) -> None:
+        """Check that what describes the vibration belongs together."""
+        for one, other in (
+            ("vibration_lines_hz", "vibration_lines_rad"),
+            ("vibration_psd_hz", "vibration_psd_rad2_per_hz"),
+        ):
+            n, m = len(getattr(self, one)), len(getattr(self, other))
+            if n != m:
+                raise ValueError(
+                    f"reference.{one} holds {n} numbers, but reference.{other} holds {m}: there must be as many of one "
+                    "as of the other."
+                )
+        hz = self.vibration_psd_hz
+        if len(hz) == 1 or any(b <= a for a, b in zip(hz, hz[1:], strict=False)):
+            raise ValueError(
+                f"reference.vibration_psd_hz is {list(hz)}, but it must be at least two frequencies that rise, or none."
+            )
+        if hz and (variance := spectrum_variance(hz, self.vibration_psd_rad2_per_hz)) > _MOST_RAD2:
+            raise ValueError(
+                f"reference.vibration_psd_rad2_per_hz has an integral of {variance:.4g} rad^2, but it must be at most "
+                f"{_MOST_RAD2:g}: a vibration of 100 rad."
+            )
 
     @property
     def present(self) -> bool:
         """Whether there is a reference arm."""
         return self.relative_amplitude > 0
+
+    @property
+    def moves(self) -> bool:
+        """Whether its phase moves during an exposure: drift or vibration."""
+        return bool(
+            self.drift_rad_per_minute or self.vibration_rad or any(self.vibration_lines_rad) or self.vibration_psd_hz
+        )
+
+    def vibration(self, seed: int) -> Lines:
+        """Return the vibration as a sum of sines.
+
+        Parameters
+        ----------
+        seed : int
+            Seed of the device: where each starts, and where the lines of the power spectral density stand.
+
+        Returns
+        -------
+        Lines
+            Those of an amplitude above 0: the one line, the list of lines, the power spectral density.
+        """
+        return _vibration(
+            self.vibration_hz, self.vibration_rad, self.vibration_lines_hz, self.vibration_lines_rad,
+            self.vibration_psd_hz, self.vibration_psd_rad2_per_hz, seed,
+        )  # fmt: skip
 
     def field(
         self,
@@ -166,7 +242,7 @@ class Reference(Stage):
         return (amplitude[:, None] * elementary.phasors(phase)).astype(np.complex64)
 
     def phases_rad(self, asked_rad: np.ndarray, frames: np.ndarray, times_s: np.ndarray, *, seed: int) -> np.ndarray:
-        """Return the phase that the reference really has in each frame.
+        """Return the phase that the reference has at the start of each frame.
 
         Parameters
         ----------
@@ -189,22 +265,70 @@ class Reference(Stage):
         The drift is a Fourier series with random phases, zero at t = 0, whose amplitudes grow as the square root of
         the period as in a random walk; see `Laser.relative_power`.
         """
-        asked = checked_array("asked_rad", asked_rad, dtype=np.float64)
-        times = np.ascontiguousarray(checked_array("times_s", times_s, dtype=np.float64))
-        frames = checked_array("frames", frames, kinds="iu")
-        phases: np.ndarray = shifted_rad(asked, self.scale_error, self.nonlinearity)
+        phases, frames, times = self._shifted(asked_rad, frames, times_s)
         if self.drift_rad_per_minute:
             from .drift_kernels import sum_swings
 
             drift = np.zeros(len(times))
             sum_swings(times, *_drift_series(self.drift_rad_per_minute, seed), drift)
             phases = phases + drift
-        if self.vibration_rad:
-            origin = _vibration_origin(seed)
-            turns = self.vibration_hz * times
+        lines = self.vibration(seed)
+        for hz, rad, start in zip(lines.hz, lines.rad, lines.start, strict=True):
+            turns = hz * times
             turns -= np.rint(turns)  # exact, and small whenever it is
-            phases = phases + self.vibration_rad * elementary.sin(2 * np.pi * turns + origin)
-        if self.jitter_rad and len(asked):
+            phases = phases + rad * elementary.sin(2 * np.pi * turns + start)
+        return self._jittered(phases, frames, seed)
+
+    def phasors(
+        self, asked_rad: np.ndarray, frames: np.ndarray, times_s: np.ndarray, exposure_s: float, *, seed: int
+    ) -> np.ndarray:
+        """Return the mean over each exposure of exp(i phase): what the fringes of a frame see of the reference.
+
+        Parameters
+        ----------
+        asked_rad, frames, times_s : ndarray, shape (n,)
+            As for `phases_rad`: an exposure begins at its time.
+        exposure_s : float
+            Exposure in seconds, from 0 to an hour.
+        seed : int
+            Seed of the device.
+
+        Returns
+        -------
+        ndarray of complex128, shape (n,)
+            Modulus (at most 1) times a phase. Drift and vibration are averaged; the jitter of a step stays as it is
+            while the shutter is open.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not what it may be.
+
+        Notes
+        -----
+        A vibration of amplitude a over whole periods leaves J0(a). How exact the means are:
+        `opusim.device.vibration.mean_phasors`.
+        """
+        phases, frames, times = self._shifted(asked_rad, frames, times_s)
+        exposure_s = validation.number("exposure_s", exposure_s, low=0.0, high=_LONGEST_EXPOSURE_S)
+        turned = elementary.phasors(self._jittered(phases, frames, seed))
+        if not self.moves:
+            return turned
+        drift = _drift_series(self.drift_rad_per_minute, seed) if self.drift_rad_per_minute else None
+        return elementary.multiply(turned, mean_phasors(times, exposure_s, self.vibration(seed), drift))
+
+    def _shifted(
+        self, asked_rad: np.ndarray, frames: np.ndarray, times_s: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the phases that the shifter makes, and frames and times, checked."""
+        asked = checked_array("asked_rad", asked_rad, dtype=np.float64)
+        times = np.ascontiguousarray(checked_array("times_s", times_s, dtype=np.float64))
+        frames = checked_array("frames", frames, kinds="iu")
+        return shifted_rad(asked, self.scale_error, self.nonlinearity), frames, times
+
+    def _jittered(self, phases: np.ndarray, frames: np.ndarray, seed: int) -> np.ndarray:
+        """Return phases with the random error of each step."""
+        if self.jitter_rad and len(phases):
             from opusim.base.rng_kernels import normals_between  # numba, where it is needed
 
             numbers = np.asarray(frames, dtype=np.int64)
@@ -215,7 +339,7 @@ class Reference(Stage):
 
 
 @lru_cache(maxsize=16)
-def _drift_series(drift_rad_per_minute: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _drift_series(drift_rad_per_minute: float, seed: int) -> Swings:
     """Angular frequencies, amplitudes and phases of the drift."""
     from .drift_kernels import sum_swings
 
@@ -231,6 +355,18 @@ def _drift_series(drift_rad_per_minute: float, seed: int) -> tuple[np.ndarray, n
 
 
 @lru_cache(maxsize=16)
-def _vibration_origin(seed: int) -> float:
-    """Phase of the vibration at the start."""
-    return 2 * np.pi * float(rng.uniforms(rng.key_of(seed, "reference vibration"), 1)[0])
+def _vibration(
+    hz: float, rad: float, lines_hz: tuple[float, ...], lines_rad: tuple[float, ...], psd_hz: tuple[float, ...],
+    psd_rad2_per_hz: tuple[float, ...], seed: int,
+) -> Lines:  # fmt: skip
+    """Lines of a vibration; see `Reference.vibration`."""
+    starts = [rng.uniforms(rng.key_of(seed, "reference vibration"), 1)]
+    starts.append(rng.uniforms(rng.key_of(seed, "reference vibration lines"), len(lines_hz)))
+    start = 2 * np.pi * np.concatenate(starts).astype(np.float64)
+    every, amplitude = np.array([hz, *lines_hz], dtype=np.float64), np.array([rad, *lines_rad], dtype=np.float64)
+    on = amplitude > 0
+    found = [(every[on], amplitude[on], start[on])]
+    if psd_hz:
+        more = spectrum_lines(psd_hz, psd_rad2_per_hz, seed)
+        found.append((more.hz, more.rad, more.start))
+    return Lines(*(np.concatenate(parts) for parts in zip(*found, strict=True)))

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.special
 
 from opusim.base import validation
 from opusim.base.errors import no_torch
@@ -38,6 +37,7 @@ from opusim.device.record import RESOLUTIONS, Device
 from opusim.device.reference import shifted_rad
 from opusim.device.versions import told_version
 from opusim.patterns.layout import MirrorLayout
+from opusim.theory import exposure_moments
 
 try:
     import torch
@@ -115,14 +115,16 @@ class ExpectedOutput(validation.Fixed, CarriesState, nn.Module):
 
     Notes
     -----
-    With S the field, R the reference, d its phase and c the coherence, k electrons for an intensity of 1, and phase
-    errors of the variance j^2 (the average over the vibration's sine is that of the Bessel function J0)::
+    With S the field, R the reference, d its phase and c the coherence, k electrons for an intensity of 1, a jitter of
+    the variance j^2, and M the mean over an exposure of exp(i vibration), whose moments over the vibration's phases are
+    closed forms (`opusim.theory.exposure_moments`; without `Operation.exposure_average` those of a moment)::
 
         z        = 2 c S* R exp(i d)
-        light    = k (|S|^2 + |R|^2 + Re(z) exp(-j^2 / 2))
+        light    = k (|S|^2 + |R|^2 + Re(z) E[M] exp(-j^2 / 2))
         mean     = light + dark electrons
         variance = mean + (laser.power_noise_in(exposure) * light)^2
-                   + k^2 [Re(z)^2 (1 - exp(-j^2))^2 + Im(z)^2 (1 - exp(-2 j^2))] / 2
+                   + k^2 [Re(z)^2 (E|M|^2 + E[M^2] exp(-2 j^2) - 2 E[M]^2 exp(-j^2))
+                           + Im(z)^2 (E|M|^2 - E[M^2] exp(-2 j^2))] / 2
 
     The mean counts of such electrons are those of ``opusim.differentiable.camera.expected_counts``.
 
@@ -396,12 +398,14 @@ class ExpectedOutput(validation.Fixed, CarriesState, nn.Module):
         turn = torch.as_tensor(turn).reshape(-1, 1)
         cosine, sine = torch.cos(turn).to(real.dtype), torch.sin(turn).to(real.dtype)
         along, across = real * cosine - imaginary * sine, real * sine + imaginary * cosine
-        # The mean of exp(i error) over normal jitter and over a sine. For the variance, a sine is taken as normal too.
         jitter2 = torch.as_tensor(reader("reference.jitter_rad") ** 2, dtype=torch.float64)
-        sway = self._learnt.device.reference.vibration_rad
-        mean = (signal[:, None] + alone) + along * (torch.exp(-jitter2 / 2) * float(scipy.special.j0(sway)))
-        error2 = jitter2 + sway**2 / 2
-        spread = along**2 * torch.expm1(-error2) ** 2 - across**2 * torch.expm1(-2 * error2)
+        middle, power, square = self._moments()
+        left = torch.exp(-jitter2 / 2) * middle
+        mean = (signal[:, None] + alone) + along * left
+        # Differences as small as they are: with the moments of no vibration, 1, they are those of the jitter.
+        lost, turned = power - 1, square * torch.expm1(-2 * jitter2) + (square - 1)
+        fringe = middle**2 * torch.expm1(-jitter2) + (middle**2 - 1)
+        spread = along**2 * (lost + turned - 2 * fringe) + across**2 * (lost - turned)
         return mean.flatten(0, 1), spread.flatten(0, 1) / 2
 
     def _averaged_power(self, exposure_s: Any) -> Any:
@@ -412,6 +416,16 @@ class ExpectedOutput(validation.Fixed, CarriesState, nn.Module):
         length = torch.as_tensor(2 * bandwidth_hz * exposure_s, dtype=self.response.dtype, device=self.response.device)
         long = length.clamp(min=1)
         return torch.where(length <= 1, 1 - length.clamp(max=1) / 3, (1 - 1 / (3 * long)) / long)
+
+    def _moments(self) -> tuple[float, float, float]:
+        """Means over the vibration's phases of a frame's phasor M, of |M|^2 and of M^2."""
+        device = self._learnt.device
+        lines = device.reference.vibration(self.seed)
+        if not len(lines):
+            return 1.0, 1.0, 1.0
+        # Of an exposure that is learnt, that of the start: the first does not depend on it, the others make noise.
+        exposure_s = device.operation.exposure_s if device.operation.exposure_average else 0.0
+        return exposure_moments(lines.hz, lines.rad, exposure_s)
 
     def _electrons_per_intensity(self, reader: Reader) -> Tensor:
         """Mean electrons of each pixel for a mean intensity of 1 on each of its samples."""

@@ -20,7 +20,7 @@ from scipy import special
 from opusim.fringes.calibrated import DARK_FRAMES, LEAST_REFERENCE, REFERENCE_FRAMES
 from opusim.fringes.demodulation import least_squares_row
 
-from .light import BACKGROUND_BURSTS, FrameLight, saturation_e, step_phases_rad
+from .light import BACKGROUND_BURSTS, FrameLight, phase_covariance, saturation_e, step_phases_rad
 from .point import WorkingPoint
 from .rounding import clipped_moments, rounded_moments
 
@@ -70,7 +70,7 @@ class _Bursts:
 
     def __init__(self, point: WorkingPoint, off: Collection[str], light: FrameLight, eps: float) -> None:
         device = point.device
-        camera, arm = device.camera, device.reference
+        camera = device.camera
 
         def on(source: str, value: float) -> float:
             return 0.0 if source in off else value
@@ -82,7 +82,7 @@ class _Bursts:
         self.read_e2 = on("read noise", camera.read_noise_e) ** 2
         self.shot = float(camera.shot_noise and "shot noise" not in off)
         self.power_noise = on("laser power", device.laser.power_noise_in(point.exposure_s))
-        self.phase_noise = on("reference phase", math.hypot(arm.jitter_rad, arm.vibration_rad / math.sqrt(2)))
+        self.phase_noise = math.sqrt(phase_covariance(point, off, 1)[0, 0])
         self.phases = step_phases_rad(point)[1]
         self.row = least_squares_row(self.phases)
         # Roberts' sequence: powers of the root of x^(axes + 1) = x + 1.

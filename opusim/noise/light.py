@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from opusim.device.reference import shifted_rad
+from opusim.device.reference import Reference, shifted_rad
 from opusim.fringes.calibrated import CLIPPED_SHARE
+from opusim.theory import exposure_moments
 
 from .point import WorkingPoint
 
@@ -19,7 +21,9 @@ __all__ = [
     "BACKGROUND_BURSTS",
     "FrameLight",
     "clipped_share",
+    "vibration_contrast",
     "field_coherence",
+    "phase_covariance",
     "saturation_e",
     "step_phases_rad",
     "usual_exposure_s",
@@ -45,13 +49,48 @@ def field_coherence(point: WorkingPoint) -> float:
     return float((seen.conj() @ whole @ seen).real)
 
 
+def vibration_contrast(point: WorkingPoint, off: Collection[str] = ()) -> float:
+    """Contrast that an exposure leaves the fringes while the reference vibrates: root of the mean square."""
+    if "reference phase" in off:
+        return 1.0
+    return _vibration(point.device.reference, point.exposure_s, point.device.operation.exposure_average)[0]
+
+
+def phase_covariance(point: WorkingPoint, off: Collection[str], steps: int) -> Array:
+    """Covariance (steps, steps) of the errors of the reference's phase in the frames of a burst.
+
+    Jitter is new in each. A vibration of amplitude a at f has a^2 / 2 cos(2 pi f (k - l) T'), T' the time between
+    frames; its mean over an exposure T has sinc^2(f T) of that (amplitudes that are small against a radian).
+    """
+    if "reference phase" in off:
+        return np.zeros((steps, steps))
+    arm = point.device.reference
+    _, hz, variance = _vibration(arm, point.exposure_s, point.device.operation.exposure_average)
+    between = np.subtract.outer(*2 * [np.arange(steps)])
+    result: Array = arm.jitter_rad**2 * np.eye(steps)
+    for f, v in zip(hz, variance, strict=True):
+        result = v * np.cos(2 * np.pi * f * point.frametime_s * between) + result
+    return result
+
+
+@lru_cache(maxsize=64)
+def _vibration(arm: Reference, exposure_s: float, averaged: bool) -> tuple[float, Array, Array]:
+    """Contrast of the fringes, and frequencies and variances of the phase of a frame."""
+    lines = arm.vibration(0)
+    variance: Array = lines.rad**2 / 2
+    if not averaged or not len(lines):
+        return 1.0, lines.hz, variance
+    power = exposure_moments(lines.hz, lines.rad, exposure_s)[1]
+    return math.sqrt(power), lines.hz, variance * np.sinc(lines.hz * exposure_s) ** 2
+
+
 def _coherence(point: WorkingPoint) -> tuple[Array, NDArray[np.complex128]]:
     """Coherence of each two of the points at which the bench samples a pixel, and with what the reference weighs them.
 
     That of points behind a round stop is 2 J1(pi x) / (pi x) (Goodman, Speckle Phenomena, 2nd ed., section 4.4), x
     their distance over the grain. The reference weighs points as the pixel does, and turns them where it is tilted.
     """
-    sampling, size = point.device.sampling, point.device.camera.pixel_over_grain
+    sampling, size = point.device.sampling, point.device.pixel_over_grain
     y, x = sampling.offsets.T
     distance = np.pi * size * np.hypot(y[:, None] - y, x[:, None] - x)
     down, across = point.device.reference.carrier_cycles_per_pixel
@@ -74,7 +113,7 @@ class FrameLight:
     reference : float
         |R|^2.
     coherence : float
-        c, and what a pixel that samples a point leaves of the fringes of a tilt.
+        c, with what a pixel that samples a point leaves of the fringes of a tilt, and a vibration in an exposure.
     """
 
     field: float
@@ -110,7 +149,8 @@ class FrameLight:
         )  # fmt: skip
         reference = float(np.mean(np.square(np.abs(wave, dtype=np.float64)))) * unit
         modes = other**2 / variance if variance > 0 else math.inf
-        return FrameLight(signal * share, other, modes, reference, device.fringe_coherence)
+        coherence = device.fringe_coherence * vibration_contrast(point, off)
+        return FrameLight(signal * share, other, modes, reference, coherence)
 
     def frames(self, x: Array, y: Array, other: Array, phases: Array) -> Array:
         """Electrons (n, steps) of fields x + i y, of power `field`, in the phase of the reference."""

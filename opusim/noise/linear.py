@@ -18,7 +18,8 @@ PRNU               sigma^2 / 4                   I_k and |R|^2 share the respons
 laser power        g^2 G <I^2> / b               <I^2>: the mean of I_k^2 over the steps and over pixels
 decorrelation      exp(2 L) - 1                  fields correlate as exp(-L)
 reference phase    2 G sigma^2 / (1 - eps)^2     an error e_k changes I_k by 2 Im(q exp(-i d_k)) e_k; a vibration of
-                                                 amplitude a adds the covariance a^2 cos(w (k - l) T) / 2 of frames k, l
+                                                 amplitude a adds the covariance a^2 cos(w (k - l) T) / 2 of frames k
+                                                 and l, times sinc^2 of its periods in an exposure, and lowers c
 off-state leakage  eps^2 (n / r) (2 + f) / 4     below; and the noise of all others is larger by 1 / (1 - eps)^2
 pixel integration  1 / <mu> - 1                  mean coherence <mu> of points on the pixel
 =================  ============================  =====================================================================
@@ -57,7 +58,7 @@ from opusim.fringes.demodulation import field_of_clipped, least_squares_row
 
 from .budget import parts_of
 from .bursts import beyond_first_order, shares_left
-from .light import BACKGROUND_BURSTS, FrameLight, field_coherence, saturation_e, step_phases_rad
+from .light import BACKGROUND_BURSTS, FrameLight, field_coherence, phase_covariance, saturation_e, step_phases_rad
 from .point import WorkingPoint
 
 __all__ = ["linear_errors"]
@@ -95,7 +96,7 @@ def _error(point: WorkingPoint, off: Collection[str]) -> float:
 def _burst_error(point: WorkingPoint, off: Collection[str]) -> float:
     """Error of the fields of bursts through a given medium."""
     device = point.device
-    camera, arm = device.camera, device.reference
+    camera = device.camera
 
     def on(source: str, value: float) -> float:
         return 0.0 if source in off else value
@@ -155,9 +156,7 @@ def _burst_error(point: WorkingPoint, off: Collection[str]) -> float:
             noise += 2 * correlation * power_noise**2 * pairs
 
     # A phase error e_k changes frame k by 2 |R| Im(S exp(-i d_k)) e_k; errors of two frames may correlate.
-    lag = 2 * np.pi * arm.vibration_hz * point.frametime_s * np.subtract.outer(*2 * [np.arange(len(phases))])
-    shaken = on("reference phase", arm.vibration_rad) ** 2 / 2 * np.cos(lag)
-    shaken += on("reference phase", arm.jitter_rad) ** 2 * np.eye(len(phases))
+    shaken = phase_covariance(point, off, len(phases))
     moved = rows * 2 * root * np.imag(field[:, None] * np.exp(-1j * phases))
     noise += np.einsum("nk,kl,nl->n", moved, shaken, moved.conj()).real
     # The field has a little more power than the light of the mirrors that are on, which is what is measured.

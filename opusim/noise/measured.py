@@ -18,7 +18,7 @@ from opusim.fringes.demodulation import field_of_clipped, least_squares_row
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 from .budget import ErrorBudget, bounded
-from .light import BACKGROUND_BURSTS, field_coherence, step_phases_rad
+from .light import BACKGROUND_BURSTS, field_coherence, step_phases_rad, vibration_contrast
 from .point import WorkingPoint
 from .sources import sources_of, without
 from .working_point import checked_point
@@ -218,7 +218,8 @@ def _linear(point: WorkingPoint, off: Collection[str], patterns: MirrorPatterns,
     full_scale_dn = math.inf if "saturation" in off else point.full_scale_dn
     if "quantisation" in off:
         full_scale_dn -= 0.5  # what would be rounded up to it
-    coherence = point.device.fringe_coherence * math.sqrt(field_coherence(point) / point.device.sampling.channels)
+    coherence = point.device.fringe_coherence * vibration_contrast(point, off)
+    coherence *= math.sqrt(field_coherence(point) / point.device.sampling.channels)
     times: dict[str, Any] = {"exposure_s": point.exposure_s, "roi": point.roi, "frametime_s": point.frametime_s}
 
     def show(shown: MirrorPatterns, phases: np.ndarray) -> np.ndarray:

@@ -54,6 +54,7 @@ OTHERS: dict[str, list[Any]] = {
     "shape": [(0, 5), (5,), "ab", (1.5, 2), (3, True), None, 5],
     "integers": [(5,), "ab", (1.5, 2), (-1, 2), (3, 0), None, 5],
     "numbers": [(0.1,), "ab", ("a", 0.1), (math.nan, 0.1), (0.1, math.inf), None, 0.1],
+    "list": [("a",), "ab", (0.1, None), (math.nan,), [1.0, math.inf], None, 0.1, {1.0}],
 }
 
 

@@ -121,6 +121,23 @@ def test_output_with_the_reference_is_the_mean_of_many_frames(name, phase):
     assert_is_the_mean_of(frames_of(model, bits, 500, phase), mean_of(model, bits))
 
 
+@pytest.mark.parametrize("averaged", [True, False], ids=["averaged", "momentary"])
+def test_output_under_vibration_is_the_mean_of_many_frames(averaged):
+    """Frames at an odd fraction of a period from each other, averaged over 1.5 periods, or as they are at a moment."""
+    device = lit(STILL, "dim")
+    device = device.evolve(
+        **{
+            "reference.vibration_rad": 0.8, "reference.vibration_hz": 1.5 / device.operation.exposure_s,
+            "reference.vibration_lines_hz": [170.0], "reference.vibration_lines_rad": [0.3],
+            "operation.exposure_average": averaged,
+        }
+    )  # fmt: skip
+    model = ExpectedOutput(device, 200, 300, seed=SEED, reference_phase_rad=0.7)
+    bits = bits_of(2, 200)
+    # All pixels share the phase of a frame: what chance leaves of its mean goes as the fringe.
+    assert_is_the_mean_of(frames_of(model, bits, 2000, 0.7), mean_of(model, bits))
+
+
 @pytest.mark.parametrize("execution", ["matrix", "waves"])
 @pytest.mark.parametrize("resolution", ["auto", "mirrors"])
 def test_every_stage_is_that_of_the_simulator(resolution, execution):

@@ -529,6 +529,12 @@ def _device() -> None:
     door(f"{at}.reference.Reference.phases_rad(frames)", lambda x: phases(times, x, times, seed=1), frames.copy)
     door(f"{at}.reference.Reference.phases_rad(times_s)", lambda x: phases(times, frames, x, seed=1), times.copy,
          "nan, infinity")  # fmt: skip
+    means = arm.phasors
+    door(f"{at}.reference.Reference.phasors(asked_rad)", lambda x: means(x, frames, times, 1e-3, seed=1), times.copy,
+         "nan, infinity")  # fmt: skip
+    door(f"{at}.reference.Reference.phasors(frames)", lambda x: means(times, x, times, 1e-3, seed=1), frames.copy)
+    door(f"{at}.reference.Reference.phasors(times_s)", lambda x: means(times, frames, x, 1e-3, seed=1), times.copy,
+         "nan, infinity")  # fmt: skip
     camera: Camera = device.camera
     maps = camera.maps(1)
     show = {"exposure_s": 1e-3, "seed": 1}
