@@ -426,7 +426,11 @@ def _algorithms() -> None:
     door(f"{at}.off_axis.demodulate(carrier)", lambda x: shown(image, x, 0.06), tilt.copy)
     door(f"{at}.off_axis.demodulate(background)", lambda x: shown(image, tilt, 0.06, background=x),
          lambda: np.full((32, 32), 9.0), "none")  # fmt: skip
+    door(f"{at}.off_axis.demodulate(reference)", lambda x: shown(image, tilt, 0.06, reference=x),
+         lambda: np.full((32, 32), 9.0), "none")  # fmt: skip
     door(f"{at}.off_axis.find_carrier(frames)", lambda x: off_axis.find_carrier(x, 0.06), hologram)
+    door(f"{at}.off_axis.find_carrier(reference)", lambda x: off_axis.find_carrier(image, 0.06, reference=x),
+         lambda: np.full((32, 32), 9.0), "none")  # fmt: skip
     door(f"{at}.off_axis.find_carrier(near)", lambda x: off_axis.find_carrier(image, 0.06, near=x), tilt.copy, "none")
     door(f"{at}.hadamard.fast_transform(values)", lambda x: hadamard.fast_transform(getattr(x, "copy", lambda: x)()),
          lambda: numbers(8, 3), "nan, infinity, complex")  # fmt: skip
