@@ -108,7 +108,7 @@ def demodulate(
     """
     array = _checked_images(frames)
     half = validation.number("bandwidth", bandwidth, low=0.0, high=0.5, low_open=True)
-    tilt = _checked_carrier(carrier)
+    tilt = checked_carrier(carrier)
     room = check_room(tilt, half, background_known=background is not None)
     real = np.float32 if single_precision(array.dtype) else np.float64
     light: NDArray[Any] = array.astype(real, copy=False)
@@ -193,7 +193,7 @@ def find_carrier(
     """
     array = _checked_images(frames)
     half = validation.number("bandwidth", bandwidth, low=0.0, high=0.5, low_open=True)
-    hint = None if near is None else _checked_carrier(near, "near")
+    hint = None if near is None else checked_carrier(near, "near")
     rows, columns = array.shape[-2:]
     refuse_not_finite("frames", array)
     alone = None if reference is None else _mean_reference(reference, (rows, columns))
@@ -258,7 +258,7 @@ def share_of_band(shape: tuple[int, int], carrier: ArrayLike, bandwidth: float) 
         As from `demodulate`.
     """
     half = validation.number("bandwidth", bandwidth, low=0.0, high=0.5, low_open=True)
-    tilt = _checked_carrier(carrier)
+    tilt = checked_carrier(carrier)
     frequencies = fft.fftfreq(shape[0])[:, None], fft.fftfreq(shape[1])[None, :]
     band = _window(_distance(frequencies, (-tilt[0], -tilt[1])), half, check_room(tilt, half))
     return float(np.mean(band * band))
@@ -332,7 +332,26 @@ def _checked_images(frames: ArrayLike) -> NDArray[Any]:
     return array
 
 
-def _checked_carrier(carrier: ArrayLike, name: str = "carrier") -> tuple[float, float]:
+def checked_carrier(carrier: ArrayLike, name: str = "carrier") -> tuple[float, float]:
+    """Return a carrier as two floats after checking it.
+
+    Parameters
+    ----------
+    carrier : array_like of float, shape (2,)
+        Cycles per pixel along rows and columns.
+    name : str
+        What the sentence of an error calls it.
+
+    Returns
+    -------
+    tuple of float
+        The same.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not two numbers that pixels resolve.
+    """
     array = checked_array(name, carrier, "two numbers: cycles per pixel along rows and columns")
     if array.shape != (2,):
         raise TypeError(f"{name} is {carrier!r}, but it must be two numbers: cycles per pixel along rows and columns.")
