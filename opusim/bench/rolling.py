@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from opusim.base import elementary
 from opusim.base.short_repr import short_repr
 from opusim.device.camera import Camera
 
@@ -43,7 +44,9 @@ class Rows:
     n_columns: int
     late_s: list[float]
 
-    def level(self, field: np.ndarray, shots: list[Shots], k: int, turns: list[np.ndarray] | None = None) -> np.ndarray:
+    def level(
+        self, field: np.ndarray, shots: list[Shots], k: int, arms: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> np.ndarray:
         """Return the intensity on each pixel in frame k of a run: float32 (n_pixels,).
 
         Parameters
@@ -54,26 +57,44 @@ class Rows:
             The run as each row sees it; one if all see the same.
         k : int
             Frame.
-        turns : list of ndarray of complex64, shape (n,), optional
-            `turns_of` these, if it is at hand.
+        arms : tuple of ndarray, optional
+            `arms_of` these, if it is at hand.
         """
-        turns = turns_of(shots) if turns is None else turns
-        size = self.n_columns if len(shots) > 1 else len(field)
-        parts = []
-        for row, first in enumerate(range(0, len(field), size)):
-            part, one = slice(first, first + size), shots[row]
-            wave = None if one.reference is None else one.reference[part]
-            parts.append(intensity(field[part], wave, turns[row][k], one.coherence))
-        return np.concatenate(parts)
+        reference = shots[0].reference
+        turns, contrasts = arms_of(shots) if arms is None else arms
+        if reference is None or len(shots) == 1:
+            return intensity(field, reference, turns[0, k], float(contrasts[0, k]))
+        # The sums of `intensity`, with a turn and a contrast for each pixel.
+        turn, contrast = (np.repeat(one[:, k], self.n_columns)[: len(field), None] for one in (turns, contrasts))
+        total = field + elementary.multiply(reference, turn)
+        result = np.square(total.real) + np.square(total.imag)
+        if contrast.min() < 1:
+            rest = (1 - contrast * contrast).astype(np.float32)
+            result += rest * (np.square(reference.real) + np.square(reference.imag))
+        return result.sum(axis=-1) if result.shape[-1] > 1 else result[:, 0]
 
     def of_pixels(self, n_pixels: int) -> np.ndarray:
         """Return the share of each of the first pixels of the region, in raster order: float32 (n_pixels,)."""
         return np.repeat(self.shares, self.n_columns)[:n_pixels].astype(np.float32)
 
 
-def turns_of(shots: list[Shots]) -> list[np.ndarray]:
-    """Return what turns the reference in each frame of a run, as each row sees it: complex64 (n,) each."""
-    return [one.turns().view(np.complex64)[:, 0] for one in shots]
+def arms_of(shots: list[Shots]) -> tuple[np.ndarray, np.ndarray]:
+    """Return what turns the reference in each frame of a run, and the contrast of its fringes, as each row sees them.
+
+    Parameters
+    ----------
+    shots : list of Shots
+        The run, of each row.
+
+    Returns
+    -------
+    turns : ndarray of complex64, shape (rows, n)
+        Contrast included.
+    contrasts : ndarray of float64, shape (rows, n)
+        Of the fringes.
+    """
+    turns = np.stack([one.turns().view(np.complex64)[:, 0] for one in shots])
+    return turns, np.stack([np.full(len(one.frames), one.coherence) for one in shots])
 
 
 class RollingFilm:
@@ -141,14 +162,14 @@ class RollingFilm:
         """Yield of each frame: its pattern, its number, photons (n_pixels,), its run, and its place in that."""
         number = 0
         for patterns, shots in runs:
-            one, turns = shots[0], turns_of(shots)
+            one, arms = shots[0], arms_of(shots)
             scale = (one.photons_per_intensity / self.samples).astype(np.float32)
             step = max(1, _FIELD_BYTES // (8 * len(one.maps) * self.samples))
             for first in range(patterns.start, patterns.stop, step):
                 fields = way.fields(bits[first : min(first + step, patterns.stop)], one.state)
                 for i, field in enumerate(fields, first):
                     for k in range((i - patterns.start) * one.steps, (i + 1 - patterns.start) * one.steps):
-                        yield i, number, self.rows.level(field, shots, k, turns) * scale[k], one, k
+                        yield i, number, self.rows.level(field, shots, k, arms) * scale[k], one, k
                         number += 1
 
     def _write(self, photons: np.ndarray, shots: Shots, k: int, out: np.ndarray) -> None:

@@ -459,10 +459,12 @@ def _procedures() -> None:
         ("phase.measure_phases", calibration.measure_phases, ("phases_rad", "mirrors")),
         ("drift.measure_drift", calibration.measure_drift, ("mirrors", "phases_rad", "actual_rad")),
         ("linear.measure_linear", calibration.measure_linear, ("mirrors",)),
-        ("matrix.measure.measure_tm", calibration.measure_tm, ("steps", "actual_rad")),
+        ("matrix.measure.measure_tm", calibration.measure_tm, ("steps", "actual_rad", "carrier")),
     ):
         for argument in arguments:
             good = (lambda: bits(16, 16, 16)) if argument == "mirrors" else _STEPS.copy
+            if argument == "carrier":
+                good = np.array([0.25, 0.25]).copy
             takes = "" if (name, argument) in required else "none"
             door(f"{at}.{name}({argument})", _refused_by(make, argument, how), good, takes, same=False)
     rows = numbers(2, 5)
@@ -500,6 +502,7 @@ def _refused_by(make: Callable[..., Any], argument: str, how: dict[str, Any]) ->
                 given |= {"duration_s": 1.0, "phases_rad": _STEPS}
             elif make.__name__ == "measure_tm":
                 given |= {"inputs": 4, "out": f"{folder}/tm.h5"}
+                given |= {"method": "off-axis", "grain_px": 6.0} if argument == "carrier" else {}
             given["full_scale_dn"] = 255.0
             if make.__name__ == "measure_linear":
                 del given["full_scale_dn"]
