@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import types
 from collections.abc import Sequence
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import lru_cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from opusim.base.hdf5_content import first_not_finite
 
-__all__ = ["Content", "check_record", "held"]
+__all__ = ["Content", "came_later", "check_record", "held"]
 
 _CONTENT = "opusim content"
 _KINDS = {
@@ -68,22 +68,40 @@ class Content:
         return " and ".join(words) + ("" if self.inf or self.high < math.inf else " and finite")
 
 
-def held(*, repr: bool = True, **content: Any) -> Any:
+def held(*, repr: bool = True, later: Any = MISSING, **content: Any) -> Any:
     """Describe what a field of a record may hold: ``exposure_s: float = held(low=0.0, low_open=True)``.
 
     Parameters
     ----------
     repr : bool
         Whether the text of a record tells the field.
+    later : object, optional
+        What a file means that was written before there was the field; its default.
     **content
         As for `Content`.
 
     Returns
     -------
     dataclasses.Field
-        Of a field without a default.
+        Of a field without a default, but for `later`.
     """
-    return field(repr=repr, metadata={_CONTENT: Content(**content)})
+    return field(default=later, repr=repr, metadata={_CONTENT: Content(**content)})
+
+
+def came_later(one: Field[Any]) -> bool:
+    """Return whether files may lack a field, since it is younger than they are.
+
+    Parameters
+    ----------
+    one : dataclasses.Field
+        Field of a record.
+
+    Returns
+    -------
+    bool
+        Whether `held` gave it a value for that.
+    """
+    return _CONTENT in one.metadata and one.default is not MISSING
 
 
 def check_record(record: Any) -> None:

@@ -24,7 +24,7 @@ from opusim.base.hdf5_content import FileError, attribute, has_attribute, member
 from opusim.bench.protocol import Clocked, Identified, Identity, elapsed_s, has, identity_of
 from opusim.device.versions import told_version
 
-from .contents import check_record
+from .contents import came_later, check_record
 
 if TYPE_CHECKING:
     import h5py
@@ -324,10 +324,12 @@ def read_record(
         stored = attribute(group, "_kind", str)
         if stored != label:
             raise FileError(f"{path}: the group {name!r} holds a {stored or 'thing'}, but a {label} is wanted.")
-        lacking = sorted(wanted - set(group.attrs) - set(group))
+        absent = wanted - set(group.attrs) - set(group)
+        # What a file says that is older than the field: its default, if it has one for that.
+        lacking = sorted(absent - {field.name for field in fields(kind) if came_later(field)})  # type: ignore[arg-type]
         if lacking:
             raise FileError(f"{path}: the group {name!r} lacks {', '.join(lacking)}; calibrate again.")
-        values = {key: _value(group, key) for key in wanted}
+        values = {key: _value(group, key) for key in wanted - absent}
     try:
         record = kind(**values)
         if is_dataclass(record):

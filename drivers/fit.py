@@ -217,7 +217,7 @@ def make_fit(
     return Fit(traits, layout, n_ones, exposure_us, overrides, strategy, online)
 
 
-def frametime_us(fit: Fit, settings: Settings, readout_us: int, exposure_us: int) -> int:
-    """Return the time between frames: as asked for, or at least max(readout, exposure) + 50 us."""
+def frametime_us(fit: Fit, settings: Settings, least_us: int) -> int:
+    """Return the time between frames: as asked for, or the device's own and what region and exposure need at least."""
     asked = fit.overrides.frametime_us
-    return max(settings.frametime_us, max(readout_us, exposure_us) + 50) if asked is None else asked
+    return max(settings.frametime_us, least_us) if asked is None else asked

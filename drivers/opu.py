@@ -389,8 +389,7 @@ class OPU(validation.Fixed):
         self.device.settings_owner = fit
 
     def _set_frametime(self, fit: Fit) -> None:
-        readout_us = self.device.readout_us(self.device.output_shape[1])
-        self.device.frametime_us = frametime_us(fit, self._settings(), readout_us, self.device.exposure_us)
+        self.device.frametime_us = frametime_us(fit, self._settings(), self.device.least_frametime_us())
 
     def _begin_online(self) -> None:
         self._online = self.device.acquiring(online=True)

@@ -54,6 +54,7 @@ def demodulate(
     bandwidth: float,
     *,
     background: ArrayLike | None = None,
+    reference: ArrayLike | None = None,
     workers: int | None = None,
 ) -> Demodulated:
     """Return the field of each frame by Fourier filtering around the carrier.
@@ -70,6 +71,9 @@ def demodulate(
     background : array_like of real numbers, shape broadcastable to frames, optional
         The sum ``|S|^2 + |R|^2`` of each frame, from frames with one arm blocked. Taken off first; the carrier may then
         be as short as 1 B, where the two side bands touch.
+    reference : array_like of real numbers, shape (..., rows, columns), optional
+        One frame or several of the reference alone, at any of its phases and at the same exposure: what their mean has
+        in the side band is taken off each field.
     workers : int, optional
         Threads of the Fourier transforms, as in ``scipy.fft``.
 
@@ -85,7 +89,8 @@ def demodulate(
         If an argument is not of the kind named.
     ValueError
         If the side band overlaps the middle of the spectrum or its own twin (``|f| < 3 B``, or f beyond what the pixels
-        resolve), or frames hold NaN or infinity.
+        resolve), frames hold NaN or infinity, or both a background and a reference are given: the former holds the
+        latter.
 
     Notes
     -----
@@ -93,14 +98,30 @@ def demodulate(
     The side band passes unchanged; where there is room around it the filter falls off as a cosine. Exact where the
     frame is periodic; a real frame's edges leak, so a few grains along them are wrong by several per cent. There are
     about pi B^2 independent outputs per pixel: 1 in 10 at most, with B = sqrt(1/32) and the carrier on the diagonal.
+
+    A reference is not even: dust, windows and the pixels' own responses give ``|R|^2`` parts in the side band, an
+    uneven beam leaks there from the frame's edges. They add the same q_R to every field. In a transmission matrix that
+    is a matrix of rank one, which fills the gap behind the last singular value of a medium with few channels; hence
+    `reference`: q - q_R (Popoff and Loquet, wavefrontshaping.net, post 91, 2025, doi:10.5281/zenodo.15691870). The mean
+    of n frames leaves 1/n of the variance of one frame's noise, again the same in all fields. What dust and edges
+    scatter of the twin conj(S) R stays.
     """
     array = _checked_images(frames)
     half = validation.number("bandwidth", bandwidth, low=0.0, high=0.5, low_open=True)
-    tilt = _checked_carrier(carrier)
-    room = _check_room(tilt, half, background is not None)
+    tilt = checked_carrier(carrier)
+    room = check_room(tilt, half, background_known=background is not None)
     real = np.float32 if single_precision(array.dtype) else np.float64
     light: NDArray[Any] = array.astype(real, copy=False)
     offset: NDArray[Any] | None = None
+    alone: NDArray[Any] | None = None
+    if reference is not None:
+        if background is not None:
+            raise ValueError(
+                "reference and background are both given, but the background holds the light of the reference already: "
+                "give one of them."
+            )
+        alone = _mean_reference(reference, array.shape[-2:]).astype(real)
+        light = light - alone
     if background is not None:
         offset = _checked_background(background, array.shape).astype(real, copy=False)
         light = light - offset
@@ -109,7 +130,9 @@ def demodulate(
     frequencies = fft.fftfreq(array.shape[-2])[:, None], fft.fftfreq(array.shape[-1])[None, :]
     if offset is None:
         middle = _window(_distance(frequencies, (0.0, 0.0)), 2 * half, room)
-        offset = np.ascontiguousarray(fft.ifft2(spectrum * middle.astype(real), workers=workers).real)
+        # Fourier filters are linear: the part of the reference alone, which was taken off, is put back here.
+        whole = spectrum if alone is None else spectrum + fft.fft2(alone, workers=workers)
+        offset = np.ascontiguousarray(fft.ifft2(whole * middle.astype(real), workers=workers).real)
     # S conj(R) carries the opposite tilt: its side band lies at -f.
     band = _window(_distance(frequencies, (-tilt[0], -tilt[1])), half, room).astype(real)
     q = fft.ifft2(spectrum * band, workers=workers, overwrite_x=True)
@@ -127,7 +150,12 @@ def demodulate(
 
 
 def find_carrier(
-    frames: ArrayLike, bandwidth: float, *, near: ArrayLike | None = None, workers: int | None = None
+    frames: ArrayLike,
+    bandwidth: float,
+    *,
+    near: ArrayLike | None = None,
+    reference: ArrayLike | None = None,
+    workers: int | None = None,
 ) -> NDArray[np.float64]:
     """Find the carrier from the frames' power spectrum.
 
@@ -140,6 +168,8 @@ def find_carrier(
     near : array_like of float, shape (2,), optional
         Roughly where it is. Frames cannot tell f from -f (the field from its conjugate): the one nearer to `near` is
         returned, or without it the one with a positive row frequency.
+    reference : array_like of real numbers, shape (..., rows, columns), optional
+        One frame or several of the reference alone, as for `demodulate`: fringes of its own are then no side band.
     workers : int, optional
         Threads of the Fourier transforms.
 
@@ -163,14 +193,17 @@ def find_carrier(
     """
     array = _checked_images(frames)
     half = validation.number("bandwidth", bandwidth, low=0.0, high=0.5, low_open=True)
-    hint = None if near is None else _checked_carrier(near, "near")
+    hint = None if near is None else checked_carrier(near, "near")
     rows, columns = array.shape[-2:]
     refuse_not_finite("frames", array)
+    alone = None if reference is None else _mean_reference(reference, (rows, columns))
     power = np.zeros((rows, columns))
     exponent = exponent_of(array)
     for image in array.reshape(-1, rows, columns):
         # By a power of two, which rounds nothing: squares of any number then stay within what a number holds.
         image = np.ldexp(image.astype(np.float64), -exponent)
+        if alone is not None:
+            image = image - np.ldexp(alone, -exponent)
         power += np.square(np.abs(fft.fft2(image - image.mean(), workers=workers)))
     frequencies = fft.fftfreq(rows)[:, None], fft.fftfreq(columns)[None, :]
     from_zero = _distance(frequencies, (0.0, 0.0))
@@ -201,8 +234,58 @@ def find_carrier(
     return found
 
 
-def _check_room(tilt: tuple[float, float], half: float, background_known: bool) -> float:
-    """Return how far the filter may reach beyond the side band; raise if the side band is not free."""
+def share_of_band(shape: tuple[int, int], carrier: ArrayLike, bandwidth: float) -> float:
+    """Return what a field keeps of the variance of its frames' noise, if that is white.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns of a frame.
+    carrier : array_like of float, shape (2,)
+        As for `demodulate`.
+    bandwidth : float
+        Half bandwidth B of the speckle in cycles per pixel.
+
+    Returns
+    -------
+    float
+        Variance of q over that of a pixel: the mean square of the filter, about pi B^2 and somewhat more where there is
+        room around the side band.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As from `demodulate`.
+    """
+    half = validation.number("bandwidth", bandwidth, low=0.0, high=0.5, low_open=True)
+    tilt = checked_carrier(carrier)
+    frequencies = fft.fftfreq(shape[0])[:, None], fft.fftfreq(shape[1])[None, :]
+    band = _window(_distance(frequencies, (-tilt[0], -tilt[1])), half, check_room(tilt, half))
+    return float(np.mean(band * band))
+
+
+def check_room(tilt: tuple[float, float], half: float, *, background_known: bool = False) -> float:
+    """Return how far the filter may reach beyond the side band; raise if the side band is not free.
+
+    Parameters
+    ----------
+    tilt : tuple of float
+        The carrier in cycles per pixel along rows and columns.
+    half : float
+        Half bandwidth in cycles per pixel.
+    background_known : bool
+        Whether ``|S|^2 + |R|^2`` is taken off first.
+
+    Returns
+    -------
+    float
+        Cycles per pixel.
+
+    Raises
+    ------
+    ValueError
+        If the carrier is too short, or longer than the pixels resolve.
+    """
     size = float(np.hypot(*tilt))
     down, across = ((2 * f + 0.5) % 1 - 0.5 for f in tilt)
     twin = float(np.hypot(down, across))
@@ -249,13 +332,43 @@ def _checked_images(frames: ArrayLike) -> NDArray[Any]:
     return array
 
 
-def _checked_carrier(carrier: ArrayLike, name: str = "carrier") -> tuple[float, float]:
+def checked_carrier(carrier: ArrayLike, name: str = "carrier") -> tuple[float, float]:
+    """Return a carrier as two floats after checking it.
+
+    Parameters
+    ----------
+    carrier : array_like of float, shape (2,)
+        Cycles per pixel along rows and columns.
+    name : str
+        What the sentence of an error calls it.
+
+    Returns
+    -------
+    tuple of float
+        The same.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not two numbers that pixels resolve.
+    """
     array = checked_array(name, carrier, "two numbers: cycles per pixel along rows and columns")
     if array.shape != (2,):
         raise TypeError(f"{name} is {carrier!r}, but it must be two numbers: cycles per pixel along rows and columns.")
     if not (np.isfinite(array).all() and (np.abs(array) <= 0.5).all()):
         raise ValueError(f"{name} is {carrier!r}, but pixels resolve from -0.5 to 0.5 cycles per pixel.")
     return float(array[0]), float(array[1])
+
+
+def _mean_reference(reference: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Return the mean frame (rows, columns) of the reference alone."""
+    array = checked_array("reference", reference, finite=True)
+    if array.ndim < 2 or array.shape[-2:] != tuple(shape) or array.size == 0:
+        raise ValueError(
+            f"reference has shape {array.shape}, but it must be one frame or several of {shape[0]} x {shape[1]} "
+            "pixels, as frames are."
+        )
+    return array.reshape(-1, *shape).mean(axis=0, dtype=np.float64)
 
 
 def _checked_background(background: ArrayLike, shape: tuple[int, ...]) -> NDArray[Any]:

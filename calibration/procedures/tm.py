@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from opusim.base import validation
 from opusim.calibration.algorithms.phase_shifting import equal_steps
 from opusim.calibration.words import micro
 
@@ -15,7 +16,7 @@ from .base import EXPOSURE, STEPS, Option, Procedure, Progress, Row, clock_of_re
 from .exposure import usual_exposure
 from .matrix.file import GROUP, TmRecord, read_tm
 from .matrix.journal import Journal, clear_removed, interrupted_header
-from .matrix.measure import measure_tm
+from .matrix.measure import METHODS, measure_tm
 from .phase import actual_phases
 
 if TYPE_CHECKING:
@@ -44,8 +45,26 @@ def _basis(text: str) -> str:
     return text
 
 
+def _method(text: str) -> str:
+    if text not in METHODS:
+        raise ValueError(f"--method is {text!r}, but it must be {' or '.join(METHODS)}.")
+    return text
+
+
+def _checked_grain(value: Any) -> Any:
+    return value if value is None else validation.number("grain_px", value, low=1.0, high=1e4)
+
+
+def _how(record: TmRecord) -> str:
+    """Return in words how the fields were found."""
+    if record.method == "phase-stepping":
+        return f"{len(record.asked_rad)} steps"
+    down, across = record.carrier_cycles_per_pixel
+    return f"off axis at {down:.3f} and {across:.3f} cycles a pixel"
+
+
 class MatrixProcedure(Procedure):
-    """The transmission matrix of a region, by phase stepping."""
+    """The transmission matrix of a region, by phase stepping or off axis."""
 
     name = "tm"
     title = "Complex transmission matrix of a region, column by column."
@@ -64,6 +83,14 @@ class MatrixProcedure(Procedure):
             order=60,
         ),
         Option(
+            "method", "--method", str, "tm: phase-stepping (the default) or off-axis, a frame a pattern.",
+            default="phase-stepping", read=_method, order=62,
+        ),
+        Option(
+            "grain_px", "--grain-px", float, "tm: width of a speckle grain in pixels, for off-axis.",
+            check=_checked_grain, order=64,
+        ),
+        Option(
             "resume", "--resume", bool, "tm: go on with an interrupted one. all: leave out what is there.",
             default=False, order=80,
         ),
@@ -77,6 +104,13 @@ class MatrixProcedure(Procedure):
         """Measure it with four steps by default; with the phases and the exposure that are stored."""
         options = session.options
         out, asked = self.file(session.path), equal_steps(options["steps"] or 4)
+        off_axis = options["method"] == "off-axis"
+        if off_axis:
+            asked = np.zeros(1)
+            if options["grain_px"] is None:
+                raise ValueError(
+                    "--grain-px is not given, but --method off-axis needs it: the width of a speckle grain in pixels."
+                )
         header = interrupted_header(out)
         if header is not None and not options["resume"]:
             raise FileExistsError(
@@ -92,10 +126,11 @@ class MatrixProcedure(Procedure):
             exposure_s, actual = options["exposure_s"] or done.exposure_s, done.actual_rad if same else asked
         else:
             exposure_s = usual_exposure(session)
-            actual = actual_phases(session, asked, exposure_s)
+            actual = asked if off_axis else actual_phases(session, asked, exposure_s)
+        how = {"method": "off-axis", "grain_px": options["grain_px"]} if off_axis else {"actual_rad": actual}
         record = measure_tm(
             session.bench, options["inputs"], exposure_s=exposure_s, out=out, basis=options["basis"], steps=asked,
-            actual_rad=actual, roi=session.roi, resume=options["resume"], progress=progress,
+            roi=session.roi, resume=options["resume"], progress=progress, **how,
         )  # fmt: skip
         return {"tm": record}
 
@@ -108,6 +143,7 @@ class MatrixProcedure(Procedure):
         record = read_tm(path, bench=session.bench)
         session.check_same(path, "inputs", record.n_inputs, int(np.prod(session.options["inputs"])))
         session.check_same(path, "basis", record.basis, session.options["basis"])
+        session.check_same(path, "method", record.method, session.options["method"])
         session.check_same(path, "roi", tuple(map(int, record.roi)), tuple(session.roi))
         return True
 
@@ -122,7 +158,7 @@ class MatrixProcedure(Procedure):
         """Say in a few rows what a record holds."""
         return [
             ("matrix", f"{record.n_outputs:,} outputs x {record.n_inputs:,} inputs", ""),
-            ("basis", f"{record.basis}, {len(record.asked_rad)} steps, {record.frames:,} frames", ""),
+            ("basis", f"{record.basis}, {_how(record)}, {record.frames:,} frames", ""),
             ("exposure", micro(record.exposure_s), ""),
             ("random error of an entry", f"{100 * record.relative_error:.2g} % of the rms entry", ""),
             ("outputs", f"{int(record.valid.sum()):,} can be used", ""),

@@ -480,6 +480,20 @@ class OpuDevice(validation.Fixed):
         """
         return whole_microseconds(self.device_model.camera.readout_s(n_rows))
 
+    def least_frametime_us(self) -> int:
+        """Return the shortest time between frames of which each shows one pattern, by the present region and exposure.
+
+        Returns
+        -------
+        int
+            Microseconds: lightonml's max(readout, exposure) + 50, or more where the bench needs it. A rolling shutter
+            takes readout + exposure + 50.
+        """
+        with self.lock:
+            roi, exposure_us = self._output_roi, self._exposure_us
+        lightonml_us = max(self.readout_us(roi[1][1]), exposure_us) + 50
+        return max(lightonml_us, self._least_frametime_us(roi, exposure_us))
+
     def exposure(self) -> FrameSettings:
         """Return the present settings as one record that no other thread can change.
 

@@ -16,6 +16,7 @@ from opusim.base import arrays, elementary, memory, parallel, validation
 from opusim.base.arrays import NUMPY, Arrays
 from opusim.base.locks import new_lock
 from opusim.base.numerics import numerics
+from opusim.base.warn import warn_outside
 from opusim.device.camera import Camera
 from opusim.device.record import RESOLUTIONS, Device
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
@@ -35,6 +36,7 @@ from .plan import EXECUTIONS, Plan, memory_budget_bytes
 from .planes import Planes
 from .prepared import PreparedParts
 from .region import AnyRoi, Region, Roi, checked_roi
+from .rolling import RollingFilm, Rows
 
 __all__ = ["FRAME_OVERHEAD_S", "BenchClock", "OpticalBench", "Planes"]
 
@@ -42,6 +44,7 @@ __all__ = ["FRAME_OVERHEAD_S", "BenchClock", "OpticalBench", "Planes"]
 FRAME_OVERHEAD_S = 50e-6
 # It is asked with each transform.
 _readout_s = lru_cache(maxsize=64)(Camera.readout_s)
+_pattern_s = lru_cache(maxsize=256)(Camera.pattern_s)
 _EXPOSURES = 64  # of which the light is kept
 # Results up to this size are made without asking the system whether there is room.
 _SMALL_BYTES = 1 << 20
@@ -225,7 +228,9 @@ class OpticalBench(validation.Fixed):
         roi : tuple of int, optional
             (row, column, n_rows, n_columns) on the sensor; the whole sensor by default.
         frametime_s : float, optional
-            Time between frames; as short as possible, but not below the device's own, by default.
+            Time between frames; as short as possible, but not below the device's own, by default. With a rolling
+            shutter it may be shorter than `minimum_frametime_s`: rows then see a share of the next pattern, which
+            takes its turn at the end of the frame time. The last pattern of a call stays.
         n_frames : int, optional
             How many dark frames, if `mirrors` is None.
 
@@ -238,6 +243,11 @@ class OpticalBench(validation.Fixed):
         ------
         TypeError, ValueError
             If an argument is not what it may be; the bench stays as it was.
+
+        Warns
+        -----
+        UserWarning
+            If a rolling shutter mixes patterns: which rows, and the frame time that avoids it.
         """
         phases = checked_phases(reference_phase_rad, self.device.reference.present)
         exposure_s = checked_exposure(exposure_s)
@@ -431,23 +441,31 @@ class OpticalBench(validation.Fixed):
         )
         scale = power * self.photons_per_intensity(exposure_s)
         fields = way.fields(bits, state)[0]
-        shots = Shots(
-            state, np.array([frame]), scale, exposure_s, maps, 1,
-            *self._reference(region, phases, 1, np.array([frame]), np.array([time_s]), exposure_s),
-        )  # fmt: skip
-        turn = shots.turns().view(np.complex64)[0, 0]
-        contrast = float(shots.contrasts()[0])
-        if moving is None:
-            level = intensity(fields, shots.reference, turn, contrast)
+        rows = self._rows(region, exposure_s, math.inf, 1, phases, None)
+        shots = [
+            Shots(
+                state, np.array([frame]), scale, exposure_s, maps, 1,
+                *self._reference(region, phases, 1, np.array([frame]), np.array([time_s + late_s]), exposure_s),
+            )
+            for late_s in ([0.0] if rows is None else rows.late_s)
+        ]  # fmt: skip
+        turn, contrast = shots[0].turns().view(np.complex64)[0, 0], float(shots[0].contrasts()[0])
+        if rows is not None:
+            level = rows.level(fields, shots, 0)
+        elif moving is None:
+            level = intensity(fields, shots[0].reference, turn, contrast)
         else:
             seen = moving.within(time_s, exposure_s)
-            level = within_exposure.mean_intensity(way, bits, seen, NUMPY, shots.reference, turn, contrast)
+            level = within_exposure.mean_intensity(way, bits, seen, NUMPY, shots[0].reference, turn, contrast)
         photons = (level * np.float32(scale[0] / projector.plan.samples)).astype(np.float32)
         camera = self.device.camera
         electrons = camera.electrons(photons, exposure_s=exposure_s, seed=self.seed, frame0=frame, maps=maps)
         counts = np.empty((1, region.n_pixels), dtype=camera.dtype)
-        if moving is None:
-            way.counts(bits, shots, counts)
+        if rows is not None:
+            film = RollingFilm(camera, self.seed, projector.plan.samples, rows, self.threads)
+            film.develop(way, bits, [(slice(0, 1), shots)], counts)
+        elif moving is None:
+            way.counts(bits, shots[0], counts)
         else:
             counts[0] = camera.expose(
                 photons, exposure_s=exposure_s, seed=self.seed, frame0=frame, maps=maps, threads=self.threads
@@ -492,9 +510,10 @@ class OpticalBench(validation.Fixed):
         return _readout_s(camera, n_rows) if type(n_rows) is int else camera.readout_s(n_rows)
 
     def minimum_frametime_s(self, n_rows: int, exposure_s: float) -> float:
-        """Return the shortest time between frames.
+        """Return the shortest time between frames of which each shows one pattern on all rows.
 
-        That is max(readout, exposure) + 50 us (lightonml), and what the mirrors allow.
+        That is max(readout, exposure) + 50 us (lightonml), and what the mirrors allow. With a rolling shutter it is
+        readout + exposure + 50 us: `expose` takes the former too, and rows then see a share of the next pattern.
 
         Parameters
         ----------
@@ -508,8 +527,10 @@ class OpticalBench(validation.Fixed):
         float
             Seconds.
         """
-        camera = max(self.readout_s(n_rows), exposure_s) + FRAME_OVERHEAD_S
-        return max(camera, 1.0 / self.device.dmd.frame_rate_hz)
+        camera = self.device.camera
+        known = type(n_rows) is int and type(exposure_s) is float
+        shown_s = _pattern_s(camera, n_rows, exposure_s) if known else camera.pattern_s(n_rows, exposure_s)
+        return max(shown_s + FRAME_OVERHEAD_S, 1.0 / self.device.dmd.frame_rate_hz)
 
     def photons_per_intensity(self, exposure_s: float) -> float:
         """Return the photons on a pixel for a field of intensity 1: the light of one average mirror, at the mean power.
@@ -670,6 +691,10 @@ class OpticalBench(validation.Fixed):
         least = self.minimum_frametime_s(n_rows, exposure_s)
         if frametime_s is None:
             return max(least, self.device.operation.frametime_s)
+        if self.device.camera.shutter == "rolling":
+            # The camera can be triggered while it reads; what its rows see then is mixed.
+            shown_s = max(self.readout_s(n_rows), exposure_s) + FRAME_OVERHEAD_S
+            least = max(shown_s, 1.0 / self.device.dmd.frame_rate_hz)
         return checked_frametime(frametime_s, least)
 
     # ------------------------------------------------------------------ inside
@@ -697,6 +722,9 @@ class OpticalBench(validation.Fixed):
         """Show patterns whose bits lie at `home`, computing at `place`."""
         n, steps = len(bits), 1 if phases is None else len(phases)
         states = None
+        rows = self._rows(region, exposure_s, frametime_s, n * steps, phases, reserved)
+        if rows is not None:
+            place = NUMPY
         if reserved is not None:
             frames, times, shown = reserved.of(n, steps)
             states = self._states(times[shown][::steps])
@@ -716,27 +744,34 @@ class OpticalBench(validation.Fixed):
             way.prepare(int(now[0]))
         # In the machine's own memory numpy's arrays and torch's tensors are the same bytes.
         shape = (n * steps, region.n_pixels)
-        out = home.empty(shape, kind) if home.is_gpu and moving is None else np.empty(shape, kind)
+        slow = rows is not None or moving is not None  # by the camera of the machine's own memory
+        out = home.empty(shape, kind) if home.is_gpu and not slow else np.empty(shape, kind)
         if reserved is None:
             taken = ReservedFrames(*self._take(n * steps, frametime_s), n * steps, frametime_s)
             frames, times, shown = taken.of(n, steps)
         # Of the whole sequence, then those that are shown: the last bits of a sine may depend on its neighbours.
         power = self.device.laser.relative_power(frames, times, seed=self.seed, exposure_s=exposure_s)
         scale = power * self.photons_per_intensity(exposure_s)
-        wave, turned, coherence, moduli = self._reference(
-            region, phases, len(frames) // steps, frames, times, exposure_s
-        )
+        # Of each row, where a rolling shutter exposes them at times of their own.
+        arms = [
+            self._reference(region, phases, len(frames) // steps, frames, times + late_s, exposure_s)
+            for late_s in ([0.0] if rows is None else rows.late_s)
+        ]
         frames, times, scale = frames[shown], times[shown], scale[shown]
-        turned, moduli = (None if one is None else one[shown] for one in (turned, moduli))
+        arms = [
+            (wave, None if turned is None else turned[shown], coherence, None if moduli is None else moduli[shown])
+            for wave, turned, coherence, moduli in arms
+        ]
         if moving is not None:
-            shots = Shots(0, frames, scale, exposure_s, maps, steps, wave, turned, coherence, moduli)
             within_exposure.counts(
-                way, bits, shots, times, moving, self.device.camera, seed=self.seed, samples=projector.plan.samples,
-                arrays=place, threads=self.threads, out=out, progress=progress,
+                way, bits, Shots(0, frames, scale, exposure_s, maps, steps, *arms[0]), times, moving,
+                self.device.camera, seed=self.seed, samples=projector.plan.samples, arrays=place,
+                threads=self.threads, out=out, progress=progress,
             )  # fmt: skip
             return out if home is NUMPY else home.from_host(out)
         states = self._states(times[::steps]) if states is None else states
         edges = [0, *(np.flatnonzero(np.diff(states)) + 1).tolist(), n] if n else [0]
+        runs: list[tuple[slice, list[Shots]]] = []
         for a, b in zip(edges, edges[1:], strict=False):
             done: Callable[[int], None] | None = None
             if progress is not None:
@@ -745,11 +780,20 @@ class OpticalBench(validation.Fixed):
                     progress(a + k)
 
             part = slice(a * steps, b * steps)
-            shots = Shots(
-                int(states[a]), frames[part], scale[part], exposure_s, maps, steps, wave,
-                None if turned is None else turned[part], coherence, None if moduli is None else moduli[part],
-            )  # fmt: skip
-            way.counts(bits[a:b], shots, out[part], done)
+            shots = [
+                Shots(
+                    int(states[a]), frames[part], scale[part], exposure_s, maps, steps, wave,
+                    None if turned is None else turned[part], coherence, None if moduli is None else moduli[part],
+                )
+                for wave, turned, coherence, moduli in arms
+            ]  # fmt: skip
+            if rows is None:
+                way.counts(bits[a:b], shots[0], out[part], done)
+            runs.append((slice(a, b), shots))
+        if rows is not None:
+            film = RollingFilm(self.device.camera, self.seed, projector.plan.samples, rows, self.threads)
+            film.develop(way, bits, runs, out, progress)
+            return home.from_host(out) if home is not NUMPY else out
         return out if home is NUMPY or home.is_gpu else home.from_host(out)
 
     def _states(self, times_s: np.ndarray) -> np.ndarray:
@@ -773,6 +817,53 @@ class OpticalBench(validation.Fixed):
         else:
             turned = arm.phases_rad(asked, frames, times_s, seed=self.seed)
         return wave, turned, self.device.fringe_coherence, moduli
+
+    def _rows(
+        self,
+        region: Region,
+        exposure_s: float,
+        frametime_s: float,
+        n_frames: int,
+        phases: np.ndarray | None,
+        reserved: ReservedFrames | None,
+    ) -> Rows | None:
+        """Return what the rows of a rolling shutter see each for itself; None if all see the same."""
+        camera = self.device.camera
+        if camera.shutter != "rolling":
+            return None
+        n_rows = region.roi.n_rows
+        if reserved is not None:
+            frametime_s = reserved.frametime_s
+        shares = camera.next_shares(n_rows, exposure_s, frametime_s)
+        if n_frames < 2:
+            shares[:] = 0.0
+        least_s = self.minimum_frametime_s(n_rows, exposure_s)
+        if shares.any():
+            if reserved is not None:
+                raise ValueError(
+                    f"reserved has frames of {frametime_s:.6g} s, in which the rolling shutter mixes patterns: they "
+                    f"must take {least_s:.6g} s at least, as a part of a sequence does not know the next pattern."
+                )
+            mixed = np.flatnonzero(shares)
+            warn_outside(
+                f"The rolling shutter mixes patterns: in frames of {frametime_s:.6g} s the rows {mixed[0]} to "
+                f"{mixed[-1]} of the region see the next pattern for up to {100 * shares[-1]:.3g} % of their exposure. "
+                f"frametime_s = {least_s:.6g} avoids it."
+            )
+        arm = self.device.reference
+        moves = phases is not None and arm.moves
+        if not (moves or shares.any()):
+            return None
+        if self.device.drift_within(exposure_s) is not None:
+            raise ValueError(
+                f"exposure_s is {exposure_s!r}, in which the medium moves (medium.decorrelation_time_s is "
+                f"{self.device.medium.decorrelation_time_s!r}), but rows of a rolling shutter that see "
+                + ("a reference that moves" if moves else "two patterns")
+                + " take the medium as still: use a shorter exposure, camera.shutter = 'global', or switch off "
+                + ("drift and vibration of the reference." if moves else f"the mixing by frametime_s = {least_s:.6g}.")
+            )
+        late_s = camera.row_time_s * np.arange(n_rows) if moves else np.zeros(1)
+        return Rows(shares, region.roi.n_columns, late_s.tolist())
 
     def _light_evenly(
         self, photons: float, n: int, region: Region, exposure_s: float, frametime_s: float

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from opusim.base.parameters import Stage
+    from opusim.bench.bench import OpticalBench
     from opusim.device.camera import Camera
     from opusim.device.record import Device
     from opusim.noise.levels import NoiseBudget
@@ -65,6 +66,8 @@ def info(
         "frame time", f"{1e6 * max(least_s, model.operation.frametime_s):.0f} µs; whole sensor {1e6 * full_s:.0f} µs"
     )
     facts.add_row("frame rate by rows", _rates(model.camera))
+    if model.camera.shutter == "rolling":
+        facts.add_row("one pattern on all rows", _pattern_times(bench, exposure_s))
     facts.add_row("power", model.operation.text("power_w"))
     out.print(facts)
     if not saturated and budget.variance_dn2():
@@ -110,6 +113,14 @@ def _rates(camera: Camera) -> str:
     numbers = dict.fromkeys(n for n in (rows, rows // 2, rows // 8) if n)
     rates = ", ".join(f"{n} rows {1 / camera.readout_s(n):,.0f} Hz" for n in numbers)
     return f"{rates}: {1e6 * camera.row_time_s:.3g} µs a row"
+
+
+def _pattern_times(bench: OpticalBench, exposure_s: float) -> str:
+    """Return the frame times that a rolling shutter needs for one pattern on all rows, of all rows and of fewer."""
+    rows = bench.sensor_shape[0]
+    numbers = dict.fromkeys(n for n in (rows, rows // 2, rows // 8) if n)
+    times = ", ".join(f"{n} rows {1e6 * bench.minimum_frametime_s(n, exposure_s):,.0f} µs" for n in numbers)
+    return f"{times}, with {1e6 * exposure_s:g} µs of exposure: rows roll"
 
 
 class _Told:

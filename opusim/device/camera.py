@@ -73,6 +73,9 @@ class Camera(Stage):
     pixel_over_grain : float
         Width of a pixel divided by that of a speckle grain, if the pixel is to average over its area; 0 for a
         pixel that samples a point. Where the device's optics hold lengths it is 0: these say it (`Optics`).
+    shutter : {"global", "rolling"}
+        "rolling": each row of the region that is read begins its exposure a `row_time_s` after the one before it, so
+        that one pattern on all rows takes readout and exposure, and not the longer of the two.
 
     Raises
     ------
@@ -128,6 +131,10 @@ class Camera(Stage):
     pixel_over_grain: float = parameter(
         0.0, low=0.0, high=100.0, off=0.0, imperfection="pixel integration", source="pixel integration"
     )
+    shutter: str = parameter(
+        "global", kind="choice", choices=("global", "rolling"), off="global", imperfection="rolling shutter",
+        before="global",
+    )  # fmt: skip
 
     def _check_together(self) -> None:
         """Check the size of the sensor, and the black level against the full scale."""
@@ -182,6 +189,46 @@ class Camera(Stage):
             Seconds.
         """
         return validation.integer("n_rows", n_rows, low=1, high=self.shape[0]) * self.row_time_s
+
+    def pattern_s(self, n_rows: int, exposure_s: float) -> float:
+        """Return the least time for which a pattern must be shown, so that all rows see it and nothing else.
+
+        Parameters
+        ----------
+        n_rows : int
+            How many rows are read.
+        exposure_s : float
+            Exposure in seconds.
+
+        Returns
+        -------
+        float
+            Seconds: the longer of readout and exposure, which a global shutter has at once; their sum if it is rolling.
+        """
+        readout_s = self.readout_s(n_rows)
+        return readout_s + exposure_s if self.shutter == "rolling" else max(readout_s, exposure_s)
+
+    def next_shares(self, n_rows: int, exposure_s: float, frametime_s: float) -> NDArray[np.float64]:
+        """Return the share of its exposure for which each row sees the next pattern.
+
+        Parameters
+        ----------
+        n_rows : int
+            How many rows are read.
+        exposure_s : float
+            Exposure in seconds.
+        frametime_s : float
+            Time from one pattern to the next in seconds, at least the longer of readout and exposure.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_rows,)
+            From 0 to 1: row r is exposed from r `row_time_s` on. Zeros for a global shutter.
+        """
+        if self.shutter != "rolling":
+            return np.zeros(n_rows)
+        late_s = np.arange(n_rows) * self.row_time_s + exposure_s - frametime_s
+        return np.clip(late_s / exposure_s, 0.0, 1.0)
 
     def left_behind(self, before: Camera, given: Collection[str]) -> list[str]:
         """Say which fields stayed as they were though others, that they belong to, have changed.

@@ -286,6 +286,8 @@ def test_a_finished_matrix_is_not_measured_again(whole, tmp_path):
         (("focus",), "The procedure is 'focus', but it must be one of exposure, camera"),
         (("camera", "--basis", "hadamard"), "--basis is given, but it is for tm, all, not for camera"),
         (("exposure", "--minutes", "3"), "--minutes is given, but it is for drift, all"),
+        (("tm", "--method", "twin"), "--method is 'twin', but it must be phase-stepping or off-axis"),
+        (("tm", "--method", "off-axis"), "--grain-px is not given, but --method off-axis needs it"),
         (("tm", "--basis", "fourier"), "--basis is 'fourier', but it must be hadamard or canonical"),
         (("tm", "--inputs", "0"), "--inputs is '0', but it must be"),
         (("tm", "--inputs", "1"), "inputs is 1, but it must be"),
@@ -365,5 +367,6 @@ def test_help_lists_the_options_in_their_order():
     options = re.findall(r"--[a-z-]+", text)
     own = [name for name in dict.fromkeys(options) if name not in ("--out", "--device", "--seed", "--roi", "--help")]
     assert own == [
-        "--steps", "--exposure-us", "--level", "--clipped", "--inputs", "--basis", "--minutes", "--resume",
+        "--steps", "--exposure-us", "--level", "--clipped", "--inputs", "--basis", "--method", "--grain-px",
+        "--minutes", "--resume",
     ]  # fmt: skip

@@ -426,7 +426,11 @@ def _algorithms() -> None:
     door(f"{at}.off_axis.demodulate(carrier)", lambda x: shown(image, x, 0.06), tilt.copy)
     door(f"{at}.off_axis.demodulate(background)", lambda x: shown(image, tilt, 0.06, background=x),
          lambda: np.full((32, 32), 9.0), "none")  # fmt: skip
+    door(f"{at}.off_axis.demodulate(reference)", lambda x: shown(image, tilt, 0.06, reference=x),
+         lambda: np.full((32, 32), 9.0), "none")  # fmt: skip
     door(f"{at}.off_axis.find_carrier(frames)", lambda x: off_axis.find_carrier(x, 0.06), hologram)
+    door(f"{at}.off_axis.find_carrier(reference)", lambda x: off_axis.find_carrier(image, 0.06, reference=x),
+         lambda: np.full((32, 32), 9.0), "none")  # fmt: skip
     door(f"{at}.off_axis.find_carrier(near)", lambda x: off_axis.find_carrier(image, 0.06, near=x), tilt.copy, "none")
     door(f"{at}.hadamard.fast_transform(values)", lambda x: hadamard.fast_transform(getattr(x, "copy", lambda: x)()),
          lambda: numbers(8, 3), "nan, infinity, complex")  # fmt: skip
@@ -455,10 +459,12 @@ def _procedures() -> None:
         ("phase.measure_phases", calibration.measure_phases, ("phases_rad", "mirrors")),
         ("drift.measure_drift", calibration.measure_drift, ("mirrors", "phases_rad", "actual_rad")),
         ("linear.measure_linear", calibration.measure_linear, ("mirrors",)),
-        ("matrix.measure.measure_tm", calibration.measure_tm, ("steps", "actual_rad")),
+        ("matrix.measure.measure_tm", calibration.measure_tm, ("steps", "actual_rad", "carrier")),
     ):
         for argument in arguments:
             good = (lambda: bits(16, 16, 16)) if argument == "mirrors" else _STEPS.copy
+            if argument == "carrier":
+                good = np.array([0.25, 0.25]).copy
             takes = "" if (name, argument) in required else "none"
             door(f"{at}.{name}({argument})", _refused_by(make, argument, how), good, takes, same=False)
     rows = numbers(2, 5)
@@ -496,6 +502,7 @@ def _refused_by(make: Callable[..., Any], argument: str, how: dict[str, Any]) ->
                 given |= {"duration_s": 1.0, "phases_rad": _STEPS}
             elif make.__name__ == "measure_tm":
                 given |= {"inputs": 4, "out": f"{folder}/tm.h5"}
+                given |= {"method": "off-axis", "grain_px": 6.0} if argument == "carrier" else {}
             given["full_scale_dn"] = 255.0
             if make.__name__ == "measure_linear":
                 del given["full_scale_dn"]

@@ -26,7 +26,6 @@ from opusim.bench.protocol import Identity
 from opusim.bench.region import Roi
 from opusim.calibration.contents import check_record, held
 from opusim.calibration.files import open_calibration, read_record, stamp_file, stamp_group
-from opusim.fringes.demodulation import least_squares_row
 from opusim.patterns.layout import MirrorLayout
 
 from .journal import Journal
@@ -90,6 +89,13 @@ class TmRecord:
         Frames of the patterns, without those of the start.
     path : str
         The file; set when it is read.
+    method : str
+        "phase-stepping", or "off-axis" for one frame a pattern, at the phase 0.
+    carrier_cycles_per_pixel : tuple of float
+        Off axis: tilt of the reference along rows and columns; what it differs by from the true one stays in the
+        fields, as a phase of each row.
+    grain_px : float
+        Off axis: width of a grain in pixels, by which the side band was cut out; 0 by phase stepping.
     """
 
     basis: str = held(choices=("hadamard", "canonical"))
@@ -118,6 +124,9 @@ class TmRecord:
     lost_share: float = held(low=0.0, high=1.0)
     frames: int = held(low=1.0, of="whole")
     path: str = ""
+    method: str = held(choices=("phase-stepping", "off-axis"), later="phase-stepping")
+    carrier_cycles_per_pixel: tuple[float, float] = held(low=-0.5, high=0.5, shape=(2,), later=(0.0, 0.0))
+    grain_px: float = held(low=0.0, later=0.0)
 
     def layout(self) -> MirrorLayout:
         """Return the macro-pixels.
@@ -352,7 +361,7 @@ def write_tm(
                 conjugate_share=complex(share), anchor_phase_rad=phases, anchor_correlation=correlations,
                 relative_error=_relative_error(m, start, correlations, scale, mean),
                 lost_share=float(lost.sum() / (n_patterns * n_pixels)), frames=n_patterns * len(m.asked_rad),
-                path=str(out),
+                path=str(out), **_how(m),
             )  # fmt: skip
             check_record(record)
             _check_quality(record, phases, correlations)
@@ -366,6 +375,15 @@ def write_tm(
                     group.attrs[field.name] = "" if field.name == "path" else value
         append_trailer(temporary)
     return record
+
+
+def _how(m: Measurement) -> dict[str, Any]:
+    """Fields of a record that only a measurement off axis has."""
+    if m.off_axis is None:
+        return {}
+    assert m.off_axis.carrier is not None
+    carrier = tuple(float(f) for f in m.off_axis.carrier)
+    return {"method": "off-axis", "carrier_cycles_per_pixel": carrier, "grain_px": m.off_axis.grain_px}
 
 
 def _rests(
@@ -402,7 +420,7 @@ def _relative_error(
     noise = max(float(np.mean(1 / np.maximum(correlations, 1e-3) ** 2)) - 1, 0.0) / (1 + 1 / 16)
     # Without noise an anchor repeats to the bit, rounded alike each time, and yet it is wrong by that.
     light = float(np.mean(np.abs(start["anchor"][start["valid"]]) ** 2)) if start["valid"].any() else 0.0
-    rounding = float(start.get("rounding_dn2", 0.0)) * float(np.sum(np.abs(least_squares_row(m.actual_rad)) ** 2))
+    rounding = float(start.get("rounding_dn2", 0.0)) * m.noise_share()
     noise = max(noise, m.plan.anchor_patterns * rounding / max(light, 1e-300))
     anchor = float(np.mean(np.abs(start["anchor"] * scale)[scale > 0] ** 2)) if (scale > 0).any() else 0.0
     entry = noise * anchor * m.plan.noise_share() / m.plan.repeats

@@ -14,18 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from opusim.base import validation
 from opusim.base.user_arrays import checked_array
 from opusim.bench.protocol import Bench, checked_bench, identity_of
 from opusim.bench.region import AnyRoi
 from opusim.calibration.algorithms.frame_input import checked_phases
+from opusim.calibration.algorithms.off_axis import checked_carrier
 from opusim.calibration.algorithms.phase_shifting import equal_steps
 from opusim.calibration.files import device_of, read_info
 from opusim.patterns.layout import MirrorLayout
 
 from .file import GROUP, TmRecord, read_matrix, read_tm, write_tm
 from .journal import Journal, clear_removed, clock_of, resume_clock
+from .one_frame import OffAxis
 from .patterns import PLANS, PatternPlan
 from .steps import Measurement, measure_batch, measure_start
 
@@ -34,6 +37,8 @@ __all__ = ["TmRecord", "measure_tm", "read_matrix", "read_tm", "resume_clock"]
 # Bytes of frames and fields that one batch may hold.
 _BATCH_BYTES = 64 << 20
 _LEAST_BATCHES = 16
+#: How a pattern's field is found: from frames at several phases of the reference, or from one under a tilted one.
+METHODS = ("phase-stepping", "off-axis")
 
 
 def measure_tm(
@@ -49,6 +54,10 @@ def measure_tm(
     roi: AnyRoi | None = None,
     repeats: int = 1,
     full_scale_dn: float | None = None,
+    method: str = "phase-stepping",
+    grain_px: float | None = None,
+    carrier: ArrayLike | None = None,
+    subtract_reference: bool = True,
     resume: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> TmRecord:
@@ -80,6 +89,17 @@ def measure_tm(
         How often each pattern is measured; the mean is kept.
     full_scale_dn : float, optional
         Count from which a pixel is saturated; found with the flat field by default.
+    method : {"phase-stepping", "off-axis"}
+        "off-axis": the field of one frame, under a tilted reference (`opusim.calibration.algorithms.off_axis`), for a
+        region of 8 x 8 pixels at least; `steps`, `actual_rad` and `circular` are not for it.
+    grain_px : float, optional
+        Off axis: width of a speckle grain, wavelength x distance / diameter of the aperture, in pixels. It must be
+        given, and sets the half bandwidth B = 1 / (2 grain_px).
+    carrier : array_like of float, shape (2,), optional
+        Off axis: tilt of the reference in cycles per pixel along rows and columns. By default it is found from the
+        spectra of 16 patterns, and its sign by the way in which the field turns with the reference's phase.
+    subtract_reference : bool
+        Off axis: whether what the reference alone has in the side band is taken off each field.
     resume : bool
         Whether to go on with an interrupted measurement of the same `out`. It need not be there.
     progress : callable, optional
@@ -94,7 +114,8 @@ def measure_tm(
     ------
     TypeError, ValueError
         If an argument is not of the kind named, the bench has no reference arm or its light is lost, there is no
-        light, most pixels saturate, nothing repeats, or the journal belongs to another measurement or is damaged.
+        light, most pixels saturate, nothing repeats, or the journal belongs to another measurement or is damaged. Off
+        axis also if there is no side band, or it overlaps the middle of the spectrum or its twin.
     FileExistsError
         If there is an interrupted measurement and `resume` is False.
     OSError
@@ -103,8 +124,8 @@ def measure_tm(
     Warns
     -----
     UserWarning
-        If the reference drifts fast against the patterns, the anchor repeats badly, many pixels are left out, or a
-        stored batch is damaged and is measured anew.
+        If the reference drifts fast against the patterns, the anchor repeats badly, many pixels are left out, a stored
+        batch is damaged and is measured anew, or off axis nothing tells the carrier's sign.
 
     Notes
     -----
@@ -115,16 +136,25 @@ def measure_tm(
     With noise of variance v in a field, an entry has the variance 2 v / n in the Hadamard basis (2 n patterns) and
     v (1 + 8 / n) in the canonical one (1.25 n patterns): a factor of sqrt(n / 2) in amplitude at equal exposure.
 
+    Off axis a pattern takes one frame in place of `steps`, and a frame of noise of variance v in each pixel gives
+    fields of variance about pi B^2 v, against v / steps. But pixels of one grain know of each other, and a few grains
+    along the region's edges are wrong by several per cent. The start takes 32 frames of the reference alone, at
+    opposite phases: their mean has its light without that of mirrors that are off.
+
     A killed measurement loses the frames of the batch in flight. Resumed on the simulated bench, in a new process, it
     gives the same bits as an uninterrupted one, for frame numbers and times address the noise.
     """
     checked_bench(bench)
     layout = _layout(bench, inputs)
     validation.choice("basis", basis, tuple(PLANS))
-    asked = equal_steps(steps) if isinstance(steps, (int, np.integer)) else checked_array("steps", steps)
-    asked = checked_phases("steps", asked, asked.size)
-    actual = asked if actual_rad is None else checked_phases("actual_rad", actual_rad, len(asked))
     rectangle = (0, 0, *bench.sensor_shape) if roi is None else tuple(int(v) for v in roi)
+    apart = _off_axis(method, grain_px, carrier, subtract_reference, circular, actual_rad, rectangle)
+    if apart is None:
+        asked = equal_steps(steps) if isinstance(steps, (int, np.integer)) else checked_array("steps", steps)
+        asked = checked_phases("steps", asked, asked.size)
+        actual = asked if actual_rad is None else checked_phases("actual_rad", actual_rad, len(asked))
+    else:
+        asked = actual = np.zeros(1)
     plan = PLANS[basis](layout.n_features_total, validation.integer("repeats", repeats, low=1))
     n_pixels = rectangle[2] * rectangle[3]
     if full_scale_dn is not None:
@@ -134,7 +164,8 @@ def measure_tm(
     m = Measurement(
         bench=bench, plan=plan, layout=layout, roi=rectangle, n_pixels=n_pixels, asked_rad=asked, actual_rad=actual,
         exposure_s=validation.number("exposure_s", exposure_s, low=0.0, high=3600.0, low_open=True),
-        patterns_at_once=max(1, _BATCH_BYTES // (n_pixels * (2 * len(asked) + 24))),
+        patterns_at_once=max(1, _BATCH_BYTES // (n_pixels * (2 * len(asked) + (24 if apart is None else 64)))),
+        off_axis=apart,
     )  # fmt: skip
     header = {
         "device_fingerprint": identity.fingerprint, "seed": identity.seed, "basis": basis,
@@ -142,6 +173,9 @@ def measure_tm(
         "exposure_s": m.exposure_s, "asked_rad": asked.tolist(), "actual_rad": actual.tolist(), "repeats": repeats,
         "full_scale_dn": full_scale_dn, "circular": validation.flag("circular", circular),
     }  # fmt: skip
+    if apart is not None:
+        tilt = None if apart.carrier is None else apart.carrier.tolist()
+        header |= {"method": method, "grain_px": apart.grain_px, "carrier": tilt, "subtract": apart.subtract}
     out = Path(out)
     clear_removed(out)
     if resume and out.exists() and not Journal.there(out):
@@ -150,6 +184,7 @@ def measure_tm(
     journal = Journal(out, header, resume=resume, device=device_of(bench))
     try:
         start = _start(journal, m, full_scale_dn)
+        m = m.of_start(start)
         total = plan.patterns(0, plan.n_groups)
         whole = journal.whole_batches(len(batches))
         done = sum(plan.patterns(*batches[number]) for number in whole)
@@ -176,6 +211,35 @@ def measure_tm(
         raise
     journal.remove()
     return record
+
+
+def _off_axis(
+    method: str,
+    grain_px: float | None,
+    carrier: ArrayLike | None,
+    subtract: bool,
+    circular: bool,
+    actual_rad: np.ndarray | None,
+    rectangle: tuple[int, ...],
+) -> OffAxis | None:
+    """Return how fields are found off axis after checking what is given for it; None for phase stepping."""
+    validation.flag("subtract_reference", subtract)
+    if validation.choice("method", method, METHODS) == "phase-stepping":
+        for name, value in (("grain_px", grain_px), ("carrier", carrier)):
+            if value is not None:
+                raise ValueError(f"{name} is given, but it is for method='off-axis', and method is 'phase-stepping'.")
+        return None
+    for name, given in (("actual_rad", actual_rad is not None), ("circular", circular)):
+        if given:
+            raise ValueError(f"{name} is given, but off axis a field has no phase steps that could be wrong.")
+    if grain_px is None:
+        raise ValueError(
+            "grain_px is not given, but off axis it must be: the width of a speckle grain in pixels says how much of "
+            "the spectrum is the field's."
+        )
+    grain_px = validation.number("grain_px", grain_px, low=1.0, high=1e4)
+    tilt = None if carrier is None else np.array(checked_carrier(carrier))
+    return OffAxis((rectangle[2], rectangle[3]), grain_px, tilt, subtract)
 
 
 def _start(journal: Journal, m: Measurement, full_scale_dn: float | None) -> dict[str, np.ndarray]:
@@ -225,6 +289,8 @@ def _finished(out: Path, bench: Bench, header: dict[str, Any]) -> TmRecord:
         and record.exposure_s == header["exposure_s"]
         and (record.conjugate_share != 0) == header["circular"]
         and record.repeats == header["repeats"]
+        and record.method == header.get("method", record.method)
+        and record.grain_px == header.get("grain_px", 0.0)
         and np.array_equal(record.asked_rad, header["asked_rad"])
         and np.array_equal(record.actual_rad, header["actual_rad"])
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,10 @@ from opusim.bench.returned import exposed
 from opusim.calibration.algorithms.masks import dark_pixels, least_squares_unsaturated
 from opusim.calibration.algorithms.phase_shifting import least_squares
 from opusim.calibration.on_bench import dark_frames, saturation_dn
+from opusim.fringes.demodulation import least_squares_row
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
+from .one_frame import OffAxis, begin, reference_light, without_always_on
 from .patterns import PatternPlan
 
 __all__ = ["Measurement", "measure_batch", "measure_start"]
@@ -42,18 +44,33 @@ class Measurement:
     actual_rad: np.ndarray
     exposure_s: float
     patterns_at_once: int
+    off_axis: OffAxis | None = None
 
-    def expose(self, bits: np.ndarray, layout: MirrorLayout | None = None, *, stepped: bool = True) -> np.ndarray:
-        """Frames (patterns, steps or 1, n_pixels)."""
-        phases = self.asked_rad if stepped else None
+    def expose(
+        self,
+        bits: np.ndarray,
+        layout: MirrorLayout | None = None,
+        *,
+        stepped: bool = True,
+        phases: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Frames (patterns, phases or 1, n_pixels): at the steps, at other phases, or without the reference."""
+        phases = (self.asked_rad if phases is None else phases) if stepped else None
         frames = exposed(
             self.bench, MirrorPatterns(bits, layout or self.layout), exposure_s=self.exposure_s,
             reference_phase_rad=phases, roi=self.roi,
         )  # fmt: skip
-        return frames.reshape(len(bits), len(self.asked_rad) if stepped else 1, self.n_pixels)
+        return frames.reshape(len(bits), 1 if phases is None else len(phases), self.n_pixels)
+
+    def in_parts(self, bits: np.ndarray) -> np.ndarray:
+        """Frames of any number of patterns, shown as many at once as there is room for."""
+        step = self.patterns_at_once
+        return np.concatenate([self.expose(bits[k : k + step]) for k in range(0, len(bits), step)])
 
     def demodulate(self, frames: np.ndarray, full_scale_dn: float) -> tuple[np.ndarray, np.ndarray]:
         """Fields q (patterns, n_pixels), and where too few frames are not saturated (the clipped ones are used)."""
+        if self.off_axis is not None:
+            return self.off_axis.demodulate(frames[:, 0]).q, self.off_axis.lost(frames[:, 0], full_scale_dn)
         if np.isinf(full_scale_dn) or frames.max(initial=0) < full_scale_dn:
             q = least_squares(frames, self.actual_rad, axis=1).q
             return q, np.zeros(q.shape, dtype=bool)
@@ -62,6 +79,16 @@ class Measurement:
         if lost.any():
             fit.q[lost] = least_squares(frames, self.actual_rad, axis=1).q[lost]
         return fit.q, lost
+
+    def of_start(self, start: dict[str, np.ndarray]) -> Measurement:
+        """Return it with what the start found of the carrier and the reference, if fields are found off axis."""
+        return self if self.off_axis is None else replace(self, off_axis=self.off_axis.of_start(start))
+
+    def noise_share(self) -> float:
+        """Variance of q over that of a count, for noise that is new in each frame and pixel."""
+        if self.off_axis is not None:
+            return self.off_axis.noise_share()
+        return float(np.sum(np.abs(least_squares_row(self.actual_rad)) ** 2))
 
 
 def measure_start(m: Measurement, full_scale_dn: float | None) -> dict[str, np.ndarray]:
@@ -72,11 +99,13 @@ def measure_start(m: Measurement, full_scale_dn: float | None) -> dict[str, np.n
     dict of ndarray
         full_scale_dn; dark_dn, reference_dn (|R|^2), both float64 (n_pixels,); anchor, background (all inputs off),
         both complex128 (n_pixels,); valid, bool (n_pixels,); contrast; rounding_dn2, variance of a count by rounding.
+        Off axis also carrier, float64 (2,), and alone_dn, the mean frame of the reference alone, float64 (n_pixels,).
 
     Raises
     ------
     ValueError
-        If there is no reference arm, no light or no fringe, or most pixels saturate.
+        If there is no reference arm, no light or no fringe, most pixels saturate, or off axis the side band is not
+        found or not free.
     """
     n = _START_FRAMES
     bits = m.plan.group(0)
@@ -87,6 +116,10 @@ def measure_start(m: Measurement, full_scale_dn: float | None) -> dict[str, np.n
     first = np.empty(0)
     limit = saturation_dn(m.bench, m.exposure_s, m.roi) if full_scale_dn is None else full_scale_dn
     lost = np.zeros(m.n_pixels, dtype=bool)
+    apart: dict[str, np.ndarray] = {}
+    if m.off_axis is not None:
+        found, apart = begin(m, limit)
+        m = replace(m, off_axis=found)
     for k in range(n):
         q, clipped = m.demodulate(frames if k == 0 else m.expose(bits), limit)
         anchor = m.plan.split(q)[0]
@@ -96,7 +129,10 @@ def measure_start(m: Measurement, full_scale_dn: float | None) -> dict[str, np.n
     halves /= n / 2
     dark = _mean(lambda k: dark_frames(m.bench, m.exposure_s, k, m.roi), n, m)
     signal = _mean(lambda k: m.expose(np.repeat(bits[:1], k, axis=0), stepped=False), n, m) - dark
-    reference, background, clipped = _reference(m, dark, limit)
+    if m.off_axis is None:
+        reference, background, clipped = _reference(m, dark, limit)
+    else:
+        reference, background, clipped = reference_light(m, apart, dark, limit)
     light = float(np.mean(signal))
     if not light > 3 * float(np.std(dark)) / np.sqrt(n * m.n_pixels) or not light > 0:
         raise ValueError(
@@ -120,11 +156,12 @@ def measure_start(m: Measurement, full_scale_dn: float | None) -> dict[str, np.n
             f"The fringes have a contrast of {np.sqrt(max(contrast2, 0)):.2g} of what both arms would give, and it "
             f"must be above {_LEAST_CONTRAST:g}: the reference is lost, or its phase moves faster than the steps."
         )
-    return {
+    start: dict[str, Any] = {
         "full_scale_dn": np.float64(limit), "dark_dn": dark, "reference_dn": reference,
         "anchor": m.plan.split(halves.mean(axis=0))[0], "background": background, "valid": valid,
         "contrast": np.float64(np.sqrt(contrast2)), "rounding_dn2": np.float64(1 / 12 if whole else 0.0),
     }  # fmt: skip
+    return start | {name: apart[name] for name in ("carrier", "alone_dn") if name in apart}
 
 
 def _mean(frames: Any, n: int, m: Measurement) -> np.ndarray:
@@ -144,7 +181,7 @@ def _reference(m: Measurement, dark: np.ndarray, limit: float) -> tuple[np.ndarr
     so |R|^2 = (a + sqrt(a^2 - 4 |q|^2)) / 2, for |R| > |S|.
     """
     layout = m.layout
-    full = layout if layout.n_always_on == 0 else MirrorLayout.lined(layout.dmd_shape, layout.n_features_total)
+    full = without_always_on(layout)
     offset, q, clipped = _all_off(m, full, limit)
     level = offset - dark
     reference = (level + np.sqrt(np.maximum(level**2 - 4 * np.abs(q) ** 2, 0))) / 2
