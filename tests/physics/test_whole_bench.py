@@ -26,6 +26,7 @@ from opusim import OpticalBench
 from opusim.base import rng
 from opusim.device.pixel_sampling import PixelSampling
 from opusim.device.record import Device
+from opusim.device.reference import Reference
 
 RMS, LARGEST = 2e-6, 1e-5
 SEED = 11
@@ -133,6 +134,15 @@ def free_space(field: np.ndarray, distance_m: float, step_m: float, wavelength_m
     return both(back, both(to, field) * np.exp(1j * distance_m * (k_z - 2 * np.pi / wavelength_m)))
 
 
+def grains_of_pixel(device: Device) -> float:
+    """Width of a pixel in grains, wavelength x distance / diameter, where it integrates over its area."""
+    if field_of(device, "optics.held", "magnification") == "magnification":
+        return device.camera.pixel_over_grain
+    optics = device.optics
+    grain_m = device.laser.wavelength_m * optics.focal_m / min(optics.stop_diameter_m, optics.exit_diameter_m)
+    return device.camera.pixel_pitch_m / grain_m if optics.pixel_integration else 0.0
+
+
 def round_stop(n: int, diameter: float) -> np.ndarray:
     """Amplitude of a stop whose power falls from 1 to 0 over a grid step, with the second moment of a round one.
 
@@ -155,7 +165,9 @@ def exit_face(device: Device, seed: int, light: np.ndarray, channel: int, time_s
         # Neighbouring mirrors differ in angle by pitch / f, neighbouring points of the grid by wavelength / width: the
         # layer is as much thicker, since tilts shift light by angle times thickness.
         thickness *= device.dmd.pitch_m / device.optics.illumination_focal_m / (wavelength / (n * medium.step_m))
-    stop = round_stop(n, device.sampling.aperture) if device.sampling.aperture else np.ones((n, n))
+    # A grain is as many points of the grid wide as the grid is wider than the stop.
+    grains = grains_of_pixel(device)
+    stop = round_stop(n, grains / device.sampling.fine) if grains else np.ones((n, n))
     stop /= math.sqrt(np.mean(stop**2))
     passing, middle = stop, np.ones((n, n))
     if medium.depolarising:
@@ -300,12 +312,13 @@ def plain(
     faces = [exit_face(device, seed, light, channel, state_time(device, time_s)) for channel in channels]
     # The light of a pixel is the integral over its area, here on a raster; a pixel of 0 grains samples a point of the
     # speckle, and still sees fringes over its area.
-    per_pixel = 12 if device.sampling.aperture else 1
+    grains = grains_of_pixel(device)
+    per_pixel = 12 if grains else 1
     wave, phasor = np.zeros(1), 0.0
     if asked_rad is not None:
         wave = reference_at_camera(device, seed, per_pixel)
         phasor = arm.coherence * turn(device, seed, asked_rad, frame, time_s, exposure_s)
-        if not device.sampling.aperture and FRINGES_ARE_AVERAGED:
+        if not grains and FRINGES_ARE_AVERAGED:
             phasor *= math.prod(np.sinc(f) for f in arm.carrier_cycles_per_pixel)
 
     def light_at(faces: list[np.ndarray]) -> np.ndarray:
@@ -405,6 +418,20 @@ DEVICES = {
         "medium.thickness_m": 2e-4,
         "laser.power_w": 30e-3,
     },
+    "everything": {
+        "operation.exposure_average": True,
+        "reference.vibration_hz": 900.0,
+        "reference.vibration_lines_hz": (3100.0,),
+        "reference.vibration_lines_rad": (0.4,),
+        "reference.carrier_cycles_per_pixel": (0.25, -0.2),
+        "laser.power_noise_bandwidth_hz": 20e3,
+        "medium.depolarised_at": "middle screen",
+        "camera.polarised": False,
+        "optics.held": "lengths",
+        "optics.stop_diameter_m": 3e-3,
+        "medium.transmission": 1.0,
+        "laser.power_w": 30e-3,
+    },
 }
 
 
@@ -444,12 +471,21 @@ def test_every_plane_without_noise(changes, asked_rad):
     assert np.all(np.abs(difference) <= 1)
     assert at_edge.mean() < 0.2  # or little would be said
     assert wanted.counts.std() > 50
+    shown = bench.expose(MIRRORS, exposure_s=EXPOSURE_S, reference_phase_rad=asked_rad)
+    np.testing.assert_array_equal(shown[0], found.counts)
 
 
 @pytest.mark.skipif(not FRINGES_ARE_AVERAGED, reason="pixels are sampled with even weights behind another stop")
 @pytest.mark.parametrize("carrier", [None, (0.0, 0.0), (0.45, -0.3)], ids=["signal alone", "on axis", "off axis"])
-@pytest.mark.parametrize("pixel_over_grain", [0.5, 1.0, 2.0])
-def test_light_of_a_pixel_is_the_integral_over_its_area(pixel_over_grain, carrier):
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"camera.pixel_over_grain": 0.5}, {"camera.pixel_over_grain": 1.0}, {"camera.pixel_over_grain": 2.0},
+        {"optics.held": "lengths", "optics.pixel_integration": True, "optics.exit_diameter_m": 9e-3},
+    ],
+    ids=["half a grain", "one grain", "two grains", "lengths"],
+)  # fmt: skip
+def test_light_of_a_pixel_is_the_integral_over_its_area(changes, carrier):
     """Points on the pixel are where the field is; their weighted sum is the integral on a raster of 12 x 12.
 
     The weights are fitted to contrast, neighbours and fringes, not to each pixel, so that a few points cannot do better
@@ -457,10 +493,7 @@ def test_light_of_a_pixel_is_the_integral_over_its_area(pixel_over_grain, carrie
     over 4096 of them. The raster itself is within (pi f / 12)^2 / 6 of the integral: .5 % at the highest frequency of
     f = 2 cycles a pixel, where next to no light is.
     """
-    device = small(
-        **QUIET,
-        **{"camera.pixel_over_grain": pixel_over_grain, "reference.carrier_cycles_per_pixel": carrier or (0.0, 0.0)},
-    )
+    device = small(**QUIET, **{"reference.carrier_cycles_per_pixel": carrier or (0.0, 0.0)}, **changes)
     asked_rad = None if carrier is None else 2.5
     found = OpticalBench(device, SEED).inspect(MIRRORS, exposure_s=EXPOSURE_S, reference_phase_rad=asked_rad)
     wanted = plain(device, asked_rad=asked_rad)
@@ -475,7 +508,9 @@ def test_light_of_a_pixel_is_the_integral_over_its_area(pixel_over_grain, carrie
         np.testing.assert_allclose(found.photons, light * mean / np.mean(np.abs(field) ** 2), rtol=0.01)
 
 
-@pytest.mark.skipif(not hasattr(Device, "drift_within"), reason="the medium stands still during a frame")
+@pytest.mark.skipif(
+    not (hasattr(Device, "drift_within") and hasattr(Reference, "phasors")), reason="a frame is that of its start"
+)
 @pytest.mark.parametrize("asked_rad", [None, 2.5], ids=["signal alone", "with reference"])
 def test_a_medium_that_moves_during_a_frame(asked_rad):
     """Light is the mean of intensities, here over 48 moments of an exposure of half a decorrelation time.
@@ -488,7 +523,7 @@ def test_a_medium_that_moves_during_a_frame(asked_rad):
         **QUIET,
         **{
             "operation.exposure_average": True, "medium.decorrelation_time_s": 2 * EXPOSURE_S,
-            "reference.vibration_rad": 0.0, "reference.drift_rad_per_minute": 0.0,
+            "reference.vibration_rad": 0.3, "reference.vibration_hz": 25e3, "reference.drift_rad_per_minute": 0.0,
         },
     )  # fmt: skip
     bench = OpticalBench(device, SEED)
@@ -499,6 +534,8 @@ def test_a_medium_that_moves_during_a_frame(asked_rad):
     mean = wanted.photons.mean()
     assert math.sqrt(np.mean((found.photons - wanted.photons) ** 2)) < 0.011 * mean
     assert math.sqrt(np.mean((still.photons - wanted.photons) ** 2)) > 0.2 * mean
+    shown = bench.expose(MIRRORS, exposure_s=EXPOSURE_S, reference_phase_rad=asked_rad)
+    np.testing.assert_array_equal(shown[0], found.counts)
     assert_near(found.medium_field[:, :, 0], wanted.fields[0], math.sqrt(np.mean(np.abs(wanted.fields[0]) ** 2)))
 
 
