@@ -314,17 +314,21 @@ def plain(
     # speckle, and still sees fringes over its area.
     grains = grains_of_pixel(device)
     per_pixel = 12 if grains else 1
-    wave, phasor = np.zeros(1), 0.0
+    wave, phasor = np.zeros((1, 1)), np.zeros((1, 1))
     if asked_rad is not None:
         wave = reference_at_camera(device, seed, per_pixel)
-        phasor = arm.coherence * turn(device, seed, asked_rad, frame, time_s, exposure_s)
+        # Rows of a rolling shutter are exposed in turn.
+        rolling = field_of(device, "camera.shutter", "global") == "rolling"
+        late_s = np.arange(camera.shape[0] if rolling else 1) / (camera.frame_rate_hz * camera.shape[0])
+        rows = np.array([turn(device, seed, asked_rad, frame, time_s + late, exposure_s) for late in late_s])
+        phasor = arm.coherence * np.repeat(rows, per_pixel if rolling else 1)[:, None]
         if not grains and FRINGES_ARE_AVERAGED:
-            phasor *= math.prod(np.sinc(f) for f in arm.carrier_cycles_per_pixel)
+            phasor = phasor * math.prod(np.sinc(f) for f in arm.carrier_cycles_per_pixel)
 
     def light_at(faces: list[np.ndarray]) -> np.ndarray:
         fields = [at_camera(device, face, per_pixel) for face in faces]
         fields[0] = fields[0] + phasor * wave
-        return sum(np.abs(field) ** 2 for field in fields) + (1 - abs(phasor) ** 2) * np.abs(wave) ** 2
+        return sum(np.abs(field) ** 2 for field in fields) + (1 - np.abs(phasor) ** 2) * np.abs(wave) ** 2
 
     if moments:  # the mean of the light while the medium moves
         times = time_s + exposure_s * (np.arange(moments) + 0.5) / moments
@@ -418,7 +422,10 @@ DEVICES = {
         "medium.thickness_m": 2e-4,
         "laser.power_w": 30e-3,
     },
+    "rolling shutter": {"camera.shutter": "rolling", "camera.frame_rate_hz": 300.0},
     "everything": {
+        "camera.shutter": "rolling",
+        "camera.frame_rate_hz": 300.0,
         "operation.exposure_average": True,
         "reference.vibration_hz": 900.0,
         "reference.vibration_lines_hz": (3100.0,),
@@ -537,6 +544,32 @@ def test_a_medium_that_moves_during_a_frame(asked_rad):
     shown = bench.expose(MIRRORS, exposure_s=EXPOSURE_S, reference_phase_rad=asked_rad)
     np.testing.assert_array_equal(shown[0], found.counts)
     assert_near(found.medium_field[:, :, 0], wanted.fields[0], math.sqrt(np.mean(np.abs(wanted.fields[0]) ** 2)))
+
+
+def test_rows_of_a_rolling_shutter_see_the_next_pattern_too():
+    """Row r is exposed from r row times on: what falls behind the end of the frame is light of the next pattern.
+
+    Rows of 1 ms / 64, frames of 1.05 ms, exposures of .4 ms: from row 42 on, and .87 of the last row. Light is that of
+    the two patterns to single precision.
+    """
+    device = small(
+        **QUIET, **{"camera.shutter": "rolling", "camera.frame_rate_hz": 1000.0, "laser.power_noise": 0.0,
+                    "medium.decorrelation_time_s": math.inf}
+    )  # fmt: skip
+    patterns = np.stack([MIRRORS, MIRRORS[::-1]])
+    with pytest.warns(UserWarning, match="rows 42 to 63"):
+        frames = OpticalBench(device, SEED).expose(patterns, exposure_s=EXPOSURE_S, frametime_s=1.05e-3)
+    own, other = (plain(device, mirrors, frame=0, time_s=0.0) for mirrors in patterns)
+    ends_s = np.arange(64) * 1e-3 / 64 + EXPOSURE_S
+    share = np.clip((ends_s - 1.05e-3) / EXPOSURE_S, 0, 1)[:, None]
+    electrons = np.minimum((1 - share) * own.mean_e + share * other.mean_e, device.camera.full_well_e)
+    level = own.level + device.camera.gain_dn_per_e * (electrons - own.electrons)
+    near = device.camera.gain_dn_per_e * (own.electrons_near + other.electrons_near)
+    counts = np.clip(np.rint(level), 0, 4095)
+    at_edge = np.abs(level % 1 - 0.5) < near
+    assert np.all(frames[0][~at_edge] == counts[~at_edge])
+    assert np.all(np.abs(frames[0] - counts) <= 1)
+    assert np.mean(frames[0][42:] != own.counts[42:]) > 0.9
 
 
 def test_a_part_of_the_sensor_sees_what_the_whole_of_it_sees_there():
