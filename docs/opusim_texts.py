@@ -80,14 +80,18 @@ def _section(title: str, shelf: str, row: Row) -> Iterable[str]:
     folder = resources.files("opusim") / "presets" / shelf
     files = {file.name.removesuffix(".toml"): file for file in folder.iterdir() if file.name.endswith(".toml")}
     texts = {name: files[name].read_text(encoding="utf-8") for name in sorted(files)}
-    rows = {name: row(name) for name in texts}
+    # Older versions lie beside the newest, as NAME@VERSION.toml: a row is of the newest.
+    rows = {name: row(name) for name in texts if "@" not in name}
     head = next(iter(rows.values()))
     yield from (f"## {title}", "", f"| name | {' | '.join(head)} |", f"|---|{'---|' * len(head)}")
     for name, values in rows.items():
         cells = (value.replace("|", "\\|") for value in values.values())
         yield f"| [{name}](#preset-{name}) | {' | '.join(cells)} |"
     for name, text in texts.items():
-        yield from ("", f"(preset-{name})=", f"### {name}", "", f"Version {tomllib.loads(text).get('version', 1)}.", "")
+        version = tomllib.loads(text).get("version", 1)
+        words = "kept as it was" if "@" in name else "the newest"
+        label = name.replace("@", "-")
+        yield from ("", f"(preset-{label})=", f"### {name}", "", f"Version {version}, {words}.", "")
         yield from ("```toml", text.strip(), "```", "")
 
 

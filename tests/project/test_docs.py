@@ -206,7 +206,9 @@ def test_every_preset_is_described(texts):
         for name in presets(shelf):
             short, _, version = name.partition("@")
             assert re.search(rf"^\| \[{re.escape(short)}\]\(#preset-{re.escape(short)}\) \| .+ \|$", text, re.MULTILINE)
-            assert f"(preset-{short})=\n### {short}\n\nVersion {version}.\n" in text
+            newest = f"(preset-{short})=\n### {short}\n\nVersion {version}, the newest.\n"
+            older = f"(preset-{short}-{version})=\n### {name}\n\nVersion {version}, kept as it was.\n"
+            assert (newest in text) != (older in text)
     for path in (ROOT / "opusim" / "presets").rglob("*.toml"):
         assert path.read_text(encoding="utf-8").strip() in text
     # A table has as many cells in each row, whatever its words hold.

@@ -26,6 +26,10 @@ from opusim.sweep import read_sweep
 
 FOLDER = Path(__file__).resolve().parents[1] / "releases" / "0.1.0"
 WHOLE = ("sweep.h5", "run.h5", "cal.h5", "cal.tm.h5")
+VERSION_1 = (
+    "The device of the file is aurora, version 1, and aurora means version 2 now: aurora@1 is that device "
+    "(--device aurora@1, or device='aurora@1')."
+)
 SPOILT = ("spoilt-sweep.h5", "spoilt-run.h5")
 
 
@@ -112,7 +116,14 @@ def test_a_sweep_of_0_1_0_goes_on_and_gets_its_check_sum(files):
     path = files / "sweep.h5"
     first = read_sweep(path)
     arguments = ["sweep", "--task", "digits", "--vary", "adc.bits=4,8,6", "--components", "100"]
-    result = CliRunner().invoke(app, [*arguments, "--set", "n_train=300", "--out", str(path)])
+    arguments += ["--set", "n_train=300", "--out", str(path)]
+    # It was made with aurora, which was version 1: the sentence says with what it goes on.
+    before = path.read_bytes()
+    refused = CliRunner().invoke(app, arguments)
+    words = " ".join(refused.output.split())
+    assert refused.exit_code == 2 and path.read_bytes() == before
+    assert f"holds another sweep: {VERSION_1} Give this one a file of its own." in words
+    result = CliRunner().invoke(app, [*arguments, "--device", "aurora@1"])
     assert result.exit_code == 0, result.output
     after = read_sweep(path)
     assert check_trailer(path) is True and len(after.outcomes) == 3
