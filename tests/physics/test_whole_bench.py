@@ -489,23 +489,25 @@ def test_every_plane_without_noise(changes, asked_rad):
     [
         {"camera.pixel_over_grain": 0.5}, {"camera.pixel_over_grain": 1.0}, {"camera.pixel_over_grain": 2.0},
         {"optics.held": "lengths", "optics.pixel_integration": True, "optics.exit_diameter_m": 9e-3},
+        {"camera.pixel_over_grain": 1.0, "camera.polarised": False},
     ],
-    ids=["half a grain", "one grain", "two grains", "lengths"],
+    ids=["half a grain", "one grain", "two grains", "lengths", "both polarisations"],
 )  # fmt: skip
 def test_light_of_a_pixel_is_the_integral_over_its_area(changes, carrier):
     """Points on the pixel are where the field is; their weighted sum is the integral on a raster of 12 x 12.
 
     The weights are fitted to contrast, neighbours and fringes, not to each pixel, so that a few points cannot do better
     than some percent of a single pixel: 2 % of the mean light is allowed as rms over the pixels, and .2 % for the sum
-    over 4096 of them. The raster itself is within (pi f / 12)^2 / 6 of the integral: .5 % at the highest frequency of
-    f = 2 cycles a pixel, where next to no light is.
+    over 4096 of them. The raster itself is within (pi f / 12)^2 / 6 of the integral at f cycles a pixel: .3 % at half a
+    cycle, 1 % at one, above which a pixel passes next to nothing.
     """
     device = small(**QUIET, **{"reference.carrier_cycles_per_pixel": carrier or (0.0, 0.0)}, **changes)
     asked_rad = None if carrier is None else 2.5
     found = OpticalBench(device, SEED).inspect(MIRRORS, exposure_s=EXPOSURE_S, reference_phase_rad=asked_rad)
     wanted = plain(device, asked_rad=asked_rad)
     fine = device.sampling.fine
-    field = wanted.fields[0].reshape(64, fine, 64, fine).swapaxes(1, 2).reshape(64, 64, fine**2)
+    by_pixel = [f.reshape(64, fine, 64, fine).swapaxes(1, 2).reshape(64, 64, fine**2) for f in wanted.fields]
+    field = np.concatenate(by_pixel, axis=-1)
     assert_near(found.medium_field, field, math.sqrt(np.mean(np.abs(field) ** 2)))
     mean = wanted.photons.mean()
     assert found.photons.mean() == pytest.approx(mean, rel=0.002)
