@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import integrate, special
 
+from opusim.base import validation
 from opusim.base.user_arrays import checked_array
 
 
@@ -282,12 +283,23 @@ def exposure_moments(hz: np.ndarray, rad: np.ndarray, exposure_s: float) -> tupl
     mean, power, square : float
         E M, E |M|^2 and E M^2, all three real: the first does not depend on the exposure.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not what it may be.
+
     Notes
     -----
     From E exp(i x sin t) = J0(x) over a turn of t, and sin t +- sin s as products. Lines of more than 300 periods in
     the exposure have the factor J0(a)^2, the mean of both over a turn: 1e-3 of a part of them is left out.
     """
     hz, rad = checked_array("hz", hz, dtype=np.float64), checked_array("rad", rad, dtype=np.float64)
+    if hz.ndim != 1 or hz.shape != rad.shape:
+        raise ValueError(f"hz has shape {hz.shape} and rad {rad.shape}, but both must be (n,): one of each for a line.")
+    for name, given in (("hz", hz), ("rad", rad)):
+        if not (np.isfinite(given).all() and (given >= 0).all()):
+            raise ValueError(f"{name} is {given.tolist()}, but it must be finite numbers of at least 0.")
+    exposure_s = validation.number("exposure_s", exposure_s, low=0.0, high=3600.0)
     left = special.j0(rad)
     mean = float(left.prod())
     periods = hz * exposure_s

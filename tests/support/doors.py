@@ -369,6 +369,9 @@ def _theory() -> None:
     other = numbers(3, 4)
     kernel = theory.optical_kernel
     door("opusim.theory.optical_kernel(x)", lambda x: kernel(x, other), lambda: numbers(5, 4), not_a_number)
+    moments, one_each = theory.exposure_moments, lambda: np.abs(numbers(5))
+    door("opusim.theory.exposure_moments(hz)", lambda x: moments(x, one_each(), 0.1), one_each)
+    door("opusim.theory.exposure_moments(rad)", lambda x: moments(one_each(), x, 0.1), one_each)
     door("opusim.theory.optical_kernel(y)", lambda y: kernel(other, y), lambda: numbers(5, 4), not_a_number)
 
 
