@@ -106,7 +106,8 @@ def parameters() -> str:
         "",
         "In a device without imperfections (:meth:`opusim.Device.ideal`) each of them has its value *off*;",
         ":meth:`opusim.Device.imperfections` gives these one by one, for :meth:`opusim.Device.evolve`. A field without",
-        "a default must be given. Of a range, square brackets hold their end, round ones do not. What is learnable has",
+        "a default must be given. One that came later has its value *before*, at which a device does what it did until",
+        "then. Of a range, square brackets hold their end, round ones do not. What is learnable has",
         "gradients in :class:`opusim.differentiable.ExpectedOutput`.",
     ]
     tables = [("the device itself", "", Device)]
@@ -119,7 +120,7 @@ def parameters() -> str:
         rows = ("; ".join(_cells(before, kind, name)).rstrip() for name in parameters_of(kind))
         lines += ["", title, "~" * len(title), ""]
         lines += [".. csv-table::", "   :class: parameters", "   :delim: ;", "   :header-rows: 1", ""]
-        lines += (f"   {row}" for row in ("name; unit; may be; default; off; imperfection; learnable", *rows))
+        lines += (f"   {row}" for row in ("name; unit; may be; default; before; off; imperfection; learnable", *rows))
     return "\n".join([*lines, ""])
 
 
@@ -133,6 +134,7 @@ def _cells(before: str, kind: type, name: str) -> Iterable[str]:
     yield about.unit
     yield f"{about.allowed()}{' and below the full scale' if about.below else ''}"
     yield "" if field.default is dataclasses.MISSING else shown(field.default)
+    yield "" if about.before is None else shown(about.before)
     yield shown(about.off) if about.imperfection else ""
     yield about.imperfection
     yield "yes" if about.learnable else ""

@@ -244,14 +244,15 @@ def test_every_parameter_is_described(texts):
     assert len(tables) == len(kinds)
     for kind, table in zip(kinds, tables, strict=True):
         head, *rows = ([cell.strip() for cell in line.split(";")] for line in table.splitlines())
-        assert head == ["name", "unit", "may be", "default", "off", "imperfection", "learnable"]
+        assert head == ["name", "unit", "may be", "default", "before", "off", "imperfection", "learnable"]
         before = f"{kind.stage}." if kind.stage else ""
         described = [(before + name, about) for name, about in parameters_of(kind).items()]
         assert len(rows) == len(described)
         for row, (path, about) in zip(rows, described, strict=True):
             assert len(row) == len(head) and row[0] == f"``{path}``" and row[1] == about.unit
-            assert row[2].startswith(about.allowed()) and row[5] == about.imperfection
-            assert bool(row[4]) == bool(about.imperfection) and (row[6] == "yes") == bool(about.learnable)
+            assert row[2].startswith(about.allowed()) and row[6] == about.imperfection
+            assert bool(row[5]) == bool(about.imperfection) and (row[7] == "yes") == bool(about.learnable)
+            assert bool(row[4]) == (about.before is not None)
 
 
 # ---------------------------------------------------------------- links
