@@ -112,7 +112,7 @@ class Drift:
 
         Notes
         -----
-        The mean over T of |S|^2 has the contrast K of `opusim.theory.exposure_contrast`. With n = 2 + 2 T / tau_d
+        The mean over T of ``|S|^2`` has the contrast K of `opusim.theory.exposure_contrast`. With n = 2 + 2 T / tau_d
         moments of Gauss and Legendre its square is right to 1.2e-4 up to T = 16 tau_d; 64 moments in equal steps stand
         for more, good to 2 % up to 64 tau_d. Beyond, the contrast stays at 1/8.
         """
