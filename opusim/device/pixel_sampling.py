@@ -110,7 +110,7 @@ class PixelSampling:
         Returns
         -------
         float
-            sinc(f) sinc(f'), for a pixel with one point. 1 for one with several: the reference is then taken at
+            Of a pixel with one point, sinc(f) sinc(f'). 1 for one with several: the reference is then taken at
             each of them, and their sum has this contrast by itself.
 
         Notes
@@ -149,7 +149,7 @@ class PixelSampling:
         Parameters
         ----------
         fields : ndarray of complex64, shape (n, samples)
-            Fields as `opusim.bench.way.Way.fields` has them.
+            Fields as a way gives them (``Way.fields``).
 
         Returns
         -------
