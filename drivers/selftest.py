@@ -150,7 +150,7 @@ TABLE = (
     Case("aurora type 3", {"preset": "aurora-type3@1"}, 2, ways=_MATRIX),
     Case("both polarisations, areas", _aurora(camera=_AREAS), 3),
     Case("both polarisations, areas, ideal", _bare(camera=_AREAS), 4, n_components=200),
-    Case("many points of a pixel", _bare(camera={"pixel_over_grain": 6.0}), 5, ways=_WAVES, n_components=16),
+    Case("many points of a pixel", _bare(camera={"pixel_over_grain": 8.0}), 5, ways=_WAVES, n_components=16),
     # Unscattered light falls on the middle of what is read: on no pixel of the first rows.
     Case("ballistic light", _bare(medium={"ballistic_fraction": 0.2}), 5, n_components=2040),
     Case("twelve bits", _aurora(camera={"bits": 12, "gain_dn_per_e": 0.6}), 6),
@@ -177,7 +177,7 @@ TABLE = (
     Case("reference arm", {**_SMALL, "reference": _ARM}, 14, ("frames",)),
     Case(
         "reference arm on many points",
-        _bare(dmd={"shape": [60, 76]}, reference=_ARM, camera={"shape": [64, 90], "pixel_over_grain": 6.0},
+        _bare(dmd={"shape": [60, 76]}, reference=_ARM, camera={"shape": [64, 90], "pixel_over_grain": 8.0},
               operation=_FEW["operation"]),
         14, ("frames",), _WAVES,
     ),

@@ -31,6 +31,8 @@ ALLOWED = {
     ("opusim/device/medium/phase_screens.py", "exp"): "the same",
     ("opusim/device/medium/phase_screens.py", "expm1"): "the same",
     ("opusim/bench/way.py", "log2"): "a count of operations, for plans",
+    ("opusim/device/pixel_sampling.py", "@"): "weights of points, rounded to nine digits",
+    ("opusim/device/pixel_sampling.py", "lstsq"): "the same",
     ("opusim/bench/by_waves.py", "@"): "a sparse product, which goes by no BLAS",
     ("opusim/bench/entries.py", "@"): "a sparse product, which goes by no BLAS",
     ("opusim/encoding/models.py", "@"): "an autoencoder, trained by torch",

@@ -56,7 +56,8 @@ class OpticalBench(validation.Fixed):
     seed : int
         Seed of everything random: medium, sensor, noise. The same seed gives the same counts.
     resolution : {"auto", "mirrors"}, optional
-        In place of the device's own.
+        In place of the device's own. "auto" keeps the picture of a region where its pixels average over their area
+        (`Device`); "mirrors" keeps all geometry.
     execution : {"auto", "matrix", "waves"}
         How patterns from a formatter are computed: the cheaper way, or one of the two. Same device, same
         fields to 1e-4.
@@ -438,10 +439,11 @@ class OpticalBench(validation.Fixed):
         return Planes(
             mirrors=np.asarray(shown, dtype=np.uint8),
             dmd_field=projector.geometry.source.cells(bits)[0],
-            medium_field=fields.reshape(*shape, -1),
+            medium_field=self.device.sampling.unweighted(fields).reshape(*shape, -1),
             photons=photons.reshape(shape),
             electrons=electrons.reshape(shape),
             counts=counts.reshape(shape),
+            weights=self.device.sampling.weights,
         )
 
     # ------------------------------------------------------------------ time and light
@@ -734,7 +736,7 @@ class OpticalBench(validation.Fixed):
         if phases is None:
             return None, None, 1.0
         turned = arm.phases_rad(np.tile(phases, n), frames, times_s, seed=self.seed)
-        return self._parts.reference_wave(region), turned, arm.coherence
+        return self._parts.reference_wave(region), turned, self.device.fringe_coherence
 
     def _light_evenly(
         self, photons: float, n: int, region: Region, exposure_s: float, frametime_s: float

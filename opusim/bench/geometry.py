@@ -12,6 +12,7 @@ from opusim.device.pixel_sampling import PixelSampling
 from opusim.device.record import Device
 from opusim.patterns.layout import MirrorLayout
 
+from .pixel_block import PixelBlock
 from .region import Region
 from .sources import MacroSource, MirrorSource, make_source
 
@@ -19,6 +20,11 @@ from .sources import MacroSource, MirrorSource, make_source
 # `_LARGE` modes, where a grid costs seconds, twice as many must do, as for the whole mirror array.
 _SPARE_MODES, _SPARE_MODES_LARGE, _LARGE = 4, 2, 1 << 16
 _MIN_SIDE = 64  # smaller grids are no crowd of modes
+# Points across the stop that makes the grains, if they cost no grid above this side: fewer are no round stop.
+_STOP_POINTS, _STOP_SIDE = 16, 512
+# A region whose pixels integrate over their area has its own rows and columns on grids up to this side, or up to so
+# many times the side that as many pixels need in a square; a longer one is folded.
+_PICTURE_SIDE, _PICTURE_TIMES = 1024, 2
 # Bytes of a mirror: its amplitude, whether it is stuck, its feature; where mirrors are modes, both of its fields too.
 _MIRROR_BYTES, _FIELD_BYTES = 9, 28
 _PIXEL_BYTES = 20  # of the fixed patterns of the sensor
@@ -42,6 +48,10 @@ class Geometry:
         What feeds the medium.
     grid : ModeGrid or None
         Grid of modes of a medium that has waves.
+    sampling : PixelSampling
+        How a pixel samples the field.
+    block : PixelBlock or None
+        Where the pixels lie among the output cells of such a grid.
     """
 
     device: Device
@@ -51,6 +61,7 @@ class Geometry:
     source: MacroSource | MirrorSource
     grid: ModeGrid | None
     sampling: PixelSampling
+    block: PixelBlock | None = None
 
     @classmethod
     def of(
@@ -82,10 +93,10 @@ class Geometry:
             If the medium has fewer inputs or outputs.
         """
         source = make_source(layout, device.dmd, seed, by_mirror=resolution == "mirrors")
-        sampling, grid = device.sampling, None
+        sampling, grid, block = device.sampling, None, None
         if device.medium.has_waves:
-            grid = _grid(device, source, region, sampling)
-        return cls(device, seed, layout, region, source, grid, sampling)
+            grid, block = _grid(device, source, region, sampling)
+        return cls(device, seed, layout, region, source, grid, sampling, block)
 
     @property
     def by_mirror(self) -> bool:
@@ -116,24 +127,34 @@ class Geometry:
         return (_FIELD_BYTES + _MIRROR_BYTES) * self.device.dmd.n_mirrors
 
 
-def _grid(device: Device, source: MacroSource | MirrorSource, region: Region, sampling: PixelSampling) -> ModeGrid:
-    fine, shape_in = sampling.fine, source.input_shape
-    corner = None
+def _grid(
+    device: Device, source: MacroSource | MirrorSource, region: Region, sampling: PixelSampling
+) -> tuple[ModeGrid, PixelBlock]:
+    """Return the grid of modes, and where the pixels lie among its output cells."""
+    fine, shape_in, corner = sampling.fine, source.input_shape, None
+    shape = (region.roi.n_rows, region.roi.n_columns)
+    least = 0
+    if sampling.aperture:
+        least = min(math.ceil(_STOP_POINTS / sampling.aperture), _STOP_SIDE)
     if isinstance(source, MirrorSource):
-        rows, columns = region.roi.n_rows * fine, region.roi.n_columns * fine
-        sensor = device.camera.shape
-        side = propagation.good_side(max(*shape_in, fine * sensor[0], fine * sensor[1]))
+        block, sensor = PixelBlock(shape, sampling), device.camera.shape
+        side = propagation.good_side(max(*shape_in, fine * sensor[0], fine * sensor[1], least))
         # The sensor is centred on the axis, whichever part of it is read.
         corner = (
             side // 2 - fine * sensor[0] // 2 + fine * region.roi.row,
             side // 2 - fine * sensor[1] // 2 + fine * region.roi.column,
         )
     else:
-        n_out = region.roi.n_pixels
-        columns = math.ceil(math.sqrt(n_out))
-        rows = math.ceil(n_out / columns)
-        rows, columns = rows * fine, columns * fine
-        n_modes = max(rows * columns, math.prod(shape_in))
+        if not sampling.aperture:
+            # Pixels that sample points have nothing in common with their neighbours: their order means nothing, and a
+            # square takes the smallest grid.
+            columns = math.ceil(math.sqrt(region.roi.n_pixels))
+            shape = (math.ceil(region.roi.n_pixels / columns), columns)
+        n_modes = max(math.prod(shape) * fine * fine, math.prod(shape_in))
         spare = _SPARE_MODES if n_modes <= _LARGE else _SPARE_MODES_LARGE
-        side = propagation.good_side(max(math.ceil(math.sqrt(spare * n_modes)), rows, columns, *shape_in, _MIN_SIDE))
-    return ModeGrid(side, shape_in, (rows, columns), sampling.aperture, output_corner=corner)
+        needed = max(math.ceil(math.sqrt(spare * n_modes)), *shape_in, _MIN_SIDE, least)
+        block = PixelBlock(shape, sampling)
+        if max(block.cells) > max(_PICTURE_TIMES * needed, _PICTURE_SIDE):
+            block = PixelBlock.within(shape, sampling, needed)
+        side = propagation.good_side(max(needed, *block.cells))
+    return ModeGrid(side, shape_in, block.cells, sampling.aperture, output_corner=corner), block

@@ -128,12 +128,7 @@ def make_plan(geometry: Geometry, matrix: MatrixWay, waves: WavesWay | None, *, 
     wave_s = waves.vector_flops / FFT_FLOPS
     possible = stored and samples <= MAX_SAMPLES
     if execution == "matrix" and not possible:
-        raise ValueError(
-            f"execution is 'matrix', but a matrix of {geometry.source.n_features} features and {geometry.n_fields} "
-            f"outputs takes {memory.text(matrix_bytes)} and may take {memory.text(matrix.memory_budget)} "
-            f"(memory_budget={matrix_bytes} would let it); it needs features (not bare mirrors) and at most "
-            f"{MAX_SAMPLES} samples a pixel. Use 'waves' or 'auto'."
-        )
+        raise ValueError(f"execution is 'matrix', but {_no_matrix(geometry, matrix)} Use 'waves' or 'auto'.")
     weighed_s = _weighed_passes(geometry) * wave_s
     by_matrix_s, by_waves_s = weighed_s + _PASS * matrix_vector_s, _PASS * wave_s
     cheaper = by_matrix_s < by_waves_s and weighed_s < _MAX_BUILD_S
@@ -156,6 +151,23 @@ def make_plan(geometry: Geometry, matrix: MatrixWay, waves: WavesWay | None, *, 
         way, geometry.grid.side if geometry.grid else 0, samples, matrix_bytes, stored, build_s, matrix_vector_s,
         wave_s, chosen.vector_flops, why,
     )  # fmt: skip
+
+
+def _no_matrix(geometry: Geometry, matrix: MatrixWay) -> str:
+    """Say why a medium of waves has no matrix in this geometry."""
+    samples = geometry.sampling.samples
+    if geometry.layout is None:
+        return "bare mirrors have no matrix of features: patterns must come from a layout."
+    if samples > MAX_SAMPLES:
+        return (
+            f"a matrix sums at most {MAX_SAMPLES} samples a pixel, and there are {samples} (polarisations times points "
+            f"on the pixel, which camera.pixel_over_grain = {geometry.device.camera.pixel_over_grain!r} needs)."
+        )
+    return (
+        f"a matrix of {geometry.source.n_features} features and {geometry.n_fields} outputs takes "
+        f"{memory.text(matrix.matrix_bytes)} and may take {memory.text(matrix.memory_budget)} "
+        f"(memory_budget={matrix.matrix_bytes} would let it)."
+    )
 
 
 def _seconds(work: Work) -> float:

@@ -22,13 +22,17 @@ class Planes:
         Field that leaves the mirrors (rows, columns), or the macro-pixels for a formatted pattern under the
         resolution "auto".
     medium_field : ndarray of complex64, shape (n_rows, n_columns, samples)
-        Field at the camera; more than one sample for unpolarised light or integration over the pixel.
+        Field at the camera; more than one sample for unpolarised light or integration over the pixel: polarisation by
+        polarisation, points on the pixel rows first (`PixelSampling.offsets` of `Device.sampling`).
     photons : ndarray of float32, shape (n_rows, n_columns)
         Mean photons on each pixel in the exposure.
     electrons : ndarray of float32, shape (n_rows, n_columns)
         Electrons in each pixel: shot noise and full well in, read noise not.
     counts : ndarray, shape (n_rows, n_columns)
         What the camera returns.
+    weights : ndarray of float64, shape (samples,)
+        Parts of the samples in the light of a pixel, of the sum 1: without a reference, `photons` goes as the sum of
+        ``weights * |medium_field|^2``.
     """
 
     mirrors: np.ndarray
@@ -37,3 +41,4 @@ class Planes:
     photons: np.ndarray
     electrons: np.ndarray
     counts: np.ndarray
+    weights: np.ndarray

@@ -158,11 +158,12 @@ def reference_wave(device: Device, seed: int, region: Region) -> np.ndarray:
     Returns
     -------
     ndarray of complex64, shape (n_pixels, samples)
-        The field; polarised light meets the signal in one polarisation only.
+        The field at the points of each pixel, weighted as the signal's; polarised light meets the signal in one
+        polarisation only.
     """
-    camera = device.camera
+    camera, sampling = device.camera, device.sampling
     field = device.reference.field(
         region.pixels(), sensor_shape=camera.shape, pixel_pitch_m=camera.pixel_pitch_m,
-        n_mirrors=device.dmd.n_mirrors, seed=seed,
+        n_mirrors=device.dmd.n_mirrors, seed=seed, offsets=sampling.offsets,
     )  # fmt: skip
-    return device.sampling.polarised(field)
+    return sampling.polarised(field)

@@ -94,7 +94,8 @@ class Way(ABC):
         -------
         array of complex64, shape (n, n_pixels, samples)
             Of the library that the way computes with. The mean intensity of an ideal device is the number of mirrors
-            that are on.
+            that are on. Where pixels are sampled at several points, the fields are weighted
+            (`PixelSampling.amplitudes`): the mean of their squares over the samples is the light of the pixel.
         """
 
     @abstractmethod

@@ -90,7 +90,11 @@ class Device(Stage):
         The reference arm; without one by default.
     resolution : {"auto", "mirrors"}
         "auto": one mode for each macro-pixel that the formatter makes; "mirrors": one for each mirror and each
-        pixel. Statistically the same device, another realisation; part of the fingerprint.
+        pixel. Statistically the same device, another realisation; part of the fingerprint. "auto" keeps rows and
+        columns of the region that is read, and with them the correlation of neighbours, where the pixels average over
+        their area (``camera.pixel_over_grain`` above 0); a region that is long and narrow is folded into bands, at
+        whose seams neighbours have nothing in common. Pixels that sample points have nothing in common anyway: "auto"
+        puts them in a square, and which pixel lies where means nothing. "mirrors" keeps all geometry.
     version : int
         Version of the preset it came from; of the device itself if it came from none.
     description : str
@@ -155,6 +159,16 @@ class Device(Stage):
     def sampling(self) -> PixelSampling:
         """How a pixel of the camera samples the field."""
         return PixelSampling.of(polarised=self.camera.polarised, pixel_over_grain=self.camera.pixel_over_grain)
+
+    @property
+    def fringe_coherence(self) -> float:
+        """Contrast of the fringes: the coherence of the arms, times what a pixel that samples a point leaves of a tilt.
+
+        Pixels that sample their area average the fringes of a tilted reference by themselves
+        (`PixelSampling.fringe_contrast`).
+        """
+        arm = self.reference
+        return arm.coherence * self.sampling.fringe_contrast(arm.carrier_cycles_per_pixel)
 
     def photons_per_intensity(self, exposure_s: Any, value: Callable[[str], Any] | None = None) -> Any:
         """Return the photons on a pixel for a field of intensity 1: the light of one average mirror, at the mean power.

@@ -55,7 +55,8 @@ class Reference(Stage):
         Low-order wavefront error over the sensor in radians.
     carrier_cycles_per_pixel : tuple of float
         (along rows, along columns): tilt of the reference against the signal. 0 on axis; off-axis holography needs
-        more than the half-bandwidth of the speckle (docs/physics.md section 3).
+        more than the half-bandwidth of the speckle (docs/physics.md section 3). A pixel averages such fringes over its
+        area: their amplitude falls by sinc(f) for each of the two.
     scale_error, nonlinearity : float
         Miscalibration of the shifter: d' = d (1 + scale_error + nonlinearity d / pi), the model of Schmit and Creath,
         Applied Optics 34, 3610 (1995).
@@ -112,6 +113,7 @@ class Reference(Stage):
         pixel_pitch_m: float,
         n_mirrors: int,
         seed: int,
+        offsets: np.ndarray | None = None,
     ) -> np.ndarray:
         """Return the reference field at some pixels, for the phase 0.
 
@@ -127,11 +129,19 @@ class Reference(Stage):
             Mirrors of the array: half of them on give the intensity n_mirrors / 2.
         seed : int
             Seed of the device: which wavefront error.
+        offsets : ndarray of float64, shape (points, 2), optional
+            Points of each pixel, as rows and columns from its centre, in pixels. The tilt is taken at each of them,
+            beam and wavefront, which change slowly, at the centre.
 
         Returns
         -------
-        ndarray of complex64, shape (n,)
+        ndarray of complex64, shape (n,), or (n, points) with `offsets`
             In the units of the projector: an intensity of 1 is the light of one average mirror.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an array is not what it may be.
         """
         rows, columns = sensor_shape
         row, column = np.divmod(checked_array("pixels", pixels, kinds="iu", dtype=np.int64), columns)
@@ -144,7 +154,16 @@ class Reference(Stage):
         if self.wavefront_rms_rad:
             surface = low_order_wavefront(sensor_shape, self.wavefront_rms_rad, seed, "reference wavefront")
             phase = phase + surface[row, column]
-        return (amplitude * elementary.phasors(phase)).astype(np.complex64)
+        if offsets is None:
+            return (amplitude * elementary.phasors(phase)).astype(np.complex64)
+        places = checked_array("offsets", offsets, dtype=np.float64)
+        if places.ndim != 2 or places.shape[1] != 2:
+            raise ValueError(f"offsets has shape {places.shape}, but it must be (points, 2): rows and columns.")
+        if not (down or across):
+            even = (amplitude * elementary.phasors(phase)).astype(np.complex64)
+            return np.repeat(even[:, None], len(places), axis=1)
+        phase = phase[:, None] + 2 * np.pi * (down * places[:, 0] + across * places[:, 1])
+        return (amplitude[:, None] * elementary.phasors(phase)).astype(np.complex64)
 
     def phases_rad(self, asked_rad: np.ndarray, frames: np.ndarray, times_s: np.ndarray, *, seed: int) -> np.ndarray:
         """Return the phase that the reference really has in each frame.

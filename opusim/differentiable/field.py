@@ -203,6 +203,8 @@ class WaveField(_Field):
         Paths of the parameters that are variables.
     """
 
+    places: Tensor
+    amplitudes: Tensor
     feature: Tensor
     always: Tensor
     rest: Tensor
@@ -212,7 +214,11 @@ class WaveField(_Field):
         medium, grid = geometry.device.medium, geometry.grid
         assert isinstance(medium, WaveMedium) and grid is not None, "a medium of entries has no waves"
         self.grid = grid
-        self.sampling, self.n_pixels = geometry.sampling, geometry.region.n_pixels
+        assert geometry.block is not None, "pixels lie somewhere on the grid"
+        self.sampling, self.n_pixels, self.block = geometry.sampling, geometry.region.n_pixels, geometry.block
+        places = np.empty(0, dtype=np.int64) if self.block.in_order else self.block.places(self.n_pixels).ravel()
+        self._keep("places", places, dtype)
+        self._keep("amplitudes", self.sampling.amplitudes, dtype)
         self.contrast = "dmd.contrast_ratio" in variables
         # Fields of the medium that are variables, and where they start.
         self.inside = {name: float(getattr(medium, name)) for name in medium.inside if f"medium.{name}" in variables}
@@ -263,10 +269,13 @@ class WaveField(_Field):
         """Return the fields, (batch, n_pixels, samples, 2), real and imaginary parts last."""
         cells = self._cells(x, reader)
         changes = {name: reader(f"medium.{name}") - start for name, start in self.inside.items()}
-        fields = [
-            self.sampling.by_pixel(layer(cells, changes), self.n_pixels, torch.permute) for layer in self.layers
-        ]  # fmt: skip
+        fields = [self._read(layer(cells, changes)) for layer in self.layers]
         return torch.view_as_real(torch.cat(fields, dim=-1))
+
+    def _read(self, block: Tensor) -> Tensor:
+        """Points of each pixel, weighted: complex, (batch, n_pixels, points)."""
+        fields = self.block.read(block, self.n_pixels, lambda a, index, axis: a.index_select(axis, index), self.places)
+        return fields if self.sampling.fine == 1 else fields * self.amplitudes
 
     def _cells(self, x: Tensor, reader: Reader) -> Tensor:
         """Fields of the input cells, complex, (batch, rows, columns)."""

@@ -383,7 +383,9 @@ class ExpectedOutput(validation.Fixed, CarriesState, nn.Module):
         wave = reader("reference.relative_amplitude") * self.wave
         alone = wave.square().sum(dim=(-1, -2))
         # z = 2 c S* R exp(i d), d being the phase that is meant; the fringe is Re z exp(i error).
-        scale = 2 * reader("reference.coherence")
+        device = self._learnt.device
+        pixel = device.sampling.fringe_contrast(device.reference.carrier_cycles_per_pixel)
+        scale = 2 * reader("reference.coherence") * pixel
         real = scale * (field * wave).sum(dim=(-1, -2))[:, None]
         imaginary = scale * (field[..., 0] * wave[..., 1] - field[..., 1] * wave[..., 0]).sum(dim=-1)[:, None]
         asked = reader.values[PHASE] if PHASE in reader.values else self._learnt.phase_rad

@@ -40,20 +40,23 @@ def step_phases_rad(point: WorkingPoint) -> tuple[Array, Array]:
 
 
 def field_coherence(point: WorkingPoint) -> float:
-    """Mean coherence of two points on a pixel: power of the field's mean over the mean power."""
-    return float(_coherence(point).mean())
+    """Mean coherence of two points on a pixel: power of the field that makes fringes over the mean power."""
+    whole, seen = _coherence(point)
+    return float((seen.conj() @ whole @ seen).real)
 
 
-def _coherence(point: WorkingPoint) -> Array:
-    """Coherence of each two of the points at which the bench samples a pixel.
+def _coherence(point: WorkingPoint) -> tuple[Array, NDArray[np.complex128]]:
+    """Coherence of each two of the points at which the bench samples a pixel, and with what the reference weighs them.
 
     That of points behind a round stop is 2 J1(pi x) / (pi x) (Goodman, Speckle Phenomena, 2nd ed., section 4.4), x
-    their distance over the grain.
+    their distance over the grain. The reference weighs points as the pixel does, and turns them where it is tilted.
     """
-    sampling = point.device.sampling
-    y, x = (axis.ravel() for axis in np.indices((sampling.fine, sampling.fine)))
-    distance = np.pi * sampling.aperture * np.hypot(y[:, None] - y, x[:, None] - x)
-    return np.where(distance > 0, 2 * special.j1(distance) / np.maximum(distance, 1e-300), 1.0)
+    sampling, size = point.device.sampling, point.device.camera.pixel_over_grain
+    y, x = sampling.offsets.T
+    distance = np.pi * size * np.hypot(y[:, None] - y, x[:, None] - x)
+    down, across = point.device.reference.carrier_cycles_per_pixel
+    seen = sampling.point_weights * np.exp(2j * np.pi * (down * y + across * x))
+    return np.where(distance > 0, 2 * special.j1(distance) / np.maximum(distance, 1e-300), 1.0), seen
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class FrameLight:
     reference : float
         |R|^2.
     coherence : float
-        c.
+        c, and what a pixel that samples a point leaves of the fringes of a tilt.
     """
 
     field: float
@@ -90,11 +93,15 @@ class FrameLight:
         unit = point.electrons_per_intensity / channels
         signal = unit * (on + leakage * (device.dmd.n_mirrors - on))
         # Of the points on a pixel: covariance of their fields, and of what these differ from the mean field.
-        whole = _coherence(point)
-        share = float(whole.mean())
-        apart = whole - np.outer(whole.mean(axis=0), whole.mean(axis=0)) / share
+        whole, seen = _coherence(point)
+        weights = device.sampling.point_weights
+        share = float((seen.conj() @ whole @ seen).real)
+        with_mean = whole @ seen
+        apart = whole - np.outer(with_mean, with_mean.conj()) / share
         other = signal * (1 - share + (channels - 1))
-        variance = signal**2 * float(np.mean(apart**2) + (channels - 1) * np.mean(whole**2))
+        variance = signal**2 * float(
+            weights @ np.square(np.abs(apart)) @ weights + (channels - 1) * (weights @ whole**2 @ weights)
+        )
         row, column, n_rows, n_columns = point.roi
         index = np.arange(row, row + n_rows)[:, None] * camera.shape[1] + np.arange(column, column + n_columns)
         wave = arm.field(
@@ -103,7 +110,7 @@ class FrameLight:
         )  # fmt: skip
         reference = float(np.mean(np.square(np.abs(wave, dtype=np.float64)))) * unit
         modes = other**2 / variance if variance > 0 else math.inf
-        return FrameLight(signal * share, other, modes, reference, arm.coherence)
+        return FrameLight(signal * share, other, modes, reference, device.fringe_coherence)
 
     def frames(self, x: Array, y: Array, other: Array, phases: Array) -> Array:
         """Electrons (n, steps) of fields x + i y, of power `field`, in the phase of the reference."""

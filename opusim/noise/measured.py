@@ -218,7 +218,7 @@ def _linear(point: WorkingPoint, off: Collection[str], patterns: MirrorPatterns,
     full_scale_dn = math.inf if "saturation" in off else point.full_scale_dn
     if "quantisation" in off:
         full_scale_dn -= 0.5  # what would be rounded up to it
-    coherence = point.device.reference.coherence * math.sqrt(field_coherence(point) / point.device.sampling.channels)
+    coherence = point.device.fringe_coherence * math.sqrt(field_coherence(point) / point.device.sampling.channels)
     times: dict[str, Any] = {"exposure_s": point.exposure_s, "roi": point.roi, "frametime_s": point.frametime_s}
 
     def show(shown: MirrorPatterns, phases: np.ndarray) -> np.ndarray:
@@ -263,16 +263,22 @@ def _averaging(point: WorkingPoint, patterns: MirrorPatterns, seed: int) -> _Err
     if not point.device.camera.pixel_over_grain:
         return _Errors(0.0, ())
     bench = OpticalBench(point.device, seed)
-    channels = point.device.sampling.channels
+    sampling = point.device.sampling
+    channels, weights = sampling.channels, sampling.point_weights.astype(np.float32)
+    # A tilted reference turns its fringes from point to point.
+    turns = np.exp(-2j * np.pi * (sampling.offsets @ point.device.reference.carrier_cycles_per_pixel))
     means, points = [], []
     for i in range(min(_PLANES, len(patterns))):
         planes = bench.inspect(patterns[i : i + 1], roi=point.roi)
         field = planes.medium_field.reshape(-1, channels, planes.medium_field.shape[-1] // channels)
         # The reference meets one polarisation.
-        seen = field[:, 0] if point.mode == "linear" else np.square(np.abs(field)).sum(axis=1)
-        means.append(np.broadcast_to(seen.mean(axis=-1, keepdims=True), seen.shape).reshape(-1))
+        linear = point.mode == "linear"
+        seen = field[:, 0] * turns.astype(np.complex64) if linear else np.square(np.abs(field)).sum(axis=1)
+        mean = seen @ weights
+        means.append(np.broadcast_to(mean[:, None], seen.shape).reshape(-1))
         points.append(seen.reshape(-1))
-    return _errors(np.stack(means), np.stack(points))
+    n_pixels = point.roi[2] * point.roi[3]
+    return _errors(np.stack(means), np.stack(points), np.tile(sampling.point_weights * sampling.points, n_pixels))
 
 
 @dataclass(frozen=True)
@@ -283,8 +289,8 @@ class _Errors:
     without: tuple[np.ndarray, ...]
 
 
-def _errors(outputs: np.ndarray, target: np.ndarray) -> _Errors:
-    """1 / |r|^2 - 1 with the correlation r over all outputs (n, n_pixels), in double precision."""
+def _errors(outputs: np.ndarray, target: np.ndarray, weights: np.ndarray | None = None) -> _Errors:
+    """1 / |r|^2 - 1 with the correlation r over all outputs (n, n_pixels), with a weight each, in double precision."""
     n, n_pixels = outputs.shape
     wide = np.complex128 if np.iscomplexobj(target) else np.float64
     middle = outputs.mean(dtype=wide), target.mean(dtype=wide)
@@ -292,14 +298,15 @@ def _errors(outputs: np.ndarray, target: np.ndarray) -> _Errors:
     starts = np.arange(columns) * n_pixels // columns
     # Count, both sums, both powers and the product, of each group of vectors and of pixels.
     sums = np.zeros((6, rows, columns), dtype=np.complex128)
-    sizes = np.diff(starts, append=n_pixels)
+    weights = np.ones(n_pixels) if weights is None else weights
+    sizes = np.add.reduceat(weights, starts)
     for i, (y, t) in enumerate(zip(outputs, target, strict=True)):
         y, t = y.astype(wide) - middle[0], t.astype(wide) - middle[1]
         products = (y, t, np.square(np.abs(y)), np.square(np.abs(t)), np.conj(t) * y)
         group = i * rows // n
         sums[0, group] += sizes
         for k, product in enumerate(products, 1):
-            sums[k, group] += np.add.reduceat(product, starts)
+            sums[k, group] += np.add.reduceat(product * weights, starts)
     by_vectors, by_pixels = sums.sum(axis=2), sums.sum(axis=1)
     everything = by_vectors.sum(axis=1)
     left = tuple(

@@ -156,8 +156,8 @@ def test_fields_are_numpys(backend, execution):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_pixels_of_more_samples_than_the_kernel_sums_in_numpys_order(backend):
-    """144 samples a pixel: numpy's own sum on one side, the kernel's on the other."""
-    device, layout = small(camera__pixel_over_grain=6.0), MirrorLayout.lined(SHAPE, N)
+    """169 samples a pixel: numpy's own sum on one side, the kernel's on the other."""
+    device, layout = small(camera__pixel_over_grain=8.0), MirrorLayout.lined(SHAPE, N)
     settings = {"roi": (3, 5, 8, 9), "n_pixels": 70, "reference_phase_rad": PHASES}
     expected = counts(OpticalBench(device, 4), layout, bits_of(5), **settings)
     agree(counts(OpticalBench(device, 4, backend=backend), layout, bits_of(5), **settings), expected, device)

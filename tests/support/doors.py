@@ -521,6 +521,8 @@ def _device() -> None:
     door(f"{at}.dmd.Dmd.field(mirrors)", lambda x: device.dmd.field(x, seed=1), lambda: bits(2, 16, 16))
     place = {"sensor_shape": (16, 20), "pixel_pitch_m": 5e-6, "n_mirrors": 256, "seed": 1}
     door(f"{at}.reference.Reference.field(pixels)", lambda x: arm.field(x, **place), lambda: np.arange(6))
+    door(f"{at}.reference.Reference.field(offsets)", lambda x: arm.field(np.arange(6), **place, offsets=x),
+         lambda: np.zeros((4, 2)), "none, nan, infinity")  # fmt: skip
     phases = arm.phases_rad
     door(f"{at}.reference.Reference.phases_rad(asked_rad)", lambda x: phases(x, frames, times, seed=1), times.copy,
          "nan, infinity")  # fmt: skip

@@ -310,7 +310,15 @@ class PhaseScreenMedium(WaveMedium):
 
 
 def _round_stop(side: int, diameter: float) -> np.ndarray:
-    """Amplitude of a centred round stop in the FFT's order, scaled to pass the mean square 1."""
-    axis = scipy.fft.fftfreq(side)  # -0.5 .. 0.5, in units of the side
-    inside = axis[:, None] ** 2 + axis[None, :] ** 2 <= diameter * diameter / 4
-    return inside / math.sqrt(float(np.mean(inside)))
+    """Amplitude of a centred round stop in the FFT's order, scaled to pass the mean square 1.
+
+    Its power falls from 1 to 0 over one grid step, not at once: a stop of few points would else have another size than
+    was asked for, and so would the grains. The ramp adds 5/12 of a step squared to the square of the radius in the
+    second moment, which the size of the grains goes by; so much is taken off.
+    """
+    axis = scipy.fft.fftfreq(side, d=1 / side)  # in grid steps
+    radius = math.sqrt(max((side * diameter / 2) ** 2 - 5 / 12, 0.0))
+    distance = np.sqrt(axis[:, None] ** 2 + axis[None, :] ** 2)
+    power = np.clip(radius - distance + 0.5, 0.0, 1.0)
+    amplitude: np.ndarray = np.sqrt(power / float(np.mean(power)))
+    return amplitude
