@@ -21,7 +21,8 @@ import numpy as np
 import opusim
 from opusim.base.files import Hdf5Kind, copy_hdf5, open_hdf5, stamp_hdf5, writing_hdf5
 from opusim.base.hdf5_content import FileError, attribute, has_attribute, member, read_array
-from opusim.bench.protocol import Clocked, Identity, elapsed_s, has, identity_of
+from opusim.bench.protocol import Clocked, Identified, Identity, elapsed_s, has, identity_of
+from opusim.device.versions import told_version
 
 from .contents import check_record
 
@@ -150,7 +151,7 @@ def write_records(path: str | os.PathLike[str], records: Mapping[str, Any], *, b
     with writing_hdf5(target, _KIND, "the calibration") as file:
         if target.exists():
             with open_calibration(target) as old:
-                check_device(old, target, identity.fingerprint, identity.seed)
+                check_device(old, target, identity.fingerprint, identity.seed, device_of(bench))
                 copy_hdf5(old, file, leave_out=contents)
         else:
             stamp_file(file, identity, now, clock)
@@ -318,7 +319,7 @@ def read_record(
     wanted = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     label = getattr(kind, "__name__", str(kind))
     with open_calibration(path) as file:
-        check_device(file, path, fingerprint, seed)
+        check_device(file, path, fingerprint, seed, device_of(bench))
         group = _group(file, path, name)
         stored = attribute(group, "_kind", str)
         if stored != label:
@@ -419,19 +420,29 @@ def open_calibration(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
 
 
 def check_device(
-    file: h5py.File, path: str | os.PathLike[str], fingerprint: str | None, seed: int | None = None
+    file: h5py.File,
+    path: str | os.PathLike[str],
+    fingerprint: str | None,
+    seed: int | None = None,
+    device: Any = None,
 ) -> None:
-    """Refuse a file of another device; None is not compared."""
+    """Refuse a file of another device; None is not compared. With a device the sentence knows versions of a preset."""
     identity = _identity(file)
     if fingerprint is not None and identity.fingerprint != fingerprint:
         raise FileError(
             f"{path} belongs to another device: {identity.name or 'one without a name'} with the fingerprint "
-            f"{identity.fingerprint[:12] or 'none'}, but this one has {fingerprint[:12] or 'none'}."
+            f"{identity.fingerprint[:12] or 'none'}, but this one has {fingerprint[:12] or 'none'}. "
+            f"{told_version(identity.fingerprint, device)}".rstrip()
         )
     if seed is not None and identity.seed != seed:
         raise FileError(
             f"{path} belongs to the device {identity.name!r} of seed {identity.seed}, but this one has the seed {seed}."
         )
+
+
+def device_of(bench: Any) -> Any:
+    """Return the device of a bench that says which one it is; None of another."""
+    return bench.device if has(bench, Identified) else None
 
 
 def _identity(file: h5py.File) -> Identity:

@@ -15,7 +15,7 @@ from opusim.calibration.procedures.base import PROCEDURES, Progress, options_of
 from opusim.calibration.procedures.matrix.journal import resume_clock
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
-from .files import check_device, open_calibration, read_record, record_names
+from .files import check_device, device_of, open_calibration, read_record, record_names
 
 if TYPE_CHECKING:
     NEED_REFERENCE: tuple[str, ...]
@@ -91,7 +91,7 @@ class Calibration:
         for file in dict.fromkeys(procedure.file(self.path) for procedure in PROCEDURES.values()):
             if file.exists():
                 with open_calibration(file) as opened:
-                    check_device(opened, file, identity.fingerprint, identity.seed)
+                    check_device(opened, file, identity.fingerprint, identity.seed, device_of(bench))
 
     @property
     def has_reference(self) -> bool:

@@ -12,6 +12,7 @@ from opusim.bench.protocol import Identity
 from opusim.calibration.procedures.matrix.file import TmRecord
 from opusim.device.record import Device
 from opusim.device.toml import presets
+from opusim.device.versions import told_version
 from opusim.patterns.layout import MirrorPatterns
 
 __all__ = ["known_device", "true_entries"]
@@ -38,7 +39,8 @@ def known_device(identity: Identity, given: Device | None, path: Path) -> tuple[
         if given.fingerprint() != identity.fingerprint:
             raise ValueError(
                 f"{path} belongs to another device: {identity.name or 'one without a name'} with the fingerprint "
-                f"{identity.fingerprint[:12] or 'none'}, but {given.name} has {given.fingerprint()[:12]}."
+                f"{identity.fingerprint[:12] or 'none'}, but {given.name} has {given.fingerprint()[:12]}. "
+                f"{told_version(identity.fingerprint, given)}".rstrip()
             )
         return given, f"that of the device {given.name}"
     for spec in presets():

@@ -80,14 +80,18 @@ def _section(title: str, shelf: str, row: Row) -> Iterable[str]:
     folder = resources.files("opusim") / "presets" / shelf
     files = {file.name.removesuffix(".toml"): file for file in folder.iterdir() if file.name.endswith(".toml")}
     texts = {name: files[name].read_text(encoding="utf-8") for name in sorted(files)}
-    rows = {name: row(name) for name in texts}
+    # Older versions lie beside the newest, as NAME@VERSION.toml: a row is of the newest.
+    rows = {name: row(name) for name in texts if "@" not in name}
     head = next(iter(rows.values()))
     yield from (f"## {title}", "", f"| name | {' | '.join(head)} |", f"|---|{'---|' * len(head)}")
     for name, values in rows.items():
         cells = (value.replace("|", "\\|") for value in values.values())
         yield f"| [{name}](#preset-{name}) | {' | '.join(cells)} |"
     for name, text in texts.items():
-        yield from ("", f"(preset-{name})=", f"### {name}", "", f"Version {tomllib.loads(text).get('version', 1)}.", "")
+        version = tomllib.loads(text).get("version", 1)
+        words = "kept as it was" if "@" in name else "the newest"
+        label = name.replace("@", "-")
+        yield from ("", f"(preset-{label})=", f"### {name}", "", f"Version {version}, {words}.", "")
         yield from ("```toml", text.strip(), "```", "")
 
 
@@ -102,7 +106,8 @@ def parameters() -> str:
         "",
         "In a device without imperfections (:meth:`opusim.Device.ideal`) each of them has its value *off*;",
         ":meth:`opusim.Device.imperfections` gives these one by one, for :meth:`opusim.Device.evolve`. A field without",
-        "a default must be given. Of a range, square brackets hold their end, round ones do not. What is learnable has",
+        "a default must be given. One that came later has its value *before*, at which a device does what it did until",
+        "then. Of a range, square brackets hold their end, round ones do not. What is learnable has",
         "gradients in :class:`opusim.differentiable.ExpectedOutput`.",
     ]
     tables = [("the device itself", "", Device)]
@@ -115,7 +120,7 @@ def parameters() -> str:
         rows = ("; ".join(_cells(before, kind, name)).rstrip() for name in parameters_of(kind))
         lines += ["", title, "~" * len(title), ""]
         lines += [".. csv-table::", "   :class: parameters", "   :delim: ;", "   :header-rows: 1", ""]
-        lines += (f"   {row}" for row in ("name; unit; may be; default; off; imperfection; learnable", *rows))
+        lines += (f"   {row}" for row in ("name; unit; may be; default; before; off; imperfection; learnable", *rows))
     return "\n".join([*lines, ""])
 
 
@@ -129,6 +134,7 @@ def _cells(before: str, kind: type, name: str) -> Iterable[str]:
     yield about.unit
     yield f"{about.allowed()}{' and below the full scale' if about.below else ''}"
     yield "" if field.default is dataclasses.MISSING else shown(field.default)
+    yield "" if about.before is None else shown(about.before)
     yield shown(about.off) if about.imperfection else ""
     yield about.imperfection
     yield "yes" if about.learnable else ""

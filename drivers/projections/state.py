@@ -14,6 +14,7 @@ from opusim.bench.driver import bench_of
 from opusim.bench.protocol import Clocked, Identity, Resumable, has, identity_of
 from opusim.bench.region import Roi
 from opusim.device.record import Device
+from opusim.device.versions import told_version
 from opusim.drivers.fit import Fit, Overrides
 from opusim.drivers.inputs.traits import InputTraits
 from opusim.drivers.lowlevel.device import OpuDevice
@@ -301,9 +302,11 @@ def _check_device(mapping: OpuUser, state: dict[str, Any]) -> None:
         raise ValueError("simulated is True, but in the state it is False: make the map without it.")
     here = identity_of(bench_of(opu))
     if (here.fingerprint, here.seed) != (wanted.fingerprint, wanted.seed):
+        other = here.fingerprint != wanted.fingerprint
+        version = told_version(wanted.fingerprint, getattr(bench_of(opu), "device", None), "the state") if other else ""
         raise ValueError(
             f"The OPU of this map is {_told(here)}, but the state is of {_told(wanted)}, whose matrix is another: give "
-            "the map an OPU of that device and seed, or none, so that it makes its own."
+            f"the map an OPU of that device and seed, or none, so that it makes its own. {version}".rstrip()
         )
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "Parameter",
     "Part",
     "Stage",
+    "before_of",
     "near_matches",
     "near_names",
     "parameter",
@@ -504,6 +505,23 @@ def _with_kind(cls: type, field: dataclasses.Field[Any], about: Parameter | None
 
 def _word(cls: type) -> str:
     return (cls.stage if issubclass(cls, Stage) else "") or "stage"
+
+
+def before_of(stage: type) -> dict[str, Any]:
+    """Return, for each field of a stage that came later, the value of what was done before, as tables have it.
+
+    Parameters
+    ----------
+    stage : type
+        Class of the stage.
+
+    Returns
+    -------
+    dict
+        Values by field, see `Parameter.before`; lists for tuples.
+    """
+    before = {name: about.before for name, about in parameters_of(stage).items() if about.before is not None}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in before.items()}
 
 
 @_kept

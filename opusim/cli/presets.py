@@ -18,5 +18,6 @@ def presets() -> None:
             table.add_row(name, version, description)
         out.print(table)
     out.print(
-        "A device is named as aurora, or aurora@1 for one version of it; a TOML file may start from any of these."
+        "A device is named as aurora, its newest version, or as aurora@1 for one version of it; a TOML file may start "
+        "from any of these."
     )

@@ -19,7 +19,7 @@ from . import toml
 if TYPE_CHECKING:
     from .record import Device
 
-__all__ = ["changes", "title", "told"]
+__all__ = ["changes", "preset_of", "title", "told"]
 
 _CHANGED = ", changed"
 # So many changes are told in a description.
@@ -39,7 +39,7 @@ def told(device: Device) -> tuple[str, str]:
     name, description : str
         Its own ones stay.
     """
-    preset, spec = _origin(device)
+    preset, spec = preset_of(device)
     if not spec:
         return device.name, device.description
     base = _preset(device, spec)
@@ -53,13 +53,13 @@ def told(device: Device) -> tuple[str, str]:
 
 def changes(device: Device) -> dict[str, tuple[Any, Any]]:
     """Return what differs from the preset that a device comes from; see `Device.changes`."""
-    _, spec = _origin(device)
+    _, spec = preset_of(device)
     return _changes(device, _preset(device, spec)) if spec else {}
 
 
 def title(device: Device) -> str:
     """Return name and version, and whose version it is; see `Device.title`."""
-    preset, spec = _origin(device)
+    preset, spec = preset_of(device)
     if not spec or device.name == preset:
         return f"{device.name}, version {device.version}"
     return f"{device.name} (from {preset}, version {spec.partition('@')[2]})"
@@ -73,8 +73,19 @@ def _told(preset: str) -> str:
     return f"{preset}{_CHANGED}: "
 
 
-def _origin(device: Device) -> tuple[str, str]:
-    """Return name and name@version of the preset that the name speaks of, or else the description; empty for none."""
+def preset_of(device: Device) -> tuple[str, str]:
+    """Return name and name@version of the preset that the name speaks of, or else the description; empty for none.
+
+    Parameters
+    ----------
+    device : Device
+        Any.
+
+    Returns
+    -------
+    name, spec : str
+        Such as "aurora" and "aurora@1".
+    """
     known = _known()
     name = _plain(device.name)
     if name not in known and device.description:

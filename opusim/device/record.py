@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from opusim.base.folders import expanded
-from opusim.base.parameters import Stage, near_matches, parameter, parameters_of, part, parts_of
+from opusim.base.parameters import Stage, before_of, near_matches, parameter, part, parts_of
 from opusim.base.plugins import code_of
 from opusim.base.warn import warn_outside
 
@@ -295,16 +295,30 @@ class Device(Stage):
         TypeError, ValueError
             As `from_dict`.
         """
+        return cls.from_dict(cls.stored_table(table), origin=origin)
+
+    @staticmethod
+    def stored_table(table: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what `to_dict` gave once with the fields that came later, at the values of what was done before.
+
+        Parameters
+        ----------
+        table : mapping
+            As for `from_stored`; of an unknown kind of medium it is taken as it is.
+
+        Returns
+        -------
+        dict
+            Tables of plain values, as `to_dict` gives them.
+        """
         whole = dict(table)
         for stage, one in parts_of(Device).items():
             given = dict(whole.get(stage, {}))
-            kind = (
-                one.kinds if isinstance(one.kinds, type) else one.of_kind(f"{origin}: {stage}.kind", given.get("kind"))
-            )
-            before = {name: p.before for name, p in parameters_of(kind).items() if p.before is not None}
+            kind = one.kinds if isinstance(one.kinds, type) else one.kinds.get(given.get("kind", ""))
+            before = {} if kind is None else before_of(kind)
             if before or given:
                 whole[stage] = {**before, **given}
-        return cls.from_dict(whole, origin=origin)
+        return whole
 
     @classmethod
     def _of_table(cls, table: Mapping[str, Any], label: str, folder: Path | None) -> Device:
@@ -379,10 +393,7 @@ class Device(Stage):
             for stage in parts_of(Device):
                 content[stage].pop(name, None)
         for stage in parts_of(Device):
-            table, known = content[stage], parameters_of(type(getattr(self, stage)))
-            plain = {
-                name: list(v) if isinstance(v, tuple) else v for name, p in known.items() if (v := p.before) is not None
-            }
+            table, plain = content[stage], before_of(type(getattr(self, stage)))
             # What came later and is switched to what was before: the device of then, as is its fingerprint.
             content[stage] = {name: v for name, v in table.items() if name not in plain or plain[name] != v}
             if not content[stage]:

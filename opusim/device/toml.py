@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from opusim.base.folders import expanded
-from opusim.base.parameters import Part, near_matches
+from opusim.base.parameters import Part, before_of, near_matches
 from opusim.base.plain_files import parse_toml, read_text
 
 # Of the presets of a shelf, by its folder: those of whole devices lie above the others.
@@ -94,9 +94,9 @@ def stages_of(
     TypeError, ValueError
         If a field is missing, unknown, or not what it may be.
     """
-    table = dict(table)
+    table, older = dict(table), False
     while (base := table.pop("preset", None)) is not None:  # a preset may start from another one
-        table = _merge(read_preset("", base, parts), table)
+        table, older = _merge(read_preset("", base, parts), table), older or _is_older(base)
     fields = dataclasses.fields(cls)
     _refuse_unknown(table, {f.name for f in fields}, origin, "", ["preset"])
     missing = [f.name for f in fields if _required(f) and f.name not in table]
@@ -109,7 +109,9 @@ def stages_of(
             hint = f' such as [{name}] with preset = "NAME"' if part.shelf else ""
             raise ValueError(f"{origin}: {name} is {table[name]!r}, but it must be a table{hint}.")
     built = {
-        name: _build(part, table[name], origin, name, parts, folder) for name, part in parts.items() if name in table
+        name: _build(part, table.get(name, {}), origin, name, parts, folder, older=older)
+        for name, part in parts.items()
+        if name in table or (older and isinstance(part.kinds, type) and before_of(part.kinds))
     }
     return table | built
 
@@ -203,6 +205,13 @@ def read_preset(shelf: str, spec: Any, parts: Mapping[str, Part]) -> dict[str, A
     )
 
 
+def _is_older(spec: str) -> bool:
+    """Whether a preset of a device is named with a version that is not the newest."""
+    name, _, version = spec.partition("@")
+    file = resources.files("opusim") / "presets" / f"{name.lower().replace(' ', '-')}@{version}.toml"
+    return bool(version) and file.is_file()
+
+
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(base)
     for key, value in over.items():
@@ -216,10 +225,21 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _build(
-    part: Part, table: Mapping[str, Any], origin: str, stage: str, parts: Mapping[str, Part], folder: Path | None
+    part: Part,
+    table: Mapping[str, Any],
+    origin: str,
+    stage: str,
+    parts: Mapping[str, Part],
+    folder: Path | None,
+    *,
+    older: bool = False,
 ) -> Any:
-    """Build a stage: from a preset of its shelf if its table names one, of the kind that its table names."""
-    table = dict(table)
+    """Build a stage: from a preset of its shelf if its table names one, of the kind that its table names.
+
+    In a device that starts from an older version of a preset, a part of its own does what it did in that one's time:
+    what its table does not say of fields that came later is what was done before, whatever a preset of parts says.
+    """
+    table, own = dict(table), dict(table)
     more = []
     if part.shelf:
         more.append("preset")
@@ -231,6 +251,8 @@ def _build(
     else:
         more.append("kind")
         cls = part.of_kind(f"{origin}: {stage}.kind", table.pop("kind", None), folder)
+    if older:
+        table |= {name: value for name, value in before_of(cls).items() if name not in own}
     fields: Any = dataclasses.fields(cls)
     _refuse_unknown(table, {f.name for f in fields}, origin, f"{stage}.", more)
     missing = [f"{stage}.{f.name}" for f in fields if _required(f) and f.name not in table]

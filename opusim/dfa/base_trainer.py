@@ -448,7 +448,7 @@ class Trainer(ABC):
         if self.checkpoint is None:
             raise ValueError("resume is True, but the trainer has no checkpoint to go on from.")
         run = read_run(self.checkpoint)
-        check_same_run(self.checkpoint, run, **described)
+        check_same_run(self.checkpoint, run, device=getattr(self.feedback, "device", None), **described)
         if run.epochs_done > self.epochs:
             raise ValueError(
                 f"epochs is {self.epochs}, but {self.checkpoint} has {run.epochs_done} epochs already: it must be at "

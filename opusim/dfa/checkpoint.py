@@ -24,6 +24,7 @@ from opusim.base.files import Hdf5Kind, open_hdf5, temporary_beside, unwritten, 
 from opusim.base.hdf5_content import FileError, attribute, member, read_array
 from opusim.base.plain_files import parse_json, refuse_other_target
 from opusim.base.short_repr import short_repr
+from opusim.device.versions import told_version
 
 from .history import History
 from .network import MLP
@@ -318,7 +319,9 @@ def _check(run: RunFile, file: h5py.File) -> None:
         raise FileError(f"{name}: the epochs in its history are not counted from 1.")
 
 
-def check_same_run(path: str | os.PathLike[str], run: RunFile, **present: Mapping[str, Any]) -> None:
+def check_same_run(
+    path: str | os.PathLike[str], run: RunFile, *, device: Any = None, **present: Mapping[str, Any]
+) -> None:
     """Raise a ValueError that names all that differs between a file and the run that is to go on from it.
 
     Parameters
@@ -327,6 +330,8 @@ def check_same_run(path: str | os.PathLike[str], run: RunFile, **present: Mappin
         The file, for the message.
     run : RunFile
         What is in it.
+    device : Device, optional
+        The device of now, if there is one: the sentence about a run of another one knows versions of its preset.
     **present : mapping
         Descriptions of the run of now, by the names of fields of `RunFile`: settings, network, optimiser, feedback,
         data. The number of epochs is not compared.
@@ -343,4 +348,7 @@ def check_same_run(path: str | os.PathLike[str], run: RunFile, **present: Mappin
             if found != expected:
                 differences.append(f"{what} {key} is {found} in the file, but {expected} now")
     if differences:
-        raise ValueError(f"{path} cannot be continued, because it is another run: {'; '.join(differences)}.")
+        words = f"{path} cannot be continued, because it is another run: {'; '.join(differences)}. "
+        here = str(present.get("feedback", {}).get("fingerprint", ""))
+        other = bool(here and run.fingerprint != here)
+        raise ValueError(f"{words}{told_version(run.fingerprint, device) if other else ''}".rstrip())

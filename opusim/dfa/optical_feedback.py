@@ -14,7 +14,7 @@ from opusim.base import validation
 from opusim.base.progress import counted
 from opusim.bench.driver import Calibrating, Fitting, Moded, Projecting, Sized, bench_of
 from opusim.bench.linear_modes import LinearMode, chosen, is_known
-from opusim.bench.protocol import Clocked, Resumable, has, identity_of
+from opusim.bench.protocol import Clocked, Identified, Resumable, has, identity_of
 
 from .error_encoding import ErrorEncoding, NearestTernaryEncoding, checked_errors
 from .feedback import Costs, Description, State, checked_encoding, described, state_value, vectors_of
@@ -290,6 +290,12 @@ class OpticalFeedback(validation.Fixed):
         return np.ascontiguousarray(total.T / (repeats * self.scale), dtype=np.float32)
 
     # ------------------------------------------------------------------ to go on later
+
+    @property
+    def device(self) -> Any:
+        """The device of the driver's bench, as the bench says it; None of one that does not say which it is."""
+        bench = bench_of(self.opu)
+        return bench.device if has(bench, Identified) else None
 
     def describe(self) -> Description:
         """Return kind, sizes, encoding and averages, and which device in which mode.

@@ -36,6 +36,7 @@ from opusim.bench.region import AnyRoi, Region, Roi, checked_roi
 from opusim.device.camera import middle_of_sensor
 from opusim.device.record import RESOLUTIONS, Device
 from opusim.device.reference import shifted_rad
+from opusim.device.versions import told_version
 from opusim.patterns.layout import MirrorLayout
 
 try:
@@ -340,9 +341,12 @@ class ExpectedOutput(validation.Fixed, CarriesState, nn.Module):
         for name in ("device", "seed", "layout", "roi", "n_components", "reference_phase_rad"):
             if content.get(name) != here[name]:
                 shown = "device_name" if name == "device" and content["device_name"] != here["device_name"] else name
+                version = (
+                    told_version(str(content["device"]), self._learnt.device, "the state") if name == "device" else ""
+                )
                 raise ValueError(
                     f"{name} is {here[shown]!r} here, but {content.get(shown)!r} in the state, and what is learnt "
-                    "counts from it: make the module with the same."
+                    f"counts from it: make the module with the same. {version}".rstrip()
                 )
 
     @property

@@ -17,6 +17,8 @@ from opusim.base.short_repr import short_repr
 from opusim.base.user_arrays import checked_array
 from opusim.base.warn import warn_outside
 from opusim.device.medium.base import MEDIA
+from opusim.device.record import Device
+from opusim.device.versions import told_version
 
 from .points import Axis, Number, label
 
@@ -332,14 +334,18 @@ class SweepResult:
 def differences(then: Header, now: Header) -> list[str]:
     """Return what keeps a sweep from going on as another, in words; values and seeds may be added."""
     result = []
-    for what, old, new in (
-        ("task", dict(then.task), dict(now.task)),
-        ("device", _flat(then.device), _flat(now.device)),
-    ):
+    version = _of_another_version(then, now)
+    tables = {"task": (dict(then.task), dict(now.task))}
+    if not version:  # one sentence in place of all fields that a version of a preset has set
+        # Fields that came after the file was written are at what was done then.
+        tables["device"] = _flat(Device.stored_table(then.device)), _flat(Device.stored_table(now.device))
+    for what, (old, new) in tables.items():
         for key in [*old, *(key for key in new if key not in old)]:
             if old.get(key, _ABSENT) != new.get(key, _ABSENT):
                 result.append(_differs(f"{what} {key}", old.get(key, _ABSENT), new.get(key, _ABSENT)))
-    if not result and then.fingerprint != now.fingerprint:
+    if version:
+        result.append(version)
+    elif not result and then.fingerprint != now.fingerprint:
         words = _differs("the device's fingerprint", then.fingerprint[:16], now.fingerprint[:16])
         result.append(f"{words}: of the same fields, a file that it names or the code of a part of it is another")
     if then.n_components != now.n_components and not any(axis.path == "n_components" for axis in now.axes):
@@ -364,6 +370,16 @@ def differences(then: Header, now: Header) -> list[str]:
             if meaning[0] != meaning[1]:
                 result.append(_differs(f"what {path} stands for", *meaning))
     return result
+
+
+def _of_another_version(then: Header, now: Header) -> str:
+    """Say that a file is of an older version of the preset, or of a newer one, and what names that; empty if not."""
+    if then.fingerprint == now.fingerprint:
+        return ""
+    try:
+        return told_version(then.fingerprint, Device.from_stored(now.device)).removesuffix(".")
+    except (TypeError, ValueError):
+        return ""  # of a part that is not known here: the fields tell
 
 
 def _part_name(part: Part | None) -> str:

@@ -362,7 +362,7 @@ def test_info_tells_what_was_changed_and_what_follows(tmp_path):
     path.write_text('preset = "aurora"\n[camera]\npreset = "IMX174"\n')
     text = words(invoke("info", str(path)).stdout)
     assert (
-        text.startswith("aurora, changed (from aurora, version 1)") and "device aurora, changed: camera IMX174" in text
+        text.startswith("aurora, changed (from aurora, version 2)") and "device aurora, changed: camera IMX174" in text
     )
     assert "the preset has:" in text and "camera.bits 8 bits" in text
     assert "full scale 4095 DN at 32,702 electrons, 100.0 % of the full well" in text

@@ -35,7 +35,7 @@ CAMERA = dataclasses.replace(AURORA.camera, prnu=0.02)
 # Ways to the same change: of a camera's non-uniformity from 0.01 to 0.02.
 WAYS = {
     "toml": lambda: Device.from_toml('preset = "aurora"\n[camera]\nprnu = 0.02'),
-    "table": lambda: Device.from_dict({"preset": "aurora@1", "camera": {"prnu": 0.02}}),
+    "table": lambda: Device.from_dict({"preset": "aurora@2", "camera": {"prnu": 0.02}}),
     "evolve": lambda: AURORA.evolve(**{"camera.prnu": 0.02}),
     "evolve the part": lambda: AURORA.evolve(camera=CAMERA),
     "replace": lambda: dataclasses.replace(AURORA, camera=CAMERA),
@@ -137,12 +137,23 @@ def test_another_part_is_said_by_its_name_and_many_changes_in_few_words():
 
 
 def test_a_version_is_that_of_the_preset():
-    assert AURORA.title == "aurora, version 1"
-    assert WAYS["toml"]().title == "aurora, changed (from aurora, version 1)"
-    assert "'aurora, changed' (from aurora, version 1)" in repr(WAYS["toml"]())
+    assert AURORA.title == "aurora, version 2"
+    assert WAYS["toml"]().title == "aurora, changed (from aurora, version 2)"
+    assert "'aurora, changed' (from aurora, version 2)" in repr(WAYS["toml"]())
     own = {"name": "mine", "description": ""}
-    assert AURORA.evolve(name="mine").title == "mine (from aurora, version 1)"
+    assert AURORA.evolve(name="mine").title == "mine (from aurora, version 2)"
     assert AURORA.evolve(version=3, **own).title == "mine, version 3"
+
+
+def test_a_device_of_an_older_version_says_so():
+    """What differs is told beside the version that it came from, not beside the newest."""
+    older = Device.load("aurora@1")
+    assert (older.title, older.name, older.changes) == ("aurora, version 1", "aurora", {})
+    changed = Device.from_toml('preset = "aurora@1"\n[camera]\nprnu = 0.02')
+    assert changed.title == "aurora, changed (from aurora, version 1)"
+    assert changed.changes == {"camera.prnu": (0.02, 0.01)} and changed == older.evolve(**{"camera.prnu": 0.02})
+    assert older.ideal().fingerprint() == Device.load("ideal@1").fingerprint()
+    assert older.fingerprint() != AURORA.fingerprint()
 
 
 def test_only_presets_are_renamed():

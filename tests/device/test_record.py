@@ -75,8 +75,8 @@ def test_each_imperfection_can_be_switched_off_alone():
 
 
 def test_a_version_that_does_not_exist_is_refused():
-    assert Device.load("aurora@1") == AURORA
-    with pytest.raises(ValueError, match="aurora@7.*aurora@1"):
+    assert Device.load("aurora@2") == AURORA != Device.load("aurora@1")
+    with pytest.raises(ValueError, match="aurora@7.*aurora@1, aurora@2"):
         Device.load("aurora@7")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 from opusim import Device
@@ -57,7 +58,11 @@ def preset_kept(name: str, beyond: bool) -> bool:
     """Store a preset with all its fields; not if it is another one than is stored, unless that is wanted."""
     device = Device.load(name)
     path = stored.PRESETS / f"{name}.toml"
-    if path.exists() and Device.from_toml(path).fingerprint() != device.fingerprint() and not beyond:
+    if (
+        path.exists()
+        and Device.from_stored(tomllib.loads(path.read_text(encoding="utf-8"))).fingerprint() != device.fingerprint()
+        and not beyond
+    ):
         return False
     stored.PRESETS.mkdir(exist_ok=True)
     path.write_text(device.to_toml(), encoding="utf-8")

@@ -206,7 +206,9 @@ def test_every_preset_is_described(texts):
         for name in presets(shelf):
             short, _, version = name.partition("@")
             assert re.search(rf"^\| \[{re.escape(short)}\]\(#preset-{re.escape(short)}\) \| .+ \|$", text, re.MULTILINE)
-            assert f"(preset-{short})=\n### {short}\n\nVersion {version}.\n" in text
+            newest = f"(preset-{short})=\n### {short}\n\nVersion {version}, the newest.\n"
+            older = f"(preset-{short}-{version})=\n### {name}\n\nVersion {version}, kept as it was.\n"
+            assert (newest in text) != (older in text)
     for path in (ROOT / "opusim" / "presets").rglob("*.toml"):
         assert path.read_text(encoding="utf-8").strip() in text
     # A table has as many cells in each row, whatever its words hold.
@@ -242,14 +244,15 @@ def test_every_parameter_is_described(texts):
     assert len(tables) == len(kinds)
     for kind, table in zip(kinds, tables, strict=True):
         head, *rows = ([cell.strip() for cell in line.split(";")] for line in table.splitlines())
-        assert head == ["name", "unit", "may be", "default", "off", "imperfection", "learnable"]
+        assert head == ["name", "unit", "may be", "default", "before", "off", "imperfection", "learnable"]
         before = f"{kind.stage}." if kind.stage else ""
         described = [(before + name, about) for name, about in parameters_of(kind).items()]
         assert len(rows) == len(described)
         for row, (path, about) in zip(rows, described, strict=True):
             assert len(row) == len(head) and row[0] == f"``{path}``" and row[1] == about.unit
-            assert row[2].startswith(about.allowed()) and row[5] == about.imperfection
-            assert bool(row[4]) == bool(about.imperfection) and (row[6] == "yes") == bool(about.learnable)
+            assert row[2].startswith(about.allowed()) and row[6] == about.imperfection
+            assert bool(row[5]) == bool(about.imperfection) and (row[7] == "yes") == bool(about.learnable)
+            assert bool(row[4]) == (about.before is not None)
 
 
 # ---------------------------------------------------------------- links

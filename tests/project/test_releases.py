@@ -19,13 +19,21 @@ from typer.testing import CliRunner
 
 from opusim import dfa
 from opusim.base.files import check_trailer, rescue_hdf5
+from opusim.bench.bench import OpticalBench
+from opusim.calibration import PhaseRecord, read_record, record_names
 from opusim.calibration.report import read_report
+from opusim.calibration.store import stored_path
 from opusim.cli.app import app
 from opusim.device.medium import MeasuredMedium
+from opusim.device.record import Device
 from opusim.sweep import read_sweep
 
 FOLDER = Path(__file__).resolve().parents[1] / "releases" / "0.1.0"
 WHOLE = ("sweep.h5", "run.h5", "cal.h5", "cal.tm.h5")
+VERSION_1 = (
+    "The device of the file is aurora, version 1, and aurora means version 2 now: aurora@1 is that device "
+    "(--device aurora@1, or device='aurora@1')."
+)
 SPOILT = ("spoilt-sweep.h5", "spoilt-run.h5")
 
 
@@ -112,11 +120,58 @@ def test_a_sweep_of_0_1_0_goes_on_and_gets_its_check_sum(files):
     path = files / "sweep.h5"
     first = read_sweep(path)
     arguments = ["sweep", "--task", "digits", "--vary", "adc.bits=4,8,6", "--components", "100"]
-    result = CliRunner().invoke(app, [*arguments, "--set", "n_train=300", "--out", str(path)])
+    arguments += ["--set", "n_train=300", "--out", str(path)]
+    # It was made with aurora, which was version 1: the sentence says with what it goes on.
+    before = path.read_bytes()
+    refused = CliRunner().invoke(app, arguments)
+    words = " ".join(refused.output.split())
+    assert refused.exit_code == 2 and path.read_bytes() == before
+    assert f"holds another sweep: {VERSION_1} Give this one a file of its own." in words
+    result = CliRunner().invoke(app, [*arguments, "--device", "aurora@1"])
     assert result.exit_code == 0, result.output
     after = read_sweep(path)
     assert check_trailer(path) is True and len(after.outcomes) == 3
     assert np.array_equal(after.values("accuracy")[:2], first.values("accuracy"))
+
+
+@pytest.mark.filterwarnings("ignore:.*(check sum|is calibrated on)")
+def test_a_run_of_0_1_0_goes_on_with_the_device_that_it_names(files):
+    path = files / "run.h5"
+    first = dfa.read_run(path)
+    arguments = ["train", "--task", "digits", "--hidden", "16", "--limit", "200", "--epochs", "3", "--resume"]
+    arguments += ["--out", str(path)]
+    refused = CliRunner().invoke(app, arguments)
+    assert refused.exit_code == 2 and f" now. {VERSION_1}" in " ".join(refused.output.split())
+    result = CliRunner().invoke(app, [*arguments, "--device", "aurora@1"])
+    assert result.exit_code == 0, result.output
+    after = dfa.read_run(path)
+    assert after.epochs_done == 3 and np.array_equal(after.history.loss[:2], first.history.loss)
+    assert after.fingerprint == first.fingerprint == Device.load("aurora@1").fingerprint()
+
+
+@pytest.mark.filterwarnings("ignore:.*check sum")
+def test_a_calibration_of_0_1_0_is_one_of_version_1(files):
+    """Its report knows the device by itself; a bench of version 1 reads it, and goes on into it."""
+    path = files / "cal.h5"
+    assert read_report(path).truth_note == "that of the preset aurora@1"
+    assert read_record(path, "phase", PhaseRecord, bench=OpticalBench("aurora@1")).asked_rad.size
+    for command in (
+        ["report", str(path), "--device", "aurora"],
+        ["calibrate", "exposure", "--roi", "500,1000,8,16", "--out", str(path)],
+    ):
+        refused = CliRunner().invoke(app, command)
+        assert refused.exit_code == 2 and VERSION_1 in " ".join(refused.output.split())
+    before = record_names(path)
+    arguments = ["calibrate", "exposure", "--roi", "500,1000,8,16", "--out", str(path), "--device", "aurora@1"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert record_names(path) == before
+
+
+def test_calibrations_that_0_1_0_kept_lie_where_version_1_looks_for_them():
+    """By the name that 0.1.0 gave them: the device's, 16 digits of its fingerprint and the seed."""
+    assert stored_path(OpticalBench("aurora@1", 3)).name == "aurora-e400bf33db558b33-seed3.h5"
+    assert stored_path(OpticalBench("aurora", 3)).name != "aurora-e400bf33db558b33-seed3.h5"
 
 
 @pytest.mark.slow

@@ -32,6 +32,7 @@ from opusim.base.files import TRAILER_BYTES, check_trailer, unwritten, write_wit
 from opusim.base.warn import warn_outside
 from opusim.bench.protocol import Clocked, Resumable, has
 from opusim.bench.protocol import elapsed_s as elapsed_s_of
+from opusim.device.versions import told_version
 
 __all__ = ["Journal", "clear_removed", "clock_of", "interrupted_header", "resume_clock"]
 
@@ -115,6 +116,8 @@ class Journal:
         Everything that sets what is measured, of JSON's types. A journal is only gone on with under the same header.
     resume : bool
         Whether to go on with a journal that is there.
+    device : Device, optional
+        The device of now: the sentence about a journal of another one knows versions of its preset.
 
     Raises
     ------
@@ -126,8 +129,11 @@ class Journal:
         If the journal cannot be written.
     """
 
-    def __init__(self, out: str | os.PathLike[str], header: dict[str, Any], *, resume: bool) -> None:
+    def __init__(
+        self, out: str | os.PathLike[str], header: dict[str, Any], *, resume: bool, device: Any = None
+    ) -> None:
         self._out = out = Path(out)
+        self._device = device
         self.folder = _folder(out)
         # As JSON gives it back: tuples become lists.
         self.header = json.loads(json.dumps({**header, "version": VERSION}))
@@ -174,6 +180,9 @@ class Journal:
                 raise ValueError(
                     f"{self.folder} holds a measurement with {name} = {stored.get(name)!r}, but now {name} is "
                     f"{self.header.get(name)!r}: go on with the former, or delete the folder."
+                    + (
+                        f" {told_version(str(stored.get(name)), self._device)}" if name == "device_fingerprint" else ""
+                    ).rstrip()
                 )
 
     # ------------------------------------------------------------------ the start

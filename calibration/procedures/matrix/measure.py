@@ -21,7 +21,7 @@ from opusim.bench.protocol import Bench, checked_bench, identity_of
 from opusim.bench.region import AnyRoi
 from opusim.calibration.algorithms.frame_input import checked_phases
 from opusim.calibration.algorithms.phase_shifting import equal_steps
-from opusim.calibration.files import read_info
+from opusim.calibration.files import device_of, read_info
 from opusim.patterns.layout import MirrorLayout
 
 from .file import GROUP, TmRecord, read_matrix, read_tm, write_tm
@@ -147,7 +147,7 @@ def measure_tm(
     if resume and out.exists() and not Journal.there(out):
         return _finished(out, bench, header)
     batches = _batches(plan, m.patterns_at_once)
-    journal = Journal(out, header, resume=resume)
+    journal = Journal(out, header, resume=resume, device=device_of(bench))
     try:
         start = _start(journal, m, full_scale_dn)
         total = plan.patterns(0, plan.n_groups)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from fake_bench import FakeBench
+from opusim.base.module_state import packed, unpacked
 from opusim.device.record import Device
 from opusim.drivers import OPU, OpuDevice
 from opusim.drivers.types import OutputRescaling
@@ -201,6 +202,24 @@ def test_a_state_of_a_map_without_a_fit_takes_the_fit_away():
     assert not fresh.fitted and fresh.seed == 5 and fresh.opu.device.seed == 5
     expected = OPU(OUT, device=SMALL, seed=5).fit_transform1d(bits().numpy())
     assert np.array_equal(fresh.fit(bits())(bits()).numpy(), expected)
+
+
+def test_a_state_of_an_older_version_of_a_preset_goes_on_as_that():
+    """Also one that was taken when some of today's fields were not there; a map on an OPU of today says which it is."""
+    mapping = OPUMap(OUT, device="aurora@1", seed=3).fit(bits())
+    mapping(bits(3, 2))
+    content = unpacked(mapping.get_extra_state(), what="the state")
+    del content["device"]["operation"]["exposure_average"]
+    state = {"_extra_state": torch.from_numpy(packed(content))}
+    fresh = OPUMap(OUT)
+    fresh.load_state_dict(travelled(state))
+    assert Device.load(fresh.device).title == "aurora, version 1"
+    same_counts(mapping, fresh)
+    with OPU(OUT, device="aurora", seed=3) as opu:
+        with pytest.raises(
+            RuntimeError, match="The device of the state is aurora, version 1, .*aurora@1 is that device"
+        ):
+            OPUMap(OUT, opu=opu).load_state_dict(state)
 
 
 def test_online_and_packed_maps():
