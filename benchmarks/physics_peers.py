@@ -4,18 +4,18 @@
     python benchmarks/physics_peers.py                      # about ten minutes
     python benchmarks/physics_peers.py --devices ideal --frames 1 --targets 100
 
-OpenWFS (Vellekoop and others) knows nothing of this project: its `StepwiseSequential` shows a phase on one segment after
-the other, reads a detector and returns the transmission matrix. The adapter below makes of the bench a phase modulator
-of two phases and a detector of many pixels:
+OpenWFS (Vellekoop and others) knows nothing of this project: its `StepwiseSequential` shows a phase on one segment
+after the other, reads a detector and returns the transmission matrix. The adapter below makes of the bench a phase
+modulator of two phases and a detector of many pixels:
 
 - 16 x 16 segments are macro-pixels of the mirrors; phase 0 is on, phase pi is off, so that with two phase steps the
   reference is the pattern with all segments on.
 - The detector reads pixels far apart on the sensor, each a target of its own: the mean of some frames of 400 us.
 
 OpenWFS's phases of the optimised wavefront, -angle(t), are then 0 or pi: the segments that are on are those that make
-the target brighter. Each target gets its pattern; its counts, less those of dark frames, are compared with the mean over
-random patterns with half of the segments on and over all pixels. Optimised patterns are exposed for an eighth of the time, so that nothing
-clips, for 32 frames each.
+the target brighter. Each target gets its pattern; its counts, less those of dark frames, are compared with the mean
+over random patterns with half of the segments on and over all pixels. Optimised patterns are exposed for an eighth of
+the time, so that nothing clips, for 32 frames each.
 
 Theory, n segments of equal light: choosing on and off gives 1 + (n/2 - 1)/pi (Akbulut et al., Opt. Express 19, 4017,
 2011); as the phase is that of the reference, the sum over all segments, sqrt(n)/2 more, to leading order. With unequal
@@ -182,8 +182,8 @@ def main() -> None:
             if name.startswith("ideal") and abs(each.mean() - expected) > 4 * error + 0.02 * expected:
                 far.append(name)
             print(
-                f"| {name} | {n_frames} | {each.mean():.1f} ± {error:.1f} | {theory(n):.1f} | {expected:.1f} | {taken:,} "
-                f"| {time.perf_counter() - start:.0f} |",
+                f"| {name} | {n_frames} | {each.mean():.1f} ± {error:.1f} | {theory(n):.1f} | {expected:.1f} "
+                f"| {taken:,} | {time.perf_counter() - start:.0f} |",
                 flush=True,
             )
     if far:

@@ -1,14 +1,14 @@
-"""Whole spectrum of the layer on the grids of the presets, against Marchenko and Pastur's law: both planes of depolarisation.
+"""Whole spectrum of the layer on the grids of the presets against Marchenko and Pastur's law, for both planes.
 
-    python benchmarks/spectrum.py                         # "auto" up to 131 000 x 131 000, and all mirrors: see RESULTS.md
+    python benchmarks/spectrum.py                         # "auto" up to 131 000 x 131 000, and all mirrors
     python benchmarks/spectrum.py --sizes 4096 --mirrors  # smaller
     python benchmarks/spectrum.py --lossless              # a layer that does not depolarise, too
 
-Lanczos' method (tests/support/spectrum.py): `--steps` steps from one random vector. Asked: largest singular value within
-3 % of the edge, KS distance below .02, smallest within 3 % where there are at most half as many inputs as outputs (grids round to whole rows).
-Memory: `--steps` vectors of the shorter side, and a grid or two of the layer; .6 GB for all mirrors of aurora. In
-"auto", grids are those of the default device for as many features and pixels; in "mirrors" each mirror and each pixel
-of the preset is one.
+Lanczos' method (tests/support/spectrum.py): `--steps` steps from one random vector. Asked: largest singular value
+within 3 % of the edge, KS distance below .02, smallest within 3 % where there are at most half as many inputs as
+outputs (grids round to whole rows). Memory: `--steps` vectors of the shorter side, and a grid or two of the layer;
+.6 GB for all mirrors of aurora. In "auto", grids are those of the default device for as many features and pixels; in
+"mirrors" each mirror and each pixel of the preset is one.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ def main() -> None:
     if args.lossless:
         media["lossless"] = dataclasses.replace(aurora.medium, depolarising=False)
     print(
-        "| grid | inputs | outputs | side | depolarised at | largest / edge | smallest / edge | KS | made, s | pass, ms |"
+        "| grid | inputs | outputs | side | depolarised at | largest / edge | smallest / edge | KS | made, s "
+        "| pass, ms |"
     )
     print("|---" * 10 + "|")
     for name, grid in cases:

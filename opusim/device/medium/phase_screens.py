@@ -61,9 +61,9 @@ class PhaseScreenMedium(WaveMedium):
         The plane where it passes, and by which law. "middle screen": screen K // 2, counted from 0, amplitudes of the
         quarter-circle law (`middle_amplitude`). Singular values are then those of an i.i.d. matrix however many of the
         modes are read (docs/physics.md section 3). With fewer than three screens there is no middle: the exit face
-        takes its place. "exit face": the last screen, amplitudes of Rayleigh's law (`exit_amplitude`). Few singular
-        values follow this law badly: the largest are up to half above the edge of Marchenko and Pastur's law, since
-        what is read of a bright place of the face is an open channel.
+        takes its place, and nothing is claimed. "exit face": the last screen, amplitudes of Rayleigh's law
+        (`exit_amplitude`). The largest singular values are then above the edge of Marchenko and Pastur's law, by 1 to
+        37 % on a device's own grids: what is read of a bright place of the face is an open channel.
     transmission : float
         Share of the light that leaves the mirrors (all on) which reaches one pixel on average, or leaves the layer
         (`Medium`), in one polarisation.
