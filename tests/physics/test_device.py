@@ -91,8 +91,10 @@ def test_contrast_of_the_device_falls_by_its_law(half_on, changes):
 def test_inner_products_of_outputs_are_the_optical_kernel(changes):
     """<y(a) y(b)> = ||a||^2 ||b||^2 + (a.b)^2 / M over outputs, for a range of overlaps.
 
-    A mean over 20 000 speckles of a product of intensities has a relative spread of at most 1.6 %; over 15 pairs
-    the mean ratio must be within 2 % and each within 8 % (five sigma).
+    A mean over 20 000 speckles of a product of intensities has a relative spread of 1.2 to 1.6 %; the 15 pairs share
+    six vectors, so that their mean has about 1 %. The middle of the field is 2 exp(-K sigma^2 (1 - rho)) = .5 % an axis
+    brighter than its mean, rho being the correlation of a screen over a step, as the layer scatters not quite evenly:
+    about 1 % here. So the mean ratio must be within 4 %, and each within 8 %.
     """
     device = AURORA.ideal()
     if changes == {"medium": "gaussian"}:
@@ -106,12 +108,13 @@ def test_inner_products_of_outputs_are_the_optical_kernel(changes):
     x = np.stack([np.where(rng.random(400) < flip, 1 - base, base) for flip in (0, 0.05, 0.15, 0.3, 0.5, 1.0)])
     counts, bench = expose(device, x)
     y = counts.astype(np.float64) / (device.camera.gain_dn_per_e * device.camera.quantum_efficiency)
-    y /= bench.photons_per_intensity(EXPOSURE_S) * (AURORA.dmd.n_mirrors // 400)
+    mirrors = np.bincount(lined(400).feature_of_mirror().ravel()[lined(400).feature_of_mirror().ravel() >= 0])
+    y /= bench.photons_per_intensity(EXPOSURE_S) * mirrors.mean()
     modes = 1 if device.camera.polarised else 2
     expected = theory.optical_kernel(x.astype(float), x.astype(float), modes)
     ratio = (y @ y.T / y.shape[1] / expected)[np.triu_indices(6, 1)]
     assert np.abs(ratio - 1).max() < 0.08
-    assert ratio.mean() == pytest.approx(1, abs=0.02)
+    assert ratio.mean() == pytest.approx(1, abs=0.04)
 
 
 @pytest.mark.slow

@@ -192,7 +192,7 @@ def test_pixels_with_many_samples_and_a_blocked_arm():
     shaken = {"reference.vibration_rad": 1.0, "reference.vibration_hz": 120.0}
     blocked = [OpticalBench(IDEAL.evolve(**c)).expose(LIT, exposure_s=0.05, roi=ROI) for c in ({}, shaken)]
     np.testing.assert_array_equal(*blocked)
-    device = IDEAL.evolve(**shaken, **{"camera.pixel_over_grain": 0.5})
+    device = IDEAL.remagnified().evolve(**shaken, **{"camera.pixel_over_grain": 0.5})
     bench = OpticalBench(device)
     planes = bench.inspect(LIT, exposure_s=0.05, roi=ROI, reference_phase_rad=1.0)
     unit = device.camera.quantum_efficiency * device.camera.gain_dn_per_e
