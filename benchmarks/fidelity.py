@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 import warnings
 
@@ -99,20 +100,23 @@ def main() -> None:
     warnings.simplefilter("ignore")
     rows: dict[str, list[str]] = {name: [] for name in ASKED}
     lasted = []
+
+    def found_of(name: str, words: str) -> None:
+        rows[name].append(words)
+        print(f"{spec}: {name} {words}", file=sys.stderr, flush=True)
+
     for spec in options.devices:
         start, device = time.perf_counter(), Device.load(spec)
         if os.environ.get("OPUSIM_DATA"):
             accuracy, mean = mnist(device, options.seed, options.components)
-            rows["MNIST, test"].append(f"{100 * accuracy:.2f} % (mean count {mean:.2f})")
+            found_of("MNIST, test", f"{100 * accuracy:.2f} % (mean count {mean:.2f})")
         else:
-            rows["MNIST, test"].append("OPUSIM_DATA names no folder")
+            found_of("MNIST, test", "OPUSIM_DATA names no folder")
         found = level(device, options.seed)
-        rows["half-on level"].append(f"{found:.2f}, {found - device.camera.black_level_dn:.2f} above black")
+        found_of("half-on level", f"{found:.2f}, {found - device.camera.black_level_dn:.2f} above black")
         rms, mean = noise(device, options.seed, 21.6)
-        rows["noise at 21.6"].append(f"{rms:.3f} (mean {mean:.2f})")
-        rows["linear error"].append(
-            f"{100 * linear_error(device, options.seed, options.vectors, options.outputs):.2f} %"
-        )
+        found_of("noise at 21.6", f"{rms:.3f} (mean {mean:.2f})")
+        found_of("linear error", f"{100 * linear_error(device, options.seed, options.vectors, options.outputs):.2f} %")
         lasted.append(f"{time.perf_counter() - start:.0f} s")
     print(
         f"seed {options.seed}; MNIST with {options.components} features; {options.vectors} vectors to {options.outputs}"
