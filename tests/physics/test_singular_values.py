@@ -221,7 +221,7 @@ def test_the_stop_of_a_pixels_grain_acts_on_an_iid_matrix():
     side, inputs, outputs, diameter = 48, (24, 24), (30, 30), 0.5
     found = layer_spectrum(MIDDLE, ModeGrid(side, inputs, outputs, diameter), steps=60, probes=20)
     axis = scipy.fft.fftfreq(side, d=1 / side)
-    # The stop's edge is a ramp of the power over one step of the grid, about the radius that has the same second moment.
+    # The edge of the stop is a ramp of the power over one step of the grid, about the radius of equal second moment.
     radius = np.sqrt((side * diameter / 2) ** 2 - 5 / 12)
     stop = np.sqrt(np.clip(radius + 0.5 - np.hypot(axis[:, None], axis), 0, 1))
     stop /= np.sqrt(np.mean(stop**2))
