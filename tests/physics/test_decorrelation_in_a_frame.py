@@ -89,9 +89,9 @@ def test_each_moment_takes_its_part_of_a_phase_that_moves(ratio, periods):
     """The mean of S(t) p(t) over an exposure, p = exp(i sin(2 pi f t + a)), S of unit power and a Gaussian correlation.
 
     What the moments leave of it is a sum over pairs of moments of the correlation: no field is drawn. Light of
-    |S| = |R| is wrong by the root of half of that, as part of its mean. Allowed: .3 % of the mean light up to tau, where
-    the mean phasor in all moments leaves up to 10 %; .8 % up to 16 times tau, and 2 % above. The power of the fringes is
-    at most that of the reference.
+    |S| = |R| is wrong by the root of half of that, as part of its mean. Allowed: .3 % of the mean light up to tau,
+    where the mean phasor in all moments leaves up to 10 %; .8 % up to 16 times tau, and 2 % above. The power of the
+    fringes is at most that of the reference.
     """
     drift, n, start_s = Drift(2.0), 1024, 12345 * Drift(2.0).step_s
     t = (np.arange(n) + 0.5) / n
