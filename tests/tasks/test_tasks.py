@@ -246,7 +246,7 @@ def test_sketches_that_cannot_be_are_refused():
 
 
 def test_a_network_learns_by_light(tmp_path, monkeypatch):
-    """Ten classes by chance: 10 %. Fifteen epochs give 91 to 93 % whatever the seed; four are a lottery of 15 to 75 %."""
+    """Ten classes by chance: 10 %. Fifteen epochs give 91 to 93 % for any seed; four are a lottery, 15 to 75 %."""
     pytest.importorskip("opusim.dfa", reason="opusim.dfa is not in this checkout")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     task = DfaAccuracy("digits", layers=2, epochs=15, learning_rate=1e-2)
