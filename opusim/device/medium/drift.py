@@ -142,16 +142,16 @@ class Drift:
         weights : ndarray of float64, shape (n,)
             Their parts of the exposure, of sum 1.
         shares : ndarray of float64, shape (n, PARTS)
-            With p the means of a phasor over `PARTS` equal parts of the exposure, m = shares . p is its value for each
-            state: sum of w S m is the mean of S p.
+            With p the means of a phasor over 256 equal parts of the exposure (``PARTS``), m = shares . p is its value
+            for each state: the sum of w S m is the mean of S p.
 
         Notes
         -----
         Between the moments of Gauss and Legendre the field of the medium is the polynomial of degree n - 1 through
-        them, and m is the projection of p onto such polynomials: m_k = sum_j (2 j + 1) P_j(x_k) <P_j p>. The mean of
-        S p is then right where either of the two is smooth. With w the weights, sum of w |m|^2 is at most the mean of
-        |p|^2, as polynomials through such moments are orthogonal. Moments in equal steps take the mean over their own
-        step, which is a projection too.
+        them, and m is the projection of p onto such polynomials: ``m_k = sum_j (2 j + 1) P_j(x_k) <P_j p>``. The mean
+        of S p is then right where either of the two is smooth. With w the weights, the sum of ``w |m|^2`` is at most
+        the mean of ``|p|^2``, as polynomials through such moments are orthogonal. Moments in equal steps take the mean
+        over their own step, which is a projection too.
         """
         if not self.moves_within(exposure_s):
             moments, weights, shares = np.zeros(1), np.ones(1), np.full((1, PARTS), 1 / PARTS)

@@ -51,7 +51,11 @@ DEVICES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("changes, expected", DEVICES.values(), ids=DEVICES)
+@pytest.mark.parametrize(
+    "changes, expected",
+    # Both polarisations of twelve and more points on a pixel take five seconds.
+    [pytest.param(*case, id=name, marks=[pytest.mark.slow] * (name[:3] == "all")) for name, case in DEVICES.items()],
+)  # fmt: skip
 def test_coherence_is_that_of_all_that_takes_from_the_fringes(changes, expected):
     """Closed forms, the value that is told of the simulated device, and the value that is measured.
 
