@@ -17,6 +17,7 @@ from opusim.planning.costs import Workload
 from .acquire import output_size, pass_size
 
 if TYPE_CHECKING:
+    from opusim.device.record import Device
     from opusim.drivers.lowlevel.settings_of_frame import FrameSettings
 
 __all__ = ["demodulator", "finisher", "projector_of", "reference_of", "workload"]
@@ -66,8 +67,14 @@ def workload(opu: Any, n_vectors: int, *, linear: bool = False, steps: int = 4) 
         task_vectors=task_vectors(method.task_bytes(n_out, item) + n_features, 1 if method.parted else block),
         patterns_per_vector=each, patterns_per_block=0 if method.parted else of_block,
         n_pixels=method.n_pixels or n_out, shared_patterns=of_all if method.parted else 0,
-        fit_patterns=method.fit_patterns,
+        fit_patterns=method.fit_patterns, frame_states=_frame_states(device.device_model, exposure.exposure_s),
     )  # fmt: skip
+
+
+def _frame_states(model: Device, exposure_s: float) -> int:
+    """Return how many states of the medium a frame averages; 0 if it stands still."""
+    drift = model.drift_within(exposure_s)
+    return 0 if drift is None else len(drift.within(0.0, exposure_s))
 
 
 def projector_of(opu: Any, work: Workload, *, threads: int) -> Projector:

@@ -447,8 +447,21 @@ class LinearProcedure(Procedure):
             ("exposure", micro(record.exposure_s), ""),
             ("phase steps", f"{record.n_steps}: {radians(record.actual_rad)}", ""),
             ("error of one field", f"{100 * record.relative_error:.2g} % of its rms", ""),
-            ("coherence", f"{record.coherence:.3g}", "" if device is None else f"{device.reference.coherence:g}"),
+            ("coherence", f"{record.coherence:.3g}", "" if device is None else f"{_coherence(record, device):.3g}"),
             ("fringe modulation", f"{record.modulation:.3g} (median)", ""),
             ("pixels", f"{int(record.valid.sum()):,} of {len(record.valid):,} can be used", ""),
             ("fields with clipped frames", f"{100 * record.clipped_share:.2g} %", ""),
         ]
+
+
+def _coherence(record: LinearRecord, device: Device) -> float:
+    """Return what a simulated device leaves of the fringes in frames like those of a record."""
+    from opusim.noise.light import linear_coherence
+    from opusim.noise.point import WorkingPoint
+
+    return linear_coherence(
+        WorkingPoint(
+            device, "linear", share_on=0.5, exposure_s=record.exposure_s, elapsed_s=0.0, n_steps=record.n_steps,
+            frametime_s=record.exposure_s, roi=record.rectangle,
+        )
+    )  # fmt: skip

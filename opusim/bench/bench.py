@@ -455,8 +455,12 @@ class OpticalBench(validation.Fixed):
         elif moving is None:
             level = intensity(fields, shots[0].reference, turn, contrast)
         else:
-            seen = moving.within(time_s, exposure_s)
-            level = within_exposure.mean_intensity(way, bits, seen, NUMPY, shots[0].reference, turn, contrast)
+            arm = self._moving_arm(phases)
+            if arm is None:
+                seen = within_exposure.Moments.of_still(moving.within(time_s, exposure_s), turn, contrast)
+            else:
+                seen = arm.moments(moving, 0, frame, time_s, exposure_s)
+            level = within_exposure.mean_intensity(way, bits, seen, NUMPY, shots[0].reference)
         photons = (level * np.float32(scale[0] / projector.plan.samples)).astype(np.float32)
         camera = self.device.camera
         electrons = camera.electrons(photons, exposure_s=exposure_s, seed=self.seed, frame0=frame, maps=maps)
@@ -765,8 +769,8 @@ class OpticalBench(validation.Fixed):
         if moving is not None:
             within_exposure.counts(
                 way, bits, Shots(0, frames, scale, exposure_s, maps, steps, *arms[0]), times, moving,
-                self.device.camera, seed=self.seed, samples=projector.plan.samples, arrays=place,
-                threads=self.threads, out=out, progress=progress,
+                self._moving_arm(phases), self.device.camera, seed=self.seed, samples=projector.plan.samples,
+                arrays=place, threads=self.threads, out=out, progress=progress,
             )  # fmt: skip
             return out if home is NUMPY else home.from_host(out)
         states = self._states(times[::steps]) if states is None else states
@@ -817,6 +821,13 @@ class OpticalBench(validation.Fixed):
         else:
             turned = arm.phases_rad(asked, frames, times_s, seed=self.seed)
         return wave, turned, self.device.fringe_coherence, moduli
+
+    def _moving_arm(self, phases: np.ndarray | None) -> within_exposure.MovingArm | None:
+        """Return the reference for frames in which the medium moves; None if it is blocked or stands still."""
+        arm = self.device.reference
+        if phases is None or not arm.moves:
+            return None
+        return within_exposure.MovingArm(arm, phases, self.device.fringe_coherence, self.seed)
 
     def _rows(
         self,

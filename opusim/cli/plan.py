@@ -304,6 +304,13 @@ def _told(result: ScalePlan, rates: tuple[Rates, Rates]) -> str:
         n = result.work.n_tasks
         tasks = "is only 1 task" if n == 1 else f"are only {n} tasks"
         lines.append(f"There {tasks} for {result.workers * result.threads} threads: more workers gain nothing.")
+    if states := result.work.frame_states:
+        lines.append(
+            f"The medium moves during a frame: each is the mean over {states} state{'s' * (states > 1)} of it, "
+            f"with {'layers or entries' if states > 1 else 'a layer or entries'} that no other frame uses. That is in "
+            "these times, to a factor of two. operation.exposure_s below 1/316 of medium.decorrelation_time_s, or "
+            "operation.exposure_average = false, would spare it."
+        )
     if result.work.fit_patterns:
         lines.append("The calibration of the reference arm is not in these times; it is kept once it is made.")
     slowed = max((one.slowed for one in rates if one.slowed is not None), default=None)

@@ -13,7 +13,7 @@ from scipy import special
 
 from opusim.device.reference import Reference, shifted_rad
 from opusim.fringes.calibrated import CLIPPED_SHARE
-from opusim.theory import exposure_moments
+from opusim.theory import exposure_fringe_contrast, exposure_moments
 
 from .point import WorkingPoint
 
@@ -23,6 +23,7 @@ __all__ = [
     "clipped_share",
     "vibration_contrast",
     "field_coherence",
+    "linear_coherence",
     "phase_covariance",
     "saturation_e",
     "step_phases_rad",
@@ -54,6 +55,20 @@ def vibration_contrast(point: WorkingPoint, off: Collection[str] = ()) -> float:
     if "reference phase" in off:
         return 1.0
     return _vibration(point.device.reference, point.exposure_s, point.device.operation.exposure_average)[0]
+
+
+def linear_coherence(point: WorkingPoint) -> float:
+    """Contrast of the fringes against that of two beams that interfere fully, as a calibration measures it.
+
+    The root of the power of the fields that bursts show over the light beside the reference's: coherence of the arms,
+    what a pixel leaves of a tilt and of the grain, the polarisation that meets the reference, and what an exposure
+    leaves of fringes of a reference that vibrates and of a medium that moves. The last two count as independent.
+    """
+    device = point.device
+    drift = device.drift_within(point.exposure_s)
+    moved = 1.0 if drift is None else exposure_fringe_contrast(point.exposure_s / drift.decorrelation_time_s)
+    share = field_coherence(point) / device.sampling.channels
+    return device.fringe_coherence * vibration_contrast(point) * moved * math.sqrt(share)
 
 
 def phase_covariance(point: WorkingPoint, off: Collection[str], steps: int) -> Array:

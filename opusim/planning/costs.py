@@ -51,6 +51,9 @@ class Workload:
         Patterns that one worker shows for all tasks, before any of them.
     fit_patterns : int
         Patterns that the client shows once for the fit.
+    frame_states : int
+        States of the medium whose light each frame averages, with a layer or entries of their own that are not kept;
+        0 where the medium stands still during a frame.
     """
 
     n_vectors: int
@@ -67,11 +70,13 @@ class Workload:
     n_pixels: int = 0
     shared_patterns: int = 0
     fit_patterns: int = 0
+    frame_states: int = 0
 
     def __post_init__(self) -> None:
         """Check the counts."""
         for name in ("n_vectors", "n_features", "n_out", "task_vectors", "block", "patterns_per_vector", "steps"):
             validation.integer(name, getattr(self, name), low=1)
+        validation.integer("frame_states", self.frame_states, low=0)
         object.__setattr__(self, "n_pixels", validation.integer("n_pixels", self.n_pixels or self.n_out, low=1))
 
     def patterns(self, n_vectors: int) -> int:
@@ -177,7 +182,7 @@ class Costs:
         """Seconds to make what is kept, once a state of the drift."""
         return self.rates.seconds(self.projector.way.making())
 
-    def show_s(self, n_patterns: int, steps: int) -> float:
+    def show_s(self, n_patterns: int, steps: int, frame_states: int = 0) -> float:
         """Return the seconds to show patterns in one go, without making what is kept.
 
         A matrix that is not kept is made anew in each go.
@@ -188,15 +193,36 @@ class Costs:
             How many patterns.
         steps : int
             Frames of each.
+        frame_states : int
+            As of `Workload`.
 
         Returns
         -------
         float
             Seconds.
         """
+        if frame_states:
+            return n_patterns * steps * self.moving_frame_s(frame_states)
         frame_s = self.rates.frame_s_per_pixel if steps == 1 else self.rates.step_s_per_pixel
         frames_s = n_patterns * steps * self.projector.geometry.region.n_pixels * frame_s
         return frames_s + self.rates.seconds(self.projector.way.showing(n_patterns))
+
+    def moving_frame_s(self, frame_states: int) -> float:
+        """Return the seconds of a frame in which the medium moves.
+
+        Parameters
+        ----------
+        frame_states : int
+            States that it averages, at least 1.
+
+        Returns
+        -------
+        float
+            Seconds: in each state a layer, or entries, are made and one pattern is shown.
+        """
+        way = self.projector.way.unkept
+        states_s = frame_states * (self.rates.seconds(way.making()) + self.rates.seconds(way.showing(1)))
+        return states_s + self.projector.geometry.region.n_pixels * self.rates.frame_s_per_pixel
 
     def vectors_s(self, work: Workload, n_vectors: int) -> float:
         """Return the seconds of a call for some of the vectors, what is kept being there.
@@ -214,9 +240,9 @@ class Costs:
             Seconds.
         """
         whole, rest = divmod(n_vectors, work.block)
-        seconds = whole * self.show_s(work.patterns(work.block), work.steps)
+        seconds = whole * self.show_s(work.patterns(work.block), work.steps, work.frame_states)
         if rest:
-            seconds += self.show_s(work.patterns(rest), work.steps)
+            seconds += self.show_s(work.patterns(rest), work.steps, work.frame_states)
         return seconds + work.patterns(n_vectors) * work.steps * work.n_pixels * self.rates.finish_s_per_pixel
 
     # ---------------------------------------------------------------- bytes
@@ -278,7 +304,8 @@ class ScalePlan:
     memory : Memory
         Of a worker.
     states : int
-        States of the medium's drift in the device's time: what is kept is made for each of them.
+        States of the medium's drift in the device's time: what is kept is made for each of them; 1 where nothing is
+        kept, as the medium moves during each frame.
     process_build_s, process_s : float
         One call in one process with all its threads: making what is kept, and all of it.
     worker_build_s, task_s, shared_s : float
@@ -355,12 +382,13 @@ def plan_scale(
     plan = projector.plan
     drift = projector.geometry.device.medium.drift
     states = 1 if math.isinf(drift.step_s) else 1 + math.floor(work.device_s / drift.step_s)
-    states = min(states, work.n_vectors)
-    kept = plan.way == "waves" or plan.stored
-    fit_s = one.show_s(work.fit_patterns, work.steps) if work.fit_patterns else 0.0
+    states = 1 if work.frame_states else min(states, work.n_vectors)
+    kept = (plan.way == "waves" or plan.stored) and not work.frame_states
+    moving = work.frame_states
+    fit_s = one.show_s(work.fit_patterns, work.steps, moving) if work.fit_patterns else 0.0
     process_build_s, worker_build_s = (costs.build_s if kept else 0.0 for costs in (one, many))
     shared_process_s, shared_s = (
-        costs.show_s(work.shared_patterns, 1) if work.shared_patterns else 0.0 for costs in (one, many)
+        costs.show_s(work.shared_patterns, 1, moving) if work.shared_patterns else 0.0 for costs in (one, many)
     )
     task_s = many.vectors_s(work, work.task_size)
     rounds = -(-work.n_tasks // (workers * threads))

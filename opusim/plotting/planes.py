@@ -207,7 +207,7 @@ def histogram(
         Level without light, from which the law starts: the camera's black level, for counts. A `device` knows it.
     device : Device, optional
         Device that made the counts: the law with the camera's noise is drawn too, and the exponential law alone only
-        where a pixel reads one point of polarised light.
+        where a pixel reads one point of polarised light, behind a medium that stands still during the exposure.
     exposure_s : float, optional
         Exposure in seconds; the device's own by default.
     label : str, optional
@@ -250,7 +250,7 @@ def histogram(
             highest = max(highest, float(law.max()))
             centres = (edges[1:] + edges[:-1]) / 2
             ax.plot(centres, law, color=INK, lw=1.6, label="speckle law and camera noise")
-        if mean > dark and (device is None or (device.pixel_over_grain == 0 and device.camera.polarised)):
+        if mean > dark and (device is None or _exponential(device, float(exposure_s or 0))):
             x = np.linspace(dark, edges[-1], 200)
             line = np.exp(-(x - dark) / (mean - dark)) / (mean - dark)
             alone = "exponential law" if device is None else "exponential law alone"
@@ -279,6 +279,12 @@ def _edges(counts: np.ndarray) -> tuple[np.ndarray, float]:
     low = float(counts.min())
     edges = np.linspace(low, top if top > low else low + 1, _REAL_BARS + 1)
     return edges, float(edges[1] - edges[0])
+
+
+def _exponential(device: Device, exposure_s: float) -> bool:
+    """Whether a pixel reads one speckle pattern: other sums of patterns have a gamma law."""
+    one = device.pixel_over_grain == 0 and device.camera.polarised
+    return one and device.drift_within(exposure_s) is None
 
 
 def _law(device: Device, mean: float, exposure_s: float, top: float, edges: np.ndarray) -> np.ndarray:

@@ -178,6 +178,21 @@ def test_rates_of_a_busy_machine_are_told_and_not_kept(monkeypatch, cache, slowe
     assert planned(*size)["rates"]["process"]["slowed"] == slowed
 
 
+def test_a_medium_that_moves_during_a_frame_is_told(tmp_path):
+    """Half a decorrelation time: three states in each frame, of which nothing is kept."""
+    path = tmp_path / "restless.toml"
+    path.write_text('preset = "aurora"\n[medium]\ndecorrelation_time_s = 0.002\n[operation]\nexposure_s = 0.001\n')
+    size = ("--features", 64, "--components", 300, "--vectors", 1000, "--no-measure", "--threads", 1)
+    text = words(invoke(*size, "--device", path).stdout)
+    assert "The medium moves during a frame: each is the mean over 3 states of it" in text
+    assert "operation.exposure_s below 1/316 of medium.decorrelation_time_s" in text
+    assert "for each of" not in text
+    assert "moves during a frame" not in words(invoke(*size).stdout)
+    moving, still = planned(*size, "--device", path), planned(*size)
+    assert moving["work"]["frame_states"] == 3 and still["work"]["frame_states"] == 0
+    assert moving["process_s"] > 10 * still["process_s"]
+
+
 def test_no_measure_writes_nothing(cache):
     planned(*SMALL, "--no-measure")
     assert not cache.exists()

@@ -177,6 +177,39 @@ def test_what_is_refused():
             IDEAL.evolve(**{"camera.shutter": bad})
 
 
+def test_a_medium_that_moves_in_a_frame_is_refused_where_rows_differ():
+    """The sentence says what to do, and each piece of its advice works."""
+    restless = {"medium.decorrelation_time_s": 2 * EXPOSURE_S, "operation.exposure_average": True}
+    vibration = {"reference.vibration_rad": 1.0, "reference.vibration_hz": 3000.0}
+    how = {"exposure_s": EXPOSURE_S, "roi": ROI}
+    one, with_reference = bench(**restless), bench(**restless, **vibration)
+    said = (
+        r"exposure_s is 0\.00017, in which the medium moves \(medium\.decorrelation_time_s is 0\.00034\), but rows .*"
+    )
+    for act in (with_reference.expose, with_reference.inspect):
+        with pytest.raises(ValueError, match=said + "see a reference that moves .* switch off drift and vibration"):
+            act(patterns(1), reference_phase_rad=0.4, **how)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        with pytest.raises(
+            ValueError, match=said + "see two patterns .* the mixing by frametime_s = ([0-9.e-]+)"
+        ) as told:
+            one.expose(patterns(2), frametime_s=SHORT_S, **how)
+    assert one.clock.frames == with_reference.clock.frames == 0
+    least_s = float(str(told.value).rpartition("frametime_s = ")[2].rstrip("."))
+    shown = [
+        with_reference.expose(patterns(1), exposure_s=9e-7, roi=ROI, reference_phase_rad=0.4),
+        bench(**restless, **vibration, **{"camera.shutter": "global"}).expose(
+            patterns(1), reference_phase_rad=0.4, **how
+        ),
+        bench(**restless).expose(patterns(1), reference_phase_rad=0.4, **how),
+        one.expose(patterns(2), frametime_s=least_s, **how),
+        # A reference that is blocked moves nothing.
+        with_reference.expose(patterns(1), **how),
+    ]  # fmt: skip
+    assert all(frames.std() > 0 for frames in shown)
+
+
 def test_which_cameras_roll():
     """Zyla 4.2 and Flash4.0 V3 roll from version 2 on; version 1 and all others begin at once, as before."""
     for name in ("zyla-4.2", "flash4.0-v3"):

@@ -280,6 +280,37 @@ def test_what_is_kept_is_made_for_every_state_of_the_drift():
     assert moving.process_s - still.process_s == pytest.approx(more_s, rel=1e-9)
 
 
+@pytest.mark.parametrize("n_out", [100, 3000])
+@pytest.mark.parametrize("linear", [False, True])
+def test_a_frame_in_which_the_medium_moves_takes_fields_of_each_state(monkeypatch, n_out, linear):
+    """States that a plan names are the fields that a bench takes; their layers are the greatest part of the time."""
+    restless = AURORA.evolve(**{"medium.decorrelation_time_s": 2 * AURORA.operation.exposure_s})
+    plan = planned(64, n_out, 1000, device=restless, linear=linear)
+    still = planned(64, n_out, 1000, device=AURORA.evolve(**{"medium.decorrelation_time_s": math.inf}), linear=linear)
+    assert still.work.frame_states == 0 and plan.work.frame_states == 3 and plan.states == 1
+    assert plan.process_build_s == plan.worker_build_s == 0
+    opu = fitted(64, n_out, device=restless)
+    costs, work = costs_of(opu, 1000, linear=linear)
+    way = costs.projector.way.unkept
+    one_s = 3 * (costs.rates.seconds(way.making()) + costs.rates.seconds(way.showing(1)))
+    n_frames = (work.patterns(work.n_vectors) + work.shared_patterns + work.fit_patterns) * work.steps
+    assert n_frames * one_s < plan.process_s < 1.5 * n_frames * one_s
+    if linear:
+        return
+    taken, kind = [], type(way)
+    fields = kind.fields
+    monkeypatch.setattr(kind, "fields", lambda self, bits, state: taken.append(state) or fields(self, bits, state))
+    opu.transform(bits(2, 64))
+    assert len(taken) == 2 * work.frame_states and len(set(taken)) == len(taken)
+
+
+@pytest.mark.parametrize("bad", [-1, 1.5, None])
+def test_states_of_a_frame_are_a_count(bad):
+    work = costs_of(fitted(64, 64))[1]
+    with pytest.raises((TypeError, ValueError), match="frame_states"):
+        dataclasses.replace(work, frame_states=bad)
+
+
 def test_a_matrix_that_is_not_kept_is_made_in_every_call():
     device = AURORA.evolve(**{"medium.depolarising": True}).evolve(medium=GaussianMedium(transmission=8.37e-11))
     kept = planned(2_000, 5_000, 10_000, device=device)

@@ -185,6 +185,16 @@ def test_where_a_pixel_adds_up_modes_the_exponential_law_is_not_drawn(planes, be
     assert "speckle law and camera noise" in labels and "exponential law alone" not in labels
 
 
+@pytest.mark.parametrize("average", [True, False])
+def test_where_the_medium_moves_in_a_frame_the_exponential_law_is_not_drawn(planes, bench, average):
+    """A mean over states has a gamma law of a smaller contrast, which the full line follows."""
+    moving = {"medium.decorrelation_time_s": 1e-3, "operation.exposure_average": average}
+    ax = plotting.histogram(planes.counts, device=bench.device.evolve(**moving), exposure_s=1e-3)
+    labels = [one.get_label() for one in ax.lines]
+    assert "speckle law and camera noise" in labels
+    assert ("exponential law alone" in labels) == (not average)
+
+
 def test_matrix_is_the_matrix():
     assert np.array_equal(drawn(plotting.transmission_matrix(MATRIX)), np.abs(MATRIX))
     assert np.array_equal(drawn(plotting.transmission_matrix(MATRIX, part="phase")), np.angle(MATRIX))
