@@ -541,9 +541,9 @@ class Device(Stage):
         if not self.optics.by_lengths:
             return self
         pitch_m = self.camera.pixel_pitch_m
-        held = {"held": MAGNIFICATION, "stated_share": self.optics.share_on(pitch_m * pitch_m)}
+        share = self.optics.share_on(pitch_m * pitch_m)
         return self.evolve(
-            optics=dataclasses.replace(self.optics, pixel_integration=False, **held),
+            optics=dataclasses.replace(self.optics, held=MAGNIFICATION, pixel_integration=False, stated_share=share),
             **{"medium.transmission": self.pixel_share, "camera.pixel_over_grain": self.pixel_over_grain},
         )
 

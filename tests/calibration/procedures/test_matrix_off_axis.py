@@ -139,8 +139,8 @@ def test_gap_of_a_rank_deficient_matrix_comes_back(tmp_path, device, noises):
 
     The pixels' own responses (5 %) put |R|^2 into the side band. By one input at a time it would drop out with the
     field of none if the reference stood still. The gap must be ten times that without the reference's frames, on an
-    ideal device and with shot and read noise at some 1e6 electrons a pixel. The phase moves by some 15 rad from one frame
-    to the next, .3 s, and by half a radian in an exposure, 10 ms, which leaves the fringes.
+    ideal device and with shot and read noise at some 1e6 electrons a pixel. The phase moves by some 15 rad from one
+    frame to the next, .3 s, and by half a radian in an exposure, 10 ms, which leaves the fringes.
     """
     given = {
         "reference.drift_rad_per_minute": 3e3, "operation.frametime_s": 0.3, "laser.power_w": 0.3,
