@@ -8,8 +8,9 @@ wait for their turn; rounds are interleaved, and the order of the two changes fr
 is the time of the earlier build over ours: above 1 we are faster. Both are started anew `--processes` times: where a
 process has its memory moves all its times by up to 5 %. Asked: at least .95 each.
 
-- counts: 784 -> 10 000, `transform` of 2 000 half-on vectors, default device.
+- counts: 784 -> 10 000, `transform` of 2 000 half-on vectors, device `aurora@1`, as everywhere here but in the drop-in.
 - one vector: 784 -> 10 000, 200 calls of one vector each.
+- waves: 784 -> 1 000, 500 vectors through the layer.
 - linear, intensity and holography: 784 -> 10 000, 300 vectors.
 - drop-in, with `--dropin FOLDER` (lightonml 1.4.3, as `.ci/contract-environment` installs it): the same 2 000 vectors
   through the real lightonml on our lightonopu; the ratio of its time to `opusim.OPU`'s is that of the drop-in.
@@ -37,9 +38,10 @@ FIRST = """
 import numpy as np
 from opusim import OPU
 x = np.random.default_rng(0).integers(0, 2, (100, 784), dtype=np.uint8)
-with OPU(n_components=1000, disable_pbar=True) as opu:
+with OPU(n_components=1000, device="aurora@1", disable_pbar=True) as opu:
     opu.fit_transform1d(x)
 """
+DEVICE = "aurora@1"  # the same device in both builds
 
 
 def jobs(dropin: bool, large: bool) -> dict[str, Callable[[], Any]]:
@@ -49,12 +51,15 @@ def jobs(dropin: bool, large: bool) -> dict[str, Callable[[], Any]]:
     rng = np.random.default_rng(0)
     x = rng.integers(0, 2, (2000, 784), dtype=np.uint8)
     made: dict[str, Callable[[], Any]] = {}
-    counts = OPU(n_components=10_000, disable_pbar=True)
+    counts = OPU(n_components=10_000, device=DEVICE, disable_pbar=True)
     counts.fit1d(x)
     made["counts"] = lambda: counts.transform(x)
     made["one vector"] = lambda: [counts.transform(one) for one in x[:200]]
+    waves = OPU(n_components=1_000, device=DEVICE, execution="waves", disable_pbar=True)
+    waves.fit1d(x)
+    made["waves"] = lambda: waves.transform(x[:500])
     for mode in ("intensity", "holographic"):
-        opu = OPU(n_components=10_000, linear_mode=mode, disable_pbar=True)
+        opu = OPU(n_components=10_000, device=DEVICE, linear_mode=mode, disable_pbar=True)
         opu.fit1d(x)
         made[f"linear, {mode}"] = lambda opu=opu: opu.linear_transform(x[:300])
     if dropin:
@@ -65,7 +70,7 @@ def jobs(dropin: bool, large: bool) -> dict[str, Callable[[], Any]]:
         real.fit1d(x)
         made["drop-in"] = lambda: real.transform(x)
     if large:
-        wide = OPU(n_components=2_000_000, disable_pbar=True)
+        wide = OPU(n_components=2_000_000, device=DEVICE, disable_pbar=True)
         bits = rng.integers(0, 2, (2, 1_000_000), dtype=np.uint8)
         wide.fit1d(bits)
         made["1 M -> 2 M"] = lambda: wide.transform(bits)

@@ -280,8 +280,12 @@ def exposure_moments(hz: np.ndarray, rad: np.ndarray, exposure_s: float) -> tupl
 
     Returns
     -------
-    mean, power, square : float
-        E M, E |M|^2 and E M^2, all three real: the first does not depend on the exposure.
+    mean : float
+        Of M; it does not depend on the exposure.
+    power : float
+        Mean of ``|M|^2``.
+    square : float
+        Mean of ``M^2``, which is real.
 
     Raises
     ------

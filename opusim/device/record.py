@@ -447,7 +447,7 @@ class Device(Stage):
         or another part whose class does not come with opusim with its code: the text of the file that defines it, or
         of the class where that is a script or a notebook. What that imports does not. Numbers go in as they are
         written: a device of 2 has another one than the equal device of 2.0. A parameter that came with a later release
-        is left out where its value is what was done before (`opusim.base.parameters.Parameter.before`).
+        is left out where its value is what was done before (``Parameter.before``).
 
         Returns
         -------

@@ -78,7 +78,7 @@ class Reference(Stage):
     vibration_psd_hz, vibration_psd_rad2_per_hz : tuple of float
         One-sided power spectral density of a phase that is random: rising frequencies above 0, and the density at each,
         above 0. Between two of them it is a power of the frequency, outside it is 0; its integral is the variance of
-        the phase. It is made as a sum of 64 lines (`opusim.device.vibration.spectrum_lines`). None by default.
+        the phase. It is made as a sum of 64 lines (``opusim.device.vibration.spectrum_lines``). None by default.
     coherence : float
         0 to 1: contrast of the fringes, below 1 for arms whose difference is not short against the coherence length.
     """
@@ -307,7 +307,7 @@ class Reference(Stage):
         Notes
         -----
         A vibration of amplitude a over whole periods leaves J0(a). How exact the means are:
-        `opusim.device.vibration.mean_phasors`.
+        ``opusim.device.vibration.mean_phasors``.
         """
         phases, frames, times = self._shifted(asked_rad, frames, times_s)
         exposure_s = validation.number("exposure_s", exposure_s, low=0.0, high=_LONGEST_EXPOSURE_S)

@@ -86,7 +86,7 @@ def test_small_arrays_and_others_show_as_they_are():
 
 def test_a_device_says_which_one_it_is():
     assert repr(Device.load("aurora")) == (
-        "<Device 'aurora', version 1: 912 x 1140 mirrors, PhaseScreenMedium, 1088 x 2040 pixels of 8 bits, with a "
+        "<Device 'aurora', version 2: 912 x 1140 mirrors, PhaseScreenMedium, 1088 x 2040 pixels of 8 bits, with a "
         "reference arm>"
     )
     assert len(repr(opusim.Device.load("ideal"))) < 200

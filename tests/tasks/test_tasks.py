@@ -246,13 +246,13 @@ def test_sketches_that_cannot_be_are_refused():
 
 
 def test_a_network_learns_by_light(tmp_path, monkeypatch):
-    """Ten classes by chance: 10 %. Forty-four batches are enough for several times that."""
+    """Ten classes by chance: 10 %. Fifteen epochs give 91 to 93 % for any seed; four are a lottery, 15 to 75 %."""
     pytest.importorskip("opusim.dfa", reason="opusim.dfa is not in this checkout")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    task = DfaAccuracy("digits", layers=2, epochs=4, learning_rate=1e-2)
+    task = DfaAccuracy("digits", layers=2, epochs=15, learning_rate=1e-2)
     result = Sweep(task, make_opu, {"n_components": [64]}, device=SMALL).run()
     assert not result.n_failed, result.outcomes
-    assert result.values("accuracy")[0, 0] > 0.6 and result.values("alignment_deg")[0, 0] < 85
+    assert result.values("accuracy")[0, 0] > 0.85 and result.values("alignment_deg")[0, 0] < 85
     assert not list(tmp_path.rglob("*.h5"))
 
 
