@@ -122,6 +122,7 @@ def lengths(device: Device, exposure_s: float) -> list[tuple[str, str]]:
     ratio = camera.pixel_pitch_m / grain_m
     pixel_rad = camera.pixel_pitch_m / optics.focal_m
     spot_m = optics.spot_m(wavelength_m, pitch_m)
+    through = optics.layer_transmittance(device.medium.transmission)
     whole = optics.share_on(camera.n_pixels * camera.pixel_pitch_m**2)
     rows, columns = (n * camera.pixel_pitch_m for n in camera.shape)
     area = "integrates over its area" if optics.pixel_integration else "samples a point (an idealisation)"
@@ -145,6 +146,7 @@ def lengths(device: Device, exposure_s: float) -> list[tuple[str, str]]:
         ("sensor", f"{metres(rows)} x {metres(columns)}, {pixel_rad * 1e6:.3g} µrad a pixel"),
         ("grain", f"{metres(grain_m)}, wavelength x {metres(optics.focal_m)} / {metres(optics.diameter_m)}"),
         ("pixel", f"{ratio:.3g} grains wide; {area}"),
+        ("layer", f"{100 * through:.3g} % of the mirrors' light leave it in one polarisation"),
         ("light of a pixel", light),
         ("irradiance", f"{1e3 * watts:.3g} mW per square metre with half the mirrors on"),
         ("light on the sensor", f"{100 * whole:.2g} % of what leaves the layer"),

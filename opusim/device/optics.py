@@ -18,6 +18,9 @@ MAGNIFICATION, LENGTHS = "magnification", "lengths"
 HELD = (MAGNIFICATION, LENGTHS)
 """What is held where a camera or a mirror array is put in place of another."""
 
+STATED_SHARE = 9.628874057059667e-10
+"""What falls on a pixel of 5.5 um in the focal plane of a lens of .1 m without a stop: 5.5e-6^2 / (pi .1^2)."""
+
 LARGEST_PIXEL_OVER_GRAIN = 100.0
 """As of `Camera.pixel_over_grain`."""
 
@@ -34,11 +37,10 @@ class Optics(Stage):
     held : {"magnification", "lengths"}
         What stays when a camera, or a mirror array, is put in place of another.
         "magnification": each one is re-magnified so that the grain keeps its size in pixels
-        (`Camera.pixel_over_grain`), and a pixel its light: `Medium.transmission` is the share of the light from the
-        mirrors that reaches one pixel. Neither pitch nor any length below changes the light of the layer on it; this
-        is what version 1 of the presets did.
-        "lengths": the lenses stay, and the lengths below say what follows. `Medium.transmission` is then the share of
-        the light from the mirrors that leaves the layer towards the camera, in one polarisation.
+        (`Camera.pixel_over_grain`), and a pixel its light, `Medium.transmission`. Neither pitch nor any length below
+        changes the light of the layer on it; this is what version 1 of the presets did.
+        "lengths": the lenses stay, and the lengths below say what follows. `Medium.transmission` is the light of the
+        pixel for which it was stated (`stated_share`); another pixel gets what falls on its own area.
     illumination_focal_m : float
         Focal length of the lens between mirrors and layer. Neighbouring mirrors light the layer at angles that are
         mirror pitch / focal length apart (Abbe's sine condition).
@@ -51,6 +53,11 @@ class Optics(Stage):
     pixel_integration : bool
         With "lengths", whether pixels integrate over their area, as many grains as the lengths give. If not they
         sample a point, whatever grain and pitch are: an idealisation, of outputs that are independent of each other.
+    stated_share : float
+        With "lengths", for which pixel, stop and focal length `Medium.transmission` is stated, as the share of the
+        light leaving the layer that falls on such a pixel: pitch^2 / (pi focal_m^2) (D / exit_diameter_m)^2, see
+        Notes. The default is that of a pixel of 5.5 um, a focal length of .1 m and no stop (`Optics()` and the camera
+        CMV2000).
 
     Notes
     -----
@@ -64,6 +71,8 @@ class Optics(Stage):
     falls on every place of the sensor, D being the smaller of stop and exit face: the cosine of Lambert's law is that
     of the solid angle of a place. The light on an area of one grain, (wavelength focal_m / D)^2, is radiance x
     wavelength^2 x pi / 4, whatever the lengths are: area times solid angle is conserved (docs/physics.md, section 3).
+    P is the light on the mirrors that leaves them, times `Medium.transmission` / stated_share
+    (`layer_transmittance`).
     Lenses lose nothing beside `Dmd.efficiency` and `Medium.transmission`, and have no aberrations: behind a random
     medium those of the second do not show.
 
@@ -90,6 +99,7 @@ class Optics(Stage):
     pixel_integration: bool = parameter(
         False, off=False, imperfection="pixel integration", source="pixel integration", before=False
     )
+    stated_share: float = parameter(STATED_SHARE, low=0.0, low_open=True, high=1.0, before=STATED_SHARE)
 
     @classmethod
     def of_f_number(cls, f_number: float, focal_m: float, **lengths: Any) -> Self:
@@ -121,11 +131,6 @@ class Optics(Stage):
     def _check_together(self) -> None:
         """Check the stop against the face that it is on, and both against the lens."""
         if not self.by_lengths:
-            if self.pixel_integration:
-                raise ValueError(
-                    f"optics.pixel_integration is True, but optics.held is {self.held!r}: the grain in pixels does not "
-                    f"follow from lengths then. Set camera.pixel_over_grain, or optics.held = {LENGTHS!r}."
-                )
             return
         if self.exit_diameter_m < self.stop_diameter_m < math.inf:
             raise ValueError(
@@ -226,10 +231,25 @@ class Optics(Stage):
         passing = self.diameter_m / self.exit_diameter_m
         return area_m2 / (math.pi * self.focal_m * self.focal_m) * (passing * passing)
 
+    def layer_transmittance(self, transmission: float) -> float:
+        """Return the share of the light from the mirrors that leaves the layer towards the camera, in one polarisation.
+
+        Parameters
+        ----------
+        transmission : float
+            `Medium.transmission`: the light of the pixel for which it is stated.
+
+        Returns
+        -------
+        float
+            transmission / stated_share, which is at most 1 of a device that holds lengths.
+        """
+        return transmission / self.stated_share
+
     # ------------------------------------------------------------------ with the parts around
 
-    def check(self, laser: Laser, dmd: Dmd, camera: Camera) -> None:
-        """Raise an error where lengths are held which the parts around do not go with.
+    def check(self, laser: Laser, dmd: Dmd, camera: Camera, transmission: float) -> None:
+        """Raise an error where the parts around do not go with the lengths, or with none being held.
 
         Parameters
         ----------
@@ -239,14 +259,29 @@ class Optics(Stage):
             The mirrors.
         camera : Camera
             The camera.
+        transmission : float
+            `Medium.transmission`.
 
         Raises
         ------
         ValueError
-            If area times solid angle would not be conserved, or a part is wider than its lens can take.
+            If area times solid angle would not be conserved, a part is wider than its lens can take, more light would
+            leave the layer than comes to it, or pixels are to integrate over a grain that no lengths give.
         """
         if not self.by_lengths:
+            if self.pixel_integration:
+                raise ValueError(
+                    f"optics.pixel_integration is True, but optics.held is {self.held!r}: the grain in pixels does not "
+                    f"follow from lengths then. Set camera.pixel_over_grain, or optics.held = {LENGTHS!r}."
+                )
             return
+        if transmission > self.stated_share:
+            raise ValueError(
+                f"medium.transmission is {transmission!r}, but it must be at most optics.stated_share, "
+                f"{self.stated_share!r}: transmission / stated_share, {self.layer_transmittance(transmission):.4g}, of "
+                "the light from the mirrors would leave the layer. medium.transmission is the share that reaches one "
+                "pixel."
+            )
         sine = _diagonal(dmd.shape) * dmd.pitch_m / 2 / self.illumination_focal_m
         if sine > 1:
             raise ValueError(
@@ -276,8 +311,7 @@ class Optics(Stage):
                 f"camera.pixel_over_grain is {camera.pixel_over_grain!r}, but optics.held is {LENGTHS!r}: pitch, "
                 "wavelength, focal length and diameter say how many grains a pixel is wide, so it must be 0. "
                 f"optics.pixel_integration = true with optics.exit_diameter_m = {shining:.4g} would give such pixels, "
-                f"or optics.held = {MAGNIFICATION!r} with medium.transmission as the share of the light that reaches "
-                "one pixel (Device.remagnified)."
+                f"or optics.held = {MAGNIFICATION!r} (Device.remagnified, which keeps the light of a pixel)."
             )
         ratio = camera.pixel_pitch_m / self.grain_m(laser.wavelength_m)
         if self.pixel_integration and ratio > LARGEST_PIXEL_OVER_GRAIN:

@@ -22,12 +22,11 @@ from .dmd import Dmd
 from .laser import Laser
 from .medium.base import MEDIA, Medium
 from .medium.drift import Drift
-from .optics import LENGTHS, MAGNIFICATION, Optics
+from .optics import MAGNIFICATION, Optics
 from .pixel_sampling import PixelSampling
 from .reference import Reference
 
 RESOLUTIONS = ("auto", "mirrors")
-_NO_LAYER = 1e-5  # a layer that lets less than this through is meant as the share that reaches one pixel
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,7 @@ class Device(Stage):
 
     def _check_together(self) -> None:
         """Check what holds between the stages."""
-        self.optics.check(self.laser, self.dmd, self.camera)
+        self.optics.check(self.laser, self.dmd, self.camera, self.medium.transmission)
         self.medium.check(self.laser, self.camera)
         if self.optics.pixel_integration and not self.medium.has_waves:
             raise ValueError(
@@ -188,15 +187,15 @@ class Device(Stage):
     def pixel_share(self) -> float:
         """Share of the light from the mirrors, all on, that reaches one pixel on average, in one polarisation.
 
-        `Medium.transmission`, times what falls on the area of a pixel of the light behind the medium where
-        `Optics.held` is "lengths".
+        `Medium.transmission`; where `Optics.held` is "lengths" times what falls on the area of a pixel here over what
+        falls on that for which the transmission is stated (`Optics.stated_share`).
         """
-        return self.medium.transmission * self._share_behind
+        return self.medium.transmission * self._over_stated
 
     @property
-    def _share_behind(self) -> float:
+    def _over_stated(self) -> float:
         pitch_m = self.camera.pixel_pitch_m
-        return self.optics.share_on(pitch_m * pitch_m) if self.optics.by_lengths else 1.0
+        return self.optics.share_on(pitch_m * pitch_m) / self.optics.stated_share if self.optics.by_lengths else 1.0
 
     @property
     def fringe_coherence(self) -> float:
@@ -227,7 +226,7 @@ class Device(Stage):
         """
         value = value or (lambda path: attrgetter(path)(self))
         light = value("laser.power_w") * exposure_s / self.laser.photon_energy_j
-        light = light * value("dmd.efficiency") * value("medium.transmission") * self._share_behind
+        light = light * value("dmd.efficiency") * value("medium.transmission") * self._over_stated
         return light * self.sampling.channels / self.dmd.n_mirrors
 
     def drift_within(self, exposure_s: float) -> Drift | None:
@@ -307,8 +306,7 @@ class Device(Stage):
         -----
         UserWarning
             If the table changes some fields of a preset and leaves others that belong to them: the bits of a camera
-            without its gain, its rows without its frame rate, mirrors without `Operation.ones_range`, the optics
-            without the share of the light.
+            without its gain, its rows without its frame rate, or mirrors without `Operation.ones_range`.
         """
         if isinstance(source, Path):
             source = expanded(source)
@@ -403,7 +401,6 @@ class Device(Stage):
         result = []
         if isinstance(each["camera"], Camera):
             result += self.camera.left_behind(each["camera"], table.get("camera", {}))
-        result += self._light_left_behind(table, whole)
         if "dmd" in whole and "ones_range" not in table.get("operation", {}):
             now, then, kept = self.dmd.n_mirrors, whole["dmd"].n_mirrors, self.operation.ones_range
             if now != then:
@@ -413,26 +410,6 @@ class Device(Stage):
                     f"mirrors. operation.ones_range = {fitting} would be the same share of them."
                 )
         return result
-
-    def _light_left_behind(self, table: Mapping[str, Any], whole: Mapping[str, Any]) -> list[str]:
-        """Say where the share of the light is one in the other sense: of what leaves the medium, or of a pixel."""
-        base, given, share = whole.get("optics"), table.get("medium", {}), self.medium.transmission
-        if base is None:
-            return []
-        changed, pitch_m = base.by_lengths != self.optics.by_lengths, self.camera.pixel_pitch_m
-        lengths = self.optics if self.optics.by_lengths else base
-        of_a_pixel = lengths.share_on(pitch_m * pitch_m)
-        if self.optics.by_lengths and (changed or given.keys() & {"kind", "transmission"}) and share < _NO_LAYER:
-            meant, fitting, other = "leaves the medium", share / of_a_pixel, MAGNIFICATION
-        elif changed and base.by_lengths and not given.keys() & {"kind", "transmission"}:
-            meant, fitting, other = "reaches one pixel", share * of_a_pixel, LENGTHS
-        else:
-            return []
-        return [
-            f"medium.transmission is {share!r}: with optics.held = {self.optics.held!r} the share of the light that "
-            f"{meant}. medium.transmission = {fitting:.3g} would be the light that {share!r} is where optics.held is "
-            f"{other!r}."
-        ]
 
     # ------------------------------------------------------------------ writing
 
@@ -556,14 +533,17 @@ class Device(Stage):
         Returns
         -------
         Device
-            With `Optics.held` "magnification", the share of the light that reaches a pixel as
-            `Medium.transmission`, and the pixels' width in grains as `Camera.pixel_over_grain`. This one stays as it
-            is; where the magnification is held already, it comes back.
+            With `Optics.held` "magnification", the share of the light that reaches a pixel of this camera as
+            `Medium.transmission` and `Optics.stated_share` for it, so that ``optics.held = "lengths"`` leads back to
+            the same light, and the pixels' width in grains as `Camera.pixel_over_grain`. This one stays as it is;
+            where the magnification is held already, it comes back.
         """
         if not self.optics.by_lengths:
             return self
+        pitch_m = self.camera.pixel_pitch_m
+        share = self.optics.share_on(pitch_m * pitch_m)
         return self.evolve(
-            optics=dataclasses.replace(self.optics, held=MAGNIFICATION, pixel_integration=False),
+            optics=dataclasses.replace(self.optics, held=MAGNIFICATION, pixel_integration=False, stated_share=share),
             **{"medium.transmission": self.pixel_share, "camera.pixel_over_grain": self.pixel_over_grain},
         )
 

@@ -145,6 +145,8 @@ class Parameters(nn.Module):
         if high is None:
             stage, _, _ = path.partition(".")
             high = float(operator.attrgetter(f"{stage}.{learnable[path].below}")(self.device))
+        if path == "medium.transmission" and self.device.optics.by_lengths:
+            high = self.device.optics.stated_share  # no device lets more through than comes to its layer
         value = float(operator.attrgetter(path)(self.device))
         if not low < value < high:
             raise ValueError(

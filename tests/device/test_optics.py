@@ -89,6 +89,8 @@ def test_pixel_integration_is_one_imperfection_however_it_is_said():
         ({"exit_diameter_m": math.inf}, "optics.exit_diameter_m is inf"),
         ({"stop_diameter_m": "wide"}, "optics.stop_diameter_m is 'wide'"),
         ({"pixel_integration": 1}, "optics.pixel_integration is 1"),
+        ({"stated_share": 0.0}, r"optics.stated_share is 0.0, but it must be .*\(0, 1\]"),
+        ({"stated_share": 1.5}, "optics.stated_share is 1.5"),
         ({"stop_diameter_m": 6e-3}, r"stop_diameter_m is 0.006, but the face .* 0.005 m wide .*must not be larger"),
         ({"focal_m": 2e-3}, r"focal_m is 0.002 .* numerical aperture of 1.25, but it must be at most 1"),
     ],
@@ -139,31 +141,49 @@ def test_an_f_number_is_a_number_above_0(number):
         Optics.of_f_number(2.0, 0.1)
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "share"),
     [
-        # 8.37e-11 of a pixel of 5.5 um, of all light that goes to a disc of 100 mm: 8.37e-11 pi .1^2 / 5.5e-6^2
-        (
-            'preset = "aurora"\n[medium]\ntransmission = 8.37e-11',
-            "leaves the medium. medium.transmission = 0.0869 would",
-        ),
-        ('preset = "aurora"\n[medium]\nkind = "gaussian"', "transmission is 1e-10: with optics.held = 'lengths' the"),
-        ('preset = "aurora@1"\n[optics]\nheld = "lengths"', "medium.transmission = 0.0869 would be"),
-        ('preset = "aurora"\n[optics]\nheld = "magnification"', "reaches one pixel. medium.transmission = 8.37e-11 "),
+        ('preset = "aurora"\n[medium]\ntransmission = 1e-10', 1e-10),
+        ('preset = "aurora"\n[medium]\nkind = "gaussian"', 1e-10),
+        ('preset = "aurora@1"\n[optics]\nheld = "lengths"', 8.37e-11),
+        ('preset = "aurora"\n[optics]\nheld = "magnification"', 8.37e-11),
+        ('preset = "aurora"\n[optics]\nfocal_m = 0.2', 8.37e-11 / 4),
     ],
 )
-def test_a_share_of_the_light_in_the_other_sense_is_warned_of(text, words):
-    with pytest.warns(UserWarning, match=words):
-        Device.from_toml(text)
+def test_the_transmission_means_one_thing_whatever_is_held(text, share):
+    """The share that reaches a pixel of 5.5 um behind a lens of .1 m; of another lens by irradiance. To rounding."""
+    device = Device.from_toml(text)
+    assert device.pixel_share == pytest.approx(share, rel=1e-12)
+    assert Device.from_stored(device.to_dict()) == device
 
 
-@pytest.mark.filterwarnings("error")
-def test_a_share_in_the_same_sense_is_not_warned_of():
-    Device.from_toml('preset = "aurora"\n[medium]\nkind = "gaussian"\ntransmission = 0.1')
-    Device.from_toml('preset = "aurora@1"\n[medium]\ntransmission = 1e-11')
-    Device.from_toml('preset = "aurora"\n[optics]\nheld = "magnification"\n[medium]\ntransmission = 1e-11')
-    Device.from_toml('preset = "aurora"\n[optics]\nfocal_m = 0.2')
-    Device.from_stored(AURORA.to_dict())
+def test_the_preset_has_the_light_of_its_first_version_to_the_bit():
+    first = Device.load("aurora@1")
+    assert AURORA.photons_per_intensity(400e-6) == first.photons_per_intensity(400e-6)
+    assert AURORA.optics.stated_share == pytest.approx(5.5e-6**2 / (math.pi * 0.1**2), rel=1e-15)
+
+
+def test_what_leaves_the_layer_is_at_most_what_comes_to_it():
+    """transmission / stated_share at most 1, and 1 is allowed; with the magnification held it says nothing."""
+    whole = AURORA.optics.stated_share
+    assert AURORA.optics.layer_transmittance(whole) == 1
+    assert AURORA.evolve(**{"medium.transmission": whole}).pixel_share == pytest.approx(whole, rel=1e-12)
+    with pytest.raises(ValueError, match=r"medium.transmission is 1e-09, but it must be at most optics.stated_share"):
+        AURORA.evolve(**{"medium.transmission": 1e-9})
+    with pytest.raises(ValueError, match=r"medium.transmission is 8.37e-11, .*, 8e-11: .*, 1.046, of the light"):
+        AURORA.evolve(**{"optics.stated_share": 8e-11})
+    Device.load("aurora@1").evolve(**{"medium.transmission": 1e-9, "optics.stated_share": 1e-12})
+
+
+def test_re_magnified_and_back_the_light_of_a_pixel_stays():
+    """On a camera of other pixels, behind a stop: what falls on them is stated for them."""
+    device = AURORA.evolve(**{"camera.pixel_pitch_m": 3.45e-6, "optics.stop_diameter_m": 3e-3})
+    back = device.remagnified().evolve(**{"optics.held": "lengths"})
+    assert back.photons_per_intensity(1.0) == pytest.approx(device.photons_per_intensity(1.0), rel=1e-12)
+    then, now = (one.optics.layer_transmittance(one.medium.transmission) for one in (device, back))
+    assert now == pytest.approx(then, rel=1e-12)
 
 
 # ---------------------------------------------------------------- as text
@@ -192,6 +212,7 @@ def test_what_follows_is_told():
     assert told["angle a mirror"].startswith("0.633 mrad") and told["grain"].startswith("10.6 µm")
     assert told["lens to the sensor"] == "100 mm: numerical aperture 0.025, f/20"
     assert told["pixel"].startswith("0.517 grains wide") and "idealisation" in told["pixel"]
+    assert told["layer"].startswith("8.69 % of the mirrors' light")  # 8.37e-11 pi .1^2 / 5.5e-6^2
     assert told["held"].startswith("the lengths") and "840 µm" in told["spot on the layer"]
     first = dict(lengths(Device.load("aurora@1"), 400e-6))
     assert first["held"].startswith("the magnification") and "grid of modes" in first["angle a mirror"]

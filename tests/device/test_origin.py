@@ -233,7 +233,7 @@ def test_fields_that_stay_behind_are_told_at_loading(text, words, tmp_path):
         "[camera]\nbits = 10\nquantise = false",
         "[camera]\nfull_well_e = inf",
         '[dmd]\npreset = "DLP7000"\n[operation]\nones_range = [52000, 676000]',
-        '[medium]\nkind = "gaussian"\ntransmission = 0.05',
+        '[medium]\nkind = "gaussian"\ntransmission = 5e-11',
     ],
 )
 def test_what_belongs_together_is_not_told(text):

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 
+import h5py
 import numpy as np
 import pytest
 
 from opusim import Device, OpticalBench, theory
 from opusim.bench.geometry import Geometry
 from opusim.bench.region import Region, Roi
-from opusim.device.medium import GaussianMedium, ModeGrid, PhaseScreenMedium
+from opusim.device.medium import GaussianMedium, MeasuredMedium, ModeGrid, PhaseScreenMedium
 from opusim.device.optics import Optics
 from opusim.noise.levels import noise_terms
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
@@ -22,6 +23,7 @@ from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 AURORA = Device.load("aurora")
 PLANCK, LIGHT = 6.62607015e-34, 299_792_458.0
 EXPOSURE_S = 400e-6
+STATED_SHARE = 5.5e-6**2 / (math.pi * 0.1**2)
 # Benches that share nothing but the laws: f1, exit face, stop, f2, pixel (m), share that leaves the layer.
 BENCHES = [
     (12e-3, 5e-3, math.inf, 0.1, 5.5e-6, 0.0869),
@@ -34,14 +36,16 @@ def bench_of(f1, exit_face, stop, f2, pixel, share) -> Device:
     lengths = {"illumination_focal_m": f1, "exit_diameter_m": exit_face, "stop_diameter_m": stop, "focal_m": f2}
     return AURORA.evolve(
         optics=Optics(held="lengths", **lengths),
-        **{"camera.pixel_pitch_m": pixel, "medium.transmission": share},
+        # The transmission is stated for a pixel of 5.5 um behind a lens of .1 m without a stop.
+        **{"camera.pixel_pitch_m": pixel, "medium.transmission": share * STATED_SHARE},
     )  # fmt: skip
 
 
 def photons_behind(device: Device) -> float:
     """Photons that leave the layer in one polarisation, of one average mirror that is on."""
     per_second = device.laser.power_w / (PLANCK * LIGHT / device.laser.wavelength_m)
-    return per_second * EXPOSURE_S * device.dmd.efficiency / device.dmd.n_mirrors * device.medium.transmission
+    leaving = per_second * EXPOSURE_S * device.dmd.efficiency * device.medium.transmission / STATED_SHARE
+    return leaving / device.dmd.n_mirrors
 
 
 # ---------------------------------------------------------------- light
@@ -90,6 +94,56 @@ def test_half_the_mirrors_give_nine_grey_levels_on_aurora():
     assert level == pytest.approx(9.0, abs=0.1)
 
 
+@pytest.mark.parametrize("name", ["aurora", "ideal"])
+@pytest.mark.parametrize("medium", [GaussianMedium(), MeasuredMedium("matrix.h5")], ids=["gaussian", "measured"])
+def test_a_medium_of_ones_own_has_the_light_that_it_says(name, medium):
+    """1e-10, the default of media, of the light from the mirrors on a pixel of the CMV2000, on either version.
+
+    By hand: photons of a mirror, times efficiency and share; to rounding. Under lengths and the magnification alike.
+    """
+    now, first = Device.load(name).evolve(medium=medium), Device.load(f"{name}@1").evolve(medium=medium)
+    per_mirror = now.laser.power_w * EXPOSURE_S * now.laser.wavelength_m / (PLANCK * LIGHT) / now.dmd.n_mirrors
+    for device in (now, first):
+        assert device.medium.transmission == 1e-10
+        expected = per_mirror * device.dmd.efficiency * 1e-10
+        assert device.photons_per_intensity(EXPOSURE_S) == pytest.approx(expected, rel=1e-12)
+    assert now.optics.by_lengths and not first.optics.by_lengths
+
+
+@pytest.mark.parametrize("name", ["aurora", "ideal"])
+def test_a_measured_matrix_gives_the_same_mean_level_on_either_version(name, tmp_path):
+    """Mean level of twelve frames of 256 pixels: 1e-10 / 8.37e-11 of 7 grey levels, some 8, above black.
+
+    The versions differ in their noise alone: 3072 counts whose noise is below 1.5 have a mean to .03, .1 is asked.
+    """
+    rng = np.random.default_rng(4)
+    matrix = (rng.normal(size=(256, 200)) + 1j * rng.normal(size=(256, 200))).astype(np.complex64)
+    with h5py.File(tmp_path / "matrix.h5", "w") as file:
+        file["tm"] = matrix
+    layout = MirrorLayout.lined(AURORA.dmd.shape, 200)
+    bits = rng.integers(0, 2, (12, 200), dtype=np.uint8)
+    shown = {"exposure_s": EXPOSURE_S, "roi": (0, 0, 16, 16), "n_pixels": 256}
+    levels = []
+    for spec in (name, f"{name}@1"):
+        device = Device.load(spec).evolve(medium=MeasuredMedium(str(tmp_path / "matrix.h5")))
+        frames = OpticalBench(device, 3).transform(MirrorPatterns(bits, layout), **shown)
+        levels.append(frames.mean() - device.camera.black_level_dn)
+    assert levels[0] == pytest.approx(levels[1], abs=0.1) and levels[0] > 5
+
+
+def test_the_share_may_be_stated_for_another_pixel():
+    """For twice the pitch, behind a stop that lets a quarter through, at .2 m: a fourth, then, of the light in all.
+
+    Area x 4, stop / 4, focal length squared x 4: the stated pixel gets 1/4 of what leaves the layer, so that the same
+    transmission means four times as much light there, and on any pixel of the device.
+    """
+    there = (2 * 5.5e-6) ** 2 / (math.pi * 0.2**2) / 4
+    device = AURORA.evolve(**{"optics.stated_share": there, "medium.transmission": 1e-11})
+    ratio = device.photons_per_intensity(1.0) / AURORA.photons_per_intensity(1.0)
+    assert ratio == pytest.approx(4 * 1e-11 / AURORA.medium.transmission, rel=1e-12)
+    assert device.optics.layer_transmittance(1e-11) == pytest.approx(1e-11 / there, rel=1e-12)
+
+
 def snr(device: Device) -> float:
     """Signal over temporal noise at the mean level of half the mirrors on, by EMVA 1288."""
     camera = device.camera
@@ -117,10 +171,10 @@ def test_another_camera_gets_the_light_that_falls_on_its_pixels():
 def test_frames_are_those_of_the_same_light_re_magnified():
     """A Gaussian medium knows no angles: with lengths held or not, frames and noise of the same light are the same."""
     device = AURORA.evolve(
-        medium=GaussianMedium(transmission=0.5), **{"camera.pixel_pitch_m": 2.75e-6, "camera.shape": (32, 40)}
+        medium=GaussianMedium(transmission=4e-10), **{"camera.pixel_pitch_m": 2.75e-6, "camera.shape": (32, 40)}
     )
     same = device.remagnified()
-    assert same.medium.transmission == pytest.approx(0.5 * 2.75e-6**2 / (math.pi * 0.01), rel=1e-12)
+    assert same.medium.transmission == pytest.approx(4e-10 / 4, rel=1e-12)
     layout = MirrorLayout.lined(device.dmd.shape, 50)
     bits = np.random.default_rng(0).integers(0, 2, (4, 50), dtype=np.uint8)
     shown = {"exposure_s": 0.1, "roi": (0, 0, 32, 40), "n_pixels": 1000}
@@ -131,7 +185,7 @@ def test_frames_are_those_of_the_same_light_re_magnified():
     assert terms[0] == pytest.approx(terms[1], rel=1e-12)
     # A quarter of the area of a pixel of aurora, a quarter of its light.
     ratio = device.photons_per_intensity(1.0) / AURORA.photons_per_intensity(1.0)
-    assert ratio == pytest.approx(0.25 * 0.5 / AURORA.medium.transmission, rel=1e-12)
+    assert ratio == pytest.approx(0.25 * 4e-10 / AURORA.medium.transmission, rel=1e-12)
 
 
 # ---------------------------------------------------------------- grain
@@ -184,7 +238,7 @@ def lit(device: Device, place: int) -> np.ndarray:
 
 def layer_device(side: int, angle: float, thickness_m: float = THICKNESS_M) -> Device:
     """A small bench whose mirrors light a layer of five screens under `angle` a mirror, with a sensor of some side."""
-    medium = PhaseScreenMedium(n_screens=5, thickness_m=thickness_m, transmission=0.08)
+    medium = PhaseScreenMedium(n_screens=5, thickness_m=thickness_m, transmission=8e-11)
     return AURORA.ideal().evolve(
         medium=medium,
         **{
@@ -281,6 +335,29 @@ def test_the_mean_with_gradients_has_the_light_and_the_angles_of_the_bench():
     model = ExpectedOutput(device, 30, 400, seed=1, layout=layout, roi=(8, 8, 20, 20), execution="waves")
     found = model(torch.tensor(bits)).detach().numpy()
     np.testing.assert_allclose(found, counts, atol=1e-4 * counts.mean())
+
+
+def test_a_transmission_that_is_learnt_means_what_that_of_the_device_means():
+    """Light goes as it does, to single precision (1e-5); no more can be learnt than comes to the layer."""
+    torch = pytest.importorskip("torch")
+    from opusim.differentiable import ExpectedOutput
+
+    device = AURORA.ideal().evolve(**{"camera.pixel_pitch_m": 11e-6, "camera.shape": (32, 32)})
+    path, share = "medium.transmission", device.medium.transmission
+    model = ExpectedOutput(device, 30, 100, seed=1, learn=[path])
+    x = torch.tensor(np.random.default_rng(2).integers(0, 2, (3, 30)))
+    found = model(x).detach()
+    fixed = ExpectedOutput(device, 30, 100, seed=1)(x)
+    half = ExpectedOutput(device.evolve(**{path: share / 2}), 30, 100, seed=1)(x)
+    torch.testing.assert_close(found, fixed, rtol=1e-5, atol=0.0)
+    torch.testing.assert_close(model(x, values={path: share / 2}).detach(), half, rtol=1e-5, atol=0.0)
+    with torch.no_grad():
+        for one in model.parameters():
+            one.fill_(100.0)  # as far as it goes
+    assert model.device().optics.layer_transmittance(float(model.values()[path])) == pytest.approx(1.0, rel=1e-6)
+    full = device.evolve(**{path: device.optics.stated_share})
+    with pytest.raises(ValueError, match="learn names 'medium.transmission', which is .*ends excluded"):
+        ExpectedOutput(full, 30, 100, seed=1, learn=[path])
 
 
 def test_slopes_of_the_thickness_are_those_of_the_layer_on_the_grid():

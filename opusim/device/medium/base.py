@@ -37,7 +37,7 @@ MEDIA: Registry[type[Medium]] = Registry("kind of medium", __name__.rpartition("
 
 
 def transmission() -> Any:
-    """Return the field that every medium has for the share of the light: that reaches one pixel, or leaves it.
+    """Return the field that every medium has for the share of the light that reaches one pixel.
 
     Returns
     -------
@@ -96,8 +96,8 @@ class Medium(Stage, ABC):
         whose entries do not depend on `state` has ``decorrelation_time(frozen=True)``: budgets of noise count with it.
     transmission : float
         Share of the light that leaves the mirrors (all on) which reaches one pixel, averaged over the speckle, in one
-        polarisation. Of a device that holds lengths (`opusim.Optics.held`) the share that leaves the medium, in one
-        polarisation; the lengths say what part of it reaches a pixel.
+        polarisation. Of a device that holds lengths (`opusim.Optics.held`) it is that of the pixel for which it is
+        stated (`opusim.Optics.stated_share`), and other pixels get what falls on their area.
     decorrelation_time_s : float
         Time after which the field correlation with the start has fallen to 1/e; `inf` for a frozen medium.
 

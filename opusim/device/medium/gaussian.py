@@ -22,8 +22,8 @@ class GaussianMedium(EntryMedium):
     Parameters
     ----------
     transmission : float
-        Share of the light that leaves the mirrors (all on) which reaches one pixel on average, or
-        leaves the medium (`Medium`).
+        Share of the light that leaves the mirrors (all on) which reaches one pixel on average, in one
+        polarisation (`Medium`).
     decorrelation_time_s : float
         Time after which the field correlation has fallen to 1/e; `inf` for none.
     """

@@ -51,8 +51,8 @@ class MeasuredMedium(EntryMedium):
         Name of an optional data set: complex, shape (outputs,), the field with every feature off, in the
         same units. A file without it has no background.
     transmission : float
-        Share of the light that leaves the mirrors (all on) which reaches one pixel on average, or
-        leaves the medium (`Medium`).
+        Share of the light that leaves the mirrors (all on) which reaches one pixel on average, in one
+        polarisation (`Medium`).
     decorrelation_time_s : float
         Time after which the field correlation with the measured matrix has fallen to 1/e; `inf` for none.
 

@@ -65,8 +65,8 @@ class PhaseScreenMedium(WaveMedium):
         (`exit_amplitude`). The largest singular values are then above the edge of Marchenko and Pastur's law, by 1 to
         37 % on a device's own grids: what is read of a bright place of the face is an open channel.
     transmission : float
-        Share of the light that leaves the mirrors (all on) which reaches one pixel on average, or leaves the layer
-        (`Medium`), in one polarisation.
+        Share of the light that leaves the mirrors (all on) which reaches one pixel on average, in one polarisation
+        (`Medium`).
     decorrelation_time_s : float
         Time after which the field correlation has fallen to 1/e; `inf` for none.
     """
