@@ -154,7 +154,8 @@ def exposure_contrast(exposure_over_decorrelation: float) -> float:
     -----
     That of independent entries and of light that is spread over the first screen of a layer. A binary pattern puts the
     half of its light that is its mean on one spot there, unless the mirrors' wavefront error spreads it: phase screens
-    then leave a little more, K^2 = .128 in place of .121 at T = 10 tau and three screens of 3 rad (`screens_correlation`).
+    then leave a little more, for three screens of 3 rad K^2 = .128 in place of .121 at T = 10 tau
+    (`screens_correlation`).
     """
     return float(np.sqrt(_mean_over_pairs(np.sqrt(2) * exposure_over_decorrelation)))
 

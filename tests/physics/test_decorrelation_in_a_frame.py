@@ -202,9 +202,9 @@ def test_closed_form_of_the_zero_order_is_a_mean_over_its_phase():
     assert theory.screens_correlation(2.0, 3, 0.0, 0.5) == 1
     # The contrast of an exposure of 10 decorrelation times.
     mean = 2 * integrate.quad(lambda d: (1 - d) * theory.screens_correlation(10 * d, 3, 3.0, 0.5), 0, 1)[0]
-    assert mean == pytest.approx(0.127, abs=0.003) and theory.exposure_contrast(10) ** 2 == pytest.approx(
-        0.1203, abs=1e-4
-    )
+    # The drift of strong screens is a pure Gaussian; K sigma^2 = 27 is .8 % above.
+    strong = 0.25 * mean_over_pairs(4 / 3, 10) + 0.75 * mean_over_pairs(2, 10)
+    assert strong < mean < 1.015 * strong and strong > 1.05 * theory.exposure_contrast(10) ** 2
 
 
 @pytest.mark.parametrize("ratio", [0.5, 1.0, 3.0])

@@ -94,10 +94,10 @@ def test_a_sum_over_points_is_the_integral_over_the_pixel(size):
 
 @pytest.mark.parametrize("size", [0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0])
 def test_fringes_of_speckle_have_the_power_of_the_integral(size):
-    """The field fills the disc of the stop around the carrier, both axes: mean of the transfer function's square over it.
+    """Mean of the transfer function's square over the disc of the stop around the carrier, which the field fills.
 
     A steady field is promised 1 % along one axis. The grain adds its frequencies, of up to half a pixel / grain, to the
-    carrier: 1.8 % (-1.5 and -1.64 % at (.45, .45) on .75 and 1 grain, -1.35 % at a carrier of 0 on 4 grains are the largest).
+    carrier: 1.8 %. The largest are -1.5 and -1.64 % at (.45, .45) on .75 and 1 grain, -1.35 % without one on 4 grains.
     """
     transfer = transfer_of(PixelSampling(1, *pixel_sampling(size)))
     x = ((np.arange(300) + 0.5) / 300 - 0.5) * size
