@@ -36,8 +36,9 @@ class Laser(Stage):
         one exposure where it has none. DPSS lasers: .001 to .005 (docs/physics.md section 3).
     power_noise_bandwidth_hz : float
         Noise-equivalent bandwidth B of that noise, whose correlation falls as exp(-4 B |t|): an exposure long against
-        1 / (4 B) averages it and frames less than that apart share it. 0: `power_noise` is that of each exposure whatever its length, and new in
-        every frame. DPSS lasers are noisy up to their relaxation oscillations (docs/physics.md section 3).
+        1 / (4 B) averages it and frames less than that apart share it. 0: `power_noise` is that of each exposure
+        whatever its length, and new in every frame. DPSS lasers are noisy up to their relaxation oscillations
+        (docs/physics.md section 3).
     power_drift_per_hour : float
         Root mean square of the relative change of power over one hour.
     """

@@ -177,10 +177,10 @@ def test_without_a_bandwidth_the_noise_is_that_of_the_frame():
 @pytest.mark.parametrize("start_s", [0.0, 1e5, 1e7, 1e12])
 @pytest.mark.parametrize("exposure_s", [0.0, 1e-9, 4e-9, 1e-6])
 def test_times_that_a_clock_can_hold(start_s, exposure_s):
-    """The highest bandwidth: windows of .25 ns, which doubles cannot tell apart from 26 days on, beyond 64 bits at last.
+    """The highest bandwidth: windows of .25 ns, which doubles cannot tell apart from 26 days on.
 
-    A frame keeps its law, whatever is left of its time. 20 000 frames of seconds' distance: to 5 %, seven sigma of a
-    normal law.
+    A frame keeps its law, whatever is left of its time; at last windows have numbers beyond 64 bits. 20 000 frames a
+    second apart: to 5 %, seven sigma of a normal law.
     """
     laser = Laser(power_noise=0.01, power_noise_bandwidth_hz=1e9)
     n = 20_000
