@@ -37,9 +37,9 @@ class Optics(Stage):
     held : {"magnification", "lengths"}
         What stays when a camera, or a mirror array, is put in place of another.
         "magnification": each one is re-magnified so that the grain keeps its size in pixels
-        (`Camera.pixel_over_grain`), and a pixel its light, `Medium.transmission`. Neither pitch nor any length below
+        (`Camera.pixel_over_grain`), and a pixel its light, ``medium.transmission``. Neither pitch nor any length below
         changes the light of the layer on it; this is what version 1 of the presets did.
-        "lengths": the lenses stay, and the lengths below say what follows. `Medium.transmission` is the light of the
+        "lengths": the lenses stay, and the lengths below say what follows. ``medium.transmission`` is the light of the
         pixel for which it was stated (`stated_share`); another pixel gets what falls on its own area.
     illumination_focal_m : float
         Focal length of the lens between mirrors and layer. Neighbouring mirrors light the layer at angles that are
@@ -54,10 +54,15 @@ class Optics(Stage):
         With "lengths", whether pixels integrate over their area, as many grains as the lengths give. If not they
         sample a point, whatever grain and pitch are: an idealisation, of outputs that are independent of each other.
     stated_share : float
-        With "lengths", for which pixel, stop and focal length `Medium.transmission` is stated, as the share of the
+        With "lengths", for which pixel, stop and focal length ``medium.transmission`` is stated, as the share of the
         light leaving the layer that falls on such a pixel: pitch^2 / (pi focal_m^2) (D / exit_diameter_m)^2, see
         Notes. The default is that of a pixel of 5.5 um, a focal length of .1 m and no stop (`Optics()` and the camera
         CMV2000).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a field is not what it may be, or stop and exit face contradict each other where lengths are held.
 
     Notes
     -----
@@ -71,18 +76,13 @@ class Optics(Stage):
     falls on every place of the sensor, D being the smaller of stop and exit face: the cosine of Lambert's law is that
     of the solid angle of a place. The light on an area of one grain, (wavelength focal_m / D)^2, is radiance x
     wavelength^2 x pi / 4, whatever the lengths are: area times solid angle is conserved (docs/physics.md, section 3).
-    P is the light on the mirrors that leaves them, times `Medium.transmission` / stated_share
+    P is the light on the mirrors that leaves them, times ``medium.transmission`` / stated_share
     (`layer_transmittance`).
-    Lenses lose nothing beside `Dmd.efficiency` and `Medium.transmission`, and have no aberrations: behind a random
+    Lenses lose nothing beside `Dmd.efficiency` and ``medium.transmission``, and have no aberrations: behind a random
     medium those of the second do not show.
 
     The defaults are those of a bench whose mirrors lie .63 mrad apart, with the spot of one mirror on the layer .84 mm
     wide.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a field is not what it may be, or stop and exit face contradict each other where lengths are held.
     """
 
     stage: ClassVar[str] = "optics"
@@ -210,7 +210,7 @@ class Optics(Stage):
         Returns
         -------
         float
-            wavelength x focal length / pitch, in metres: over it the light of neighbouring mirrors, at its angles, is
+            Wavelength x focal length / pitch, in metres: over it the light of neighbouring mirrors, at its angles, is
             orthogonal, so that mirrors are modes. A narrower spot could not hold them all.
         """
         return wavelength_m / self.mirror_angle_rad(mirror_pitch_m)
@@ -226,7 +226,7 @@ class Optics(Stage):
         Returns
         -------
         float
-            area / (pi focal_m^2) x (diameter / exit diameter)^2: see Notes of the class.
+            The share area / (pi focal_m^2) x (diameter / exit diameter)^2: see Notes of the class.
         """
         passing = self.diameter_m / self.exit_diameter_m
         return area_m2 / (math.pi * self.focal_m * self.focal_m) * (passing * passing)
@@ -237,12 +237,12 @@ class Optics(Stage):
         Parameters
         ----------
         transmission : float
-            `Medium.transmission`: the light of the pixel for which it is stated.
+            ``medium.transmission``: the light of the pixel for which it is stated.
 
         Returns
         -------
         float
-            transmission / stated_share, which is at most 1 of a device that holds lengths.
+            The share transmission / stated_share, which is at most 1 of a device that holds lengths.
         """
         return transmission / self.stated_share
 
@@ -260,7 +260,7 @@ class Optics(Stage):
         camera : Camera
             The camera.
         transmission : float
-            `Medium.transmission`.
+            ``medium.transmission``.
 
         Raises
         ------

@@ -187,7 +187,7 @@ class Device(Stage):
     def pixel_share(self) -> float:
         """Share of the light from the mirrors, all on, that reaches one pixel on average, in one polarisation.
 
-        `Medium.transmission`; where `Optics.held` is "lengths" times what falls on the area of a pixel here over what
+        ``medium.transmission``; where `Optics.held` is "lengths" times what falls on the area of a pixel here over what
         falls on that for which the transmission is stated (`Optics.stated_share`).
         """
         return self.medium.transmission * self._over_stated
@@ -534,7 +534,7 @@ class Device(Stage):
         -------
         Device
             With `Optics.held` "magnification", the share of the light that reaches a pixel of this camera as
-            `Medium.transmission` and `Optics.stated_share` for it, so that ``optics.held = "lengths"`` leads back to
+            ``medium.transmission`` and `Optics.stated_share` for it, so that ``optics.held = "lengths"`` leads back to
             the same light, and the pixels' width in grains as `Camera.pixel_over_grain`. This one stays as it is;
             where the magnification is held already, it comes back.
         """

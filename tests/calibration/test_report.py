@@ -67,7 +67,7 @@ def test_the_table_has_every_record_beside_the_truth(full):
     text = " ".join(result.stdout.split())
     for name in ("exposure", "exposure_signal", "camera", "phase", "linear", "tm", "drift"):
         assert f"{name}, 20" in text
-    assert "aurora, seed 0" in text and "that of the preset aurora@1" in text and "simulated device" in text
+    assert "aurora, seed 0" in text and "that of the preset aurora@2" in text and "simulated device" in text
     for unit in ("DN/e", " e/s", "µs", " rad", " %", " min"):
         assert unit in text
     rows = dict((quantity, truth) for quantity, _, truth in summary(read_report(full).records["camera"], AURORA))
