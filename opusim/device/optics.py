@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from opusim.base import validation
@@ -156,6 +156,16 @@ class Optics(Stage):
     def by_lengths(self) -> bool:
         """Whether the lengths say what reaches a pixel."""
         return self.held == LENGTHS
+
+    def without_effect(self) -> tuple[str, ...]:
+        """Return the fields that change no frame of a device with these optics.
+
+        Returns
+        -------
+        tuple of str
+            Where the magnification is held, all fields of this class but `held`; none where lengths are held.
+        """
+        return () if self.by_lengths else tuple(f.name for f in fields(Optics) if f.name != "held")
 
     @property
     def diameter_m(self) -> float:
