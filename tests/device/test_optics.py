@@ -118,6 +118,13 @@ def test_optics_that_cannot_be_are_refused(fields, words):
              "optics.exit_diameter_m": 80e-3},
             r"pixel_integration is True, and a pixel of 8e-05 m is 120.3 grains of 6.65e-07 m wide, .* 100 at most",
         ),
+        ({"optics.stop_diameter_m": 1e-9}, "stop_diameter_m is 1e-09, but it must be at least laser.wavelength_m, 5"),
+        ({"optics.exit_diameter_m": 1e-7}, "exit_diameter_m is 1e-07, but it must be at least laser.wavelength_m"),
+        ({"optics.illumination_focal_m": 1e-8}, "illumination_focal_m is 1e-08, but it must be at least laser.wavelen"),
+        (
+            {"optics.pixel_integration": True, "optics.stop_diameter_m": 9e-6},
+            r"pixel_integration is True, and a pixel of 5.5e-06 m is 0.0009305 grains of 0.005911 m wide, .* 0.001 at",
+        ),
         ({"medium.transmission": 1.5}, "medium.transmission is 1.5"),
         ({"optics.held": "magnification", "optics.pixel_integration": True}, "pixel_integration is True, but optics"),
     ],
@@ -133,6 +140,19 @@ def test_lengths_mean_nothing_where_the_magnification_is_held():
     other = first.evolve(**{"optics.focal_m": 1e-3, "optics.stop_diameter_m": 1.0, "optics.illumination_focal_m": 1e-4})
     assert other.photons_per_intensity(1.0) == first.photons_per_intensity(1.0)
     assert other.sampling == first.sampling
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"held": "lengths"}, "held is 'lengths', but of_f_number takes none: f_number says it"),
+        ({"stop_diameter_m": 1e-3}, "stop_diameter_m is 0.001, but of_f_number takes none: focal_m / f_number is it"),
+        ({"stop": 1e-3}, "stop is no field of the optics: others than f_number and focal_m are illumination_focal_m, "),
+    ],
+)
+def test_an_f_number_takes_the_fields_that_do_not_follow_from_it(fields, words):
+    with pytest.raises(TypeError, match=words):
+        Optics.of_f_number(20, 0.1, **fields)
 
 
 @pytest.mark.parametrize("number", [0, -2, math.nan, "8", True])
