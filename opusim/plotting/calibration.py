@@ -151,9 +151,7 @@ def _entries(axes: Axes, record: TmRecord, report: Report) -> None:
         _missing(axes, "tm")
         return
     if entries.truth is None:
-        _message(
-            axes, "The truth is not known" if report.device is None else "Pixels mix several fields:\nno one truth"
-        )
+        _message(axes, "The truth is not known")
         return
     measured = entries.matrix[:, entries.columns]
     rms = float(np.sqrt(np.mean(np.abs(entries.truth) ** 2)))
