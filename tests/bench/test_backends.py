@@ -63,7 +63,7 @@ def host(values) -> np.ndarray:
 
 
 def agree(found, expected: np.ndarray, device: Device) -> None:
-    """One pixel in 10^4 differs in the mean (and three sigma more of few pixels), by at most what one electron is worth.
+    """One pixel in 10^4 differs in the mean, of few pixels three sigma more, by at most what one electron is worth.
 
     Light of two libraries differs by some 1e-7, so that the share is about 3e-7 of the mean electrons times the grey
     levels an electron is worth: within the bound for cameras of a few grey levels a hundred electrons.
