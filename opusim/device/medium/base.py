@@ -138,6 +138,11 @@ class Medium(Stage, ABC):
     transmission: float
     decorrelation_time_s: float
 
+    @property
+    def spreads(self) -> bool:
+        """Whether light that comes to a focus where it enters is spread until it leaves, as pixels need that integrate."""
+        return True
+
     def __new__(cls, *values: Any, **fields: Any) -> Self:
         """Refuse a class that declares too little."""
         _check_class(cls)
