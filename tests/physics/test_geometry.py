@@ -384,7 +384,8 @@ def lit_bench(focal_m: float, **changes) -> Device:
             "laser.wavelength_m": 633e-9, "dmd.shape": (64, 64), "dmd.pitch_m": 13.68e-6, "camera.shape": (96, 96),
             "camera.pixel_pitch_m": 6.5e-6, "optics.illumination_focal_m": focal_m, "optics.focal_m": 0.1,
             "optics.exit_diameter_m": 3.2e-3, "optics.stop_diameter_m": 2.7e-3, "optics.pixel_integration": True,
-            "medium.step_m": 0.45e-6, "medium.correlation_length_m": 0.9e-6, "operation.ones_range": (0, 4096), **changes,
+            "medium.step_m": 0.45e-6, "medium.correlation_length_m": 0.9e-6, "operation.ones_range": (0, 4096),
+            **changes,
         }
     )  # fmt: skip
 

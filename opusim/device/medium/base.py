@@ -140,7 +140,7 @@ class Medium(Stage, ABC):
 
     @property
     def spreads(self) -> bool:
-        """Whether light that comes to a focus where it enters is spread until it leaves, as pixels need that integrate."""
+        """Whether light with a focus where it enters is spread until it leaves, as pixels that integrate need it."""
         return True
 
     def __new__(cls, *values: Any, **fields: Any) -> Self:

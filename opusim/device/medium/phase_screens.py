@@ -28,8 +28,8 @@ _LEAST_STRENGTH, _LEAST_SPREAD = 10.0, 0.55
 
 _MIDDLE, _EXIT = "middle screen", "exit face"  # planes where the light leaves the polarisation that is read
 # Least rms width, over the period of the grid, to which a gap spreads the light of a point where a stop cuts out the
-# middle of the exit face. Harmonics of the wrapped law have exp(-2 pi^2 .4^2) = .04 after one gap; four of them are first
-# ones, and two independent gaps leave 4 x .04^2 = .7 %.
+# middle of the exit face. Harmonics of the wrapped law have exp(-2 pi^2 .4^2) = .04 after one gap; four of them are
+# first ones, and two independent gaps leave 4 x .04^2 = .7 %.
 _LEAST_SPREAD = 0.4
 
 
@@ -142,8 +142,8 @@ class PhaseScreenMedium(WaveMedium):
         -------
         float
             At least 1, which is enough where gap x rms sine (`scattered_sine`) is .4 of wavelength / cell angle, the
-            width of the light of all cells and the period of the layer. 1 for layers without gaps or without scattering,
-            which no thickness evens.
+            width of the light of all cells and the period of the layer. 1 for layers without gaps or without
+            scattering, which no thickness evens.
 
         Notes
         -----
