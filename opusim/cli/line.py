@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
+from opusim.device.medium import PhaseScreenMedium
 from opusim.device.optics import LENGTHS
 
 if TYPE_CHECKING:
@@ -155,7 +156,25 @@ def lengths(device: Device, exposure_s: float) -> list[tuple[str, str]]:
         ("grain", f"{metres(grain_m)}, wavelength x {metres(optics.focal_m)} / {metres(optics.diameter_m)}"),
         ("pixel", f"{ratio:.3g} grains wide; {area}"),
         ("layer", f"{100 * through:.3g} % of the mirrors' light leave it in one polarisation"),
+        *_thickened(device),
         ("light of a pixel", light),
         ("irradiance", f"{1e3 * watts:.3g} mW per square metre with half the mirrors on"),
         ("light on the sensor", f"{100 * whole:.2g} % of what leaves the layer"),
     ]  # fmt: skip
+
+
+def _thickened(device: Device) -> list[tuple[str, str]]:
+    """Tell by how much the layer is thickened in front of bare mirrors, so that its exit face is lit evenly."""
+    medium, angle = device.medium, device.optics.mirror_angle_rad(device.dmd.pitch_m)
+    if not isinstance(medium, PhaseScreenMedium) or not device.sampling.aperture:
+        return []
+    times = medium.evening(angle, device.laser.wavelength_m)
+    if times == 1:
+        return []
+    return [
+        (
+            "memory effect",
+            f"{times:.3g} times narrower than the lengths say for bare mirrors: with {metres(medium.gap_m)} between "
+            "screens the layer would not light its exit face evenly, and is thickened by as much",
+        )
+    ]

@@ -133,6 +133,13 @@ class Device(Stage):
                 f"optics.pixel_integration is True, but a medium of kind {self.medium.kind!r} has no geometry to "
                 "integrate over: it must be False, or the medium must be of kind 'phase_screens'."
             )
+        if self.optics.pixel_integration and not self.medium.spreads:
+            raise ValueError(
+                "optics.pixel_integration is True, but the medium has no space between screens to spread light in "
+                "(medium.n_screens is 1, or medium.thickness_m is 0): the light of all mirrors comes to a focus in the "
+                "middle of its exit face, which the stop lets through, and would be far above any expected level. "
+                "medium.n_screens must be at least 2, better 3, with a thickness, or optics.pixel_integration False."
+            )
         if self.operation.ones_range[1] > self.dmd.n_mirrors:
             raise ValueError(
                 f"operation.ones_range is {list(self.operation.ones_range)}, but there are {self.dmd.n_mirrors} "

@@ -242,6 +242,27 @@ def test_what_follows_is_told():
     assert first["held"].startswith("the magnification") and "grid of modes" in first["angle a mirror"]
 
 
+def test_a_layer_that_is_thickened_to_light_its_face_evenly_is_told():
+    """A gap of 1 mm spreads light by 1 mm x .384 rms at most (532 nm, steps of .4 um): .4 of a spot of .96 mm."""
+    spot = "optics.illumination_focal_m"
+    wide = AURORA.evolve(**{spot: 50e-3, "optics.exit_diameter_m": 5e-3, "optics.stop_diameter_m": 3e-3})
+    assert "memory effect" not in dict(lengths(wide, 400e-6))  # pixels that sample points have no stop
+    wide = wide.evolve(**{"optics.pixel_integration": True})
+    told = dict(lengths(wide, 400e-6))["memory effect"]
+    # 532 nm x 50 mm / 7.6 um is a spot of 3.5 mm.
+    assert told.startswith(f"{0.4 * 3.5 / 0.384:.2g}") and "1 mm between screens" in told
+    near = wide.evolve(**{spot: 12e-3})
+    assert "memory effect" not in dict(lengths(near, 400e-6))
+    assert "memory effect" not in dict(lengths(wide.remagnified(), 400e-6))
+
+
+@pytest.mark.parametrize("field", [{"medium.n_screens": 1}, {"medium.thickness_m": 0.0}])
+def test_a_single_plane_lights_no_face(field):
+    with pytest.raises(ValueError, match=r"pixel_integration is True, but the medium has no space between screens"):
+        AURORA.evolve(**{"optics.pixel_integration": True}, **field)
+    assert not AURORA.evolve(**field).medium.spreads and AURORA.medium.spreads
+
+
 def test_sweeps_vary_lengths_and_say_which_are_held():
     vary = {"optics.focal_m": [0.1, 0.2], "camera.pixel_pitch_m": [3e-6, 6e-6]}
     sweep = Sweep(lambda opu, seed: {}, lambda *args: None, vary, device="aurora")
