@@ -121,7 +121,7 @@ def lengths(device: Device, exposure_s: float) -> list[tuple[str, str]]:
             ("angle a mirror", "that of the grid of modes: wavelength / (side x medium.step_m)"),
             ("pixels", grain),
             ("light of a pixel", light),
-            *reference(device),
+            *_reference(device),
         ]
     pitch_m = device.dmd.pitch_m
     sine = (device.dmd.shape[0] ** 2 + device.dmd.shape[1] ** 2) ** 0.5 * pitch_m / 2 / optics.illumination_focal_m
@@ -161,23 +161,12 @@ def lengths(device: Device, exposure_s: float) -> list[tuple[str, str]]:
         ("light of a pixel", light),
         ("irradiance", f"{1e3 * watts:.3g} mW per square metre with half the mirrors on"),
         ("light on the sensor", f"{100 * whole:.2g} % of what leaves the layer"),
-        *reference(device),
+        *_reference(device),
     ]  # fmt: skip
 
 
-def reference(device: Device) -> list[tuple[str, str]]:
-    """Return how the reference meets the signal: what is held of it, its fringes, and whether off axis has room.
-
-    Parameters
-    ----------
-    device : Device
-        The device.
-
-    Returns
-    -------
-    list of (str, str)
-        Name and value of each; none without a reference arm.
-    """
+def _reference(device: Device) -> list[tuple[str, str]]:
+    """Return how the reference meets the signal: what is held of it, its fringes, and whether off axis has room."""
     arm = device.reference
     if not arm.present:
         return []
