@@ -28,6 +28,9 @@ STATED_SHARE = 9.628874057059667e-10
 LARGEST_PIXEL_OVER_GRAIN = 100.0
 """As of `Camera.pixel_over_grain`."""
 
+# How many times wider or narrower than the layer makes it the face may be stated: the rule is one of thumb.
+_FACE_APART = 2.0
+
 
 @dataclass(frozen=True)
 class Optics(Stage):
@@ -49,7 +52,9 @@ class Optics(Stage):
         Focal length of the lens between mirrors and layer. Neighbouring mirrors light the layer at angles that are
         mirror pitch / focal length apart (Abbe's sine condition).
     exit_diameter_m : float
-        Diameter of the face of the layer that shines.
+        Diameter of the face of the layer that shines: about the spot on it (`spot_m`) and twice the thickness of a
+        layer that diffuses the light. It does not follow from the medium, but one that is more than twice or less than
+        half of that is told (`opusim.Device.doubts`).
     stop_diameter_m : float
         Diameter of a round stop on that face; `inf` for none.
     focal_m : float
@@ -280,6 +285,40 @@ class Optics(Stage):
         return transmission / self.stated_share
 
     # ------------------------------------------------------------------ with the parts around
+
+    def doubts(self, laser: Laser, dmd: Dmd, widening_m: float | None) -> list[str]:
+        """Say where the face that shines is not the one that the layer makes of its spot.
+
+        Parameters
+        ----------
+        laser : Laser
+            The light.
+        dmd : Dmd
+            The mirrors.
+        widening_m : float or None
+            By how much the layer widens a spot (`Medium.widening_m`); None where that is not known.
+
+        Returns
+        -------
+        list of str
+            A sentence where lengths are held, and the face is more than twice or less than half as wide as spot and
+            widening together.
+        """
+        if not self.by_lengths or widening_m is None:
+            return []
+        spot = self.spot_m(laser.wavelength_m, dmd.pitch_m)
+        fitting = spot + widening_m
+        if fitting / _FACE_APART <= self.exit_diameter_m <= fitting * _FACE_APART:
+            return []
+        # Not below what `check` asks for: area times solid angle is conserved.
+        better = max(fitting, 2 / math.sqrt(math.pi) * spot)
+        thicker = (self.exit_diameter_m - spot) / 2
+        other = f", or medium.thickness_m = {thicker:.3g}" if thicker > 0 else ""
+        return [
+            f"optics.exit_diameter_m is {self.exit_diameter_m:g}, but a layer that diffuses the light, with a spot of "
+            f"{spot:.3g} m on it and a thickness of {widening_m / 2:.3g} m, shines on about {fitting:.3g} m: spot + "
+            f"2 x thickness. optics.exit_diameter_m = {better:.3g} would go with that{other}."
+        ]
 
     def check(self, laser: Laser, dmd: Dmd, camera: Camera, transmission: float) -> None:
         """Raise an error where the parts around do not go with the lengths, or with none being held.

@@ -179,6 +179,15 @@ class Device(Stage):
         return self.camera.pixel_pitch_m / self.optics.grain_m(self.laser.wavelength_m)
 
     @property
+    def doubts(self) -> list[str]:
+        """What the fields say that is allowed, but hardly meant: sentences, each with the values that would do.
+
+        A face of the layer that does not go with its thickness (`Optics.doubts`), and what the medium says of itself
+        (`Medium.doubts`). Reading a TOML warns of them, and ``opusim info`` tells them.
+        """
+        return self.optics.doubts(self.laser, self.dmd, self.medium.widening_m) + self.medium.doubts()
+
+    @property
     def sampling(self) -> PixelSampling:
         """How a pixel of the camera samples the field."""
         return PixelSampling.of(polarised=self.camera.polarised, pixel_over_grain=self.pixel_over_grain)
@@ -307,7 +316,7 @@ class Device(Stage):
         UserWarning
             If the table changes some fields of a preset and leaves others that belong to them: the bits of a camera
             without its gain, its rows without its frame rate, or mirrors without `Operation.ones_range`. If it gives
-            lengths of the optics where the magnification is held.
+            lengths of the optics where the magnification is held. And what `doubts` says.
         """
         if isinstance(source, Path):
             source = expanded(source)
@@ -363,7 +372,8 @@ class Device(Stage):
         TypeError, ValueError
             As `from_dict`.
         """
-        return cls.from_dict(cls.stored_table(table), origin=origin)
+        # Without the doubts: they were told when the device was described.
+        return cls._of_table(cls.stored_table(table), origin, None, doubts=False)
 
     @staticmethod
     def stored_table(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -389,10 +399,10 @@ class Device(Stage):
         return whole
 
     @classmethod
-    def _of_table(cls, table: Mapping[str, Any], label: str, folder: Path | None) -> Device:
+    def _of_table(cls, table: Mapping[str, Any], label: str, folder: Path | None, *, doubts: bool = True) -> Device:
         with toml.named_in_errors(label):
             device = cls(**toml.stages_of(table, cls, parts_of(Device), label, folder))
-        for sentence in device._left_behind(table):
+        for sentence in device._left_behind(table) + (device.doubts if doubts else []):
             warn_outside(f"{label}: {sentence}")
         return device
 

@@ -16,7 +16,7 @@ import pytest
 from scipy import integrate
 
 from opusim import Device, OpticalBench, theory
-from opusim.device.medium import GaussianMedium, MeasuredMedium
+from opusim.device.medium import GaussianMedium, MeasuredMedium, ModeGrid, PhaseScreenMedium
 from opusim.device.medium.drift import Drift
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
@@ -140,6 +140,71 @@ def test_contrast_falls_as_the_law_says(medium, ratio):
     frames = shown(bench, ratio * 0.01, 2, frametime_s=0.2)
     contrast = np.sqrt(np.mean(frames.var(axis=1) / frames.mean(axis=1) ** 2))
     assert contrast == pytest.approx(math.sqrt(mean_over_pairs(2, ratio)), rel=4 / math.sqrt(frames.size))
+
+
+def after_one_time(kind: str, n: int) -> tuple[float, float]:
+    """Mean over layers of the squared field correlation after one decorrelation time, 64 x 64 modes, and its error."""
+    medium, found = PhaseScreenMedium(decorrelation_time_s=1.0), []
+    later = int(medium.drift.state(np.array(1.0)))
+    y, x = np.mgrid[-1:1:64j, -1:1:64j]
+    bowl = x * x + y * y - np.mean(x * x + y * y)
+    for seed in range(n):
+        field = np.random.default_rng(seed).integers(0, 2, (1, 64, 64)).astype(np.complex64)
+        if kind == "one mirror":
+            field = np.zeros_like(field)
+            field[0, 20, 33] = 1
+        elif kind == "half on, aberrated":
+            field = field * np.exp(6j * bowl / bowl.std()).astype(np.complex64)
+        grid = ModeGrid(64, (64, 64), (64, 64))
+        a, b = (
+            medium.operator(grid, wavelength_m=532e-9, seed=seed, state=state).forward(field).astype(np.complex128)
+            for state in (0, later)
+        )
+        found.append(abs(np.vdot(a, b)) ** 2 / np.vdot(a, a).real / np.vdot(b, b).real)
+    return float(np.mean(found)), float(np.std(found) / math.sqrt(n))
+
+
+@pytest.mark.parametrize("kind", ["one mirror", "half on, aberrated", "half on"])
+def test_screens_keep_more_of_a_pattern_with_a_zero_order(kind):
+    """Half on: .25 exp(-4 L / 3) + .75 exp(-2 L), L = 27 (1 - exp(-1 / 27)); otherwise exp(-2 L).
+
+    The zero order, half of the light, lies on one spot of the first of three screens and sees one phase D of it, of the
+    variance 2 L / 3: |exp(i D) exp(-2 L / 3) / 2 + exp(-L) / 2|^2, averaged over D. Four errors of the mean over the
+    layers, and .005: the first screen has about 500 cells, which leave 1 / 500 of the light to chance, and the spot
+    of an aberration of 6 rad still covers only part of the screen.
+    """
+    mean, error = after_one_time(kind, 200)
+    loss = 27 * (1 - math.exp(-1 / 27))
+    law, more = math.exp(-2 * loss), 0.25 * math.exp(-4 * loss / 3) + 0.75 * math.exp(-2 * loss)
+    assert (law, more) == pytest.approx((0.1404, 0.1728), abs=5e-4)
+    assert mean == pytest.approx(more if kind == "half on" else law, abs=4 * error + 0.005)
+    if kind == "half on":
+        assert mean > law + 4 * error
+
+
+def test_closed_form_of_the_zero_order_is_a_mean_over_its_phase():
+    """The mean over D is taken numerically, for other screens and shares too; weak drift and none leave 1."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+    for ratio, screens, sigma, share in (
+        (0.3, 3, 3.0, 0.5),
+        (1.0, 5, 2.0, 0.3),
+        (1.5, 1, 2.0, 1.0),
+        (2.0, 4, 3.0, 0.0),
+    ):
+        loss = screens * sigma**2 * (1 - math.exp(-(ratio**2) / (screens * sigma**2)))
+        turned = np.exp(1j * nodes * math.sqrt(2 * loss / screens))
+        field = share * turned * math.exp(-loss * (screens - 1) / screens) + (1 - share) * math.exp(-loss)
+        expected = np.abs(field) ** 2 @ weights / weights.sum()
+        assert theory.screens_correlation(ratio, screens, sigma, share) == pytest.approx(expected, rel=1e-9)
+        # Fringes: the mean of the field is that of the law.
+        assert abs(field @ weights / weights.sum()) == pytest.approx(math.exp(-loss), rel=1e-9)
+    assert theory.screens_correlation(0.0, 3, 3.0, 0.5) == 1
+    assert theory.screens_correlation(2.0, 3, 0.0, 0.5) == 1
+    # The contrast of an exposure of 10 decorrelation times.
+    mean = 2 * integrate.quad(lambda d: (1 - d) * theory.screens_correlation(10 * d, 3, 3.0, 0.5), 0, 1)[0]
+    # The drift of strong screens is a pure Gaussian; K sigma^2 = 27 is .8 % above.
+    strong = 0.25 * mean_over_pairs(4 / 3, 10) + 0.75 * mean_over_pairs(2, 10)
+    assert strong < mean < 1.015 * strong and strong > 1.05 * theory.exposure_contrast(10) ** 2
 
 
 @pytest.mark.parametrize("ratio", [0.5, 1.0, 3.0])

@@ -215,6 +215,26 @@ class Medium(Stage, ABC):
                 "must have one, as in kind: ClassVar[str] = 'fog'."
             )
 
+    @property
+    def widening_m(self) -> float | None:
+        """By how much a spot of light on it is wider where it leaves it, in metres; None where that is not known.
+
+        Twice the field `thickness_m` of a medium that has one: light that diffuses through a layer spreads by about
+        its thickness to either side.
+        """
+        thickness_m = getattr(self, "thickness_m", None)
+        return None if thickness_m is None else 2 * thickness_m
+
+    def doubts(self) -> list[str]:
+        """Say which fields are allowed, but give another matrix than one may expect.
+
+        Returns
+        -------
+        list of str
+            Sentences, which are told as warnings where a TOML is read, and by ``opusim info``.
+        """
+        return []
+
     def content(self) -> dict[str, Any]:
         """Return what stands for some fields in the device's fingerprint.
 
