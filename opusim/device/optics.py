@@ -172,7 +172,7 @@ class Optics(Stage):
                 f"{self.diameter_m / 2:.3g}, or the stop smaller."
             )
 
-    def without_effect(self, given: Collection[str]) -> list[str]:
+    def left_without_effect(self, given: Collection[str]) -> list[str]:
         """Say which fields mean nothing as long as the magnification is held.
 
         Parameters

@@ -422,7 +422,7 @@ class Device(Stage):
         given = table.get("optics", {})
         # A table with every field is one that was written by `to_dict`.
         if not {f.name for f in dataclasses.fields(self.optics)} <= set(given):
-            result += self.optics.without_effect(given)
+            result += self.optics.left_without_effect(given)
         if "dmd" in whole and "ones_range" not in table.get("operation", {}):
             now, then, kept = self.dmd.n_mirrors, whole["dmd"].n_mirrors, self.operation.ones_range
             if now != then:
