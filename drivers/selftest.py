@@ -163,7 +163,7 @@ TABLE = (
     ),
     Case(
         "averaged over the exposure", _bare(
-            laser={"power_noise": 0.002, "power_noise_bandwidth_hz": 5e3}, medium={"decorrelation_time_s": 1e-3},
+            laser={"power_noise": 0.002, "power_noise_bandwidth_hz": 50e3}, medium={"decorrelation_time_s": 1e-3},
             operation={"exposure_average": True},
         ), 8,
     ),

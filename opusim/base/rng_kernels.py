@@ -159,21 +159,21 @@ def gauss_pair(r0, r1):  # type: ignore[no-untyped-def]
 
 
 @kernel(inline="always")
-def _unit_double(high, low):  # type: ignore[no-untyped-def]
+def unit_double(high, low):  # type: ignore[no-untyped-def]
     """Return 52 of 64 random bits as a float64 in (0, 1)."""
     bits = (np.uint64(np.uint32(high)) << np.uint64(20)) | (np.uint64(np.uint32(low)) >> np.uint64(12))
     return (np.float64(bits) + 0.5) * 2.0**-52
 
 
 @kernel(inline="always")
-def _uniform(k0, k1, index):  # type: ignore[no-untyped-def]
+def uniform(k0, k1, index):  # type: ignore[no-untyped-def]
     """Return element `index` of a uniform stream: two to a Philox block."""
     block = index >> np.uint64(1)
     r0, r1, r2, r3 = philox_words(
         block & _LOW, block >> _SHIFT, np.uint64(0), np.uint64(0), np.uint64(k0), np.uint64(k1)
     )
     odd = (index & np.uint64(1)) != np.uint64(0)
-    return _unit_double(r2 if odd else r0, r3 if odd else r1)
+    return unit_double(r2 if odd else r0, r3 if odd else r1)
 
 
 @kernel(inline="always")
@@ -192,14 +192,14 @@ def normal(k0, k1, index):  # type: ignore[no-untyped-def]
 def fill_uniforms(k0, k1, offset, out):  # type: ignore[no-untyped-def]
     """Write elements `offset`, `offset` + 1, ... of a uniform stream to `out` (float64, 1-D)."""
     for i in range(np.uint64(out.size)):
-        out[i] = _uniform(k0, k1, offset + i)
+        out[i] = uniform(k0, k1, offset + i)
 
 
 @kernel()
 def gather_uniforms(k0, k1, indices, out):  # type: ignore[no-untyped-def]
     """Write elements `indices` (uint64, 1-D) of a uniform stream to `out` (float64, 1-D)."""
     for i in range(np.uint64(out.size)):
-        out[i] = _uniform(k0, k1, indices[i])
+        out[i] = uniform(k0, k1, indices[i])
 
 
 @kernel()

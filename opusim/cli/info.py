@@ -45,6 +45,8 @@ def info(
         line.add_row(name, value)
     out.print(drawing(model), markup=False, highlight=False, soft_wrap=True)
     out.print(line)
+    for sentence in model.doubts:
+        out.print(f"Note: {sentence}", markup=False, highlight=False)
 
     budget = noise_terms(model, n_on, exposure_s)
     facts = _table(f"Working point: half the mirrors on, {1e6 * exposure_s:.0f} µs", "quantity", "value")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from opusim.device.optics import LENGTHS
@@ -30,20 +30,28 @@ def metres(length_m: float) -> str:
     return f"{length_m / size:.3g} {unit}"
 
 
-def told_held(table: Mapping[str, Any]) -> str:
+def told_held(table: Mapping[str, Any], varied: Collection[str] = ()) -> str:
     """Return what stays where parts of a device are varied, in words.
 
     Parameters
     ----------
     table : mapping
         The device, as `Device.to_dict` gives it now or gave it once.
+    varied : collection of str
+        Dotted paths of what is varied.
 
     Returns
     -------
     str
-        Which of the two of `opusim.Optics.held`.
+        Which of the two of `opusim.Optics.held`; with lengths also whether pixels see the grain.
     """
-    if table.get("optics", {}).get("held") == LENGTHS:
+    optics = table.get("optics", {})
+    if optics.get("held") == LENGTHS:
+        if not optics.get("pixel_integration", False) and "optics.pixel_integration" not in varied:
+            return (
+                "the lengths of the optics: light on a pixel goes by its pitch; pixels sample points "
+                "(optics.pixel_integration off), so that only light and noise follow, and not the grain"
+            )
         return "the lengths of the optics: light and grain on a pixel go by its pitch"
     return "the magnification: light of a pixel and grain in pixels stay, whatever the pitch"
 

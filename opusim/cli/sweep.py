@@ -111,8 +111,9 @@ def sweep(
         from opusim.sweep.points import parse_vary
         from opusim.tasks.registry import parse_task
 
+        chosen_device = _load_device(Device, device)
         for text in vary:
-            path, values = parse_vary(text)
+            path, values = parse_vary(text, chosen_device)
             if path in given:
                 raise ValueError(f"--vary names {path} twice.")
             given[path] = values
@@ -120,7 +121,7 @@ def sweep(
         if figure is not None:
             check_figure(figure)
         plan = Sweep(
-            parse_task(task, _settings(settings or [])), make_opu, given, device=_load_device(Device, device),
+            parse_task(task, _settings(settings or [])), make_opu, given, device=chosen_device,
             n_components=components, seeds=_seeds(seeds), zipped=zipped,
         )  # fmt: skip
     if "camera.bits" in given:
@@ -200,7 +201,7 @@ def _print_result(result: SweepResult, title: str) -> None:
     facts.add_row("task", f"{header.task['name']}{f' ({settings})' if settings else ''}")
     facts.add_row("device", f"{header.device_name}, fingerprint {header.fingerprint[:16]}")
     if any(axis.path.partition(".")[0] in ("camera", "dmd", "optics") for axis in header.axes):
-        facts.add_row("held", told_held(header.device))
+        facts.add_row("held", told_held(header.device, {axis.path for axis in header.axes}))
     if not any(axis.path == "n_components" for axis in header.axes):
         facts.add_row("outputs", f"{header.n_components}")
     facts.add_row("seeds", ", ".join(map(str, result.seeds)))

@@ -35,9 +35,10 @@ class Laser(Stage):
         Standard deviation of the relative power: of the power itself where the noise has a bandwidth, of the mean over
         one exposure where it has none. DPSS lasers: .001 to .005 (docs/physics.md section 3).
     power_noise_bandwidth_hz : float
-        Bandwidth B of that noise: white up to about B, so that an exposure long against 1 / (2 B) averages it and
-        frames less than that apart share it. 0: `power_noise` is that of each exposure whatever its length, and new in
-        every frame. DPSS lasers are noisy up to their relaxation oscillations (docs/physics.md section 3).
+        Noise-equivalent bandwidth B of that noise, whose correlation falls as exp(-4 B |t|): an exposure long against
+        1 / (4 B) averages it and frames less than that apart share it. 0: `power_noise` is that of each exposure
+        whatever its length, and new in every frame. DPSS lasers are noisy up to their relaxation oscillations
+        (docs/physics.md section 3).
     power_drift_per_hour : float
         Root mean square of the relative change of power over one hour.
     """
@@ -86,17 +87,15 @@ class Laser(Stage):
         Returns
         -------
         float
-            `power_noise` without a bandwidth. With one, for an exposure T and h = 1 / (2 B): `power_noise` times the
-            root of 1 - T / (3 h) where T <= h, and of (h / T) (1 - h / (3 T)) above.
+            `power_noise` without a bandwidth. With one, for an exposure T and x = 4 B T: `power_noise` times the root
+            of 2 (x - 1 + exp(-x)) / x^2.
 
         Notes
         -----
         The variance of a mean is that of the noise times the mean of its correlation over pairs of moments, here of
-        the triangle max(0, 1 - |t - t'| / h); see `relative_power`.
+        exp(-4 B |t - t'|); see `relative_power`.
         """
-        length = 2 * self.power_noise_bandwidth_hz * exposure_s  # T / h
-        share = 1 - length / 3 if length <= 1 else (1 - 1 / (3 * length)) / length
-        return self.power_noise * math.sqrt(share)
+        return self.power_noise * math.sqrt(_means(4 * self.power_noise_bandwidth_hz * exposure_s)[1])
 
     def power_noise_correlation(self, exposure_s: float, lag_s: float) -> float:
         """Return the correlation of the noise of two exposures.
@@ -111,22 +110,18 @@ class Laser(Stage):
         Returns
         -------
         float
-            0 without a bandwidth, and from L = T + h on, h being 1 / (2 B).
+            0 without a bandwidth.
 
         Notes
         -----
-        The covariance is the mean of the triangle of `power_noise_in` over one moment of each exposure:
-        [(T + h - L)^3 - 2 (h - L)^3 + (h - T - L)^3] / (6 T^2 h) times the variance of the power, where a bracket below
-        zero counts as zero.
+        The covariance is the mean of the correlation of `power_noise_in` over one moment of each exposure:
+        exp(-4 B (L - T)) [(1 - exp(-x)) / x]^2 with x = 4 B T, times the variance of the power.
         """
-        length, lag = 2 * self.power_noise_bandwidth_hz * exposure_s, 2 * self.power_noise_bandwidth_hz * lag_s
-        if not self.power_noise_bandwidth_hz or lag >= 1 + length:
+        rate_hz = 4 * self.power_noise_bandwidth_hz
+        if not rate_hz:
             return 0.0
-        if length < 1e-5:  # the sum below would be lost in rounding; two moments
-            return max(0.0, 1 - lag)
-        cubes = (max(0.0, 1 + length - lag), max(0.0, 1 - lag), max(0.0, 1 - length - lag))
-        covariance = (cubes[0] ** 3 - 2 * cubes[1] ** 3 + cubes[2] ** 3) / (6 * length * length)
-        return covariance / (1 - length / 3 if length <= 1 else (1 - 1 / (3 * length)) / length)
+        one, two = _means(rate_hz * exposure_s)
+        return float(elementary.exp(-rate_hz * max(0.0, lag_s - exposure_s))) * one * one / two
 
     def relative_power(
         self, frames: np.ndarray, times_s: np.ndarray, *, seed: int, exposure_s: float = 0.0
@@ -152,6 +147,13 @@ class Laser(Stage):
 
         Notes
         -----
+        Noise with a bandwidth B jumps at the moments of a Poisson process, 4 B times a second on average, and keeps a
+        normal value between them. Its autocorrelation is exp(-4 B |t|), its spectrum 1 / (1 + (pi f / (2 B))^2), which
+        falls to one half at 2 B / pi and has the equivalent width B. A frame's mean is known without those before it
+        (`power_noise_kernels`). The process is stationary: frames have the same law wherever their times fall. Times
+        are doubles; beyond 2^53 / (4 B) seconds, 26 days at the highest bandwidth of 1 GHz, they do not tell jumps
+        apart, and what is lost is how much frames share that are less than the clock's step apart.
+
         The drift is sum_m a_m (cos(w_m t + p_m) - cos p_m), zero at t = 0, with random phases p_m. The
         amplitudes grow as the square root of the period, as in a random walk, so that the drift goes on for days:
         E[(x(t + T) - x(t))^2] = sum_m a_m^2 (1 - cos w_m T) is about proportional to T between ten minutes and a
@@ -185,16 +187,24 @@ class Laser(Stage):
         out = np.empty(len(times_s))
         mean_noise(
             np.ascontiguousarray(times_s), np.ascontiguousarray(frames, dtype=np.int64),
-            2 * self.power_noise_bandwidth_hz, float(exposure_s), _cells_origin(seed),
-            *rng.key_of(seed, "laser noise cells"), *rng.key_of(seed, "laser noise"), out,
+            4 * self.power_noise_bandwidth_hz, float(exposure_s), *rng.key_of(seed, "laser noise jumps"),
+            *rng.key_of(seed, "laser noise values"), *rng.key_of(seed, "laser noise"), out,
         )  # fmt: skip
         return out
 
 
-@lru_cache(maxsize=16)
-def _cells_origin(seed: int) -> float:
-    """Where within a cell of the noise time begins, from 0 to 1."""
-    return float(rng.uniforms(rng.key_of(seed, "laser noise origin"), 1)[0])
+def _means(x: float) -> tuple[float, float]:
+    """Means of exp(-u) over u in an exposure of the length x, and of exp(-|u - v|) over u and v in it.
+
+    They are (1 - exp(-x)) / x and 2 (x - 1 + exp(-x)) / x^2: by series where the differences would be lost in rounding.
+    """
+    if x > 0.5:
+        one = (1 - float(elementary.exp(-x))) / x
+        return one, 2 * (1 - one) / x
+    one = two = 1.0
+    for k in range(14, 0, -1):  # sums of (-x)^k / (k + 1)! and of 2 (-x)^k / (k + 2)!, from k = 0 on, by Horner
+        one, two = 1 - x / (k + 1) * one, 1 - x / (k + 2) * two
+    return one, two
 
 
 @lru_cache(maxsize=16)

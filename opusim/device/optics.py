@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from opusim.base import validation
-from opusim.base.parameters import Stage, parameter
+from opusim.base.parameters import Stage, parameter, parameters_of
+
+from .camera import LEAST_PIXEL_OVER_GRAIN
 
 if TYPE_CHECKING:
     from .camera import Camera
@@ -23,6 +25,11 @@ STATED_SHARE = 9.628874057059667e-10
 
 LARGEST_PIXEL_OVER_GRAIN = 100.0
 """As of `Camera.pixel_over_grain`."""
+
+_SET_BY_F_NUMBER = ("held", "stop_diameter_m")
+_LENGTHS_M = ("illumination_focal_m", "exit_diameter_m", "stop_diameter_m", "focal_m")
+# How many times wider or narrower than the layer makes it the face may be stated: the rule is one of thumb.
+_FACE_APART = 2.0
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,9 @@ class Optics(Stage):
         Focal length of the lens between mirrors and layer. Neighbouring mirrors light the layer at angles that are
         mirror pitch / focal length apart (Abbe's sine condition).
     exit_diameter_m : float
-        Diameter of the face of the layer that shines.
+        Diameter of the face of the layer that shines: about the spot on it (`spot_m`) and twice the thickness of a
+        layer that diffuses the light. It does not follow from the medium, but one that is more than twice or less than
+        half of that is told (`opusim.Device.doubts`).
     stop_diameter_m : float
         Diameter of a round stop on that face; `inf` for none.
     focal_m : float
@@ -112,7 +121,7 @@ class Optics(Stage):
         focal_m : float
             That focal length.
         **lengths
-            Other fields.
+            Other fields than `held` and `stop_diameter_m`, which follow.
 
         Returns
         -------
@@ -122,8 +131,15 @@ class Optics(Stage):
         Raises
         ------
         TypeError, ValueError
-            If a number is not above 0, or the stop is wider than the face that shines.
+            If a number is not above 0, the stop is wider than the face that shines, or a field is not one of those.
         """
+        for name, value in lengths.items():
+            if name in _SET_BY_F_NUMBER:
+                what = f"f_number says it: {LENGTHS!r}" if name == "held" else "focal_m / f_number is it"
+                raise TypeError(f"{name} is {value!r}, but of_f_number takes none: {what}.")
+            if name not in parameters_of(cls):
+                others = ", ".join(one for one in parameters_of(cls) if one not in (*_SET_BY_F_NUMBER, "focal_m"))
+                raise TypeError(f"{name} is no field of the optics: others than f_number and focal_m are {others}.")
         f_number = validation.number("f_number", f_number, low=0.0, high=math.inf, low_open=True)
         focal_m = validation.number("focal_m", focal_m, low=0.0, high=math.inf, low_open=True)
         return cls(held=LENGTHS, focal_m=focal_m, stop_diameter_m=focal_m / f_number, **lengths)
@@ -151,6 +167,16 @@ class Optics(Stage):
     def by_lengths(self) -> bool:
         """Whether the lengths say what reaches a pixel."""
         return self.held == LENGTHS
+
+    def without_effect(self) -> tuple[str, ...]:
+        """Return the fields that change no frame of a device with these optics.
+
+        Returns
+        -------
+        tuple of str
+            Where the magnification is held, all fields of this class but `held`; none where lengths are held.
+        """
+        return () if self.by_lengths else tuple(f.name for f in fields(Optics) if f.name != "held")
 
     @property
     def diameter_m(self) -> float:
@@ -248,6 +274,40 @@ class Optics(Stage):
 
     # ------------------------------------------------------------------ with the parts around
 
+    def doubts(self, laser: Laser, dmd: Dmd, widening_m: float | None) -> list[str]:
+        """Say where the face that shines is not the one that the layer makes of its spot.
+
+        Parameters
+        ----------
+        laser : Laser
+            The light.
+        dmd : Dmd
+            The mirrors.
+        widening_m : float or None
+            By how much the layer widens a spot (`Medium.widening_m`); None where that is not known.
+
+        Returns
+        -------
+        list of str
+            A sentence where lengths are held, and the face is more than twice or less than half as wide as spot and
+            widening together.
+        """
+        if not self.by_lengths or widening_m is None:
+            return []
+        spot = self.spot_m(laser.wavelength_m, dmd.pitch_m)
+        fitting = spot + widening_m
+        if fitting / _FACE_APART <= self.exit_diameter_m <= fitting * _FACE_APART:
+            return []
+        # Not below what `check` asks for: area times solid angle is conserved.
+        better = max(fitting, 2 / math.sqrt(math.pi) * spot)
+        thicker = (self.exit_diameter_m - spot) / 2
+        other = f", or medium.thickness_m = {thicker:.3g}" if thicker > 0 else ""
+        return [
+            f"optics.exit_diameter_m is {self.exit_diameter_m:g}, but a layer that diffuses the light, with a spot of "
+            f"{spot:.3g} m on it and a thickness of {widening_m / 2:.3g} m, shines on about {fitting:.3g} m: spot + "
+            f"2 x thickness. optics.exit_diameter_m = {better:.3g} would go with that{other}."
+        ]
+
     def check(self, laser: Laser, dmd: Dmd, camera: Camera, transmission: float) -> None:
         """Raise an error where the parts around do not go with the lengths, or with none being held.
 
@@ -265,8 +325,9 @@ class Optics(Stage):
         Raises
         ------
         ValueError
-            If area times solid angle would not be conserved, a part is wider than its lens can take, more light would
-            leave the layer than comes to it, or pixels are to integrate over a grain that no lengths give.
+            If a length is below the wavelength, area times solid angle would not be conserved, a part is wider than
+            its lens can take, more light would leave the layer than comes to it, or pixels are to integrate over a
+            grain that no lengths give, or that is far too large or too small for them.
         """
         if not self.by_lengths:
             if self.pixel_integration:
@@ -275,6 +336,12 @@ class Optics(Stage):
                     f"follow from lengths then. Set camera.pixel_over_grain, or optics.held = {LENGTHS!r}."
                 )
             return
+        for name in _LENGTHS_M:
+            if getattr(self, name) < laser.wavelength_m:
+                raise ValueError(
+                    f"optics.{name} is {getattr(self, name)!r}, but it must be at least laser.wavelength_m, "
+                    f"{laser.wavelength_m!r} m: these are laws of parts that are larger than a wave of the light."
+                )
         if transmission > self.stated_share:
             raise ValueError(
                 f"medium.transmission is {transmission!r}, but it must be at most optics.stated_share, "
@@ -319,6 +386,12 @@ class Optics(Stage):
                 f"optics.pixel_integration is True, and a pixel of {camera.pixel_pitch_m!r} m is {ratio:.4g} grains of "
                 f"{self.grain_m(laser.wavelength_m):.4g} m wide, but it may be {LARGEST_PIXEL_OVER_GRAIN:g} at most: "
                 "a smaller stop or a longer optics.focal_m makes larger grains."
+            )
+        if self.pixel_integration and ratio < LEAST_PIXEL_OVER_GRAIN:
+            raise ValueError(
+                f"optics.pixel_integration is True, and a pixel of {camera.pixel_pitch_m!r} m is {ratio:.4g} grains of "
+                f"{self.grain_m(laser.wavelength_m):.4g} m wide, but it must be {LEAST_PIXEL_OVER_GRAIN:g} at least: "
+                "a wider stop or a shorter optics.focal_m makes smaller grains."
             )
 
 

@@ -179,6 +179,15 @@ class Device(Stage):
         return self.camera.pixel_pitch_m / self.optics.grain_m(self.laser.wavelength_m)
 
     @property
+    def doubts(self) -> list[str]:
+        """What the fields say that is allowed, but hardly meant: sentences, each with the values that would do.
+
+        A face of the layer that does not go with its thickness (`Optics.doubts`), and what the medium says of itself
+        (`Medium.doubts`). Reading a TOML warns of them, and ``opusim info`` tells them.
+        """
+        return self.optics.doubts(self.laser, self.dmd, self.medium.widening_m) + self.medium.doubts()
+
+    @property
     def sampling(self) -> PixelSampling:
         """How a pixel of the camera samples the field."""
         return PixelSampling.of(polarised=self.camera.polarised, pixel_over_grain=self.pixel_over_grain)
@@ -306,7 +315,8 @@ class Device(Stage):
         -----
         UserWarning
             If the table changes some fields of a preset and leaves others that belong to them: the bits of a camera
-            without its gain, its rows without its frame rate, or mirrors without `Operation.ones_range`.
+            without its gain, its rows without its frame rate, or mirrors without `Operation.ones_range`. And what
+            `doubts` says.
         """
         if isinstance(source, Path):
             source = expanded(source)
@@ -362,7 +372,8 @@ class Device(Stage):
         TypeError, ValueError
             As `from_dict`.
         """
-        return cls.from_dict(cls.stored_table(table), origin=origin)
+        # Without the doubts: they were told when the device was described.
+        return cls._of_table(cls.stored_table(table), origin, None, doubts=False)
 
     @staticmethod
     def stored_table(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -388,10 +399,10 @@ class Device(Stage):
         return whole
 
     @classmethod
-    def _of_table(cls, table: Mapping[str, Any], label: str, folder: Path | None) -> Device:
+    def _of_table(cls, table: Mapping[str, Any], label: str, folder: Path | None, *, doubts: bool = True) -> Device:
         with toml.named_in_errors(label):
             device = cls(**toml.stages_of(table, cls, parts_of(Device), label, folder))
-        for sentence in device._left_behind(table):
+        for sentence in device._left_behind(table) + (device.doubts if doubts else []):
             warn_outside(f"{label}: {sentence}")
         return device
 
@@ -447,7 +458,8 @@ class Device(Stage):
         or another part whose class does not come with opusim with its code: the text of the file that defines it, or
         of the class where that is a script or a notebook. What that imports does not. Numbers go in as they are
         written: a device of 2 has another one than the equal device of 2.0. A parameter that came with a later release
-        is left out where its value is what was done before (``Parameter.before``).
+        is left out where its value is what was done before (``Parameter.before``), and so are fields of the optics
+        that change no frame (`Optics.without_effect`).
 
         Returns
         -------
@@ -463,6 +475,9 @@ class Device(Stage):
             table, plain = content[stage], before_of(type(getattr(self, stage)))
             # What came later and is switched to what was before: the device of then, as is its fingerprint.
             content[stage] = {name: v for name, v in table.items() if name not in plain or plain[name] != v}
+            if stage == "optics":
+                for name in self.optics.without_effect():
+                    content[stage].pop(name, None)
             if not content[stage]:
                 del content[stage]
         content["medium"].update(self.medium.content())

@@ -413,9 +413,13 @@ class ExpectedOutput(validation.Fixed, CarriesState, nn.Module):
         bandwidth_hz = self._learnt.device.laser.power_noise_bandwidth_hz
         if not bandwidth_hz:
             return 1.0
-        length = torch.as_tensor(2 * bandwidth_hz * exposure_s, dtype=self.response.dtype, device=self.response.device)
-        long = length.clamp(min=1)
-        return torch.where(length <= 1, 1 - length.clamp(max=1) / 3, (1 - 1 / (3 * long)) / long)
+        length = torch.as_tensor(4 * bandwidth_hz * exposure_s, dtype=self.response.dtype, device=self.response.device)
+        # A series where the difference would be lost in rounding, its terms by Horner as in the laser.
+        long, short = length.clamp(min=0.5), length.clamp(max=0.5)
+        series = torch.ones_like(short)
+        for k in range(14, 0, -1):
+            series = 1 - short / (k + 2) * series
+        return torch.where(length <= 0.5, series, 2 * (long + torch.expm1(-long)) / long**2)
 
     def _moments(self) -> tuple[float, float, float]:
         """Means over the vibration's phases of a frame's phasor M, of |M|^2 and of M^2."""

@@ -146,11 +146,11 @@ def _burst_error(point: WorkingPoint, off: Collection[str]) -> float:
     power_noise = on("laser power", device.laser.power_noise_in(point.exposure_s))
     variance = variance + np.square(power_noise * frames)
     noise = (np.square(np.abs(rows)) * variance).sum(axis=-1)
-    # Frames that lie within a cell of the power's noise share a part of it: what all share is a factor of the field.
+    # Frames closer than the power's noise is fast share a part of it: what all share is a factor of the field.
     lags = point.frametime_s * np.arange(1, len(phases))
     shared_power = [device.laser.power_noise_correlation(point.exposure_s, float(lag)) for lag in lags]
     for k, correlation in enumerate(shared_power, 1):
-        if correlation and power_noise:
+        if correlation > 1e-12 and power_noise:  # less is below the rounding of the sum
             moved = rows * frames
             pairs = (moved[:, k:] * moved[:, :-k].conj()).real.sum(axis=-1)
             noise += 2 * correlation * power_noise**2 * pairs

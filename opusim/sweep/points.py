@@ -157,17 +157,33 @@ def make_axes(vary: Mapping[str, Sequence[Number]], device: Device, task: Any) -
 
 
 def _unknown(path: Any, device: Device, known: dict[str, type]) -> str:
-    if path in device.paths():
-        value: Any = device
-        for name in path.split("."):
-            value = getattr(value, name)
-        return f"vary: {path} cannot be varied, because it is {value!r}, not a number."
+    if told := _no_number(path, device):
+        return f"vary: {told}"
     names = [*known, *_ALIASES]
     # `contrast` for `contrast_ratio`: a word of the name is nearer than its letters tell.
     near = near_matches(str(path), names, cutoff=_ALIKE, parts="last")
     return (
         f"vary: there is no numeric field {path!r} in the device {device.name!r}{near}. Beside the device's there are "
         f"{', '.join([*_SPECIAL, 'exposure_s', *(name for name in known if name.startswith('task.'))])}."
+    )
+
+
+def _no_number(path: Any, device: Device) -> str:
+    """Say that a field is no number, and what to do instead of varying it; nothing if it is one, or unknown."""
+    about = paths_in(device).get(path)
+    if path not in device.paths() or (about is not None and about.is_number):
+        return ""
+    value: Any = device
+    for name in path.split("."):
+        value = getattr(value, name)
+    what = f"it is {value!r}, not a number"
+    if isinstance(value, bool):
+        what = f"it is a switch ({value!r}), not a number"
+    elif about is not None and about.choices:
+        what = f"it is a choice ({value!r} of {', '.join(map(repr, about.choices))}), not a number"
+    return (
+        f"{path} cannot be varied, because {what}. Write a TOML for each of its values, and make a sweep of each "
+        "device (--device one.toml, or device=Device.load('one.toml'))."
     )
 
 
@@ -285,7 +301,7 @@ def label(axes: Sequence[Axis], values: Sequence[Number]) -> str:
     return ", ".join(f"{axis.path}={value:g}" for axis, value in zip(axes, values, strict=True))
 
 
-def parse_vary(text: str) -> tuple[str, list[Number]]:
+def parse_vary(text: str, device: Device | None = None) -> tuple[str, list[Number]]:
     """Read ``camera.bits=2,4,8`` or ``camera.prnu=1e-4:1e-2:log:5``.
 
     Parameters
@@ -293,6 +309,8 @@ def parse_vary(text: str) -> tuple[str, list[Number]]:
     text : str
         A path, an equals sign, and a list with commas: of numbers, ``inf`` among them, and of ranges,
         LOW:HIGH:lin:NUMBER (evenly spaced) or LOW:HIGH:log:NUMBER (equal ratios), ends included.
+    device : Device, optional
+        Whose field it is: a sentence then tells of a switch or a choice, which cannot be varied.
 
     Returns
     -------
@@ -310,6 +328,8 @@ def parse_vary(text: str) -> tuple[str, list[Number]]:
     try:
         return path, [number for part in values.split(",") for number in _numbers(part)]
     except ValueError as error:
+        if device is not None and (told := _no_number(path, device)):
+            raise ValueError(f"--vary is {text!r}, but {told}") from None
         raise ValueError(f"--vary is {text!r}, but {path} must be {_RANGE} ({error}).") from None
 
 

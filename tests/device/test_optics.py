@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 
 import pytest
+from typer.testing import CliRunner
 
-from opusim import Device, Optics
+from opusim import Device, Optics, cli
 from opusim.cli.line import drawing, lengths, metres, told_held
+from opusim.device.medium import GaussianMedium
 from opusim.noise.levels import error_budget
 from opusim.noise.sources import without
 from opusim.sweep import Sweep
@@ -38,7 +41,8 @@ def test_version_1_holds_the_magnification_and_has_its_fingerprint():
     assert first.optics == Optics() and first.optics.held == "magnification"
     assert first.fingerprint().startswith("e400bf33db55")
     assert first.pixel_share == first.medium.transmission
-    assert first.evolve(**{"optics.focal_m": 0.2}).fingerprint() != first.fingerprint()
+    # Lengths change no frame there.
+    assert first.evolve(**{"optics.focal_m": 0.2}).fingerprint() == first.fingerprint()
     assert first.remagnified() is first
 
 
@@ -114,6 +118,13 @@ def test_optics_that_cannot_be_are_refused(fields, words):
              "optics.exit_diameter_m": 80e-3},
             r"pixel_integration is True, and a pixel of 8e-05 m is 120.3 grains of 6.65e-07 m wide, .* 100 at most",
         ),
+        ({"optics.stop_diameter_m": 1e-9}, "stop_diameter_m is 1e-09, but it must be at least laser.wavelength_m, 5"),
+        ({"optics.exit_diameter_m": 1e-7}, "exit_diameter_m is 1e-07, but it must be at least laser.wavelength_m"),
+        ({"optics.illumination_focal_m": 1e-8}, "illumination_focal_m is 1e-08, but it must be at least laser.wavelen"),
+        (
+            {"optics.pixel_integration": True, "optics.stop_diameter_m": 9e-6},
+            r"pixel_integration is True, and a pixel of 5.5e-06 m is 0.0009305 grains of 0.005911 m wide, .* 0.001 at",
+        ),
         ({"medium.transmission": 1.5}, "medium.transmission is 1.5"),
         ({"optics.held": "magnification", "optics.pixel_integration": True}, "pixel_integration is True, but optics"),
     ],
@@ -129,6 +140,19 @@ def test_lengths_mean_nothing_where_the_magnification_is_held():
     other = first.evolve(**{"optics.focal_m": 1e-3, "optics.stop_diameter_m": 1.0, "optics.illumination_focal_m": 1e-4})
     assert other.photons_per_intensity(1.0) == first.photons_per_intensity(1.0)
     assert other.sampling == first.sampling
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"held": "lengths"}, "held is 'lengths', but of_f_number takes none: f_number says it"),
+        ({"stop_diameter_m": 1e-3}, "stop_diameter_m is 0.001, but of_f_number takes none: focal_m / f_number is it"),
+        ({"stop": 1e-3}, "stop is no field of the optics: others than f_number and focal_m are illumination_focal_m, "),
+    ],
+)
+def test_an_f_number_takes_the_fields_that_do_not_follow_from_it(fields, words):
+    with pytest.raises(TypeError, match=words):
+        Optics.of_f_number(20, 0.1, **fields)
 
 
 @pytest.mark.parametrize("number", [0, -2, math.nan, "8", True])
@@ -228,6 +252,72 @@ def test_sweeps_vary_lengths_and_say_which_are_held():
     assert told_held(first).startswith("the magnification")
     del first["optics"]  # as files of earlier releases have it
     assert told_held(first).startswith("the magnification")
+
+
+def test_a_sweep_says_that_pixels_which_sample_points_do_not_see_the_grain():
+    table = AURORA.to_dict()
+    assert "pixels sample points" in told_held(table, ["camera.pixel_pitch_m"])
+    assert "grain on a pixel go by its pitch" in told_held(table, ["optics.pixel_integration"])
+    whole = AURORA.evolve(**{"optics.pixel_integration": True}).to_dict()
+    assert "sample points" not in told_held(whole) and "grain on a pixel go by its pitch" in told_held(whole)
+
+
+# ---------------------------------------------------------------- what is allowed, and hardly meant
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        # 532 nm x 12 mm / 7.6 um = .84 mm; with 2 x 20 um .88 mm, below the 2 / sqrt(pi) x .84 mm that is asked for.
+        ("[medium]\nthickness_m = 20e-6", ["optics.exit_diameter_m is 0.005", "0.00088 m", "= 0.000948 would",
+                                           "thickness_m = 0.00208"]),
+        ("[optics]\nexit_diameter_m = 0.96e-3", ["optics.exit_diameter_m is 0.00096", "about 0.00484 m", "= 0.00484"]),
+        ("[optics]\nexit_diameter_m = 10e-3", ["optics.exit_diameter_m is 0.01", "about 0.00484 m"]),
+        ("[medium]\ncorrelation_length_m = 20e-6", ["correlation_length_m is 2e-05, 50 times medium.step_m", "0.047",
+                                                    "at most 1.7e-06"]),
+        ("[medium]\nphase_std_rad = 1.5", ["n_screens x phase_std_rad^2 6.75", "phase_std_rad = 1.83 would do"]),
+    ],
+)  # fmt: skip
+def test_what_is_hardly_meant_is_told_when_a_toml_is_read(changes, words, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(f'preset = "aurora"\nname = "mine"\n{changes}\n')
+    with pytest.warns(UserWarning) as told:
+        device = Device.load(str(path))
+    assert len(told) == 1 and len(device.doubts) == 1
+    sentence = str(told[0].message)
+    assert device.doubts[0] in sentence and "mine.toml" in sentence and sentence.endswith(".")
+    for one in words:
+        assert one in sentence
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Device.from_stored(device.to_dict()) == device  # it was told
+    output = CliRunner().invoke(cli.app, ["info", str(path)]).stdout
+    assert " ".join(device.doubts[0].split()) in " ".join(output.split())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {}, {"optics.exit_diameter_m": 2.5e-3}, {"optics.exit_diameter_m": 9.6e-3}, {"optics.stop_diameter_m": 1e-3},
+        {"medium": GaussianMedium(8.37e-11)}, {"medium.n_screens": 1, "medium.phase_std_rad": 6.0,
+                                              "optics.exit_diameter_m": 1e-3},
+        {"medium.correlation_length_m": 0.0},
+    ],
+)  # fmt: skip
+def test_what_goes_together_is_not_told(changes):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        device = AURORA.evolve(name="mine", **changes)
+        assert device.doubts == [] and Device.from_toml(device.to_toml()) == device
+
+
+@pytest.mark.parametrize("name", ["aurora", "ideal", "aurora-type1", "aurora-type3", "aurora@1", "ideal@1"])
+def test_presets_leave_no_doubts(name):
+    device = Device.load(name)
+    assert device.doubts == []
+    # Of a device that holds the magnification no face is stated.
+    thin = device.remagnified().evolve(**{"medium.thickness_m": 20e-6})
+    assert thin.doubts == []
 
 
 def test_lengths_are_told_with_three_digits():

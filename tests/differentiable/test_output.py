@@ -114,7 +114,7 @@ def test_output_with_the_reference_is_the_mean_of_many_frames(name, phase):
     # Jitter of a fifth of a radian lowers the mean fringe by 2 %; near full scale it is to be small.
     jitter = {"dim": 0.2}.get(name, 0.02)
     device = lit(STILL, name).evolve(**{"reference.jitter_rad": jitter, "laser.power_noise": 0.01})
-    # An exposure of four cells of the power's noise keeps about half of it.
+    # An exposure of eight times the time in which the power's noise decays keeps about half of it.
     device = device.evolve(**{"laser.power_noise_bandwidth_hz": 2 / device.operation.exposure_s})
     model = ExpectedOutput(device, 200, 300, seed=SEED, reference_phase_rad=phase)
     bits = bits_of(2, 200)

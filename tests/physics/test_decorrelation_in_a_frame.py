@@ -9,6 +9,7 @@ Instrum. 76, 093110, 2005). Both means are taken numerically here.
 from __future__ import annotations
 
 import math
+import warnings
 
 import h5py
 import numpy as np
@@ -16,7 +17,7 @@ import pytest
 from scipy import integrate
 
 from opusim import Device, OpticalBench, theory
-from opusim.device.medium import GaussianMedium, MeasuredMedium
+from opusim.device.medium import GaussianMedium, MeasuredMedium, ModeGrid, PhaseScreenMedium
 from opusim.device.medium.drift import Drift
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
@@ -140,6 +141,71 @@ def test_contrast_falls_as_the_law_says(medium, ratio):
     frames = shown(bench, ratio * 0.01, 2, frametime_s=0.2)
     contrast = np.sqrt(np.mean(frames.var(axis=1) / frames.mean(axis=1) ** 2))
     assert contrast == pytest.approx(math.sqrt(mean_over_pairs(2, ratio)), rel=4 / math.sqrt(frames.size))
+
+
+def after_one_time(kind: str, n: int) -> tuple[float, float]:
+    """Mean over layers of the squared field correlation after one decorrelation time, 64 x 64 modes, and its error."""
+    medium, found = PhaseScreenMedium(decorrelation_time_s=1.0), []
+    later = int(medium.drift.state(np.array(1.0)))
+    y, x = np.mgrid[-1:1:64j, -1:1:64j]
+    bowl = x * x + y * y - np.mean(x * x + y * y)
+    for seed in range(n):
+        field = np.random.default_rng(seed).integers(0, 2, (1, 64, 64)).astype(np.complex64)
+        if kind == "one mirror":
+            field = np.zeros_like(field)
+            field[0, 20, 33] = 1
+        elif kind == "half on, aberrated":
+            field = field * np.exp(6j * bowl / bowl.std()).astype(np.complex64)
+        grid = ModeGrid(64, (64, 64), (64, 64))
+        a, b = (
+            medium.operator(grid, wavelength_m=532e-9, seed=seed, state=state).forward(field).astype(np.complex128)
+            for state in (0, later)
+        )
+        found.append(abs(np.vdot(a, b)) ** 2 / np.vdot(a, a).real / np.vdot(b, b).real)
+    return float(np.mean(found)), float(np.std(found) / math.sqrt(n))
+
+
+@pytest.mark.parametrize("kind", ["one mirror", "half on, aberrated", "half on"])
+def test_screens_keep_more_of_a_pattern_with_a_zero_order(kind):
+    """Half on: .25 exp(-4 L / 3) + .75 exp(-2 L), L = 27 (1 - exp(-1 / 27)); otherwise exp(-2 L).
+
+    The zero order, half of the light, lies on one spot of the first of three screens and sees one phase D of it, of the
+    variance 2 L / 3: |exp(i D) exp(-2 L / 3) / 2 + exp(-L) / 2|^2, averaged over D. Four errors of the mean over the
+    layers, and .005: the first screen has about 500 cells, which leave 1 / 500 of the light to chance, and the spot
+    of an aberration of 6 rad still covers only part of the screen.
+    """
+    mean, error = after_one_time(kind, 200)
+    loss = 27 * (1 - math.exp(-1 / 27))
+    law, more = math.exp(-2 * loss), 0.25 * math.exp(-4 * loss / 3) + 0.75 * math.exp(-2 * loss)
+    assert (law, more) == pytest.approx((0.1404, 0.1728), abs=5e-4)
+    assert mean == pytest.approx(more if kind == "half on" else law, abs=4 * error + 0.005)
+    if kind == "half on":
+        assert mean > law + 4 * error
+
+
+def test_closed_form_of_the_zero_order_is_a_mean_over_its_phase():
+    """The mean over D is taken numerically, for other screens and shares too; weak drift and none leave 1."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+    for ratio, screens, sigma, share in (
+        (0.3, 3, 3.0, 0.5),
+        (1.0, 5, 2.0, 0.3),
+        (1.5, 1, 2.0, 1.0),
+        (2.0, 4, 3.0, 0.0),
+    ):
+        loss = screens * sigma**2 * (1 - math.exp(-(ratio**2) / (screens * sigma**2)))
+        turned = np.exp(1j * nodes * math.sqrt(2 * loss / screens))
+        field = share * turned * math.exp(-loss * (screens - 1) / screens) + (1 - share) * math.exp(-loss)
+        expected = np.abs(field) ** 2 @ weights / weights.sum()
+        assert theory.screens_correlation(ratio, screens, sigma, share) == pytest.approx(expected, rel=1e-9)
+        # Fringes: the mean of the field is that of the law.
+        assert abs(field @ weights / weights.sum()) == pytest.approx(math.exp(-loss), rel=1e-9)
+    assert theory.screens_correlation(0.0, 3, 3.0, 0.5) == 1
+    assert theory.screens_correlation(2.0, 3, 0.0, 0.5) == 1
+    # The contrast of an exposure of 10 decorrelation times.
+    mean = 2 * integrate.quad(lambda d: (1 - d) * theory.screens_correlation(10 * d, 3, 3.0, 0.5), 0, 1)[0]
+    # The drift of strong screens is a pure Gaussian; K sigma^2 = 27 is .8 % above.
+    strong = 0.25 * mean_over_pairs(4 / 3, 10) + 0.75 * mean_over_pairs(2, 10)
+    assert strong < mean < 1.015 * strong and strong > 1.05 * theory.exposure_contrast(10) ** 2
 
 
 @pytest.mark.parametrize("ratio", [0.5, 1.0, 3.0])
@@ -268,3 +334,76 @@ def test_inspect_is_what_is_exposed_next(medium):
 def test_no_patterns_give_no_frames():
     bench = OpticalBench(restless(AURORA, 2e-3), seed=7)
     assert shown(bench, 1e-3, 0).shape == (0, 4096) and bench.clock.frames == 0
+
+
+# ---------------------------------------------------------------- what states cannot do
+
+
+@pytest.mark.parametrize("ratio", [0.001, 0.5, 3.0, 15.0, 40.0, 64.0, 100.0, 1e4, 1e9])
+def test_contrast_of_the_moments_is_known(ratio):
+    """Of the moments themselves, and that of the law to 1 % up to 64 times tau; 1/8 far beyond."""
+    drift = Drift(2.0)
+    found = drift.contrast(2.0 * ratio)
+    if ratio <= 64:
+        assert found == pytest.approx(math.sqrt(mean_over_pairs(2, ratio)), rel=0.01)
+    elif ratio > 1e3:
+        assert found == pytest.approx(1 / 8, abs=1e-12)
+    states = drift.within(0.0, 2.0 * ratio)
+    if 1 < len(states) and ratio < 1e3:
+        times, weights = np.array([drift.time(s) for s, _ in states]) / 2, np.array([w for _, w in states])
+        expected = math.sqrt(weights @ np.exp(-2 * (times[:, None] - times) ** 2) @ weights)
+        assert found == pytest.approx(expected, rel=0.005)
+
+
+def test_an_exposure_that_is_too_long_for_the_moments_is_told_once():
+    """The contrast named is that which frames have (1024 pixels: five sigma), and the right one."""
+    device = restless(MEDIA["gaussian"], 1e-5)
+    bench, patterns, few = (
+        OpticalBench(device, threads=1),
+        MirrorPatterns(BITS[:1], LAYOUT),
+        {"roi": (0, 0, 4, 4), "n_pixels": 16},
+    )
+    with pytest.warns(
+        UserWarning, match=r"is 0.001, 100 times medium.decorr.*contrast 0.126 here, .* have 0.112"
+    ) as told:
+        frame = bench.transform(patterns, exposure_s=1e-3, roi=(0, 0, 32, 32), n_pixels=1024)[0].astype(np.float64)
+        bench.inspect(patterns, exposure_s=1e-3, roi=few["roi"])
+    assert len(told) == 1
+    assert frame.std() / frame.mean() == pytest.approx(0.126, rel=5 / math.sqrt(2 * 1024))
+    assert theory.exposure_contrast(100.0) == pytest.approx(0.112, abs=5e-4)
+    for fine in (restless(MEDIA["gaussian"], 1e-3 / 63), restless(MEDIA["gaussian"], 1e-5, average=False)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            OpticalBench(fine, threads=1).transform(patterns, exposure_s=1e-3, **few)
+
+
+def test_a_clock_that_counts_no_states_is_refused_before_frames_are_taken():
+    bench = OpticalBench(restless(MEDIA["gaussian"], 1e-9))
+    most_s = 2.0**53 * Drift(1e-9).step_s
+    bench.advance_to(5, 1e8)
+    sentence = r"The clock of the bench reaches 1e\+08 s, but it must be below 2.848e\+04 s with medium.decorrelation_"
+    for call in (
+        shown,
+        lambda bench, exposure_s: bench.inspect(MirrorPatterns(BITS[:1], LAYOUT), exposure_s=exposure_s),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            call(bench, 1e-6)
+    assert (bench.clock.frames, bench.clock.elapsed_s) == (5, 1e8)
+    for time_s in (most_s, -most_s, 1e300):
+        with pytest.raises(ValueError, match="time_s reaches .* counted to 2.53 only"):
+            Drift(1e-9).state(np.array([0.0, time_s]))
+    late = OpticalBench(restless(MEDIA["gaussian"], 1e-9))
+    late.advance_to(5, 0.999999999 * most_s)
+    with pytest.raises(ValueError, match="The clock of the bench reaches"):
+        shown(late, 1e-9, 4, frametime_s=1e3)
+    assert late.clock.frames == 5
+    assert Drift(1e-9).state(np.array([0.5 * most_s]))[0] == 2**52
+
+
+@pytest.mark.parametrize("tau_s", [1e-300, 9e-10, 0.0, -1.0, math.nan])
+@pytest.mark.parametrize("medium", MEDIA)
+def test_a_decorrelation_time_below_a_nanosecond_is_refused(medium, tau_s):
+    with pytest.raises(
+        ValueError, match=r"medium.decorrelation_time_s is .*, but it must be a number in \[1e-09, inf\]"
+    ):
+        restless(MEDIA[medium], tau_s)

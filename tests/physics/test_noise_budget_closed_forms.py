@@ -145,9 +145,9 @@ def plain(**changes):
     )
 
 
-# Variance of the power's mean over an exposure of 400 us, where it is constant in cells of 1 / (2 kHz) = 500 us:
-# the mean of max(0, 1 - |t - t'| / h), which is 1 - T / (3 h).
-BAND, BAND_SHARE = {"laser.power_noise_bandwidth_hz": 1e3}, 1 - 400 / (3 * 500)
+# Variance of the power's mean over an exposure of 400 us, where its correlation falls as exp(-|t| / 250 us): its mean
+# over pairs of moments, 2 (x - 1 + exp(-x)) / x^2 with x = 400 / 250.
+BAND, BAND_SHARE = {"laser.power_noise_bandwidth_hz": 1e3}, 2 * (0.6 + math.exp(-1.6)) / 1.6**2
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,30 @@ def test_random_screens_let_ballistic_light_through_as_exp_minus_k_sigma_squared
     assert np.mean(found) == pytest.approx(expected, abs=4 * 2 * strength * expected / math.sqrt(1000 * 100) + 1 / 4096)
 
 
+@pytest.mark.parametrize(
+    ("n_screens", "sigma", "steps", "told"),
+    [(3, 3.0, 2.0, False), (3, 3.0, 4.2, False), (3, 1.826, 2.55, False), (3, 3.0, 0.4, False), (3, 3.0, 6.0, True),
+     (3, 3.0, 50.0, True), (3, 1.5, 2.0, True)],
+)  # fmt: skip
+def test_screens_that_scatter_over_half_of_the_grid_have_the_moments_of_independent_entries(
+    n_screens, sigma, steps, told
+):
+    """<|t|^4>/<|t|^2>^2 is 2 for independent entries, and within the .05 of section 5 where no sentence is told.
+
+    Beyond the limits it is above 2.1: pixels away from the axis are darker. Half of the side of 256 modes is read; 64
+    inputs, a million entries: the spread of the ratio is .005.
+    """
+    medium = PhaseScreenMedium(n_screens=n_screens, phase_std_rad=sigma, correlation_length_m=steps * 0.4e-6)
+    spread = sigma * math.sqrt(2 * n_screens) / steps / math.pi  # rms slope of the phases over pi, a step
+    assert medium.angular_spread == pytest.approx(spread, rel=1e-12)
+    operator = medium.operator(ModeGrid(256, (8, 8), (128, 128)), wavelength_m=WAVELENGTH_M, seed=1)
+    unit = np.eye(64, dtype=np.complex64).reshape(64, 8, 8)
+    intensity = np.square(np.abs(operator.forward(unit).astype(np.complex128)))
+    ratio = np.mean(intensity**2) / np.mean(intensity) ** 2
+    assert bool(medium.doubts()) == told
+    assert (ratio > 2.1) if told else abs(ratio - 2) < 0.05
+
+
 def test_kernel_of_amplitudes_is_that_of_elliptic_integrals():
     """<|Rx| |Ry|> = |x| |y| / 2 [2 E(rho^2) - (1 - rho^2) K(rho^2)] for a circular Gaussian Rx of variance |x|^2.
 

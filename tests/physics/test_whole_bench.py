@@ -209,20 +209,27 @@ def power(device: Device, seed: int, frame: int, time_s: float, exposure_s: floa
         rng.stream_key(seed, "laser drift"),
     )  # fmt: skip
     noise = float(rng.normals(rng.stream_key(seed, "laser noise"), 1, frame)[0])
-    if rate := 2 * device.laser.power_noise_bandwidth_hz:
-        # A number holds for 1 / (2 B). The mean over the exposure: parts of the first and the last, and between them
-        # a sum of whole ones, which is one normal number of its own.
-        key, origin = (
-            rng.stream_key(seed, "laser noise cells"),
-            rng.uniforms(rng.stream_key(seed, "laser noise origin"), 1)[0],
-        )
-        start, end = time_s * rate + origin, (time_s + exposure_s) * rate + origin
-        first, last = math.floor(start), math.floor(end)
-        of_first, of_last = (float(rng.normals(key, 1, cell)[0]) for cell in (first, last))
-        inner = math.sqrt(max(last - first - 1, 0)) * noise
-        noise = of_first
-        if last > first:
-            noise = ((first + 1 - start) * of_first + inner + (end - last) * of_last) / (end - start)
+    if rate := 4 * device.laser.power_noise_bandwidth_hz:
+        # It jumps `rate` times a second, in windows of 1 / rate a Poisson number of times of the mean 1. All jumps from
+        # twenty windows before; of a long exposure, what is between its first and last is one normal number.
+        keys = [rng.stream_key(seed, f"laser noise {name}") for name in ("jumps", "values")]
+        start, end = time_s * rate, (time_s + exposure_s) * rate
+        jumps = []
+        for window in range(math.floor(start) - 20, math.floor(end) + 1):
+            u = rng.uniforms(keys[0], 16, window % 2**58 * 16)
+            n = int(np.sum(u[0] >= np.cumsum([1 / math.e / math.factorial(k) for k in range(15)])))
+            values = rng.normals(keys[1], 16, window % 2**58 * 16)
+            jumps += [(window + u[j], float(values[j])) for j in range(1, n + 1)]
+        before, inside = ([v for v in sorted(jumps) if (v[0] > start) == late and v[0] < end] for late in (False, True))
+        held = [(start, before[-1][1]), *inside]
+        ends = [at for at, _ in inside] + [end]
+        if end - start > 12 and inside:
+            length = inside[-1][0] - inside[0][0]
+            inner = math.sqrt(2 * (length - 1 + math.exp(-length))) * noise
+            noise = (inside[0][0] - start) * held[0][1] + inner + (end - inside[-1][0]) * held[-1][1]
+        else:
+            noise = sum((e - at) * value for (at, value), e in zip(held, ends, strict=True))
+        noise /= end - start
     return (1 + float(drift)) * (1 + laser.power_noise * noise)
 
 
@@ -406,8 +413,9 @@ DEVICES = {
         "reference.vibration_lines_rad": (0.7, 0.4),
         "reference.drift_rad_per_minute": 100.0,
     },
-    "power noise within a cell": {"laser.power_noise": 0.1, "laser.power_noise_bandwidth_hz": 10.0},
-    "power noise over cells": {"laser.power_noise": 0.1, "laser.power_noise_bandwidth_hz": 20e3},
+    "slow power noise": {"laser.power_noise": 0.1, "laser.power_noise_bandwidth_hz": 10.0},
+    "power noise, jump by jump": {"laser.power_noise": 0.1, "laser.power_noise_bandwidth_hz": 2e3},
+    "fast power noise": {"laser.power_noise": 0.1, "laser.power_noise_bandwidth_hz": 20e3},
     "lengths": {
         "optics.held": "lengths",
         "optics.stop_diameter_m": 3e-3,

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 MEDIA: Registry[type[Medium]] = Registry("kind of medium", __name__.rpartition(".")[0], marker=r"^    kind\b.*=")
 """Kinds of media by name."""
 
+_SHORTEST_S = 1e-9  # decorrelation time
+
 
 def transmission() -> Any:
     """Return the field that every medium has for the share of the light that reaches one pixel.
@@ -58,10 +60,11 @@ def decorrelation_time(*, frozen: bool = False) -> Any:
     Returns
     -------
     dataclasses.Field
-        For the body of a medium's class; its default is `inf`, a frozen medium.
+        For the body of a medium's class; its default is `inf`, a frozen medium. It is 1 ns at least: no layer moves
+        faster, and the clock of a bench would soon not tell its states apart.
     """
     return parameter(
-        math.inf, kind="number", low=math.inf if frozen else 0.0, low_open=not frozen, high=math.inf, unit="s",
+        math.inf, kind="number", low=math.inf if frozen else _SHORTEST_S, high=math.inf, unit="s",
         off=math.inf, imperfection="decorrelation", source="decorrelation",
     )  # fmt: skip
 
@@ -214,6 +217,26 @@ class Medium(Stage, ABC):
                 f"medium is a {type(self).__name__}, whose class has no kind of its own, by which files know it: it "
                 "must have one, as in kind: ClassVar[str] = 'fog'."
             )
+
+    @property
+    def widening_m(self) -> float | None:
+        """By how much a spot of light on it is wider where it leaves it, in metres; None where that is not known.
+
+        Twice the field `thickness_m` of a medium that has one: light that diffuses through a layer spreads by about
+        its thickness to either side.
+        """
+        thickness_m = getattr(self, "thickness_m", None)
+        return None if thickness_m is None else 2 * thickness_m
+
+    def doubts(self) -> list[str]:
+        """Say which fields are allowed, but give another matrix than one may expect.
+
+        Returns
+        -------
+        list of str
+            Sentences, which are told as warnings where a TOML is read, and by ``opusim info``.
+        """
+        return []
 
     def content(self) -> dict[str, Any]:
         """Return what stands for some fields in the device's fingerprint.

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from opusim.device.camera import Camera
     from opusim.device.laser import Laser
 
+# Of K sigma^2, and of the scattered angle over that of the grid: the fourth moment of the entries on half of a grid's
+# side is within .05 of 2 from there on (docs/physics.md section 3).
+_LEAST_STRENGTH, _LEAST_SPREAD = 10.0, 0.55
+
 _MIDDLE, _EXIT = "middle screen", "exit face"  # planes where the light leaves the polarisation that is read
 
 
@@ -220,6 +224,53 @@ class PhaseScreenMedium(WaveMedium):
         u = rng.uniforms(rng.stream_key(seed, "exit face", channel), side * side)
         return np.sqrt(-elementary.log(u)).astype(np.float32).reshape(side, side)
 
+    @property
+    def widening_m(self) -> float | None:
+        """Twice the distance from the first to the last screen; None of a layer too weak to diffuse the light."""
+        strong = self.n_screens * self.phase_std_rad * self.phase_std_rad >= _LEAST_STRENGTH
+        return 2 * self.gap_m * (self.n_screens - 1) if strong else None
+
+    @property
+    def angular_spread(self) -> float:
+        """Rms angle into which all screens together scatter along one axis, over the largest one of the grid.
+
+        The slopes of a phase of the correlation exp(-(r / l_c)^2) have the rms sqrt(2) sigma / l_c along an axis;
+        independent screens add up, sigma sqrt(2 K) / l_c, and the grid holds pi / step. `inf` for screens that are
+        white on it.
+        """
+        if not self.correlation_length_m:
+            return math.inf
+        slope = self.phase_std_rad * math.sqrt(2 * self.n_screens) / self.correlation_length_m
+        return slope * self.step_m / math.pi
+
+    def doubts(self) -> list[str]:
+        """Say where the entries of the matrix will not be as independent ones are.
+
+        Returns
+        -------
+        list of str
+            A sentence where the light scatters too little, and one where it scatters into too few of the grid's angles.
+        """
+        strength = self.n_screens * self.phase_std_rad * self.phase_std_rad
+        result = []
+        if strength < _LEAST_STRENGTH:
+            result.append(
+                f"medium.n_screens is {self.n_screens} and medium.phase_std_rad {self.phase_std_rad:g}, which makes "
+                f"n_screens x phase_std_rad^2 {strength:.3g}: below {_LEAST_STRENGTH:g} too much of the light goes "
+                "straight on for the statistics of independent entries. medium.phase_std_rad = "
+                f"{math.sqrt(_LEAST_STRENGTH / self.n_screens):.3g} would do."
+            )
+        elif self.angular_spread < _LEAST_SPREAD:
+            most = self.correlation_length_m * self.angular_spread / _LEAST_SPREAD
+            result.append(
+                f"medium.correlation_length_m is {self.correlation_length_m:g}, "
+                f"{self.correlation_length_m / self.step_m:.3g} times medium.step_m: the screens scatter into "
+                f"{self.angular_spread:.2g} of the grid's angles (rms), and below {_LEAST_SPREAD:g} pixels away from "
+                "the axis are darker than the others, so that the entries are not as independent ones are. "
+                f"medium.correlation_length_m must be at most {most:.3g} for that; two steps are usual."
+            )
+        return result
+
     def check(self, laser: Laser, camera: Camera) -> None:
         """Raise an error if the grid of the layer is too fine for the light.
 
@@ -259,6 +310,14 @@ class PhaseScreenMedium(WaveMedium):
         -------
         float
             From 0 to 1.
+
+        Notes
+        -----
+        The mean over layers, and of light that is spread over the first screen what each layer shows. The mirrors lie
+        in the front focal plane, so that the mean of a binary pattern, half of its light, comes to one spot of that
+        screen and sees one phase of it: the square is then (1 + (exp(2 (1 - rho) sigma^2) - 1) / 4) times as large,
+        .173 in place of .140 after one decorrelation time of three screens (`opusim.theory.screens_correlation`;
+        docs/physics.md, section 3).
         """
         if not time_s:
             return 1.0
