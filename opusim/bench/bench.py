@@ -414,7 +414,7 @@ class OpticalBench(validation.Fixed):
         exposure_s : float, optional
             Exposure in seconds; the device's own by default.
         reference_phase_rad : float, optional
-            One phase, as in `expose`.
+            One phase, as in `expose`; None blocks the reference.
         roi : tuple of int, optional
             As in `expose`.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 MAGNIFICATION, LENGTHS = "magnification", "lengths"
 HELD = (MAGNIFICATION, LENGTHS)
 """What is held where a camera or a mirror array is put in place of another."""
+
+LENGTH_FIELDS = ("illumination_focal_m", "exit_diameter_m", "stop_diameter_m", "focal_m")
+"""What changes no light where the magnification is held."""
 
 STATED_SHARE = 9.628874057059667e-10
 """What falls on a pixel of 5.5 um in the focal plane of a lens of .1 m without a stop: 5.5e-6^2 / (pi .1^2)."""
@@ -62,6 +66,9 @@ class Optics(Stage):
     pixel_integration : bool
         With "lengths", whether pixels integrate over their area, as many grains as the lengths give. If not they
         sample a point, whatever grain and pitch are: an idealisation, of outputs that are independent of each other.
+        The face that shines is lit evenly then, by a layer that is thickened where its own thickness would not do that
+        (`PhaseScreenMedium.evening`): the memory effect is narrower by as much than the lengths say. `opusim info`
+        tells where. A layer without gaps between screens cannot, and is refused.
     stated_share : float
         With "lengths", for which pixel, stop and focal length ``medium.transmission`` is stated, as the share of the
         light leaving the layer that falls on such a pixel: pitch^2 / (pi focal_m^2) (D / exit_diameter_m)^2, see
@@ -95,6 +102,10 @@ class Optics(Stage):
     """
 
     stage: ClassVar[str] = "optics"
+    meant: ClassVar[Mapping[str, str]] = {
+        "f_number": "it is optics.focal_m / optics.stop_diameter_m, set one of these",
+        "numerical_aperture": "it is optics.stop_diameter_m / (2 optics.focal_m), set one of these",
+    }
 
     held: str = parameter(MAGNIFICATION, choices=HELD, before=MAGNIFICATION)
     illumination_focal_m: float = parameter(
@@ -160,6 +171,31 @@ class Optics(Stage):
                 f"aperture of {self.numerical_aperture:.3g}, but it must be at most 1. optics.focal_m must be at least "
                 f"{self.diameter_m / 2:.3g}, or the stop smaller."
             )
+
+    def left_without_effect(self, given: Collection[str]) -> list[str]:
+        """Say which fields mean nothing as long as the magnification is held.
+
+        Parameters
+        ----------
+        given : collection of str
+            Names of the fields that were given.
+
+        Returns
+        -------
+        list of str
+            A sentence on those that differ from what they are by default; none where lengths are held.
+        """
+        if self.by_lengths:
+            return []
+        idle = [f"optics.{f.name}" for f in fields(self) if f.name in LENGTH_FIELDS and f.name in given]
+        idle = [name for name in idle if getattr(self, name[7:]) != getattr(Optics, name[7:])]
+        if not idle:
+            return []
+        return [
+            f"{' and '.join(idle)} {'has' if len(idle) == 1 else 'have'} no effect, because optics.held is "
+            f"{self.held!r}: every camera is re-magnified, and no length changes its light. optics.held = {LENGTHS!r} "
+            "would let lengths say what reaches a pixel."
+        ]
 
     # ------------------------------------------------------------------ what follows from the lengths
 

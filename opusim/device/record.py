@@ -133,6 +133,13 @@ class Device(Stage):
                 f"optics.pixel_integration is True, but a medium of kind {self.medium.kind!r} has no geometry to "
                 "integrate over: it must be False, or the medium must be of kind 'phase_screens'."
             )
+        if self.optics.pixel_integration and not self.medium.spreads:
+            raise ValueError(
+                "optics.pixel_integration is True, but the medium has no space between screens to spread light in "
+                "(medium.n_screens is 1, or medium.thickness_m is 0): the light of all mirrors comes to a focus in the "
+                "middle of its exit face, which the stop lets through, and would be far above any expected level. "
+                "medium.n_screens must be at least 2, better 3, with a thickness, or optics.pixel_integration False."
+            )
         if self.operation.ones_range[1] > self.dmd.n_mirrors:
             raise ValueError(
                 f"operation.ones_range is {list(self.operation.ones_range)}, but there are {self.dmd.n_mirrors} "
@@ -315,8 +322,8 @@ class Device(Stage):
         -----
         UserWarning
             If the table changes some fields of a preset and leaves others that belong to them: the bits of a camera
-            without its gain, its rows without its frame rate, or mirrors without `Operation.ones_range`. And what
-            `doubts` says.
+            without its gain, its rows without its frame rate, or mirrors without `Operation.ones_range`. If it gives
+            lengths of the optics where the magnification is held. And what `doubts` says.
         """
         if isinstance(source, Path):
             source = expanded(source)
@@ -412,6 +419,10 @@ class Device(Stage):
         result = []
         if isinstance(each["camera"], Camera):
             result += self.camera.left_behind(each["camera"], table.get("camera", {}))
+        given = table.get("optics", {})
+        # A table with every field is one that was written by `to_dict`.
+        if not {f.name for f in dataclasses.fields(self.optics)} <= set(given):
+            result += self.optics.left_without_effect(given)
         if "dmd" in whole and "ones_range" not in table.get("operation", {}):
             now, then, kept = self.dmd.n_mirrors, whole["dmd"].n_mirrors, self.operation.ones_range
             if now != then:
@@ -530,7 +541,7 @@ class Device(Stage):
         known = set(self.paths()) | set(parts_of(Device))
         for path, value in changes.items():
             if path not in known:
-                raise ValueError(f"There is no field {path!r} in the device{near_matches(path, self.paths())}.")
+                raise ValueError(f"There is no field {path!r} in the device{self._near(path)}.")
             stage, _, name = path.partition(".")
             if name:
                 nested.setdefault(stage, {})[name] = tuple(value) if isinstance(value, list) else value
@@ -539,6 +550,12 @@ class Device(Stage):
         for stage, values in nested.items():
             top[stage] = dataclasses.replace(top.get(stage, getattr(self, stage)), **values)
         return dataclasses.replace(self, **top)
+
+    def _near(self, path: str) -> str:
+        """Return what may be meant by a path that is none, for a sentence."""
+        stage, _, name = path.partition(".")
+        meant = getattr(self, stage).meant.get(name) if stage in parts_of(Device) else None
+        return f": {meant}" if meant else near_matches(path, self.paths())
 
     def remagnified(self) -> Device:
         """Return the device with the magnification held: grain in pixels and light of a pixel stay from here on.

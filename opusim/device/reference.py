@@ -49,6 +49,10 @@ class Reference(Stage):
     Where the phase moves during an exposure (`Operation.exposure_average`), m exp(i d') is the mean of the phasor over
     it, and c m stands in place of c: what the fringes lose becomes light that does not interfere.
 
+    The arm does not follow the lengths of the optics (`Optics`), where these are held. Its amplitude is relative to the
+    signal: a smaller stop darkens the reference by as much. Its tilt is held in cycles a pixel: pixels of another pitch
+    see another angle, carrier x wavelength / pitch. `opusim info` tells period and tilt.
+
     Parameters
     ----------
     relative_amplitude : float

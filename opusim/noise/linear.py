@@ -21,7 +21,8 @@ reference phase    2 G sigma^2 / (1 - eps)^2     an error e_k changes I_k by 2 I
                                                  amplitude a adds the covariance a^2 cos(w (k - l) T) / 2 of frames k
                                                  and l, times sinc^2 of its periods in an exposure, and lowers c
 off-state leakage  eps^2 (n / r) (2 + f) / 4     below; and the noise of all others is larger by 1 / (1 - eps)^2
-pixel integration  1 / <mu> - 1                  mean coherence <mu> of points on the pixel
+pixel integration  0                             the mean of the field over the pixel, as the reference weighs and turns
+                                                 its points, is linear in the pattern: it is the output
 =================  ============================  =====================================================================
 
 Off mirrors add a constant field, which is taken off; a feature changes its mirrors by 1 - eps only. And their light is
@@ -58,7 +59,7 @@ from opusim.fringes.demodulation import field_of_clipped, least_squares_row
 
 from .budget import parts_of
 from .bursts import beyond_first_order, shares_left
-from .light import BACKGROUND_BURSTS, FrameLight, field_coherence, phase_covariance, saturation_e, step_phases_rad
+from .light import BACKGROUND_BURSTS, FrameLight, phase_covariance, saturation_e, step_phases_rad
 from .point import WorkingPoint
 
 __all__ = ["linear_errors"]
@@ -82,8 +83,7 @@ def linear_errors(point: WorkingPoint) -> tuple[dict[str, float], float]:
         By source; see the module's table.
     whole : float
     """
-    averaging = 1 / field_coherence(point) - 1
-    return parts_of(point, _error, averaging)
+    return parts_of(point, _error, 0.0)
 
 
 def _error(point: WorkingPoint, off: Collection[str]) -> float:

@@ -260,21 +260,18 @@ def _linear(point: WorkingPoint, off: Collection[str], patterns: MirrorPatterns,
 
 
 def _averaging(point: WorkingPoint, patterns: MirrorPatterns, seed: int) -> _Errors:
-    """Error of the noise-free mean over a pixel against the points on it, from the planes of some patterns."""
-    if not point.device.pixel_over_grain:
+    """Error of the noise-free mean intensity of a pixel against the points on it, from the planes of some patterns."""
+    # The mean of a field over a pixel is linear in the pattern: it is what a linear output is, and no error of it.
+    if not point.device.pixel_over_grain or point.mode == "linear":
         return _Errors(0.0, ())
     bench = OpticalBench(point.device, seed)
     sampling = point.device.sampling
     channels, weights = sampling.channels, sampling.point_weights.astype(np.float32)
-    # A tilted reference turns its fringes from point to point.
-    turns = np.exp(-2j * np.pi * (sampling.offsets @ point.device.reference.carrier_cycles_per_pixel))
     means, points = [], []
     for i in range(min(_PLANES, len(patterns))):
         planes = bench.inspect(patterns[i : i + 1], roi=point.roi)
         field = planes.medium_field.reshape(-1, channels, planes.medium_field.shape[-1] // channels)
-        # The reference meets one polarisation.
-        linear = point.mode == "linear"
-        seen = field[:, 0] * turns.astype(np.complex64) if linear else np.square(np.abs(field)).sum(axis=1)
+        seen = np.square(np.abs(field)).sum(axis=1)
         mean = seen @ weights
         means.append(np.broadcast_to(mean[:, None], seen.shape).reshape(-1))
         points.append(seen.reshape(-1))

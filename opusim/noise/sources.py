@@ -17,10 +17,12 @@ mirrors, averaging over the pixel. They make another matrix rather than a noisy 
 the device's own outputs loses next to nothing by them. The others are new in every frame or come with time. Rounding
 and saturation count among these: what they take away of an output is gone for good.
 
-Two things are not as plain. A pixel that averages over its area is compared with the points on it: its part is the
-error of the noise-free average against the intensity (or the field) at points, and all other parts are against that
-average. And rounding and the two ends of the grey scale are one thing in a camera, `quantise`; here the source
-"quantisation" is rounding alone, and "saturation" is both ends of the scale and the full well.
+Two things are not as plain. An intensity that a pixel averages over its area is compared with the points on it: its
+part is the error of the noise-free average against the intensity at points, and all other parts are against that
+average. The mean of a field over a pixel is linear in the pattern, as the field at a point is: in linear mode it is the
+output, its part is 0, and what fringes lose of their contrast makes the noise of all others larger. And rounding and
+the two ends of the grey scale are one thing in a camera, `quantise`; here the source "quantisation" is rounding alone,
+and "saturation" is both ends of the scale and the full well.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def fill_error_table(table: Table, budgets: list[ErrorBudget]) -> None:
         "together", "the same", *(_percent(1 - budget.new_share if budget.total else 0.0) for budget in budgets)
     )
     table.add_section()
-    table.add_row("rms error over spread", "", *(f"{100 * budget.rms:.2g} %" for budget in budgets))
+    table.add_row("rms error over spread", "", *(_two_digits(budget.rms) for budget in budgets))
     notes = [_READING]
     if any(share(budget, "saturation") < -5e-4 for budget in budgets if budget.point.mode == "linear"):
         notes.append(_SATURATION)
@@ -68,3 +68,11 @@ def _percent(share: float) -> str:
     if abs(percent) < 1e-9:
         return "0 %"
     return f"{percent:.1f} %" if abs(percent) >= 0.05 else "< 0.1 %"
+
+
+def _two_digits(share: float) -> str:
+    """Two digits below 100 %, and whole percents from there on; none with an exponent."""
+    percent = 100 * share
+    if 0 < percent < 1e-3:
+        return "< 0.001 %"
+    return f"{percent:.0f} %" if percent >= 99.5 else f"{percent:.2g} %"

@@ -6,6 +6,7 @@ tolerance. Seeds are fixed.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import h5py
@@ -371,3 +372,104 @@ def test_slopes_of_the_thickness_are_those_of_the_layer_on_the_grid():
     inside = np.abs(slopes) * 2 * change < 3  # of phases that have not gone round
     assert np.count_nonzero(inside) > 1000
     np.testing.assert_allclose(found[inside], slopes[inside], atol=1e-3 * np.abs(slopes[inside]).max())
+
+
+# ---------------------------------------------------------------- light on the exit face
+
+
+def lit_bench(focal_m: float, **changes) -> Device:
+    """64 x 64 mirrors, 96 x 96 pixels that integrate over .28 of a grain: a stop of .09 of the grid."""
+    return AURORA.ideal().evolve(
+        **{
+            "laser.wavelength_m": 633e-9, "dmd.shape": (64, 64), "dmd.pitch_m": 13.68e-6, "camera.shape": (96, 96),
+            "camera.pixel_pitch_m": 6.5e-6, "optics.illumination_focal_m": focal_m, "optics.focal_m": 0.1,
+            "optics.exit_diameter_m": 3.2e-3, "optics.stop_diameter_m": 2.7e-3, "optics.pixel_integration": True,
+            "medium.step_m": 0.45e-6, "medium.correlation_length_m": 0.9e-6, "operation.ones_range": (0, 4096),
+            **changes,
+        }
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("focal_m", [12e-3, 30e-3, 60e-3])
+def test_bare_mirrors_light_every_part_of_the_sensor_as_expected(focal_m):
+    """Mean light over `expected_level_dn`: 1 for any share of mirrors on, on the whole sensor and in its ninths.
+
+    Half of the light with half of the mirrors on, and all with all of them, is the mean of the mirrors, which comes to
+    a focus in the middle of the first screen; the stop is the middle of the last one. Fields are speckle: the mean over
+    w pixels along a side has the variance 1 / M(w pixels) of light integrated over such a square (Goodman, Statistical
+    Optics, section 6.1), and devices are independent. Five sigma for 60 numbers, and .01 for what two gaps leave
+    (`PhaseScreenMedium.evening`).
+    """
+    device, n = lit_bench(focal_m), 4096
+    seeds, shares = range(32), (0.02, 0.1, 0.5, 1.0)
+    light = np.zeros((len(shares), 3, 3))
+    for seed in seeds:
+        bench, order = OpticalBench(device, seed), np.random.default_rng(seed).permutation(n)
+        mirrors = np.zeros((len(shares), n), dtype=np.uint8)
+        for row, share in zip(mirrors, shares, strict=True):
+            row[order[: round(share * n)]] = 1
+        frames = bench.expose(mirrors.reshape(-1, 64, 64), exposure_s=EXPOSURE_S).astype(np.float64)
+        dark = bench.expected_level_dn(0, EXPOSURE_S)
+        expected = np.array([bench.expected_level_dn(int(m.sum()), EXPOSURE_S) for m in mirrors]) - dark
+        ninths = frames.reshape(-1, 3, 32, 3, 32).mean(axis=(2, 4)) - dark
+        light += ninths / expected[:, None, None] / len(seeds)
+    for found, pixels in (
+        (light[:, 1, 1], 32),  # the centre
+        (light[:, ::2, ::2].mean(axis=(1, 2)), 64),  # the corners: four times as much light as one of them
+        ((light[:, ::2, 1].mean(axis=1) + light[:, 1, ::2].mean(axis=1)) / 2, 64),  # the edges
+        (light.mean(axis=(1, 2)), 96),
+    ):
+        spread = 1 / math.sqrt(len(seeds) * theory.pixel_modes(pixels * device.pixel_over_grain))
+        np.testing.assert_allclose(found, 1.0, atol=5 * spread + 0.01)
+
+
+def test_a_layer_behind_a_stop_is_as_thick_as_even_light_asks():
+    """Gap x rms sine is .4 of the period at least; screens of sigma and l_c have wavelength sigma / (sqrt 2 pi l_c).
+
+    That sine is at most that of light which is even over the grid's angles, whose half width is wavelength / (2 step).
+    Without a stop, without an angle of its own, and where the angles make it thick enough, the layer stays as it is.
+    """
+    wavelength_m, side = 633e-9, 300
+    wide = PhaseScreenMedium(thickness_m=1e-3, step_m=0.45e-6, correlation_length_m=0.9e-6)
+    weak = PhaseScreenMedium(thickness_m=1e-3, step_m=0.45e-6, correlation_length_m=3e-6)
+    assert wide.scattered_sine(wavelength_m) == pytest.approx(wavelength_m / 0.9e-6 / math.sqrt(3), rel=1e-12)
+    slope = weak.phase_std_rad * math.sqrt(2) / 3e-6  # the rms of the derivative of the phase along an axis
+    assert weak.scattered_sine(wavelength_m) == pytest.approx(slope * wavelength_m / (2 * math.pi), rel=1e-12)
+    for medium in (wide, weak):
+        period, sine = side * medium.step_m, medium.scattered_sine(wavelength_m)
+        for angle in (0.1e-3, 0.3e-3, 5e-3):
+            gap = 0.5e-3 * angle * period / wavelength_m
+            for aperture in (0.0, 0.1):
+                grid = ModeGrid(side, (4, 4), (64, 64), aperture, cell_angle_rad=angle)
+                asked = max(gap, 0.4 * period / sine) if aperture else gap
+                assert medium.depth_on(grid, wavelength_m) * medium.gap_m == pytest.approx(asked, rel=1e-12)
+        assert medium.depth_on(ModeGrid(side, (4, 4), (64, 64), 0.1), wavelength_m) == 1.0
+        assert medium.evening(0.1e-3, wavelength_m) > 1 == medium.evening(20e-3, wavelength_m)
+    for one in (
+        PhaseScreenMedium(n_screens=1),
+        PhaseScreenMedium(thickness_m=0.0),
+        PhaseScreenMedium(phase_std_rad=0.0),
+    ):
+        assert one.evening(1e-4, wavelength_m) == 1.0
+
+
+@pytest.mark.parametrize("name", ["phase_std_rad", "thickness_m"])
+@pytest.mark.parametrize("phase_std_rad", [1.5, 3.0])
+def test_slopes_of_a_layer_that_is_thickened_are_those_of_its_factors(name, phase_std_rad):
+    """Central differences, as above: such a layer does not go by its thickness; its depth may go by the screens."""
+    grid = ModeGrid(64, (4, 4), (32, 32), 0.3, cell_angle_rad=1e-4)
+    how = {"wavelength_m": 532e-9, "seed": 0}
+    base = PhaseScreenMedium(thickness_m=50e-6, phase_std_rad=phase_std_rad)
+    change = {"phase_std_rad": 1e-3, "thickness_m": 1e-7}[name]
+    slopes = base.phase_slopes(name, grid, **how).transfer
+    low, high = (
+        dataclasses.replace(base, **{name: getattr(base, name) + sign * change}).factors(grid, **how).transfer
+        for sign in (-1, 1)
+    )
+    found = np.angle(high.astype(np.complex128) * np.conj(low)) / (2 * change)
+    wanted = np.zeros_like(found) if slopes is None else slopes
+    assert (np.abs(wanted).max() > 0) == (name == "phase_std_rad" and phase_std_rad == 1.5)
+    inside = np.abs(wanted) * 2 * change < 3
+    # Single precision: 1e-6 of a radian over twice the change.
+    atol = max(1e-3 * np.abs(wanted).max(), 1e-6 / change)
+    np.testing.assert_allclose(found[inside], wanted[inside], atol=atol)

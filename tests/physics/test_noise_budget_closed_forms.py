@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 
 import holography_theory as holography
+from opusim.bench.bench import OpticalBench
 from opusim.device.medium import GaussianMedium
 from opusim.device.record import Device
 from opusim.fringes.demodulation import field_of_clipped, least_squares_row
+from opusim.noise.budget import ErrorBudget
 from opusim.noise.levels import error_budget
 from opusim.noise.measured import measured_error_budget
 from opusim.noise.sources import SOURCES, without
+from opusim.noise.table import fill_error_table
 from opusim.noise.working_point import working_point
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 from opusim.theory import pixel_modes, speckle_contrast
 
 AURORA = Device.load("aurora")
@@ -367,3 +371,63 @@ def test_what_a_device_cannot_do():
         measured_error_budget(AURORA, sources=["reference phase"])
     with pytest.raises(ValueError, match="share_on is 0.001, but patterns are made for"):
         measured_error_budget(AURORA, share_on=0.001)
+
+
+# ---------------------------------------------------------------- fields that a pixel averages
+
+
+def test_the_mean_field_over_a_pixel_is_a_linear_output():
+    """What a linear map leaves of the fields of a bench is its noise: no part of it comes from averaging over pixels.
+
+    Pixels of .3 grains see fringes of a tilt of .32 cycles a pixel either way: contrast is lost, and with it signal
+    (`linear_coherence`), but the field is that of the pattern. 300 patterns of 20 features, four steps each; the fit of
+    20 columns takes 20 / 300 of the noise with it. Sources that make another matrix, or come with time, are off. The
+    region is some 50 grains wide in area: with 20 features its light is known to 1 / sqrt(1000) = 3 %, and .1 is three
+    times that.
+    """
+    device = AURORA.remagnified().evolve(
+        **{
+            "camera.pixel_over_grain": 0.3, "reference.carrier_cycles_per_pixel": (0.32, 0.32), "camera.prnu": 0.0,
+            "camera.dsnu_e": 0.0, "camera.hot_pixel_fraction": 0.0, "dmd.contrast_ratio": math.inf,
+            "medium.decorrelation_time_s": math.inf, "reference.drift_rad_per_minute": 0.0,
+            "laser.power_drift_per_hour": 0.0, "reference.wavefront_rms_rad": 0.0, "camera.bits": 12,
+            "camera.full_well_e": math.inf,
+        }
+    )  # fmt: skip
+    n, roi, exposure_s = 300, middle(device, 24), 400e-6
+    bench, rng = OpticalBench(device, 3), np.random.default_rng(0)
+    bits = np.argsort(rng.random((n, 20)), axis=1) < 10
+    phases = np.pi / 2 * np.arange(4)
+    patterns = MirrorPatterns(bits.astype(np.uint8), MirrorLayout.lined(device.dmd.shape, 20))
+    frames = bench.transform(patterns, exposure_s=exposure_s, roi=roi, n_pixels=576, reference_phase_rad=phases)
+    made = phases * (1 + device.reference.scale_error + device.reference.nonlinearity * phases / np.pi)
+    columns = np.stack([np.ones(4), np.cos(made), np.sin(made)], axis=1)
+    x = np.linalg.lstsq(columns, frames.reshape(n, 4, 576).astype(float).swapaxes(0, 1).reshape(4, -1), rcond=None)[0]
+    field = (x[1] + 1j * x[2]).reshape(n, 576)
+    field -= field.mean(axis=0)
+    inputs = bits - bits.mean(axis=0)
+    left = field - inputs @ np.linalg.lstsq(inputs, field, rcond=None)[0]
+    noise = np.mean(np.abs(left) ** 2) / (1 - 20 / n)
+    # Patterns with half of the features on: their spread is half of the power, and the budget's is that of fields.
+    signal = (np.mean(np.abs(field) ** 2) - noise) * 2
+    closed = error_budget(device, "linear", exposure_s=exposure_s, elapsed_s=0.0, roi=roi)
+    assert closed.errors["pixel integration"] == 0
+    assert closed.whole == pytest.approx(noise / signal, rel=0.1)
+    measured = measured_error_budget(
+        device, "linear", n_vectors=100, sources=["shot noise", "pixel integration"], roi=roi, exposure_s=exposure_s,
+        elapsed_s=0.0,
+    )  # fmt: skip
+    assert measured.errors["pixel integration"] == 0
+    assert measured.whole == pytest.approx(closed.whole, rel=0.1)
+    # The intensity of a pixel is still compared with that of a point.
+    assert error_budget(device).errors["pixel integration"] == pytest.approx(pixel_modes(0.3) - 1, rel=0.02)
+
+
+def test_tables_tell_large_errors_without_an_exponent():
+    from rich.table import Table
+
+    point = error_budget(AURORA).point
+    for whole, told in ((1.04, "102 %"), (0.0361, "19 %"), (0.9999, "100 %"), (1e-12, "< 0.001 %"), (0.0, "0 %")):
+        table = Table()
+        fill_error_table(table, [ErrorBudget(point, {"shot noise": whole}, whole, False)])
+        assert list(table.columns[-1].cells)[-1] == told

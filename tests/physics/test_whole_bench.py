@@ -154,6 +154,13 @@ def exit_face(device: Device, seed: int, light: np.ndarray, channel: int, time_s
         # Neighbouring mirrors differ in angle by pitch / f, neighbouring points of the grid by wavelength / width: the
         # layer is as much thicker, since tilts shift light by angle times thickness.
         thickness *= device.dmd.pitch_m / device.optics.illumination_focal_m / (wavelength / (n * medium.step_m))
+        if grains_of_pixel(device):
+            # What a stop cuts out is lit evenly: each gap spreads a point to an rms of .4 periods at least. The sine of
+            # a screen is the slope of its phase over 2 pi / wavelength, or that of light even up to the grid's largest,
+            # wavelength / (2 step).
+            slope = math.sqrt(2) * medium.phase_std_rad / medium.correlation_length_m * wavelength / (2 * np.pi)
+            sine = min(slope, wavelength / (2 * medium.step_m) / math.sqrt(3))
+            thickness = max(thickness, (medium.n_screens - 1) * 0.4 * n * medium.step_m / sine)
     # A grain is as many points of the grid wide as the grid is wider than the stop.
     grains = grains_of_pixel(device)
     stop = round_stop(n, grains / device.sampling.fine) if grains else np.ones((n, n))
@@ -491,9 +498,11 @@ def test_every_plane_without_noise(changes, asked_rad):
         {"camera.pixel_over_grain": 0.5}, {"camera.pixel_over_grain": 1.0}, {"camera.pixel_over_grain": 2.0},
         {"optics.held": "lengths", "optics.pixel_integration": True, "optics.exit_diameter_m": 9e-3,
          "medium.transmission": 9e-10},
+        {"optics.held": "lengths", "optics.pixel_integration": True, "optics.exit_diameter_m": 9e-3,
+         "optics.illumination_focal_m": 60e-3, "medium.transmission": 9e-10},
         {"camera.pixel_over_grain": 1.0, "camera.polarised": False},
     ],
-    ids=["half a grain", "one grain", "two grains", "lengths", "both polarisations"],
+    ids=["half a grain", "one grain", "two grains", "lengths", "long lens", "both polarisations"],
 )  # fmt: skip
 def test_light_of_a_pixel_is_the_integral_over_its_area(changes, carrier):
     """Points on the pixel are where the field is; their weighted sum is the integral on a raster of 12 x 12.

@@ -58,6 +58,24 @@ def test_what_shares_the_stage_only_is_no_near_match():
         sweep({"camera.bit": [4]})
 
 
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("camera", r'\[camera\] preset = "NAME" below preset = "aurora"'),
+        ("dmd", r'\[dmd\] preset = "NAME"'),
+        ("laser", r"a table \[laser\]"),
+        ("optics.held", r"\[optics\] held = \.\.\."),
+        ("medium.kind", r"\[medium\] kind = \.\.\."),
+        ("resolution", r"resolution = \.\.\."),
+    ],
+)
+def test_what_is_no_number_is_varied_by_a_toml_each(path, words):
+    with pytest.raises(ValueError, match=f"{path} cannot be varied, .*: make a TOML of each device, {words}.*--device"):
+        sweep({path: ["CMV2000", "IMX250"]})
+    with pytest.raises(ValueError, match=f"--vary is '{path}=CMV2000,IMX250', but {path} is no number.*{words}"):
+        parse_vary(f"{path}=CMV2000,IMX250")
+
+
 @pytest.mark.parametrize("path", ["camera.quantise", "camera.shape", "operation.opu_type", "resolution"])
 def test_a_field_that_is_no_number_is_told_as_such(path):
     with pytest.raises(ValueError, match=f"{path} cannot be varied, because it is .*, not a number"):

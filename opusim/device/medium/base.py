@@ -141,6 +141,11 @@ class Medium(Stage, ABC):
     transmission: float
     decorrelation_time_s: float
 
+    @property
+    def spreads(self) -> bool:
+        """Whether light with a focus where it enters is spread until it leaves, as pixels that integrate need it."""
+        return True
+
     def __new__(cls, *values: Any, **fields: Any) -> Self:
         """Refuse a class that declares too little."""
         _check_class(cls)

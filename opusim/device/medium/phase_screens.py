@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 _LEAST_STRENGTH, _LEAST_SPREAD = 10.0, 0.55
 
 _MIDDLE, _EXIT = "middle screen", "exit face"  # planes where the light leaves the polarisation that is read
+# Least rms width, over the period of the grid, to which a gap spreads the light of a point where a stop cuts out the
+# middle of the exit face. Harmonics of the wrapped law have exp(-2 pi^2 .4^2) = .04 after one gap; four of them are
+# first ones, and two independent gaps leave 4 x .04^2 = .7 %.
+_LEAST_SPREAD = 0.4
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,8 @@ class PhaseScreenMedium(WaveMedium):
     thickness_m : float
         Distance from the first to the last screen. It sets the memory effect: the larger, the smaller the
         tilt under which the speckle still moves as a whole. The tilt from one mirror to the next is that of the grid
-        of modes, or where the device's optics say it (`ModeGrid.cell_angle_rad`) that one, whatever the grid.
+        of modes, or where the device's optics say it (`ModeGrid.cell_angle_rad`) that one, whatever the grid. Behind a
+        stop the layer is thicker than that where it would not light its exit face evenly (`evening`).
     step_m : float
         Grid step in the layer. With step_m >= wavelength / sqrt 2 no wave is evanescent and energy is kept.
     ballistic_fraction : float
@@ -100,6 +105,58 @@ class PhaseScreenMedium(WaveMedium):
         """Distance between neighbouring screens in metres."""
         return self.thickness_m / (self.n_screens - 1) if self.n_screens > 1 else 0.0
 
+    @property
+    def spreads(self) -> bool:
+        """Whether there is space between screens: a single plane leaves a focus where it is."""
+        return self.gap_m > 0
+
+    def scattered_sine(self, wavelength_m: float) -> float:
+        """Return by how much one screen spreads light: the rms sine of the angle along one axis.
+
+        Parameters
+        ----------
+        wavelength_m : float
+            Wavelength in metres.
+
+        Returns
+        -------
+        float
+            wavelength sigma / (sqrt 2 pi l_c), the slope of a phase with the correlation exp(-(r / l_c)^2); at most
+            wavelength / (2 sqrt 3 step), that of light which is even over all angles of the grid.
+        """
+        even = wavelength_m / (2 * math.sqrt(3) * self.step_m)
+        slope = wavelength_m * self.phase_std_rad / (math.sqrt(2) * math.pi)
+        return slope / self.correlation_length_m if slope < even * self.correlation_length_m else even
+
+    def evening(self, cell_angle_rad: float, wavelength_m: float) -> float:
+        """Return how much thicker than its angles ask the layer must be to light its exit face evenly.
+
+        Parameters
+        ----------
+        cell_angle_rad : float
+            Angle between the light of neighbouring cells (`ModeGrid.cell_angle_rad`), above 0.
+        wavelength_m : float
+            Wavelength in metres.
+
+        Returns
+        -------
+        float
+            At least 1, which is enough where gap x rms sine (`scattered_sine`) is .4 of wavelength / cell angle, the
+            width of the light of all cells and the period of the layer. 1 for layers without gaps or without
+            scattering, which no thickness evens.
+
+        Notes
+        -----
+        The mean of all cells, which has half of the light with half of them on, comes to a focus in the middle of the
+        first screen. A stop is the middle of the last one: what the gaps do not spread is seen as too much light. Two
+        gaps of .4 leave below 1 % (docs/physics.md, section 3); one gap, of two screens, leaves a coarse speckle on
+        the face, which no width does away with.
+        """
+        spread = self.gap_m * self.scattered_sine(wavelength_m)
+        if not spread:
+            return 1.0
+        return max(1.0, _LEAST_SPREAD * wavelength_m / cell_angle_rad / spread)
+
     def depth_on(self, grid: ModeGrid, wavelength_m: float) -> float:
         """Return how much thicker the layer is on a grid than it is, so that neighbours are as alike as they are.
 
@@ -114,11 +171,13 @@ class PhaseScreenMedium(WaveMedium):
         -------
         float
             True angle of a cell (`ModeGrid.cell_angle_rad`) over that of the grid, wavelength / (side x step): the
-            memory effect goes by the product of angle and thickness. 1 where the angle is that of the grid.
+            memory effect goes by the product of angle and thickness. 1 where the angle is that of the grid. Behind a
+            stop, with an angle of its own, it is larger by `evening`: neighbours are then less alike than they are.
         """
         if not grid.cell_angle_rad:
             return 1.0
-        return grid.cell_angle_rad * grid.side * self.step_m / wavelength_m
+        depth = grid.cell_angle_rad * grid.side * self.step_m / wavelength_m
+        return depth * self.evening(grid.cell_angle_rad, wavelength_m) if grid.aperture else depth
 
     def screen_phase(self, screen: int, side: int, *, seed: int, state: int = 0, channel: int = 0) -> np.ndarray:
         """Phase of one screen.
@@ -421,15 +480,25 @@ class PhaseScreenMedium(WaveMedium):
             For another field.
         """
         side = grid.side
+        if name not in self.inside:
+            return super().phase_slopes(name, grid, wavelength_m=wavelength_m, seed=seed, channel=channel)
+        # Where the layer is thickened to light a stop evenly, its depth goes by that and not by its thickness.
+        evened = grid.aperture > 0 and grid.cell_angle_rad > 0 and self.evening(grid.cell_angle_rad, wavelength_m) > 1
+        growth = self.depth_on(grid, wavelength_m)
+        screens: list[np.ndarray] = []
         if name == "phase_std_rad":
             phases = (self.screen_phase(k, side, seed=seed, channel=channel) for k in range(self.n_screens))
-            return LayerFactors([phase / self.phase_std_rad for phase in phases])
-        if name != "thickness_m":
-            return super().phase_slopes(name, grid, wavelength_m=wavelength_m, seed=seed, channel=channel)
+            screens = [phase / self.phase_std_rad for phase in phases]
+            even = wavelength_m / (2 * math.sqrt(3) * self.step_m)
+            if not evened or self.scattered_sine(wavelength_m) >= even:
+                return LayerFactors(screens)
+            growth *= -self.thickness_m / self.phase_std_rad  # of depth x thickness, which goes by 1 / sigma
+        elif evened:
+            growth = 0.0
         numbers = propagation.axial_wave_numbers((side, side), step_m=self.step_m, wavelength_m=wavelength_m)
-        numbers *= self.depth_on(grid, wavelength_m)
+        numbers *= growth
         return LayerFactors(
-            [],
+            screens,
             transfer=numbers / (self.n_screens - 1) if self.n_screens > 1 else None,
             ballistic=scipy.fft.fftshift(numbers) if self.ballistic_fraction and channel == 0 else None,
         )
