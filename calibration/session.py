@@ -58,7 +58,9 @@ class Calibration:
         that of the record "exposure", or one that is found), `steps` (phase steps: 8 for "phase", 4 for the others),
         `level_dn` (grey level that "exposure" aims at; by default the longest exposure with few clipped outputs),
         `clipped_share` (share of outputs that may clip there), `inputs` (macro-pixels of the matrix: so many in line,
-        or (rows, columns)), `basis` ("hadamard" or "canonical", of the matrix), `minutes` (device time that "drift"
+        or (rows, columns)), `basis` ("hadamard" or "canonical", of the matrix), `method`
+        ("phase-stepping" or "off-axis", of the matrix), `grain_px` and `carrier` (for off-axis; by default the grain of
+        a simulated device, and a carrier that is found), `minutes` (device time that "drift"
         watches) and `resume` (whether to go on with an interrupted matrix).
 
     Attributes

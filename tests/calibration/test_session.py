@@ -288,6 +288,8 @@ def test_a_finished_matrix_is_not_measured_again(whole, tmp_path):
         (("exposure", "--minutes", "3"), "--minutes is given, but it is for drift, all"),
         (("tm", "--method", "twin"), "--method is 'twin', but it must be phase-stepping or off-axis"),
         (("tm", "--method", "off-axis"), "--grain-px is not given, but --method off-axis needs it"),
+        (("tm", "--carrier", "0.3"), "--carrier is '0.3', but it must be two numbers from -0.5 to 0.5"),
+        (("tm", "--carrier", "0.3,0.3"), "--carrier is given, but it is for --method off-axis"),
         (("tm", "--basis", "fourier"), "--basis is 'fourier', but it must be hadamard or canonical"),
         (("tm", "--inputs", "0"), "--inputs is '0', but it must be"),
         (("tm", "--inputs", "1"), "inputs is 1, but it must be"),
@@ -368,5 +370,5 @@ def test_help_lists_the_options_in_their_order():
     own = [name for name in dict.fromkeys(options) if name not in ("--out", "--device", "--seed", "--roi", "--help")]
     assert own == [
         "--steps", "--exposure-us", "--level", "--clipped", "--inputs", "--basis", "--method", "--grain-px",
-        "--minutes", "--resume",
+        "--carrier", "--minutes", "--resume",
     ]  # fmt: skip
