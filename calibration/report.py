@@ -46,11 +46,23 @@ class Entries:
         Columns for which `truth` was computed.
     truth : ndarray of complex128, shape (rows, len(columns)), or None
         The simulated device's own entries, each row in the phase of the measured one, which no frame tells.
+    inside : ndarray of bool, shape (rows,), or None
+        Off axis: which rows are of pixels two grains and more from the edges of the region, where one frame tells the
+        field less well.
     """
 
     matrix: np.ndarray
     columns: np.ndarray
     truth: np.ndarray | None
+    inside: np.ndarray | None = None
+
+    @property
+    def inner_error(self) -> float:
+        """As `error`, of the rows that are `inside`; NaN where it is not known which are, or there is none."""
+        if self.truth is None or self.inside is None or not self.inside.any():
+            return math.nan
+        truth = self.truth[self.inside]
+        return float(np.linalg.norm(self.matrix[self.inside][:, self.columns] - truth) / np.linalg.norm(truth))
 
     @property
     def error(self) -> float:
@@ -187,7 +199,18 @@ def _entries(record: TmRecord, device: Device | None, seed: int) -> Entries | No
     if truth is not None:
         turn = np.sum(matrix[:, columns] * truth.conj(), axis=1, keepdims=True)
         truth = truth * (turn / np.maximum(np.abs(turn), 1e-300))
-    return Entries(matrix, columns, truth)
+    return Entries(matrix, columns, truth, _inside(record, rows))
+
+
+def _inside(record: TmRecord, rows: np.ndarray) -> np.ndarray | None:
+    """Which outputs lie two grains and more from the edges of the region; None by phase stepping."""
+    if not record.grain_px:
+        return None
+    _, _, n_rows, n_columns = record.rectangle
+    row, column = np.divmod(rows, n_columns)
+    nearest = np.minimum.reduce([row, n_rows - 1 - row, column, n_columns - 1 - column])
+    found: np.ndarray = nearest >= 2 * record.grain_px
+    return found
 
 
 def summary(record: Any, device: Device | None = None) -> list[Row]:

@@ -139,6 +139,27 @@ class Calibration:
         if clock is not None:
             resume_clock(self.bench, *clock)
 
+    def prepare(self, procedure: str) -> list[str]:
+        """Refuse what a procedure cannot work with before it takes a frame, as `run` does first of all.
+
+        Parameters
+        ----------
+        procedure : str
+            One of `PROCEDURES`.
+
+        Returns
+        -------
+        list of str
+            Sentences on what the procedure chose where nothing was given.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an option is missing or does not fit.
+        """
+        found: list[str] = self._procedure(procedure).prepare(self)
+        return found
+
     def run(self, procedure: str, progress: Progress | None = None) -> dict[str, Any]:
         """Run a procedure and store what it found.
 
@@ -162,6 +183,7 @@ class Calibration:
             If the file cannot be written.
         """
         one = self._procedure(procedure)
+        one.prepare(self)
         if one.needs_reference and not self.has_reference:
             raise ValueError(f"This device has no reference arm, and {procedure!r} cannot do without one.")
         records = one.measure(self, progress)

@@ -50,9 +50,7 @@ def known_device(identity: Identity, given: Device | None, path: Path) -> tuple[
     return None, "not known: no preset has this fingerprint (--device names the device)"
 
 
-def true_entries(
-    record: TmRecord, device: Device, seed: int, rows: np.ndarray, columns: np.ndarray
-) -> np.ndarray | None:
+def true_entries(record: TmRecord, device: Device, seed: int, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Return entries of the simulated matrix, from the fields of single inputs less that of none.
 
     Parameters
@@ -68,18 +66,54 @@ def true_entries(
 
     Returns
     -------
-    ndarray of complex128, shape (rows, columns), or None
-        Entries in roots of counts; None if a pixel has several fields.
+    ndarray of complex128, shape (rows, columns)
+        Entries in roots of counts.
+
+    Notes
+    -----
+    What the reference R tells of a pixel that adds up several fields S_k with weights w_k is the sum of w_k S_k
+    conj(R_k): over its area with the tilt of the reference, and of the polarisation of the reference alone. A
+    measurement divides by the contrast of the fringes, and so does this: the mean square of all entries is that of the
+    sum of w_k |S_k|^2, the light of a pixel.
     """
     bench, layout = OpticalBench(device, seed), record.layout()
     bits = np.zeros((len(columns) + 1, layout.n_features_total), dtype=np.uint8)
     bits[np.arange(1, len(bits)), columns] = 1
     camera = device.camera
     scale = math.sqrt(bench.photons_per_intensity(record.exposure_s) * camera.quantum_efficiency * camera.gain_dn_per_e)
+    passed = _reference_weights(record, device, seed, rows)
     fields = np.empty((len(bits), len(rows)), dtype=np.complex128)
+    light = interfering = 0.0
+    none: np.ndarray | None = None
     for k, one in enumerate(bits):
         planes = bench.inspect(MirrorPatterns(one[None], layout), exposure_s=record.exposure_s, roi=record.rectangle)
-        if planes.medium_field.shape[-1] != 1:
-            return None
-        fields[k] = planes.medium_field.reshape(-1)[rows]
-    return scale * (fields[1:] - fields[0]).T
+        points = planes.medium_field.reshape(-1, planes.medium_field.shape[-1])[rows].astype(np.complex128)
+        fields[k] = np.sum(points * passed, axis=1)
+        if none is None:
+            none = points
+        else:
+            light += float(np.sum(planes.weights * np.abs(points - none) ** 2))
+            interfering += float(np.sum(np.abs(fields[k] - fields[0]) ** 2))
+    contrast = math.sqrt(interfering / light) if light > 0 and interfering > 0 else 1.0
+    return scale / contrast * (fields[1:] - fields[0]).T
+
+
+def _reference_weights(record: TmRecord, device: Device, seed: int, rows: np.ndarray) -> np.ndarray:
+    """Weights of the fields of a pixel in its fringes: w_k conj(R_k) / |R|, complex128 (rows, samples)."""
+    sampling = device.sampling
+    weights = sampling.weights
+    if sampling.samples == 1:
+        return weights.astype(np.complex128)[None]
+    row, column, _, n_columns = record.rectangle
+    down, across = np.divmod(rows, n_columns)
+    pixels = (row + down) * device.camera.shape[1] + column + across
+    wave = device.reference.field(
+        pixels, sensor_shape=device.camera.shape, pixel_pitch_m=device.camera.pixel_pitch_m,
+        n_mirrors=device.dmd.shape[0] * device.dmd.shape[1], seed=seed, offsets=sampling.offsets,
+    ).astype(np.complex128)  # fmt: skip
+    wave /= np.maximum(np.abs(wave), 1e-300)
+    passed = np.zeros((len(rows), sampling.channels, sampling.points), dtype=np.complex128)
+    passed[:, 0] = wave.conj()  # the others are of the polarisation that the reference has not
+    passed *= weights.reshape(1, sampling.channels, sampling.points)
+    found: np.ndarray = passed.reshape(len(rows), -1)
+    return found

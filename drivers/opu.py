@@ -186,7 +186,7 @@ class OPU(validation.Fixed):
         )
         config = settings.default_config(self.model)
         config["type"], config["name"] = self.device.opu_type, self.device.name
-        config["input"]["frametime_us"] = self.device.frametime_us
+        config["input"]["frametime_us"] = self.device.asked_frametime_us
         config["output"]["exposure_us"] = self.device.exposure_us
         if config_file:
             settings.update_config(config, settings.read_config(config_file), name="config_file", strict=False)

@@ -18,6 +18,7 @@
 #
 # - how to describe a device in a TOML file, by what differs from a preset;
 # - how to see, in numbers, where it is better and worse than the default;
+# - what another pixel pitch changes, with the lenses held and without;
 # - how to find what limits it: by the noise budget, and by switching things off on the bench;
 # - how to check on a task that you have mended the right thing.
 
@@ -29,7 +30,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from opusim import OPU, Device, OpticalBench, plotting
-from opusim.noise import error_budget
+from opusim.cli.line import drawing, lengths
+from opusim.noise import dark_level_dn, error_budget, noise_terms
 from opusim.noise.measured import measured_error_budget
 from opusim.sweep import KernelRidge, Sweep
 
@@ -105,6 +107,52 @@ fig, axes = plt.subplots(2, 2, figsize=(11, 7))
 for (left, right), frame, one in zip(axes.T, frames, (default, device), strict=True):
     plotting.speckle(frame, left, darkest=one.camera.black_level_dn).set_title(f"One frame of “{one.name}”")
     plotting.histogram(frame, right, device=one, exposure_s=400e-6)
+plt.show()
+
+# %% [markdown]
+# ## Another pitch: which lengths are held?
+#
+# The line of light, with the lengths that the device has. `opusim info drawer.toml` tells the same, and more.
+
+# %%
+print(drawing(device), end="\n\n")
+for name, value in lengths(device, device.operation.exposure_s):
+    print(f"{name:26s} {value}")
+
+# %% [markdown]
+# A camera with smaller pixels stands in the same light (`optics.held = "lengths"`, as on `aurora`), and each pixel gets
+# less of it. Or it is re-magnified until a pixel has as much light as before (`"magnification"`, as `aurora@1`). The
+# two rank these cameras differently: say which one you mean.
+
+
+# %%
+def with_camera(camera, held):
+    """aurora with another camera; its own one has 8 bits."""
+    own = "" if camera != "CMV2000" else "bits = 8\ngain_dn_per_e = 0.04\nblack_level_dn = 2.0\n"
+    return Device.from_toml(f'preset = "aurora"\n[camera]\npreset = "{camera}"\n{own}[optics]\nheld = "{held}"\n')
+
+
+def signal_to_noise(device):
+    """Mean signal over what is new in every frame, with half the mirrors on."""
+    exposure_s = device.operation.exposure_s
+    noise = noise_terms(device, device.dmd.n_mirrors // 2, exposure_s)
+    return (noise.level_dn - dark_level_dn(device, exposure_s)) / noise.rms_dn("temporal")
+
+
+cameras = {"CMV2000": "5.5 µm", "IMX250": "3.45 µm"}
+fig, ax = plt.subplots(figsize=(6.5, 3.2))
+for place, held in enumerate(("lengths", "magnification")):
+    for shift, (camera, pitch) in zip((-0.2, 0.2), cameras.items(), strict=True):
+        snr = signal_to_noise(with_camera(camera, held))
+        print(f"{held} held, {camera}: signal to noise {snr:.2f}")
+        colours = {"color": plotting.SOFT, "hatch": "//"} if shift < 0 else {"color": plotting.ACCENT}
+        ax.bar(
+            place + shift, snr, 0.36, edgecolor=plotting.INK, label=None if place else f"{camera}, {pitch}", **colours
+        )
+        ax.text(place + shift, snr + 0.2, f"{snr:.2f}", ha="center")
+ax.set(ylabel="signal to noise of an output", ylim=(0, 18), title="Half the mirrors on, 400 µs")
+ax.set_xticks([0, 1], ["lengths held:\nthe same irradiance", "magnification held:\nthe same light on a pixel"])
+ax.legend(loc="upper left", ncols=2, frameon=False)
 plt.show()
 
 # %% [markdown]
@@ -209,9 +257,9 @@ folder.cleanup()
 #
 # - Put your own numbers into the text above. Which data sheet value are you least sure of? Vary that one with a sweep.
 # - In the text above, put `preset = "IMX174"` in place of all lines from `bits` to `black_level_dn`: a real camera with
-#   a deep well and little noise. Lines that stay would override the preset. What limits the device then? The lengths of
-#   the optics are held (`optics.held = "lengths"`): a pixel of another pitch gets the light of its own area. With
-#   `Device.load("aurora").remagnified()` a camera gets as much light a pixel, whatever its pitch.
+#   a deep well and little noise. Lines that stay would override the preset. What limits the device then?
+# - Give it lenses of your own: a table `[optics]` with `focal_m`, `stop_diameter_m` and `pixel_integration = true`.
+#   What does half the stop do to the grain, and to the light? `docs/plan_a_bench.md` has a whole bench.
 # - `error_budget(device, "linear")` for Rx itself: the reference arm brings its own sources.
 # - `error_budget(device, elapsed_s=3600.0)`: an hour after the fit. From when on does the medium matter most?
 # - Write the text to a file, `Path("drawer.toml").write_text(text, encoding="utf-8")`, and use it everywhere:

@@ -75,6 +75,25 @@ def marchenko_pastur_cdf(s: np.ndarray, ratio: float) -> np.ndarray:
     return np.interp(s, nodes, cdf / cdf[-1], left=0.0, right=1.0)
 
 
+def independent_outputs(pixels: int, grain_px: float) -> float:
+    """Return how many of neighbouring pixels are independent, for the field of the speckle of a round aperture.
+
+    Parameters
+    ----------
+    pixels : int
+        Pixels of a region.
+    grain_px : float
+        Grain g = wavelength x distance / diameter of the aperture, in pixels.
+
+    Returns
+    -------
+    float
+        pi / (4 g^2) of them, the area of the disc of half bandwidth 1 / (2 g) in which the field's spectrum lies; all
+        where that is above 1, and one at least. A region of few grains has somewhat more, by its edges.
+    """
+    return float(min(pixels, max(1.0, pixels * np.pi / 4 / grain_px**2)))
+
+
 def pixel_modes(pixel_over_grain: float) -> float:
     """Return the number M of speckle modes that a square pixel adds up, for the speckle of a round aperture.
 

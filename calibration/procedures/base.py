@@ -182,6 +182,26 @@ class Procedure(ABC):
             raise ValueError("The name of a procedure is 'all', but that means every one.")
         PROCEDURES.add(cls.name, cls(), origin=f"{cls.__module__}:{cls.__qualname__}", order=cls.order)
 
+    def prepare(self, session: Calibration) -> list[str]:
+        """Refuse options that do not fit each other or the bench, before a frame is taken.
+
+        Parameters
+        ----------
+        session : Calibration
+            The bench and the options.
+
+        Returns
+        -------
+        list of str
+            Sentences on what was chosen where nothing was given; none as a rule.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If something does not fit.
+        """
+        return []
+
     @abstractmethod
     def measure(self, session: Calibration, progress: Progress | None = None) -> dict[str, Any]:
         """Measure.

@@ -341,7 +341,7 @@ class PhaseProcedure(Procedure):
 
 def _repeatability_rad(device: Device, exposure_s: float) -> float:
     """Return the standard deviation of a frame's phase: jitter, and what an exposure leaves of a small vibration."""
-    lines = device.reference.vibration(0)
+    lines = device.reference.vibration(0, apart=True)
     share = np.sinc(lines.hz * exposure_s) if device.operation.exposure_average else 1.0
     return math.sqrt(device.reference.jitter_rad**2 + float(np.sum(np.square(lines.rad * share))) / 2)
 

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy import stats
 
 from opusim.base import validation
+from opusim.bench.returned import exposed
+from opusim.calibration.algorithms.off_axis import check_room, checked_carrier, half_bandwidth
 from opusim.calibration.algorithms.phase_shifting import equal_steps
+from opusim.calibration.files import device_of
+from opusim.calibration.on_bench import dark_frames, saturation_dn
 from opusim.calibration.words import micro
+from opusim.patterns.layout import MirrorPatterns
 
 from .base import EXPOSURE, STEPS, Option, Procedure, Progress, Row, clock_of_record
 from .exposure import usual_exposure
 from .matrix.file import GROUP, TmRecord, read_tm
 from .matrix.journal import Journal, clear_removed, interrupted_header
-from .matrix.measure import METHODS, measure_tm
+from .matrix.measure import METHODS, measure_tm, refuse_carrier_of
+from .matrix.patterns import PLANS
 from .phase import actual_phases
 
 if TYPE_CHECKING:
@@ -24,6 +32,10 @@ if TYPE_CHECKING:
     from opusim.device.record import Device
 
 __all__ = ["tm_path"]
+
+# Patterns and dark frames that tell the law of the light, the share of the camera's range that it may fill, and that of
+# the pixels whose reference is taken for the brightest.
+_PATTERNS, _DARK, _FILLED, _BRIGHT = 16, 8, 0.97, 0.99
 
 
 def tm_path(path: str | Path) -> Path:
@@ -55,12 +67,101 @@ def _checked_grain(value: Any) -> Any:
     return value if value is None else validation.number("grain_px", value, low=1.0, high=1e4)
 
 
+def _carrier(text: str) -> tuple[float, float]:
+    parts = text.replace(" ", "").split(",")
+    try:
+        down, across = map(float, parts)
+        return checked_carrier((down, across), "--carrier")
+    except ValueError:
+        raise ValueError(
+            f"--carrier is {text!r}, but it must be two numbers from -0.5 to 0.5, cycles per pixel along rows and "
+            "columns, as in 0.25,-0.3."
+        ) from None
+
+
+def _checked_carrier(value: Any) -> Any:
+    return value if value is None else checked_carrier(value)
+
+
+def _grain(session: Calibration) -> tuple[float, str]:
+    """Return the width of a grain in pixels as given, or that of a simulated device, and a sentence about the latter.
+
+    Raises
+    ------
+    ValueError
+        If neither is known.
+    """
+    given = session.options["grain_px"]
+    if given is not None:
+        return float(given), ""
+    missing = "--grain-px is not given, but --method off-axis needs it: the width of a speckle grain in pixels"
+    device = device_of(session.bench)
+    if device is None:
+        raise ValueError(f"{missing}.")
+    if not device.pixel_over_grain:
+        raise ValueError(f"{missing}. Pixels of the simulated device are points, which tell no grain.")
+    grain = 1 / device.pixel_over_grain
+    if grain < 1:
+        raise ValueError(
+            f"A grain of the simulated device is {grain:.3g} pixels wide, but --method off-axis needs one of a pixel "
+            "at least."
+        )
+    return grain, f"A grain is taken to be {grain:.4g} pixels wide, as the simulated device has it; --grain-px sets it."
+
+
+def _exposure_for_all(session: Calibration, exposure_s: float, n_inputs: int, patterns: int) -> float:
+    """Return an exposure at which few pixels clip in any of so many frames of one phase, no longer than the one given.
+
+    Of the outputs, `clipped_share` may clip in one frame or more. A pixel's light is |S + c R|^2 + (1 - c^2) |R|^2 with
+    S of circular Gaussian statistics and c the contrast of the fringes: the first part has a non-central chi-squared
+    law with two degrees of freedom (Rice's). Frames without the reference tell <|S|^2>, those without a pattern
+    |R|^2, and the variance of frames with both, <|S|^2>^2 + 2 c^2 |R|^2 <|S|^2>, tells c.
+    """
+    how: dict[str, Any] = {"exposure_s": exposure_s, "roi": session.roi}
+    full = saturation_dn(session.bench, exposure_s, session.roi)
+    share = session.options["clipped_share"] / patterns
+    if math.isinf(full) or not 0 < share < 1:
+        return exposure_s
+    shown = session.patterns(_PATTERNS)
+    off = MirrorPatterns(np.zeros_like(shown.bits[:1]), shown.layout)
+    dark = dark_frames(session.bench, exposure_s, _DARK, session.roi)
+    floor = float(dark.mean(dtype=np.float64))
+    both = exposed(session.bench, shown, reference_phase_rad=np.zeros(1), **how)
+    signal = float(exposed(session.bench, shown, **how).mean(dtype=np.float64)) - floor
+    alone = exposed(session.bench, off, reference_phase_rad=np.zeros(1), **how).astype(np.float64) - floor
+    level, spread = float(alone.mean()), float(both.var(dtype=np.float64) - dark.var(dtype=np.float64))
+    if not (signal > 0 and level > 0):
+        return exposure_s
+    coherent = min(max((spread - signal**2) / (2 * level * signal), 0.0), 1.0)
+    # Where the reference is brightest, and under patterns that have more inputs on than others, as half of n chosen at
+    # random has by one standard deviation.
+    level, signal = max(level, float(np.quantile(alone, _BRIGHT))), signal * (1 + 1 / math.sqrt(n_inputs))
+    rice = float(stats.ncx2.isf(share, 2, 2 * coherent * level / signal)) * signal / 2
+    highest = rice + (1 - coherent) * level
+    return exposure_s if not math.isfinite(highest) else exposure_s * min(1.0, _FILLED * (full - floor) / highest)
+
+
 def _how(record: TmRecord) -> str:
     """Return in words how the fields were found."""
     if record.method == "phase-stepping":
         return f"{len(record.asked_rad)} steps"
+    return "off axis"
+
+
+def _off_axis_rows(record: TmRecord, device: Device | None) -> list[Row]:
+    """Return carrier and grain beside those of a simulated device."""
+    if record.method != "off-axis":
+        return []
     down, across = record.carrier_cycles_per_pixel
-    return f"off axis at {down:.3f} and {across:.3f} cycles a pixel"
+    within = f" (each to {record.carrier_uncertainty:.1g})" if record.carrier_uncertainty else ", as given"
+    true_carrier = true_grain = ""
+    if device is not None:
+        true_carrier = "{:.4f} and {:.4f}".format(*device.reference.carrier_cycles_per_pixel)
+        true_grain = f"{1 / device.pixel_over_grain:.4g}" if device.pixel_over_grain else ""
+    return [
+        ("carrier", f"{down:.4f} and {across:.4f} cycles a pixel{within}", true_carrier),
+        ("grain", f"{record.grain_px:.4g} pixels", true_grain),
+    ]
 
 
 class MatrixProcedure(Procedure):
@@ -91,6 +192,11 @@ class MatrixProcedure(Procedure):
             check=_checked_grain, order=64,
         ),
         Option(
+            "carrier", "--carrier", str,
+            "tm: tilt of the reference along rows and columns for off-axis, as 0.25,-0.3 cycles a pixel; found if not.",
+            read=_carrier, check=_checked_carrier, order=66,
+        ),
+        Option(
             "resume", "--resume", bool, "tm: go on with an interrupted one. all: leave out what is there.",
             default=False, order=80,
         ),
@@ -100,17 +206,33 @@ class MatrixProcedure(Procedure):
         """Return the file beside that of the calibration."""
         return tm_path(path)
 
+    def prepare(self, session: Calibration) -> list[str]:
+        """Refuse what cannot be read off axis; say which grain is taken where none is given."""
+        options = session.options
+        if options["method"] != "off-axis":
+            for name in ("grain_px", "carrier"):
+                if options[name] is not None:
+                    flag = next(option.flag for option in self.options if option.name == name)
+                    raise ValueError(f"{flag} is given, but it is for --method off-axis.")
+            return []
+        grain, told = _grain(session)
+        if options["carrier"] is None:
+            refuse_carrier_of(session.bench, grain)
+        else:
+            check_room(options["carrier"], half_bandwidth(grain))
+        return [told] if told else []
+
     def measure(self, session: Calibration, progress: Progress | None = None) -> dict[str, Any]:
-        """Measure it with four steps by default; with the phases and the exposure that are stored."""
+        """Measure it with four steps by default; with the phases and the exposure that are stored.
+
+        Off axis the exposure is one at which few pixels clip in any of the frames, since a clipped pixel spoils the
+        fields of a whole grain: shorter than the one that is stored, as a rule. One that is asked for is kept.
+        """
         options = session.options
         out, asked = self.file(session.path), equal_steps(options["steps"] or 4)
         off_axis = options["method"] == "off-axis"
         if off_axis:
             asked = np.zeros(1)
-            if options["grain_px"] is None:
-                raise ValueError(
-                    "--grain-px is not given, but --method off-axis needs it: the width of a speckle grain in pixels."
-                )
         header = interrupted_header(out)
         if header is not None and not options["resume"]:
             raise FileExistsError(
@@ -127,7 +249,13 @@ class MatrixProcedure(Procedure):
         else:
             exposure_s = usual_exposure(session)
             actual = asked if off_axis else actual_phases(session, asked, exposure_s)
-        how = {"method": "off-axis", "grain_px": options["grain_px"]} if off_axis else {"actual_rad": actual}
+            if off_axis and options["exposure_s"] is None:
+                n = int(np.prod(options["inputs"]))
+                plan = PLANS[options["basis"]](n, 1)
+                exposure_s = _exposure_for_all(session, exposure_s, n, plan.patterns(0, plan.n_groups))
+        how: dict[str, Any] = {"actual_rad": actual}
+        if off_axis:
+            how = {"method": "off-axis", "grain_px": _grain(session)[0], "carrier": options["carrier"]}
         record = measure_tm(
             session.bench, options["inputs"], exposure_s=exposure_s, out=out, basis=options["basis"], steps=asked,
             roi=session.roi, resume=options["resume"], progress=progress, **how,
@@ -159,6 +287,7 @@ class MatrixProcedure(Procedure):
         return [
             ("matrix", f"{record.n_outputs:,} outputs x {record.n_inputs:,} inputs", ""),
             ("basis", f"{record.basis}, {_how(record)}, {record.frames:,} frames", ""),
+            *_off_axis_rows(record, device),
             ("exposure", micro(record.exposure_s), ""),
             ("random error of an entry", f"{100 * record.relative_error:.2g} % of the rms entry", ""),
             ("outputs", f"{int(record.valid.sum()):,} can be used", ""),

@@ -200,6 +200,8 @@ class OpuDevice(validation.Fixed):
         self.linear_records: dict[AnyRoi, Any] = {}
         # Whose region and times are set: a fit on a device that it shares sets them again if they are another's.
         self.settings_owner: object | None = None
+        # Whether the region is known: that of a new device is the whole sensor, whose readout nobody asked for.
+        self._region_known = False
         # What `exposure` returns, until a setting changes.
         self._frame_settings: FrameSettings | None = None
         # What `features_level_dn` was asked last, and what it said: a linear transform asks each time.
@@ -418,7 +420,7 @@ class OpuDevice(validation.Fixed):
                 f"({self.output_shape_max[0]}, height))."
             )
         with self.lock:
-            self._output_roi, self._frame_settings = roi, None
+            self._output_roi, self._frame_settings, self._region_known = roi, None, True
 
     @property
     def output_shape(self) -> Tuple2D:
@@ -429,16 +431,22 @@ class OpuDevice(validation.Fixed):
     def frametime_us(self) -> int:
         """Time between frames in microseconds; cut to an integer when set.
 
-        What is set below the time that the exposure and the readout need is kept, and lengthened when frames are
-        taken: a camera that is not ready cannot be triggered.
+        Once a region is set or frames are taken it is the time that frames take: `asked_frametime_us`, or what
+        exposure, region and bench need if that is longer, as a camera that is not ready cannot be triggered. Before,
+        it is as set. What is set is kept, and is taken again where a smaller region or a shorter exposure allows it.
         """
-        return self._frametime_us
+        return self.exposure().frametime_us if self._region_known else self._frametime_us
 
     @frametime_us.setter
     def frametime_us(self, value: float) -> None:
         checked = microseconds("frametime_us", value)
         with self.lock:
             self._frametime_us, self._frame_settings = checked, None
+
+    @property
+    def asked_frametime_us(self) -> int:
+        """Time between frames in microseconds as it was set, whether frames can be so fast or not."""
+        return self._frametime_us
 
     @property
     def exposure_us(self) -> int:
@@ -705,6 +713,7 @@ class OpuDevice(validation.Fixed):
         """
         self.check_open()
         settings = self.exposure() if settings is None else settings
+        self._region_known = True
         return project(
             self.bench, patterns, n_pixels, settings, reference_phase_rad=reference_phase_rad, progress=progress
         )

@@ -104,7 +104,7 @@ def _fit_state(mapping: OpuUser, opu: OPU, fit: Fit) -> dict[str, Any]:
     with device.lock:
         if device.settings_owner is fit:
             # A program may have set them since the fit.
-            state["times"] = [device.exposure_us, device.frametime_us]
+            state["times"] = [device.exposure_us, device.asked_frametime_us]
     if mapping.linear:
         record = device.linear_records.get(Roi.from_lightonml(opu._output_roi().compute_roi(opu.n_components)))
         measured = fit.measured.get("holography")

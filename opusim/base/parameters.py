@@ -374,6 +374,8 @@ class Stage:
         Of the class: the name of its table, which stands before the names of its fields.
     described : mapping of str to dataclasses.Field
         Of the class: what fields of these names are in every class that derives from it, however that declares them.
+    meant : mapping of str to str
+        Of the class: names that are no fields, but that people give, and the words on what to set in their place.
 
     Notes
     -----
@@ -384,6 +386,7 @@ class Stage:
 
     stage: ClassVar[str] = ""
     described: ClassVar[Mapping[str, dataclasses.Field[Any]]] = {}
+    meant: ClassVar[Mapping[str, str]] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Keep which code a class from elsewhere has: its file may be edited while the program runs."""

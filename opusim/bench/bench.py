@@ -18,8 +18,11 @@ from opusim.base.locks import new_lock
 from opusim.base.numerics import numerics
 from opusim.base.warn import warn_outside
 from opusim.device.camera import Camera
+from opusim.device.medium import Drift
+from opusim.device.medium.drift import LONGEST
 from opusim.device.record import RESOLUTIONS, Device
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
+from opusim.theory import exposure_contrast
 
 from . import within_exposure
 from .film import intensity
@@ -45,6 +48,7 @@ FRAME_OVERHEAD_S = 50e-6
 # It is asked with each transform.
 _readout_s = lru_cache(maxsize=64)(Camera.readout_s)
 _pattern_s = lru_cache(maxsize=256)(Camera.pattern_s)
+_CLOCK = "The clock of the bench"
 _EXPOSURES = 64  # of which the light is kept
 # Results up to this size are made without asking the system whether there is room.
 _SMALL_BYTES = 1 << 20
@@ -143,6 +147,7 @@ class OpticalBench(validation.Fixed):
         self._drift = None if math.isinf(medium.decorrelation_time_s) else medium.drift
         # An exposure that is not longer sees one state of the medium.
         self._still_s = medium.drift.step_s if self.device.operation.exposure_average else math.inf
+        self._told_contrast = False  # whether the user knows that an exposure is too long for the medium
         self._count_type = self.device.camera.dtype
         self._photons: dict[float, float] = {}  # for an intensity of 1, by exposure
 
@@ -177,7 +182,7 @@ class OpticalBench(validation.Fixed):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what can be computed again; the clock is one of its own."""
-        left_out = ("_lock", "_parts", "_drift", "_still_s", "_count_type", "_photons")
+        left_out = ("_lock", "_parts", "_drift", "_still_s", "_count_type", "_photons", "_told_contrast")
         state = {name: value for name, value in self.__dict__.items() if name not in left_out}
         with self._lock:
             state["clock"] = copy.copy(self.clock)
@@ -409,7 +414,7 @@ class OpticalBench(validation.Fixed):
         exposure_s : float, optional
             Exposure in seconds; the device's own by default.
         reference_phase_rad : float, optional
-            One phase, as in `expose`.
+            One phase, as in `expose`; None blocks the reference.
         roi : tuple of int, optional
             As in `expose`.
 
@@ -435,6 +440,8 @@ class OpticalBench(validation.Fixed):
             frame, time_s = self.clock.frames, self.clock.elapsed_s
         state = int(self._states(np.array([time_s]))[0])
         moving = self.device.drift_within(exposure_s)
+        if moving is not None:
+            self._tell_contrast(moving, exposure_s)
         way = projector.way if moving is None else projector.way.unkept
         power = self.device.laser.relative_power(
             np.array([frame]), np.array([time_s]), seed=self.seed, exposure_s=exposure_s
@@ -687,6 +694,8 @@ class OpticalBench(validation.Fixed):
                     f"{n} frames of {frametime_s:g} s from frame {first} at {start:g} s on would end at frame {frames} "
                     f"at {elapsed_s:g} s, but a bench ends at frame {MOST_FRAMES} and at {MOST_S:g} s."
                 )
+            if self._drift is not None and n:
+                self._drift.check(_CLOCK, elapsed_s)
             # Both at once: nothing that a fork could come between.
             clock.frames, clock.elapsed_s = frames, elapsed_s
         return first, start
@@ -746,6 +755,8 @@ class OpticalBench(validation.Fixed):
             # Before frames are taken, so that a matrix or a layer that cannot be made costs none.
             now = states if states is not None and n else self._states(np.array([self.clock.elapsed_s]))
             way.prepare(int(now[0]))
+        if moving is not None:
+            self._tell_contrast(moving, exposure_s)
         # In the machine's own memory numpy's arrays and torch's tensors are the same bytes.
         shape = (n * steps, region.n_pixels)
         slow = rows is not None or moving is not None  # by the camera of the machine's own memory
@@ -800,10 +811,23 @@ class OpticalBench(validation.Fixed):
             return home.from_host(out) if home is not NUMPY else out
         return out if home is NUMPY or home.is_gpu else home.from_host(out)
 
+    def _tell_contrast(self, drift: Drift, exposure_s: float) -> None:
+        """Warn, once a bench, of an exposure whose speckle keeps more contrast than it should."""
+        ratio = exposure_s / drift.decorrelation_time_s
+        if ratio <= LONGEST or self._told_contrast:
+            return
+        self._told_contrast = True
+        warn_outside(
+            f"exposure_s is {exposure_s!r}, {ratio:.4g} times medium.decorrelation_time_s. A frame is the mean of 64 "
+            f"states of the medium, which is right up to {LONGEST:g} times: the speckle of the medium has the contrast "
+            f"{drift.contrast(exposure_s):.3g} here, but it should have {exposure_contrast(ratio):.3g} "
+            "(opusim.theory.exposure_contrast)."
+        )
+
     def _states(self, times_s: np.ndarray) -> np.ndarray:
         """Return the state of the medium's drift at some times."""
         drift = self._drift
-        return np.zeros(times_s.shape, dtype=np.int64) if drift is None else drift.state_at(times_s)
+        return np.zeros(times_s.shape, dtype=np.int64) if drift is None else drift.state_at(times_s, _CLOCK)
 
     def _reference(
         self, region: Region, phases: np.ndarray | None, n: int, frames: np.ndarray, times_s: np.ndarray,

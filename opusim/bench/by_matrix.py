@@ -173,14 +173,43 @@ class MatrixWay(Way):
     # ---------------------------------------------------------------- fields and counts
 
     def fields(self, bits: Any, state: int = 0) -> Any:
-        """Return the fields at the camera; see `Way.fields`."""
+        """Return the fields at the camera; see `Way.fields`.
+
+        With numpy they are the sums that `counts` makes, so that a row has the same bits in any batch.
+        """
         arrays = self._arrays
+        if arrays == NUMPY:
+            return self._sums(bits, state)
         result = arrays.empty((len(bits), self._n_pixels, self._samples), np.complex64)
         for pixels, matrix, constant in self._tiles(state):
             weights = arrays.xp.astype(arrays.bring(bits), matrix.dtype)
             tile = arrays.matmul(weights, matrix) + constant
             part = arrays.complexes(tile).reshape(len(bits), len(pixels), self._samples)
             result[:, pixels.start : pixels.stop] = part
+        return result
+
+    def _sums(self, bits: np.ndarray, state: int) -> np.ndarray:
+        """Fields of a batch as sums of rows of the matrix: complex64 (n, n_pixels, samples)."""
+        from . import matrix_kernels
+
+        codes, lists, lengths = _listed(bits)
+        result = np.empty((len(bits), self._n_pixels, self._samples), dtype=np.complex64)
+        tile_pixels = max(1, matrix_kernels.TILE // self._samples)
+        for pixels, matrix, constant in self._tiles(state):
+            whole = len(pixels) == self._n_pixels
+            shape = (len(bits), len(pixels), self._samples)
+            target = result if whole else np.empty(shape, dtype=np.complex64)
+            flat = target.reshape(len(bits), -1).view(np.float32)
+            for v0 in range(0, len(bits), matrix_kernels.VECTORS):
+                v = slice(v0, min(len(bits), v0 + matrix_kernels.VECTORS))
+                given = (codes[v], lists[:, v], lengths[:, v], matrix, constant, self._samples, flat[v])
+
+                def work(a: int, b: int, given: tuple[Any, ...] = given) -> None:
+                    matrix_kernels.sum_matrix(*given, a, b)
+
+                parallel.over_ranges(work, math.ceil(len(pixels) / tile_pixels), self._threads)
+            if not whole:
+                result[:, pixels.start : pixels.stop] = target
         return result
 
     def counts(self, bits: Any, shots: Shots, out: Any, progress: Callable[[int], None] | None = None) -> None:
@@ -219,12 +248,7 @@ class MatrixWay(Way):
         from . import matrix_kernels
 
         steps, tile_pixels = shots.steps, max(1, matrix_kernels.TILE // self._samples)
-        codes = pack_codes(bits)
-        n_chunks = -(-codes.shape[1] // matrix_kernels.CHUNK) if len(bits) > matrix_kernels.DIRECT else 0
-        lists = np.empty((n_chunks, len(bits), matrix_kernels.CHUNK), dtype=np.uint16)
-        lengths = np.empty((n_chunks, len(bits)), dtype=np.int64)
-        if n_chunks:
-            matrix_kernels.list_rows(codes, lists, lengths)
+        codes, lists, lengths = _listed(bits)
         exposure = self._film.exposure(shots)
         for pixels, matrix, constant in self._tiles(shots.state):
             whole = len(pixels) == out.shape[1]
@@ -358,3 +382,16 @@ def pack_codes(bits: np.ndarray) -> np.ndarray:
     np.bitwise_and(packed, 15, out=codes[:, ::2])
     np.right_shift(packed, 4, out=codes[:, 1::2])
     return codes
+
+
+def _listed(bits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the codes of vectors, and the lists of table entries with their lengths, as the kernels take them."""
+    from . import matrix_kernels
+
+    codes = pack_codes(bits)
+    n_chunks = -(-codes.shape[1] // matrix_kernels.CHUNK) if len(bits) > matrix_kernels.DIRECT else 0
+    lists = np.empty((n_chunks, len(bits), matrix_kernels.CHUNK), dtype=np.uint16)
+    lengths = np.empty((n_chunks, len(bits)), dtype=np.int64)
+    if n_chunks:
+        matrix_kernels.list_rows(codes, lists, lengths)
+    return codes, lists, lengths

@@ -116,6 +116,57 @@ def _add_directly(codes, vector, matrix, column0, width, partial, sums, offset):
 
 
 @kernel()
+def _sum_tile(codes, lists, counts, matrix, constant, v0, v1, column0, width, table, partial, sums):
+    """Fill `sums` with the fields of some vectors on one tile."""
+    n_groups = codes.shape[1]
+    span = np.uint64(2 * TILE)
+    for v in range(v1 - v0):
+        base = np.uint64(v) * span
+        for j in range(width):
+            sums[base + np.uint64(j)] = constant[column0 + j]
+        for j in range(width, 2 * TILE):
+            sums[base + np.uint64(j)] = np.float32(0)
+    if v1 - v0 <= DIRECT:
+        for v in range(v1 - v0):
+            _add_directly(codes, v0 + v, matrix, column0, width, partial, sums, np.uint64(v) * span)
+    else:
+        for chunk in range(lists.shape[0]):
+            group0 = chunk * CHUNK
+            _fill_tables(matrix, group0, min(n_groups, group0 + CHUNK), column0, width, table)
+            for v in range(v1 - v0):
+                _add_from_tables(lists[chunk, v0 + v], counts[chunk, v0 + v], table, sums, np.uint64(v) * span)
+
+
+@kernel()
+def sum_matrix(codes, lists, counts, matrix, constant, samples, out, tile_start, tile_stop):
+    """Compute the fields of binary vectors through a complex matrix, by the sums that `develop_matrix` makes.
+
+    Parameters
+    ----------
+    codes, lists, counts, matrix, constant, samples, tile_start, tile_stop
+        As of `develop_matrix`.
+    out : ndarray of float32, shape (n, 2 * n_pixels * samples)
+        Filled in place; real and imaginary parts by turns.
+    """
+    n = codes.shape[0]
+    tile_fields = max(1, TILE // samples) * samples
+    table = np.empty(CHUNK * _ENTRIES * 2 * TILE, dtype=np.float32)
+    partial = np.empty(2 * TILE, dtype=np.float32)
+    sums = np.empty(min(n, VECTORS) * 2 * TILE, dtype=np.float32)
+    span = np.uint64(2 * TILE)
+    for tile in range(tile_start, tile_stop):
+        column0 = 2 * tile * tile_fields
+        width = min(2 * tile_fields, out.shape[1] - column0)
+        for v0 in range(0, n, VECTORS):
+            v1 = min(n, v0 + VECTORS)
+            _sum_tile(codes, lists, counts, matrix, constant, v0, v1, column0, width, table, partial, sums)
+            for v in range(v1 - v0):
+                base = np.uint64(v) * span
+                for j in range(width):
+                    out[v0 + v, column0 + j] = sums[base + np.uint64(j)]
+
+
+@kernel()
 def _with_reference(
     sums, start, reference, column0, cosine, sine, incoherent, count, samples, scale, photons
 ):  # fmt: skip
@@ -171,7 +222,6 @@ def develop_matrix(
         Range of tiles, of max(1, TILE // samples) pixels each.
     """
     n = codes.shape[0]
-    n_groups = codes.shape[1]
     n_pixels = out.shape[1]
     tile_pixels = max(1, TILE // samples)
     table = np.empty(CHUNK * _ENTRIES * 2 * TILE, dtype=np.float32)
@@ -188,21 +238,7 @@ def develop_matrix(
         width = 2 * count * samples
         for v0 in range(0, n, VECTORS):
             v1 = min(n, v0 + VECTORS)
-            for v in range(v1 - v0):
-                base = np.uint64(v) * span
-                for j in range(width):
-                    sums[base + np.uint64(j)] = constant[column0 + j]
-                for j in range(width, 2 * TILE):
-                    sums[base + np.uint64(j)] = np.float32(0)
-            if v1 - v0 <= DIRECT:
-                for v in range(v1 - v0):
-                    _add_directly(codes, v0 + v, matrix, column0, width, partial, sums, np.uint64(v) * span)
-            else:
-                for chunk in range(lists.shape[0]):
-                    group0 = chunk * CHUNK
-                    _fill_tables(matrix, group0, min(n_groups, group0 + CHUNK), column0, width, table)
-                    for v in range(v1 - v0):
-                        _add_from_tables(lists[chunk, v0 + v], counts[chunk, v0 + v], table, sums, np.uint64(v) * span)
+            _sum_tile(codes, lists, counts, matrix, constant, v0, v1, column0, width, table, partial, sums)
             for v in range(v1 - v0):
                 start = np.uint64(v) * span
                 for f in range((v0 + v) * steps, (v0 + v + 1) * steps):

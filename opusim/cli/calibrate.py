@@ -105,6 +105,9 @@ def calibrate(
             continue
         goes_on = procedure == _ALL or any(option.name == "resume" for option in PROCEDURES[name].options)
         try:
+            # What cannot work is said at once, without a bar.
+            for sentence in calibration.prepare(name):
+                out.print(sentence, markup=False, soft_wrap=True)
             with _Bar(name) as tell:
                 records = calibration.run(name, tell)
         except KeyboardInterrupt:

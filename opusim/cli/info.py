@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from opusim.base.parameters import parameters_of
+
 from .app import _load_device, command, out
 from .line import drawing, lengths
 from .tables import _level, _table, percent
@@ -64,9 +66,9 @@ def info(
     bench = OpticalBench(model)
     least_s = bench.minimum_frametime_s(max(1, round(rows)), exposure_s)
     full_s = bench.minimum_frametime_s(model.camera.shape[0], exposure_s)
-    facts.add_row(
-        "frame time", f"{1e6 * max(least_s, model.operation.frametime_s):.0f} µs; whole sensor {1e6 * full_s:.0f} µs"
-    )
+    own_s = max(least_s, model.operation.frametime_s)
+    frametime = f"{1e6 * own_s:.0f} µs; whole sensor {1e6 * full_s:.0f} µs"
+    facts.add_row("frame time", frametime + _mixed(bench, own_s, exposure_s))
     facts.add_row("frame rate by rows", _rates(model.camera))
     if model.camera.shutter == "rolling":
         facts.add_row("one pattern on all rows", _pattern_times(bench, exposure_s))
@@ -125,6 +127,19 @@ def _pattern_times(bench: OpticalBench, exposure_s: float) -> str:
     return f"{times}, with {1e6 * exposure_s:g} µs of exposure: rows roll"
 
 
+def _mixed(bench: OpticalBench, frametime_s: float, exposure_s: float) -> str:
+    """Return from how many rows on a rolling shutter mixes patterns at a frame time; nothing for a global one."""
+    camera = bench.device.camera
+    if camera.shutter != "rolling":
+        return ""
+    whole = sum(r * camera.row_time_s + exposure_s <= frametime_s for r in range(camera.shape[0]))
+    if whole == camera.shape[0]:
+        return ""
+    if not whole:
+        return "; at the former all rows see the next pattern too"
+    return f"; at the former rows of a region beyond the first {whole} see the next pattern too"
+
+
 class _Told:
     """A stage that is described, and the fields of it that have been named by now."""
 
@@ -141,9 +156,20 @@ class _Told:
         return self.stage.text(name)
 
     def rest(self) -> str:
-        """Return all other fields by name, with their units."""
+        """Return all other fields by name, each in its own unit; lists that are empty are left out."""
         names = [f.name for f in dataclasses.fields(self.stage) if f.name not in self.named]
-        return ", ".join(f"{name} {self.text(name)}" for name in names)
+        self.named.update(names)
+        return ", ".join(f"{name} {_own_text(self.stage, name)}" for name in names if getattr(self.stage, name) != ())
+
+
+def _own_text(stage: Any, name: str) -> str:
+    """Return a field in its own unit, which is left out where its name says it."""
+    about = parameters_of(type(stage)).get(name)
+    if about is None:
+        return stage.text(name)
+    spelt = about.unit.replace(" ", "_").replace("^", "").lower()
+    unit = "" if name.lower().endswith(f"_{spelt}") or getattr(stage, name) == math.inf else about.unit
+    return dataclasses.replace(about, shown="", unit=unit).text(getattr(stage, name))
 
 
 def _description(device: Device) -> Table:
@@ -221,9 +247,11 @@ def _optics(optics: _Told) -> tuple[str, str]:
     if not optics.stage.by_lengths:
         optics.rest()  # lengths that have no effect are not told
         return "lenses", "magnification held: see the line of light"
-    held = optics.value("held")
+    held, stop = optics.value("held"), optics.text("stop_diameter_m")
+    stop = f"stop {stop}" if math.isfinite(optics.stage.stop_diameter_m) else "no stop"
     return "lenses", (
-        f"{held} held: {optics.text('illumination_focal_m')} before the layer, {optics.text('focal_m')} behind it"
+        f"{held} held: {optics.text('illumination_focal_m')} before the layer, {optics.text('focal_m')} behind it; "
+        f"exit face {optics.text('exit_diameter_m')}, {stop}"
     )
 
 

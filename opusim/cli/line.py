@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from opusim.device.medium import PhaseScreenMedium
@@ -72,24 +73,27 @@ def drawing(device: Device) -> str:
     """
     optics = device.optics
     held = optics.by_lengths
-    # (name, sign, size) of a part; a text is the way to the next.
     first = f"-{metres(optics.illumination_focal_m)}-" if held else "-----"
     second = f"-{metres(optics.focal_m)}-" if held else "-----"
-    parts: list[tuple[str, str, str] | str] = [
-        ("laser", "*", metres(device.laser.wavelength_m)), "-",
-        ("DMD", "|", metres(device.dmd.pitch_m)), first, ("lens", "()", ""), first,
-        ("layer", "[##]", metres(optics.exit_diameter_m) if held else ""),
-    ]  # fmt: skip
+    face, after = metres(optics.exit_diameter_m) if held else "", []
+    middle: Callable[[str, int, str], str] = str.center
     if held and optics.diameter_m < optics.exit_diameter_m:
-        parts += ["-", ("stop", ":", metres(optics.diameter_m))]
-    parts += [second, ("lens", "()", ""), second, ("camera", "|", metres(device.camera.pixel_pitch_m))]
+        # The stop touches the face that it is on; a space parts their words.
+        middle, after = str.rjust, [(" stop", ":", f" {metres(optics.diameter_m)}", str.ljust)]
+    # (name, sign, size, side of all three) of a part; a text is the way to the next.
+    parts: list[Any] = [
+        ("laser", "*", metres(device.laser.wavelength_m), str.rjust), "-",
+        ("DMD", "|", metres(device.dmd.pitch_m), str.center), first, ("lens", "()", "", str.center), first,
+        ("layer", "[##]", face, middle), *after, second, ("lens", "()", "", str.center), second,
+        ("camera", "|", metres(device.camera.pixel_pitch_m), str.ljust),
+    ]  # fmt: skip
     rows = ["", "", ""]
     for i, one in enumerate(parts):
-        name, sign, size = ("", one, "") if isinstance(one, str) else one
+        name, sign, size, side = ("", one, "", str.center) if isinstance(one, str) else one
         width = max(map(len, (name, sign, size)))
         # No light before the laser and behind the camera.
-        light = {0: sign.rjust(width), len(parts) - 1: sign.ljust(width)}.get(i, sign.center(width, "-"))
-        for k, text in enumerate((name.center(width), light, size.center(width))):
+        light = side(sign, width, " " if i in (0, len(parts) - 1) else "-")
+        for k, text in enumerate((side(name, width, " "), light, side(size, width, " "))):
             rows[k] += text
     return "\n".join(row.rstrip() for row in rows)
 
@@ -115,7 +119,9 @@ def lengths(device: Device, exposure_s: float) -> list[tuple[str, str]]:
     light += "" if camera.polarised else " in either polarisation"
     watts = half * device.laser.photon_energy_j / exposure_s / camera.pixel_pitch_m**2
     if not optics.by_lengths:
-        grain = f"{camera.pixel_over_grain:g} grains wide" if camera.pixel_over_grain else "points, far below a grain"
+        grain = "points, far below a grain"
+        if camera.pixel_over_grain:
+            grain = f"{camera.pixel_over_grain:g} grains wide: a grain is {_count(1 / camera.pixel_over_grain)}"
         return [
             (
                 "held",
@@ -124,6 +130,7 @@ def lengths(device: Device, exposure_s: float) -> list[tuple[str, str]]:
             ("angle a mirror", "that of the grid of modes: wavelength / (side x medium.step_m)"),
             ("pixels", grain),
             ("light of a pixel", light),
+            *_reference(device),
         ]
     pitch_m = device.dmd.pitch_m
     sine = (device.dmd.shape[0] ** 2 + device.dmd.shape[1] ** 2) ** 0.5 * pitch_m / 2 / optics.illumination_focal_m
@@ -153,13 +160,18 @@ def lengths(device: Device, exposure_s: float) -> list[tuple[str, str]]:
             f"{metres(optics.focal_m)}: numerical aperture {optics.numerical_aperture:.3g}, f/{optics.f_number:.3g}",
         ),
         ("sensor", f"{metres(rows)} x {metres(columns)}, {pixel_rad * 1e6:.3g} µrad a pixel"),
-        ("grain", f"{metres(grain_m)}, wavelength x {metres(optics.focal_m)} / {metres(optics.diameter_m)}"),
+        (
+            "grain",
+            f"{metres(grain_m)}, {_count(1 / ratio)}: wavelength x {metres(optics.focal_m)} / "
+            f"{metres(optics.diameter_m)}",
+        ),
         ("pixel", f"{ratio:.3g} grains wide; {area}"),
         ("layer", f"{100 * through:.3g} % of the mirrors' light leave it in one polarisation"),
         *_thickened(device),
         ("light of a pixel", light),
         ("irradiance", f"{1e3 * watts:.3g} mW per square metre with half the mirrors on"),
         ("light on the sensor", f"{100 * whole:.2g} % of what leaves the layer"),
+        *_reference(device),
     ]  # fmt: skip
 
 
@@ -178,3 +190,50 @@ def _thickened(device: Device) -> list[tuple[str, str]]:
             "screens the layer would not light its exit face evenly, and is thickened by as much",
         )
     ]
+
+
+def _reference(device: Device) -> list[tuple[str, str]]:
+    """Return how the reference meets the signal: what is held of it, its fringes, and whether off axis has room."""
+    arm = device.reference
+    if not arm.present:
+        return []
+    down, across = arm.carrier_cycles_per_pixel
+    rows = [("reference", "re-scaled with the signal; its tilt is held in cycles a pixel")]
+    if not (down or across):
+        return rows
+    carrier, pitch_m = math.hypot(down, across), device.camera.pixel_pitch_m
+    sine = carrier * device.laser.wavelength_m / pitch_m
+    tilt = f"a tilt of {math.degrees(math.asin(sine)):.3g} degrees" if sine <= 1 else "more than any tilt gives"
+    rows.append(("fringes", f"a period of {_count(1 / carrier)}, {metres(pitch_m / carrier)}: {tilt}"))
+    rows.append(("off axis", _room((down, across), device.pixel_over_grain)))
+    return rows
+
+
+def _room(carrier: tuple[float, float], pixel_over_grain: float) -> str:
+    """Return whether the side band of a tilted reference is free, by the limits of off-axis demodulation."""
+    from opusim.calibration.algorithms.off_axis import check_room
+
+    if not pixel_over_grain:
+        return "no band to cut out: pixels sample points, whose fields are independent"
+    half, size = pixel_over_grain / 2, math.hypot(*carrier)
+    told = f"carrier {size:.3g} cycles a pixel, half bandwidth {half:.3g}"
+    if half > 0.5:
+        return f"{told}: pixels are coarser than the speckle, and no side band is free"
+    try:
+        check_room(carrier, half)
+    except ValueError:
+        pass
+    else:
+        return f"{told}: at least 3 of these, {3 * half:.3g}, so the side band is free"
+    try:
+        check_room(carrier, half, background_known=True)
+    except ValueError:
+        short = size < half
+        why = "the tilt is below one of these" if short else "it overlaps its twin, the pixels are too coarse"
+        return f"{told}: no side band is free, {why}"
+    return f"{told}: below 3 of these, {3 * half:.3g}; the side band is free only where the background is known"
+
+
+def _count(pixels: float) -> str:
+    """Return a number of pixels."""
+    return f"{pixels:.3g} pixels"

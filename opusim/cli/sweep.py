@@ -111,8 +111,9 @@ def sweep(
         from opusim.sweep.points import parse_vary
         from opusim.tasks.registry import parse_task
 
+        chosen_device = _load_device(Device, device)
         for text in vary:
-            path, values = parse_vary(text)
+            path, values = parse_vary(text, chosen_device)
             if path in given:
                 raise ValueError(f"--vary names {path} twice.")
             given[path] = values
@@ -120,7 +121,7 @@ def sweep(
         if figure is not None:
             check_figure(figure)
         plan = Sweep(
-            parse_task(task, _settings(settings or [])), make_opu, given, device=_load_device(Device, device),
+            parse_task(task, _settings(settings or [])), make_opu, given, device=chosen_device,
             n_components=components, seeds=_seeds(seeds), zipped=zipped,
         )  # fmt: skip
     if "camera.bits" in given:

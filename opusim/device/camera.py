@@ -20,6 +20,9 @@ from opusim.base.parameters import Stage, parameter
 from opusim.base.short_repr import short_repr
 from opusim.base.user_arrays import checked_array
 
+LEAST_PIXEL_OVER_GRAIN = 1e-3
+"""Smallest pixel, in grains, that integrates over its area: its contrast is 1 to a millionth."""
+
 _NOISE = "camera noise"
 _MAX_FRAME = 2**63 - 1
 # From so much on, a full scale as a share of the full well, or a number of rows, is another one than before.
@@ -72,7 +75,8 @@ class Camera(Stage):
         Whether a linear polariser stands in front; without one, two independent speckle patterns add.
     pixel_over_grain : float
         Width of a pixel divided by that of a speckle grain, if the pixel is to average over its area; 0 for a
-        pixel that samples a point. Where the device's optics hold lengths it is 0: these say it (`Optics`).
+        pixel that samples a point. Above 0 it is 1e-3 at least: a pixel that is smaller has, but for its neighbours,
+        the light of a point. Where the device's optics hold lengths it is 0: these say it (`Optics`).
     shutter : {"global", "rolling"}
         "rolling": each row of the region that is read begins its exposure a `row_time_s` after the one before it, so
         that one pattern on all rows takes readout and exposure, and not the longer of the two.
@@ -144,6 +148,11 @@ class Camera(Stage):
             raise ValueError(
                 f"camera.black_level_dn is {self.black_level_dn!r}, but it must be below the full scale of "
                 f"{self.full_scale_dn} that camera.bits = {self.bits} gives."
+            )
+        if 0 < self.pixel_over_grain < LEAST_PIXEL_OVER_GRAIN:
+            raise ValueError(
+                f"camera.pixel_over_grain is {self.pixel_over_grain!r}, but it must be 0, for pixels that sample "
+                f"points which are independent, or at least {LEAST_PIXEL_OVER_GRAIN:g}."
             )
 
     # ------------------------------------------------------------------ what follows from the fields

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from opusim.base import validation
-from opusim.base.parameters import Stage, parameter
+from opusim.base.parameters import Stage, parameter, parameters_of
+
+from .camera import LEAST_PIXEL_OVER_GRAIN
 
 if TYPE_CHECKING:
     from .camera import Camera
@@ -18,12 +21,17 @@ MAGNIFICATION, LENGTHS = "magnification", "lengths"
 HELD = (MAGNIFICATION, LENGTHS)
 """What is held where a camera or a mirror array is put in place of another."""
 
+LENGTH_FIELDS = ("illumination_focal_m", "exit_diameter_m", "stop_diameter_m", "focal_m")
+"""What changes no light where the magnification is held."""
+
 STATED_SHARE = 9.628874057059667e-10
 """What falls on a pixel of 5.5 um in the focal plane of a lens of .1 m without a stop: 5.5e-6^2 / (pi .1^2)."""
 
 LARGEST_PIXEL_OVER_GRAIN = 100.0
 """As of `Camera.pixel_over_grain`."""
 
+_SET_BY_F_NUMBER = ("held", "stop_diameter_m")
+_LENGTHS_M = ("illumination_focal_m", "exit_diameter_m", "stop_diameter_m", "focal_m")
 # How many times wider or narrower than the layer makes it the face may be stated: the rule is one of thumb.
 _FACE_APART = 2.0
 
@@ -94,6 +102,10 @@ class Optics(Stage):
     """
 
     stage: ClassVar[str] = "optics"
+    meant: ClassVar[Mapping[str, str]] = {
+        "f_number": "it is optics.focal_m / optics.stop_diameter_m, set one of these",
+        "numerical_aperture": "it is optics.stop_diameter_m / (2 optics.focal_m), set one of these",
+    }
 
     held: str = parameter(MAGNIFICATION, choices=HELD, before=MAGNIFICATION)
     illumination_focal_m: float = parameter(
@@ -120,7 +132,7 @@ class Optics(Stage):
         focal_m : float
             That focal length.
         **lengths
-            Other fields.
+            Other fields than `held` and `stop_diameter_m`, which follow.
 
         Returns
         -------
@@ -130,8 +142,15 @@ class Optics(Stage):
         Raises
         ------
         TypeError, ValueError
-            If a number is not above 0, or the stop is wider than the face that shines.
+            If a number is not above 0, the stop is wider than the face that shines, or a field is not one of those.
         """
+        for name, value in lengths.items():
+            if name in _SET_BY_F_NUMBER:
+                what = f"f_number says it: {LENGTHS!r}" if name == "held" else "focal_m / f_number is it"
+                raise TypeError(f"{name} is {value!r}, but of_f_number takes none: {what}.")
+            if name not in parameters_of(cls):
+                others = ", ".join(one for one in parameters_of(cls) if one not in (*_SET_BY_F_NUMBER, "focal_m"))
+                raise TypeError(f"{name} is no field of the optics: others than f_number and focal_m are {others}.")
         f_number = validation.number("f_number", f_number, low=0.0, high=math.inf, low_open=True)
         focal_m = validation.number("focal_m", focal_m, low=0.0, high=math.inf, low_open=True)
         return cls(held=LENGTHS, focal_m=focal_m, stop_diameter_m=focal_m / f_number, **lengths)
@@ -153,12 +172,47 @@ class Optics(Stage):
                 f"{self.diameter_m / 2:.3g}, or the stop smaller."
             )
 
+    def left_without_effect(self, given: Collection[str]) -> list[str]:
+        """Say which fields mean nothing as long as the magnification is held.
+
+        Parameters
+        ----------
+        given : collection of str
+            Names of the fields that were given.
+
+        Returns
+        -------
+        list of str
+            A sentence on those that differ from what they are by default; none where lengths are held.
+        """
+        if self.by_lengths:
+            return []
+        idle = [f"optics.{f.name}" for f in fields(self) if f.name in LENGTH_FIELDS and f.name in given]
+        idle = [name for name in idle if getattr(self, name[7:]) != getattr(Optics, name[7:])]
+        if not idle:
+            return []
+        return [
+            f"{' and '.join(idle)} {'has' if len(idle) == 1 else 'have'} no effect, because optics.held is "
+            f"{self.held!r}: every camera is re-magnified, and no length changes its light. optics.held = {LENGTHS!r} "
+            "would let lengths say what reaches a pixel."
+        ]
+
     # ------------------------------------------------------------------ what follows from the lengths
 
     @property
     def by_lengths(self) -> bool:
         """Whether the lengths say what reaches a pixel."""
         return self.held == LENGTHS
+
+    def without_effect(self) -> tuple[str, ...]:
+        """Return the fields that change no frame of a device with these optics.
+
+        Returns
+        -------
+        tuple of str
+            Where the magnification is held, all fields of this class but `held`; none where lengths are held.
+        """
+        return () if self.by_lengths else tuple(f.name for f in fields(Optics) if f.name != "held")
 
     @property
     def diameter_m(self) -> float:
@@ -307,8 +361,9 @@ class Optics(Stage):
         Raises
         ------
         ValueError
-            If area times solid angle would not be conserved, a part is wider than its lens can take, more light would
-            leave the layer than comes to it, or pixels are to integrate over a grain that no lengths give.
+            If a length is below the wavelength, area times solid angle would not be conserved, a part is wider than
+            its lens can take, more light would leave the layer than comes to it, or pixels are to integrate over a
+            grain that no lengths give, or that is far too large or too small for them.
         """
         if not self.by_lengths:
             if self.pixel_integration:
@@ -317,6 +372,12 @@ class Optics(Stage):
                     f"follow from lengths then. Set camera.pixel_over_grain, or optics.held = {LENGTHS!r}."
                 )
             return
+        for name in _LENGTHS_M:
+            if getattr(self, name) < laser.wavelength_m:
+                raise ValueError(
+                    f"optics.{name} is {getattr(self, name)!r}, but it must be at least laser.wavelength_m, "
+                    f"{laser.wavelength_m!r} m: these are laws of parts that are larger than a wave of the light."
+                )
         if transmission > self.stated_share:
             raise ValueError(
                 f"medium.transmission is {transmission!r}, but it must be at most optics.stated_share, "
@@ -361,6 +422,12 @@ class Optics(Stage):
                 f"optics.pixel_integration is True, and a pixel of {camera.pixel_pitch_m!r} m is {ratio:.4g} grains of "
                 f"{self.grain_m(laser.wavelength_m):.4g} m wide, but it may be {LARGEST_PIXEL_OVER_GRAIN:g} at most: "
                 "a smaller stop or a longer optics.focal_m makes larger grains."
+            )
+        if self.pixel_integration and ratio < LEAST_PIXEL_OVER_GRAIN:
+            raise ValueError(
+                f"optics.pixel_integration is True, and a pixel of {camera.pixel_pitch_m!r} m is {ratio:.4g} grains of "
+                f"{self.grain_m(laser.wavelength_m):.4g} m wide, but it must be {LEAST_PIXEL_OVER_GRAIN:g} at least: "
+                "a wider stop or a shorter optics.focal_m makes smaller grains."
             )
 
 

@@ -322,8 +322,8 @@ class Device(Stage):
         -----
         UserWarning
             If the table changes some fields of a preset and leaves others that belong to them: the bits of a camera
-            without its gain, its rows without its frame rate, or mirrors without `Operation.ones_range`. And what
-            `doubts` says.
+            without its gain, its rows without its frame rate, or mirrors without `Operation.ones_range`. If it gives
+            lengths of the optics where the magnification is held. And what `doubts` says.
         """
         if isinstance(source, Path):
             source = expanded(source)
@@ -419,6 +419,10 @@ class Device(Stage):
         result = []
         if isinstance(each["camera"], Camera):
             result += self.camera.left_behind(each["camera"], table.get("camera", {}))
+        given = table.get("optics", {})
+        # A table with every field is one that was written by `to_dict`.
+        if not {f.name for f in dataclasses.fields(self.optics)} <= set(given):
+            result += self.optics.left_without_effect(given)
         if "dmd" in whole and "ones_range" not in table.get("operation", {}):
             now, then, kept = self.dmd.n_mirrors, whole["dmd"].n_mirrors, self.operation.ones_range
             if now != then:
@@ -465,7 +469,8 @@ class Device(Stage):
         or another part whose class does not come with opusim with its code: the text of the file that defines it, or
         of the class where that is a script or a notebook. What that imports does not. Numbers go in as they are
         written: a device of 2 has another one than the equal device of 2.0. A parameter that came with a later release
-        is left out where its value is what was done before (``Parameter.before``).
+        is left out where its value is what was done before (``Parameter.before``), and so are fields of the optics
+        that change no frame (`Optics.without_effect`).
 
         Returns
         -------
@@ -481,6 +486,9 @@ class Device(Stage):
             table, plain = content[stage], before_of(type(getattr(self, stage)))
             # What came later and is switched to what was before: the device of then, as is its fingerprint.
             content[stage] = {name: v for name, v in table.items() if name not in plain or plain[name] != v}
+            if stage == "optics":
+                for name in self.optics.without_effect():
+                    content[stage].pop(name, None)
             if not content[stage]:
                 del content[stage]
         content["medium"].update(self.medium.content())
@@ -533,7 +541,7 @@ class Device(Stage):
         known = set(self.paths()) | set(parts_of(Device))
         for path, value in changes.items():
             if path not in known:
-                raise ValueError(f"There is no field {path!r} in the device{near_matches(path, self.paths())}.")
+                raise ValueError(f"There is no field {path!r} in the device{self._near(path)}.")
             stage, _, name = path.partition(".")
             if name:
                 nested.setdefault(stage, {})[name] = tuple(value) if isinstance(value, list) else value
@@ -542,6 +550,12 @@ class Device(Stage):
         for stage, values in nested.items():
             top[stage] = dataclasses.replace(top.get(stage, getattr(self, stage)), **values)
         return dataclasses.replace(self, **top)
+
+    def _near(self, path: str) -> str:
+        """Return what may be meant by a path that is none, for a sentence."""
+        stage, _, name = path.partition(".")
+        meant = getattr(self, stage).meant.get(name) if stage in parts_of(Device) else None
+        return f": {meant}" if meant else near_matches(path, self.paths())
 
     def remagnified(self) -> Device:
         """Return the device with the magnification held: grain in pixels and light of a pixel stay from here on.

@@ -49,6 +49,10 @@ class Reference(Stage):
     Where the phase moves during an exposure (`Operation.exposure_average`), m exp(i d') is the mean of the phasor over
     it, and c m stands in place of c: what the fringes lose becomes light that does not interfere.
 
+    The arm does not follow the lengths of the optics (`Optics`), where these are held. Its amplitude is relative to the
+    signal: a smaller stop darkens the reference by as much. Its tilt is held in cycles a pixel: pixels of another pitch
+    see another angle, carrier x wavelength / pitch. `opusim info` tells period and tilt.
+
     Parameters
     ----------
     relative_amplitude : float
@@ -74,7 +78,8 @@ class Reference(Stage):
         Amplitude and frequency of a sinusoidal phase: .1 rad undamped, .02 damped (docs/physics.md section 3).
     vibration_lines_hz, vibration_lines_rad : tuple of float
         Frequencies and amplitudes of more such phases, as many of one as of the other, whose starts follow from the
-        seed. None by default: which a bench has is for an accelerometer to say.
+        seed. None by default: which a bench has is for an accelerometer to say. Lines of equal frequency, that of
+        `vibration_hz` included, are one sine of each device: their sum, as phasors.
     vibration_psd_hz, vibration_psd_rad2_per_hz : tuple of float
         One-sided power spectral density of a phase that is random: rising frequencies above 0, and the density at each,
         above 0. Between two of them it is a power of the frequency, outside it is 0; its integral is the variance of
@@ -137,8 +142,8 @@ class Reference(Stage):
             n, m = len(getattr(self, one)), len(getattr(self, other))
             if n != m:
                 raise ValueError(
-                    f"reference.{one} holds {n} numbers, but reference.{other} holds {m}: there must be as many of one "
-                    "as of the other."
+                    f"reference.{one} holds {n} number{'s' * (n != 1)}, but reference.{other} holds {m}: there must be "
+                    "as many of one as of the other."
                 )
         hz = self.vibration_psd_hz
         if len(hz) == 1 or any(b <= a for a, b in zip(hz, hz[1:], strict=False)):
@@ -149,6 +154,11 @@ class Reference(Stage):
             raise ValueError(
                 f"reference.vibration_psd_rad2_per_hz has an integral of {variance:.4g} rad^2, but it must be at most "
                 f"{_MOST_RAD2:g}: a vibration of 100 rad."
+            )
+        if hz and not np.isfinite(self.vibration(0).rad).all():
+            raise ValueError(
+                f"reference.vibration_psd_rad2_per_hz is {list(self.vibration_psd_rad2_per_hz)} at {list(hz)} Hz, but "
+                "no sines of finite amplitudes make such a spectrum: it must be less steep."
             )
 
     @property
@@ -163,22 +173,26 @@ class Reference(Stage):
             self.drift_rad_per_minute or self.vibration_rad or any(self.vibration_lines_rad) or self.vibration_psd_hz
         )
 
-    def vibration(self, seed: int) -> Lines:
+    def vibration(self, seed: int, *, apart: bool = False) -> Lines:
         """Return the vibration as a sum of sines.
 
         Parameters
         ----------
         seed : int
             Seed of the device: where each starts, and where the lines of the power spectral density stand.
+        apart : bool, optional
+            Whether sines of equal frequency stay apart, for means over devices, whose starts are independent. In one
+            device they have one phase to each other for ever, and are one sine.
 
         Returns
         -------
         Lines
-            Those of an amplitude above 0: the one line, the list of lines, the power spectral density.
+            Those of an amplitude above 0: the one line, the list of lines, the power spectral density. Those of equal
+            frequency are added, as phasors, at the place of the first.
         """
         return _vibration(
             self.vibration_hz, self.vibration_rad, self.vibration_lines_hz, self.vibration_lines_rad,
-            self.vibration_psd_hz, self.vibration_psd_rad2_per_hz, seed,
+            self.vibration_psd_hz, self.vibration_psd_rad2_per_hz, seed, apart,
         )  # fmt: skip
 
     def field(
@@ -357,16 +371,18 @@ def _drift_series(drift_rad_per_minute: float, seed: int) -> Swings:
 @lru_cache(maxsize=16)
 def _vibration(
     hz: float, rad: float, lines_hz: tuple[float, ...], lines_rad: tuple[float, ...], psd_hz: tuple[float, ...],
-    psd_rad2_per_hz: tuple[float, ...], seed: int,
+    psd_rad2_per_hz: tuple[float, ...], seed: int, apart: bool,
 ) -> Lines:  # fmt: skip
     """Lines of a vibration; see `Reference.vibration`."""
     starts = [rng.uniforms(rng.key_of(seed, "reference vibration"), 1)]
     starts.append(rng.uniforms(rng.key_of(seed, "reference vibration lines"), len(lines_hz)))
     start = 2 * np.pi * np.concatenate(starts).astype(np.float64)
     every, amplitude = np.array([hz, *lines_hz], dtype=np.float64), np.array([rad, *lines_rad], dtype=np.float64)
-    on = amplitude > 0
-    found = [(every[on], amplitude[on], start[on])]
+    found = [(every, amplitude, start)]
     if psd_hz:
         more = spectrum_lines(psd_hz, psd_rad2_per_hz, seed)
         found.append((more.hz, more.rad, more.start))
-    return Lines(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+    every, amplitude, start = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    on = amplitude > 0
+    lines = Lines(every[on], amplitude[on], start[on])
+    return lines if apart else lines.added()

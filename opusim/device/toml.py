@@ -254,7 +254,7 @@ def _build(
     if older:
         table |= {name: value for name, value in before_of(cls).items() if name not in own}
     fields: Any = dataclasses.fields(cls)
-    _refuse_unknown(table, {f.name for f in fields}, origin, f"{stage}.", more)
+    _refuse_unknown(table, {f.name for f in fields}, origin, f"{stage}.", more, getattr(cls, "meant", {}))
     missing = [f"{stage}.{f.name}" for f in fields if _required(f) and f.name not in table]
     if missing:
         raise ValueError(f"{origin} lacks {', '.join(missing)}.")
@@ -287,9 +287,16 @@ def _required(field: dataclasses.Field[Any]) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
-def _refuse_unknown(table: Mapping[str, Any], known: set[str], origin: str, prefix: str, more: list[str]) -> None:
+def _refuse_unknown(
+    table: Mapping[str, Any],
+    known: set[str],
+    origin: str,
+    prefix: str,
+    more: list[str],
+    meant: Mapping[str, str] | None = None,
+) -> None:
     for key in table:
         if key not in known:
-            near = near_matches(key, sorted(known))
+            near = f": {meant[key]}" if meant and key in meant else near_matches(key, sorted(known))
             allowed = ", ".join(sorted(prefix + k for k in [*known, *more]))
             raise ValueError(f"{origin} has an unknown key {prefix + key!r}{near}. Allowed are {allowed}.")

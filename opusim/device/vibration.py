@@ -62,6 +62,31 @@ class Lines:
         """Return how many sines there are."""
         return len(self.hz)
 
+    def added(self) -> Lines:
+        """Return the same phase as sines of different frequencies.
+
+        Returns
+        -------
+        Lines
+            Those of equal frequency are one, the sum of their phasors a exp(i p), in the place of the first. What has
+            no equal stays as it is, to the bit; a sum that leaves nothing is left out.
+        """
+        alike: dict[float, list[int]] = {}
+        for index, hz in enumerate(self.hz.tolist()):
+            alike.setdefault(hz, []).append(index)
+        if len(alike) == len(self):
+            return self
+        sines = []
+        for hz, places in alike.items():
+            rad, start = float(self.rad[places[0]]), float(self.start[places[0]])
+            if len(places) > 1:
+                x = float((self.rad[places] * elementary.cos(self.start[places])).sum())
+                y = float((self.rad[places] * elementary.sin(self.start[places])).sum())
+                rad, start = math.sqrt(x * x + y * y), float(elementary.angle(np.array([complex(x, y)]))[0])
+            if rad:
+                sines.append((hz, rad, start))
+        return Lines(*np.array(sines, dtype=np.float64).reshape(-1, 3).T.copy())
+
 
 def bessel_j0(x: float) -> float:
     """Return the Bessel function J0, the mean of cos(x sin t) over a turn, with the same bits on every machine.
@@ -69,14 +94,14 @@ def bessel_j0(x: float) -> float:
     Parameters
     ----------
     x : float
-        Up to 200 in size.
+        Of any size; more points are taken above 200.
 
     Returns
     -------
     float
         To 1e-15: the trapezoidal rule on n points of a turn leaves 2 J_n(x).
     """
-    n = 256
+    n = 256 * max(1, math.ceil(abs(x) / 200))
     return float(elementary.cos(x * elementary.sin(2 * np.pi / n * np.arange(n))).mean())
 
 
@@ -175,26 +200,29 @@ def spectrum_lines(hz: tuple[float, ...], rad2_per_hz: tuple[float, ...], seed: 
     """
     f, s, wide, slope = _segments(hz, rad2_per_hz)
     power = np.concatenate([[0.0], np.cumsum(_power(f[:-1] * s[:-1], slope, wide))])
+    whole = power[-1]
     octaves = np.concatenate([[0.0], np.cumsum(wide)])
 
     def power_at(x: Array) -> Array:
         """Power up to a place on the logarithmic scale."""
         k = np.clip(np.searchsorted(octaves, x, side="right") - 1, 0, len(wide) - 1)
-        return np.asarray(power[k] + _power((f * s)[k], slope[k], x - octaves[k]))
+        # Rounded, the power of a part of a segment may be above that of all of it.
+        return np.minimum(power[k] + _power((f * s)[k], slope[k], x - octaves[k]), whole)
 
     def place_of(share: Array, by_power: float) -> Array:
         """Place at which this share of the power, and of the scale, has come; by halving."""
         low, high = np.zeros(len(share)), np.full(len(share), octaves[-1])
         for _ in range(60):
             middle = (low + high) / 2
-            come = by_power * power_at(middle) / power[-1] + (1 - by_power) * middle / octaves[-1]
+            come = by_power * power_at(middle) / whole + (1 - by_power) * middle / octaves[-1]
             low, high = np.where(come < share, middle, low), np.where(come < share, high, middle)
         return (low + high) / 2
 
     edges = place_of(np.arange(1, SPECTRUM_LINES) / SPECTRUM_LINES, 0.5)
-    ends = np.concatenate([[0.0], power_at(edges), [power[-1]]])
+    # Where nearly all power has come, what is added is below rounding, which may make an end come before the last one.
+    ends = np.maximum.accumulate(np.concatenate([[0.0], power_at(edges), [whole]]))
     drawn = rng.uniforms(rng.key_of(seed, "reference vibration spectrum"), 2 * SPECTRUM_LINES).reshape(2, -1)
-    within = place_of((ends[:-1] + drawn[0] * np.diff(ends)) / power[-1], 1.0)
+    within = place_of((ends[:-1] + drawn[0] * np.diff(ends)) / whole, 1.0)
     return Lines(f[0] * elementary.exp(within), np.sqrt(2 * np.diff(ends)), 2 * np.pi * drawn[1])
 
 

@@ -75,6 +75,12 @@ class ErrorBudget:
                     f"Closed forms know nothing of {', '.join(unknown)}, which stands at 0; measured_error_budget does."
                 )
             device, exposure_s = self.point.device, self.point.exposure_s
+            arm = device.reference
+            if arm.present and len(arm.vibration(0)) < len(arm.vibration(0, apart=True)):
+                notes.append(
+                    "Lines of the reference's vibration have equal frequencies. A device has their sum, which its seed "
+                    "says; closed forms know no seed, and are those of the mean over devices."
+                )
             if device.drift_within(exposure_s) is not None:
                 ratio = exposure_s / device.medium.decorrelation_time_s
                 notes.append(

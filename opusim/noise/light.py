@@ -75,7 +75,8 @@ def phase_covariance(point: WorkingPoint, off: Collection[str], steps: int) -> A
     """Covariance (steps, steps) of the errors of the reference's phase in the frames of a burst.
 
     Jitter is new in each. A vibration of amplitude a at f has a^2 / 2 cos(2 pi f (k - l) T'), T' the time between
-    frames; its mean over an exposure T has sinc^2(f T) of that (amplitudes that are small against a radian).
+    frames; its mean over an exposure T has sinc^2(f T) of that (amplitudes that are small against a radian). Lines of
+    equal frequency count one by one, as on average over devices.
     """
     if "reference phase" in off:
         return np.zeros((steps, steps))
@@ -91,7 +92,8 @@ def phase_covariance(point: WorkingPoint, off: Collection[str], steps: int) -> A
 @lru_cache(maxsize=64)
 def _vibration(arm: Reference, exposure_s: float, averaged: bool) -> tuple[float, Array, Array]:
     """Contrast of the fringes, and frequencies and variances of the phase of a frame."""
-    lines = arm.vibration(0)
+    # No device in particular: the starts of lines of equal frequency are independent over devices.
+    lines = arm.vibration(0, apart=True)
     variance: Array = lines.rad**2 / 2
     if not averaged or not len(lines):
         return 1.0, lines.hz, variance

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from opusim import theory
 from opusim.calibration.procedures.camera import CameraRecord
 from opusim.calibration.procedures.drift import DriftRecord
 from opusim.calibration.procedures.linear import LinearRecord
@@ -151,9 +152,7 @@ def _entries(axes: Axes, record: TmRecord, report: Report) -> None:
         _missing(axes, "tm")
         return
     if entries.truth is None:
-        _message(
-            axes, "The truth is not known" if report.device is None else "Pixels mix several fields:\nno one truth"
-        )
+        _message(axes, "The truth is not known")
         return
     measured = entries.matrix[:, entries.columns]
     rms = float(np.sqrt(np.mean(np.abs(entries.truth) ** 2)))
@@ -170,7 +169,10 @@ def _entries(axes: Axes, record: TmRecord, report: Report) -> None:
         ylim=(-top, top),
     )
     axes.legend(loc="lower right")
-    _note(axes, f"error {100 * entries.error:.2g} %\nof the rms entry", (0.05, 0.95), ha="left", va="top")
+    told = f"error {100 * entries.error:.2g} %\nof the rms entry"
+    if entries.inside is not None and entries.inside.any():
+        told += f",\n{100 * entries.inner_error:.2g} % two grains\nfrom the edges"
+    _note(axes, told, (0.05, 0.95), ha="left", va="top")
 
 
 @_panel("tm", "Singular values")
@@ -178,7 +180,20 @@ def _singular_values(axes: Axes, record: TmRecord, report: Report) -> None:
     if report.entries is None:
         _missing(axes, "tm")
     else:
-        singular_values(report.entries.matrix, axes)
+        singular_values(report.entries.matrix, axes, independent=_independent(record, report))
+
+
+def _independent(record: TmRecord, report: Report) -> float | None:
+    """Independent outputs, where pixels share grains; NaN where their law is not that of Marchenko and Pastur."""
+    assert report.entries is not None
+    grain = record.grain_px
+    if not grain and report.device is not None and report.device.pixel_over_grain:
+        grain = 1 / report.device.pixel_over_grain
+    if not grain:
+        return None
+    rows, valid = len(report.entries.matrix), int(record.valid.sum())
+    # Below two pixels a grain what pixels pass of the field is not even over its spectrum, nor is that sampled apart.
+    return theory.independent_outputs(valid, grain) if rows == valid and grain >= 2 else math.nan
 
 
 @_panel("drift", "Drift")

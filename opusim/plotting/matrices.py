@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,7 +68,7 @@ def transmission_matrix(matrix: Any, ax: Axes | None = None, *, part: str = "amp
     return ax
 
 
-def singular_values(matrix: Any, ax: Axes | None = None) -> Axes:
+def singular_values(matrix: Any, ax: Axes | None = None, *, independent: float | None = None) -> Axes:
     """Draw the histogram of singular values against the law of Marchenko and Pastur.
 
     Parameters
@@ -76,6 +77,11 @@ def singular_values(matrix: Any, ax: Axes | None = None) -> Axes:
         The matrix, or the record of a measured one, of which up to 8192 valid rows are read. A wide matrix is turned.
     ax : matplotlib.axes.Axes, optional
         Where; a figure of its own, apart from pyplot, by default.
+    independent : float, optional
+        Number of outputs that know nothing of each other, where pixels share grains of speckle: pi / (4 g^2) of the
+        pixels for grains g pixels wide. The law is then that of such a matrix, which has as many singular values that
+        are not 0 at most. NaN: it is not known, and no law is drawn. By default every output; of the record of an
+        off-axis measurement, what its grain gives, or NaN where only a part of its rows is read.
 
     Returns
     -------
@@ -89,6 +95,10 @@ def singular_values(matrix: Any, ax: Axes | None = None) -> Axes:
         If it is no matrix, has fewer than two rows or columns, or no row of the record is valid.
     """
     entries, _ = _entries(matrix, _READ, "")
+    if independent is None:
+        independent = _independent(matrix, len(entries))
+    elif not math.isnan(independent):
+        validation.number("independent", independent, low=1.0, high=len(entries))
     if min(entries.shape) < 2:
         raise ValueError(f"matrix has the shape {entries.shape}, but it must have two rows and two columns at least.")
     if entries.dtype.kind in "fc":  # columns are scaled to 1 anyway: first so that their squares stay numbers
@@ -98,24 +108,62 @@ def singular_values(matrix: Any, ax: Axes | None = None) -> Axes:
     power = np.mean(np.abs(tall) ** 2, axis=0, dtype=np.float64)
     tall = tall / np.sqrt(np.maximum(power, 1e-300)).astype(np.result_type(tall.real, np.float32))
     values = np.sqrt(np.maximum(np.linalg.eigvalsh(tall.conj().T @ tall), 0) / n_long)
-    ratio = n_short / n_long
-    low, high = theory.marchenko_pastur_edges(ratio)
+    low, high, law = _law(entries.shape, independent)
     with axes_for(ax) as ax:
         ax.hist(
             values, bins=min(40, max(8, n_short // 8)), density=True, color=SOFT, edgecolor="white", lw=0.3,
             label="this matrix",
         )  # fmt: skip
-        # The law of a square matrix divides 0 by 0 at 0.
-        s = np.linspace(max(low, 1e-6), high, 400)
-        ax.plot(s, theory.marchenko_pastur_pdf(s, ratio), color=ACCENT, lw=1.6, label="Marchenko-Pastur")
+        if law is not None:
+            ax.plot(*law, color=ACCENT, lw=1.6, label="Marchenko-Pastur")
         ax.set(
             xlabel=f"singular value / √{n_long:,} (columns scaled to rms 1)", ylabel="density",
             xlim=(min(low, float(values.min())) - 0.05, max(high, float(values.max())) + 0.05),
         )  # fmt: skip
         ax.set_ylim(0, 1.35 * ax.get_ylim()[1])
         ax.legend(loc="upper right")
-        note(ax, f"{entries.shape[0]:,} × {entries.shape[1]:,} entries", (0.04, 0.96), ha="left", va="top")
+        told = f"{entries.shape[0]:,} × {entries.shape[1]:,} entries"
+        if independent is not None:
+            told += (
+                "\nno law: pixels share grains" if law is None else f"\n{independent:,.0f} independent outputs (grains)"
+            )
+        note(ax, told, (0.04, 0.96), ha="left", va="top")
     return ax
+
+
+def _law(
+    shape: tuple[int, int], independent: float | None
+) -> tuple[float, float, tuple[np.ndarray, np.ndarray] | None]:
+    """Return the edges of the law of Marchenko and Pastur, and its curve (s, density).
+
+    Columns have rms 1 and singular values are over the root of the longer side. Where n outputs hold but k that are
+    independent, the matrix is as one of k outputs of n / k times the power: of m inputs below k the values lie as
+    those of ratio m / k. Of m above k, k of them lie as sqrt(m / k) times those of ratio k / m, and the others are 0.
+    """
+    outputs, inputs = shape
+    if independent is None:
+        ratio, stretch, share = min(shape) / max(shape), 1.0, 1.0
+    elif math.isnan(independent):
+        return 0.0, 0.0, None
+    else:
+        ratio = min(inputs, independent) / max(inputs, independent)
+        share = min(1.0, independent / min(shape))
+        # Values are over the root of the longer side of the matrix that is drawn.
+        stretch = math.sqrt(max(1.0, inputs / independent) * outputs / max(shape))
+    low, high = theory.marchenko_pastur_edges(ratio)
+    # The law of a square matrix divides 0 by 0 at 0.
+    s = np.linspace(max(low, 1e-6), high, 400)
+    density = theory.marchenko_pastur_pdf(s, ratio) * share / stretch
+    return (low if share == 1 else 0.0) * stretch, high * stretch, (s * stretch, density)
+
+
+def _independent(matrix: Any, rows: int) -> float | None:
+    """Independent outputs of the record of an off-axis measurement, NaN of a part of its rows; else None."""
+    grain = float(getattr(matrix, "grain_px", 0.0) or 0.0)
+    if not grain or not hasattr(matrix, "valid"):
+        return None
+    valid = int(np.sum(matrix.valid))
+    return theory.independent_outputs(valid, grain) if rows == valid else math.nan
 
 
 def _entries(matrix: Any, rows: int, unit: str) -> tuple[np.ndarray, str]:

@@ -28,7 +28,8 @@ from typing import Any, get_type_hints
 import numpy as np
 
 from opusim.base import validation
-from opusim.base.parameters import near_matches, parts_of, paths_in
+from opusim.base.parameters import near_matches, parameters_of, parts_of, paths_in
+from opusim.device.optics import LENGTH_FIELDS
 from opusim.device.record import Device
 from opusim.tasks.base import as_task
 
@@ -142,6 +143,13 @@ def make_axes(vary: Mapping[str, Sequence[Number]], device: Device, task: Any) -
         path = _ALIASES.get(given, given) if isinstance(given, str) else given
         if path not in known:
             raise ValueError(_unknown(given, device, known))
+        stage, _, name = path.partition(".")
+        if stage == "optics" and name in (*LENGTH_FIELDS, "stated_share") and not device.optics.by_lengths:
+            raise ValueError(
+                f"vary names {path}, but it has no effect, because optics.held of the device {device.name!r} is "
+                f"{device.optics.held!r}: every camera is re-magnified, and no length changes its light. It needs a "
+                'TOML of the device with [optics] held = "lengths", or "aurora", which holds them.'
+            )
         if any(path == axis.path for axis in axes):
             raise ValueError(f"vary names {path} twice.")
         if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__iter__"):
@@ -157,17 +165,57 @@ def make_axes(vary: Mapping[str, Sequence[Number]], device: Device, task: Any) -
 
 
 def _unknown(path: Any, device: Device, known: dict[str, type]) -> str:
-    if path in device.paths():
-        value: Any = device
-        for name in path.split("."):
-            value = getattr(value, name)
-        return f"vary: {path} cannot be varied, because it is {value!r}, not a number."
+    if told := _no_number(path, device):
+        return f"vary: {told}"
+    if words := _by_tables(path):
+        return f"vary: {path} cannot be varied, because it is no number{words}."
     names = [*known, *_ALIASES]
     # `contrast` for `contrast_ratio`: a word of the name is nearer than its letters tell.
     near = near_matches(str(path), names, cutoff=_ALIKE, parts="last")
     return (
         f"vary: there is no numeric field {path!r} in the device {device.name!r}{near}. Beside the device's there are "
         f"{', '.join([*_SPECIAL, 'exposure_s', *(name for name in known if name.startswith('task.'))])}."
+    )
+
+
+def _no_number(path: Any, device: Device) -> str:
+    """Say that a field is no number, and what to do instead of varying it; nothing if it is one, or unknown."""
+    about = paths_in(device).get(path)
+    if path not in device.paths() or (about is not None and about.is_number):
+        return ""
+    value: Any = device
+    for name in path.split("."):
+        value = getattr(value, name)
+    what = f"it is {value!r}, not a number"
+    if isinstance(value, bool):
+        what = f"it is a switch ({value!r}), not a number"
+    elif about is not None and about.choices:
+        what = f"it is a choice ({value!r} of {', '.join(map(repr, about.choices))}), not a number"
+    return (
+        f"{path} cannot be varied, because {what}. Write a TOML for each of its values, and make a sweep of each "
+        "device (--device one.toml, or device=Device.load('one.toml'))."
+    )
+
+
+def _by_tables(path: Any) -> str:
+    """Return the way out where something is to be varied that is no number, as a camera; nothing for other paths."""
+    stage, _, name = str(path).partition(".")
+    parts = parts_of(Device)
+    if name:
+        kinds = parts[stage].known if stage in parts else ()
+        about = [found[name] for one in kinds if name in (found := parameters_of(one))]
+        if name != "kind" and (not about or about[0].is_number):
+            return ""
+        line = f"[{stage}] {name} = ..."
+    elif stage in parts:
+        line = f'[{stage}] preset = "NAME"' if parts[stage].shelf else f"a table [{stage}]"
+    elif path == "resolution":
+        line = "resolution = ..."
+    else:
+        return ""
+    return (
+        f'. A sweep goes over numbers: make a TOML of each device, {line} below preset = "aurora", and a sweep of '
+        "each, opusim sweep --device a.toml --out a.h5"
     )
 
 
@@ -285,7 +333,7 @@ def label(axes: Sequence[Axis], values: Sequence[Number]) -> str:
     return ", ".join(f"{axis.path}={value:g}" for axis, value in zip(axes, values, strict=True))
 
 
-def parse_vary(text: str) -> tuple[str, list[Number]]:
+def parse_vary(text: str, device: Device | None = None) -> tuple[str, list[Number]]:
     """Read ``camera.bits=2,4,8`` or ``camera.prnu=1e-4:1e-2:log:5``.
 
     Parameters
@@ -293,6 +341,8 @@ def parse_vary(text: str) -> tuple[str, list[Number]]:
     text : str
         A path, an equals sign, and a list with commas: of numbers, ``inf`` among them, and of ranges,
         LOW:HIGH:lin:NUMBER (evenly spaced) or LOW:HIGH:log:NUMBER (equal ratios), ends included.
+    device : Device, optional
+        Whose field it is: a sentence then tells of a switch or a choice, which cannot be varied.
 
     Returns
     -------
@@ -310,6 +360,10 @@ def parse_vary(text: str) -> tuple[str, list[Number]]:
     try:
         return path, [number for part in values.split(",") for number in _numbers(part)]
     except ValueError as error:
+        if device is not None and (told := _no_number(path, device)):
+            raise ValueError(f"--vary is {text!r}, but {told}") from None
+        if words := _by_tables(path):
+            raise ValueError(f"--vary is {text!r}, but {path} is no number{words}.") from None
         raise ValueError(f"--vary is {text!r}, but {path} must be {_RANGE} ({error}).") from None
 
 

@@ -63,7 +63,7 @@ def host(values) -> np.ndarray:
 
 
 def agree(found, expected: np.ndarray, device: Device) -> None:
-    """At most one pixel in 10^4 differs, by at most what one electron is worth.
+    """One pixel in 10^4 differs in the mean, of few pixels three sigma more, by at most what one electron is worth.
 
     Light of two libraries differs by some 1e-7, so that the share is about 3e-7 of the mean electrons times the grey
     levels an electron is worth: within the bound for cameras of a few grey levels a hundred electrons.
@@ -73,7 +73,8 @@ def agree(found, expected: np.ndarray, device: Device) -> None:
     difference = np.abs(found.astype(np.float64) - expected.astype(np.float64))
     worth = max(1.0, device.camera.gain_dn_per_e) if device.camera.quantise else device.camera.gain_dn_per_e
     assert difference.max(initial=0) <= np.ceil(worth)
-    assert np.mean(difference > 0) <= 1e-4
+    mean = 1e-4 * difference.size
+    assert np.sum(difference > 0) <= mean + 3 * np.sqrt(mean)
 
 
 DEVICES = {

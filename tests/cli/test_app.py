@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 
 import opusim
 from opusim import OPU, Device, cli
-from opusim.base.parameters import parts_of
+from opusim.base.parameters import parts_of, plain_text
 from opusim.cli import tables
 from opusim.device.toml import presets
 
@@ -375,7 +375,8 @@ def test_info_tells_what_was_changed_and_what_follows(tmp_path):
 
 @pytest.mark.parametrize("name", ["aurora", "ideal"])
 def test_info_tells_every_parameter(name):
-    """Some in words of their own, the others by name and with their unit: a new one is there by itself."""
+    """Some in words of their own, the others by name, in the unit that the name ends with or else with it: a new one is
+    there by itself. Empty lists are left out."""
     device, text = Device.load(name), words(invoke("info", name).stdout)
     own_words = {
         "laser": {"wavelength_m", "power_w", "power_noise", "power_noise_bandwidth_hz", "power_drift_per_hour"},
@@ -386,7 +387,9 @@ def test_info_tells_every_parameter(name):
             "read_noise_e",
         },
         "operation": {"opu_type", "minimum_output_size"},
-        "reference": set(), "optics": {"held", "illumination_focal_m", "focal_m"},
+        "reference": set(), "optics": {
+            "held", "illumination_focal_m", "focal_m", "exit_diameter_m", "stop_diameter_m",
+        },
     }  # fmt: skip
     for stage in parts_of(Device):
         one = getattr(device, stage)
@@ -395,12 +398,37 @@ def test_info_tells_every_parameter(name):
             continue
         for field in dataclasses.fields(one):
             if field.name in own_words[stage]:
-                assert one.text(field.name) in text or field.name in ("quantise", "bits", "minimum_output_size")
+                quiet = ("quantise", "bits", "minimum_output_size", "stop_diameter_m")
+                assert one.text(field.name) in text or field.name in quiet
+            elif getattr(one, field.name) == ():
+                assert field.name not in text
             else:
-                assert f"{field.name} {one.text(field.name)}" in text
+                number = plain_text(getattr(one, field.name))
+                assert field.name in text and (f"{field.name} {number}" in text or "(" in number)
     if name == "aurora":
         assert "laser DMD lens layer lens camera *---|----12 mm" in text and "grain 10.6 µm" in text
-        assert "thickness_m 0.002 m" in text and "ones_range 52000 to 676000 mirrors" in text
+        assert "exit face 5 mm, no stop" in text and text.count("thickness_m") == 1
+        assert (
+            "thickness_m 0.002," in text
+            and "carrier_cycles_per_pixel 0 and 0," in text
+            and "ones_range 52000 to 676000 mirrors" in text
+        )
+
+
+def test_info_says_how_many_rows_see_one_pattern_under_a_rolling_shutter(tmp_path):
+    """Zyla 4.2: 1 / (100 x 2048) s a row, 4.88 us; row r ends 4.88 r us after 400: 21 of them within 500 us."""
+    path = tmp_path / "mine.toml"
+    path.write_text('preset = "aurora"\n[camera]\npreset = "Zyla-4.2"\n')
+    text = words(invoke("info", str(path)).stdout)
+    assert "at the former rows of a region beyond the first 21 see the next pattern too" in text
+    assert "at the former" not in words(invoke("info").stdout)
+
+
+def test_info_of_lengths_that_mean_nothing_says_so(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('preset = "aurora@1"\n[optics]\nstop_diameter_m = 2e-3\n')
+    told = invoke("info", str(path))
+    assert told.exit_code == 0 and "optics.stop_diameter_m has no effect" in words(told.stderr)
 
 
 def test_info_gives_the_working_point_of_the_default_device():

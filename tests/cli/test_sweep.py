@@ -129,6 +129,10 @@ def test_a_figure_is_drawn(folder):
         (("--task", "digits", "--vary", "camera.bit=6"), "no numeric field 'camera.bit'.*'camera.bits'"),
         (("--task", "digits", "--vary", "camera.bits=6,60"), "camera.bits is 60, but it must be a whole number from 2"),
         (("--task", "digits", "--vary", "camera.bits"), "it must be a path, an equals sign"),
+        (
+            ("--task", "digits", "--vary", "camera.shutter=global,rolling"),
+            "camera.shutter cannot be varied, because it is a choice .*Write a TOML for each of its values.*--device",
+        ),
         (("--task", "digits", "--vary", "camera.bits=6", "--vary", "camera.bits=7"), "--vary names camera.bits twice"),
         (("--task", "digits", "--vary", "camera.bits=6", "--set", "n_tran=3"), "no setting 'n_tran'"),
         (("--task", "digits", "--vary", "camera.bits=6", "--set", "n_train"), "a name, an equals sign and a value"),

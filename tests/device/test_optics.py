@@ -41,7 +41,8 @@ def test_version_1_holds_the_magnification_and_has_its_fingerprint():
     assert first.optics == Optics() and first.optics.held == "magnification"
     assert first.fingerprint().startswith("e400bf33db55")
     assert first.pixel_share == first.medium.transmission
-    assert first.evolve(**{"optics.focal_m": 0.2}).fingerprint() != first.fingerprint()
+    # Lengths change no frame there.
+    assert first.evolve(**{"optics.focal_m": 0.2}).fingerprint() == first.fingerprint()
     assert first.remagnified() is first
 
 
@@ -117,6 +118,13 @@ def test_optics_that_cannot_be_are_refused(fields, words):
              "optics.exit_diameter_m": 80e-3},
             r"pixel_integration is True, and a pixel of 8e-05 m is 120.3 grains of 6.65e-07 m wide, .* 100 at most",
         ),
+        ({"optics.stop_diameter_m": 1e-9}, "stop_diameter_m is 1e-09, but it must be at least laser.wavelength_m, 5"),
+        ({"optics.exit_diameter_m": 1e-7}, "exit_diameter_m is 1e-07, but it must be at least laser.wavelength_m"),
+        ({"optics.illumination_focal_m": 1e-8}, "illumination_focal_m is 1e-08, but it must be at least laser.wavelen"),
+        (
+            {"optics.pixel_integration": True, "optics.stop_diameter_m": 9e-6},
+            r"pixel_integration is True, and a pixel of 5.5e-06 m is 0.0009305 grains of 0.005911 m wide, .* 0.001 at",
+        ),
         ({"medium.transmission": 1.5}, "medium.transmission is 1.5"),
         ({"optics.held": "magnification", "optics.pixel_integration": True}, "pixel_integration is True, but optics"),
     ],
@@ -132,6 +140,19 @@ def test_lengths_mean_nothing_where_the_magnification_is_held():
     other = first.evolve(**{"optics.focal_m": 1e-3, "optics.stop_diameter_m": 1.0, "optics.illumination_focal_m": 1e-4})
     assert other.photons_per_intensity(1.0) == first.photons_per_intensity(1.0)
     assert other.sampling == first.sampling
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"held": "lengths"}, "held is 'lengths', but of_f_number takes none: f_number says it"),
+        ({"stop_diameter_m": 1e-3}, "stop_diameter_m is 0.001, but of_f_number takes none: focal_m / f_number is it"),
+        ({"stop": 1e-3}, "stop is no field of the optics: others than f_number and focal_m are illumination_focal_m, "),
+    ],
+)
+def test_an_f_number_takes_the_fields_that_do_not_follow_from_it(fields, words):
+    with pytest.raises(TypeError, match=words):
+        Optics.of_f_number(20, 0.1, **fields)
 
 
 @pytest.mark.parametrize("number", [0, -2, math.nan, "8", True])
@@ -189,6 +210,43 @@ def test_re_magnified_and_back_the_light_of_a_pixel_stays():
     assert now == pytest.approx(then, rel=1e-12)
 
 
+def test_lengths_that_have_no_effect_are_told_where_a_table_is_read():
+    with pytest.warns(
+        UserWarning, match=r"optics.stop_diameter_m has no effect, because optics.held is 'magnification'"
+    ):
+        Device.from_toml('preset = "aurora@1"\n[optics]\nstop_diameter_m = 2e-3')
+    with pytest.warns(UserWarning, match="optics.stop_diameter_m and optics.focal_m have no effect"):
+        Device.from_toml('preset = "aurora"\n[optics]\nheld = "magnification"\nstop_diameter_m = 2e-3\nfocal_m = 0.3')
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "text", ["held = 'lengths'\nstop_diameter_m = 2e-3", "focal_m = 0.1", "held = 'magnification'"]
+)
+def test_nothing_is_told_of_lengths_that_are_held_or_as_they_were(text):
+    Device.from_toml(f'preset = "aurora@1"\n[optics]\n{text}')
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_device_that_was_written_is_read_without_a_word():
+    device = AURORA.evolve(**{"optics.stop_diameter_m": 2e-3, "optics.focal_m": 0.3}).remagnified()
+    assert Device.from_toml(device.to_toml()) == device
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("f_number", r"optics.focal_m / optics.stop_diameter_m, set one"),
+        ("numerical_aperture", r"optics.stop_diameter_m / \(2 optics.focal_m\), set one"),
+    ],
+)
+def test_what_follows_from_lengths_is_no_field_and_the_sentence_says_from_which(name, words):
+    with pytest.raises(ValueError, match=f"unknown key 'optics.{name}': it is {words}"):
+        Device.from_toml(f'preset = "aurora"\n[optics]\n{name} = 8')
+    with pytest.raises(ValueError, match=f"no field 'optics.{name}' in the device: it is {words}"):
+        AURORA.evolve(**{f"optics.{name}": 8.0})
+
+
 # ---------------------------------------------------------------- as text
 
 
@@ -200,6 +258,13 @@ def test_the_drawing_has_every_part_and_fits_a_terminal(spec):
     assert rows[0].split() == ["laser", "DMD", "lens", "layer", "lens", "camera"]
     assert ("12 mm" in rows[1] and "100 mm" in rows[1]) == device.optics.by_lengths
     assert rows[2].startswith("532 nm") and rows[2].endswith("5.5 µm")
+
+
+def test_the_stop_is_drawn_on_the_face_that_it_is_on():
+    rows = drawing(AURORA.evolve(**{"optics.stop_diameter_m": 2e-3})).splitlines()
+    at = rows[1].index("[##]:-")
+    assert rows[0][at : at + 10].split() == ["ayer", "stop"] and "5 mm 2 mm" in rows[2]
+    assert ":" not in drawing(AURORA)
 
 
 def test_the_longest_numbers_fit_too():
@@ -240,6 +305,53 @@ def test_a_single_plane_lights_no_face(field):
     with pytest.raises(ValueError, match=r"pixel_integration is True, but the medium has no space between screens"):
         AURORA.evolve(**{"optics.pixel_integration": True}, **field)
     assert not AURORA.evolve(**field).medium.spreads and AURORA.medium.spreads
+
+
+TILTED = AURORA.evolve(
+    **{"optics.pixel_integration": True, "optics.stop_diameter_m": 2e-3,
+       "reference.carrier_cycles_per_pixel": (0.25, 0.25)}
+)  # fmt: skip
+
+
+def told_of_reference(**changes):
+    return dict(lengths(TILTED.evolve(**changes), 400e-6))
+
+
+def test_the_reference_and_its_fringes_are_told():
+    """By hand: a carrier of .25 on either side is .3536 cycles a pixel, a period of 2.83 pixels or 15.6 um, and
+    asin(532 nm / 15.6 um) = 1.96 degrees. Grain 26.6 um, .2068 grains a pixel, half bandwidth .1034, three are .31."""
+    told = told_of_reference()
+    assert told["reference"] == "re-scaled with the signal; its tilt is held in cycles a pixel"
+    assert told["fringes"] == "a period of 2.83 pixels, 15.6 µm: a tilt of 1.96 degrees"
+    assert told["off axis"] == (
+        "carrier 0.354 cycles a pixel, half bandwidth 0.103: at least 3 of these, 0.31, so the side band is free"
+    )
+    assert told["grain"].startswith("26.6 µm, 4.84 pixels")
+    assert "fringes" not in told_of_reference(**{"reference.carrier_cycles_per_pixel": (0.0, 0.0)})
+    assert "reference" not in told_of_reference(**{"reference.relative_amplitude": 0.0})
+    steep = told_of_reference(**{"camera.pixel_pitch_m": 0.15e-6})
+    assert steep["fringes"].endswith("more than any tilt gives")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"optics.stop_diameter_m": 4e-3}, "below 3 of these, 0.62; the side band is free only where the background"),
+        ({"reference.carrier_cycles_per_pixel": (0.05, 0.05)}, "no side band is free, the tilt is below one of these"),
+        ({"reference.carrier_cycles_per_pixel": (0.5, 0.5)}, "no side band is free, it overlaps its twin"),
+        ({"camera.pixel_pitch_m": 30e-6}, "half bandwidth 0.564: pixels are coarser than the speckle"),
+        ({"optics.pixel_integration": False}, "no band to cut out: pixels sample points"),
+    ],
+)
+def test_a_tilt_without_room_is_told(changes, words):
+    """Limits of `opusim.calibration.algorithms.off_axis.check_room`: three half bandwidths, one, and the twin's two."""
+    assert words in told_of_reference(**changes)["off axis"]
+
+
+def test_sweeps_of_lengths_that_mean_nothing_are_refused():
+    for name, value in (("stop_diameter_m", 2e-3), ("focal_m", 0.2), ("stated_share", 1e-9)):
+        with pytest.raises(ValueError, match=f"optics.{name}, but it has no effect, because optics.held .* 'magnif"):
+            Sweep(lambda opu, seed: {}, lambda *args: None, {f"optics.{name}": [value]}, device="aurora@1")
 
 
 def test_sweeps_vary_lengths_and_say_which_are_held():

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import pytest
 
 from opusim.base.parameters import Stage, parameter, parameters_of, part, parts_of
@@ -15,6 +16,7 @@ from opusim.device import record
 from opusim.device.medium import GaussianMedium
 from opusim.device.record import Device
 from opusim.device.versions import told_version
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 AURORA, FIRST = Device.load("aurora"), Device.load("aurora@1")
 NEWEST = AURORA.version
@@ -63,6 +65,26 @@ def test_a_field_that_came_later_is_in_the_fingerprint_only_where_it_is_not_as_b
     assert not FIRST.operation.exposure_average and AURORA.operation.exposure_average
     assert averaged.fingerprint() != FIRST.fingerprint()
     assert averaged.evolve(**{"operation.exposure_average": False}).fingerprint() == FIRST.fingerprint()
+
+
+LENGTHS = {
+    "optics.illumination_focal_m": 0.02, "optics.exit_diameter_m": 4e-3, "optics.stop_diameter_m": 2e-3,
+    "optics.focal_m": 0.2, "optics.stated_share": 1e-9,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("device", [FIRST, AURORA.remagnified()], ids=["version 1", "newest"])
+@pytest.mark.parametrize("path", LENGTHS)
+def test_a_length_that_changes_no_frame_is_not_in_the_fingerprint(device, path):
+    """Where the magnification is held; where lengths are, each of them is."""
+    changed = device.evolve(**{path: LENGTHS[path]})
+    assert changed != device and changed.fingerprint() == device.fingerprint()
+    layout = MirrorLayout.lined(device.dmd.shape, 16)
+    shown = MirrorPatterns(np.eye(16, dtype=np.uint8)[:2], layout)
+    one, other = (OpticalBench(d).expose(shown, exposure_s=4e-4, roi=(0, 0, 3, 4)) for d in (device, changed))
+    assert np.array_equal(one, other)
+    by_lengths = AURORA.evolve(**{path: LENGTHS[path]})
+    assert by_lengths.fingerprint() != AURORA.fingerprint()
 
 
 def test_a_stored_table_means_what_was_done_when_it_was_stored():

@@ -9,6 +9,7 @@ Instrum. 76, 093110, 2005). Both means are taken numerically here.
 from __future__ import annotations
 
 import math
+import warnings
 
 import h5py
 import numpy as np
@@ -333,3 +334,76 @@ def test_inspect_is_what_is_exposed_next(medium):
 def test_no_patterns_give_no_frames():
     bench = OpticalBench(restless(AURORA, 2e-3), seed=7)
     assert shown(bench, 1e-3, 0).shape == (0, 4096) and bench.clock.frames == 0
+
+
+# ---------------------------------------------------------------- what states cannot do
+
+
+@pytest.mark.parametrize("ratio", [0.001, 0.5, 3.0, 15.0, 40.0, 64.0, 100.0, 1e4, 1e9])
+def test_contrast_of_the_moments_is_known(ratio):
+    """Of the moments themselves, and that of the law to 1 % up to 64 times tau; 1/8 far beyond."""
+    drift = Drift(2.0)
+    found = drift.contrast(2.0 * ratio)
+    if ratio <= 64:
+        assert found == pytest.approx(math.sqrt(mean_over_pairs(2, ratio)), rel=0.01)
+    elif ratio > 1e3:
+        assert found == pytest.approx(1 / 8, abs=1e-12)
+    states = drift.within(0.0, 2.0 * ratio)
+    if 1 < len(states) and ratio < 1e3:
+        times, weights = np.array([drift.time(s) for s, _ in states]) / 2, np.array([w for _, w in states])
+        expected = math.sqrt(weights @ np.exp(-2 * (times[:, None] - times) ** 2) @ weights)
+        assert found == pytest.approx(expected, rel=0.005)
+
+
+def test_an_exposure_that_is_too_long_for_the_moments_is_told_once():
+    """The contrast named is that which frames have (1024 pixels: five sigma), and the right one."""
+    device = restless(MEDIA["gaussian"], 1e-5)
+    bench, patterns, few = (
+        OpticalBench(device, threads=1),
+        MirrorPatterns(BITS[:1], LAYOUT),
+        {"roi": (0, 0, 4, 4), "n_pixels": 16},
+    )
+    with pytest.warns(
+        UserWarning, match=r"is 0.001, 100 times medium.decorr.*contrast 0.126 here, .* have 0.112"
+    ) as told:
+        frame = bench.transform(patterns, exposure_s=1e-3, roi=(0, 0, 32, 32), n_pixels=1024)[0].astype(np.float64)
+        bench.inspect(patterns, exposure_s=1e-3, roi=few["roi"])
+    assert len(told) == 1
+    assert frame.std() / frame.mean() == pytest.approx(0.126, rel=5 / math.sqrt(2 * 1024))
+    assert theory.exposure_contrast(100.0) == pytest.approx(0.112, abs=5e-4)
+    for fine in (restless(MEDIA["gaussian"], 1e-3 / 63), restless(MEDIA["gaussian"], 1e-5, average=False)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            OpticalBench(fine, threads=1).transform(patterns, exposure_s=1e-3, **few)
+
+
+def test_a_clock_that_counts_no_states_is_refused_before_frames_are_taken():
+    bench = OpticalBench(restless(MEDIA["gaussian"], 1e-9))
+    most_s = 2.0**53 * Drift(1e-9).step_s
+    bench.advance_to(5, 1e8)
+    sentence = r"The clock of the bench reaches 1e\+08 s, but it must be below 2.848e\+04 s with medium.decorrelation_"
+    for call in (
+        shown,
+        lambda bench, exposure_s: bench.inspect(MirrorPatterns(BITS[:1], LAYOUT), exposure_s=exposure_s),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            call(bench, 1e-6)
+    assert (bench.clock.frames, bench.clock.elapsed_s) == (5, 1e8)
+    for time_s in (most_s, -most_s, 1e300):
+        with pytest.raises(ValueError, match="time_s reaches .* counted to 2.53 only"):
+            Drift(1e-9).state(np.array([0.0, time_s]))
+    late = OpticalBench(restless(MEDIA["gaussian"], 1e-9))
+    late.advance_to(5, 0.999999999 * most_s)
+    with pytest.raises(ValueError, match="The clock of the bench reaches"):
+        shown(late, 1e-9, 4, frametime_s=1e3)
+    assert late.clock.frames == 5
+    assert Drift(1e-9).state(np.array([0.5 * most_s]))[0] == 2**52
+
+
+@pytest.mark.parametrize("tau_s", [1e-300, 9e-10, 0.0, -1.0, math.nan])
+@pytest.mark.parametrize("medium", MEDIA)
+def test_a_decorrelation_time_below_a_nanosecond_is_refused(medium, tau_s):
+    with pytest.raises(
+        ValueError, match=r"medium.decorrelation_time_s is .*, but it must be a number in \[1e-09, inf\]"
+    ):
+        restless(MEDIA[medium], tau_s)

@@ -400,3 +400,18 @@ def test_inspect_shows_the_planes_of_every_medium(kind, formatted, tmp_path):
     assert planes.photons == pytest.approx(expected, rel=1e-5)
     assert np.array_equal(planes.counts, bench.expose(shown, exposure_s=EXPOSURE_S, roi=(2, 3, 8, 12))[0])
     assert planes.mirrors.shape == MIRRORS and np.array_equal(planes.weights, [1.0])
+
+
+@pytest.mark.parametrize("size", [1e-10, 5e-324, 9.99e-4])
+def test_a_pixel_that_would_become_a_point_is_refused(size):
+    """Neighbours of 1e-10 grains have one light, those of 0 are independent by what 0 means."""
+    with pytest.raises(ValueError, match="camera.pixel_over_grain is .*, but it must be 0, for .* or at least 0.001"):
+        wide(size)
+
+
+def test_the_smallest_pixels_have_one_light():
+    """A thousandth of a grain: neighbours are the same to (pi / 1000)^2 / 2 of the mean square, by the integral."""
+    assert theory.neighbour_correlation(1e-3) == pytest.approx(1, abs=1e-5)
+    bench = OpticalBench(wide(1e-3))
+    frames = bench.expose(patterns(4), exposure_s=EXPOSURE_S, roi=(0, 0, 32, 32)).astype(np.float64)
+    assert np.mean(np.diff(frames, axis=-1) ** 2) < 2e-5 * np.mean(frames**2) and frames.min() > 0

@@ -219,6 +219,31 @@ def test_singular_values_are_those_of_the_matrix_with_equal_columns(matrix):
     assert (x[0], x[-1]) == pytest.approx(theory.marchenko_pastur_edges(30 / 80))
 
 
+@pytest.mark.parametrize("inputs", [60, 320])
+def test_outputs_that_share_grains_have_the_law_of_the_independent_ones(inputs):
+    """Each of 160 independent outputs on six pixels, turned by a unitary matrix: the singular values of the 160 alone.
+
+    Between the edges of the law all of them lie, to the 3 % of so small a matrix, and what is not drawn are zeros.
+    """
+    rng = np.random.default_rng(3)
+    few = rng.normal(size=(160, inputs)) + 1j * rng.normal(size=(160, inputs))
+    spread = np.linalg.qr(rng.normal(size=(960, 160)) + 1j * rng.normal(size=(960, 160)))[0]
+    ax = plotting.singular_values(spread @ few, independent=160)
+    x, y = line(ax, "Marchenko-Pastur").get_data()
+    matrix = spread @ few
+    values = np.linalg.svd(matrix / np.sqrt(np.mean(np.abs(matrix) ** 2, axis=0)), compute_uv=False) / np.sqrt(960)
+    values = values[values > 1e-6]
+    assert len(values) == min(inputs, 160)
+    assert values.min() == pytest.approx(x[0], abs=0.03 * x[-1]) and values.max() == pytest.approx(x[-1], rel=0.03)
+    area = float(np.sum((y[1:] + y[:-1]) / 2 * np.diff(x)))
+    assert area == pytest.approx(min(inputs, 160) / inputs, rel=0.02)
+    assert "160 independent outputs" in " ".join(text.get_text() for text in ax.texts)
+    without = plotting.singular_values(matrix, independent=np.nan)
+    assert not without.lines and "no law" in " ".join(text.get_text() for text in without.texts)
+    with pytest.raises(ValueError, match="independent is 0.5"):
+        plotting.singular_values(matrix, independent=0.5)
+
+
 def test_a_square_matrix_has_a_law_that_is_finite():
     x, y = line(plotting.singular_values(MATRIX[:30]), "Marchenko-Pastur").get_data()
     # The quarter circle: sqrt(4 - s^2) / pi, from 2 / pi at 0.

@@ -13,7 +13,7 @@ import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NAMES = ("01_first_light", "02_noise_vs_accuracy", "03_calibration", "04_dfa", "05_your_device", "06_randnla")
-FIGURES = {"01_first_light": 7, "02_noise_vs_accuracy": 4, "03_calibration": 7, "04_dfa": 4, "05_your_device": 4,
+FIGURES = {"01_first_light": 7, "02_noise_vs_accuracy": 4, "03_calibration": 7, "04_dfa": 4, "05_your_device": 5,
            "06_randnla": 5}  # fmt: skip
 NEEDED = ("jupytext", "nbclient", "ipykernel", "ipywidgets")
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]

@@ -58,10 +58,57 @@ def test_what_shares_the_stage_only_is_no_near_match():
         sweep({"camera.bit": [4]})
 
 
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("camera", r'\[camera\] preset = "NAME" below preset = "aurora"'),
+        ("dmd", r'\[dmd\] preset = "NAME"'),
+        ("laser", r"a table \[laser\]"),
+        ("optics.held", r"\[optics\] held = \.\.\."),
+        ("medium.kind", r"\[medium\] kind = \.\.\."),
+        ("resolution", r"resolution = \.\.\."),
+    ],
+)
+def test_what_is_no_number_is_varied_by_a_toml_each(path, words):
+    with pytest.raises(ValueError, match=f"{path} cannot be varied, .*: make a TOML of each device, {words}.*--device"):
+        sweep({path: ["CMV2000", "IMX250"]})
+    with pytest.raises(ValueError, match=f"--vary is '{path}=CMV2000,IMX250', but {path} is no number.*{words}"):
+        parse_vary(f"{path}=CMV2000,IMX250")
+
+
 @pytest.mark.parametrize("path", ["camera.quantise", "camera.shape", "operation.opu_type", "resolution"])
 def test_a_field_that_is_no_number_is_told_as_such(path):
     with pytest.raises(ValueError, match=f"{path} cannot be varied, because it is .*, not a number"):
         sweep({path: [1, 2]})
+
+
+@pytest.mark.parametrize(
+    "text, what",
+    [
+        ("optics.pixel_integration=true,false", r"a switch \(False\)"),
+        ("camera.quantise=1,0,true", r"a switch \(True\)"),
+        ("camera.shutter=global,rolling", r"a choice \('global' of 'global', 'rolling'\)"),
+        ("optics.held=lengths,magnification", r"a choice \('lengths' of 'magnification', 'lengths'\)"),
+        ("medium.depolarised_at=exit face", r"a choice \('middle screen' of "),
+        ("resolution=auto,mirrors", "'auto'"),
+    ],
+)
+def test_switches_and_choices_are_told_as_such_and_how_to_go_about_it(text, what):
+    path = text.partition("=")[0]
+    words = rf"{path} cannot be varied, because it is {what}.*, not a number\. Write a TOML for each of its values"
+    with pytest.raises(ValueError, match=rf"--vary is '{text}', but {words}"):
+        parse_vary(text, AURORA)
+    with pytest.raises(ValueError, match=f"vary: {words}"):
+        sweep({path: [1, 2]})
+    # Without a device there are no fields, and what is no number is told as that.
+    with pytest.raises(ValueError, match="--vary is .*could not convert"):
+        parse_vary(text)
+
+
+@pytest.mark.parametrize("text", ["camera.bits=a", "nothing=true", "n_components=many", "camera=CMV2000"])
+def test_what_is_no_number_for_a_number_is_told_as_before(text):
+    with pytest.raises(ValueError, match=rf"--vary is '{text}', but .* must be a list.*could not convert"):
+        parse_vary(text, AURORA)
 
 
 def test_whole_numbers_stay_whole_and_others_become_floats():

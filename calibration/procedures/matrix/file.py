@@ -37,8 +37,9 @@ __all__ = ["GROUP", "TmRecord", "read_matrix", "read_tm", "write_tm"]
 GROUP = "transmission"
 _BLOCK_BYTES = 32 << 20
 _CHUNK_BYTES = 1 << 18
-# Share of the patterns in which a pixel may have lost its fringe to saturation.
-_MOST_LOST = 0.01
+# Share of the patterns in which a pixel may have lost its fringe to saturation. Off axis a field is a mean over a
+# grain, in which one clipped pixel has a small part, and all of a grain's pixels count as lost by it.
+_MOST_LOST, _MOST_LOST_OFF_AXIS = 0.01, 0.05
 _GOOD_CORRELATION = 0.9
 _FAST_DRIFT_RAD = 0.5
 
@@ -96,6 +97,9 @@ class TmRecord:
         fields, as a phase of each row.
     grain_px : float
         Off axis: width of a grain in pixels, by which the side band was cut out; 0 by phase stepping.
+    carrier_uncertainty : float
+        Cycles per pixel by which a carrier that was found from frames may be off, B / (2 n) for n grains across the
+        region; 0 where it was given.
     """
 
     basis: str = held(choices=("hadamard", "canonical"))
@@ -127,6 +131,7 @@ class TmRecord:
     method: str = held(choices=("phase-stepping", "off-axis"), later="phase-stepping")
     carrier_cycles_per_pixel: tuple[float, float] = held(low=-0.5, high=0.5, shape=(2,), later=(0.0, 0.0))
     grain_px: float = held(low=0.0, later=0.0)
+    carrier_uncertainty: float = held(low=0.0, later=0.0)
 
     def layout(self) -> MirrorLayout:
         """Return the macro-pixels.
@@ -312,7 +317,8 @@ def write_tm(
         raise ValueError(f"The parts in {journal.folder} do not fit each other: delete the folder and measure again.")
     background, lost, phases, correlations, n_frames, elapsed_s = _rests(journal, m, start, n_batches)
     n_patterns = plan.patterns(0, plan.n_groups)
-    valid = start["valid"] & (lost <= _MOST_LOST * n_patterns)
+    most = _MOST_LOST if m.off_axis is None else _MOST_LOST_OFF_AXIS
+    valid = start["valid"] & (lost <= most * n_patterns)
     scale = np.where(valid, 1 / (np.sqrt(np.where(valid, start["reference_dn"], 1)) * start["contrast"]), 0)
     scale = scale.astype(np.float32)
     step = max(1, _BLOCK_BYTES // (8 * plan.n_units))
@@ -383,7 +389,10 @@ def _how(m: Measurement) -> dict[str, Any]:
         return {}
     assert m.off_axis.carrier is not None
     carrier = tuple(float(f) for f in m.off_axis.carrier)
-    return {"method": "off-axis", "carrier_cycles_per_pixel": carrier, "grain_px": m.off_axis.grain_px}
+    return {
+        "method": "off-axis", "carrier_cycles_per_pixel": carrier, "grain_px": m.off_axis.grain_px,
+        "carrier_uncertainty": m.off_axis.carrier_uncertainty,
+    }  # fmt: skip
 
 
 def _rests(

@@ -21,18 +21,18 @@ from opusim.base.user_arrays import checked_array
 from opusim.bench.protocol import Bench, checked_bench, identity_of
 from opusim.bench.region import AnyRoi
 from opusim.calibration.algorithms.frame_input import checked_phases
-from opusim.calibration.algorithms.off_axis import checked_carrier
+from opusim.calibration.algorithms.off_axis import checked_carrier, half_bandwidth
 from opusim.calibration.algorithms.phase_shifting import equal_steps
 from opusim.calibration.files import device_of, read_info
 from opusim.patterns.layout import MirrorLayout
 
 from .file import GROUP, TmRecord, read_matrix, read_tm, write_tm
 from .journal import Journal, clear_removed, clock_of, resume_clock
-from .one_frame import OffAxis
+from .one_frame import OffAxis, free_carrier
 from .patterns import PLANS, PatternPlan
 from .steps import Measurement, measure_batch, measure_start
 
-__all__ = ["TmRecord", "measure_tm", "read_matrix", "read_tm", "resume_clock"]
+__all__ = ["TmRecord", "measure_tm", "read_matrix", "read_tm", "refuse_carrier_of", "resume_clock"]
 
 # Bytes of frames and fields that one batch may hold.
 _BATCH_BYTES = 64 << 20
@@ -97,7 +97,8 @@ def measure_tm(
         given, and sets the half bandwidth B = 1 / (2 grain_px).
     carrier : array_like of float, shape (2,), optional
         Off axis: tilt of the reference in cycles per pixel along rows and columns. By default it is found from the
-        spectra of 16 patterns, and its sign by the way in which the field turns with the reference's phase.
+        spectra of 16 patterns, and its sign by the way in which the field turns with the reference's phase. A
+        simulated bench whose device has one that cannot work is refused before any frame.
     subtract_reference : bool
         Off axis: whether what the reference alone has in the side band is taken off each field.
     resume : bool
@@ -148,7 +149,7 @@ def measure_tm(
     layout = _layout(bench, inputs)
     validation.choice("basis", basis, tuple(PLANS))
     rectangle = (0, 0, *bench.sensor_shape) if roi is None else tuple(int(v) for v in roi)
-    apart = _off_axis(method, grain_px, carrier, subtract_reference, circular, actual_rad, rectangle)
+    apart = _off_axis(bench, method, grain_px, carrier, subtract_reference, circular, actual_rad, rectangle)
     if apart is None:
         asked = equal_steps(steps) if isinstance(steps, (int, np.integer)) else checked_array("steps", steps)
         asked = checked_phases("steps", asked, asked.size)
@@ -214,6 +215,7 @@ def measure_tm(
 
 
 def _off_axis(
+    bench: Bench,
     method: str,
     grain_px: float | None,
     carrier: ArrayLike | None,
@@ -239,7 +241,31 @@ def _off_axis(
         )
     grain_px = validation.number("grain_px", grain_px, low=1.0, high=1e4)
     tilt = None if carrier is None else np.array(checked_carrier(carrier))
-    return OffAxis((rectangle[2], rectangle[3]), grain_px, tilt, subtract)
+    found = OffAxis((rectangle[2], rectangle[3]), grain_px, tilt, subtract)
+    if tilt is None:
+        refuse_carrier_of(bench, grain_px)
+    return found
+
+
+def refuse_carrier_of(bench: Bench, grain_px: float) -> None:
+    """Refuse a simulated bench whose reference's tilt leaves no side band free, before a frame is taken.
+
+    Raises
+    ------
+    ValueError
+        If the carrier of its device is too short for the grain, or longer than the pixels resolve.
+    """
+    device = device_of(bench)
+    reference = getattr(device, "reference", None)
+    if reference is None or not reference.relative_amplitude:
+        return
+    try:
+        free_carrier(reference.carrier_cycles_per_pixel, half_bandwidth(grain_px))
+    except ValueError as error:
+        raise ValueError(
+            f"reference.carrier_cycles_per_pixel of this device cannot be read off axis with grains of {grain_px:.4g} "
+            f"pixels: {error}"
+        ) from None
 
 
 def _start(journal: Journal, m: Measurement, full_scale_dn: float | None) -> dict[str, np.ndarray]:

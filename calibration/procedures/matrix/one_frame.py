@@ -18,14 +18,14 @@ from opusim.patterns.layout import MirrorLayout
 if TYPE_CHECKING:
     from .steps import Measurement
 
-__all__ = ["OffAxis", "begin", "reference_light"]
+__all__ = ["OffAxis", "begin", "free_carrier", "reference_light"]
 
 # The reference keeps its own light at any phase, while the light of mirrors that are off turns with it: the mean of two
 # opposite phases is free of that.
 _OPPOSITE = np.array([0.0, np.pi])
 # Bursts of two frames of the reference alone: a 32nd of the variance of one field, in each field alike.
 _REFERENCE_BURSTS = 16
-# Patterns whose spectra tell the carrier: its error is that of one, about B / (2 n) for n grains across, over 4.
+# Patterns whose spectra tell the carrier.
 _CARRIER_PATTERNS = 16
 # Of three half bandwidths, by which the carrier that is found may fall short.
 _SHORT = 0.05
@@ -50,6 +50,8 @@ class OffAxis:
         Whether what the reference alone has in the side band is taken off.
     alone : ndarray of float64, shape (n_pixels,), optional
         Mean frame of the reference alone; None until it is measured.
+    found : bool
+        Whether the carrier was found from frames.
     """
 
     shape: tuple[int, int]
@@ -57,6 +59,8 @@ class OffAxis:
     carrier: np.ndarray | None = None
     subtract: bool = True
     alone: np.ndarray | None = None
+
+    found: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be read off axis before a frame is taken."""
@@ -75,7 +79,14 @@ class OffAxis:
 
     def of_start(self, start: dict[str, np.ndarray]) -> OffAxis:
         """Return it with what `begin` found."""
-        return replace(self, carrier=start["carrier"], alone=start["alone_dn"])
+        return replace(
+            self, carrier=start["carrier"], alone=start["alone_dn"], found=self.found or self.carrier is None
+        )
+
+    @property
+    def carrier_uncertainty(self) -> float:
+        """Cycles per pixel by which a carrier that was found may be off: B / (2 n), n grains across; 0 if given."""
+        return self.bandwidth * self.grain_px / (2 * min(self.shape)) if self.found else 0.0
 
     def demodulate(self, frames: np.ndarray, *, biased: bool = False) -> Any:
         """Return the fit of frames (patterns, n_pixels): q and offset (patterns, n_pixels)."""
@@ -98,6 +109,24 @@ class OffAxis:
         """Variance of q over that of a pixel, for white noise."""
         assert self.carrier is not None
         return off_axis.share_of_band(self.shape, self.carrier, self.bandwidth)
+
+
+def free_carrier(carrier: np.ndarray | tuple[float, float], bandwidth: float) -> tuple[float, float]:
+    """Return a carrier whose side band is free, or raise: where it is 5 % too short at most, one of 3 B.
+
+    What is left of the tilt is then the reference's own.
+
+    Raises
+    ------
+    ValueError
+        If the carrier is too short, or longer than the pixels resolve.
+    """
+    down, across = float(carrier[0]), float(carrier[1])
+    short = 3 * bandwidth / max(math.hypot(down, across), 1e-300)
+    if 1 < short <= 1 / (1 - _SHORT):
+        down, across = down * short, across * short
+    off_axis.check_room((down, across), bandwidth)
+    return down, across
 
 
 def begin(m: Measurement, limit: float) -> tuple[OffAxis, dict[str, np.ndarray]]:
@@ -131,15 +160,12 @@ def begin(m: Measurement, limit: float) -> tuple[OffAxis, dict[str, np.ndarray]]
     else:
         draws = rng.uniforms(rng.stream_key(0, "off-axis patterns"), _CARRIER_PATTERNS * m.plan.n_inputs)
         bits = (draws < 0.5).astype(np.uint8).reshape(_CARRIER_PATTERNS, -1)
-        frames = m.in_parts(bits)
-        carrier = off_axis.find_carrier(
-            frames.reshape(-1, *own.shape), own.bandwidth, reference=alone.reshape(own.shape), workers=1
-        )
-        short = 3 * own.bandwidth / float(np.hypot(*carrier))
-        if 1 < short <= 1 / (1 - _SHORT):
-            carrier = carrier * short  # what is left of the tilt is the reference's own
-        off_axis.check_room((float(carrier[0]), float(carrier[1])), own.bandwidth)
-    found = replace(own, carrier=np.asarray(carrier, dtype=np.float64), alone=alone)
+        frames = m.in_parts(bits).reshape(-1, *own.shape).astype(np.float32)
+        # Half of the light is alike in all patterns: without it their spectra are independent, and their sum smooth.
+        # The light of the reference goes with it.
+        carrier = off_axis.find_carrier(frames - frames.mean(axis=0, dtype=np.float64), own.bandwidth, workers=1)
+        carrier = np.array(free_carrier(carrier, own.bandwidth))
+    found = replace(own, carrier=np.asarray(carrier, dtype=np.float64), alone=alone, found=own.carrier is None)
     if own.carrier is None:
         found = replace(found, carrier=_signed(m, found, bits[:1]))
     assert found.carrier is not None

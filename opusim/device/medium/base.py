@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 MEDIA: Registry[type[Medium]] = Registry("kind of medium", __name__.rpartition(".")[0], marker=r"^    kind\b.*=")
 """Kinds of media by name."""
 
+_SHORTEST_S = 1e-9  # decorrelation time
+
 
 def transmission() -> Any:
     """Return the field that every medium has for the share of the light that reaches one pixel.
@@ -58,10 +60,11 @@ def decorrelation_time(*, frozen: bool = False) -> Any:
     Returns
     -------
     dataclasses.Field
-        For the body of a medium's class; its default is `inf`, a frozen medium.
+        For the body of a medium's class; its default is `inf`, a frozen medium. It is 1 ns at least: no layer moves
+        faster, and the clock of a bench would soon not tell its states apart.
     """
     return parameter(
-        math.inf, kind="number", low=math.inf if frozen else 0.0, low_open=not frozen, high=math.inf, unit="s",
+        math.inf, kind="number", low=math.inf if frozen else _SHORTEST_S, high=math.inf, unit="s",
         off=math.inf, imperfection="decorrelation", source="decorrelation",
     )  # fmt: skip
 

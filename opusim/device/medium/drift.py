@@ -19,9 +19,12 @@ STATE_DECORRELATION = 1e-5
 # field as it is (the contrast's square to 1.2e-4); above 64 in equal steps, to 2 % of it up to 64 tau_d. Then a
 # contrast of 1/8 stays.
 _ONE_UP_TO, _GAUSS_UP_TO, _MOST_MOMENTS = 0.02, 16.0, 64
+_MOST_STATES = 2.0**53
 #: Equal parts of an exposure in which what moves beside the medium is given. What is faster than a part is left to its
 #: mean there, which is wrong by 1 / (2 pi 256) of it, 6e-4, at most. A multiple of the most moments.
 PARTS = 256
+#: Longest exposure, in decorrelation times, whose contrast the moments have.
+LONGEST = float(_MOST_MOMENTS)
 
 
 @dataclass(frozen=True)
@@ -58,28 +61,54 @@ class Drift:
             Numbers from 0 on.
         """
         times = checked_array("time_s", time_s, dtype=np.float64, finite=not math.isinf(self.decorrelation_time_s))
-        if times.size and not math.isinf(self.decorrelation_time_s) and np.abs(times).max() / self.step_s >= 2.0**63:
-            raise ValueError(
-                f"time_s reaches {float(np.abs(times).max()):.3g} s, but states of {self.step_s:.3g} s are counted to "
-                "2^63 only."
-            )
         return self.state_at(times)
 
-    def state_at(self, times: np.ndarray) -> np.ndarray:
-        """Return what `state` does, for times of a clock of the package's own, which are known to be right.
+    def check(self, name: str, time_s: float) -> None:
+        """Raise an error if states cannot be counted up to a time.
+
+        Parameters
+        ----------
+        name : str
+            What it is called in the sentence.
+        time_s : float
+            Time in seconds.
+
+        Raises
+        ------
+        ValueError
+            If there are 2^53 states or more before it: a double would not tell one from the next.
+        """
+        if not abs(time_s) < self.step_s * _MOST_STATES:
+            raise ValueError(
+                f"{name} reaches {time_s:.6g} s, but it must be below {self.step_s * _MOST_STATES:.4g} s with "
+                f"medium.decorrelation_time_s = {self.decorrelation_time_s!r}: its states of {self.step_s:.3g} s are "
+                "counted to 2^53 only."
+            )
+
+    def state_at(self, times: np.ndarray, name: str = "time_s") -> np.ndarray:
+        """Return what `state` does, for times of a clock of the package's own, which are known to be numbers.
 
         Parameters
         ----------
         times : ndarray of float64
             Times in seconds.
+        name : str, optional
+            What they are called in an error.
 
         Returns
         -------
         ndarray of int64
             Numbers from 0 on.
+
+        Raises
+        ------
+        ValueError
+            As from `check`.
         """
         if math.isinf(self.decorrelation_time_s):
             return np.zeros(times.shape, dtype=np.int64)
+        if times.size:
+            self.check(name, float(np.abs(times).max()))
         return np.floor(times / self.step_s).astype(np.int64)
 
     def moves_within(self, exposure_s: float) -> bool:
@@ -117,7 +146,7 @@ class Drift:
         -----
         The mean over T of ``|S|^2`` has the contrast K of `opusim.theory.exposure_contrast`. With n = 2 + 2 T / tau_d
         moments of Gauss and Legendre its square is right to 1.2e-4 up to T = 16 tau_d; 64 moments in equal steps stand
-        for more, good to 2 % up to 64 tau_d. Beyond, the contrast stays at 1/8.
+        for more, good to 2 % up to 64 tau_d (``LONGEST``). Beyond, the contrast stays at 1/8, and a bench says so.
         """
         if not self.moves_within(exposure_s):
             return [(int(self.state_at(np.array([time_s]))[0]), 1.0)]
@@ -159,6 +188,27 @@ class Drift:
             ratio = exposure_s / self.decorrelation_time_s
             (moments, weights), shares = _moments(ratio), _shares(ratio)
         return self.state_at(time_s + exposure_s * moments).tolist(), weights, shares
+
+    def contrast(self, exposure_s: float) -> float:
+        """Return the contrast that the moments of an exposure leave of speckle.
+
+        Parameters
+        ----------
+        exposure_s : float
+            Exposure in seconds.
+
+        Returns
+        -------
+        float
+            The law is `opusim.theory.exposure_contrast`: K^2 is right to 2 % up to 64 times the decorrelation time.
+        """
+        if not self.moves_within(exposure_s):
+            return 1.0
+        ratio = exposure_s / self.decorrelation_time_s
+        moments, weights = _moments(ratio)
+        apart = ratio * (moments[:, None] - moments)
+        left = np.maximum(-2 * apart * apart, -700.0)  # of what is less nothing is seen
+        return math.sqrt(float((weights[:, None] * weights * elementary.exp(left)).sum()))
 
     def time(self, state: int) -> float:
         """Return the time that a state stands for: its start.
