@@ -30,7 +30,7 @@ _MIDDLE, _EXIT = "middle screen", "exit face"  # planes where the light leaves t
 # Least rms width, over the period of the grid, to which a gap spreads the light of a point where a stop cuts out the
 # middle of the exit face. Harmonics of the wrapped law have exp(-2 pi^2 .4^2) = .04 after one gap; four of them are
 # first ones, and two independent gaps leave 4 x .04^2 = .7 %.
-_LEAST_SPREAD = 0.4
+_LEAST_EVENING = 0.4
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class PhaseScreenMedium(WaveMedium):
         spread = self.gap_m * self.scattered_sine(wavelength_m)
         if not spread:
             return 1.0
-        return max(1.0, _LEAST_SPREAD * wavelength_m / cell_angle_rad / spread)
+        return max(1.0, _LEAST_EVENING * wavelength_m / cell_angle_rad / spread)
 
     def depth_on(self, grid: ModeGrid, wavelength_m: float) -> float:
         """Return how much thicker the layer is on a grid than it is, so that neighbours are as alike as they are.
