@@ -88,7 +88,7 @@ def independent_outputs(pixels: int, grain_px: float) -> float:
     Returns
     -------
     float
-        pi / (4 g^2) of them, the area of the disc of half bandwidth 1 / (2 g) in which the field's spectrum lies; all
+        Of them pi / (4 g^2), the area of the disc of half bandwidth 1 / (2 g) in which the field's spectrum lies; all
         where that is above 1, and one at least. A region of few grains has somewhat more, by its edges.
     """
     return float(min(pixels, max(1.0, pixels * np.pi / 4 / grain_px**2)))

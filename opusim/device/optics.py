@@ -67,7 +67,7 @@ class Optics(Stage):
         With "lengths", whether pixels integrate over their area, as many grains as the lengths give. If not they
         sample a point, whatever grain and pitch are: an idealisation, of outputs that are independent of each other.
         The face that shines is lit evenly then, by a layer that is thickened where its own thickness would not do that
-        (`PhaseScreenMedium.evening`): the memory effect is narrower by as much than the lengths say. `opusim info`
+        (`PhaseScreenMedium.evening`): the memory effect is narrower by as much than the lengths say. ``opusim info``
         tells where. A layer without gaps between screens cannot, and is refused.
     stated_share : float
         With "lengths", for which pixel, stop and focal length ``medium.transmission`` is stated, as the share of the

@@ -51,7 +51,7 @@ class Reference(Stage):
 
     The arm does not follow the lengths of the optics (`Optics`), where these are held. Its amplitude is relative to the
     signal: a smaller stop darkens the reference by as much. Its tilt is held in cycles a pixel: pixels of another pitch
-    see another angle, carrier x wavelength / pitch. `opusim info` tells period and tilt.
+    see another angle, carrier x wavelength / pitch. ``opusim info`` tells period and tilt.
 
     Parameters
     ----------

@@ -121,7 +121,7 @@ class PhaseScreenMedium(WaveMedium):
         Returns
         -------
         float
-            wavelength sigma / (sqrt 2 pi l_c), the slope of a phase with the correlation exp(-(r / l_c)^2); at most
+            Sine wavelength sigma / (sqrt 2 pi l_c): slopes of a phase of the correlation exp(-(r / l_c)^2). At most
             wavelength / (2 sqrt 3 step), that of light which is even over all angles of the grid.
         """
         even = wavelength_m / (2 * math.sqrt(3) * self.step_m)
