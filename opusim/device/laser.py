@@ -35,7 +35,7 @@ class Laser(Stage):
         Standard deviation of the relative power: of the power itself where the noise has a bandwidth, of the mean over
         one exposure where it has none. DPSS lasers: .001 to .005 (docs/physics.md section 3).
     power_noise_bandwidth_hz : float
-        Noise-equivalent bandwidth B of that noise, whose correlation falls as ``exp(-4 B |t|)``: an exposure long against
+        Noise-equivalent bandwidth B of it; the correlation falls as ``exp(-4 B |t|)``: an exposure long against
         1 / (4 B) averages it and frames less than that apart share it. 0: `power_noise` is that of each exposure
         whatever its length, and new in every frame. DPSS lasers are noisy up to their relaxation oscillations
         (docs/physics.md section 3).
@@ -148,7 +148,7 @@ class Laser(Stage):
         Notes
         -----
         Noise with a bandwidth B jumps at the moments of a Poisson process, 4 B times a second on average, and keeps a
-        normal value between them. Its autocorrelation is ``exp(-4 B |t|)``, its spectrum 1 / (1 + (pi f / (2 B))^2), which
+        normal value between them. It correlates as ``exp(-4 B |t|)``, its spectrum 1 / (1 + (pi f / (2 B))^2), which
         falls to one half at 2 B / pi and has the equivalent width B. A frame's mean is known without those before it
         (`power_noise_kernels`). The process is stationary: frames have the same law wherever their times fall. Times
         are doubles; beyond 2^53 / (4 B) seconds, 26 days at the highest bandwidth of 1 GHz, they do not tell jumps
