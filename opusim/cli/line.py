@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from opusim.device.medium import PhaseScreenMedium
 from opusim.device.optics import LENGTHS
 
 if TYPE_CHECKING:
@@ -177,6 +176,8 @@ def lengths(device: Device, exposure_s: float) -> list[tuple[str, str]]:
 
 def _thickened(device: Device) -> list[tuple[str, str]]:
     """Tell by how much the layer is thickened in front of bare mirrors, so that its exit face is lit evenly."""
+    from opusim.device.medium import PhaseScreenMedium
+
     medium, angle = device.medium, device.optics.mirror_angle_rad(device.dmd.pitch_m)
     if not isinstance(medium, PhaseScreenMedium) or not device.sampling.aperture:
         return []

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from opusim.base import validation
 from opusim.base.parameters import Stage, parameter, parameters_of
 
-from .camera import LEAST_PIXEL_OVER_GRAIN
-
 if TYPE_CHECKING:
     from .camera import Camera
     from .dmd import Dmd
@@ -365,6 +363,8 @@ class Optics(Stage):
             its lens can take, more light would leave the layer than comes to it, or pixels are to integrate over a
             grain that no lengths give, or that is far too large or too small for them.
         """
+        from .camera import LEAST_PIXEL_OVER_GRAIN  # numpy, which the command line does not load at its start
+
         if not self.by_lengths:
             if self.pixel_integration:
                 raise ValueError(

@@ -145,10 +145,14 @@ def test_more_light_gives_more_counts(camera, make_opu, bits):
 
 
 def test_a_picture_has_a_constant_background(camera, make_opu):
-    """Margins are on, so an input of zeros is not dark; in line, nothing is on but a remainder."""
+    """Margins are on, so an input of zeros is not dark; in line, nothing is on but a remainder.
+
+    Margins send a seventh of the light of all mirrors, 14 grey levels above the black level of 2: 4.0 on average, which
+    500 speckles know to .09.
+    """
     opu = make_opu(camera, 500)
     opu.fit2d(n_features=(28, 28))
     margins = opu.transform(np.zeros((2, 28, 28), dtype=np.uint8)).mean()
     opu.fit1d(n_features=784)
     dark = opu.transform(np.zeros((2, 784), dtype=np.uint8)).mean()
-    assert dark < 2.5 < 4 < margins
+    assert dark < 2.5 < 3.6 < margins

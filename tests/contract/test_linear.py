@@ -88,7 +88,9 @@ def test_entries_are_independent_normal_numbers(camera, make_opu):
     s = np.linalg.svd(y / np.sqrt(y.shape[1]), compute_uv=False)
     ratio = np.sqrt(d / y.shape[1])
     assert s[0] == pytest.approx(np.sqrt(2 * (1 + ratio**2)), rel=0.07)
-    assert s[1] == pytest.approx(1 + ratio, rel=0.05) and s[-1] == pytest.approx(1 - ratio, rel=0.05)
+    assert s[1] == pytest.approx(1 + ratio, rel=0.05)
+    # The smallest of 200 lies 1.5 % above the edge on average, and scatters by 1.5 % (Tracy and Widom): four of these.
+    assert s[-1] == pytest.approx(1.015 * (1 - ratio), rel=0.06)
 
 
 def test_rescaling(backend, make_opu, bits, quiet):
