@@ -405,6 +405,16 @@ class Stage:
     def _check_together(self) -> None:
         """Check what holds between fields."""
 
+    def without_effect(self) -> tuple[str, ...]:
+        """Return the fields that change nothing with the others as they are: a fingerprint leaves them out.
+
+        Returns
+        -------
+        tuple of str
+            Their names; none unless a class says so.
+        """
+        return ()
+
     def text(self, name: str) -> str:
         """Return a field with its unit, as people read it.
 

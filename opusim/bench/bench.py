@@ -25,7 +25,7 @@ from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 from opusim.theory import exposure_contrast
 
 from . import within_exposure
-from .film import intensity
+from .film import exposed, intensity
 from .frames import MOST_FRAMES, MOST_S, BenchClock, ReservedFrames, Shots
 from .inputs import (
     LONGEST_S,
@@ -456,18 +456,14 @@ class OpticalBench(validation.Fixed):
             )
             for late_s in ([0.0] if rows is None else rows.late_s)
         ]  # fmt: skip
-        turn, contrast = shots[0].turns().view(np.complex64)[0, 0], float(shots[0].contrasts()[0])
         if rows is not None:
             level = rows.level(fields, shots, 0)
         elif moving is None:
-            level = intensity(fields, shots[0].reference, turn, contrast)
+            turn = shots[0].turns().view(np.complex64)[0, 0]
+            level = intensity(fields, shots[0].reference, turn, float(shots[0].contrasts()[0]))
         else:
-            arm = self._moving_arm(phases)
-            if arm is None:
-                seen = within_exposure.Moments.of_still(moving.within(time_s, exposure_s), turn, contrast)
-            else:
-                seen = arm.moments(moving, 0, frame, time_s, exposure_s)
-            level = within_exposure.mean_intensity(way, bits, seen, NUMPY, shots[0].reference)
+            seen = within_exposure.moments_of(shots[0], np.array([time_s]), moving, self._moving_arm(phases))
+            level = within_exposure.mean_intensity(way, bits, seen(0), NUMPY, shots[0].reference)
         photons = (level * np.float32(scale[0] / projector.plan.samples)).astype(np.float32)
         camera = self.device.camera
         electrons = camera.electrons(photons, exposure_s=exposure_s, seed=self.seed, frame0=frame, maps=maps)
@@ -478,9 +474,7 @@ class OpticalBench(validation.Fixed):
         elif moving is None:
             way.counts(bits, shots[0], counts)
         else:
-            counts[0] = camera.expose(
-                photons, exposure_s=exposure_s, seed=self.seed, frame0=frame, maps=maps, threads=self.threads
-            ).reshape(-1)
+            counts[0] = exposed(camera, photons, shots[0], 0, seed=self.seed, threads=self.threads)
         shown = bits.reshape(self.mirror_shape) if layout is None else layout.mirrors(bits)[0]
         return Planes(
             mirrors=np.asarray(shown, dtype=np.uint8),
@@ -767,24 +761,23 @@ class OpticalBench(validation.Fixed):
         # Of the whole sequence, then those that are shown: the last bits of a sine may depend on its neighbours.
         power = self.device.laser.relative_power(frames, times, seed=self.seed, exposure_s=exposure_s)
         scale = power * self.photons_per_intensity(exposure_s)
+        states = self._states(times[shown][::steps]) if states is None else states
         # Of each row, where a rolling shutter exposes them at times of their own.
+        state = int(states[0]) if n else 0
         arms = [
-            self._reference(region, phases, len(frames) // steps, frames, times + late_s, exposure_s)
+            Shots(
+                state, frames, scale, exposure_s, maps, steps,
+                *self._reference(region, phases, len(frames) // steps, frames, times + late_s, exposure_s),
+            )
             for late_s in ([0.0] if rows is None else rows.late_s)
-        ]
-        frames, times, scale = frames[shown], times[shown], scale[shown]
-        arms = [
-            (wave, None if turned is None else turned[shown], coherence, None if moduli is None else moduli[shown])
-            for wave, turned, coherence, moduli in arms
-        ]
+        ]  # fmt: skip
+        arms, times = [arm.only(shown, state) for arm in arms], times[shown]
         if moving is not None:
             within_exposure.counts(
-                way, bits, Shots(0, frames, scale, exposure_s, maps, steps, *arms[0]), times, moving,
-                self._moving_arm(phases), self.device.camera, seed=self.seed, samples=projector.plan.samples,
-                arrays=place, threads=self.threads, out=out, progress=progress,
+                way, bits, arms[0], times, moving, self._moving_arm(phases), self.device.camera, seed=self.seed,
+                samples=projector.plan.samples, arrays=place, threads=self.threads, out=out, progress=progress,
             )  # fmt: skip
             return out if home is NUMPY else home.from_host(out)
-        states = self._states(times[::steps]) if states is None else states
         edges = [0, *(np.flatnonzero(np.diff(states)) + 1).tolist(), n] if n else [0]
         runs: list[tuple[slice, list[Shots]]] = []
         for a, b in zip(edges, edges[1:], strict=False):
@@ -795,13 +788,7 @@ class OpticalBench(validation.Fixed):
                     progress(a + k)
 
             part = slice(a * steps, b * steps)
-            shots = [
-                Shots(
-                    int(states[a]), frames[part], scale[part], exposure_s, maps, steps, wave,
-                    None if turned is None else turned[part], coherence, None if moduli is None else moduli[part],
-                )
-                for wave, turned, coherence, moduli in arms
-            ]  # fmt: skip
+            shots = [arm.only(part, int(states[a])) for arm in arms]
             if rows is None:
                 way.counts(bits[a:b], shots[0], out[part], done)
             runs.append((slice(a, b), shots))

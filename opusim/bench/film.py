@@ -214,11 +214,8 @@ class Film:
         turns, contrasts = shots.turns().view(np.complex64)[:, 0], shots.contrasts()
         for i, field in enumerate(fields, first):
             for f in range(i * shots.steps, (i + 1) * shots.steps):
-                out[f] = self.camera.expose(
-                    intensity(field, shots.reference, turns[f], float(contrasts[f])) * scale[f],
-                    exposure_s=shots.exposure_s, seed=self.seed, frame0=int(shots.frames[f]), maps=shots.maps,
-                    threads=threads,
-                ).reshape(-1)  # fmt: skip
+                photons = intensity(field, shots.reference, turns[f], float(contrasts[f])) * scale[f]
+                out[f] = exposed(self.camera, photons, shots, f, seed=self.seed, threads=threads)
 
     def target(self, out: Any, rows: slice, columns: slice) -> _Target:
         """Return the context of what the camera writes a part of `out` into."""
@@ -249,8 +246,36 @@ class _Target:
             self.out[self.place] = self.made if of(self.out) == self.arrays else self.arrays.to_host(self.made)
 
 
+def exposed(camera: Camera, photons: np.ndarray, shots: Shots, frame: int, *, seed: int, threads: int) -> np.ndarray:
+    """Return the counts of one frame of a run by numpy, of the photons on its pixels.
+
+    Parameters
+    ----------
+    camera : Camera
+        The camera.
+    photons : ndarray of float32, shape (n_pixels,)
+        Mean photons in the exposure.
+    shots : Shots
+        Circumstances of the run.
+    frame : int
+        Which of its frames, from 0 on.
+    seed : int
+        Seed of the device: the noise.
+    threads : int
+        Threads to use; they do not change the result.
+
+    Returns
+    -------
+    ndarray of the camera's type, shape (n_pixels,)
+    """
+    return camera.expose(
+        photons, exposure_s=shots.exposure_s, seed=seed, frame0=int(shots.frames[frame]), maps=shots.maps,
+        threads=threads,
+    ).reshape(-1)  # fmt: skip
+
+
 def intensity(
-    field: np.ndarray, reference: np.ndarray | None = None, turn: complex = 0.0, contrast: float = 1.0
+    field: np.ndarray, reference: np.ndarray | None = None, turn: Any = 0.0, contrast: Any = 1.0
 ) -> np.ndarray:
     """Return |S + c R exp(i d)|^2 + (1 - c^2) |R|^2 of each pixel, summed over its samples.
 
@@ -260,17 +285,18 @@ def intensity(
         S.
     reference : ndarray of complex64, shape (n_pixels, samples), optional
         R; None if it is blocked.
-    turn : complex
+    turn : complex, or ndarray of complex64, shape (n_pixels, 1)
         c exp(i d).
-    contrast : float
+    contrast : float, or ndarray of float64, shape (n_pixels, 1)
         c, of `Shots.contrasts`.
 
     Returns
     -------
     ndarray of float32, shape (n_pixels,)
     """
-    total = field if reference is None else field + elementary.multiply(reference, np.complex64(turn))
+    total = field if reference is None else field + elementary.multiply(reference, np.asarray(turn, np.complex64))
     result = np.square(total.real) + np.square(total.imag)
-    if reference is not None and contrast < 1:
-        result += np.float32(1 - contrast * contrast) * (np.square(reference.real) + np.square(reference.imag))
+    if reference is not None and np.min(contrast) < 1:
+        rest = np.asarray(1 - contrast * contrast, dtype=np.float32)
+        result += rest * (np.square(reference.real) + np.square(reference.imag))
     return result[..., 0] if result.shape[-1] == 1 else result.sum(axis=-1)

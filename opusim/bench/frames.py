@@ -225,6 +225,29 @@ class Shots:
     coherence: float = 1.0
     moduli: np.ndarray | None = None
 
+    def only(self, frames: slice | np.ndarray, state: int) -> Shots:
+        """Return the circumstances of some of the frames, in a state of the medium's drift.
+
+        Parameters
+        ----------
+        frames : slice or ndarray of int64
+            Which of them.
+        state : int
+            The state.
+
+        Returns
+        -------
+        Shots
+            Of these frames; itself where these are all of them, in its own state.
+        """
+        if state == self.state and isinstance(frames, slice) and len(self.frames[frames]) == len(self.frames):
+            return self
+        phases, moduli = (None if one is None else one[frames] for one in (self.phases_rad, self.moduli))
+        return replace(
+            self, state=state, frames=self.frames[frames],
+            photons_per_intensity=self.photons_per_intensity[frames], phases_rad=phases, moduli=moduli,
+        )  # fmt: skip
+
     def contrasts(self) -> np.ndarray:
         """Return the contrast of the fringes in each frame: float64 (n,)."""
         whole = np.full(len(self.frames), self.coherence)

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from opusim.base import elementary
 from opusim.base.short_repr import short_repr
 from opusim.device.camera import Camera
 
-from .film import intensity
+from .film import exposed, intensity
 from .frames import Shots
 from .way import Way
 
@@ -64,14 +63,8 @@ class Rows:
         turns, contrasts = arms_of(shots) if arms is None else arms
         if reference is None or len(shots) == 1:
             return intensity(field, reference, turns[0, k], float(contrasts[0, k]))
-        # The sums of `intensity`, with a turn and a contrast for each pixel.
         turn, contrast = (np.repeat(one[:, k], self.n_columns)[: len(field), None] for one in (turns, contrasts))
-        total = field + elementary.multiply(reference, turn)
-        result = np.square(total.real) + np.square(total.imag)
-        if contrast.min() < 1:
-            rest = (1 - contrast * contrast).astype(np.float32)
-            result += rest * (np.square(reference.real) + np.square(reference.imag))
-        return result.sum(axis=-1) if result.shape[-1] > 1 else result[:, 0]
+        return intensity(field, reference, turn, contrast)
 
     def of_pixels(self, n_pixels: int) -> np.ndarray:
         """Return the share of each of the first pixels of the region, in raster order: float32 (n_pixels,)."""
@@ -146,13 +139,13 @@ class RollingFilm:
         for pattern, frame, light, shots, k in self._lights(way, bits, runs):
             if waiting is not None:
                 number, own, run, place = waiting
-                self._write(own if share is None else own + share * (light - own), run, place, out[number])
+                out[number] = self._counts(own if share is None else own + share * (light - own), run, place)
             if progress is not None and pattern and not frame % shots.steps:
                 progress(pattern)
             waiting = frame, light, shots, k
         if waiting is not None:
             number, own, run, place = waiting
-            self._write(own, run, place, out[number])
+            out[number] = self._counts(own, run, place)
             if progress is not None:
                 progress(len(bits))
 
@@ -172,9 +165,5 @@ class RollingFilm:
                         yield i, number, self.rows.level(field, shots, k, arms) * scale[k], one, k
                         number += 1
 
-    def _write(self, photons: np.ndarray, shots: Shots, k: int, out: np.ndarray) -> None:
-        """Fill a frame (n_pixels,) with the counts of its photons."""
-        out[:] = self.camera.expose(
-            photons, exposure_s=shots.exposure_s, seed=self.seed, frame0=int(shots.frames[k]), maps=shots.maps,
-            threads=self.threads,
-        )  # fmt: skip
+    def _counts(self, photons: np.ndarray, shots: Shots, k: int) -> np.ndarray:
+        return exposed(self.camera, photons, shots, k, seed=self.seed, threads=self.threads)

@@ -25,7 +25,7 @@ from opusim.device.medium import Drift
 from opusim.device.medium.drift import PARTS
 from opusim.device.reference import Reference
 
-from .film import intensity
+from .film import exposed, intensity
 from .frames import Shots
 from .way import Way
 
@@ -128,6 +128,32 @@ class MovingArm:
         return Moments(states, weights.tolist(), turns.tolist(), 1.0, apart)
 
 
+def moments_of(
+    shots: Shots, times_s: np.ndarray, drift: Drift, arm: MovingArm | None
+) -> Callable[[int], Moments]:  # fmt: skip
+    """Return what gives the states that a frame of a run sees, and the reference in each.
+
+    Parameters
+    ----------
+    shots, times_s, drift, arm
+        As for `counts`.
+
+    Returns
+    -------
+    callable
+        Of the number of a frame in the run.
+    """
+    turns, contrasts, exposure_s = shots.turns().view(np.complex64)[:, 0], shots.contrasts(), shots.exposure_s
+
+    def seen(f: int) -> Moments:
+        time_s = float(times_s[f])
+        if arm is None:
+            return Moments.of_still(drift.within(time_s, exposure_s), turns[f], contrasts[f])
+        return arm.moments(drift, f % shots.steps, int(shots.frames[f]), time_s, exposure_s)
+
+    return seen
+
+
 def mean_intensity(
     way: Way, bits: Any, moments: Moments, arrays: Arrays, reference: np.ndarray | None
 ) -> np.ndarray:  # fmt: skip
@@ -198,20 +224,10 @@ def counts(
         Told how many patterns are done.
     """
     scale = (shots.photons_per_intensity / samples).astype(np.float32)
-    turns = shots.turns().view(np.complex64)[:, 0]
-    contrasts = shots.contrasts()
+    seen = moments_of(shots, times_s, drift, arm)
     for i in range(len(bits)):
-        for step in range(shots.steps):
-            f = i * shots.steps + step
-            time_s, exposure_s = float(times_s[f]), shots.exposure_s
-            if arm is None:
-                moments = Moments.of_still(drift.within(time_s, exposure_s), turns[f], contrasts[f])
-            else:
-                moments = arm.moments(drift, step, int(shots.frames[f]), time_s, exposure_s)
-            light = mean_intensity(way, bits[i : i + 1], moments, arrays, shots.reference)
-            out[f] = camera.expose(
-                light * scale[f], exposure_s=shots.exposure_s, seed=seed, frame0=int(shots.frames[f]), maps=shots.maps,
-                threads=threads,
-            ).reshape(-1)  # fmt: skip
+        for f in range(i * shots.steps, (i + 1) * shots.steps):
+            light = mean_intensity(way, bits[i : i + 1], seen(f), arrays, shots.reference)
+            out[f] = exposed(camera, light * scale[f], shots, f, seed=seed, threads=threads)
         if progress is not None:
             progress(i + 1)

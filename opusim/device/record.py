@@ -469,8 +469,8 @@ class Device(Stage):
         or another part whose class does not come with opusim with its code: the text of the file that defines it, or
         of the class where that is a script or a notebook. What that imports does not. Numbers go in as they are
         written: a device of 2 has another one than the equal device of 2.0. A parameter that came with a later release
-        is left out where its value is what was done before (``Parameter.before``), and so are fields of the optics
-        that change no frame (`Optics.without_effect`).
+        is left out where its value is what was done before (``Parameter.before``), and so are fields that change no
+        frame with the others as they are (`Optics.without_effect`).
 
         Returns
         -------
@@ -483,12 +483,14 @@ class Device(Stage):
             for stage in parts_of(Device):
                 content[stage].pop(name, None)
         for stage in parts_of(Device):
-            table, plain = content[stage], before_of(type(getattr(self, stage)))
+            own: Stage = getattr(self, stage)
+            plain, idle = before_of(type(own)), own.without_effect()
             # What came later and is switched to what was before: the device of then, as is its fingerprint.
-            content[stage] = {name: v for name, v in table.items() if name not in plain or plain[name] != v}
-            if stage == "optics":
-                for name in self.optics.without_effect():
-                    content[stage].pop(name, None)
+            content[stage] = {
+                name: v
+                for name, v in content[stage].items()
+                if name not in idle and (name not in plain or plain[name] != v)
+            }
             if not content[stage]:
                 del content[stage]
         content["medium"].update(self.medium.content())
