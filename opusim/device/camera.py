@@ -80,6 +80,29 @@ class Camera(Stage):
     shutter : {"global", "rolling"}
         "rolling": each row of the region that is read begins its exposure a `row_time_s` after the one before it, so
         that one pattern on all rows takes readout and exposure, and not the longer of the two.
+    dsnu_row_e, dsnu_column_e : float
+        Standard deviation, over rows and over columns, of an offset that all pixels of one share, in electrons, normal;
+        `dsnu_e` is what is left from pixel to pixel. Their squares add up.
+    prnu_row, prnu_column : float
+        The same of the relative response, beside `prnu`.
+    dark_current_spread_e_per_s : float
+        Standard deviation of the dark current over the pixels, log-normal, in electrons per second; dark signal
+        non-uniformity that grows with the exposure. Hot pixels are beside it.
+    dark_current_stated_c : float
+        Temperature at which the dark currents and their spread are stated, in degrees Celsius.
+    temperature_c : float
+        Temperature of the sensor in degrees Celsius.
+    dark_current_doubling_k : float
+        Rise of the temperature that doubles every dark current, in kelvin; `inf` for one that does not depend on it.
+    nonlinearity : float
+        Integral non-linearity: the largest deviation of the level from the straight line between the ends of the scale,
+        as a share of the scale, positive above the line.
+    telegraph_fraction : float
+        Share of pixels with random telegraph noise, from 0 to 1.
+    telegraph_e : float
+        Mean amplitude of such a pixel in electrons; amplitudes are exponential.
+    lag : float
+        Share of the electrons of a frame that are read with the next one.
 
     Raises
     ------
@@ -139,6 +162,33 @@ class Camera(Stage):
         "global", kind="choice", choices=("global", "rolling"), off="global", imperfection="rolling shutter",
         before="global",
     )  # fmt: skip
+    dsnu_row_e: float = parameter(
+        0.0, low=0.0, high=1e6, unit="e", off=0.0, imperfection="row DSNU", source="DSNU", before=0.0
+    )
+    dsnu_column_e: float = parameter(
+        0.0, low=0.0, high=1e6, unit="e", off=0.0, imperfection="column DSNU", source="DSNU", before=0.0
+    )
+    prnu_row: float = parameter(0.0, low=0.0, high=1.0, off=0.0, imperfection="row PRNU", source="PRNU", before=0.0)
+    prnu_column: float = parameter(
+        0.0, low=0.0, high=1.0, off=0.0, imperfection="column PRNU", source="PRNU", before=0.0
+    )
+    dark_current_spread_e_per_s: float = parameter(
+        0.0, low=0.0, high=1e9, unit="e per s", off=0.0, imperfection="dark current spread", source="DSNU", before=0.0
+    )
+    dark_current_stated_c: float = parameter(25.0, low=-273.15, high=200.0, unit="°C", before=25.0)
+    temperature_c: float = parameter(25.0, low=-273.15, high=200.0, unit="°C", before=25.0)
+    dark_current_doubling_k: float = parameter(
+        math.inf, low=0.0, high=math.inf, low_open=True, unit="K", off=math.inf, imperfection="sensor temperature",
+        source="dark current", before=math.inf,
+    )  # fmt: skip
+    nonlinearity: float = parameter(
+        0.0, low=-0.2, high=0.2, off=0.0, imperfection="non-linearity", source="non-linearity", before=0.0
+    )
+    telegraph_fraction: float = parameter(
+        0.0, low=0.0, high=1.0, off=0.0, imperfection="telegraph noise", source="read noise", before=0.0
+    )
+    telegraph_e: float = parameter(0.0, low=0.0, high=1e6, unit="e", before=0.0)
+    lag: float = parameter(0.0, low=0.0, high=0.5, off=0.0, imperfection="lag", source="lag", before=0.0)
 
     def _check_together(self) -> None:
         """Check the size of the sensor, and the black level against the full scale."""

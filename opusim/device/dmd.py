@@ -25,9 +25,9 @@ class Dmd(Stage):
     name : str
         Part name.
     shape : tuple of int
-        Mirrors as (rows, columns). The DLP4500's diamond lattice is treated as a square one.
+        Mirrors as (rows, columns).
     pitch_m : float
-        Distance between mirrors in metres.
+        Width of a mirror's cell in metres; the distance of neighbours on a square lattice.
     contrast_ratio : float
         Full-on to full-off intensity ratio; an off mirror still sends the amplitude 1/sqrt(contrast_ratio).
     efficiency : float
@@ -41,6 +41,9 @@ class Dmd(Stage):
         Root mean square of the static low-order wavefront error over the array, in radians.
     stuck_on_fraction, stuck_off_fraction : float
         Share of mirrors that never leave the state.
+    lattice : {"square", "diamond"}
+        "diamond": mirrors stand on their corners. Along the first axis they are sqrt(2) pitches apart, along the second
+        one each line follows the last at half of that, and is shifted by half of it along the first.
     """
 
     stage: ClassVar[str] = "dmd"
@@ -60,6 +63,7 @@ class Dmd(Stage):
     aberration_rms_rad: float = parameter(0.0, low=0.0, high=100.0, unit="rad", off=0.0, imperfection="aberration")
     stuck_on_fraction: float = parameter(0.0, low=0.0, high=1.0, off=0.0, imperfection="stuck mirrors")
     stuck_off_fraction: float = parameter(0.0, low=0.0, high=1.0, off=0.0, imperfection="stuck mirrors")
+    lattice: str = parameter("square", kind="choice", choices=("square", "diamond"), before="square")
 
     def _check_together(self) -> None:
         """Check the mirrors that are stuck."""

@@ -51,6 +51,12 @@ class Operation(Stage):
     exposure_average : bool
         Whether what changes while the shutter is open is averaged over the exposure: the phase between the arms, the
         medium. If not, each frame sees both as they are when it begins, as in version 1 of the presets.
+    frames_per_vector : int
+        Frames that the linear transform by intensities takes of each vector, beside its anchors.
+    reference_map : {"alone", "demodulated"}
+        What a calibration takes for the light of the reference: frames of it with every mirror off, and the light of
+        off mirrors with it ("alone"), or that of bursts with every mirror off, from which the field of these mirrors
+        is taken ("demodulated").
     """
 
     stage: ClassVar[str] = "operation"
@@ -62,6 +68,8 @@ class Operation(Stage):
     minimum_output_size: int = parameter(0, low=0, unit="pixels")
     power_w: float = parameter(30.0, low=0.0, high=1e6, unit="W")
     exposure_average: bool = parameter(True, before=False)
+    frames_per_vector: int = parameter(2, low=2, high=64, unit="frames", before=2)
+    reference_map: str = parameter("alone", kind="choice", choices=("alone", "demodulated"), before="alone")
 
     def _check_together(self) -> None:
         """Check the order of the two numbers of mirrors."""
