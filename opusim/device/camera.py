@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from opusim.base import parallel, rng, validation
+from opusim.base import elementary, parallel, rng, validation
 from opusim.base.parameters import Stage, parameter
 from opusim.base.short_repr import short_repr
 from opusim.base.user_arrays import checked_array
@@ -25,6 +25,10 @@ LEAST_PIXEL_OVER_GRAIN = 1e-3
 
 _NOISE = "camera noise"
 _MAX_FRAME = 2**63 - 1
+# Dark currents of single precision stay finite with it, for any exposure.
+_MOST_DOUBLINGS = 30.0
+_LEAST_DOUBLINGS = 1000.0  # so often halved, nothing is left
+_LN2 = 0.6931471805599453
 # From so much on, a full scale as a share of the full well, or a number of rows, is another one than before.
 _APART, _ROWS_APART = 1.5, 0.02
 
@@ -56,7 +60,7 @@ class Camera(Stage):
     read_noise_e : float
         Standard deviation of the temporal dark noise, in electrons: sigma_d of EMVA 1288.
     dark_current_e_per_s : float
-        Electrons per second without light, at the sensor's temperature.
+        Mean electrons per second without light, of pixels that are not hot, at `dark_current_stated_c`.
     prnu : float
         Photo response non-uniformity: standard deviation of the relative response over the pixels, normal.
     dsnu_e : float
@@ -64,7 +68,7 @@ class Camera(Stage):
     hot_pixel_fraction : float
         Share of pixels that are hot, from 0 to 1.
     hot_pixel_dark_e_per_s : float
-        Dark current of a hot pixel, in place of the usual one.
+        Dark current of a hot pixel, in place of the usual one, at `dark_current_stated_c`.
     black_level_dn : float
         Grey levels added to every pixel.
     quantise : bool
@@ -199,6 +203,13 @@ class Camera(Stage):
                 f"camera.black_level_dn is {self.black_level_dn!r}, but it must be below the full scale of "
                 f"{self.full_scale_dn} that camera.bits = {self.bits} gives."
             )
+        if self._doublings > _MOST_DOUBLINGS:
+            raise ValueError(
+                f"camera.temperature_c is {self.temperature_c!r}, but with camera.dark_current_doubling_k = "
+                f"{self.dark_current_doubling_k!r} it may be at most "
+                f"{self.dark_current_stated_c + _MOST_DOUBLINGS * self.dark_current_doubling_k:g}, "
+                f"{_MOST_DOUBLINGS:g} doublings of the dark current above camera.dark_current_stated_c."
+            )
         if 0 < self.pixel_over_grain < LEAST_PIXEL_OVER_GRAIN:
             raise ValueError(
                 f"camera.pixel_over_grain is {self.pixel_over_grain!r}, but it must be 0, for pixels that sample "
@@ -226,6 +237,28 @@ class Camera(Stage):
     def full_scale_e(self) -> float:
         """Electrons on a pixel, above the black level, that give the highest count."""
         return (self.full_scale_dn - self.black_level_dn) / self.gain_dn_per_e
+
+    @property
+    def _doublings(self) -> float:
+        """How often the dark current has doubled from the temperature at which it is stated."""
+        return (self.temperature_c - self.dark_current_stated_c) / self.dark_current_doubling_k
+
+    @property
+    def dark_current_factor(self) -> float:
+        """Every dark current at `temperature_c`, divided by that at `dark_current_stated_c`.
+
+        2 to the power (T - T_ref) / T_d: EMVA 1288 release 4, section 2.5, where it is that of every dark current
+        that comes from thermally generated electrons. Whole doublings are exact.
+        """
+        if self._doublings < -_LEAST_DOUBLINGS:
+            return 0.0
+        whole = math.floor(self._doublings)
+        return math.ldexp(float(elementary.exp((self._doublings - whole) * _LN2)), whole)
+
+    @property
+    def mean_dark_current_e_per_s(self) -> float:
+        """Mean dark current at `temperature_c` in electrons per second, of pixels that are not hot."""
+        return self.dark_current_e_per_s * self.dark_current_factor
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -411,10 +444,10 @@ class Camera(Stage):
         offset = np.zeros(place.size, dtype=np.float32)
         if self.dsnu_e:
             offset = np.float32(self.dsnu_e) * rng.normals_at(rng.stream_key(seed, "camera DSNU"), place)
-        dark = np.full(place.size, self.dark_current_e_per_s, dtype=np.float32)
+        dark = np.full(place.size, self.mean_dark_current_e_per_s, dtype=np.float32)
         if self.hot_pixel_fraction:
             hot = rng.uniforms_at(rng.stream_key(seed, "camera hot pixels"), place) < self.hot_pixel_fraction
-            dark[hot] = self.hot_pixel_dark_e_per_s
+            dark[hot] = self.hot_pixel_dark_e_per_s * self.dark_current_factor
         return SensorMaps(pixels=place, gain=gain, dark_e_per_s=dark, offset_e=offset)
 
     def _places(self, pixels: ArrayLike | None) -> NDArray[np.uint32]:
