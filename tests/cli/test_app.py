@@ -380,7 +380,7 @@ def test_info_tells_every_parameter(name):
     device, text = Device.load(name), words(invoke("info", name).stdout)
     own_words = {
         "laser": {"wavelength_m", "power_w", "power_noise", "power_noise_bandwidth_hz", "power_drift_per_hour"},
-        "dmd": {"name", "shape", "pitch_m", "contrast_ratio", "efficiency"},
+        "dmd": {"name", "shape", "pitch_m", "lattice", "contrast_ratio", "efficiency"},
         "medium": set(),
         "camera": {
             "name", "shape", "pixel_pitch_m", "bits", "quantise", "gain_dn_per_e", "quantum_efficiency", "full_well_e",
