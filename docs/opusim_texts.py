@@ -49,6 +49,8 @@ def _mirrors(name: str) -> dict[str, str]:
     return {
         "rows × columns": f"{dmd.shape[0]} × {dmd.shape[1]}",
         "pitch, µm": f"{1e6 * dmd.pitch_m:g}",
+        "lattice": dmd.lattice,
+        "mm": " × ".join(f"{1e3 * length_m:.2f}" for length_m in dmd.size_m),
         "contrast ratio": f"{dmd.contrast_ratio:g}",
         "efficiency": f"{dmd.efficiency:g}",
         "patterns a second": f"{dmd.frame_rate_hz:g}",

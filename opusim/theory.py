@@ -303,6 +303,52 @@ def gaussian_beam_radius(waist_m: float, distance_m: float, wavelength_m: float)
     return float(waist_m * np.sqrt(1 + (distance_m / rayleigh) ** 2))
 
 
+def blaze_efficiency(
+    pitch_m: float, wavelength_m: float, *, fill: float = 1.0, tilt_rad: float = np.pi / 15
+) -> tuple[int, float, float]:
+    """Return which order of an array of tilted mirrors is the brightest, how well it is blazed, and what it holds.
+
+    Light along the normal of the array leaves each mirror, a square that tilts about its diagonal, at twice the tilt;
+    light at twice the tilt leaves it along the normal. The orders of the lattice lie at whole numbers along both sides
+    of a cell, the reflection at p = sin(2 tilt) pitch / (sqrt(2) wavelength) on both. A mirror of the side
+    a = sqrt(fill) pitch sends the amplitude fill sinc(q delta)^2 into the order that is delta = p - m away along both
+    sides, with q = a / pitch; its power is fill^2 sinc(q delta)^4. The shortening of a tilted mirror, 1 - cos(tilt),
+    some 2 %, is left out.
+
+    Parameters
+    ----------
+    pitch_m : float
+        Side of a mirror's cell in metres.
+    wavelength_m : float
+        Wavelength in metres.
+    fill : float, optional
+        Share of a cell that the mirror fills, above 0 and up to 1.
+    tilt_rad : float, optional
+        Tilt of a mirror in radians; 12 degrees by default, as the arrays of `opusim/presets/dmds` have.
+
+    Returns
+    -------
+    order : int
+        The nearest order, the same along both sides of a cell.
+    blaze : float
+        1 - 2 |p - order|: 1 where the order lies in the reflection, 0 half-way between two orders.
+    efficiency : float
+        Share of the light on the array in that order with all mirrors on, before the losses of mirror and window.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is not of the kind or in the range named.
+    """
+    pitch_m = validation.number("pitch_m", pitch_m, low=0, high=1, low_open=True)
+    wavelength_m = validation.number("wavelength_m", wavelength_m, low=0, high=1, low_open=True)
+    fill = validation.number("fill", fill, low=0, high=1, low_open=True)
+    tilt_rad = validation.number("tilt_rad", tilt_rad, low=0, high=np.pi / 4)
+    p = float(np.sin(2 * tilt_rad)) * pitch_m / (np.sqrt(2) * wavelength_m)
+    order = round(p)
+    return order, float(1 - 2 * abs(p - order)), float(fill**2 * np.sinc(np.sqrt(fill) * (p - order)) ** 4)
+
+
 def memory_effect(tilt: np.ndarray, length: float) -> np.ndarray:
     """Return the correlation of the speckle with itself after a tilt: (q L / sinh q L)^2 for a diffusive slab.
 

@@ -478,7 +478,7 @@ class OpticalBench(validation.Fixed):
         shown = bits.reshape(self.mirror_shape) if layout is None else layout.mirrors(bits)[0]
         return Planes(
             mirrors=np.asarray(shown, dtype=np.uint8),
-            dmd_field=projector.geometry.source.cells(bits)[0],
+            dmd_field=projector.geometry.source.shown(bits)[0],
             medium_field=self.device.sampling.unweighted(fields).reshape(*shape, -1),
             photons=photons.reshape(shape),
             electrons=electrons.reshape(shape),

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Self
 
-from opusim.device import propagation
+from opusim.device import lattice, propagation
 from opusim.device.medium import ModeGrid
 from opusim.device.pixel_sampling import PixelSampling
 from opusim.device.record import Device
@@ -27,6 +27,8 @@ _STOP_POINTS, _STOP_SIDE = 16, 512
 _PICTURE_SIDE, _PICTURE_TIMES = 1024, 2
 # Bytes of a mirror: its amplitude, whether it is stuck, its feature; where mirrors are modes, both of its fields too.
 _MIRROR_BYTES, _FIELD_BYTES = 9, 28
+# Of a mirror of a diamond lattice: its place while the beam is computed, its cell on the grid.
+_PLACE_BYTES, _CELL_BYTES = 16, 8
 _PIXEL_BYTES = 20  # of the fixed patterns of the sensor
 
 
@@ -92,7 +94,9 @@ class Geometry:
         ValueError
             If the medium has fewer inputs or outputs.
         """
-        source = make_source(layout, device.dmd, seed, by_mirror=resolution == "mirrors")
+        source = make_source(
+            layout, device.dmd, seed, by_mirror=resolution == "mirrors", on_grid=device.medium.has_waves
+        )
         sampling, grid, block = device.sampling, None, None
         if device.medium.has_waves:
             grid, block = _grid(device, source, region, sampling)
@@ -119,12 +123,19 @@ class Geometry:
     def kept_bytes(self) -> int:
         """Bytes of what is kept of mirrors and sensor."""
         mirror = _MIRROR_BYTES + (_FIELD_BYTES if self.by_mirror else 0)
+        if self.by_mirror and self._turned:
+            mirror += _CELL_BYTES
         return self.device.dmd.n_mirrors * mirror + _PIXEL_BYTES * self.region.n_pixels
 
     @property
     def making_bytes(self) -> int:
         """Bytes of the mirrors' light in double precision, before there is anything else."""
-        return (_FIELD_BYTES + _MIRROR_BYTES) * self.device.dmd.n_mirrors
+        return (_FIELD_BYTES + _MIRROR_BYTES + (_PLACE_BYTES if self._turned else 0)) * self.device.dmd.n_mirrors
+
+    @property
+    def _turned(self) -> bool:
+        """Whether mirrors stand on a diamond lattice."""
+        return self.device.dmd.lattice == lattice.DIAMOND
 
 
 def _grid(

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse
 
 from opusim.base.arrays import NUMPY, Arrays
+from opusim.device import lattice
 from opusim.device.dmd import Dmd
 from opusim.patterns.kinds import ALWAYS_OFF, ALWAYS_ON
 from opusim.patterns.layout import MirrorLayout
@@ -86,6 +87,10 @@ class MacroSource:
             flat[:, self.n_features] = self.background
         return flat.reshape(len(bits), *self.input_shape)
 
+    def shown(self, bits: np.ndarray) -> np.ndarray:
+        """Fields of the cells as a picture of the mirrors, for `OpticalBench.inspect`: that of `cells`."""
+        return self.cells(bits)
+
     def basis(self, start: int, stop: int) -> np.ndarray:
         """Fields by which features start ... stop - 1 change the cells when they go on."""
         flat = np.zeros((stop - start, math.prod(self.input_shape)), dtype=np.complex64)
@@ -112,9 +117,13 @@ class MirrorSource:
         The mirror array.
     seed : int
         Seed of the device.
+    on_grid : bool, optional
+        Whether cells are points of a grid, and lie on it as the mirrors lie in space. A diamond lattice is turned then:
+        the axes of the grid are the edges of the mirrors, and cells beyond the array send nothing. If not, cells are
+        mirrors in raster order.
     """
 
-    def __init__(self, layout: MirrorLayout | None, dmd: Dmd, seed: int) -> None:
+    def __init__(self, layout: MirrorLayout | None, dmd: Dmd, seed: int, *, on_grid: bool = True) -> None:
         self.layout = layout
         self.dmd = dmd
         self.seed = seed
@@ -122,58 +131,77 @@ class MirrorSource:
         self.input_shape = dmd.shape
         self.mirrors_per_cell = 1
         self.n_features = dmd.n_mirrors if layout is None else math.prod(layout.n_features)
+        # The cell of each mirror, in raster order; None where that is its own number.
+        self._cell_of_mirror: np.ndarray | None = None
+        if on_grid and dmd.lattice == lattice.DIAMOND:
+            u, v, self.input_shape = lattice.along_edges(dmd.shape)
+            self._cell_of_mirror = (u * self.input_shape[1] + v).ravel()
 
     def cells(self, bits: Any, arrays: Arrays = NUMPY) -> Any:
-        """Fields of the mirrors, complex64 (n, rows, columns)."""
+        """Fields of the cells, complex64 (n, *input_shape)."""
         if arrays != NUMPY:
             return self._cells_on(bits, arrays)
+        return self._on_cells(self.shown(bits))
+
+    def shown(self, bits: Any) -> np.ndarray:
+        """Fields of the mirrors, complex64 (n, rows, columns)."""
         if self.layout is None or self.layout.in_order:
             mirrors = np.asarray(bits).reshape(len(bits), *self.dmd.shape)
         else:
             mirrors = self.layout.mirrors(bits)
         return self.dmd.field(mirrors, seed=self.seed)
 
+    def _on_cells(self, of_mirrors: np.ndarray, elsewhere: int = 0) -> np.ndarray:
+        """Put a value of each mirror (n, rows, columns) on its cell (n, *input_shape), and another on the rest."""
+        if self._cell_of_mirror is None:
+            return of_mirrors
+        n = len(of_mirrors)
+        cells = np.full((n, math.prod(self.input_shape)), elsewhere, dtype=of_mirrors.dtype)
+        cells[:, self._cell_of_mirror] = of_mirrors.reshape(n, -1)
+        return cells.reshape(n, *self.input_shape)
+
     def _cells_on(self, bits: Any, arrays: Arrays) -> Any:
-        """As `cells`, on a device: each mirror fetches the bit of its feature."""
+        """As `cells`, on a device: each cell fetches the bit of its feature."""
         assert self.layout is not None, "bare mirrors are shown by numpy"
         xp, total = arrays.xp, self.n_features
 
         def state(value: int) -> np.ndarray:
-            return self.dmd.field(np.full((1, *self.dmd.shape), value, dtype=np.uint8), seed=self.seed)[0]
+            of_mirrors = self.dmd.field(np.full((1, *self.dmd.shape), value, dtype=np.uint8), seed=self.seed)
+            return self._on_cells(of_mirrors)[0]
 
-        def source_of_mirror() -> np.ndarray:
+        def source_of_cell() -> np.ndarray:
             # Behind the features stand the two constants: one for what is always on, zero for what is always off.
-            feature = self.layout.feature_of_mirror().ravel()  # type: ignore[union-attr]
+            feature = self.layout.feature_of_mirror()[None]  # type: ignore[union-attr]
             constant = np.where(feature == ALWAYS_ON, total, total + 1)
-            return np.where(feature >= 0, feature, constant).astype(np.int64)
+            return self._on_cells(np.where(feature >= 0, feature, constant).astype(np.int64), total + 1).ravel()
 
         constants = self._moved.get(arrays, "constants", lambda: np.array([[1, 0]], dtype=np.uint8))
         padded = xp.concat([xp.astype(bits, constants.dtype), xp.broadcast_to(constants, (len(bits), 2))], axis=1)
-        mirrors = xp.take(padded, self._moved.get(arrays, "source", source_of_mirror), axis=1)
+        mirrors = xp.take(padded, self._moved.get(arrays, "source", source_of_cell), axis=1)
         on = self._moved.get(arrays, "on", lambda: state(1))
         off = self._moved.get(arrays, "off", lambda: state(0))
-        return xp.where(xp.astype(mirrors, xp.bool).reshape(len(bits), *self.dmd.shape), on, off)
+        return xp.where(xp.astype(mirrors, xp.bool).reshape(len(bits), *self.input_shape), on, off)
 
     def basis(self, start: int, stop: int) -> np.ndarray:
-        """Fields by which features start ... stop - 1 change the mirrors' field when they go on."""
+        """Fields by which features start ... stop - 1 change the cells when they go on."""
         bits = np.zeros((stop - start, self.n_features), dtype=np.uint8)
         bits[np.arange(stop - start), np.arange(start, stop)] = 1
         return self.cells(bits) - self.cells(np.zeros((1, self.n_features), dtype=np.uint8))
 
     def modes(self) -> scipy.sparse.csr_array:
-        """As `MacroSource.modes`, with a mode a mirror."""
+        """As `MacroSource.modes`, with a mode a cell."""
         assert self.layout is not None, "a matrix of features needs a layout"
         off = self.cells(np.zeros((1, self.n_features), dtype=np.uint8))[0].ravel()
-        on = self.dmd.field(np.ones((1, *self.dmd.shape), dtype=np.uint8), seed=self.seed)[0].ravel()
-        feature = self.layout.feature_of_mirror().ravel()
-        mirror = np.flatnonzero(feature >= 0)
-        change = scipy.sparse.coo_array(
-            ((on - off)[mirror], (feature[mirror], mirror)), shape=(self.n_features, self.dmd.n_mirrors)
-        )
+        on = self._on_cells(self.dmd.field(np.ones((1, *self.dmd.shape), dtype=np.uint8), seed=self.seed)).ravel()
+        feature = self._on_cells(self.layout.feature_of_mirror()[None], ALWAYS_OFF).ravel()
+        cell = np.flatnonzero(feature >= 0)
+        change = scipy.sparse.coo_array(((on - off)[cell], (feature[cell], cell)), shape=(self.n_features, off.size))
         return scipy.sparse.csr_array(scipy.sparse.vstack([change, scipy.sparse.csr_array(off[None, :])]))
 
 
-def make_source(layout: MirrorLayout | None, dmd: Dmd, seed: int, *, by_mirror: bool) -> MacroSource | MirrorSource:
+def make_source(
+    layout: MirrorLayout | None, dmd: Dmd, seed: int, *, by_mirror: bool, on_grid: bool = True
+) -> MacroSource | MirrorSource:
     """Return what feeds the medium.
 
     Parameters
@@ -186,6 +214,8 @@ def make_source(layout: MirrorLayout | None, dmd: Dmd, seed: int, *, by_mirror: 
         Seed of the device.
     by_mirror : bool
         Whether each mirror is a mode, as it always is without a layout.
+    on_grid : bool, optional
+        Whether mirrors that are modes lie on a grid, as in front of a medium that has waves.
 
     Returns
     -------
@@ -193,5 +223,5 @@ def make_source(layout: MirrorLayout | None, dmd: Dmd, seed: int, *, by_mirror: 
         The source.
     """
     if layout is None or by_mirror:
-        return MirrorSource(layout, dmd, seed)
+        return MirrorSource(layout, dmd, seed, on_grid=on_grid)
     return MacroSource(layout, dmd, seed)

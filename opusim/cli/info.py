@@ -12,7 +12,7 @@ import typer
 from opusim.base.parameters import parameters_of
 
 from .app import _load_device, command, out
-from .line import drawing, lengths
+from .line import drawing, lengths, metres
 from .tables import _level, _table, percent
 
 if TYPE_CHECKING:
@@ -211,8 +211,10 @@ def _laser(laser: _Told) -> tuple[str, str]:
 
 
 def _mirrors(dmd: _Told) -> tuple[str, str]:
+    height, width = (metres(length_m) for length_m in dmd.stage.size_m)
     return "mirrors", (
-        f"{dmd.value('name')}: {dmd.text('shape')}, pitch {dmd.text('pitch_m')}, "
+        f"{dmd.value('name')}: {dmd.text('shape')}, pitch {dmd.text('pitch_m')} on a {dmd.value('lattice')} lattice, "
+        f"{height} x {width}, "
         f"contrast {dmd.text('contrast_ratio')} : 1, efficiency {dmd.text('efficiency')}"
     )
 

@@ -112,6 +112,8 @@ def lengths(device: Device, exposure_s: float) -> list[tuple[str, str]]:
     list of (str, str)
         Name and value of each.
     """
+    from opusim.device.lattice import DIAMOND  # numpy, which the command line does not load at its start
+
     optics, camera, wavelength_m = device.optics, device.camera, device.laser.wavelength_m
     half = device.photons_per_intensity(exposure_s) * device.dmd.n_mirrors / 2
     light = f"{half:.3g} photons with half the mirrors on, {device.pixel_share:.3g} of the mirrors' light"
@@ -132,7 +134,9 @@ def lengths(device: Device, exposure_s: float) -> list[tuple[str, str]]:
             *_reference(device),
         ]
     pitch_m = device.dmd.pitch_m
-    sine = (device.dmd.shape[0] ** 2 + device.dmd.shape[1] ** 2) ** 0.5 * pitch_m / 2 / optics.illumination_focal_m
+    sine = device.dmd.half_diagonal_m / optics.illumination_focal_m
+    # A diamond lattice is a square one that is turned, and so is all that follows from it.
+    turned = ", turned by 45 degrees as the mirrors are" if device.dmd.lattice == DIAMOND else ""
     grain_m = optics.grain_m(wavelength_m)
     ratio = camera.pixel_pitch_m / grain_m
     pixel_rad = camera.pixel_pitch_m / optics.focal_m
@@ -148,7 +152,7 @@ def lengths(device: Device, exposure_s: float) -> list[tuple[str, str]]:
             f"{1e3 * optics.mirror_angle_rad(pitch_m):.3g} mrad, {metres(pitch_m)} / "
             f"{metres(optics.illumination_focal_m)}; a sine of {sine:.2g} in the corners",
         ),
-        ("spot on the layer", f"a square of {metres(spot_m)}, wavelength / angle a mirror"),
+        ("spot on the layer", f"a square of {metres(spot_m)}, wavelength / angle a mirror{turned}"),
         (
             "layer seen by the camera",
             f"{metres(optics.diameter_m)} across"

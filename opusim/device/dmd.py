@@ -13,6 +13,7 @@ from opusim.base import elementary, rng
 from opusim.base.parameters import Stage, parameter
 from opusim.base.user_arrays import checked_array
 
+from . import lattice as lattices
 from .wavefront import low_order_wavefront
 
 
@@ -27,7 +28,7 @@ class Dmd(Stage):
     shape : tuple of int
         Mirrors as (rows, columns).
     pitch_m : float
-        Width of a mirror's cell in metres; the distance of neighbours on a square lattice.
+        Distance of neighbouring mirrors in metres, and width of a mirror's cell, on either lattice.
     contrast_ratio : float
         Full-on to full-off intensity ratio; an off mirror still sends the amplitude 1/sqrt(contrast_ratio).
     efficiency : float
@@ -42,8 +43,10 @@ class Dmd(Stage):
     stuck_on_fraction, stuck_off_fraction : float
         Share of mirrors that never leave the state.
     lattice : {"square", "diamond"}
-        "diamond": mirrors stand on their corners. Along the first axis they are sqrt(2) pitches apart, along the second
-        one each line follows the last at half of that, and is shifted by half of it along the first.
+        How mirrors stand. "diamond": on their corners. Along the first axis they are sqrt(2) pitches apart; along the
+        second one each line follows the last at half of that, and is shifted by half of sqrt(2) pitches along the
+        first. So each mirror has four neighbours at one pitch, and a cell of pitch^2, as on a square lattice.
+        Rows and columns of patterns, layouts and figures are indices on either one.
     """
 
     stage: ClassVar[str] = "dmd"
@@ -63,7 +66,7 @@ class Dmd(Stage):
     aberration_rms_rad: float = parameter(0.0, low=0.0, high=100.0, unit="rad", off=0.0, imperfection="aberration")
     stuck_on_fraction: float = parameter(0.0, low=0.0, high=1.0, off=0.0, imperfection="stuck mirrors")
     stuck_off_fraction: float = parameter(0.0, low=0.0, high=1.0, off=0.0, imperfection="stuck mirrors")
-    lattice: str = parameter("square", kind="choice", choices=("square", "diamond"), before="square")
+    lattice: str = parameter(lattices.SQUARE, kind="choice", choices=lattices.LATTICES, before=lattices.SQUARE)
 
     def _check_together(self) -> None:
         """Check the mirrors that are stuck."""
@@ -79,6 +82,42 @@ class Dmd(Stage):
         return self.shape[0] * self.shape[1]
 
     @property
+    def size_m(self) -> tuple[float, float]:
+        """Height and width of the array in metres: mirrors times their distance along each axis (`places_m`).
+
+        A diamond lattice with a DLP4500's shape and pitch, (912, 1140) and 7.637 um, is 9.85 by 6.16 mm. The corners
+        of its outermost mirrors stand out of that by a quarter of sqrt(2) pitches at each side.
+        """
+        down, across = lattices.spacing(self.lattice)
+        return self.shape[0] * self.pitch_m * down, self.shape[1] * self.pitch_m * across
+
+    @property
+    def area_m2(self) -> float:
+        """Area of all cells of mirrors in square metres: number x pitch^2, on either lattice."""
+        return self.n_mirrors * self.pitch_m * self.pitch_m
+
+    @property
+    def half_diagonal_m(self) -> float:
+        """Radius of the circle around the array in metres: half of the diagonal of `size_m`."""
+        height, width = self.size_m
+        return math.sqrt(height * height + width * width) / 2
+
+    def places_m(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return where the mirrors stand.
+
+        Returns
+        -------
+        y, x : ndarray of float64, shape `shape`, read-only
+            Places along the first and the second axis in metres, from the middle of the array. On a diamond lattice
+            the lines (columns of `shape`) of an odd number are shifted up, those of an even one down. Which ones a
+            maker shifts is its choice; the other is the mirrored array.
+        """
+        y, x = np.broadcast_arrays(*(axis * self.pitch_m for axis in lattices.places(self.shape, self.lattice)))
+        y.setflags(write=False)
+        x.setflags(write=False)
+        return y, x
+
+    @property
     def off_amplitude(self) -> float:
         """Amplitude of an off mirror relative to the same mirror on: 1/sqrt(contrast ratio)."""
         return 0.0 if math.isinf(self.contrast_ratio) else 1.0 / math.sqrt(self.contrast_ratio)
@@ -92,7 +131,7 @@ class Dmd(Stage):
             Amplitudes exp(-r^2 / w^2), scaled so that the mean of its square is 1: `Laser.power_w` is the power on
             the array, whatever the beam's radius.
         """
-        return _amplitude(self.shape, self.pitch_m, self.beam_radius_m)
+        return _amplitude(self.shape, self.lattice, self.pitch_m, self.beam_radius_m)
 
     def phase_rad(self, seed: int) -> np.ndarray:
         """Return the static wavefront error of every mirror in radians.
@@ -108,7 +147,7 @@ class Dmd(Stage):
             Zernike terms 4 to 12 (Noll) over the array's circumscribed circle with random weights, scaled
             to `aberration_rms_rad`.
         """
-        return low_order_wavefront(self.shape, self.aberration_rms_rad, seed, "dmd aberration")
+        return low_order_wavefront(self.shape, self.aberration_rms_rad, seed, "dmd aberration", self.lattice)
 
     def stuck(self, seed: int) -> np.ndarray:
         """Which mirrors are stuck.
@@ -170,10 +209,9 @@ def unpack_mirrors(packed: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def _amplitude(shape: tuple[int, int], pitch_m: float, beam_radius_m: float) -> np.ndarray:
-    y = (np.arange(shape[0]) - (shape[0] - 1) / 2) * pitch_m
-    x = (np.arange(shape[1]) - (shape[1] - 1) / 2) * pitch_m
-    g = elementary.exp(-(y[:, None] ** 2 + x[None, :] ** 2) / (beam_radius_m * beam_radius_m))
+def _amplitude(shape: tuple[int, int], lattice: str, pitch_m: float, beam_radius_m: float) -> np.ndarray:
+    y, x = (axis * pitch_m for axis in lattices.places(shape, lattice))
+    g = elementary.exp(-(y**2 + x**2) / (beam_radius_m * beam_radius_m))
     g = (g / math.sqrt(float(np.mean(g**2)))).astype(np.float32)
     g.setflags(write=False)
     return g

@@ -248,7 +248,8 @@ class Optics(Stage):
         Parameters
         ----------
         mirror_pitch_m : float
-            Distance between mirrors in metres.
+            Distance between neighbouring mirrors in metres, `Dmd.pitch_m`: along the edges of mirrors, which on a
+            diamond lattice stand at 45 degrees to its axes.
 
         Returns
         -------
@@ -271,7 +272,8 @@ class Optics(Stage):
         -------
         float
             Wavelength x focal length / pitch, in metres: over it the light of neighbouring mirrors, at its angles, is
-            orthogonal, so that mirrors are modes. A narrower spot could not hold them all.
+            orthogonal, so that mirrors are modes. A narrower spot could not hold them all. The sides of the square are
+            those of the mirrors: that of a diamond lattice stands on its corner.
         """
         return wavelength_m / self.mirror_angle_rad(mirror_pitch_m)
 
@@ -385,7 +387,7 @@ class Optics(Stage):
                 "the light from the mirrors would leave the layer. medium.transmission is the share that reaches one "
                 "pixel."
             )
-        sine = _diagonal(dmd.shape) * dmd.pitch_m / 2 / self.illumination_focal_m
+        sine = dmd.half_diagonal_m / self.illumination_focal_m
         if sine > 1:
             raise ValueError(
                 f"optics.illumination_focal_m is {self.illumination_focal_m!r}, but the half diagonal of the "

@@ -180,12 +180,27 @@ def _first(words: list[str]) -> str:
 def _part_words(cls: Any, stage: str, now: Any) -> str:
     """Return another part's name, and where that is a preset of parts what it differs in from that."""
     name = getattr(now, "name", "")
-    base: Any = _part(cls, stage, name) if name else None
-    if type(base) is not type(now):
+    known = {spec: base for spec in _versions(cls, stage, name) if type(base := _part(cls, stage, spec)) is type(now)}
+    if not known:
         return name or _kind(now)
+    told = {spec: _differing(now, base) for spec, base in known.items()}
+    spec = min(told, key=lambda spec: len(told[spec]))  # of equals the newest
+    return f"{spec} with {_first(told[spec])}" if told[spec] else spec
+
+
+def _differing(now: Any, base: Any) -> list[str]:
     own = [f.name for f in dataclasses.fields(base) if f.name != "name"]
-    differ = [f"{field} {_value(now, field)}" for field in own if getattr(now, field) != getattr(base, field)]
-    return f"{name} with {_first(differ)}" if differ else name
+    return [f"{field} {_value(now, field)}" for field in own if getattr(now, field) != getattr(base, field)]
+
+
+def _versions(cls: Any, stage: str, name: str) -> list[str]:
+    """Return how the versions of a preset of parts are named, the newest first, which has the plain name."""
+    shelf = parts_of(cls)[stage].shelf
+    if not shelf or not name:
+        return []
+    stem = name.lower().replace(" ", "-")
+    numbers = [int(spec.partition("@")[2]) for spec in toml.presets(shelf) if spec.partition("@")[0].lower() == stem]
+    return [name, *(f"{name}@{number}" for number in sorted(numbers)[-2::-1])]
 
 
 @lru_cache(maxsize=64)

@@ -94,9 +94,9 @@ def stages_of(
     TypeError, ValueError
         If a field is missing, unknown, or not what it may be.
     """
-    table, older = dict(table), False
+    table, older = dict(table), 0
     while (base := table.pop("preset", None)) is not None:  # a preset may start from another one
-        table, older = _merge(read_preset("", base, parts), table), older or _is_older(base)
+        table, older = _merge(read_preset("", base, parts), table), older or _older_version(base)
     fields = dataclasses.fields(cls)
     _refuse_unknown(table, {f.name for f in fields}, origin, "", ["preset"])
     missing = [f.name for f in fields if _required(f) and f.name not in table]
@@ -133,9 +133,11 @@ def before(table: Mapping[str, Any], parts: Mapping[str, Part]) -> tuple[dict[st
     each : dict
         The stages that the table's own start from: those, or presets of their own. None for one that it gives whole.
     """
-    whole: dict[str, Any] = read_preset("", table["preset"], parts) if table.get("preset") is not None else {}
-    while (base := whole.pop("preset", None)) is not None:
-        whole = _merge(read_preset("", base, parts), whole)
+    base, older = table.get("preset"), 0
+    whole: dict[str, Any] = {}
+    while base is not None:
+        whole, older = _merge(read_preset("", base, parts), whole), older or _older_version(base)
+        base = whole.pop("preset", None)
     whole = {
         stage: _build(part, whole[stage], "the preset", stage, parts, None)
         for stage, part in parts.items()
@@ -145,7 +147,7 @@ def before(table: Mapping[str, Any], parts: Mapping[str, Part]) -> tuple[dict[st
     for stage, part in parts.items():
         given = table.get(stage, {})
         if "preset" in given:
-            each[stage] = _build(part, {"preset": given["preset"]}, "the preset", stage, parts, None)
+            each[stage] = _build(part, {"preset": given["preset"]}, "the preset", stage, parts, None, older=older)
         else:
             each[stage] = None if "kind" in given else whole.get(stage)
     return whole, each
@@ -205,11 +207,23 @@ def read_preset(shelf: str, spec: Any, parts: Mapping[str, Part]) -> dict[str, A
     )
 
 
-def _is_older(spec: str) -> bool:
-    """Whether a preset of a device is named with a version that is not the newest."""
+def _older_version(spec: str, shelf: str = "") -> int:
+    """Return the version with which a preset is named, if that is not the newest one; else 0."""
     name, _, version = spec.partition("@")
-    file = resources.files("opusim") / "presets" / f"{name.lower().replace(' ', '-')}@{version}.toml"
-    return bool(version) and file.is_file()
+    folder = resources.files("opusim") / "presets"
+    file = (folder / shelf if shelf else folder) / f"{name.lower().replace(' ', '-')}@{version}.toml"
+    return int(version) if version and file.is_file() else 0
+
+
+def _of_its_time(shelf: str, spec: Any, version: int) -> Any:
+    """Return a part's name with the version that it had when presets of devices had theirs: both have counted together.
+
+    A part that is newer than that has none, and keeps its name; so does one that is named with a version.
+    """
+    if not isinstance(spec, str) or "@" in spec:
+        return spec
+    versions = (f"{spec}@{v}" for v in range(version, 0, -1))
+    return next((named for named in versions if _older_version(named, shelf)), spec)
 
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -232,19 +246,20 @@ def _build(
     parts: Mapping[str, Part],
     folder: Path | None,
     *,
-    older: bool = False,
+    older: int = 0,
 ) -> Any:
     """Build a stage: from a preset of its shelf if its table names one, of the kind that its table names.
 
     In a device that starts from an older version of a preset, a part of its own does what it did in that one's time:
-    what its table does not say of fields that came later is what was done before, whatever a preset of parts says.
+    its preset is of the version of then, and what its table does not say of fields that came later is what was done
+    before, whatever a preset of parts says.
     """
     table, own = dict(table), dict(table)
     more = []
     if part.shelf:
         more.append("preset")
         if (name := table.pop("preset", None)) is not None:
-            base = read_preset(part.shelf, name, parts)
+            base = read_preset(part.shelf, _of_its_time(part.shelf, name, older), parts)
             table = {**{k: v for k, v in base.items() if k not in ("version", "description")}, **table}
     if isinstance(part.kinds, type):
         cls = part.kinds

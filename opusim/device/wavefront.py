@@ -9,13 +9,17 @@ import numpy as np
 
 from opusim.base import rng
 
+from .lattice import SQUARE, places, spacing
+
 # Zernike terms of a static aberration: astigmatism, defocus, coma, trefoil, spherical. Piston and tilt
 # move nothing that a random medium could tell apart. 2311.17496 (docs/physics.md section 3) needs about eleven.
 _N_ABERRATION_TERMS = 9
 
 
 @lru_cache(maxsize=4)
-def low_order_wavefront(shape: tuple[int, int], rms_rad: float, seed: int, purpose: str) -> np.ndarray:
+def low_order_wavefront(
+    shape: tuple[int, int], rms_rad: float, seed: int, purpose: str, lattice: str = SQUARE
+) -> np.ndarray:
     """Return a smooth random phase over an array of points.
 
     Parameters
@@ -26,16 +30,17 @@ def low_order_wavefront(shape: tuple[int, int], rms_rad: float, seed: int, purpo
         Its standard deviation in radians.
     seed, purpose : int, str
         Which one.
+    lattice : {"square", "diamond"}, optional
+        How the points lie (`opusim.device.lattice`).
 
     Returns
     -------
     ndarray of float32, shape `shape`, read-only
-        Zernike terms 4 to 12 (Noll) over the circumscribed circle with random weights.
+        Zernike terms 4 to 12 (Noll) over the circle around the array, with random weights.
     """
-    rows, columns = shape
-    radius = math.sqrt(rows**2 + columns**2) / 2
-    y = ((np.arange(rows) - (rows - 1) / 2) / radius)[:, None]
-    x = ((np.arange(columns) - (columns - 1) / 2) / radius)[None, :]
+    height, width = (n * step for n, step in zip(shape, spacing(lattice), strict=True))
+    radius = math.sqrt(height * height + width * width) / 2
+    y, x = (axis / radius for axis in places(shape, lattice))
     r2 = x**2 + y**2
     terms = (
         2 * r2 - 1,
