@@ -50,11 +50,22 @@ def both(matrix: np.ndarray, field: np.ndarray) -> np.ndarray:
     return matrix @ field @ matrix.T
 
 
-def zernike(shape: tuple[int, int], rms_rad: float, seed: int, purpose: str) -> np.ndarray:
+def places(shape: tuple[int, int], lattice: str = "square") -> tuple[np.ndarray, np.ndarray, float]:
+    """Places of mirrors or pixels and the radius of the circle around all of them, in pitches."""
+    y, x = np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in shape), indexing="ij")
+    height, width = shape
+    if lattice == "diamond":
+        # Corner to corner along a column; columns half of that apart, and every other one half of it further on.
+        corners = math.sqrt(2)
+        y, x = corners * (y + np.where(np.arange(shape[1]) % 2 == 1, 0.25, -0.25)), corners / 2 * x
+        height, width = corners * height, corners / 2 * width
+    return y, x, math.hypot(height, width) / 2
+
+
+def zernike(shape: tuple[int, int], rms_rad: float, seed: int, purpose: str, lattice: str = "square") -> np.ndarray:
     """Noll's terms 4 to 12 in polar coordinates, each of unit variance over the array, with normal weights."""
-    y, x = (np.arange(n) - (n - 1) / 2 for n in shape)
-    y, x = np.meshgrid(y, x, indexing="ij")
-    r, t = np.hypot(y, x) / (np.hypot(*shape) / 2), np.arctan2(y, x)
+    y, x, radius = places(shape, lattice)
+    r, t = np.hypot(y, x) / radius, np.arctan2(y, x)
     terms = [
         2 * r**2, r**2 * np.sin(2 * t), r**2 * np.cos(2 * t), (3 * r**3 - 2 * r) * np.sin(t),
         (3 * r**3 - 2 * r) * np.cos(t), r**3 * np.sin(3 * t), r**3 * np.cos(3 * t), 6 * r**4 - 6 * r**2,
@@ -68,13 +79,25 @@ def zernike(shape: tuple[int, int], rms_rad: float, seed: int, purpose: str) -> 
 def light_of_mirrors(device: Device, seed: int, mirrors: np.ndarray) -> np.ndarray:
     """sqrt(g) (b + eps (1 - b)) exp(i phi), the mean of g being 1."""
     dmd = device.dmd
-    y, x = np.meshgrid(*((np.arange(n) - (n - 1) / 2) * dmd.pitch_m for n in dmd.shape), indexing="ij")
-    beam = np.exp(-2 * (x**2 + y**2) / dmd.beam_radius_m**2)
+    y, x, _ = places(dmd.shape, dmd.lattice)
+    beam = np.exp(-2 * (x**2 + y**2) * dmd.pitch_m**2 / dmd.beam_radius_m**2)
     u = rng.uniforms(rng.stream_key(seed, "dmd stuck mirrors"), dmd.n_mirrors).reshape(dmd.shape)
     on = np.where(u < dmd.stuck_on_fraction, 1, np.where(u > 1 - dmd.stuck_off_fraction, 0, mirrors))
     state = np.where(on == 1, 1.0, 1 / math.sqrt(dmd.contrast_ratio))
-    phase = zernike(dmd.shape, dmd.aberration_rms_rad, seed, "dmd aberration")
+    phase = zernike(dmd.shape, dmd.aberration_rms_rad, seed, "dmd aberration", dmd.lattice)
     return np.sqrt(beam / beam.mean()) * state * np.exp(1j * phase)
+
+
+def on_grid(device: Device, light: np.ndarray) -> np.ndarray:
+    """The light with the edges of the mirrors as its axes, a mirror at each whole step of them or nothing."""
+    dmd = device.dmd
+    if dmd.lattice == "square":
+        return light
+    y, x, _ = places(dmd.shape, dmd.lattice)
+    steps = [np.rint(axis - axis.min()).astype(int) for axis in ((y + x) / math.sqrt(2), (y - x) / math.sqrt(2))]
+    turned = np.zeros([axis.max() + 1 for axis in steps], complex)
+    turned[tuple(steps)] = light
+    return turned
 
 
 def state_time(device: Device, time_s: float) -> float:
@@ -145,10 +168,11 @@ def round_stop(n: int, diameter: float) -> np.ndarray:
 def exit_face(device: Device, seed: int, light: np.ndarray, channel: int, time_s: float) -> np.ndarray:
     """Field behind the layer and its stop, of one polarisation: lens, screens, space between them, amplitudes."""
     medium, wavelength = device.medium, device.laser.wavelength_m
-    n = device.camera.shape[0] * device.sampling.fine
+    light = on_grid(device, light)
+    n = max(device.camera.shape[0] * device.sampling.fine, *light.shape)
     k = np.arange(n)
-    lens = transform(k, np.arange(len(light)) - len(light) // 2, n)
-    start = both(lens, light)
+    down, across = (transform(k, np.arange(side) - side // 2, n) for side in light.shape)
+    start = down @ light @ across.T
     thickness = medium.thickness_m
     if device.optics.held == "lengths":
         # Neighbouring mirrors differ in angle by pitch / f, neighbouring points of the grid by wavelength / width: the
@@ -428,6 +452,15 @@ DEVICES = {
         "optics.stop_diameter_m": 3e-3,
         "medium.transmission": 9e-10,  # nearly all of the light leaves the layer
         "medium.ballistic_fraction": 0.1,
+        "medium.thickness_m": 2e-4,
+        "laser.power_w": 30e-3,
+    },
+    "diamond lattice": {"dmd.lattice": "diamond", "medium.ballistic_fraction": 0.1},
+    "diamond lattice and lengths": {
+        "dmd.lattice": "diamond",
+        "optics.held": "lengths",
+        "optics.stop_diameter_m": 3e-3,
+        "medium.transmission": 9e-10,
         "medium.thickness_m": 2e-4,
         "laser.power_w": 30e-3,
     },
