@@ -5,7 +5,7 @@ For each device, by default `aurora@1` and `aurora@2`, beside what is asked (doc
 - accuracy of kernel ridge on all of MNIST, as `mnist_kernel.py` has it: pixels > 25, `fit2d`, 10 000 features, and the
   classifier of scikit-learn's RidgeClassifier(alpha=1), solved by `opusim.applications.ridge`;
 - the grey level that half of the mirrors give at 400 us, over 20 patterns and 20 000 pixels: about 9, the black level
-  of 2 among it;
+  of the device among it;
 - the noise in time at a mean of 21.6 grey levels: one half-on pattern shown 200 times, the rms over the frames at 5 000
   pixels;
 - the relative rms error of holographic linear transforms, as `linear.py` has it: 784 half-on features, 4 steps, the

@@ -26,6 +26,8 @@ AURORA = Device.load("aurora")
 QUIET = {
     "camera.shot_noise": False, "camera.read_noise_e": 0.0, "camera.quantise": False, "camera.prnu": 0.0,
     "camera.dsnu_e": 0.0, "camera.dark_current_e_per_s": 0.0, "camera.hot_pixel_fraction": 0.0,
+    "camera.dsnu_row_e": 0.0, "camera.dsnu_column_e": 0.0, "camera.prnu_row": 0.0, "camera.prnu_column": 0.0,
+    "camera.dark_current_spread_e_per_s": 0.0, "camera.nonlinearity": 0.0, "camera.telegraph_fraction": 0.0,
     "camera.full_well_e": float("inf"), "laser.power_noise": 0.0, "laser.power_drift_per_hour": 0.0,
     "reference.jitter_rad": 0.0, "reference.drift_rad_per_minute": 0.0, "reference.vibration_rad": 0.0,
 }  # fmt: skip

@@ -140,9 +140,12 @@ def amplitudes_of(table: Table) -> np.ndarray:
     dmd: Dmd = table.bench.device.dmd
     size = table.layout.factor * SEGMENTS
     shape, (row, column) = dmd.shape, table.layout.roi_offset
-    y = (np.arange(row, row + size) - (shape[0] - 1) / 2) * dmd.pitch_m
-    x = (np.arange(column, column + size) - (shape[1] - 1) / 2) * dmd.pitch_m
-    power = np.exp(-2 * (y[:, None] ** 2 + x**2) / dmd.beam_radius_m**2)
+    down, across = dmd.spacing_m
+    y = ((np.arange(row, row + size) - (shape[0] - 1) / 2) * down)[:, None]
+    x = (np.arange(column, column + size) - (shape[1] - 1) / 2) * across
+    if dmd.lattice == "diamond":
+        y = y + (np.arange(column, column + size) % 2 - 0.5) * down / 2
+    power = np.exp(-2 * (y**2 + x**2) / dmd.beam_radius_m**2)
     cells = power.reshape(SEGMENTS, table.layout.factor, SEGMENTS, table.layout.factor).sum(axis=(1, 3))
     result: np.ndarray = np.sqrt(cells / cells.mean())
     return result

@@ -71,9 +71,9 @@ roi = (512, 984, 48, 64)  # row, column, number of rows and of columns on the se
 planes = bench.inspect(pattern, roi=roi)
 
 fig, axes = plt.subplots(1, 3, figsize=(13, 3.6))
-plotting.mirrors(planes, axes[0], pitch_m=device.dmd.pitch_m)
+plotting.mirrors(planes, axes[0], pitch_m=device.dmd.spacing_m)
 axes[0].set_title(f"Mirrors: a {digits.y_train[0]}")
-amplitude, phase = plotting.field(planes, axes[1:], plane="mirrors", pitch_m=device.dmd.pitch_m)
+amplitude, phase = plotting.field(planes, axes[1:], plane="mirrors", pitch_m=device.dmd.spacing_m)
 amplitude.set_title("Field at the mirrors: amplitude")
 phase.set_title("Phase")
 plt.show()

@@ -82,14 +82,23 @@ class Dmd(Stage):
         return self.shape[0] * self.shape[1]
 
     @property
+    def spacing_m(self) -> tuple[float, float]:
+        """Distance of rows and of columns of indices in metres: both the pitch on a square lattice.
+
+        On a diamond one sqrt(2) pitches between mirrors of a line, along the first axis; between lines half of that.
+        """
+        down, across = lattices.spacing(self.lattice)
+        return self.pitch_m * down, self.pitch_m * across
+
+    @property
     def size_m(self) -> tuple[float, float]:
         """Height and width of the array in metres: mirrors times their distance along each axis (`places_m`).
 
         A diamond lattice with a DLP4500's shape and pitch, (912, 1140) and 7.637 um, is 9.85 by 6.16 mm. The corners
         of its outermost mirrors stand out of that by a quarter of sqrt(2) pitches at each side.
         """
-        down, across = lattices.spacing(self.lattice)
-        return self.shape[0] * self.pitch_m * down, self.shape[1] * self.pitch_m * across
+        down, across = self.spacing_m
+        return self.shape[0] * down, self.shape[1] * across
 
     @property
     def area_m2(self) -> float:

@@ -178,11 +178,21 @@ def presets(shelf: str = "") -> dict[str, str]:
     return result
 
 
-def read_preset(shelf: str, spec: Any, parts: Mapping[str, Part]) -> dict[str, Any]:
-    """Table of a preset by name or name@version; older versions lie beside the newest as NAME@VERSION.toml."""
-    what = _SHELVES[shelf]
-    if not isinstance(spec, str) or not spec:
-        raise ValueError(f"preset is {spec!r}, but it must be the name of a {what} preset.")
+def preset_text(spec: str, shelf: str = "") -> str:
+    """Return the file of a preset, in which each value has its mark and its source beside it.
+
+    Parameters
+    ----------
+    spec : str
+        Its name, or name@version; older versions lie beside the newest as NAME@VERSION.toml.
+    shelf : {"", "cameras", "dmds"}
+        Whole devices, cameras or mirror arrays.
+
+    Returns
+    -------
+    str
+        TOML; empty if there is no such preset.
+    """
     folder = resources.files("opusim") / "presets"
     if shelf:
         folder = folder / shelf
@@ -191,9 +201,21 @@ def read_preset(shelf: str, spec: Any, parts: Mapping[str, Part]) -> dict[str, A
     files = {entry.name.lower(): entry for entry in folder.iterdir() if entry.name.endswith(".toml")}
     for candidate in (f"{name}@{version}.toml", f"{name}.toml") if version else (f"{name}.toml",):
         if candidate in files:
-            table = tomllib.loads(files[candidate].read_text(encoding="utf-8"))
-            if not version or str(table.get("version", 1)) == version:
-                return table
+            text = files[candidate].read_text(encoding="utf-8")
+            if not version or str(tomllib.loads(text).get("version", 1)) == version:
+                return text
+    return ""
+
+
+def read_preset(shelf: str, spec: Any, parts: Mapping[str, Part]) -> dict[str, Any]:
+    """Table of a preset by name or name@version."""
+    what = _SHELVES[shelf]
+    if not isinstance(spec, str) or not spec:
+        raise ValueError(f"preset is {spec!r}, but it must be the name of a {what} preset.")
+    if text := preset_text(spec, shelf):
+        return tomllib.loads(text)
+    name, _, version = spec.partition("@")
+    name = name.lower().replace(" ", "-")
     names = sorted(presets(shelf))
     for stage, part in parts.items():
         if part.shelf and part.shelf != shelf and f"{name}@{version or 1}" in presets(part.shelf):

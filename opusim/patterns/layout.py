@@ -2,7 +2,8 @@
 
 A layout is a rule with a handful of numbers, not an array. Rows and columns are those of the micromirror array
 (912 x 1140 for the DLP4500); mirrors are counted in raster order, so that mirror ``k`` is
-``(k // columns, k % columns)``.
+``(k // columns, k % columns)``. These are indices: on a diamond lattice a block of as many rows as columns is twice as
+high as wide (`opusim.Dmd.places_m` tells where mirrors stand).
 """
 
 from __future__ import annotations

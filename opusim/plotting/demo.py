@@ -41,7 +41,7 @@ def demo_figure(result: DemoResult) -> Figure:
         figure = Figure(figsize=(10.0, 8.0))
         figure.set_layout_engine("constrained", h_pad=0.08, w_pad=0.08)
         ((first, second), (third, fourth)) = figure.subplots(2, 2)
-        mirrors(result.mirrors, first, pitch_m=device.dmd.pitch_m).set(
+        mirrors(result.mirrors, first, pitch_m=device.dmd.spacing_m).set(
             title=f"Mirrors: a “{result.label}”, white is on",
             xlabel=f"{result.mirrors.shape[1]} mirrors wide (mm); the margins are always on",
         )

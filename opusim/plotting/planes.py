@@ -47,7 +47,9 @@ _BRIGHTEST = 0.998
 _BARS, _REAL_BARS = 80, 60
 
 
-def mirrors(pattern: Planes | np.ndarray, ax: Axes | None = None, *, pitch_m: float | None = None) -> Axes:
+def mirrors(
+    pattern: Planes | np.ndarray, ax: Axes | None = None, *, pitch_m: float | Sequence[float] | None = None
+) -> Axes:
     """Draw which mirrors are on.
 
     Parameters
@@ -56,8 +58,10 @@ def mirrors(pattern: Planes | np.ndarray, ax: Axes | None = None, *, pitch_m: fl
         What `OpticalBench.inspect` returned, or mirrors, 1 on and 0 off.
     ax : matplotlib.axes.Axes, optional
         Where; a figure of its own, apart from pyplot, by default.
-    pitch_m : float, optional
-        Distance of two mirrors in metres, for axes in mm; they count mirrors by default.
+    pitch_m : float or two of them, optional
+        Distance of two rows, and of two columns, of mirrors in metres, for axes in mm (`opusim.Dmd.spacing_m`); they
+        count mirrors by default. Of a diamond lattice this is a picture of indices in the size of the array: every
+        other column is drawn half a mirror off its place (`opusim.Dmd.places_m`).
 
     Returns
     -------
@@ -85,7 +89,7 @@ def field(
     *,
     plane: str = "camera",
     sample: int = 0,
-    pitch_m: float | None = None,
+    pitch_m: float | Sequence[float] | None = None,
 ) -> tuple[Axes, Axes]:
     """Draw a complex field: its amplitude, and its phase beside it.
 
@@ -99,7 +103,7 @@ def field(
         Which field: at the camera, or as it leaves the mirrors.
     sample : int, optional
         Which of the fields that a pixel adds up (polarisations, points on the pixel).
-    pitch_m : float, optional
+    pitch_m : float or two of them, optional
         Distance of two entries in metres, for axes in µm or mm; they count entries by default.
 
     Returns
@@ -141,7 +145,7 @@ def speckle(
     ax: Axes | None = None,
     *,
     plane: str = "counts",
-    pitch_m: float | None = None,
+    pitch_m: float | Sequence[float] | None = None,
     darkest: float = 0.0,
 ) -> Axes:
     """Draw the speckle on a part of the sensor.
@@ -154,7 +158,7 @@ def speckle(
         Where; a figure of its own, apart from pyplot, by default.
     plane : {"counts", "photons", "electrons"}
         What is drawn of the planes, or what an array holds.
-    pitch_m : float, optional
+    pitch_m : float or two of them, optional
         Distance of two pixels in metres, for axes in µm or mm; they count pixels by default.
     darkest : float, optional
         Value that is drawn black, such as the level of a dark frame.
@@ -297,8 +301,19 @@ def _law(device: Device, mean: float, exposure_s: float, top: float, edges: np.n
     return level_distribution(device, mean, exposure_s, beyond)[: len(edges) - 1]
 
 
-def _pitch(pitch_m: float | None) -> float | None:
-    return None if pitch_m is None else validation.number("pitch_m", pitch_m, low=0.0, high=1.0, low_open=True)
+def _pitch(pitch_m: float | Sequence[float] | None) -> tuple[float, float] | None:
+    """Return the distance of two rows and that of two columns."""
+    if pitch_m is None:
+        return None
+    if isinstance(pitch_m, (tuple, list)):
+        if len(pitch_m) != 2:
+            raise ValueError(f"pitch_m is {pitch_m!r}, but it must be a number, or two: of rows and of columns.")
+        down, across = (
+            validation.number(f"pitch_m[{i}]", one, low=0.0, high=1.0, low_open=True) for i, one in enumerate(pitch_m)
+        )
+        return down, across
+    one = validation.number("pitch_m", pitch_m, low=0.0, high=1.0, low_open=True)
+    return one, one
 
 
 @contextmanager

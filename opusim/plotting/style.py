@@ -137,7 +137,9 @@ def axes_for(ax: Axes | None, *, size: tuple[float, float] = (5.6, 4.2)) -> Iter
         figure.draw_without_rendering()
 
 
-def image(ax: Axes, values: np.ndarray, *, thing: str, pitch_m: float | None = None, **how: Any) -> AxesImage:
+def image(
+    ax: Axes, values: np.ndarray, *, thing: str, pitch_m: tuple[float, float] | None = None, **how: Any
+) -> AxesImage:
     """Draw an array as a picture, a square for each entry, row 0 at the top.
 
     Parameters
@@ -148,18 +150,19 @@ def image(ax: Axes, values: np.ndarray, *, thing: str, pitch_m: float | None = N
         The picture.
     thing : str
         What rows and columns count, in the plural: "pixels".
-    pitch_m : float, optional
-        Distance of two of them in metres; without it, the axes tell their numbers.
+    pitch_m : tuple of float, optional
+        Distance of two rows and of two columns in metres; without it, the axes tell their numbers.
     **how
         For `Axes.imshow`.
     """
     rows, columns = values.shape
     if pitch_m is None:
-        size, xlabel, ylabel = 1.0, f"column ({thing})", f"row ({thing})"
+        down, across, xlabel, ylabel = 1.0, 1.0, f"column ({thing})", f"row ({thing})"
     else:
-        unit, size = ("mm", pitch_m * 1e3) if max(rows, columns) * pitch_m > _LONG_M else ("µm", pitch_m * 1e6)
+        unit, scale = ("mm", 1e3) if max(rows * pitch_m[0], columns * pitch_m[1]) > _LONG_M else ("µm", 1e6)
+        down, across = pitch_m[0] * scale, pitch_m[1] * scale
         xlabel, ylabel = f"{columns} {thing} wide ({unit})", f"{rows} {thing} high ({unit})"
-    shown = ax.imshow(values, interpolation="none", extent=(0, columns * size, rows * size, 0), **how)
+    shown = ax.imshow(values, interpolation="none", extent=(0, columns * across, rows * down, 0), **how)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     for spine in ax.spines.values():
         spine.set_visible(True)

@@ -355,6 +355,19 @@ def test_info_tells_what_a_device_is(name):
     assert "DN (digital number) is one grey level" in text and "at least 0" not in text
 
 
+@pytest.mark.parametrize(
+    "name, line",
+    [
+        ("aurora", 'preset = "CMV2000"           # I: '), ("aurora@1", "black_level_dn = 2.0         # I: "),
+        ("IMX250@1", "read_noise_e = 1.8              # C: "), ("dlp7000", "pitch_m = 13.68e-6         # V: "),
+    ],
+)  # fmt: skip
+def test_presets_prints_one_with_its_sources(name, line):
+    assert line in invoke("presets", name).stdout
+    told = invoke("presets", "no such thing")
+    assert told.exit_code == 2 and "There is no preset 'no such thing'" in words(told.stderr)
+
+
 def test_info_tells_what_was_changed_and_what_follows(tmp_path):
     """Full scale of 12 bits at the gain of the IMX174: (4095 - 40) / 0.124 electrons; 608 of its 1216 rows are read
     twice as often as all."""

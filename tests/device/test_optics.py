@@ -184,7 +184,7 @@ def test_the_transmission_means_one_thing_whatever_is_held(text, share):
 
 
 def test_the_preset_has_as_much_light_as_its_black_level_leaves_for_nine_grey_levels():
-    """6.4 in place of 7 above black, read .8 % high on its curve, of half the mirrors: to the last digit of 7.95e-11."""
+    """6.4 in place of 7 above black, read .8 % high on its curve, of half the mirrors: to 7.95e-11's last digit."""
     first = Device.load("aurora@1")
     ratio = AURORA.photons_per_intensity(400e-6) / first.photons_per_intensity(400e-6)
     assert ratio == pytest.approx(6.4 / 7 / (1 + 4 * AURORA.camera.nonlinearity), rel=2e-3)

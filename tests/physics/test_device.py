@@ -48,10 +48,10 @@ def test_half_the_mirrors_on_give_nine_grey_levels(half_on):
 def test_output_noise_is_that_of_the_real_device(half_on):
     """1.0 to 1.2 grey levels rms at a mean of 21.6 (lightonml's examples), and the sum of its parts within 2 %.
 
-    The parts at a signal of 19.6 above the black level: shot K S = .784, read (K 13)^2 = .270, rounding 1/12,
-    laser 5e-5 (.002 S, of which an exposure of 1.1 ms keeps a fifteenth), together 1.14 = 1.07^2.
+    The parts at a signal of 19 above the black level: shot K S = .76, read (K 13)^2 = .270, rounding 1/12, laser 5e-5
+    (.002 S, of which an exposure of 1.2 ms keeps a fifteenth), together 1.11 = 1.06^2.
     """
-    exposure_s = EXPOSURE_S * (21.6 - 2) / 7.0
+    exposure_s = EXPOSURE_S * (21.6 - 2.6) / 6.4
     frames, _ = expose(AURORA, np.repeat(half_on[:1], 200, axis=0), n_pixels=5000, exposure_s=exposure_s)
     x = frames.astype(np.float64)
     assert x.mean() == pytest.approx(21.6, rel=0.03)

@@ -27,7 +27,7 @@ EXPOSURE_S = 400e-6
 STATED_SHARE = 5.5e-6**2 / (math.pi * 0.1**2)
 # Benches that share nothing but the laws: f1, exit face, stop, f2, pixel (m), share that leaves the layer.
 BENCHES = [
-    (12e-3, 5e-3, math.inf, 0.1, 5.5e-6, 0.0869),
+    (12e-3, 5e-3, math.inf, 0.1, 5.5e-6, 0.0826),
     (50e-3, 20e-3, 7e-3, 0.05, 3.45e-6, 0.2),
     (8e-3, 1e-3, 1e-3, 0.2, 24e-6, 0.01),
 ]
@@ -89,9 +89,9 @@ def test_the_whole_field_gets_what_passes_the_stop(lengths):
 
 
 def test_half_the_mirrors_give_nine_grey_levels_on_aurora():
-    """7 grey levels above the black level of 2 (docs/physics.md, section 2): within .1 of a level."""
+    """6.4 grey levels above the black level of 2.6 (docs/physics.md, section 2): within .1 of a level."""
     light = AURORA.photons_per_intensity(EXPOSURE_S) * AURORA.dmd.n_mirrors / 2
-    level = 2 + light * AURORA.camera.quantum_efficiency * AURORA.camera.gain_dn_per_e
+    level = 2.6 + light * AURORA.camera.quantum_efficiency * AURORA.camera.gain_dn_per_e
     assert level == pytest.approx(9.0, abs=0.1)
 
 
@@ -115,7 +115,9 @@ def test_a_medium_of_ones_own_has_the_light_that_it_says(name, medium):
 def test_a_measured_matrix_gives_the_same_mean_level_on_either_version(name, tmp_path):
     """Mean level of twelve frames of 256 pixels: 1e-10 / 8.37e-11 of 7 grey levels, some 8, above black.
 
-    The versions differ in their noise alone: 3072 counts whose noise is below 1.5 have a mean to .03, .1 is asked.
+    By the light that mirrors send on, and the .8 % that a bent response reads too high where there is little light.
+    Otherwise the versions differ in their noise alone: 3072 counts whose noise is below 1.5 have a mean to .03, .1 is
+    asked.
     """
     rng = np.random.default_rng(4)
     matrix = (rng.normal(size=(256, 200)) + 1j * rng.normal(size=(256, 200))).astype(np.complex64)
@@ -128,7 +130,8 @@ def test_a_measured_matrix_gives_the_same_mean_level_on_either_version(name, tmp
     for spec in (name, f"{name}@1"):
         device = Device.load(spec).evolve(medium=MeasuredMedium(str(tmp_path / "matrix.h5")))
         frames = OpticalBench(device, 3).transform(MirrorPatterns(bits, layout), **shown)
-        levels.append(frames.mean() - device.camera.black_level_dn)
+        bend = 1 + 4 * device.camera.nonlinearity
+        levels.append((frames.mean() - device.camera.black_level_dn) / device.dmd.efficiency / bend * 0.65)
     assert levels[0] == pytest.approx(levels[1], abs=0.1) and levels[0] > 5
 
 
@@ -150,7 +153,8 @@ def snr(device: Device) -> float:
     camera = device.camera
     electrons = device.photons_per_intensity(EXPOSURE_S) * device.dmd.n_mirrors / 2 * camera.quantum_efficiency
     dark = camera.dark_current_e_per_s * EXPOSURE_S
-    variance = electrons + dark + camera.read_noise_e**2 + 1 / 12 / camera.gain_dn_per_e**2
+    read = camera.read_noise_e**2 + camera.telegraph_fraction * camera.telegraph_e**2
+    variance = electrons + dark + read + 1 / 12 / camera.gain_dn_per_e**2
     return electrons / math.sqrt(variance)
 
 
@@ -159,14 +163,14 @@ def with_camera(device: Device, name: str) -> Device:
 
 
 def test_another_camera_gets_the_light_that_falls_on_its_pixels():
-    """CMV2000 (5.5 um) to IMX250 (3.45 um): signal to noise 8.8 and 8.55 where irradiance stays, 13.8 re-magnified.
+    """CMV2000 (5.5 um) to IMX250 (3.45 um): signal to noise 8.13 and 8.0 where irradiance stays, 13.1 re-magnified.
 
-    Within 1 % of these, which were found by hand from the sensors' data: 292 photons on the larger pixel, so that
-    (3.45 / 5.5)^2 x 292 x .67 = 77 electrons are left, with 1.8 electrons of read noise and 12 bits of a full well.
+    Within 1 % of these, which were found by hand from the sensors' data: 264 photons on the larger pixel, so that
+    (3.45 / 5.5)^2 x 264 x .67 = 70 electrons are left, with 2.33 electrons of read noise and 12 bits of a full well.
     """
-    assert snr(AURORA) == pytest.approx(8.8, rel=0.01)
-    assert snr(with_camera(AURORA, "IMX250")) == pytest.approx(8.55, rel=0.01)
-    assert snr(with_camera(AURORA.remagnified(), "IMX250")) == pytest.approx(13.8, rel=0.01)
+    assert snr(AURORA) == pytest.approx(8.13, rel=0.01)
+    assert snr(with_camera(AURORA, "IMX250")) == pytest.approx(8.0, rel=0.01)
+    assert snr(with_camera(AURORA.remagnified(), "IMX250")) == pytest.approx(13.1, rel=0.01)
 
 
 def test_frames_are_those_of_the_same_light_re_magnified():
@@ -196,7 +200,7 @@ def test_frames_are_those_of_the_same_light_re_magnified():
 def test_pixels_that_integrate_have_the_contrast_that_the_lengths_give(over_grain):
     """Contrast 1/sqrt(M) of pitch D / (wavelength f2) grains, .91 and .72: within .02 (docs/physics.md, section 5).
 
-    12 frames of 48 x 48 pixels of a grain or two: a spread of the contrast below .01.
+    12 frames of 48 x 48 pixels of a grain or two, behind three layers: one spreads the contrast by .01, these by .006.
     """
     exit_face = over_grain * AURORA.laser.wavelength_m * 0.1 / 5.5e-6
     device = AURORA.ideal().evolve(
@@ -209,7 +213,8 @@ def test_pixels_that_integrate_have_the_contrast_that_the_lengths_give(over_grai
     bits = np.random.default_rng(1).integers(0, 2, (12, 200), dtype=np.uint8)
     layout = MirrorLayout.lined(device.dmd.shape, 200)
     shown = {"exposure_s": EXPOSURE_S, "roi": (0, 0, 48, 48), "n_pixels": 48 * 48}
-    y = OpticalBench(device, 5).transform(MirrorPatterns(bits, layout), **shown).astype(np.float64)
+    benches = [OpticalBench(device, seed) for seed in (5, 6, 7)]
+    y = np.concatenate([b.transform(MirrorPatterns(bits, layout), **shown) for b in benches]).astype(np.float64)
     assert np.mean(y.std(axis=1) / y.mean(axis=1)) == pytest.approx(theory.speckle_contrast(over_grain), abs=0.02)
 
 
@@ -244,7 +249,8 @@ def layer_device(side: int, angle: float, thickness_m: float = THICKNESS_M) -> D
         medium=medium,
         **{
             "dmd.shape": (10, 12), "camera.shape": (side, side), "operation.ones_range": (0, 120),
-            "resolution": "mirrors", "optics.illumination_focal_m": 7.6e-6 / angle, "dmd.contrast_ratio": math.inf,
+            "resolution": "mirrors", "optics.illumination_focal_m": AURORA.dmd.pitch_m / angle,
+            "dmd.contrast_ratio": math.inf, "dmd.lattice": "square",
         },
     )  # fmt: skip
 
@@ -293,7 +299,7 @@ def test_two_mirrors_apart_are_as_alike_as_twice_the_angle():
 def test_macro_pixels_lie_as_far_apart_as_the_squares_of_their_mirrors():
     """ "auto": a feature of m mirrors is m^(1/2) angles from the next; the layer takes m as "mirrors" takes one."""
     device = AURORA.evolve(**{"camera.shape": (64, 64)})
-    angle = 7.6e-6 / 12e-3
+    angle = 7.637e-6 / 12e-3
     region = Region(Roi.whole(device.camera.shape), 64 * 64, 64)
     layout = MirrorLayout.lined(device.dmd.shape, 400)
     macro = Geometry.of(device, 0, layout, region)

@@ -15,6 +15,7 @@ from opusim.bench.bench import OpticalBench
 from opusim.bench.projector import Projector
 from opusim.bench.region import Region, Roi
 from opusim.bench.sources import MirrorSource
+from opusim.cli.line import lengths
 from opusim.device import lattice
 from opusim.device.dmd import Dmd
 from opusim.device.medium.gaussian import GaussianMedium
@@ -126,7 +127,7 @@ def test_beam_on_a_dlp4500():
     assert light[456, 570] == pytest.approx(at(0, 0), rel=1e-3)
     assert light[0, 570] == pytest.approx(at(height / 2, 0), rel=0.01)
     assert light[456, 0] == pytest.approx(at(0, width / 2), rel=0.01)
-    # As a square lattice, 6.97 x 8.71 mm, its corners would have .83 of the light.
+    # On a square lattice, 6.96 x 8.71 mm, corners have .178 of the light of the middle in place of .154.
     square = np.square(Dmd(name="x", shape=(912, 1140), pitch_m=7.637e-6, beam_radius_m=radius).amplitude())
     assert light[0, 0] / square[0, 0] < 0.9
 
@@ -267,3 +268,22 @@ def test_mirrors_are_as_alike_as_their_distance_says():
         q = np.array([2 * math.pi / device.laser.wavelength_m * 2.2e-3 * distance])
         low, high = (theory.memory_effect(q, share * 100e-6)[0] for share in (0.57, 0.38))
         assert low - 0.05 < found < high + 0.05
+
+
+# ---------------------------------------------------------------- lenses
+
+
+def test_corners_of_a_diamond_lattice_light_the_layer_under_the_angle_of_their_places():
+    """Half of the diagonal over f1, by hand: sqrt(9.85^2 + 6.156^2) / 2 = 5.808 mm, .484 of 12 mm; 5.57 mm are .46."""
+    square = AURORA.evolve(**{"dmd.pitch_m": 7.637e-6})
+    diamond = square.evolve(**{"dmd.lattice": DIAMOND})
+    told = {name: dict(lengths(device, 400e-6)) for name, device in (("square", square), ("diamond", diamond))}
+    assert "0.636 mrad" in told["diamond"]["angle a mirror"] and "a sine of 0.48 " in told["diamond"]["angle a mirror"]
+    assert "a sine of 0.46 " in told["square"]["angle a mirror"]
+    assert "turned by 45 degrees" in told["diamond"]["spot on the layer"]
+    assert "turned" not in told["square"]["spot on the layer"]
+    for lattice_of_it, focal_m in (("square", 5.6e-3), (DIAMOND, 5.85e-3)):
+        short = {"dmd.lattice": lattice_of_it, "optics.exit_diameter_m": 3e-3}
+        square.evolve(**short, **{"optics.illumination_focal_m": focal_m})
+        with pytest.raises(ValueError, match="must not be shorter than the half diagonal"):
+            square.evolve(**short, **{"optics.illumination_focal_m": focal_m - 0.06e-3})

@@ -50,11 +50,22 @@ def both(matrix: np.ndarray, field: np.ndarray) -> np.ndarray:
     return matrix @ field @ matrix.T
 
 
-def zernike(shape: tuple[int, int], rms_rad: float, seed: int, purpose: str) -> np.ndarray:
+def places(shape: tuple[int, int], lattice: str = "square") -> tuple[np.ndarray, np.ndarray, float]:
+    """Places of mirrors or pixels and the radius of the circle around all of them, in pitches."""
+    y, x = np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in shape), indexing="ij")
+    height, width = shape
+    if lattice == "diamond":
+        # Corner to corner along a column; columns half of that apart, and every other one half of it further on.
+        corners = math.sqrt(2)
+        y, x = corners * (y + np.where(np.arange(shape[1]) % 2 == 1, 0.25, -0.25)), corners / 2 * x
+        height, width = corners * height, corners / 2 * width
+    return y, x, math.hypot(height, width) / 2
+
+
+def zernike(shape: tuple[int, int], rms_rad: float, seed: int, purpose: str, lattice: str = "square") -> np.ndarray:
     """Noll's terms 4 to 12 in polar coordinates, each of unit variance over the array, with normal weights."""
-    y, x = (np.arange(n) - (n - 1) / 2 for n in shape)
-    y, x = np.meshgrid(y, x, indexing="ij")
-    r, t = np.hypot(y, x) / (np.hypot(*shape) / 2), np.arctan2(y, x)
+    y, x, radius = places(shape, lattice)
+    r, t = np.hypot(y, x) / radius, np.arctan2(y, x)
     terms = [
         2 * r**2, r**2 * np.sin(2 * t), r**2 * np.cos(2 * t), (3 * r**3 - 2 * r) * np.sin(t),
         (3 * r**3 - 2 * r) * np.cos(t), r**3 * np.sin(3 * t), r**3 * np.cos(3 * t), 6 * r**4 - 6 * r**2,
@@ -68,13 +79,25 @@ def zernike(shape: tuple[int, int], rms_rad: float, seed: int, purpose: str) -> 
 def light_of_mirrors(device: Device, seed: int, mirrors: np.ndarray) -> np.ndarray:
     """sqrt(g) (b + eps (1 - b)) exp(i phi), the mean of g being 1."""
     dmd = device.dmd
-    y, x = np.meshgrid(*((np.arange(n) - (n - 1) / 2) * dmd.pitch_m for n in dmd.shape), indexing="ij")
-    beam = np.exp(-2 * (x**2 + y**2) / dmd.beam_radius_m**2)
+    y, x, _ = places(dmd.shape, dmd.lattice)
+    beam = np.exp(-2 * (x**2 + y**2) * dmd.pitch_m**2 / dmd.beam_radius_m**2)
     u = rng.uniforms(rng.stream_key(seed, "dmd stuck mirrors"), dmd.n_mirrors).reshape(dmd.shape)
     on = np.where(u < dmd.stuck_on_fraction, 1, np.where(u > 1 - dmd.stuck_off_fraction, 0, mirrors))
     state = np.where(on == 1, 1.0, 1 / math.sqrt(dmd.contrast_ratio))
-    phase = zernike(dmd.shape, dmd.aberration_rms_rad, seed, "dmd aberration")
+    phase = zernike(dmd.shape, dmd.aberration_rms_rad, seed, "dmd aberration", dmd.lattice)
     return np.sqrt(beam / beam.mean()) * state * np.exp(1j * phase)
+
+
+def on_grid(device: Device, light: np.ndarray) -> np.ndarray:
+    """The light with the edges of the mirrors as its axes, a mirror at each whole step of them or nothing."""
+    dmd = device.dmd
+    if dmd.lattice == "square":
+        return light
+    y, x, _ = places(dmd.shape, dmd.lattice)
+    steps = [np.rint(axis - axis.min()).astype(int) for axis in ((y + x) / math.sqrt(2), (y - x) / math.sqrt(2))]
+    turned = np.zeros([axis.max() + 1 for axis in steps], complex)
+    turned[tuple(steps)] = light
+    return turned
 
 
 def state_time(device: Device, time_s: float) -> float:
@@ -145,10 +168,11 @@ def round_stop(n: int, diameter: float) -> np.ndarray:
 def exit_face(device: Device, seed: int, light: np.ndarray, channel: int, time_s: float) -> np.ndarray:
     """Field behind the layer and its stop, of one polarisation: lens, screens, space between them, amplitudes."""
     medium, wavelength = device.medium, device.laser.wavelength_m
-    n = device.camera.shape[0] * device.sampling.fine
+    light = on_grid(device, light)
+    n = max(device.camera.shape[0] * device.sampling.fine, *light.shape)
     k = np.arange(n)
-    lens = transform(k, np.arange(len(light)) - len(light) // 2, n)
-    start = both(lens, light)
+    down, across = (transform(k, np.arange(side) - side // 2, n) for side in light.shape)
+    start = down @ light @ across.T
     thickness = medium.thickness_m
     if device.optics.held == "lengths":
         # Neighbouring mirrors differ in angle by pitch / f, neighbouring points of the grid by wavelength / width: the
@@ -290,10 +314,11 @@ def philox(counter: list[np.ndarray], key: tuple[int, int]) -> list[np.ndarray]:
     return [a, b, c, d]
 
 
-def noise_of_pixels(seed: int, frame: int, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two standard normal numbers for each pixel of a frame: Box and Muller's of the first two words.
+def noise_of_pixels(seed: int, frame: int, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Two standard normal numbers for each pixel of a frame, Box and Muller's of the first two words, and a step.
 
     The angle is the second word without its low bit, as a signed number, in half turns; the low bit turns the cosine.
+    The step of telegraph noise is the number of low bits of the last word that are set, of two, less 1.
     """
     pixel = np.arange(n)
     zero = np.zeros(n)
@@ -301,7 +326,8 @@ def noise_of_pixels(seed: int, frame: int, n: int) -> tuple[np.ndarray, np.ndarr
     radius = np.sqrt(-2 * np.log((words[0] + 0.5) / 2**32))
     odd = (words[1] & np.uint64(1)).astype(bool)
     angle = np.pi * (words[1] - odd).astype(np.uint32).view(np.int32).astype(float) / 2**32
-    return np.where(odd, -1, 1) * radius * np.cos(angle), radius * np.sin(angle)
+    step = np.array([-1.0, 0.0, 0.0, 1.0])[(words[3] % np.uint64(4)).astype(int)]
+    return np.where(odd, -1, 1) * radius * np.cos(angle), radius * np.sin(angle), step
 
 
 def plain(
@@ -368,15 +394,34 @@ def plain(
     def map_of(purpose, draw=rng.normals):
         return draw(rng.stream_key(seed, "camera " + purpose), camera.n_pixels).astype(float).reshape(camera.shape)
 
-    gain = camera.quantum_efficiency * np.maximum(1 + camera.prnu * map_of("PRNU"), 0)
+    def lines(purpose, by_row, by_column):
+        """What rows and columns add."""
+        rows = rng.normals(rng.stream_key(seed, f"camera row {purpose}"), camera.shape[0]).astype(float)
+        columns = rng.normals(rng.stream_key(seed, f"camera column {purpose}"), camera.shape[1]).astype(float)
+        return by_row * rows[:, None] + by_column * columns
+
+    uneven = camera.prnu * map_of("PRNU") + lines("PRNU", camera.prnu_row, camera.prnu_column)
+    gain = camera.quantum_efficiency * np.maximum(1 + uneven, 0)
     hot = map_of("hot pixels", rng.uniforms) < camera.hot_pixel_fraction
-    dark = exposure_s * np.where(hot, camera.hot_pixel_dark_e_per_s, camera.dark_current_e_per_s)
+    # Log-normal with this mean and this standard deviation.
+    square = np.log1p((camera.dark_current_spread_e_per_s / camera.dark_current_e_per_s) ** 2)
+    current = camera.dark_current_e_per_s * np.exp(np.sqrt(square) * map_of("dark current") - square / 2)
+    warmer = 2 ** ((camera.temperature_c - camera.dark_current_stated_c) / camera.dark_current_doubling_k)
+    dark = exposure_s * warmer * np.where(hot, camera.hot_pixel_dark_e_per_s, current)
     mean = gain * photons + dark
-    shot, read = (word.reshape(camera.shape) for word in noise_of_pixels(seed, frame, camera.n_pixels))
+    shot, read, step = (word.reshape(camera.shape) for word in noise_of_pixels(seed, frame, camera.n_pixels))
     electrons = mean if not camera.shot_noise else stats.poisson.ppf(special.ndtr(shot), mean)
     electrons = np.minimum(electrons, camera.full_well_e)
-    offset = camera.dsnu_e * map_of("DSNU") + camera.read_noise_e * read
-    level = camera.black_level_dn + camera.gain_dn_per_e * (electrons + offset)
+    offset = camera.dsnu_e * map_of("DSNU") + lines("DSNU", camera.dsnu_row_e, camera.dsnu_column_e)
+    has = map_of("telegraph pixels", rng.uniforms) < camera.telegraph_fraction
+    amplitude = np.where(has, -camera.telegraph_e * np.log(map_of("telegraph amplitudes", rng.uniforms)), 0)
+    offset += camera.read_noise_e * read + amplitude * step
+    # As much as one of a sensor that is linear, if this many are read as they are (n + 4 a n (1 - n / E)).
+    end_e = min(camera.full_well_e, (2**camera.bits - 1 - camera.black_level_dn) / camera.gain_dn_per_e)
+    inside = np.minimum(electrons, end_e)
+    bend = 4 * camera.nonlinearity
+    read_as = inside * (1 + bend * (1 - inside / end_e)) + (1 - bend) * (electrons - inside)
+    level = camera.black_level_dn + camera.gain_dn_per_e * (read_as + offset)
     return SimpleNamespace(
         dmd_field=light, faces=faces, fields=[at_camera(device, face, device.sampling.fine) for face in faces],
         photons=photons, photons_near=near, mean_e=mean, electrons=electrons,
@@ -431,7 +476,28 @@ DEVICES = {
         "medium.thickness_m": 2e-4,
         "laser.power_w": 30e-3,
     },
+    "diamond lattice": {"dmd.lattice": "diamond", "medium.ballistic_fraction": 0.1},
+    "diamond lattice and lengths": {
+        "dmd.lattice": "diamond",
+        "optics.held": "lengths",
+        "optics.stop_diameter_m": 3e-3,
+        "medium.transmission": 9e-10,
+        "medium.thickness_m": 2e-4,
+        "laser.power_w": 30e-3,
+    },
     "rolling shutter": {"camera.shutter": "rolling", "camera.frame_rate_hz": 300.0},
+    "an uneven sensor that is warm and not linear": {
+        "camera.dsnu_row_e": 8.0,
+        "camera.dsnu_column_e": 5.0,
+        "camera.prnu_row": 0.02,
+        "camera.prnu_column": 0.01,
+        "camera.dark_current_spread_e_per_s": 100.0,
+        "camera.temperature_c": 70.0,
+        "camera.dark_current_doubling_k": 6.0,
+        "camera.nonlinearity": -0.05,
+        "camera.telegraph_fraction": 0.2,
+        "camera.telegraph_e": 30.0,
+    },
     "everything": {
         "camera.shutter": "rolling",
         "camera.frame_rate_hz": 300.0,

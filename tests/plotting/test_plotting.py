@@ -141,6 +141,10 @@ def test_a_mirror_and_a_pixel_lie_where_the_axes_say():
     # 40 mirrors of 100 µm are 4 mm, 40 pixels of 5 µm are 200 µm.
     assert plotting.mirrors(pattern, pitch_m=1e-4).images[0].get_extent() == pytest.approx([0, 4, 3, 0])
     assert plotting.speckle(pattern, pitch_m=5e-6).images[0].get_extent() == pytest.approx([0, 200, 150, 0])
+    # Rows and columns of a diamond lattice differ: 30 x 10.8 um by 40 x 5.4 um.
+    assert plotting.mirrors(pattern, pitch_m=(10.8e-6, 5.4e-6)).images[0].get_extent() == pytest.approx(
+        [0, 216, 324, 0]
+    )
 
 
 def test_speckle_says_what_lies_beyond_its_colours():
@@ -368,6 +372,8 @@ def test_an_unknown_name_is_an_attribute_error():
         (lambda: plotting.mirrors(np.zeros((2, 3, 3))), ValueError, r"shape \(2, 3, 3\).*frames\[0\]"),
         (lambda: plotting.mirrors("on"), TypeError, "pattern is 'on', but it must hold real numbers"),
         (lambda: plotting.mirrors(np.eye(3), pitch_m=0), ValueError, "pitch_m is 0"),
+        (lambda: plotting.mirrors(np.eye(3), pitch_m=(1e-5, 0)), ValueError, r"pitch_m\[1\] is 0"),
+        (lambda: plotting.mirrors(np.eye(3), pitch_m=(1e-5,)), ValueError, r"pitch_m is \(1e-05,\).*of rows and of"),
         (lambda: plotting.speckle(FIELD), TypeError, "complex64.*modulus"),
         (lambda: plotting.speckle(np.zeros(5)), ValueError, r"shape \(5,\), but it must have 2 dimensions"),
         (lambda: plotting.speckle(np.zeros((0, 5))), ValueError, "nothing in it to draw"),
