@@ -480,8 +480,10 @@ def uneven(
 # ---------------------------------------------------------------------- dark current, tails
 
 
-def dark_current(report: Report, name: str, table: Table, given: Given, exposures_s: list[float]) -> float:
-    """Dark current by the mean and by the variance of dark frames; returns the first, in electrons per second."""
+def dark_current(
+    report: Report, name: str, table: Table, given: Given, exposures_s: list[float]
+) -> tuple[float, float]:
+    """Dark current by the mean and by the variance of dark frames; returns the first and its relative error."""
     camera, n = table.camera, table.roi[2] * table.roi[3]
     photons = np.array([next(p for p, t in given.pairs if p and t == each) for each in exposures_s])
     results = given.results(table.roi[2:])
@@ -525,7 +527,7 @@ def dark_current(report: Report, name: str, table: Table, given: Given, exposure
         "dark current by mean", release4.line(times, [d.mean for d in dark])[0] / ours.gain(), results.u_I_mean
     )
     report.compare("dark current by variance", release4.line(times, variances)[0] / ours.gain() ** 2, results.u_I_var)
-    return float(results.u_I_mean)
+    return float(results.u_I_mean), error / by_mean
 
 
 def tails(report: Report, name: str, table: Table, stack: release4.Stack) -> None:
@@ -570,6 +572,8 @@ def tails(report: Report, name: str, table: Table, stack: release4.Stack) -> Non
 
 def measure(report: Report, name: str, camera: Camera, seed: int, side: int) -> None:
     """All rows of one camera."""
+    if camera.lag:
+        raise SystemExit(f"The camera of {name} has a lag of {camera.lag:g}, for which nothing here has a closed form.")
     table = Table(camera, seed, side)
     full = table.end_e / camera.quantum_efficiency
     given = Given()
@@ -593,7 +597,7 @@ def measure(report: Report, name: str, camera: Camera, seed: int, side: int) -> 
             slow.pair(photons, exposure_s, table.frames(photons, exposure_s))
     slow.stack(0.0, longest, table.frames(0.0, longest, STACK))
     slow.stack(full / 2, longest, table.frames(full / 2, longest, 3))
-    measured = dark_current(report, name, table, slow, exposures)
+    measured, error = dark_current(report, name, table, slow, exposures)
     slow.temporal = given.temporal  # for the gain
     slow_results = slow.results(table.roi[2:])
     uniformity(report, name, table, slow, slow_results, gain, longest)
@@ -607,9 +611,12 @@ def measure(report: Report, name: str, camera: Camera, seed: int, side: int) -> 
                     hot.pair(photons, exposure_s, warm.frames(photons, exposure_s))
             hot.stack(0.0, shorter[0], warm.frames(0.0, shorter[0], 3))
             hot.stack(full / 2, shorter[0], warm.frames(full / 2, shorter[0], 3))
-            ratio = dark_current(report, name, warm, hot, shorter) / measured
+            value, own = dark_current(report, name, warm, hot, shorter)
             law = 2 ** (rise / camera.dark_current_doubling_k)
-            report.row(name, f"dark current at {rise:+g} K, times", law, law, ratio, 0.0, BARS["dark current"])
+            report.row(
+                name, f"dark current at {rise:+g} K, times", law, law, value / measured, law * math.hypot(error, own),
+                BARS["dark current"],
+            )  # fmt: skip
 
 
 def main() -> None:

@@ -67,6 +67,12 @@ def test_gain_efficiency_and_linearity(a):
     assert curve.gain() == pytest.approx(expected.gain(lower), abs=5 * error)
     efficiency = expected.responsivity(lower) / expected.gain(lower)
     assert curve.responsivity() / curve.gain() == pytest.approx(efficiency, rel=5 * error / k)
+    # To first order: levels weigh by their squares.
+    u = electrons[lower] / END_E
+    w = np.sum(u**3) / np.sum(u**2)
+    assert expected.gain(lower) / k == pytest.approx(1 + 4 * a * (1 - 3 * w), abs=20 * a**2 + 1e-12)
+    bent = (1 + 4 * a * (1 - w)) / (1 + 4 * a * (1 - 3 * w))
+    assert efficiency / lamp.maps.gain.mean(dtype=np.float64) == pytest.approx(bent, abs=20 * a**2 + 1e-9)
     if a:
         assert abs(expected.gain(lower) / k - 1) > 10 * error / k  # the shift is there to be seen
     noise = math.sqrt(curve.variance[middle][0] / (2 * n)) / curve.signal[middle][0]
