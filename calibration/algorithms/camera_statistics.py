@@ -165,7 +165,7 @@ class Estimate:
     interval: Interval
 
     def root(self, divisor: float = 1.0, relative: float = 0.0) -> tuple[float, Interval]:
-        """Standard deviation and its interval, none below 0.
+        """Return the standard deviation and its interval, none below 0.
 
         Parameters
         ----------
@@ -174,9 +174,8 @@ class Estimate:
         relative : float
             Half of the divisor's own interval, relative to it.
         """
-        low, value, high = (
-            math.sqrt(max(one, 0.0)) / divisor for one in (self.interval[0], self.square, self.interval[1])
-        )
+        squares = (self.interval[0], self.square, self.interval[1])
+        low, value, high = (math.sqrt(max(one, 0.0)) / divisor for one in squares)
         own = relative * value
         return value, (max(value - math.hypot(value - low, own), 0.0), value + math.hypot(high - value, own))
 
@@ -220,7 +219,7 @@ def variance_components(
 
     Notes
     -----
-    EMVA 1288 release 4, 8.2: of M rows and N columns, with the mean temporal variance t in each pixel of the mean image,
+    EMVA 1288 release 4, 8.2: of M rows and N columns, with the temporal variance t in each pixel of the mean image,
 
         s_cav^2 = s_col^2 + (s_pix^2 + t) / M,    s_rav^2 = s_row^2 + (s_pix^2 + t) / N,
         s^2 = s_row^2 + s_col^2 + s_pix^2 + t
@@ -272,11 +271,8 @@ class _MeanSquare:
         from scipy import stats
 
         tail = float(stats.norm.sf(quantile))
-        return cls(
-            value,
-            1 - freedom / float(stats.chi2.isf(tail, freedom)),
-            freedom / float(stats.chi2.ppf(tail, freedom)) - 1,
-        )
+        most, least = float(stats.chi2.isf(tail, freedom)), float(stats.chi2.ppf(tail, freedom))
+        return cls(value, 1 - freedom / most, freedom / least - 1)
 
 
 def _combined(constant: float, *terms: tuple[_MeanSquare, float]) -> Estimate:

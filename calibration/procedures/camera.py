@@ -46,6 +46,8 @@ Interval = tuple[float, float]
 
 # EMVA 1288 release 4, 6.6: the gain from levels up to 70 % of saturation; 6.7: linearity from 5 % to 95 %.
 _GAIN_TO, _LINEAR_FROM, _LINEAR_TO = 0.70, 0.05, 0.95
+# The last level is set to 95 % by the slope of faint light. Of a curve it may come out above this, where pixels clip.
+_LINEAR_END = 0.97
 # EMVA 1288, 6.5: below a dark variance of .24 DN^2 rounding rules, and the read noise is only known to be below .4 DN.
 _LEAST_DARK_VARIANCE, _LEAST_READ_NOISE_DN = 0.24, 0.40
 _DARK_EXPOSURES = 6
@@ -345,6 +347,11 @@ class _Curve:
     def signal(self) -> np.ndarray:
         return np.array([s.mean for s in self.lit]) - self.dark.mean
 
+    def straight(self, top: _Top) -> np.ndarray:
+        """Which levels are asked for linearity: from 5 % to 95 % of saturation."""
+        end = top.level_dn - self.dark.mean
+        return (self.share >= _LINEAR_FROM) & (self.signal <= _LINEAR_END * end)
+
     def gain(self) -> tuple[float, float, float]:
         """System gain in DN per electron, its standard error, and its derivative by the dark variance."""
         used = self.share <= _GAIN_TO
@@ -386,7 +393,7 @@ def _temporal(curve: _Curve, top: _Top, patterns: _Patterns) -> dict[str, Any]:
         low, high = 0.0, max(high, _LEAST_READ_NOISE_DN / gain)
     read_dn = math.sqrt(max(noise2, 0.0))
 
-    straight = curve.share >= _LINEAR_FROM
+    straight = curve.straight(top)
     light, signal = curve.photons[straight], curve.signal[straight]
     errors = np.array([math.hypot(s.mean_error, dark.mean_error) for s in curve.lit])[straight]
     response, response_error = proportional(light, signal, errors)
@@ -474,14 +481,14 @@ def _squares(
 
 def _linear(curve: _Curve, top: _Top) -> dict[str, Any]:
     """Deviations from a straight line."""
-    straight = curve.share >= _LINEAR_FROM
+    straight = curve.straight(top)
     light, signal = curve.photons[straight], curve.signal[straight]
     deviations = relative_deviations(light, signal)
-    errors = np.array([math.hypot(s.mean_error, curve.dark.mean_error) for s in curve.lit])
+    errors = np.array([math.hypot(s.mean_error, curve.dark.mean_error) for s in curve.lit])[straight]
     end = top.level_dn - curve.dark.mean
     if not math.isfinite(end):  # a camera without an end has one where it was measured last
         end = float(curve.signal[-1])
-    value, error = bend(curve.photons, curve.signal, errors, end)
+    value, error = bend(light, signal, errors, end)
     return {
         "linearity_least": float(deviations.min()),
         "linearity_most": float(deviations.max()),
@@ -599,31 +606,91 @@ class CameraProcedure(Procedure):
             low, high = interval
             return f"{scale * value:.4g} ({scale * low:.4g} to {scale * high:.4g}){unit}"
 
-        def own(name: str, scale: float = 1.0) -> str:
-            return "" if camera is None else f"{scale * getattr(camera, name):.4g}"
+        def true(value: float | None, scale: float = 1.0) -> str:
+            return "" if value is None else f"{scale * value:.4g}"
+
+        def parts(
+            name: str, own: tuple[str, str, str], scale: float = 1.0, *, ending: str = "", unit: str
+        ) -> list[Row]:
+            found = [getattr(record, f"{name}_{part}{ending}") for part in ("row", "column", "pixel")]
+            if None in found:
+                return []
+            values = ", ".join(f"{scale * value:.3g}" for value in found) + unit
+            truth = "" if camera is None else ", ".join(f"{scale * getattr(camera, one):.3g}" for one in own)
+            return [(f"{name.upper()} of rows, columns, pixels", values, truth)]
 
         top = record.saturation_e
-        return [
-            ("gain", with_interval(record.gain_dn_per_e, record.gain_interval, 1, " DN/e"), own("gain_dn_per_e")),
+        rows: list[Row] = [
+            (
+                "gain",
+                with_interval(record.gain_dn_per_e, record.gain_interval, 1, " DN/e"),
+                true(camera and camera.gain_dn_per_e),
+            ),
             (
                 "quantum efficiency",
                 with_interval(record.quantum_efficiency, record.quantum_efficiency_interval),
-                own("quantum_efficiency"),
+                true(camera and camera.quantum_efficiency),
             ),
             (
                 "read noise",
                 with_interval(record.read_noise_e, record.read_noise_interval, 1, " e"),
-                own("read_noise_e"),
+                true(camera and camera.temporal_dark_noise_e),
             ),
+        ]
+        if record.read_noise_99_e is not None:
+            rows.append(
+                (
+                    "read noise of pixels",
+                    f"half below {record.read_noise_median_e:.3g}, 99 % below {record.read_noise_99_e:.3g} e "
+                    f"({record.read_noise_99_normal_e:.3g} if all were alike)",
+                    "",
+                )
+            )
+        rows.append(
             (
                 "dark current",
                 with_interval(record.dark_current_e_per_s, record.dark_current_interval, 1, " e/s"),
-                own("dark_current_e_per_s"),
-            ),
+                true(camera and camera.mean_dark_current_e_per_s),
+            )
+        )
+        if record.dark_current_spread_e_per_s is not None and record.dark_current_spread_interval is not None:
+            spread = None if camera is None else camera.dark_current_spread_e_per_s * camera.dark_current_factor
+            rows.append(
+                (
+                    "dark current differs by",
+                    with_interval(record.dark_current_spread_e_per_s, record.dark_current_spread_interval, 1, " e/s"),
+                    true(spread),
+                )
+            )
+        rows += [
             ("saturation", f"{top:.4g} e, by {record.saturation_by}" if math.isfinite(top) else "none", ""),
-            ("PRNU", with_interval(record.prnu, record.prnu_interval, 100, " %"), own("prnu", 100)),
-            ("DSNU", with_interval(record.dsnu_e, record.dsnu_interval, 1, " e"), own("dsnu_e")),
+            (
+                "PRNU",
+                with_interval(record.prnu, record.prnu_interval, 100, " %"),
+                true(camera and camera.total_prnu, 100),
+            ),
+            *parts("prnu", ("prnu_row", "prnu_column", "prnu"), 100, unit=" %"),
+            (
+                "DSNU",
+                with_interval(record.dsnu_e, record.dsnu_interval, 1, " e"),
+                true(camera and camera.total_dsnu_e(record.exposure_s)),
+            ),
+            *parts("dsnu", ("dsnu_row_e", "dsnu_column_e", "dsnu_e"), ending="_e", unit=" e"),
             ("linearity error", f"{100 * record.linearity_error:.2g} %", ""),
+        ]
+        if record.linearity_least is not None and record.linearity_most is not None:
+            ends = f"{100 * record.linearity_least:.2g} to {100 * record.linearity_most:.2g} %"
+            rows.append(("linearity, EMVA 1288", ends, ""))
+        if record.nonlinearity is not None and record.nonlinearity_interval is not None:
+            rows.append(
+                (
+                    "non-linearity",
+                    with_interval(record.nonlinearity, record.nonlinearity_interval, 100, " %"),
+                    true(camera and camera.nonlinearity, 100),
+                )
+            )
+        return [
+            *rows,
             ("hot pixels", f"{len(record.hot_pixels)} of {record.roi[2] * record.roi[3]:,}", ""),
             ("intervals hold with", f"{100 * record.confidence:g} %, each alone", ""),
         ]
