@@ -606,8 +606,8 @@ class CameraProcedure(Procedure):
             low, high = interval
             return f"{scale * value:.4g} ({scale * low:.4g} to {scale * high:.4g}){unit}"
 
-        def true(value: float | None, scale: float = 1.0) -> str:
-            return "" if value is None else f"{scale * value:.4g}"
+        def own(name: str, scale: float = 1.0) -> str:
+            return "" if camera is None else f"{scale * getattr(camera, name):.4g}"
 
         def parts(
             name: str, own: tuple[str, str, str], scale: float = 1.0, *, ending: str = "", unit: str
@@ -624,17 +624,17 @@ class CameraProcedure(Procedure):
             (
                 "gain",
                 with_interval(record.gain_dn_per_e, record.gain_interval, 1, " DN/e"),
-                true(camera and camera.gain_dn_per_e),
+                own("gain_dn_per_e"),
             ),
             (
                 "quantum efficiency",
                 with_interval(record.quantum_efficiency, record.quantum_efficiency_interval),
-                true(camera and camera.quantum_efficiency),
+                own("quantum_efficiency"),
             ),
             (
                 "read noise",
                 with_interval(record.read_noise_e, record.read_noise_interval, 1, " e"),
-                true(camera and camera.temporal_dark_noise_e),
+                own("temporal_dark_noise_e"),
             ),
         ]
         if record.read_noise_99_e is not None:
@@ -650,16 +650,16 @@ class CameraProcedure(Procedure):
             (
                 "dark current",
                 with_interval(record.dark_current_e_per_s, record.dark_current_interval, 1, " e/s"),
-                true(camera and camera.mean_dark_current_e_per_s),
+                own("mean_dark_current_e_per_s"),
             )
         )
         if record.dark_current_spread_e_per_s is not None and record.dark_current_spread_interval is not None:
-            spread = None if camera is None else camera.dark_current_spread_e_per_s * camera.dark_current_factor
+            spread = "" if camera is None else f"{camera.dark_current_spread_e_per_s * camera.dark_current_factor:.4g}"
             rows.append(
                 (
                     "dark current differs by",
                     with_interval(record.dark_current_spread_e_per_s, record.dark_current_spread_interval, 1, " e/s"),
-                    true(spread),
+                    spread,
                 )
             )
         rows += [
@@ -667,13 +667,13 @@ class CameraProcedure(Procedure):
             (
                 "PRNU",
                 with_interval(record.prnu, record.prnu_interval, 100, " %"),
-                true(camera and camera.total_prnu, 100),
+                own("total_prnu", 100),
             ),
             *parts("prnu", ("prnu_row", "prnu_column", "prnu"), 100, unit=" %"),
             (
                 "DSNU",
                 with_interval(record.dsnu_e, record.dsnu_interval, 1, " e"),
-                true(camera and camera.total_dsnu_e(record.exposure_s)),
+                "" if camera is None else f"{camera.total_dsnu_e(record.exposure_s):.4g}",
             ),
             *parts("dsnu", ("dsnu_row_e", "dsnu_column_e", "dsnu_e"), ending="_e", unit=" e"),
             ("linearity error", f"{100 * record.linearity_error:.2g} %", ""),
@@ -686,7 +686,7 @@ class CameraProcedure(Procedure):
                 (
                     "non-linearity",
                     with_interval(record.nonlinearity, record.nonlinearity_interval, 100, " %"),
-                    true(camera and camera.nonlinearity, 100),
+                    own("nonlinearity", 100),
                 )
             )
         return [
