@@ -620,6 +620,8 @@ class CameraProcedure(Procedure):
             return [(f"{name.upper()} of rows, columns, pixels", values, truth)]
 
         top = record.saturation_e
+        # The record's is that of all pixels together: of rows and columns too, and of dark currents.
+        dsnu = "" if camera is None else f"{camera.total_dsnu_e(record.exposure_s):.4g}"
         rows: list[Row] = [
             (
                 "gain",
@@ -654,7 +656,10 @@ class CameraProcedure(Procedure):
             )
         )
         if record.dark_current_spread_e_per_s is not None and record.dark_current_spread_interval is not None:
-            spread = "" if camera is None else f"{camera.dark_current_spread_e_per_s * camera.dark_current_factor:.4g}"
+            spread = ""
+            if camera is not None:  # without a dark current there is no spread of it
+                current = camera.dark_current_spread_e_per_s if camera.dark_current_e_per_s else 0.0
+                spread = f"{current * camera.dark_current_factor:.4g}"
             rows.append(
                 (
                     "dark current differs by",
@@ -673,7 +678,7 @@ class CameraProcedure(Procedure):
             (
                 "DSNU",
                 with_interval(record.dsnu_e, record.dsnu_interval, 1, " e"),
-                "" if camera is None else f"{camera.total_dsnu_e(record.exposure_s):.4g}",
+                dsnu,
             ),
             *parts("dsnu", ("dsnu_row_e", "dsnu_column_e", "dsnu_e"), ending="_e", unit=" e"),
             ("linearity error", f"{100 * record.linearity_error:.2g} %", ""),
