@@ -259,8 +259,7 @@ class Camera(Stage):
     def dark_current_factor(self) -> float:
         """Every dark current at `temperature_c`, divided by that at `dark_current_stated_c`.
 
-        2 to the power (T - T_ref) / T_d: EMVA 1288 release 4, section 2.5, where it is that of every dark current
-        that comes from thermally generated electrons. Whole doublings are exact.
+        2 to the power (T - T_ref) / T_d, as EMVA 1288 release 4 has it for the mean. Whole doublings are exact.
         """
         if self._doublings < -_LEAST_DOUBLINGS:
             return 0.0
@@ -274,7 +273,7 @@ class Camera(Stage):
 
     @property
     def temporal_dark_noise_e(self) -> float:
-        """Root mean square over the pixels of the temporal dark noise in electrons: sigma_d of EMVA 1288, section 2.4.
+        """Root mean square over the pixels of the temporal dark noise in electrons: sigma_d of EMVA 1288.
 
         Telegraph noise of amplitude A has the variance A^2 / 2, and exponential amplitudes of the mean m have the mean
         square 2 m^2. What rounding adds is not in it, nor is the shot noise of the dark current.
