@@ -76,7 +76,8 @@ def held(*, repr: bool = True, later: Any = MISSING, **content: Any) -> Any:
     repr : bool
         Whether the text of a record tells the field.
     later : object, optional
-        What a file means that was written before there was the field; its default.
+        What a file means that was written before there was the field; its default. None, of a field whose type has
+        None, for what that file does not tell.
     **content
         As for `Content`.
 
@@ -126,7 +127,7 @@ def check_record(record: Any) -> None:
         _check_type(one, value, hints.get(one.name, Any))
         if content is not None:
             _check_content(one.name, value, content)
-            if content.shape is not None:
+            if content.shape is not None and value is not None:
                 _check_shape(record, one.name, np.shape(value), content.shape, lengths)
 
 

@@ -10,12 +10,24 @@ import numpy as np
 from opusim.base.short_repr import short_repr
 
 __all__ = [
-    "FrameStatistics", "gain_fit", "gather", "hot_pixels", "line", "linearity", "proportional", "root_interval",
-    "spatial_variance",
+    "Estimate", "FrameStatistics", "SpatialVariances", "bend", "gain_fit", "gather", "hot_pixels", "line", "linearity",
+    "noise_quantile", "proportional", "relative_deviations", "root_interval", "spatial_variance", "spread_of_rises",
+    "variance_components",
 ]  # fmt: skip
 
-# A pixel is hot if its dark signal is this many standard deviations above the others'.
-_HOT = 6.0
+Interval = tuple[float, float]
+
+# A pixel is hot if its dark signal is this many standard deviations above the others', and where dark currents differ
+# also that many of their logarithms.
+_HOT, _HOT_LOG = 6.0, 5.0
+# Standard errors from which on the currents of pixels are said to differ.
+_DIFFER = 4.0
+# Part of a normal law below one standard deviation.
+_ONE_SIGMA = 0.8413447460685429
+# Rows and columns from which on what they share can be told from what each pixel has.
+_LEAST_LINES = 8
+# Rounds in which pixels that are left out take the values of their row and column.
+_FILLING = 20
 
 
 @short_repr
@@ -137,13 +149,273 @@ def spatial_variance(image: np.ndarray, temporal: float, *, leave_out: np.ndarra
     return total - temporal, total * math.sqrt(2 / freedom)
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """A variance that was estimated, and its interval; both may come out below 0 where noise rules.
+
+    Parameters
+    ----------
+    square : float
+        The variance.
+    interval : tuple of float
+        Its ends.
+    """
+
+    square: float
+    interval: Interval
+
+    def root(self, divisor: float = 1.0, relative: float = 0.0) -> tuple[float, Interval]:
+        """Return the standard deviation and its interval, none below 0.
+
+        Parameters
+        ----------
+        divisor : float
+            What both are divided by: a signal, a gain.
+        relative : float
+            Half of the divisor's own interval, relative to it.
+        """
+        squares = (self.interval[0], self.square, self.interval[1])
+        low, value, high = (math.sqrt(max(one, 0.0)) / divisor for one in squares)
+        own = relative * value
+        return value, (max(value - math.hypot(value - low, own), 0.0), value + math.hypot(high - value, own))
+
+
+@dataclass(frozen=True)
+class SpatialVariances:
+    """Variances over the pixels of what a whole row has in common, a whole column, and each pixel alone.
+
+    Parameters
+    ----------
+    total, row, column, pixel : Estimate
+        The first is the sum of the others.
+    """
+
+    total: Estimate
+    row: Estimate
+    column: Estimate
+    pixel: Estimate
+
+
+def variance_components(
+    image: np.ndarray, temporal: float, quantile: float, *, leave_out: np.ndarray | None = None
+) -> SpatialVariances | None:
+    """Split the spatial variance of a mean image into those of rows, columns and pixels.
+
+    Parameters
+    ----------
+    image : ndarray, shape (rows, columns)
+        Mean image.
+    temporal : float
+        Variance of its pixels by temporal noise: that of a frame over the number of frames.
+    quantile : float
+        Half width of the intervals in standard deviations, if they were those of a normal law.
+    leave_out : ndarray of bool, shape (rows, columns), optional
+        Pixels not to use.
+
+    Returns
+    -------
+    SpatialVariances or None
+        None if there are fewer than 8 rows or columns.
+
+    Notes
+    -----
+    EMVA 1288 release 4, 8.2: of M rows and N columns, with the temporal variance t in each pixel of the mean image,
+
+        s_cav^2 = s_col^2 + (s_pix^2 + t) / M,    s_rav^2 = s_row^2 + (s_pix^2 + t) / N,
+        s^2 = s_row^2 + s_col^2 + s_pix^2 + t
+
+    are the variances of the means of columns, those of rows, and of all pixels; solved for the three, so that the
+    temporal noise that is left in the means is in none of them. Here in the equivalent form of an analysis of
+    variance, which counts the degrees of freedom that a surface of second degree (an uneven lamp) has taken. Intervals
+    are those of modified large samples for sums and differences of mean squares (Burdick and Graybill, Confidence
+    Intervals on Variance Components, 1992, 3.3), as columns and rows are too few for a normal law.
+    """
+    rows, columns = image.shape
+    left_out = 0 if leave_out is None else int(leave_out.sum())
+    if min(rows, columns) < _LEAST_LINES or left_out > image.size // 4:
+        return None
+    rest = _without_surface(image, leave_out)
+    if leave_out is not None and left_out:
+        # Pixels that are not there take what their row and their column have: they then add nothing to the residuals.
+        rest = np.where(leave_out, 0.0, rest)
+        for _ in range(_FILLING):
+            by_row, by_column = rest.mean(axis=1, keepdims=True), rest.mean(axis=0, keepdims=True)
+            rest = np.where(leave_out, by_row + by_column - rest.mean(), rest)
+    by_row, by_column = rest.mean(axis=1), rest.mean(axis=0)
+    whole = float(np.sum(rest**2))
+    of_rows, of_columns = columns * float(np.sum(by_row**2)), rows * float(np.sum(by_column**2))
+    freedom = rows * columns - rows - columns - left_out
+    each = _MeanSquare.of((whole - of_rows - of_columns) / freedom, freedom, quantile)
+    row, column = (
+        _MeanSquare.of(squares / (n - 3), n - 3, quantile) for squares, n in ((of_rows, rows), (of_columns, columns))
+    )
+    share = 1 - 1 / rows - 1 / columns
+    return SpatialVariances(
+        _combined(-temporal, (row, 1 / columns), (column, 1 / rows), (each, share)),
+        _combined(0.0, (row, 1 / columns), (each, -1 / columns)),
+        _combined(0.0, (column, 1 / rows), (each, -1 / rows)),
+        _combined(-temporal, (each, 1.0)),
+    )
+
+
+@dataclass(frozen=True)
+class _MeanSquare:
+    """A mean square, and how far below and above it its expectation may lie, relative to it."""
+
+    value: float
+    below: float
+    above: float
+
+    @classmethod
+    def of(cls, value: float, freedom: int, quantile: float) -> _MeanSquare:
+        from scipy import stats
+
+        tail = float(stats.norm.sf(quantile))
+        most, least = float(stats.chi2.isf(tail, freedom)), float(stats.chi2.ppf(tail, freedom))
+        return cls(value, 1 - freedom / most, freedom / least - 1)
+
+
+def _combined(constant: float, *terms: tuple[_MeanSquare, float]) -> Estimate:
+    """Return a constant and multiples of mean squares that do not depend on each other, with an interval."""
+    total = constant + sum(factor * one.value for one, factor in terms)
+    low2 = sum((factor * one.value * (one.below if factor > 0 else one.above)) ** 2 for one, factor in terms)
+    high2 = sum((factor * one.value * (one.above if factor > 0 else one.below)) ** 2 for one, factor in terms)
+    return Estimate(total, (total - math.sqrt(low2), total + math.sqrt(high2)))
+
+
+def _without_surface(image: np.ndarray, leave_out: np.ndarray | None) -> np.ndarray:
+    """Return an image less the surface of second degree that fits it best."""
+    rows, columns = image.shape
+    y, x = np.meshgrid(np.linspace(-1, 1, rows), np.linspace(-1, 1, columns), indexing="ij")
+    surface = np.stack([np.ones_like(x), x, y, x * y, x**2, y**2], axis=-1)
+    keep = slice(None) if leave_out is None else ~leave_out
+    solution = np.linalg.lstsq(surface[keep].reshape(-1, 6), image[keep].ravel(), rcond=None)[0]
+    result: np.ndarray = image - surface @ solution
+    return result
+
+
 def hot_pixels(short: FrameStatistics, long: FrameStatistics) -> np.ndarray:
-    """Return the pixels whose dark level rises far more with the exposure than that of the others, as bool."""
+    """Return the pixels whose dark level rises far more with the exposure than that of the others.
+
+    Parameters
+    ----------
+    short, long : FrameStatistics
+        Dark frames of the shortest and the longest exposure.
+
+    Returns
+    -------
+    ndarray of bool, shape (rows, columns)
+        By six standard deviations of the rises. Where the currents of pixels are seen to differ, their law is taken for
+        a log-normal one, whose tail is no hot pixels: above five standard deviations of the logarithm, and six of the
+        noise besides.
+    """
     rise = long.mean_image - short.mean_image
-    middle = float(np.median(rise))
+    middle, high = (float(one) for one in np.quantile(rise, (0.5, _ONE_SIGMA)))
     noise = math.sqrt(long.variance / long.frames + short.variance / short.frames)
+    # The middle has an error of 1.25 noise / sqrt(n), the other quantile one of 1.5; half of them fall together.
+    upper, error = high - middle, 1.5 * noise / math.sqrt(rise.size)
+    if middle > 2 * noise and upper > noise + _DIFFER * error:
+        relative = math.log1p(math.sqrt(upper**2 - noise**2) / middle)
+        return rise > middle * math.exp(_HOT_LOG * relative) + _HOT * noise
     width = max(1.4826 * float(np.median(np.abs(rise - middle))), noise)
     return rise > middle + _HOT * max(width, 1e-9)
+
+
+def spread_of_rises(
+    short: FrameStatistics, long: FrameStatistics, quantile: float, *, leave_out: np.ndarray
+) -> Estimate:
+    """Variance over the pixels of how far the dark level rises from one exposure to another.
+
+    Parameters
+    ----------
+    short, long : FrameStatistics
+        Dark frames of both exposures.
+    quantile : float
+        Half width of the interval in standard deviations.
+    leave_out : ndarray of bool, shape (rows, columns)
+        Pixels not to use.
+
+    Notes
+    -----
+    Offsets of pixels, rows and columns are in both images, and cancel in each pixel. The error of the variance is that
+    of its fourth moment, as dark currents have a long tail.
+    """
+    rest = (long.mean_image - short.mean_image)[~leave_out]
+    squares = np.square(rest - rest.mean())
+    n = rest.size
+    square = float(squares.sum()) / (n - 1) - long.variance / long.frames - short.variance / short.frames
+    error = quantile * float(squares.std()) / math.sqrt(n)
+    return Estimate(square, (square - error, square + error))
+
+
+def noise_quantile(frames: FrameStatistics, share: float) -> tuple[float, float, float]:
+    """Median and a quantile of the temporal variance of pixels, and that quantile if all had the same normal noise.
+
+    Parameters
+    ----------
+    frames : FrameStatistics
+        Frames of one scene.
+    share : float
+        Which quantile, from 0 to 1.
+
+    Returns
+    -------
+    middle, found, normal : float
+        The variance of whose sample variances over the frames the median is that of all pixels: a sample variance is
+        chi^2 over its degrees of freedom, whose median is below its mean. The quantile of sample variances as they are.
+        And that of pixels which all have the first: few frames alone make some pixels look noisy.
+    """
+    from scipy import stats
+
+    freedom = frames.frames - 1
+    median, found = (float(one) for one in np.quantile(frames.variance_image, (0.5, share)))
+    middle = median * freedom / float(stats.chi2.ppf(0.5, freedom))
+    return middle, found, middle * float(stats.chi2.ppf(share, freedom)) / freedom
+
+
+def relative_deviations(light: np.ndarray, signal: np.ndarray) -> np.ndarray:
+    """Deviations of the signal from a straight line, relative to it: the linearity error of EMVA 1288 release 4.
+
+    Parameters
+    ----------
+    light, signal : ndarray, shape (n,)
+        Photons, and levels with the dark level taken off; from 5 % to 95 % of saturation, none 0.
+
+    Notes
+    -----
+    Section 6.7: the line a light + b with the least sum of squares of (signal - line) / signal, and the deviations
+    (signal - line) / line.
+    """
+    slope, offset = np.polynomial.polynomial.polyfit(light, signal, 1, w=1 / signal)[::-1]
+    fitted = slope * light + offset
+    result: np.ndarray = signal / fitted - 1
+    return result
+
+
+def bend(light: np.ndarray, signal: np.ndarray, errors: np.ndarray, end: float) -> tuple[float, float]:
+    """Largest deviation from the line between the ends of the scale, as a share of the scale, and its standard error.
+
+    Parameters
+    ----------
+    light, signal, errors : ndarray, shape (n,)
+        Photons, levels with the dark level taken off, and the errors of these.
+    end : float
+        Signal at the end of the scale.
+
+    Notes
+    -----
+    Of a parabola without an offset, b p + c p^2, that fits best: halfway between 0 and the light P that fills the
+    scale it lies -c P^2 / 4 above the line between the ends.
+    """
+    weights = 1 / np.maximum(errors, 1e-12 * max(float(np.abs(signal).max()), 1e-300))
+    scale = float(light.max())
+    design = np.stack([light / scale, (light / scale) ** 2], axis=1) * weights[:, None]
+    inverse = np.linalg.inv(design.T @ design)
+    first, second = inverse @ design.T @ (signal * weights)
+    inside = first * first + 4 * second * end
+    filled = 2 * end / (first + math.sqrt(inside)) if inside > 0 and first > 0 else end / max(first, 1e-300)
+    factor = filled**2 / (4 * end)
+    return -float(second) * factor, math.sqrt(float(inverse[1, 1])) * factor
 
 
 def line(x: np.ndarray, y: np.ndarray, errors: np.ndarray) -> tuple[float, float]:

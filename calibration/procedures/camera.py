@@ -15,15 +15,21 @@ from opusim.bench.protocol import Exposing, Lamp, LitCamera, checked_bench, elap
 from opusim.bench.region import AnyRoi, Roi
 from opusim.bench.returned import flat_frames
 from opusim.calibration.algorithms.camera_statistics import (
+    Estimate,
     FrameStatistics,
+    bend,
     gain_fit,
     gather,
     hot_pixels,
     line,
     linearity,
+    noise_quantile,
     proportional,
+    relative_deviations,
     root_interval,
     spatial_variance,
+    spread_of_rises,
+    variance_components,
 )
 from opusim.calibration.contents import held
 from opusim.calibration.on_bench import dark_frames
@@ -40,6 +46,8 @@ Interval = tuple[float, float]
 
 # EMVA 1288 release 4, 6.6: the gain from levels up to 70 % of saturation; 6.7: linearity from 5 % to 95 %.
 _GAIN_TO, _LINEAR_FROM, _LINEAR_TO = 0.70, 0.05, 0.95
+# The last level is set to 95 % by the slope of faint light. Of a curve it may come out above this, where pixels clip.
+_LINEAR_END = 0.97
 # EMVA 1288, 6.5: below a dark variance of .24 DN^2 rounding rules, and the read noise is only known to be below .4 DN.
 _LEAST_DARK_VARIANCE, _LEAST_READ_NOISE_DN = 0.24, 0.40
 _DARK_EXPOSURES = 6
@@ -49,6 +57,8 @@ _FAINTEST, _BRIGHTEST = 4.0, 1e9
 _ABOVE_ZERO = 3.0
 _LEAST_SIGNIFICANCE = 3.0
 _LEAST_PIXELS = 64
+# Share of the pixels whose read noise is below the one that is told.
+_TAIL = 0.99
 # Where a camera that never clips is measured: shot noise of 1 %.
 _UNCLIPPED_PHOTONS = 1e4
 
@@ -65,7 +75,8 @@ class CameraRecord:
     quantum_efficiency, quantum_efficiency_interval : float, tuple of float
         Electrons per photon.
     read_noise_e, read_noise_interval : float, tuple of float
-        Temporal dark noise of one frame at `exposure_s` in electrons, rounding and dark current's shot noise taken off.
+        Temporal dark noise of one frame at `exposure_s` in electrons, root mean square over the pixels, rounding and
+        dark current's shot noise taken off.
     read_noise_dn : float
         The same in DN.
     dark_current_e_per_s, dark_current_interval : float, tuple of float
@@ -78,11 +89,12 @@ class CameraRecord:
     saturation_dn : float
         Level of a saturated pixel in DN.
     linearity_error, linearity_interval : float, tuple of float
-        Mean deviation of the level from a straight line, relative to it, from 5 % to 95 % of saturation, as a share.
+        Mean deviation of the level from a line through the dark level, relative to it, from 5 % to 95 % of saturation,
+        as a share.
     prnu, prnu_interval : float, tuple of float
-        Standard deviation of the relative response over the pixels, as a share.
+        Standard deviation of the relative response over the pixels, as a share: rows, columns and pixels together.
     dsnu_e, dsnu_interval : float, tuple of float
-        Standard deviation of the dark level over the pixels, in electrons, at `exposure_s`.
+        The same of the dark level, in electrons, at `exposure_s`.
     dsnu_dn : float
         The same in DN.
     dark_level_dn : float
@@ -110,6 +122,28 @@ class CameraRecord:
         Mean dark level of ordinary pixels against exposure.
     elapsed_s : float
         Device time at the end, in seconds.
+    dsnu_row_e, dsnu_row_interval, dsnu_column_e, dsnu_column_interval, dsnu_pixel_e, dsnu_pixel_interval
+        Parts of `dsnu_e`, each with its interval: what a row has in common, what a column has, and what each pixel has
+        alone. Their squares add up. None, as all below, in files from before they were found; these and the next
+        ones also where the region has fewer than 8 rows or columns.
+    prnu_row, prnu_row_interval, prnu_column, prnu_column_interval, prnu_pixel, prnu_pixel_interval
+        The same parts of `prnu`.
+    linearity_least, linearity_most : float or None
+        Least and largest deviation of the level from the line of EMVA 1288 release 4, relative to it, from 5 % to 95 %
+        of saturation, as shares: LE_min and LE_max of the standard.
+    nonlinearity, nonlinearity_interval : float, tuple of float, or None
+        Integral non-linearity: largest deviation of the level from the line between the ends of the scale, as a share
+        of the scale, positive above the line; of the parabola that fits best.
+    dark_current_spread_e_per_s, dark_current_spread_interval : float, tuple of float, or None
+        Standard deviation of the dark current over ordinary pixels, in electrons per second, from what their dark
+        signal rises by between the shortest and the longest exposure.
+    dark_dsnu_e : ndarray of float64, shape (m,), or None
+        DSNU of ordinary pixels in electrons, at each of `dark_exposures_s`.
+    read_noise_median_e : float or None
+        Median over the pixels of the temporal dark noise, in electrons.
+    read_noise_99_e, read_noise_99_normal_e : float or None
+        What 99 % of the pixels are below, by their own few dark frames; and what it would be if all pixels had the
+        noise of the median. One far above the other is a tail: pixels with random telegraph noise.
     """
 
     gain_dn_per_e: float = held(low=0.0, low_open=True)
@@ -145,6 +179,28 @@ class CameraRecord:
     dark_exposures_s: np.ndarray = held(low=0.0, low_open=True, shape=("darks",), of="number")
     dark_levels_dn: np.ndarray = held(shape=("darks",), of="number")
     elapsed_s: float = held()
+    dsnu_row_e: float | None = held(low=0.0, later=None)
+    dsnu_row_interval: Interval | None = held(shape=(2,), later=None)
+    dsnu_column_e: float | None = held(low=0.0, later=None)
+    dsnu_column_interval: Interval | None = held(shape=(2,), later=None)
+    dsnu_pixel_e: float | None = held(low=0.0, later=None)
+    dsnu_pixel_interval: Interval | None = held(shape=(2,), later=None)
+    prnu_row: float | None = held(low=0.0, later=None)
+    prnu_row_interval: Interval | None = held(shape=(2,), later=None)
+    prnu_column: float | None = held(low=0.0, later=None)
+    prnu_column_interval: Interval | None = held(shape=(2,), later=None)
+    prnu_pixel: float | None = held(low=0.0, later=None)
+    prnu_pixel_interval: Interval | None = held(shape=(2,), later=None)
+    linearity_least: float | None = held(later=None)
+    linearity_most: float | None = held(later=None)
+    nonlinearity: float | None = held(later=None)
+    nonlinearity_interval: Interval | None = held(shape=(2,), later=None)
+    dark_current_spread_e_per_s: float | None = held(low=0.0, later=None)
+    dark_current_spread_interval: Interval | None = held(shape=(2,), later=None)
+    dark_dsnu_e: np.ndarray | None = held(low=0.0, shape=("darks",), of="number", later=None)
+    read_noise_median_e: float | None = held(low=0.0, later=None)
+    read_noise_99_e: float | None = held(low=0.0, later=None)
+    read_noise_99_normal_e: float | None = held(low=0.0, later=None)
 
 
 def characterise_camera(
@@ -159,7 +215,7 @@ def characterise_camera(
     confidence: float = 0.95,
     progress: Callable[[int, int], None] | None = None,
 ) -> CameraRecord:
-    """Measure a camera's gain, noise, dark current, saturation, linearity and fixed patterns.
+    """Measure a camera's gain, noise, dark current, saturation, linearity and fixed patterns of rows, columns, pixels.
 
     Parameters
     ----------
@@ -198,12 +254,15 @@ def characterise_camera(
     EMVA 1288 release 4. Temporal variance from the differences of frames, with the change of their means taken off
     (eq. 18, for two frames); gain K as the slope of the variance against the level up to 70 % of saturation (6.6),
     here a weighted fit; read noise from sigma_y.dark^2 = K^2 sigma_d^2 + 1/12 DN^2; spatial variance of mean images
-    with the temporal part removed (8.2), after a second-degree surface (an uneven lamp) is taken off; DSNU from dark
-    frames, PRNU from the level nearest to half of saturation. Unlike the standard, PRNU is found from the difference
-    of bright and dark mean images: the same expected value, but the dark pattern cancels in each pixel.
+    with the temporal part removed (8.2), after a second-degree surface (an uneven lamp) is taken off, and its parts of
+    rows, columns and pixels (`variance_components` of `opusim.calibration.algorithms.camera_statistics`); DSNU from
+    dark frames, PRNU from the level nearest to half of saturation. Unlike the standard, PRNU is found from the
+    difference of bright and dark mean images: the same expected value, but the dark pattern cancels in each pixel.
 
     The read noise is found from pixels that stand well above 0 in the dark, so that clipping does not bend it: choosing
-    pixels by their mean leaves their variance as it is.
+    pixels by their mean leaves their variance as it is. Where the level is not straight, the gain is the slope of the
+    variance against a curve, as the standard has it too, and differs from that of a dark pixel by some times the
+    non-linearity.
     """
     rectangle = _checked_roi(bench, roi)
     validation.number("exposure_s", exposure_s, low=0.0, high=3600.0, low_open=True)
@@ -238,9 +297,13 @@ def characterise_camera(
         tell(_DARK_EXPOSURES + 2 + i, total)
 
     curve = _Curve(photons, photons / top.photons, lit, dark, ordinary, dark_exposures, dark_levels, darks, quantile)
+    patterns = _patterns(curve)
     return CameraRecord(
-        **_temporal(curve, top),
-        **_patterns(curve),
+        **_temporal(curve, top, patterns),
+        **patterns.fields(),
+        **_linear(curve, top),
+        **_dark(curve),
+        **_tail(curve),
         dark_level_dn=dark.mean,
         dark_clipped_share=dark.zero_share if dark.integers else 0.0,
         hot_pixels=np.argwhere(~ordinary) + np.array(rectangle[:2]),
@@ -284,6 +347,11 @@ class _Curve:
     def signal(self) -> np.ndarray:
         return np.array([s.mean for s in self.lit]) - self.dark.mean
 
+    def straight(self, top: _Top) -> np.ndarray:
+        """Which levels are asked for linearity: from 5 % to 95 % of saturation."""
+        end = top.level_dn - self.dark.mean
+        return (self.share >= _LINEAR_FROM) & (self.signal <= _LINEAR_END * end)
+
     def gain(self) -> tuple[float, float, float]:
         """System gain in DN per electron, its standard error, and its derivative by the dark variance."""
         used = self.share <= _GAIN_TO
@@ -302,7 +370,7 @@ class _Curve:
         return max(value - self.quantile * error, least), value + self.quantile * error
 
 
-def _temporal(curve: _Curve, top: _Top) -> dict[str, Any]:
+def _temporal(curve: _Curve, top: _Top, patterns: _Patterns) -> dict[str, Any]:
     """Gain, response, read noise, dark current, saturation and linearity."""
     dark, quantile = curve.dark, curve.quantile
     gain, gain_error, follows = curve.gain()
@@ -310,7 +378,10 @@ def _temporal(curve: _Curve, top: _Top) -> dict[str, Any]:
 
     slope, slope_error = line(curve.dark_exposures, curve.dark_levels, np.array([d.mean_error for d in curve.darks]))
     current = slope / gain
-    current_error = math.hypot(slope_error / gain, current * relative)
+    # The mean of the region differs from that of the sensor by the spread over the root of its pixels.
+    spread, _ = _spread(curve).root(gain)
+    spread /= float(curve.dark_exposures[-1] - curve.dark_exposures[0]) * math.sqrt(curve.ordinary.sum())
+    current_error = math.sqrt((slope_error / gain) ** 2 + (current * relative) ** 2 + spread**2)
 
     variance, error = dark.variance_above(_ABOVE_ZERO)
     shot = gain * max(slope, 0.0) * curve.dark_exposures[0]
@@ -322,7 +393,7 @@ def _temporal(curve: _Curve, top: _Top) -> dict[str, Any]:
         low, high = 0.0, max(high, _LEAST_READ_NOISE_DN / gain)
     read_dn = math.sqrt(max(noise2, 0.0))
 
-    straight = curve.share >= _LINEAR_FROM
+    straight = curve.straight(top)
     light, signal = curve.photons[straight], curve.signal[straight]
     errors = np.array([math.hypot(s.mean_error, dark.mean_error) for s in curve.lit])[straight]
     response, response_error = proportional(light, signal, errors)
@@ -330,9 +401,7 @@ def _temporal(curve: _Curve, top: _Top) -> dict[str, Any]:
     efficiency = response / gain
 
     # The region's mean response and offset differ from the sensor's by the patterns over the root of its pixels.
-    patterns, pixels = _patterns(curve), dark.mean_image.size
-    by_prnu = patterns["prnu"] / math.sqrt(pixels)
-    by_dsnu = patterns["dsnu_dn"] / gain / math.sqrt(pixels)
+    by_prnu, by_dsnu = patterns.of_mean("prnu"), patterns.of_mean("dsnu")
     saturation = (top.level_dn - dark.mean) / gain
     saturation_error = math.hypot(saturation * relative, by_dsnu) if math.isfinite(saturation) else 0.0
     return {
@@ -356,23 +425,114 @@ def _temporal(curve: _Curve, top: _Top) -> dict[str, Any]:
     }
 
 
-def _patterns(curve: _Curve) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Patterns:
+    """DSNU in electrons and PRNU as a share: of all pixels, and of rows, columns and pixels where they can be told."""
+
+    dsnu: dict[str, tuple[float, Interval]]
+    prnu: dict[str, tuple[float, Interval]]
+    dsnu_dn: float
+    shape: tuple[int, int]
+
+    def fields(self) -> dict[str, Any]:
+        """Return what a record holds of them."""
+        found: dict[str, Any] = {"dsnu_dn": self.dsnu_dn}
+        for name, unit in (("dsnu", "_e"), ("prnu", "")):
+            for part, (value, interval) in getattr(self, name).items():
+                found[f"{name}{part}{unit}"], found[f"{name}{part}_interval"] = value, interval
+        return found
+
+    def of_mean(self, name: str) -> float:
+        """Return by how much the mean of the region differs from that of the sensor, rms, by a pattern."""
+        parts, (rows, columns) = getattr(self, name), self.shape
+        if "_row" not in parts:
+            return float(parts[""][0]) / math.sqrt(rows * columns)
+        by_row, by_column, by_pixel = (parts[part][0] ** 2 for part in ("_row", "_column", "_pixel"))
+        return math.sqrt(by_row / rows + by_column / columns + by_pixel / (rows * columns))
+
+
+def _patterns(curve: _Curve) -> _Patterns:
     """PRNU and DSNU."""
     dark, quantile = curve.dark, curve.quantile
     gain, gain_error, _ = curve.gain()
     dark_part = dark.variance / dark.frames
     half = int(np.argmin(np.abs(curve.share - 0.5)))
     lit, signal = curve.lit[half], float(curve.signal[half])
-    square, error = spatial_variance(lit.mean_image - dark.mean_image, lit.variance / lit.frames + dark_part)
-    low, high = root_interval(square, error, quantile)
-    offset2, offset_error = spatial_variance(dark.mean_image, dark_part, leave_out=~curve.ordinary)
-    dsnu_dn = math.sqrt(max(offset2, 0.0))
+    response = _squares(lit.mean_image - dark.mean_image, lit.variance / lit.frames + dark_part, quantile)
+    offset = _squares(dark.mean_image, dark_part, quantile, leave_out=~curve.ordinary)
+    return _Patterns(
+        {part: one.root(gain, quantile * gain_error / gain) for part, one in offset.items()},
+        {part: one.root(signal) for part, one in response.items()},
+        math.sqrt(max(offset[""].square, 0.0)),
+        (dark.mean_image.shape[0], dark.mean_image.shape[1]),
+    )
+
+
+def _squares(
+    image: np.ndarray, temporal: float, quantile: float, *, leave_out: np.ndarray | None = None
+) -> dict[str, Estimate]:
+    """Return the spatial variance of an image, under "", and its parts by the endings that names of them have."""
+    parts = variance_components(image, temporal, quantile, leave_out=leave_out)
+    if parts is None:  # too few rows or columns
+        square, error = spatial_variance(image, temporal, leave_out=leave_out)
+        return {"": Estimate(square, (square - quantile * error, square + quantile * error))}
+    return {"": parts.total, "_row": parts.row, "_column": parts.column, "_pixel": parts.pixel}
+
+
+def _linear(curve: _Curve, top: _Top) -> dict[str, Any]:
+    """Deviations from a straight line."""
+    straight = curve.straight(top)
+    light, signal = curve.photons[straight], curve.signal[straight]
+    deviations = relative_deviations(light, signal)
+    errors = np.array([math.hypot(s.mean_error, curve.dark.mean_error) for s in curve.lit])[straight]
+    end = top.level_dn - curve.dark.mean
+    if not math.isfinite(end):  # a camera without an end has one where it was measured last
+        end = float(curve.signal[-1])
+    value, error = bend(light, signal, errors, end)
     return {
-        "prnu": math.sqrt(max(square, 0.0)) / signal,
-        "prnu_interval": (low / signal, high / signal),
-        "dsnu_e": dsnu_dn / gain,
-        "dsnu_interval": _in_electrons(offset2, offset_error, gain, gain_error / gain, quantile),
-        "dsnu_dn": dsnu_dn,
+        "linearity_least": float(deviations.min()),
+        "linearity_most": float(deviations.max()),
+        "nonlinearity": value,
+        "nonlinearity_interval": curve.around(value, error),
+    }
+
+
+def _spread(curve: _Curve) -> Estimate:
+    """Variance of the rise of the dark signal over ordinary pixels, in DN^2."""
+    return spread_of_rises(curve.darks[0], curve.darks[-1], curve.quantile, leave_out=~curve.ordinary)
+
+
+def _dark(curve: _Curve) -> dict[str, Any]:
+    """Spread of the dark current, and DSNU against the exposure."""
+    gain, gain_error, _ = curve.gain()
+    rising_s = float(curve.dark_exposures[-1] - curve.dark_exposures[0])
+    value, interval = _spread(curve).root(gain * rising_s, curve.quantile * gain_error / gain)
+    squares = [
+        _squares(one.mean_image, one.variance / one.frames, curve.quantile, leave_out=~curve.ordinary)[""].square
+        for one in curve.darks
+    ]
+    return {
+        "dark_current_spread_e_per_s": value,
+        "dark_current_spread_interval": interval,
+        "dark_dsnu_e": np.sqrt(np.maximum(squares, 0.0)) / gain,
+    }
+
+
+def _tail(curve: _Curve) -> dict[str, Any]:
+    """How the read noise is distributed over the pixels."""
+    dark = curve.dark
+    gain, _, _ = curve.gain()
+    slope, _ = line(curve.dark_exposures, curve.dark_levels, np.array([d.mean_error for d in curve.darks]))
+    beside = (1 / 12 if dark.integers else 0.0) + gain * max(slope, 0.0) * float(curve.dark_exposures[0])
+
+    def in_electrons(variance: float) -> float:
+        return math.sqrt(max(variance - beside, 0.0)) / gain
+
+    middle, found, normal = noise_quantile(dark, _TAIL)
+    return {
+        "read_noise_median_e": in_electrons(middle),
+        "read_noise_99_e": in_electrons(found),
+        "read_noise_99_normal_e": in_electrons(normal),
     }
 
 
@@ -449,11 +609,25 @@ class CameraProcedure(Procedure):
         def own(name: str, scale: float = 1.0) -> str:
             return "" if camera is None else f"{scale * getattr(camera, name):.4g}"
 
+        def parts(
+            name: str, own: tuple[str, str, str], scale: float = 1.0, *, ending: str = "", unit: str
+        ) -> list[Row]:
+            found = [getattr(record, f"{name}_{part}{ending}") for part in ("row", "column", "pixel")]
+            if None in found:
+                return []
+            values = ", ".join(f"{scale * value:.3g}" for value in found) + unit
+            truth = "" if camera is None else ", ".join(f"{scale * getattr(camera, one):.3g}" for one in own)
+            return [(f"{name.upper()} of rows, columns, pixels", values, truth)]
+
         top = record.saturation_e
         # The record's is that of all pixels together: of rows and columns too, and of dark currents.
         dsnu = "" if camera is None else f"{camera.total_dsnu_e(record.exposure_s):.4g}"
-        return [
-            ("gain", with_interval(record.gain_dn_per_e, record.gain_interval, 1, " DN/e"), own("gain_dn_per_e")),
+        rows: list[Row] = [
+            (
+                "gain",
+                with_interval(record.gain_dn_per_e, record.gain_interval, 1, " DN/e"),
+                own("gain_dn_per_e"),
+            ),
             (
                 "quantum efficiency",
                 with_interval(record.quantum_efficiency, record.quantum_efficiency_interval),
@@ -464,15 +638,64 @@ class CameraProcedure(Procedure):
                 with_interval(record.read_noise_e, record.read_noise_interval, 1, " e"),
                 own("temporal_dark_noise_e"),
             ),
+        ]
+        if record.read_noise_99_e is not None:
+            rows.append(
+                (
+                    "read noise of pixels",
+                    f"half below {record.read_noise_median_e:.3g}, 99 % below {record.read_noise_99_e:.3g} e "
+                    f"({record.read_noise_99_normal_e:.3g} if all were alike)",
+                    "",
+                )
+            )
+        rows.append(
             (
                 "dark current",
                 with_interval(record.dark_current_e_per_s, record.dark_current_interval, 1, " e/s"),
                 own("mean_dark_current_e_per_s"),
-            ),
+            )
+        )
+        if record.dark_current_spread_e_per_s is not None and record.dark_current_spread_interval is not None:
+            spread = ""
+            if camera is not None:  # without a dark current there is no spread of it
+                current = camera.dark_current_spread_e_per_s if camera.dark_current_e_per_s else 0.0
+                spread = f"{current * camera.dark_current_factor:.4g}"
+            rows.append(
+                (
+                    "dark current differs by",
+                    with_interval(record.dark_current_spread_e_per_s, record.dark_current_spread_interval, 1, " e/s"),
+                    spread,
+                )
+            )
+        rows += [
             ("saturation", f"{top:.4g} e, by {record.saturation_by}" if math.isfinite(top) else "none", ""),
-            ("PRNU", with_interval(record.prnu, record.prnu_interval, 100, " %"), own("total_prnu", 100)),
-            ("DSNU", with_interval(record.dsnu_e, record.dsnu_interval, 1, " e"), dsnu),
+            (
+                "PRNU",
+                with_interval(record.prnu, record.prnu_interval, 100, " %"),
+                own("total_prnu", 100),
+            ),
+            *parts("prnu", ("prnu_row", "prnu_column", "prnu"), 100, unit=" %"),
+            (
+                "DSNU",
+                with_interval(record.dsnu_e, record.dsnu_interval, 1, " e"),
+                dsnu,
+            ),
+            *parts("dsnu", ("dsnu_row_e", "dsnu_column_e", "dsnu_e"), ending="_e", unit=" e"),
             ("linearity error", f"{100 * record.linearity_error:.2g} %", ""),
+        ]
+        if record.linearity_least is not None and record.linearity_most is not None:
+            ends = f"{100 * record.linearity_least:.2g} to {100 * record.linearity_most:.2g} %"
+            rows.append(("linearity, EMVA 1288", ends, ""))
+        if record.nonlinearity is not None and record.nonlinearity_interval is not None:
+            rows.append(
+                (
+                    "non-linearity",
+                    with_interval(record.nonlinearity, record.nonlinearity_interval, 100, " %"),
+                    own("nonlinearity", 100),
+                )
+            )
+        return [
+            *rows,
             ("hot pixels", f"{len(record.hot_pixels)} of {record.roi[2] * record.roi[3]:,}", ""),
             ("intervals hold with", f"{100 * record.confidence:g} %, each alone", ""),
         ]

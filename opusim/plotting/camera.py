@@ -61,5 +61,8 @@ def photon_transfer(record: Any, ax: Axes | None = None, *, gain_dn_per_e: float
         if hasattr(record, "read_noise_e"):
             read = f"read noise {record.read_noise_e:.3g} e"
             patterns = f"PRNU {100 * record.prnu:.2g} %, DSNU {record.dsnu_e:.3g} e"
+            if getattr(record, "dsnu_row_e", None) is not None:
+                rows = f"rows {100 * record.prnu_row:.2g} %, {record.dsnu_row_e:.2g} e"
+                patterns += f"\n{rows}; columns {100 * record.prnu_column:.2g} %, {record.dsnu_column_e:.2g} e"
             note(ax, f"{read}\n{patterns}", (0.97, 0.05), ha="right", va="bottom")
     return ax

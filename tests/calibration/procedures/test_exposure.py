@@ -42,7 +42,8 @@ def test_level_is_reached_within_two_per_cent(target, start_s):
     fresh, _ = level(bench, patterns(), record.exposure_s)
     assert abs(fresh / target - 1) < 0.02 and abs(record.level_dn / target - 1) < 0.02
     assert record.target_level_dn == target and record.clipped_share <= 0.01
-    assert record.dark_dn == pytest.approx(2.0, abs=0.05) and record.saturation_dn == 255
+    # Rows and columns of the region, 64 of each, share offsets: .04 levels in the mean, and up to .05 of dark current.
+    assert record.dark_dn == pytest.approx(2.6, abs=0.15) and record.saturation_dn == 255
 
 
 def test_level_with_the_reference():
@@ -59,7 +60,7 @@ def test_level_with_the_reference():
 def test_longest_exposure_keeps_the_clipped_share(share, start_s):
     """On frames of other patterns, too: 8 x 4096 outputs, 5 standard errors of a share; no more than half given away.
 
-    Speckle's law is exponential: P(clip) = exp(-(255 - 2)/level) checks the level that is reached.
+    Speckle's law is exponential: P(clip) = exp(-(255 - 2.6)/level) checks the level that is reached.
     """
     bench = OpticalBench(AURORA)
     record = find_exposure(bench, patterns(), clipped_share=share, roi=ROI, start_s=start_s)
@@ -68,7 +69,7 @@ def test_longest_exposure_keeps_the_clipped_share(share, start_s):
     # The patterns share half of their light, so their outputs are not independent: an eighth of them counted.
     slack = 5 * math.sqrt(share / 4096)
     assert clipped <= share + slack
-    assert fresh > 0.8 * 253 / -math.log(share / 2)
+    assert fresh > 0.8 * 252 / -math.log(share / 2)
 
 
 def test_longest_exposure_with_the_reference():
