@@ -346,14 +346,14 @@ def sensitivity(report: Report, name: str, table: Table, given: Given, results: 
             LINEARITY_BAR, relative=False,
         )  # fmt: skip
     if camera.nonlinearity:
-        # Signal over photons is K q (1 + 4 a - 4 a q p / E).
-        slope, start = np.polyfit(photons[lower], ours.signal[lower] / photons[lower], 1)
-        rise = slope * table.end_e / camera.quantum_efficiency
-        each = np.sqrt(variance[lower] / (2 * n)) / photons[lower]
-        _, covariance = np.polyfit(photons[lower], photons[lower], 1, w=1 / each, cov="unscaled")
+        # The signal is K q p (1 + 4 a) - 4 a K (q p)^2 / E, and what the dark level is off by.
+        each = np.sqrt(variance[lower] / (2 * n))
+        (bend, rise, _), covariance = np.polyfit(photons[lower], ours.signal[lower], 2, w=1 / each, cov="unscaled")
+        end = table.end_e / camera.quantum_efficiency
+        whole = 4 * (rise + bend * end)
         report.row(
-            name, "integral non-linearity", camera.nonlinearity, camera.nonlinearity, -rise / 4 / (start + rise),
-            math.sqrt(covariance[0, 0]) * table.end_e / camera.quantum_efficiency / 4 / (start + rise), BARS["DSNU"],
+            name, "integral non-linearity", camera.nonlinearity, camera.nonlinearity, -bend * end / whole,
+            math.sqrt(covariance[0, 0]) * end / whole, BARS["DSNU"],
         )  # fmt: skip
     report.compare("K", ours.gain(), results.K)
     report.compare("QE", ours.responsivity() / ours.gain(), results.QE / 100)
