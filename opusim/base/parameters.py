@@ -737,6 +737,7 @@ def near_names(
     words = [one for short, one in ends.items() if difflib.get_close_matches(end, short.split("_"), cutoff=_WORD)]
     if dot:
         words = [*(ends[one] for one in difflib.get_close_matches(end, ends, n=n, cutoff=cutoff)), *words]
+        close = [one for one in close if not one.startswith(begin + dot) or one in words]
     close = [*words, *close] if dot else [*close, *words]
     inside = [one for one in names if name in one] if parts else []
     return list(dict.fromkeys([*inside, *close] if parts == "first" else [*close, *inside]))[:n]

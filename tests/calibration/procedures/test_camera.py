@@ -14,7 +14,8 @@ from opusim.calibration.files import read_record, write_record
 from opusim.calibration.procedures.camera import CameraRecord, characterise_camera
 from opusim.device.record import Device
 
-AURORA = Device.load("aurora")
+# Cameras of version 1 have a plain sensor: what rows, columns, temperature and bend do is in test_camera_components.py.
+AURORA = Device.from_dict({**Device.load("aurora").to_dict(), "camera": {"preset": "CMV2000@1"}})
 ROI = (500, 500, 64, 64)
 
 
@@ -23,7 +24,7 @@ def with_camera(camera):
 
 
 def preset(name):
-    return Device.from_dict({**AURORA.to_dict(), "camera": {"preset": name}})
+    return Device.from_dict({**AURORA.to_dict(), "camera": {"preset": f"{name}@1"}})
 
 
 # Shot noise and nothing else: float counts that never clip.

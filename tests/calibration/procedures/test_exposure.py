@@ -84,7 +84,7 @@ def test_mirrors_themselves_do():
     roi = (500, 500, 16, 16)
     shown = patterns(1).to_mirrors()
     record = find_exposure(bench, shown, target_level_dn=20.0, clipped_share=0.02, roi=roi)
-    assert abs(bench.expose(shown, exposure_s=record.exposure_s, roi=roi).mean() - 2 - 20) < 0.6
+    assert abs(bench.expose(shown, exposure_s=record.exposure_s, roi=roi).mean() - 2.6 - 20) < 0.6
 
 
 def test_a_camera_that_never_clips():
