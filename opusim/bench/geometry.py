@@ -29,7 +29,7 @@ _PICTURE_SIDE, _PICTURE_TIMES = 1024, 2
 _MIRROR_BYTES, _FIELD_BYTES = 9, 28
 # Of a mirror of a diamond lattice: its place while the beam is computed, its cell on the grid.
 _PLACE_BYTES, _CELL_BYTES = 16, 8
-_PIXEL_BYTES = 20  # of the fixed patterns of the sensor
+_PIXEL_BYTES, _TELEGRAPH_BYTES = 20, 4  # of the fixed patterns of the sensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +125,9 @@ class Geometry:
         mirror = _MIRROR_BYTES + (_FIELD_BYTES if self.by_mirror else 0)
         if self.by_mirror and self._turned:
             mirror += _CELL_BYTES
-        return self.device.dmd.n_mirrors * mirror + _PIXEL_BYTES * self.region.n_pixels
+        camera = self.device.camera
+        pixel = _PIXEL_BYTES + (_TELEGRAPH_BYTES if camera.telegraph_fraction and camera.telegraph_e else 0)
+        return self.device.dmd.n_mirrors * mirror + pixel * self.region.n_pixels
 
     @property
     def making_bytes(self) -> int:
