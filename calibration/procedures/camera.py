@@ -122,12 +122,16 @@ class CameraRecord:
         Mean dark level of ordinary pixels against exposure.
     elapsed_s : float
         Device time at the end, in seconds.
-    dsnu_row_e, dsnu_row_interval, dsnu_column_e, dsnu_column_interval, dsnu_pixel_e, dsnu_pixel_interval
-        Parts of `dsnu_e`, each with its interval: what a row has in common, what a column has, and what each pixel has
-        alone. Their squares add up. None, as all below, in files from before they were found; these and the next
-        ones also where the region has fewer than 8 rows or columns.
-    prnu_row, prnu_row_interval, prnu_column, prnu_column_interval, prnu_pixel, prnu_pixel_interval
+    dsnu_row_e, dsnu_column_e, dsnu_pixel_e : float or None
+        Parts of `dsnu_e`: what a row has in common, what a column has, and what each pixel has alone. Their squares add
+        up. None, as all below, in files from before they were found; these and those of `prnu` also where the region
+        has fewer than 8 rows or columns.
+    dsnu_row_interval, dsnu_column_interval, dsnu_pixel_interval : tuple of float, or None
+        Their intervals.
+    prnu_row, prnu_column, prnu_pixel : float or None
         The same parts of `prnu`.
+    prnu_row_interval, prnu_column_interval, prnu_pixel_interval : tuple of float, or None
+        Their intervals.
     linearity_least, linearity_most : float or None
         Least and largest deviation of the level from the line of EMVA 1288 release 4, relative to it, from 5 % to 95 %
         of saturation, as shares: LE_min and LE_max of the standard.
@@ -180,16 +184,16 @@ class CameraRecord:
     dark_levels_dn: np.ndarray = held(shape=("darks",), of="number")
     elapsed_s: float = held()
     dsnu_row_e: float | None = held(low=0.0, later=None)
-    dsnu_row_interval: Interval | None = held(shape=(2,), later=None)
     dsnu_column_e: float | None = held(low=0.0, later=None)
-    dsnu_column_interval: Interval | None = held(shape=(2,), later=None)
     dsnu_pixel_e: float | None = held(low=0.0, later=None)
+    dsnu_row_interval: Interval | None = held(shape=(2,), later=None)
+    dsnu_column_interval: Interval | None = held(shape=(2,), later=None)
     dsnu_pixel_interval: Interval | None = held(shape=(2,), later=None)
     prnu_row: float | None = held(low=0.0, later=None)
-    prnu_row_interval: Interval | None = held(shape=(2,), later=None)
     prnu_column: float | None = held(low=0.0, later=None)
-    prnu_column_interval: Interval | None = held(shape=(2,), later=None)
     prnu_pixel: float | None = held(low=0.0, later=None)
+    prnu_row_interval: Interval | None = held(shape=(2,), later=None)
+    prnu_column_interval: Interval | None = held(shape=(2,), later=None)
     prnu_pixel_interval: Interval | None = held(shape=(2,), later=None)
     linearity_least: float | None = held(later=None)
     linearity_most: float | None = held(later=None)
@@ -255,7 +259,7 @@ def characterise_camera(
     (eq. 18, for two frames); gain K as the slope of the variance against the level up to 70 % of saturation (6.6),
     here a weighted fit; read noise from sigma_y.dark^2 = K^2 sigma_d^2 + 1/12 DN^2; spatial variance of mean images
     with the temporal part removed (8.2), after a second-degree surface (an uneven lamp) is taken off, and its parts of
-    rows, columns and pixels (`variance_components` of `opusim.calibration.algorithms.camera_statistics`); DSNU from
+    rows, columns and pixels from the variances of the means of rows and of columns; DSNU from
     dark frames, PRNU from the level nearest to half of saturation. Unlike the standard, PRNU is found from the
     difference of bright and dark mean images: the same expected value, but the dark pattern cancels in each pixel.
 

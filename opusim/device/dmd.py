@@ -116,8 +116,8 @@ class Dmd(Stage):
 
         Returns
         -------
-        y, x : ndarray of float64, shape `shape`, read-only
-            Places along the first and the second axis in metres, from the middle of the array. On a diamond lattice
+        tuple of two ndarrays of float64, each of shape `shape`, read-only
+            Places y and x along the first and the second axis in metres, from the middle of the array. On a diamond lattice
             the lines (columns of `shape`) of an odd number are shifted up, those of an even one down. Which ones a
             maker shifts is its choice; the other is the mirrored array.
         """
