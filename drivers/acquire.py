@@ -18,6 +18,7 @@ import numpy as np
 from opusim.base import arrays, memory
 from opusim.base.errors import NotReadyError, TooManyComponentsError
 from opusim.base.progress import ProgressBar
+from opusim.bench.protocol import Lagging, has
 from opusim.drivers.inputs.dask import LazyInput
 from opusim.drivers.inputs.traits import HostInput, InputTraits, PresentInput, UserInput
 from opusim.drivers.lowlevel.device import project
@@ -90,7 +91,13 @@ def run(
     start, n = dt.datetime.now(), data.n_samples
     frame = device.output_dtype
     step = pass_size(method, data.traits.n_features_total, n_out, frame.itemsize, n_samples_by_pass)
+    lags = has(device.bench, Lagging) and device.bench.lags
     if isinstance(data, LazyInput):
+        if lags:
+            raise NotReadyError(
+                "X is a Dask array, but with camera.lag above 0 a frame is read with electrons of the one before it, "
+                "which may be of another part: use X.compute(), or camera.lag = 0."
+            )
         check_fit(method, fit, data.traits, data.n_samples)
         task = Task.of(method, data.n_samples, data.traits, data.shape, fit, device, exposure, n_out, step)
         align = 1 if method.parted else step
@@ -109,6 +116,7 @@ def run(
         # One pass: what it decodes to is the result.
         result = data.empty((n, n_out), method.dtype) if n > step else None
         shared, shown, n_pixels = method.begin() if method.shares else None, 0, method.n_pixels or n_out
+        before: MirrorPatterns | None = None
         by_light, threads = decodes_by_light(method), device.threads if method.by_light else None
         bar = ProgressBar(patterns_of(method, n, step), "OPU: transform") if progress and several else None
         with bar or nullcontext():
@@ -119,7 +127,10 @@ def run(
                 frames = device.project(
                     MirrorPatterns.of_checked(patterns, fit.layout), n_pixels, settings=exposure,
                     reference_phase_rad=method.phases_rad, progress=None if bar is None else bar.after(shown),
+                    before=before,
                 )  # fmt: skip
+                if lags:
+                    before = MirrorPatterns.of_checked(patterns[-1:], fit.layout)
                 target = None if result is None else result[first:last]
                 part = method.decode(frames, shared, out=target, threads=threads)
                 if by_light:
