@@ -61,8 +61,9 @@ def camera_case(mean_e: float, speckle: bool, threads: int, bits: int = 8) -> tu
 
     def kernel() -> object:
         return develop_frames(
-            stack, maps.gain, dark_e, maps.offset_e, maps.pixels, np.uint64(0), key0, key1, params, out, 0, n_blocks
-        )
+            stack, maps.gain, dark_e, maps.offset_e, maps.telegraph_e, maps.pixels, np.uint64(0), key0, key1, params,
+            out, 0, n_blocks,
+        )  # fmt: skip
 
     def call() -> object:
         return camera.expose(light, exposure_s=EXPOSURE_S, seed=0, maps=maps, threads=threads)

@@ -590,7 +590,9 @@ class OpticalBench(validation.Fixed):
         camera, dmd = self.device.camera, self.device.dmd
         intensity = n_on + dmd.off_amplitude * dmd.off_amplitude * (dmd.n_mirrors - n_on)
         electrons = camera.quantum_efficiency * intensity * self.photons_per_intensity(exposure_s)
-        return camera.black_level_dn + camera.gain_dn_per_e * (electrons + camera.dark_current_e_per_s * exposure_s)
+        return camera.black_level_dn + camera.gain_dn_per_e * (
+            electrons + camera.mean_dark_current_e_per_s * exposure_s
+        )
 
     def reserve(self, n_frames: int, *, frametime_s: float) -> ReservedFrames:
         """Take frames and their time now, to show patterns in them later (`transform`), here or on another bench.

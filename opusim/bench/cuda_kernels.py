@@ -35,8 +35,8 @@ _quiet_lock = new_lock()
 
 @cuda.jit
 def develop(
-    fields, samples, steps, reference, turns, incoherent, scale, gain, dark_e, offset_e, pixels, frames, key0, key1,
-    params, out,
+    fields, samples, steps, reference, turns, incoherent, scale, gain, dark_e, offset_e, telegraph_e, pixels, frames,
+    key0, key1, params, out,
 ):  # fmt: skip
     """Body of the kernel; arguments as in `field_kernels.develop_fields`, `fields` of one dimension."""
     n_pixels = out.shape[1]
@@ -45,6 +45,7 @@ def develop(
     across, down = cuda.gridsize(2)
     for vector in range(row, n, down):
         for p in range(column, n_pixels, across):
+            amplitude_e = telegraph_e[p] if telegraph_e.size else np.float32(0)
             r_place = np.uint64(2) * np.uint64(p) * np.uint64(samples)
             place = np.uint64(vector) * np.uint64(2 * n_pixels) * np.uint64(samples) + r_place
             for f in range(vector * steps, (vector + 1) * steps):
@@ -52,8 +53,9 @@ def develop(
                     fields, place, reference, r_place, samples, turns[f, 0], turns[f, 1], incoherent[f]
                 )
                 out[f, p] = develop_pixel(
-                    light * scale[f], gain[p], dark_e[p], offset_e[p], pixels[p], frames[f], key0, key1, params
-                )
+                    light * scale[f], gain[p], dark_e[p], offset_e[p], amplitude_e, pixels[p], frames[f], key0, key1,
+                    params,
+                )  # fmt: skip
 
 
 def develop_fields(arrays: Arrays, fields: Any, exposure: tuple[Any, ...], out: Any) -> None:

@@ -97,8 +97,8 @@ def summed_intensity(  # type: ignore[no-untyped-def]
 
 @kernel()
 def develop_fields(
-    fields, samples, steps, reference, turns, incoherent, scale, gain, dark_e, offset_e, pixels, frames, key0, key1,
-    params, out, start, stop,
+    fields, samples, steps, reference, turns, incoherent, scale, gain, dark_e, offset_e, telegraph_e, pixels, frames,
+    key0, key1, params, out, start, stop,
 ):  # fmt: skip
     """Develop blocks `start` to `stop` of a stack of fields.
 
@@ -108,7 +108,8 @@ def develop_fields(
         Real and imaginary parts by turns; the `samples` of a pixel stand next to each other.
     samples : int
         Fields whose intensities one pixel adds up, at most `MAX_SAMPLES`.
-    steps, reference, turns, incoherent, scale, gain, dark_e, offset_e, pixels, frames, key0, key1, params, out
+    steps, reference, turns, incoherent, scale, gain, dark_e, offset_e, telegraph_e : object
+    pixels, frames, key0, key1, params, out : object
         As in `matrix_kernels.develop_matrix`.
     start, stop : int
         Range of work: unit u is block u % n_blocks of vector u // n_blocks, n_blocks = ceil(n_pixels / BLOCK).
@@ -142,6 +143,6 @@ def develop_fields(
                 for p in range(np.uint64(count)):
                     photons[p] = scale[f] * intensity_alone(flat, first + np.uint64(2) * p)
             develop_block(
-                photons, 0, count, gain, dark_e, offset_e, pixels, pixel0, frames[f], key0, key1, params, scratch,
-                out[f], pixel0,
+                photons, 0, count, gain, dark_e, offset_e, telegraph_e, pixels, pixel0, frames[f], key0, key1, params,
+                scratch, out[f], pixel0,
             )  # fmt: skip

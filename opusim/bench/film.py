@@ -33,7 +33,7 @@ class Exposure:
         Words of the noise key.
     params : array of float32
         From `Camera.params`.
-    reference, turns, incoherent, scale, gain, dark_e, offset_e, pixels, frames : array
+    reference, turns, incoherent, scale, gain, dark_e, offset_e, telegraph_e, pixels, frames : array
         As in `matrix_kernels.develop_matrix`.
     """
 
@@ -48,6 +48,7 @@ class Exposure:
     gain: Any
     dark_e: Any
     offset_e: Any
+    telegraph_e: Any
     pixels: Any
     frames: Any
 
@@ -57,8 +58,8 @@ class Exposure:
         wide = slice(2 * self.samples * pixels.start, 2 * self.samples * pixels.stop)
         return (
             self.samples, self.steps, self.reference[wide], self.turns[frames], self.incoherent[frames],
-            self.scale[frames], self.gain[pixels], self.dark_e[pixels], self.offset_e[pixels], self.pixels[pixels],
-            self.frames[frames], *self.key, self.params,
+            self.scale[frames], self.gain[pixels], self.dark_e[pixels], self.offset_e[pixels], self.telegraph_e[pixels],
+            self.pixels[pixels], self.frames[frames], *self.key, self.params,
         )  # fmt: skip
 
 
@@ -100,7 +101,7 @@ class Film:
         Exposure
             On the device of `arrays`.
         """
-        gain, dark, offset, places, reference = self._fixed(shots)
+        gain, dark, offset, telegraph, places, reference = self._fixed(shots)
         turns, incoherent = shots.turns(), shots.incoherent()
         scale = (shots.photons_per_intensity / self.samples).astype(np.float32)
         frames = shots.frames.astype(np.uint64)
@@ -109,18 +110,18 @@ class Film:
             turns, incoherent, scale, frames = (self.arrays.from_host(array) for array in each)
         return Exposure(
             self.samples, shots.steps, self._key, self._params, reference, turns, incoherent, scale, gain, dark, offset,
-            places, frames,
+            telegraph, places, frames,
         )  # fmt: skip
 
     def _fixed(self, shots: Shots) -> tuple[Any, ...]:
-        """Gain, dark electrons, offset, places and reference of all pixels, made and moved to a GPU once."""
+        """Return what is fixed about all pixels, their places and the reference, made and moved to a GPU once."""
         maps, wave, exposure_s = shots.maps, shots.reference, shots.exposure_s
         with self._lock:
             # Held, so that no other object can come to have their identity.
             kept = self._kept
             if kept is None or kept[0][0] is not maps or kept[0][1] is not wave or kept[0][2] != exposure_s:
                 flat = np.empty(0, dtype=np.float32) if wave is None else wave.reshape(-1).view(np.float32)
-                made = (maps.gain, maps.dark_e(exposure_s), maps.offset_e, maps.pixels, flat)
+                made = (maps.gain, maps.dark_e(exposure_s), maps.offset_e, maps.telegraph_e, maps.pixels, flat)
                 if self.arrays.is_gpu:
                     made = tuple(self.arrays.from_host(array) for array in made)
                 self._kept = kept = ((maps, wave, exposure_s), made)

@@ -186,7 +186,7 @@ def _with_reference(
 @kernel()
 def develop_matrix(
     codes, lists, counts, matrix, constant, samples, steps, reference, turns, incoherent, scale, gain, dark_e,
-    offset_e, pixels, frames, key0, key1, params, out, tile_start, tile_stop,
+    offset_e, telegraph_e, pixels, frames, key0, key1, params, out, tile_start, tile_stop,
 ):  # fmt: skip
     """Compute the counts of binary vectors through a complex matrix, for a range of tiles of outputs.
 
@@ -212,7 +212,7 @@ def develop_matrix(
         Part of the reference's intensity that does not interfere, 1 - contrast^2.
     scale : ndarray of float32, shape (n * steps,)
         Photons for an intensity of 1, for each frame, divided by `samples`.
-    gain, dark_e, offset_e, pixels, key0, key1, params
+    gain, dark_e, offset_e, telegraph_e, pixels, key0, key1, params
         As in `camera_kernels.develop_block`.
     frames : ndarray of uint64, shape (n * steps,)
         Frame numbers.
@@ -261,6 +261,6 @@ def develop_matrix(
                                 intensity += sums[re] * sums[re] + sums[im] * sums[im]
                             photons[p] = intensity * scale[f]
                     develop_block(
-                        photons, 0, count, gain, dark_e, offset_e, pixels, pixel0, frames[f], key0, key1, params,
-                        scratch, out[f], pixel0,
+                        photons, 0, count, gain, dark_e, offset_e, telegraph_e, pixels, pixel0, frames[f], key0, key1,
+                        params, scratch, out[f], pixel0,
                     )  # fmt: skip

@@ -1,21 +1,21 @@
 """The camera: an image sensor in electrons, by the model of EMVA standard 1288.
 
 photons -> electrons (quantum efficiency, photo response non-uniformity, dark current) -> shot noise
--> full well -> read noise and fixed offset -> gain -> black level -> rounding -> clipping.
+-> full well -> response -> read noise, telegraph noise and fixed offset -> gain -> black level -> rounding -> clipping.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from opusim.base import parallel, rng, validation
+from opusim.base import elementary, parallel, rng, validation
 from opusim.base.parameters import Stage, parameter
 from opusim.base.short_repr import short_repr
 from opusim.base.user_arrays import checked_array
@@ -25,6 +25,11 @@ LEAST_PIXEL_OVER_GRAIN = 1e-3
 
 _NOISE = "camera noise"
 _MAX_FRAME = 2**63 - 1
+# Dark currents of single precision stay finite with it, for any exposure.
+_MOST_DOUBLINGS = 30.0
+_LEAST_DOUBLINGS = 1000.0  # so often halved, nothing is left
+_MOST_SPREAD = 1000.0  # standard deviation over mean of a log-normal current
+_LN2 = 0.6931471805599453
 # From so much on, a full scale as a share of the full well, or a number of rows, is another one than before.
 _APART, _ROWS_APART = 1.5, 0.02
 
@@ -54,9 +59,10 @@ class Camera(Stage):
     full_well_e : float
         Most electrons that a pixel holds; `inf` for no limit.
     read_noise_e : float
-        Standard deviation of the temporal dark noise, in electrons: sigma_d of EMVA 1288.
+        Standard deviation of the temporal dark noise, in electrons, normal; sigma_d of EMVA 1288 where no pixel has
+        telegraph noise (`temporal_dark_noise_e`).
     dark_current_e_per_s : float
-        Electrons per second without light, at the sensor's temperature.
+        Mean electrons per second without light, of pixels that are not hot, at `dark_current_stated_c`.
     prnu : float
         Photo response non-uniformity: standard deviation of the relative response over the pixels, normal.
     dsnu_e : float
@@ -64,7 +70,7 @@ class Camera(Stage):
     hot_pixel_fraction : float
         Share of pixels that are hot, from 0 to 1.
     hot_pixel_dark_e_per_s : float
-        Dark current of a hot pixel, in place of the usual one.
+        Dark current of a hot pixel, in place of the usual one, at `dark_current_stated_c`.
     black_level_dn : float
         Grey levels added to every pixel.
     quantise : bool
@@ -86,8 +92,10 @@ class Camera(Stage):
     prnu_row, prnu_column : float
         The same of the relative response, beside `prnu`.
     dark_current_spread_e_per_s : float
-        Standard deviation of the dark current over the pixels, log-normal, in electrons per second; dark signal
-        non-uniformity that grows with the exposure. Hot pixels are beside it.
+        Standard deviation of the dark current over the pixels, in electrons per second at `dark_current_stated_c`:
+        dark signal non-uniformity that grows with the exposure. Log-normal about the mean `dark_current_e_per_s`, as a
+        dark current is positive and has a tail to the right (rates of generation with a spread of activation energies);
+        at most 1 000 times that mean, and without effect where it is 0. Hot pixels are beside it.
     dark_current_stated_c : float
         Temperature at which the dark currents and their spread are stated, in degrees Celsius.
     temperature_c : float
@@ -96,11 +104,13 @@ class Camera(Stage):
         Rise of the temperature that doubles every dark current, in kelvin; `inf` for one that does not depend on it.
     nonlinearity : float
         Integral non-linearity: the largest deviation of the level from the straight line between the ends of the scale,
-        as a share of the scale, positive above the line.
+        as a share of the scale, positive above the line. It is halfway, of a parabola (`response_e`).
     telegraph_fraction : float
-        Share of pixels with random telegraph noise, from 0 to 1.
+        Share of pixels with random telegraph noise, from 0 to 1: a trap that is empty or full, in equal parts of the
+        time. Correlated double sampling reads the difference of two moments: 0 in half of the frames, plus and minus
+        the amplitude in a quarter each.
     telegraph_e : float
-        Mean amplitude of such a pixel in electrons; amplitudes are exponential.
+        Mean amplitude of such a pixel in electrons; amplitudes are exponential over the pixels.
     lag : float
         Share of the electrons of a frame that are read with the next one.
 
@@ -111,13 +121,14 @@ class Camera(Stage):
 
     Notes
     -----
-    For a pixel with mu_p mean photons, response q = quantum_efficiency (1 + prnu w), dark current d and
-    offset b, all fixed, exposed for t seconds::
+    For a pixel with mu_p mean photons, response q = quantum_efficiency (1 + prnu w + its row's and column's), dark
+    current d and offset b, all fixed, exposed for t seconds::
 
         n  = min(Poisson(q mu_p + d t), full_well_e)
-        DN = clip(rint(black_level_dn + gain_dn_per_e (n + b + read_noise_e w')), 0, 2**bits - 1)
+        DN = clip(rint(black_level_dn + gain_dn_per_e (R(n) + b + read_noise_e w' + A s)), 0, 2**bits - 1)
 
-    (EMVA 1288 release 4, sections 2 and 3; rounding adds the variance 1/12 DN^2.) The Poisson law is exact for
+    with `response_e` as R, and the amplitude A of the pixel's telegraph noise times its step s of -1, 0 or 1.
+    (EMVA 1288 release 4, sections 2 to 4; rounding adds the variance 1/12 DN^2.) The Poisson law is exact for
     means below 12 electrons and within 1e-4 in total variation above. The noise of a pixel in a frame is
     a function of (seed, frame number, place of the pixel on the sensor) and of nothing else.
     """
@@ -199,6 +210,18 @@ class Camera(Stage):
                 f"camera.black_level_dn is {self.black_level_dn!r}, but it must be below the full scale of "
                 f"{self.full_scale_dn} that camera.bits = {self.bits} gives."
             )
+        if self._doublings > _MOST_DOUBLINGS:
+            raise ValueError(
+                f"camera.temperature_c is {self.temperature_c!r}, but with camera.dark_current_doubling_k = "
+                f"{self.dark_current_doubling_k!r} it may be at most "
+                f"{self.dark_current_stated_c + _MOST_DOUBLINGS * self.dark_current_doubling_k:g}, "
+                f"{_MOST_DOUBLINGS:g} doublings of the dark current above camera.dark_current_stated_c."
+            )
+        if self.dark_current_spread_e_per_s > _MOST_SPREAD * self.dark_current_e_per_s > 0:
+            raise ValueError(
+                f"camera.dark_current_spread_e_per_s is {self.dark_current_spread_e_per_s!r}, but it may be at most "
+                f"{_MOST_SPREAD * self.dark_current_e_per_s:g}, {_MOST_SPREAD:g} times camera.dark_current_e_per_s."
+            )
         if 0 < self.pixel_over_grain < LEAST_PIXEL_OVER_GRAIN:
             raise ValueError(
                 f"camera.pixel_over_grain is {self.pixel_over_grain!r}, but it must be 0, for pixels that sample "
@@ -226,6 +249,100 @@ class Camera(Stage):
     def full_scale_e(self) -> float:
         """Electrons on a pixel, above the black level, that give the highest count."""
         return (self.full_scale_dn - self.black_level_dn) / self.gain_dn_per_e
+
+    @property
+    def _doublings(self) -> float:
+        """How often the dark current has doubled from the temperature at which it is stated."""
+        return (self.temperature_c - self.dark_current_stated_c) / self.dark_current_doubling_k
+
+    @property
+    def dark_current_factor(self) -> float:
+        """Every dark current at `temperature_c`, divided by that at `dark_current_stated_c`.
+
+        2 to the power (T - T_ref) / T_d: EMVA 1288 release 4, section 2.5, where it is that of every dark current
+        that comes from thermally generated electrons. Whole doublings are exact.
+        """
+        if self._doublings < -_LEAST_DOUBLINGS:
+            return 0.0
+        whole = math.floor(self._doublings)
+        return math.ldexp(float(elementary.exp((self._doublings - whole) * _LN2)), whole)
+
+    @property
+    def mean_dark_current_e_per_s(self) -> float:
+        """Mean dark current at `temperature_c` in electrons per second, of pixels that are not hot."""
+        return self.dark_current_e_per_s * self.dark_current_factor
+
+    @property
+    def temporal_dark_noise_e(self) -> float:
+        """Root mean square over the pixels of the temporal dark noise in electrons: sigma_d of EMVA 1288, section 2.4.
+
+        Telegraph noise of amplitude A has the variance A^2 / 2, and exponential amplitudes of the mean m have the mean
+        square 2 m^2. What rounding adds is not in it, nor is the shot noise of the dark current.
+        """
+        return math.sqrt(self.read_noise_e**2 + self.telegraph_fraction * self.telegraph_e**2)
+
+    @property
+    def total_prnu(self) -> float:
+        """Standard deviation of the relative response over all pixels: of rows, columns and pixels together."""
+        return math.sqrt(self.prnu_row**2 + self.prnu_column**2 + self.prnu**2)
+
+    def total_dsnu_e(self, exposure_s: float) -> float:
+        """Return the standard deviation of the dark signal over all pixels that are not hot.
+
+        Parameters
+        ----------
+        exposure_s : float
+            Exposure in seconds.
+
+        Returns
+        -------
+        float
+            Electrons: offsets of rows, columns and pixels, and the spread of the dark current at `temperature_c`.
+        """
+        spread = self.dark_current_spread_e_per_s * self.dark_current_factor if self.dark_current_e_per_s else 0.0
+        offsets = self.dsnu_row_e**2 + self.dsnu_column_e**2 + self.dsnu_e**2
+        return math.sqrt(offsets + (spread * exposure_s) ** 2)
+
+    @property
+    def scale_end_e(self) -> float:
+        """Electrons at the end of the scale: full well or highest count, whichever comes first."""
+        return min(self.full_well_e, self.full_scale_e)
+
+    def response_e(self, electrons: ArrayLike) -> NDArray[np.float64]:
+        """Return the electrons that a linear sensor would need to be read as this one reads some.
+
+        Parameters
+        ----------
+        electrons : array_like of float, any shape
+            Charge after the full well.
+
+        Returns
+        -------
+        ndarray of float64, shape of `electrons`
+            n (1 + 4 a (1 - n / E)) with a = `nonlinearity` and E = `scale_end_e`: a parabola through both ends of the
+            scale, a E above the line between them at its middle. Beyond E a line with its slope there, as the parabola
+            would turn back.
+        """
+        charge = np.asarray(electrons, dtype=np.float64)
+        inside = np.minimum(charge, self.scale_end_e)
+        bend = 4 * self.nonlinearity
+        return inside * (1 + bend * (1 - inside / self.scale_end_e)) + (charge - inside) * (1 - bend)
+
+    def response_slope(self, electrons: ArrayLike) -> NDArray[np.float64]:
+        """Return the slope of `response_e`, by which a small noise of the charge is multiplied.
+
+        Parameters
+        ----------
+        electrons : array_like of float, any shape
+            Charge after the full well.
+
+        Returns
+        -------
+        ndarray of float64, shape of `electrons`
+            1 + 4 a (1 - 2 n / E) up to E, 1 - 4 a beyond.
+        """
+        inside = np.minimum(np.asarray(electrons, dtype=np.float64), self.scale_end_e)
+        return 1 + 4 * self.nonlinearity * (1 - 2 * inside / self.scale_end_e)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -364,7 +481,7 @@ class Camera(Stage):
 
         Returns
         -------
-        ndarray of float32, shape (8,)
+        ndarray of float32, shape (12,)
             In the kernels' order.
         """
         from . import camera_kernels as place
@@ -378,6 +495,10 @@ class Camera(Stage):
         values[place.SHOT_NOISE] = self.shot_noise
         values[place.QUANTISE] = self.quantise
         values[place.ELECTRONS] = electrons
+        values[place.FIRST_SLOPE] = 1 + 4 * self.nonlinearity
+        values[place.BEND_PER_E] = -4 * self.nonlinearity / self.scale_end_e
+        values[place.SCALE_END_E] = self.scale_end_e
+        values[place.LAST_SLOPE] = 1 - 4 * self.nonlinearity
         return values
 
     # ------------------------------------------------------------------ fixed patterns
@@ -395,7 +516,8 @@ class Camera(Stage):
         Returns
         -------
         SensorMaps
-            The values of a pixel depend on `seed` and its raster index only.
+            The values of a pixel depend on `seed` and its raster index only, what its row and its column add on `seed`
+            and their numbers.
 
         Raises
         ------
@@ -405,17 +527,60 @@ class Camera(Stage):
         place = self._places(pixels)
         # A response cannot be negative; PRNU reaches that only at tens of per cent.
         gain = np.full(place.size, self.quantum_efficiency, dtype=np.float32)
-        if self.prnu:
-            response = rng.normals_at(rng.stream_key(seed, "camera PRNU"), place)
-            gain *= np.maximum(1 + np.float32(self.prnu) * response, 0)
-        offset = np.zeros(place.size, dtype=np.float32)
-        if self.dsnu_e:
-            offset = np.float32(self.dsnu_e) * rng.normals_at(rng.stream_key(seed, "camera DSNU"), place)
-        dark = np.full(place.size, self.dark_current_e_per_s, dtype=np.float32)
+        response = self._unevenness(seed, "PRNU", place, (self.prnu, self.prnu_row, self.prnu_column))
+        if response is not None:
+            gain *= np.maximum(1 + response, 0)
+        offset = self._unevenness(seed, "DSNU", place, (self.dsnu_e, self.dsnu_row_e, self.dsnu_column_e))
+        if offset is None:
+            offset = np.zeros(place.size, dtype=np.float32)
+        dark = self._dark_currents(seed, place)
         if self.hot_pixel_fraction:
             hot = rng.uniforms_at(rng.stream_key(seed, "camera hot pixels"), place) < self.hot_pixel_fraction
-            dark[hot] = self.hot_pixel_dark_e_per_s
-        return SensorMaps(pixels=place, gain=gain, dark_e_per_s=dark, offset_e=offset)
+            dark[hot] = self.hot_pixel_dark_e_per_s * self.dark_current_factor
+        return SensorMaps(
+            pixels=place, gain=gain, dark_e_per_s=dark, offset_e=offset, telegraph_e=self._amplitudes(seed, place)
+        )
+
+    def _unevenness(
+        self, seed: int, purpose: str, place: NDArray[np.uint32], spreads: tuple[float, float, float]
+    ) -> NDArray[np.float32] | None:
+        """Return the sum of what pixels, their rows and their columns have each, normal; None if nothing has any."""
+        by_pixel, by_row, by_column = spreads
+        total = None
+        if by_pixel:
+            total = np.float32(by_pixel) * rng.normals_at(rng.stream_key(seed, f"camera {purpose}"), place)
+        lines = ((by_row, "row", np.floor_divide), (by_column, "column", np.remainder))
+        for spread, kind, number_of in lines:
+            if spread:
+                key = rng.stream_key(seed, f"camera {kind} {purpose}")
+                part = np.float32(spread) * _line_normals(key, number_of(place, np.uint32(self.shape[1])))
+                total = part if total is None else total + part
+        return total
+
+    def _dark_currents(self, seed: int, place: NDArray[np.uint32]) -> NDArray[np.float32]:
+        """Return the dark current of each pixel, as if none were hot."""
+        mean = self.mean_dark_current_e_per_s
+        if not (mean and self.dark_current_spread_e_per_s):
+            return np.full(place.size, mean, dtype=np.float32)
+        # Of a log-normal number: exp(s w - s^2 / 2) has the mean 1, and the variance exp(s^2) - 1.
+        relative = self.dark_current_spread_e_per_s / self.dark_current_e_per_s
+        square = float(elementary.log(1 + relative * relative))
+        normal = rng.normals_at(rng.stream_key(seed, "camera dark current"), place)
+        current = mean * elementary.exp(math.sqrt(square) * normal.astype(np.float64) - square / 2)
+        return np.asarray(current, dtype=np.float32)
+
+    def _amplitudes(self, seed: int, place: NDArray[np.uint32]) -> NDArray[np.float32]:
+        """Return the amplitude of each pixel's telegraph noise, 0 where it has none; empty if no pixel has any."""
+        if not (self.telegraph_fraction and self.telegraph_e):
+            return _NO_TELEGRAPH
+        has = rng.uniforms_at(rng.stream_key(seed, "camera telegraph pixels"), place) < self.telegraph_fraction
+        if not has.any():
+            return _NO_TELEGRAPH
+        # Drawn for these alone; a larger share leaves those that have it as they are.
+        uniform = rng.uniforms_at(rng.stream_key(seed, "camera telegraph amplitudes"), place[has])
+        amplitude = np.zeros(place.size, dtype=np.float32)
+        amplitude[has] = -self.telegraph_e * elementary.log(uniform)
+        return amplitude
 
     def _places(self, pixels: ArrayLike | None) -> NDArray[np.uint32]:
         """Return raster indices as uint32 after checking them."""
@@ -522,7 +687,7 @@ class Camera(Stage):
         Returns
         -------
         ndarray of float32, shape of `photons`
-            After shot noise and full well, before read noise and offset.
+            After shot noise and full well, before non-linearity, read noise and offset.
 
         Raises
         ------
@@ -560,6 +725,7 @@ class Camera(Stage):
             maps.gain,
             maps.dark_e(exposure_s),
             maps.offset_e,
+            maps.telegraph_e,
             maps.pixels,
             np.uint64(frame0),
             key0,
@@ -569,6 +735,21 @@ class Camera(Stage):
         )
         parallel.over_ranges(work, stack.shape[0] * n_blocks, threads)
         return out.reshape(light.shape)
+
+
+_NO_TELEGRAPH = np.empty(0, dtype=np.float32)
+"""Amplitudes where no pixel has telegraph noise: one array for all, which takes no memory and no time."""
+
+
+def _line_normals(key: rng.Key, numbers: NDArray[np.uint32]) -> NDArray[np.float32]:
+    """Return the normal number of each row, or column, by its number: drawn once for each of them."""
+    if not numbers.size:
+        return np.empty(0, dtype=np.float32)
+    first = numbers.min()
+    n = int(numbers.max() - first) + 1
+    if n > numbers.size:  # pixels far from each other
+        return rng.normals_at(key, numbers)
+    return rng.normals(key, n, int(first))[numbers - first]
 
 
 @short_repr
@@ -585,13 +766,16 @@ class SensorMaps:
     dark_e_per_s : ndarray of float32, shape (n,)
         Dark current in electrons per second, hot pixels included.
     offset_e : ndarray of float32, shape (n,)
-        Fixed offset in electrons, of mean 0.
+        Fixed offset in electrons, of mean 0: of the pixel, its row and its column together.
+    telegraph_e : ndarray of float32, shape (n,) or (0,)
+        Amplitude of the pixel's telegraph noise in electrons, 0 where it has none; empty if no pixel has any.
     """
 
     pixels: NDArray[np.uint32]
     gain: NDArray[np.float32]
     dark_e_per_s: NDArray[np.float32]
     offset_e: NDArray[np.float32]
+    telegraph_e: NDArray[np.float32] = field(default_factory=lambda: _NO_TELEGRAPH)
 
     def dark_e(self, exposure_s: float) -> NDArray[np.float32]:
         """Return the mean dark electrons of each pixel in an exposure.
@@ -604,7 +788,7 @@ class SensorMaps:
         Returns
         -------
         ndarray of float32, shape (n,)
-            Electrons.
+            Electrons, with the spread of the dark current, the temperature and hot pixels.
         """
         return self.dark_e_per_s * np.float32(exposure_s)
 

@@ -7,7 +7,8 @@ the CPU, and `develop_pixel` puts them together for one pixel, which is what a t
 A block passes through short loops, each over all its pixels and free of branches, so that LLVM
 vectorises each: random words, normals, electrons, counts. Every pixel of every frame owns one
 Philox block, addressed by (key, frame number, absolute pixel index): words 0 and 1 give the
-normals of shot and read noise, words 2 and 3 the exact Poisson law of dim pixels.
+normals of shot and read noise, words 2 and 3 the exact Poisson law of dim pixels, and the two low
+bits of word 3 the step of telegraph noise.
 """
 
 from __future__ import annotations
@@ -89,12 +90,16 @@ _ROW_SHIFT = np.int32(_COLUMN_BITS)
 
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
+_INFINITE = np.float32(np.inf)
+_BIT = np.uint32(1)
 # Adding and taking away 2^23 rounds a float32 of [0, 2^23) to the nearest whole number, ties to even.
 _ROUNDER = np.float32(2.0**23)
 
 # Places in the array of parameters, which `Camera.params` fills.
 READ_NOISE_E, FULL_WELL_E, GAIN_DN_PER_E, BLACK_LEVEL_DN, FULL_SCALE_DN, SHOT_NOISE, QUANTISE, ELECTRONS = range(8)
-N_PARAMS = 8
+# Of the response: its slope without charge, how that falls with each electron, the end of the scale, the slope there.
+FIRST_SLOPE, BEND_PER_E, SCALE_END_E, LAST_SLOPE = range(8, 12)
+N_PARAMS = 12
 
 # Places in the scratch arrays.
 _B1 = np.uint64(BLOCK)
@@ -194,6 +199,28 @@ def shot_electrons(mean, normal, r2, r3):  # type: ignore[no-untyped-def]
 
 
 @kernel(inline="always")
+def responded(charge, first_slope, bend_per_e, scale_end_e, last_slope):  # type: ignore[no-untyped-def]
+    """Return the charge that a linear sensor would read as this one is read by a sensor that is not linear.
+
+    A parabola up to the end of the scale, and beyond it a line with the slope there, as the parabola itself would turn
+    back: a pixel that is brighter is never read as less.
+    """
+    inside = min(charge, scale_end_e)
+    return fma(inside, fma(bend_per_e, inside, first_slope), (charge - inside) * last_slope)
+
+
+@kernel(inline="always")
+def telegraph_step(r3):  # type: ignore[no-untyped-def]
+    """Return -1, 0 or 1 with the chances 1/4, 1/2, 1/4, by the two low bits of a word.
+
+    The law of dim pixels has the same word, as a number that it compares with six bounds. Which low bits a word has
+    depends on the side of a bound on which it lies only as far as fewer than four words are left over there: 6 x 3 of
+    2^32, 4e-9 in total variation, which is what the 32 bits of that law resolve anyway.
+    """
+    return np.float32(np.int32(r3 & _BIT) + np.int32((r3 >> _BIT) & _BIT) - np.int32(1))
+
+
+@kernel(inline="always")
 def grey_level(electrons, normal, offset_e, params):  # type: ignore[no-untyped-def]
     """Return the grey level, not yet rounded: full well, read noise, offset, gain, black level."""
     signal = min(electrons, params[FULL_WELL_E]) + fma(params[READ_NOISE_E], normal, offset_e)
@@ -209,22 +236,24 @@ def rounded_level(level, full_scale_dn):  # type: ignore[no-untyped-def]
 
 
 @kernel(inline="always")
-def develop_pixel(photons, gain, dark_e, offset_e, pixel, frame, key0, key1, params):  # type: ignore[no-untyped-def]
+def develop_pixel(  # type: ignore[no-untyped-def]
+    photons, gain, dark_e, offset_e, telegraph_e, pixel, frame, key0, key1, params
+):
     """Turn the mean photons of one pixel of one frame into its count.
 
     The same functions in the same order as in `develop_block`, hence the same bits.
 
     Parameters
     ----------
-    photons, gain, dark_e, offset_e : float32
-        Of this pixel, as in `develop_block`.
+    photons, gain, dark_e, offset_e, telegraph_e : float32
+        Of this pixel, as in `develop_block`; 0 for a pixel without telegraph noise.
     pixel : uint32
         Absolute raster index.
     frame : uint64
         Frame number.
     key0, key1 : uint32
         Words of the noise key.
-    params : ndarray of float32, shape (8,)
+    params : ndarray of float32, shape (12,)
         From `Camera.params`.
 
     Returns
@@ -243,7 +272,14 @@ def develop_pixel(photons, gain, dark_e, offset_e, pixel, frame, key0, key1, par
         electrons = shot_electrons(electrons, shot, np.uint32(w2), np.uint32(w3))
     if params[ELECTRONS] != _ZERO:
         return min(electrons, params[FULL_WELL_E])
-    level = grey_level(electrons, read, offset_e, params)
+    well_e = params[FULL_WELL_E]
+    if params[BEND_PER_E] != _ZERO:
+        electrons = responded(
+            min(electrons, well_e), params[FIRST_SLOPE], params[BEND_PER_E], params[SCALE_END_E], params[LAST_SLOPE]
+        )
+        well_e = _INFINITE  # what the well does not hold is gone already
+    electronics = (params[READ_NOISE_E], well_e, params[GAIN_DN_PER_E], params[BLACK_LEVEL_DN])
+    level = grey_level(electrons, read, offset_e + telegraph_step(np.uint32(w3)) * telegraph_e, electronics)
     return rounded_level(level, params[FULL_SCALE_DN]) if params[QUANTISE] != _ZERO else level
 
 
@@ -255,7 +291,7 @@ def make_scratch():  # type: ignore[no-untyped-def]
 
 @kernel()
 def develop_block(  # type: ignore[no-untyped-def]
-    photons, i0, m, gain, dark_e, offset_e, pixels, p0, frame, key0, key1, params, scratch, out, o0
+    photons, i0, m, gain, dark_e, offset_e, telegraph_e, pixels, p0, frame, key0, key1, params, scratch, out, o0
 ):
     """Turn mean photons of up to BLOCK pixels of one frame into counts.
 
@@ -267,15 +303,17 @@ def develop_block(  # type: ignore[no-untyped-def]
         First element of `photons`, and how many; m <= BLOCK.
     gain, dark_e, offset_e : ndarray of float32, 1-D, contiguous
         Electrons per photon, dark electrons in the exposure, fixed offset in electrons: per pixel.
+    telegraph_e : ndarray of float32, 1-D, contiguous
+        Amplitude of the telegraph noise of each pixel in electrons; empty: none has any.
     pixels : ndarray of uint32, 1-D, contiguous
         Absolute raster index of each pixel on the sensor: the address of its noise.
     p0 : int
-        Where the block starts in `gain`, `dark_e`, `offset_e` and `pixels`.
+        Where the block starts in `gain`, `dark_e`, `offset_e`, `telegraph_e` and `pixels`.
     frame : uint64
         Frame number.
     key0, key1 : uint32
         Words of the noise key.
-    params : ndarray of float32, shape (8,)
+    params : ndarray of float32, shape (12,)
         From `Camera.params`.
     scratch : tuple of two ndarrays
         From `make_scratch`, one per thread.
@@ -294,7 +332,7 @@ def develop_block(  # type: ignore[no-untyped-def]
     k0 = np.uint64(key0)
     k1 = np.uint64(key1)
     full_well_e, full_scale_dn = params[FULL_WELL_E], params[FULL_SCALE_DN]
-    electronics = (params[READ_NOISE_E], full_well_e, params[GAIN_DN_PER_E], params[BLACK_LEVEL_DN])
+    well_e = full_well_e
     shot_noise = params[SHOT_NOISE] != _ZERO
     quantise = params[QUANTISE] != _ZERO
     electrons_only = params[ELECTRONS] != _ZERO
@@ -334,8 +372,19 @@ def develop_block(  # type: ignore[no-untyped-def]
         for i in range(n):
             out[first_out + i] = min(floats[i], full_well_e)
         return
-    for i in range(n):
-        floats[i] = grey_level(floats[i], floats[_B2 + i], offset_e[first_pixel + i], electronics)
+    if params[BEND_PER_E] != _ZERO:
+        first, bend, end_e, last = params[FIRST_SLOPE], params[BEND_PER_E], params[SCALE_END_E], params[LAST_SLOPE]
+        for i in range(n):
+            floats[i] = responded(min(floats[i], full_well_e), first, bend, end_e, last)
+        well_e = _INFINITE  # what the well does not hold is gone already
+    electronics = (params[READ_NOISE_E], well_e, params[GAIN_DN_PER_E], params[BLACK_LEVEL_DN])
+    if telegraph_e.size:
+        for i in range(n):
+            offset = offset_e[first_pixel + i] + telegraph_step(words[_B3 + i]) * telegraph_e[first_pixel + i]
+            floats[i] = grey_level(floats[i], floats[_B2 + i], offset, electronics)
+    else:
+        for i in range(n):
+            floats[i] = grey_level(floats[i], floats[_B2 + i], offset_e[first_pixel + i], electronics)
     if quantise:
         for i in range(n):
             out[first_out + i] = np.int32(rounded_level(floats[i], full_scale_dn))
@@ -346,7 +395,7 @@ def develop_block(  # type: ignore[no-untyped-def]
 
 @kernel()
 def develop_frames(  # type: ignore[no-untyped-def]
-    photons, gain, dark_e, offset_e, pixels, frame0, key0, key1, params, out, start, stop
+    photons, gain, dark_e, offset_e, telegraph_e, pixels, frame0, key0, key1, params, out, start, stop
 ):
     """Develop blocks `start` to `stop` of a stack of frames.
 
@@ -354,7 +403,7 @@ def develop_frames(  # type: ignore[no-untyped-def]
     ----------
     photons, out : ndarray, shape (n_frames, n_pixels), contiguous
         As in `develop_block`, one row per frame.
-    gain, dark_e, offset_e, pixels, key0, key1, params
+    gain, dark_e, offset_e, telegraph_e, pixels, key0, key1, params
         As in `develop_block`.
     frame0 : uint64
         Number of the first frame.
@@ -379,6 +428,7 @@ def develop_frames(  # type: ignore[no-untyped-def]
             gain,
             dark_e,
             offset_e,
+            telegraph_e,
             pixels,
             p0,
             frame,

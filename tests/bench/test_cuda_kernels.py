@@ -22,13 +22,14 @@ N = 700  # more than two blocks of the kernel, and no multiple of one
 
 
 @numba.njit
-def one_by_one(photons, gain, dark_e, offset_e, pixels, frame0, key0, key1, params, out):
+def one_by_one(photons, gain, dark_e, offset_e, telegraph_e, pixels, frame0, key0, key1, params, out):
     """Develop each pixel on its own, as the threads of a GPU do."""
     for i in range(photons.shape[0]):
         for p in range(photons.shape[1]):
             out[i, p] = develop_pixel(
-                photons[i, p], gain[p], dark_e[p], offset_e[p], pixels[p], np.uint64(frame0 + i), key0, key1, params
-            )
+                photons[i, p], gain[p], dark_e[p], offset_e[p], telegraph_e[p] if telegraph_e.size else np.float32(0),
+                pixels[p], np.uint64(frame0 + i), key0, key1, params,
+            )  # fmt: skip
 
 
 SWITCHES = {
@@ -39,6 +40,15 @@ SWITCHES = {
     "ten bits": {"bits": 10, "gain_dn_per_e": 0.3},
     "small well": {"full_well_e": 40.0},
     "hot and uneven": {"hot_pixel_fraction": 0.2, "hot_pixel_dark_e_per_s": 1e5, "prnu": 0.1, "dsnu_e": 5.0},
+    "telegraph": {"telegraph_fraction": 0.4, "telegraph_e": 30.0},
+    "not linear": {"nonlinearity": 0.1},
+    "not linear below a large well": {"nonlinearity": -0.2, "full_well_e": 1e5, "quantise": False},
+    "not linear, telegraph": {
+        "nonlinearity": 0.2,
+        "full_well_e": 2000.0,
+        "telegraph_fraction": 1.0,
+        "telegraph_e": 9.0,
+    },
 }
 
 
@@ -54,7 +64,7 @@ def test_one_pixel_is_a_pixel_of_the_block_bit_for_bit(switch, light, electrons)
     params = camera.params(electrons=electrons)
     kind = np.float32 if electrons else camera.dtype
     whole, single = np.empty((2, N), kind), np.full((2, N), 77, kind)
-    fixed = (maps.gain, maps.dark_e(1e-3), maps.offset_e, maps.pixels)
+    fixed = (maps.gain, maps.dark_e(1e-3), maps.offset_e, maps.telegraph_e, maps.pixels)
     frame0, key = np.uint64(2**32 - 1), camera.noise_key(5)
     develop_frames(photons, *fixed, frame0, *key, params, whole, 0, 6)
     one_by_one(photons, *fixed, frame0, *key, params, single)

@@ -107,8 +107,8 @@ def test_a_block_can_be_developed_alone(sequence, dtype, m):
     key0, key1 = camera.noise_key(3)
     buffer = np.r_[np.float32(0), light[4, 300 : 300 + m]]
     develop_block(
-        buffer, 1, m, maps.gain, maps.dark_e(EXPOSURE_S), maps.offset_e, maps.pixels, 300, np.uint64(4), key0, key1,
-        camera.params(), make_scratch(), out, 5,
+        buffer, 1, m, maps.gain, maps.dark_e(EXPOSURE_S), maps.offset_e, maps.telegraph_e, maps.pixels, 300,
+        np.uint64(4), key0, key1, camera.params(), make_scratch(), out, 5,
     )  # fmt: skip
     np.testing.assert_array_equal(out[5 : 5 + m], whole[4, 300 : 300 + m])
     assert (out[:5] == 77).all() and (out[5 + m :] == 77).all()

@@ -418,3 +418,28 @@ def test_electrons_are_those_behind_the_counts():
     rest = (noisy - 40) / 0.124 - drawn
     assert rest.std() == pytest.approx(7.0, rel=FIVE)
     assert abs(np.corrcoef(rest, drawn)[0, 1]) < FIVE
+
+
+# ---------------------------------------------------------------------- temperature
+
+
+@pytest.mark.parametrize(("celsius", "factor"), [(25.0, 1.0), (33.0, 2.0), (9.0, 0.25), (29.0, math.sqrt(2))])
+def test_dark_current_doubles_with_temperature(celsius, factor):
+    # EMVA 1288 release 4, section 2.5: mu_I(T) = mu_I,ref 2^((T - T_ref) / T_d); every dark current, the hot ones too.
+    camera = REAL.evolve(temperature_c=celsius, dark_current_stated_c=25.0, dark_current_doubling_k=8.0, dsnu_e=0.0)
+    assert camera.dark_current_factor == pytest.approx(factor, rel=1e-15)
+    assert camera.mean_dark_current_e_per_s == pytest.approx(REAL.dark_current_e_per_s * factor, rel=1e-15)
+    before, maps = REAL.maps(1), camera.maps(1)
+    np.testing.assert_allclose(maps.dark_e_per_s, factor * before.dark_e_per_s, rtol=1e-6)
+    exposure_s = 0.5  # 62 electrons at the stated temperature
+    frame = shoot(camera, 0.0, exposure_s=exposure_s).astype(np.float64)
+    mean = camera.black_level_dn + camera.gain_dn_per_e * maps.dark_e(exposure_s).mean(dtype=np.float64)
+    assert frame.mean() == pytest.approx(mean, abs=FIVE * frame.std())
+
+
+def test_without_a_doubling_temperature_there_is_no_temperature():
+    camera = REAL.evolve(temperature_c=60.0)
+    assert camera.dark_current_factor == 1.0 and camera.mean_dark_current_e_per_s == REAL.dark_current_e_per_s
+    assert REAL.evolve(temperature_c=-273.15, dark_current_doubling_k=0.1).dark_current_factor == 0.0
+    with pytest.raises(ValueError, match=r"camera\.temperature_c is 60\.0, but with .* it may be at most 55, 30 doub"):
+        REAL.evolve(temperature_c=60.0, dark_current_doubling_k=1.0)
