@@ -47,12 +47,19 @@ def test_noise_is_independent_over_frames_seeds_and_pixels(photons):
         assert correlation(left**2.0, a[rows:, columns:] ** 2.0) < FIVE * 1.5
 
 
-@pytest.fixture(scope="module")
-def sequence():
+UNEVEN = {
+    "dsnu_row_e": 5.0, "dsnu_column_e": 3.0, "prnu_row": 0.01, "prnu_column": 0.02, "telegraph_fraction": 0.3,
+    "telegraph_e": 20.0, "nonlinearity": 0.05, "dark_current_spread_e_per_s": 90.0, "temperature_c": 60.0,
+    "dark_current_doubling_k": 6.0,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=[{}, UNEVEN], ids=["plain", "uneven"])
+def sequence(request):
     """Seven frames of speckle from dim to bright, and their counts."""
     generator = np.random.default_rng(8)
     light = generator.exponential(1.0, (7, 5000)) * np.array([1, 5, 10, 20, 100, 1000, 10_000.0])[:, None]
-    camera = REAL.evolve(shape=(50, 100))
+    camera = REAL.evolve(shape=(50, 100), **request.param)
     maps = camera.maps(3)
     return camera, maps, light.astype(np.float32), camera.expose(light, exposure_s=EXPOSURE_S, seed=3, maps=maps)
 

@@ -268,12 +268,16 @@ def test_shot_noise_in_electrons_does_not_depend_on_the_bits():
     assert all(np.array_equal(drawn[0], other) for other in drawn[1:])
 
 
+@pytest.mark.parametrize(
+    "changes", [{}, {"telegraph_fraction": 0.4, "telegraph_e": 8.0, "nonlinearity": 0.04}], ids=["plain", "curved"]
+)
 @pytest.mark.parametrize("photons", [3.0, 12.0, 25.0, 400.0, 20_000.0])
-def test_kernel_agrees_with_the_plain_version(photons):
-    maps = REAL.maps(2)
+def test_kernel_agrees_with_the_plain_version(photons, changes):
+    camera = REAL.evolve(**changes)
+    maps = camera.maps(2)
     light = np.full(N, photons, np.float32)
-    fast = REAL.expose(light, exposure_s=EXPOSURE_S, seed=2, maps=maps)
-    plain = plain_camera.expose(REAL, light, exposure_s=EXPOSURE_S, generator=np.random.default_rng(9), maps=maps)
+    fast = camera.expose(light, exposure_s=EXPOSURE_S, seed=2, maps=maps)
+    plain = plain_camera.expose(camera, light, exposure_s=EXPOSURE_S, generator=np.random.default_rng(9), maps=maps)
     assert fast.dtype == plain.dtype and fast.shape == plain.shape
     a, b = fast.astype(np.float64), plain.astype(np.float64)
     # The two share PRNU and DSNU; what differs is temporal.

@@ -290,10 +290,11 @@ def philox(counter: list[np.ndarray], key: tuple[int, int]) -> list[np.ndarray]:
     return [a, b, c, d]
 
 
-def noise_of_pixels(seed: int, frame: int, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two standard normal numbers for each pixel of a frame: Box and Muller's of the first two words.
+def noise_of_pixels(seed: int, frame: int, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Two standard normal numbers for each pixel of a frame, Box and Muller's of the first two words, and a step.
 
     The angle is the second word without its low bit, as a signed number, in half turns; the low bit turns the cosine.
+    The step of telegraph noise is the number of low bits of the last word that are set, of two, less 1.
     """
     pixel = np.arange(n)
     zero = np.zeros(n)
@@ -301,7 +302,8 @@ def noise_of_pixels(seed: int, frame: int, n: int) -> tuple[np.ndarray, np.ndarr
     radius = np.sqrt(-2 * np.log((words[0] + 0.5) / 2**32))
     odd = (words[1] & np.uint64(1)).astype(bool)
     angle = np.pi * (words[1] - odd).astype(np.uint32).view(np.int32).astype(float) / 2**32
-    return np.where(odd, -1, 1) * radius * np.cos(angle), radius * np.sin(angle)
+    step = np.array([-1.0, 0.0, 0.0, 1.0])[(words[3] % np.uint64(4)).astype(int)]
+    return np.where(odd, -1, 1) * radius * np.cos(angle), radius * np.sin(angle), step
 
 
 def plain(
@@ -368,15 +370,34 @@ def plain(
     def map_of(purpose, draw=rng.normals):
         return draw(rng.stream_key(seed, "camera " + purpose), camera.n_pixels).astype(float).reshape(camera.shape)
 
-    gain = camera.quantum_efficiency * np.maximum(1 + camera.prnu * map_of("PRNU"), 0)
+    def lines(purpose, by_row, by_column):
+        """What rows and columns add."""
+        rows = rng.normals(rng.stream_key(seed, f"camera row {purpose}"), camera.shape[0]).astype(float)
+        columns = rng.normals(rng.stream_key(seed, f"camera column {purpose}"), camera.shape[1]).astype(float)
+        return by_row * rows[:, None] + by_column * columns
+
+    uneven = camera.prnu * map_of("PRNU") + lines("PRNU", camera.prnu_row, camera.prnu_column)
+    gain = camera.quantum_efficiency * np.maximum(1 + uneven, 0)
     hot = map_of("hot pixels", rng.uniforms) < camera.hot_pixel_fraction
-    dark = exposure_s * np.where(hot, camera.hot_pixel_dark_e_per_s, camera.dark_current_e_per_s)
+    # Log-normal with this mean and this standard deviation.
+    square = np.log1p((camera.dark_current_spread_e_per_s / camera.dark_current_e_per_s) ** 2)
+    current = camera.dark_current_e_per_s * np.exp(np.sqrt(square) * map_of("dark current") - square / 2)
+    warmer = 2 ** ((camera.temperature_c - camera.dark_current_stated_c) / camera.dark_current_doubling_k)
+    dark = exposure_s * warmer * np.where(hot, camera.hot_pixel_dark_e_per_s, current)
     mean = gain * photons + dark
-    shot, read = (word.reshape(camera.shape) for word in noise_of_pixels(seed, frame, camera.n_pixels))
+    shot, read, step = (word.reshape(camera.shape) for word in noise_of_pixels(seed, frame, camera.n_pixels))
     electrons = mean if not camera.shot_noise else stats.poisson.ppf(special.ndtr(shot), mean)
     electrons = np.minimum(electrons, camera.full_well_e)
-    offset = camera.dsnu_e * map_of("DSNU") + camera.read_noise_e * read
-    level = camera.black_level_dn + camera.gain_dn_per_e * (electrons + offset)
+    offset = camera.dsnu_e * map_of("DSNU") + lines("DSNU", camera.dsnu_row_e, camera.dsnu_column_e)
+    has = map_of("telegraph pixels", rng.uniforms) < camera.telegraph_fraction
+    amplitude = np.where(has, -camera.telegraph_e * np.log(map_of("telegraph amplitudes", rng.uniforms)), 0)
+    offset += camera.read_noise_e * read + amplitude * step
+    # As much as one of a sensor that is linear, if this many are read as they are (n + 4 a n (1 - n / E)).
+    end_e = min(camera.full_well_e, (2**camera.bits - 1 - camera.black_level_dn) / camera.gain_dn_per_e)
+    inside = np.minimum(electrons, end_e)
+    bend = 4 * camera.nonlinearity
+    read_as = inside * (1 + bend * (1 - inside / end_e)) + (1 - bend) * (electrons - inside)
+    level = camera.black_level_dn + camera.gain_dn_per_e * (read_as + offset)
     return SimpleNamespace(
         dmd_field=light, faces=faces, fields=[at_camera(device, face, device.sampling.fine) for face in faces],
         photons=photons, photons_near=near, mean_e=mean, electrons=electrons,
@@ -432,6 +453,18 @@ DEVICES = {
         "laser.power_w": 30e-3,
     },
     "rolling shutter": {"camera.shutter": "rolling", "camera.frame_rate_hz": 300.0},
+    "an uneven sensor that is warm and not linear": {
+        "camera.dsnu_row_e": 8.0,
+        "camera.dsnu_column_e": 5.0,
+        "camera.prnu_row": 0.02,
+        "camera.prnu_column": 0.01,
+        "camera.dark_current_spread_e_per_s": 100.0,
+        "camera.temperature_c": 70.0,
+        "camera.dark_current_doubling_k": 6.0,
+        "camera.nonlinearity": -0.05,
+        "camera.telegraph_fraction": 0.2,
+        "camera.telegraph_e": 30.0,
+    },
     "everything": {
         "camera.shutter": "rolling",
         "camera.frame_rate_hz": 300.0,
