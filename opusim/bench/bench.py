@@ -329,7 +329,9 @@ class OpticalBench(validation.Fixed):
         frametime = self._frametime(frametime_s, rectangle[2], exposure_s) if reserved is None else 0.0
         region = self._region(rectangle, n_pixels)
         home, place = self._places(layout, bits)
-        left = None if before is None or not self.lags else checked_before(before, layout, self.mirror_shape)
+        left = None if before is None else checked_before(before, layout, self.mirror_shape)
+        if not self.lags:
+            left = None
         return self._run(layout, bits, region, exposure_s, frametime, progress, phases, reserved, home, place, left)
 
     def explain(
@@ -498,7 +500,7 @@ class OpticalBench(validation.Fixed):
 
     @property
     def lags(self) -> bool:
-        """Whether a frame is read with electrons of the one before it (`opusim.bench.lag`)."""
+        """Whether a frame is read with electrons of the one before it, by `Camera.lag`."""
         return self.device.camera.lag > 0
 
     @property

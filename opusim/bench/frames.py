@@ -167,7 +167,18 @@ class ReservedFrames:
         return self.numbers(), self.times_s(), self._shown(n_patterns, steps)
 
     def frames_before(self, steps: int) -> int:
-        """Return how many frames there were before the first one that is shown, of patterns of so many frames."""
+        """Return how many frames there were before the first one that is shown.
+
+        Parameters
+        ----------
+        steps : int
+            Frames of a pattern.
+
+        Returns
+        -------
+        int
+            Since the clock began.
+        """
         if self.patterns is None or not len(self.patterns):
             return self.first
         return self.first + steps * int(self.patterns[0])

@@ -187,7 +187,7 @@ def _burst_error(point: WorkingPoint, off: Collection[str]) -> float:
     variance = steady + on("shot noise", camera.shot_noise) * frames
     power_noise = on("laser power", device.laser.power_noise_in(point.exposure_s))
     variance = variance + np.square(power_noise * frames)
-    slope: Array = np.ones_like(frames)
+    steepness: Array = np.ones_like(frames)
     if on("non-linearity", camera.nonlinearity):
         charge = seen + dark_e
         # Frames that are saturated are left out of their bursts, and rows know it.
@@ -198,21 +198,21 @@ def _burst_error(point: WorkingPoint, off: Collection[str]) -> float:
         rows, first_rows, bias = rows / factor, first_rows / factor, (field + bias + bent) / factor - field
         # What comes before the read-out is bent with the charge.
         after = steady - on("shot noise", camera.shot_noise) * dark_e
-        slope = camera.response_slope(charge)
-        variance = after + slope**2 * (variance - after)
+        steepness = camera.response_slope(charge)
+        variance = after + steepness**2 * (variance - after)
     noise = (np.square(np.abs(rows)) * variance).sum(axis=-1)
     # Frames closer than the power's noise is fast share a part of it: what all share is a factor of the field.
     lags = point.frametime_s * np.arange(1, len(phases))
     shared_power = [device.laser.power_noise_correlation(point.exposure_s, float(lag)) for lag in lags]
     for k, correlation in enumerate(shared_power, 1):
         if correlation > 1e-12 and power_noise:  # less is below the rounding of the sum
-            moved = rows * slope * frames
+            moved = rows * steepness * frames
             pairs = (moved[:, k:] * moved[:, :-k].conj()).real.sum(axis=-1)
             noise += 2 * correlation * power_noise**2 * pairs
 
     # A phase error e_k changes frame k by 2 |R| Im(S exp(-i d_k)) e_k; errors of two frames may correlate.
     shaken = phase_covariance(point, off, len(phases))
-    moved = rows * slope * 2 * root * np.imag(field[:, None] * np.exp(-1j * phases))
+    moved = rows * steepness * 2 * root * np.imag(field[:, None] * np.exp(-1j * phases))
     noise += np.einsum("nk,kl,nl->n", moved, shaken, moved.conj()).real
     # The field has a little more power than the light of the mirrors that are on, which is what is measured.
     part = point.share_on / (point.share_on + leakage * (1 - point.share_on))
