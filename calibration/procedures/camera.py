@@ -450,6 +450,8 @@ class CameraProcedure(Procedure):
             return "" if camera is None else f"{scale * getattr(camera, name):.4g}"
 
         top = record.saturation_e
+        # The record's is that of all pixels together: of rows and columns too, and of dark currents.
+        dsnu = "" if camera is None else f"{camera.total_dsnu_e(record.exposure_s):.4g}"
         return [
             ("gain", with_interval(record.gain_dn_per_e, record.gain_interval, 1, " DN/e"), own("gain_dn_per_e")),
             (
@@ -460,16 +462,16 @@ class CameraProcedure(Procedure):
             (
                 "read noise",
                 with_interval(record.read_noise_e, record.read_noise_interval, 1, " e"),
-                own("read_noise_e"),
+                own("temporal_dark_noise_e"),
             ),
             (
                 "dark current",
                 with_interval(record.dark_current_e_per_s, record.dark_current_interval, 1, " e/s"),
-                own("dark_current_e_per_s"),
+                own("mean_dark_current_e_per_s"),
             ),
             ("saturation", f"{top:.4g} e, by {record.saturation_by}" if math.isfinite(top) else "none", ""),
-            ("PRNU", with_interval(record.prnu, record.prnu_interval, 100, " %"), own("prnu", 100)),
-            ("DSNU", with_interval(record.dsnu_e, record.dsnu_interval, 1, " e"), own("dsnu_e")),
+            ("PRNU", with_interval(record.prnu, record.prnu_interval, 100, " %"), own("total_prnu", 100)),
+            ("DSNU", with_interval(record.dsnu_e, record.dsnu_interval, 1, " e"), dsnu),
             ("linearity error", f"{100 * record.linearity_error:.2g} %", ""),
             ("hot pixels", f"{len(record.hot_pixels)} of {record.roi[2] * record.roi[3]:,}", ""),
             ("intervals hold with", f"{100 * record.confidence:g} %, each alone", ""),

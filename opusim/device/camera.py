@@ -259,8 +259,7 @@ class Camera(Stage):
     def dark_current_factor(self) -> float:
         """Every dark current at `temperature_c`, divided by that at `dark_current_stated_c`.
 
-        2 to the power (T - T_ref) / T_d: EMVA 1288 release 4, section 2.5, where it is that of every dark current
-        that comes from thermally generated electrons. Whole doublings are exact.
+        2 to the power (T - T_ref) / T_d, as EMVA 1288 release 4 has it for the mean. Whole doublings are exact.
         """
         if self._doublings < -_LEAST_DOUBLINGS:
             return 0.0
@@ -274,7 +273,7 @@ class Camera(Stage):
 
     @property
     def temporal_dark_noise_e(self) -> float:
-        """Root mean square over the pixels of the temporal dark noise in electrons: sigma_d of EMVA 1288, section 2.4.
+        """Root mean square over the pixels of the temporal dark noise in electrons: sigma_d of EMVA 1288.
 
         Telegraph noise of amplitude A has the variance A^2 / 2, and exponential amplitudes of the mean m have the mean
         square 2 m^2. What rounding adds is not in it, nor is the shot noise of the dark current.
@@ -436,6 +435,23 @@ class Camera(Stage):
                 f"{self.full_scale_e:,.0f} electrons, {100 * now:.0f} % of the full well, where it was "
                 f"{100 * was:.0f} %. camera.gain_dn_per_e = {gain:.4g}{black} would keep that."
             )
+        spread, current = self.dark_current_spread_e_per_s, self.dark_current_e_per_s
+        belongs = "dark_current_e_per_s" in given and "dark_current_spread_e_per_s" not in given
+        if spread and not current and not belongs:
+            result.append(
+                f"camera.dark_current_spread_e_per_s is {spread:g}, but has no effect, because "
+                "camera.dark_current_e_per_s is 0: a current that is never negative and 0 in the mean is 0 everywhere."
+            )
+        elif spread and current and belongs and before.dark_current_e_per_s:
+            factor = current / before.dark_current_e_per_s
+            share, share_before = (100 * spread / mean for mean in (current, before.dark_current_e_per_s))
+            if not 1 / _APART < factor < _APART:
+                result.append(
+                    f"camera.dark_current_e_per_s is {current:g}, but camera.dark_current_spread_e_per_s stays "
+                    f"{spread:g}, which belongs to {before.text('dark_current_e_per_s')}: it is "
+                    f"{share:,.0f} % of the mean, where it was {share_before:,.0f} %. "
+                    f"camera.dark_current_spread_e_per_s = {spread * factor:.4g} would keep that."
+                )
         rows, rows_before = self.shape[0], before.shape[0]
         if "frame_rate_hz" not in given and abs(rows / rows_before - 1) > _ROWS_APART:
             fitting_hz = before.frame_rate_hz * rows_before / rows

@@ -290,6 +290,28 @@ def make_scratch():  # type: ignore[no-untyped-def]
 
 
 @kernel()
+def _fill_rare_levels(words, floats, n, offset_e, telegraph_e, first_pixel, params):  # type: ignore[no-untyped-def]
+    """Put the grey levels of a block in place of its electrons, with telegraph noise or a response that is no line.
+
+    On its own: sensors without them have a shorter function, which is faster.
+    """
+    well_e = params[FULL_WELL_E]
+    if params[BEND_PER_E] != _ZERO:
+        first, bend, end_e, last = params[FIRST_SLOPE], params[BEND_PER_E], params[SCALE_END_E], params[LAST_SLOPE]
+        for i in range(n):
+            floats[i] = responded(min(floats[i], well_e), first, bend, end_e, last)
+        well_e = _INFINITE  # what the well does not hold is gone already
+    electronics = (params[READ_NOISE_E], well_e, params[GAIN_DN_PER_E], params[BLACK_LEVEL_DN])
+    if telegraph_e.size:
+        for i in range(n):
+            offset = offset_e[first_pixel + i] + telegraph_step(words[_B3 + i]) * telegraph_e[first_pixel + i]
+            floats[i] = grey_level(floats[i], floats[_B2 + i], offset, electronics)
+    else:
+        for i in range(n):
+            floats[i] = grey_level(floats[i], floats[_B2 + i], offset_e[first_pixel + i], electronics)
+
+
+@kernel()
 def develop_block(  # type: ignore[no-untyped-def]
     photons, i0, m, gain, dark_e, offset_e, telegraph_e, pixels, p0, frame, key0, key1, params, scratch, out, o0
 ):
@@ -332,7 +354,7 @@ def develop_block(  # type: ignore[no-untyped-def]
     k0 = np.uint64(key0)
     k1 = np.uint64(key1)
     full_well_e, full_scale_dn = params[FULL_WELL_E], params[FULL_SCALE_DN]
-    well_e = full_well_e
+    electronics = (params[READ_NOISE_E], full_well_e, params[GAIN_DN_PER_E], params[BLACK_LEVEL_DN])
     shot_noise = params[SHOT_NOISE] != _ZERO
     quantise = params[QUANTISE] != _ZERO
     electrons_only = params[ELECTRONS] != _ZERO
@@ -372,16 +394,8 @@ def develop_block(  # type: ignore[no-untyped-def]
         for i in range(n):
             out[first_out + i] = min(floats[i], full_well_e)
         return
-    if params[BEND_PER_E] != _ZERO:
-        first, bend, end_e, last = params[FIRST_SLOPE], params[BEND_PER_E], params[SCALE_END_E], params[LAST_SLOPE]
-        for i in range(n):
-            floats[i] = responded(min(floats[i], full_well_e), first, bend, end_e, last)
-        well_e = _INFINITE  # what the well does not hold is gone already
-    electronics = (params[READ_NOISE_E], well_e, params[GAIN_DN_PER_E], params[BLACK_LEVEL_DN])
-    if telegraph_e.size:
-        for i in range(n):
-            offset = offset_e[first_pixel + i] + telegraph_step(words[_B3 + i]) * telegraph_e[first_pixel + i]
-            floats[i] = grey_level(floats[i], floats[_B2 + i], offset, electronics)
+    if telegraph_e.size or params[BEND_PER_E] != _ZERO:
+        _fill_rare_levels(words, floats, n, offset_e, telegraph_e, first_pixel, params)
     else:
         for i in range(n):
             floats[i] = grey_level(floats[i], floats[_B2 + i], offset_e[first_pixel + i], electronics)

@@ -86,6 +86,18 @@ DEVICES = {
     "drift": small(medium__decorrelation_time_s=4.0),
     "one screen": small(medium__n_screens=1),
     "twelve bits": small(camera__bits=12, camera__gain_dn_per_e=0.1),
+    "an uneven sensor that is not linear": small(
+        camera__dsnu_row_e=10.0,
+        camera__dsnu_column_e=5.0,
+        camera__prnu_row=0.02,
+        camera__prnu_column=0.01,
+        camera__dark_current_spread_e_per_s=90.0,
+        camera__telegraph_fraction=0.2,
+        camera__telegraph_e=30.0,
+        camera__nonlinearity=0.05,
+        camera__temperature_c=50.0,
+        camera__dark_current_doubling_k=6.0,
+    ),
     "dirt and stuck mirrors": small(
         dmd__contrast_ratio=50.0, dmd__stuck_on_fraction=0.01, dmd__stuck_off_fraction=0.02, dmd__aberration_rms_rad=1.0
     ),

@@ -14,6 +14,7 @@ import pytest
 
 from opusim.bench.film import Film
 from opusim.bench.frames import Shots
+from opusim.device.camera import Camera
 from opusim.device.camera_kernels import develop_frames, develop_pixel
 from opusim.device.record import Device
 
@@ -119,8 +120,10 @@ def test_kernel_of_the_gpu_gives_the_cpus_counts_in_numbas_simulator():
         cuda.as_cuda_array = lambda array, sync: array
         sensor_cuda._stream = lambda arrays: 0
         sensor_cuda.THREADS = 32
-        for samples, joined in ((1, False), (1, True), (3, True), (9, False)):
-            film, fields, shots, expected = module.shown(samples, joined)
+        uneven = module.CAMERA.evolve(telegraph_fraction=0.3, telegraph_e=40.0, nonlinearity=0.1)
+        cases = ((1, False, {}), (1, True, {}), (3, True, {}), (9, False, {}), (1, True, {"camera": uneven}))
+        for samples, joined, other in cases:
+            film, fields, shots, expected = module.shown(samples, joined, **other)
             out = np.zeros_like(expected)
             exposure = film.exposure(shots).part(slice(0, len(fields)), slice(0, out.shape[1]))
             flat = fields.reshape(len(fields), -1).view(np.float32)
@@ -138,23 +141,23 @@ def test_kernel_of_the_gpu_gives_the_cpus_counts_in_numbas_simulator():
         timeout=600,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("ok") == 4
+    assert done.stdout.count("ok") == 5
 
 
-def shown(samples: int, joined: bool) -> tuple[Film, np.ndarray, Shots, np.ndarray]:
+def shown(samples: int, joined: bool, camera: Camera = CAMERA) -> tuple[Film, np.ndarray, Shots, np.ndarray]:
     """A small camera, fields of two patterns and three phase steps, and the CPU's counts of them."""
     from opusim.base.arrays import NUMPY
 
     n, m, steps = 2, 300, 3
     rng = np.random.default_rng(4)
-    film = Film(CAMERA, 9, samples, NUMPY)
+    film = Film(camera, 9, samples, NUMPY)
     fields = (rng.standard_normal((n, m, samples)) + 1j * rng.standard_normal((n, m, samples))).astype(np.complex64)
     reference = (1.5 * np.exp(1j * rng.standard_normal((m, samples)))).astype(np.complex64) if joined else None
     shots = Shots(
-        0, np.arange(n * steps) + 2**32, np.full(n * steps, 400.0), 4e-4, CAMERA.maps(9, np.arange(m)), steps,
+        0, np.arange(n * steps) + 2**32, np.full(n * steps, 400.0), 4e-4, camera.maps(9, np.arange(m)), steps,
         reference, np.arange(n * steps) * 2.0 if joined else None, 0.9 if joined else 1.0,
     )  # fmt: skip
-    out = np.empty((n * steps, m), CAMERA.dtype)
+    out = np.empty((n * steps, m), camera.dtype)
     film.develop(fields, film.exposure(shots), slice(0, n), slice(0, m), out)
     return film, fields, shots, out
 

@@ -206,6 +206,7 @@ IMX174 = '[camera]\npreset = "IMX174"\n'
         ("[camera]\nshape = [544, 2040]", ["camera.shape has 544 rows", "that of 1088 rows", "frame_rate_hz = 680 "]),
         ("[camera]\nshape = [2176, 2040]", ["camera.shape has 2176 rows", "frame_rate_hz = 170 "]),
         (f"{IMX174}shape = [608, 1936]", ["608 rows", "that of 1216 rows", "frame_rate_hz = 324 "]),
+        ("[camera]\ndark_current_e_per_s = 0.0\ndark_current_spread_e_per_s = 50.0", ["is 50, but has no effect"]),
         ('[dmd]\npreset = "DLP7000"', ["786,432 mirrors", "[52000, 676000]", "1,039,680", "[39334, 511338]"]),
     ],
 )  # fmt: skip
@@ -229,6 +230,8 @@ def test_fields_that_stay_behind_are_told_at_loading(text, words, tmp_path):
         "[camera]\nshape = [544, 2040]\nframe_rate_hz = 340.0",
         "[camera]\nshape = [1080, 1920]",
         "[camera]\nprnu = 0.0",
+        "[camera]\ndark_current_e_per_s = 0.0",
+        "[camera]\ndark_current_e_per_s = 5.0\ndark_current_spread_e_per_s = 0.0",
         "[camera]\nbits = 8",
         "[camera]\nbits = 10\nquantise = false",
         "[camera]\nfull_well_e = inf",
@@ -240,6 +243,17 @@ def test_what_belongs_together_is_not_told(text):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Device.from_toml(f'preset = "aurora"\n{text}')
+
+
+def test_a_spread_that_stays_with_another_dark_current_is_told():
+    before = dataclasses.replace(AURORA.camera, dark_current_spread_e_per_s=50.0)
+    (sentence,) = dataclasses.replace(before, dark_current_e_per_s=5.0).left_behind(before, ["dark_current_e_per_s"])
+    assert sentence == (
+        "camera.dark_current_e_per_s is 5, but camera.dark_current_spread_e_per_s stays 50, which belongs to 125 e per "
+        "s: it is 1,000 % of the mean, where it was 40 %. camera.dark_current_spread_e_per_s = 2 would keep that."
+    )
+    near = dataclasses.replace(before, dark_current_e_per_s=120.0)
+    assert near.left_behind(before, ["dark_current_e_per_s"]) == []
 
 
 def test_values_that_a_warning_names_are_taken_without_one():

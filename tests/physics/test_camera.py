@@ -429,7 +429,7 @@ def test_electrons_are_those_behind_the_counts():
 
 @pytest.mark.parametrize(("celsius", "factor"), [(25.0, 1.0), (33.0, 2.0), (9.0, 0.25), (29.0, math.sqrt(2))])
 def test_dark_current_doubles_with_temperature(celsius, factor):
-    # EMVA 1288 release 4, section 2.5: mu_I(T) = mu_I,ref 2^((T - T_ref) / T_d); every dark current, the hot ones too.
+    # EMVA 1288 release 4: mu_I(T) = mu_I,ref 2^((T - T_ref) / T_d); every dark current, the hot ones too.
     camera = REAL.evolve(temperature_c=celsius, dark_current_stated_c=25.0, dark_current_doubling_k=8.0, dsnu_e=0.0)
     assert camera.dark_current_factor == pytest.approx(factor, rel=1e-15)
     assert camera.mean_dark_current_e_per_s == pytest.approx(REAL.dark_current_e_per_s * factor, rel=1e-15)

@@ -26,7 +26,7 @@ CLEAN = Camera("clean", (SIDE, SIDE), 5.5e-6, 1.0, 100.0, 1.0, 16, shot_noise=Fa
 
 
 def components(picture):
-    """Variances of rows, columns and pixels, by the analysis of variance that release 4 (section 4.2) takes.
+    """Variances of rows, columns and pixels, by analysis of variance, as release 4 takes them apart.
 
     What is left without the means of rows and columns is of pixels. Means of rows have the variance
     s_row^2 + s_pixel^2 / columns, those of columns s_column^2 + s_pixel^2 / rows.
