@@ -10,7 +10,8 @@ the mean square of what the best line through t leaves of y, over the variance t
 independent of the signal this is the variance of the noise over that of the speckle. A source's part is by how much
 the error falls when it alone is switched off; the parts of independent sources add up to the whole. A part can be
 below zero: a saturated frame of a burst is left out, and the fit that does without it uses what is known of the
-reference, which makes it the better one; and noise that spreads levels over a step makes rounding the smaller error.
+reference, which makes it the better one; noise that spreads levels over a step makes rounding the smaller error; and a
+response that is bent upwards is steeper in the dark, where it lifts light over the noise of the read-out.
 
 Some sources (`FIXED`) do the same to an output whenever the same input is shown: patterns on the sensor, a response
 that is no straight line, light of off mirrors, averaging over the pixel. They make another matrix, or another curve,
