@@ -91,13 +91,7 @@ def run(
     start, n = dt.datetime.now(), data.n_samples
     frame = device.output_dtype
     step = pass_size(method, data.traits.n_features_total, n_out, frame.itemsize, n_samples_by_pass)
-    lags = has(device.bench, Lagging) and device.bench.lags
     if isinstance(data, LazyInput):
-        if lags:
-            raise NotReadyError(
-                "X is a Dask array, but with camera.lag above 0 a frame is read with electrons of the one before it, "
-                "which may be of another part: use X.compute(), or camera.lag = 0."
-            )
         check_fit(method, fit, data.traits, data.n_samples)
         task = Task.of(method, data.n_samples, data.traits, data.shape, fit, device, exposure, n_out, step)
         align = 1 if method.parted else step
@@ -116,7 +110,7 @@ def run(
         # One pass: what it decodes to is the result.
         result = data.empty((n, n_out), method.dtype) if n > step else None
         shared, shown, n_pixels = method.begin() if method.shares else None, 0, method.n_pixels or n_out
-        before: MirrorPatterns | None = None
+        lags, before = _lags(device), None
         by_light, threads = decodes_by_light(method), device.threads if method.by_light else None
         bar = ProgressBar(patterns_of(method, n, step), "OPU: transform") if progress and several else None
         with bar or nullcontext():
@@ -230,6 +224,11 @@ def check_fit(method: Method, fit: Fit, traits: InputTraits, n_vectors: int) -> 
             f"The input region is {fit.layout.roi_size} mirrors, but linear_transform needs all that the strategy full "
             "gives: fit with input_roi_strategy full and without input_roi."
         )
+
+
+def _lags(device: OpuDevice) -> bool:
+    """Return whether the frames of a device's bench depend on the ones before."""
+    return has(device.bench, Lagging) and device.bench.lags
 
 
 # ---------------------------------------------------------------- what workers do
@@ -375,7 +374,19 @@ class Task:
         n_out: int,
         step: int,
     ) -> Task:
-        """Return the task of so many vectors, of a user's array of a shape; their frames are reserved."""
+        """Return the task of so many vectors, of a user's array of a shape; their frames are reserved.
+
+        Raises
+        ------
+        NotReadyError
+            If a frame depends on the one before it, which another part may show.
+        """
+        if _lags(device):
+            raise NotReadyError(
+                "Vectors of a Dask array or of OPU.batch are shown in parts, but with camera.lag above 0 a frame is "
+                "read with electrons of the one before it, which may be of another part: transform an array in memory, "
+                "or set camera.lag to 0."
+            )
         recipe = BenchRecipe.of(device.bench)
         recipe.offer(device.bench)
         n_pixels = method.n_pixels or n_out

@@ -235,8 +235,9 @@ def test_what_is_refused():
     with OPU(100, device=one.device) as opu:
         X = np.random.default_rng(0).integers(0, 2, (4, 100), dtype=np.uint8)
         opu.fit1d(X)
-        with pytest.raises(NotReadyError, match=r"X is a Dask array, but with camera\.lag above 0"):
-            opu.transform(da.from_array(X, chunks=2))
+        for act in (lambda: opu.transform(da.from_array(X, chunks=2)), lambda: opu.batch(4)):
+            with pytest.raises(NotReadyError, match=r"Dask array or of OPU\.batch .* with camera\.lag above 0"):
+                act()
 
 
 def test_what_is_off_is_what_there_was():
