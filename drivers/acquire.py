@@ -18,6 +18,7 @@ import numpy as np
 from opusim.base import arrays, memory
 from opusim.base.errors import NotReadyError, TooManyComponentsError
 from opusim.base.progress import ProgressBar
+from opusim.bench.protocol import Lagging, has
 from opusim.drivers.inputs.dask import LazyInput
 from opusim.drivers.inputs.traits import HostInput, InputTraits, PresentInput, UserInput
 from opusim.drivers.lowlevel.device import project
@@ -109,6 +110,7 @@ def run(
         # One pass: what it decodes to is the result.
         result = data.empty((n, n_out), method.dtype) if n > step else None
         shared, shown, n_pixels = method.begin() if method.shares else None, 0, method.n_pixels or n_out
+        lags, before = _lags(device), None
         by_light, threads = decodes_by_light(method), device.threads if method.by_light else None
         bar = ProgressBar(patterns_of(method, n, step), "OPU: transform") if progress and several else None
         with bar or nullcontext():
@@ -119,7 +121,10 @@ def run(
                 frames = device.project(
                     MirrorPatterns.of_checked(patterns, fit.layout), n_pixels, settings=exposure,
                     reference_phase_rad=method.phases_rad, progress=None if bar is None else bar.after(shown),
+                    before=before,
                 )  # fmt: skip
+                if lags:
+                    before = MirrorPatterns.of_checked(patterns[-1:], fit.layout)
                 target = None if result is None else result[first:last]
                 part = method.decode(frames, shared, out=target, threads=threads)
                 if by_light:
@@ -219,6 +224,11 @@ def check_fit(method: Method, fit: Fit, traits: InputTraits, n_vectors: int) -> 
             f"The input region is {fit.layout.roi_size} mirrors, but linear_transform needs all that the strategy full "
             "gives: fit with input_roi_strategy full and without input_roi."
         )
+
+
+def _lags(device: OpuDevice) -> bool:
+    """Return whether the frames of a device's bench depend on the ones before."""
+    return has(device.bench, Lagging) and device.bench.lags
 
 
 # ---------------------------------------------------------------- what workers do
@@ -364,7 +374,19 @@ class Task:
         n_out: int,
         step: int,
     ) -> Task:
-        """Return the task of so many vectors, of a user's array of a shape; their frames are reserved."""
+        """Return the task of so many vectors, of a user's array of a shape; their frames are reserved.
+
+        Raises
+        ------
+        NotReadyError
+            If a frame depends on the one before it, which another part may show.
+        """
+        if _lags(device):
+            raise NotReadyError(
+                "Vectors of a Dask array or of OPU.batch are shown in parts, but with camera.lag above 0 a frame is "
+                "read with electrons of the one before it, which may be of another part: transform an array in memory, "
+                "or set camera.lag to 0."
+            )
         recipe = BenchRecipe.of(device.bench)
         recipe.offer(device.bench)
         n_pixels = method.n_pixels or n_out

@@ -689,6 +689,7 @@ class OpuDevice(validation.Fixed):
         settings: FrameSettings | None = None,
         reference_phase_rad: np.ndarray | None = None,
         progress: Callable[[int], None] | None = None,
+        before: MirrorPatterns | np.ndarray | None = None,
     ) -> Any:
         """Show patterns and return the first pixels of the region of interest.
 
@@ -705,6 +706,8 @@ class OpuDevice(validation.Fixed):
             Phases of the reference arm: each pattern is shown once for each of them. None blocks the arm.
         progress : callable, optional
             Told the number of vectors that are done.
+        before : MirrorPatterns or numpy.ndarray, optional
+            The one pattern that was shown right before, for a bench that `lags`.
 
         Returns
         -------
@@ -715,8 +718,9 @@ class OpuDevice(validation.Fixed):
         settings = self.exposure() if settings is None else settings
         self._region_known = True
         return project(
-            self.bench, patterns, n_pixels, settings, reference_phase_rad=reference_phase_rad, progress=progress
-        )
+            self.bench, patterns, n_pixels, settings, reference_phase_rad=reference_phase_rad, progress=progress,
+            before=before,
+        )  # fmt: skip
 
     def transform1(self, ins: np.ndarray, batch_index: int = -1, nb_acq_output: int | None = None) -> np.ndarray:
         """Return the whole region of interest for each packed pattern.
@@ -827,13 +831,15 @@ class OpuDevice(validation.Fixed):
 
     def _fill(self, ins: np.ndarray, out: np.ndarray) -> None:
         settings = self.exposure()
+        lags = protocol.has(self.bench, protocol.Lagging) and self.bench.lags
         for rows, patterns in FORMATTED.split(ins[: len(out)], self.input_shape, self.threads):
             if patterns is not None:
                 out[rows] = self.project(patterns, out.shape[1], settings=settings)
                 continue
             for start in range(rows.start, rows.stop, _PATTERNS_PER_STEP):
                 stop = min(rows.stop, start + _PATTERNS_PER_STEP)
-                out[start:stop] = self.project(ins[start:stop], out.shape[1], settings=settings)
+                before = ins[start - 1 : start] if lags and start > rows.start else None
+                out[start:stop] = self.project(ins[start:stop], out.shape[1], settings=settings, before=before)
 
     # ------------------------------------------------------------------ copies
 
@@ -891,7 +897,7 @@ def project(
     settings : FrameSettings
         Region and times.
     **more
-        Any of `reference_phase_rad`, `progress` and `reserved`, as for the bench; it is not told of a None.
+        Any of `reference_phase_rad`, `progress`, `reserved` and `before`, as for the bench; it is not told of a None.
 
     Returns
     -------

@@ -25,16 +25,18 @@ from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 from opusim.theory import exposure_contrast
 
 from . import within_exposure
-from .film import exposed, intensity
-from .frames import MOST_FRAMES, MOST_S, BenchClock, ReservedFrames, Shots
+from .film import intensity
+from .frames import MOST_FRAMES, MOST_S, BenchClock, ReservedFrames, Shots, with_one_before
 from .inputs import (
     LONGEST_S,
+    checked_before,
     checked_exposure,
     checked_frametime,
     checked_mirrors,
     checked_phases,
     checked_transform,
 )  # fmt: skip
+from .lag import Readout
 from .plan import EXECUTIONS, Plan, memory_budget_bytes
 from .planes import Planes
 from .prepared import PreparedParts
@@ -283,6 +285,7 @@ class OpticalBench(validation.Fixed):
         frametime_s: float | None = None,
         progress: Callable[[int], None] | None = None,
         reserved: ReservedFrames | None = None,
+        before: MirrorPatterns | np.ndarray | None = None,
     ) -> np.ndarray:
         """Show formatted patterns and return the first pixels of the region of interest, flat.
 
@@ -303,6 +306,9 @@ class OpticalBench(validation.Fixed):
         reserved : ReservedFrames, optional
             From `reserve`, here or on another bench of the same device and seed: the frames to show them in, with
             their times in place of `frametime_s`. The clock stays.
+        before : MirrorPatterns or ndarray, optional
+            The one pattern that was shown right before, if these are another part of the same acquisition: a camera
+            that `lags` reads what its last frame left. By default the camera was idle, and is empty.
 
         Returns
         -------
@@ -323,7 +329,10 @@ class OpticalBench(validation.Fixed):
         frametime = self._frametime(frametime_s, rectangle[2], exposure_s) if reserved is None else 0.0
         region = self._region(rectangle, n_pixels)
         home, place = self._places(layout, bits)
-        return self._run(layout, bits, region, exposure_s, frametime, progress, phases, reserved, home, place)
+        left = None if before is None else checked_before(before, layout, self.mirror_shape)
+        if not self.lags:
+            left = None
+        return self._run(layout, bits, region, exposure_s, frametime, progress, phases, reserved, home, place, left)
 
     def explain(
         self,
@@ -466,15 +475,16 @@ class OpticalBench(validation.Fixed):
             level = within_exposure.mean_intensity(way, bits, seen(0), NUMPY, shots[0].reference)
         photons = (level * np.float32(scale[0] / projector.plan.samples)).astype(np.float32)
         camera = self.device.camera
-        electrons = camera.electrons(photons, exposure_s=exposure_s, seed=self.seed, frame0=frame, maps=maps)
+        light, seen_by = self._readout().mixed(photons, maps, exposure_s)
+        electrons = camera.electrons(light, exposure_s=exposure_s, seed=self.seed, frame0=frame, maps=seen_by)
         counts = np.empty((1, region.n_pixels), dtype=camera.dtype)
         if rows is not None:
-            film = RollingFilm(camera, self.seed, projector.plan.samples, rows, self.threads)
+            film = RollingFilm(self._readout(), projector.plan.samples, rows)
             film.develop(way, bits, [(slice(0, 1), shots)], counts)
         elif moving is None:
             way.counts(bits, shots[0], counts)
         else:
-            counts[0] = exposed(camera, photons, shots[0], 0, seed=self.seed, threads=self.threads)
+            self._readout().read(counts, 0, photons, shots[0], 0)
         shown = bits.reshape(self.mirror_shape) if layout is None else layout.mirrors(bits)[0]
         return Planes(
             mirrors=np.asarray(shown, dtype=np.uint8),
@@ -487,6 +497,11 @@ class OpticalBench(validation.Fixed):
         )
 
     # ------------------------------------------------------------------ time and light
+
+    @property
+    def lags(self) -> bool:
+        """Whether a frame is read with electrons of the one before it, by `Camera.lag`."""
+        return self.device.camera.lag > 0
 
     @property
     def mirror_shape(self) -> tuple[int, int]:
@@ -730,12 +745,17 @@ class OpticalBench(validation.Fixed):
         reserved: ReservedFrames | None,
         home: Arrays,
         place: Arrays,
+        before: np.ndarray | None = None,
     ) -> Any:
         """Show patterns whose bits lie at `home`, computing at `place`."""
         n, steps = len(bits), 1 if phases is None else len(phases)
+        if self.lags and reserved is not None:
+            reserved.check_known(before is not None)
+        if before is not None and (self.clock.frames if reserved is None else reserved.frames_before(steps)) < steps:
+            raise ValueError("before is a pattern, but there is no frame in which it could have been shown.")
         states = None
         rows = self._rows(region, exposure_s, frametime_s, n * steps, phases, reserved)
-        if rows is not None:
+        if rows is not None or self.lags:
             place = NUMPY
         if reserved is not None:
             frames, times, shown = reserved.of(n, steps)
@@ -763,6 +783,12 @@ class OpticalBench(validation.Fixed):
         if reserved is None:
             taken = ReservedFrames(*self._take(n * steps, frametime_s), n * steps, frametime_s)
             frames, times, shown = taken.of(n, steps)
+        unread = 0
+        if before is not None and n:
+            bits, n, unread, states = np.concatenate([before, bits]), n + 1, steps, None
+            frametime_s = frametime_s if reserved is None else reserved.frametime_s
+            frames, times, shown = with_one_before(frames, times, shown, steps, frametime_s)
+            progress = None if progress is None else _one_less(progress)
         # Of the whole sequence, then those that are shown: the last bits of a sine may depend on its neighbours.
         power = self.device.laser.relative_power(frames, times, seed=self.seed, exposure_s=exposure_s)
         scale = power * self.photons_per_intensity(exposure_s)
@@ -779,8 +805,8 @@ class OpticalBench(validation.Fixed):
         arms, times = [arm.only(shown, state) for arm in arms], times[shown]
         if moving is not None:
             within_exposure.counts(
-                way, bits, arms[0], times, moving, self._moving_arm(phases), self.device.camera, seed=self.seed,
-                samples=projector.plan.samples, arrays=place, threads=self.threads, out=out, progress=progress,
+                way, bits, arms[0], times, moving, self._moving_arm(phases), self._readout(unread),
+                samples=projector.plan.samples, arrays=place, out=out, progress=progress,
             )  # fmt: skip
             return out if home is NUMPY else home.from_host(out)
         edges = [0, *(np.flatnonzero(np.diff(states)) + 1).tolist(), n] if n else [0]
@@ -798,7 +824,7 @@ class OpticalBench(validation.Fixed):
                 way.counts(bits[a:b], shots[0], out[part], done)
             runs.append((slice(a, b), shots))
         if rows is not None:
-            film = RollingFilm(self.device.camera, self.seed, projector.plan.samples, rows, self.threads)
+            film = RollingFilm(self._readout(unread), projector.plan.samples, rows)
             film.develop(way, bits, runs, out, progress)
             return home.from_host(out) if home is not NUMPY else out
         return out if home is NUMPY or home.is_gpu else home.from_host(out)
@@ -854,11 +880,13 @@ class OpticalBench(validation.Fixed):
         phases: np.ndarray | None,
         reserved: ReservedFrames | None,
     ) -> Rows | None:
-        """Return what the rows of a rolling shutter see each for itself; None if all see the same."""
-        camera = self.device.camera
+        """Return what rows see each for itself; None if all see the same, and nothing of the frame before."""
+        camera, n_rows = self.device.camera, region.roi.n_rows
+        alike = None
+        if self.lags and self.device.drift_within(exposure_s) is None:
+            alike = Rows(np.zeros(n_rows), region.roi.n_columns, [0.0])
         if camera.shutter != "rolling":
-            return None
-        n_rows = region.roi.n_rows
+            return alike
         if reserved is not None:
             frametime_s = reserved.frametime_s
         shares = camera.next_shares(n_rows, exposure_s, frametime_s)
@@ -880,7 +908,7 @@ class OpticalBench(validation.Fixed):
         arm = self.device.reference
         moves = phases is not None and arm.moves
         if not (moves or shares.any()):
-            return None
+            return alike
         if self.device.drift_within(exposure_s) is not None:
             raise ValueError(
                 f"exposure_s is {exposure_s!r}, in which the medium moves (medium.decorrelation_time_s is "
@@ -898,15 +926,24 @@ class OpticalBench(validation.Fixed):
         maps = self._parts.sensor(region)
         first, _ = self._take(n, frametime_s)
         out = np.empty((n, region.n_pixels), dtype=self.device.camera.dtype)
-        even = np.full((1, region.n_pixels), photons, dtype=np.float32)
+        even = np.full(region.n_pixels, photons, dtype=np.float32)
+        shots = Shots(0, first + np.arange(n, dtype=np.int64), np.ones(n), exposure_s, maps)
+        readout = self._readout()
         for i in range(n):
-            out[i] = self.device.camera.expose(
-                even, exposure_s=exposure_s, seed=self.seed, frame0=first + i, maps=maps, threads=self.threads
-            )[0]
+            readout.read(out, i, even, shots, i)
         return out
+
+    def _readout(self, unread: int = 0) -> Readout:
+        """Return what reads the frames of one call by the camera of the machine's own memory."""
+        return Readout(self.device.camera, self.seed, self.threads, unread)
 
     def _region(self, roi: Roi, n_pixels: int | None = None) -> Region:
         return Region(roi, roi.n_pixels if n_pixels is None else n_pixels, self.device.camera.shape[1])
+
+
+def _one_less(progress: Callable[[int], None]) -> Callable[[int], None]:
+    """Return what tells `progress` of the patterns that are done, without the first."""
+    return lambda done: progress(max(0, done - 1))
 
 
 def _checked_limits(memory_budget: int | None, threads: int | None) -> dict[str, int | None]:

@@ -166,6 +166,40 @@ class ReservedFrames:
         """
         return self.numbers(), self.times_s(), self._shown(n_patterns, steps)
 
+    def frames_before(self, steps: int) -> int:
+        """Return how many frames there were before the first one that is shown.
+
+        Parameters
+        ----------
+        steps : int
+            Frames of a pattern.
+
+        Returns
+        -------
+        int
+            Since the clock began.
+        """
+        if self.patterns is None or not len(self.patterns):
+            return self.first
+        return self.first + steps * int(self.patterns[0])
+
+    def check_known(self, before: bool) -> None:
+        """Raise a ValueError unless the frame before each that is shown is known, for a camera that leaves electrons.
+
+        Parameters
+        ----------
+        before : bool
+            Whether the pattern before the first one is told.
+        """
+        if self.patterns is None or not len(self.patterns):
+            return
+        if (np.diff(self.patterns) != 1).any() or not (before or self.patterns[0] == 0):
+            raise ValueError(
+                f"reserved is for the patterns {self.patterns} of a sequence, but with camera.lag above 0 a frame is "
+                "read with electrons of the one before it: they must follow each other without a gap, and before must "
+                "be the one before the first of them."
+            )
+
     def _shown(self, n_patterns: int, steps: int) -> slice | np.ndarray:
         if self.patterns is None:
             if n_patterns * steps != self.n_frames:
@@ -183,6 +217,36 @@ class ReservedFrames:
                 f"within its {self.n_frames} frames."
             )
         return frames
+
+
+def with_one_before(
+    frames: np.ndarray, times_s: np.ndarray, shown: slice | np.ndarray, steps: int, frametime_s: float
+) -> tuple[np.ndarray, np.ndarray, slice | np.ndarray]:
+    """Return frames as `ReservedFrames.of` does, with those of the pattern that was shown right before.
+
+    Parameters
+    ----------
+    frames, times_s, shown
+        Numbers and times of a sequence, and which of them are shown.
+    steps : int
+        Frames of a pattern.
+    frametime_s : float
+        Time between frames, in seconds.
+
+    Returns
+    -------
+    frames, times_s, shown
+        The same; those of the pattern before come first.
+    """
+    first = 0 if isinstance(shown, slice) else int(shown[0])
+    if first:
+        return frames, times_s, np.concatenate([np.arange(first - steps, first), np.asarray(shown)])
+    back = np.arange(-steps, 0)
+    frames, times_s = (
+        np.concatenate([frames[0] + back, frames]),
+        np.concatenate([times_s[0] + frametime_s * back, times_s]),
+    )
+    return frames, times_s, shown if isinstance(shown, slice) else np.concatenate([back, shown]) + steps
 
 
 @short_repr

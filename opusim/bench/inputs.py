@@ -56,6 +56,17 @@ def checked_transform(
     return layout, bits, exposure_s, rectangle, n, turned
 
 
+def checked_before(before: Any, layout: MirrorLayout | None, mirror_shape: tuple[int, int]) -> np.ndarray:
+    """Return the bits (1, n_inputs) of the pattern that was shown before others of a layout, or of mirrors."""
+    own, bits = checked_mirrors(before, mirror_shape)
+    if own != layout or len(bits) != 1:
+        raise ValueError(
+            f"before holds {len(bits)} patterns of {own!r}, but it must be one, the last that was shown before, of the "
+            f"layout of patterns: {layout!r}."
+        )
+    return np.asarray(bits)
+
+
 def checked_exposure(exposure_s: float) -> float:
     """Return the exposure in seconds, above 0 and at most an hour."""
     if type(exposure_s) is float and 0.0 < exposure_s <= LONGEST_S:

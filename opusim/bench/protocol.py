@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from .region import AnyRoi
 
 __all__ = [
-    "Backed", "Bench", "Clock", "Clocked", "Drivable", "Exposing", "Fresh", "Identified", "Identity", "Lamp",
-    "Levelled", "Limited", "LitCamera", "Record", "Repeatable", "Reservable", "Resumable", "Skipping", "Threaded",
-    "Timed", "checked_bench", "elapsed_s", "has", "identity_of", "lacking", "threads_of", "wait",
+    "Backed", "Bench", "Clock", "Clocked", "Drivable", "Exposing", "Fresh", "Identified", "Identity", "Lagging",
+    "Lamp", "Levelled", "Limited", "LitCamera", "Record", "Repeatable", "Reservable", "Resumable", "Skipping",
+    "Threaded", "Timed", "checked_bench", "elapsed_s", "has", "identity_of", "lacking", "threads_of", "wait",
 ]  # fmt: skip
 
 _LONGEST_SKIP_S = 3600.0
@@ -395,6 +395,16 @@ class Reservable(Protocol):
         ReservedFrames
             The frames.
         """
+        ...
+
+
+@runtime_checkable
+class Lagging(Protocol):
+    """A simulated bench that says whether frames leave electrons behind: also `transform` then has `before`."""
+
+    @property
+    def lags(self) -> bool:
+        """Whether a frame is read with electrons of the one before it."""
         ...
 
 

@@ -3,7 +3,8 @@
 Row r of the region is exposed from r row times on. Where the frame time is shorter than readout and exposure, late rows
 end their exposure when the mirrors show the next pattern already, and its light adds up with that of the frame's own by
 the share of time: photons do, before shot noise. Where the reference moves, by drift or vibration, each row has its
-phase at the row's time. This way is numpy's, a frame at a time, and is only taken where rows differ.
+phase at the row's time. This way is numpy's, a frame at a time, and is only taken where rows differ, or where a frame
+leaves electrons behind (`opusim.bench.lag`).
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from opusim.base.short_repr import short_repr
-from opusim.device.camera import Camera
 
-from .film import exposed, intensity
+from .film import intensity
 from .frames import Shots
+from .lag import Readout
 from .way import Way
 
 # Bytes of the fields that are held at a time.
@@ -91,24 +92,20 @@ def arms_of(shots: list[Shots]) -> tuple[np.ndarray, np.ndarray]:
 
 
 class RollingFilm:
-    """The camera of a device whose rows are exposed in turn.
+    """The camera of a device whose rows are exposed in turn, or whose frames leave electrons behind.
 
     Parameters
     ----------
-    camera : Camera
-        The camera.
-    seed : int
-        Seed of the device: its noise.
+    readout : Readout
+        Reads the frames.
     samples : int
         Fields whose intensities one pixel adds up.
     rows : Rows
         What its rows see.
-    threads : int
-        Threads; they do not change the counts.
     """
 
-    def __init__(self, camera: Camera, seed: int, samples: int, rows: Rows, threads: int) -> None:
-        self.camera, self.seed, self.samples, self.rows, self.threads = camera, seed, samples, rows, threads
+    def __init__(self, readout: Readout, samples: int, rows: Rows) -> None:
+        self.readout, self.samples, self.rows = readout, samples, rows
 
     def develop(
         self,
@@ -130,7 +127,7 @@ class RollingFilm:
             Patterns of one state of the drift each, one run after the other, and their frames: as each row sees them,
             or one `Shots` if all see the same.
         out : ndarray of the camera's type, shape (frames, n_pixels)
-            Filled in place. The last frame's rows see its own pattern to the end.
+            Those that are read, filled in place. The last frame's rows see its own pattern to the end.
         progress : callable, optional
             Told how many patterns are done.
         """
@@ -139,13 +136,14 @@ class RollingFilm:
         for pattern, frame, light, shots, k in self._lights(way, bits, runs):
             if waiting is not None:
                 number, own, run, place = waiting
-                out[number] = self._counts(own if share is None else own + share * (light - own), run, place)
+                seen = own if share is None else own + share * (light - own)
+                self.readout.read(out, number, seen, run, place)
             if progress is not None and pattern and not frame % shots.steps:
                 progress(pattern)
             waiting = frame, light, shots, k
         if waiting is not None:
             number, own, run, place = waiting
-            out[number] = self._counts(own, run, place)
+            self.readout.read(out, number, own, run, place)
             if progress is not None:
                 progress(len(bits))
 
@@ -164,6 +162,3 @@ class RollingFilm:
                     for k in range((i - patterns.start) * one.steps, (i + 1 - patterns.start) * one.steps):
                         yield i, number, self.rows.level(field, shots, k, arms) * scale[k], one, k
                         number += 1
-
-    def _counts(self, photons: np.ndarray, shots: Shots, k: int) -> np.ndarray:
-        return exposed(self.camera, photons, shots, k, seed=self.seed, threads=self.threads)

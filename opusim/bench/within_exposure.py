@@ -20,13 +20,13 @@ import numpy as np
 from opusim.base import elementary
 from opusim.base.arrays import Arrays, of
 from opusim.base.short_repr import short_repr
-from opusim.device.camera import Camera
 from opusim.device.medium import Drift
 from opusim.device.medium.drift import PARTS
 from opusim.device.reference import Reference
 
-from .film import exposed, intensity
+from .film import intensity
 from .frames import Shots
+from .lag import Readout
 from .way import Way
 
 
@@ -189,8 +189,8 @@ def mean_intensity(
 
 
 def counts(
-    way: Way, bits: Any, shots: Shots, times_s: np.ndarray, drift: Drift, arm: MovingArm | None, camera: Camera, *,
-    seed: int, samples: int, arrays: Arrays, threads: int, out: np.ndarray, progress: Callable[[int], None] | None,
+    way: Way, bits: Any, shots: Shots, times_s: np.ndarray, drift: Drift, arm: MovingArm | None, readout: Readout, *,
+    samples: int, arrays: Arrays, out: np.ndarray, progress: Callable[[int], None] | None,
 ) -> None:  # fmt: skip
     """Fill `out` with the counts of patterns, each frame a mean over the states that it sees.
 
@@ -208,17 +208,13 @@ def counts(
         Of the medium.
     arm : MovingArm or None
         The reference, if it moves too; else it is that of `shots`.
-    camera : Camera
-        The camera.
-    seed : int
-        Seed of the device: the noise.
+    readout : Readout
+        Reads the frames; its camera is that of the machine's own memory.
     samples : int
         Fields whose intensities one pixel adds up.
     arrays : Arrays
-        Library and device that the way computes with; the camera is that of the machine's own memory.
-    threads : int
-        Threads to use; they do not change the result.
-    out : ndarray of the camera's type, shape (n * steps, n_pixels)
+        Library and device that the way computes with.
+    out : ndarray of the camera's type, shape (frames that are read, n_pixels)
         Filled in place.
     progress : callable or None
         Told how many patterns are done.
@@ -228,6 +224,6 @@ def counts(
     for i in range(len(bits)):
         for f in range(i * shots.steps, (i + 1) * shots.steps):
             light = mean_intensity(way, bits[i : i + 1], seen(f), arrays, shots.reference)
-            out[f] = exposed(camera, light * scale[f], shots, f, seed=seed, threads=threads)
+            readout.read(out, f, light * scale[f], shots, f)
         if progress is not None:
             progress(i + 1)

@@ -14,7 +14,7 @@ soft limit and the hard one differ by .35 % of full well at most.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from opusim.base.errors import no_torch
@@ -49,9 +49,13 @@ class Reading:
     full_well_e : float or Tensor
         Most electrons of a pixel; `inf` for no limit.
     read_noise_e, gain_dn_per_e, black_level_dn : float or Tensor
-        As in `opusim.device.camera.Camera`.
+        As in `opusim.device.camera.Camera`; the read noise may be one for each pixel.
     full_scale_dn : float
         Highest count; `inf` if counts are neither rounded nor clipped.
+    nonlinearity : float
+        As in `Camera`.
+    scale_end_e : float or Tensor
+        Charge at which the bent response meets the straight line again (`Camera.scale_end_e`).
     """
 
     full_well_e: Number = math.inf
@@ -59,12 +63,14 @@ class Reading:
     gain_dn_per_e: Number = 1.0
     black_level_dn: Number = 0.0
     full_scale_dn: float = math.inf
+    nonlinearity: float = 0.0
+    scale_end_e: Number = math.inf
 
 
 def expected_counts(
     mean_e: Tensor, variance_e2: Tensor, offset_e: Tensor, reading: Reading, *, rounding: str = "mean"
 ) -> Tensor:
-    """Return the mean of clip(rint(black + gain (min(n, full well) + offset + read noise)), 0, full scale).
+    """Return the mean of clip(rint(black + gain (R(min(n, full well)) + offset + read noise)), 0, full scale).
 
     Parameters
     ----------
@@ -97,7 +103,13 @@ def expected_counts(
     electrons, and .1 electrons at the lower limit, for a camera without black level and read noise. Rounding changes
     the mean at the two ends of the scale by the density there over 24, and in between where the noise is below
     .6 grey levels. The levels are then added up one by one.
+
+    A response R that is bent (`Camera.response_e`) is taken to the second order of the noise: what it makes of n is
+    normal, of the mean R(m) + R'' s^2 / 2 and the standard deviation R' s, and the full well F becomes R(F). Where n is
+    far from the full well the mean is exact, as R is a parabola.
     """
+    if reading.nonlinearity:
+        mean_e, variance_e2, reading = _bent(mean_e, variance_e2, reading)
     gain, black, scale = reading.gain_dn_per_e, reading.black_level_dn, reading.full_scale_dn
     read_variance = reading.read_noise_e * reading.read_noise_e
     if not math.isfinite(scale):
@@ -122,6 +134,23 @@ def expected_counts(
         at_top = black + gain * (reading.full_well_e + offset_e)
         bias = bias + full * (_rounding_bias(at_top, gain * _root(read_variance + 0 * at_top), scale) - bias)
     return level + bias
+
+
+def _bent(mean: Tensor, variance: Tensor, reading: Reading) -> tuple[Tensor, Tensor, Reading]:
+    """Mean and variance behind a bent response, and a camera with a straight one that reads them."""
+    end, bend = reading.scale_end_e, 4 * reading.nonlinearity
+
+    def response(charge: Number) -> Tensor:
+        below = _smaller(torch.as_tensor(charge, dtype=mean.dtype, device=mean.device), end)
+        return below * (1 + bend * (1 - below / end)) + (charge - below) * (1 - bend)
+
+    below = _smaller(mean, end)
+    slope = 1 + bend * (1 - 2 * below / end)
+    moved = torch.where(mean < end, -bend * variance / end, torch.zeros_like(mean))
+    well = reading.full_well_e
+    if isinstance(well, Tensor) or math.isfinite(well):
+        well = response(well)
+    return response(mean) + moved, slope * slope * variance, replace(reading, full_well_e=well, nonlinearity=0.0)
 
 
 def soft_minimum(mean: Tensor, variance: Tensor, limit: Number) -> Tensor:

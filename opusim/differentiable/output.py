@@ -137,7 +137,9 @@ class ExpectedOutput(validation.Fixed, CarriesState, nn.Module):
     for others refuses it: its values would be others.
 
     A pixel far above full scale has a gradient of nearly 0, as its mean count has: a start with light on the scale
-    learns faster. Fixed patterns (PRNU, DSNU, hot pixels) are those of the sensor of this seed.
+    learns faster. Fixed patterns (PRNU, DSNU, dark currents, hot pixels, telegraph noise) are those of the sensor of
+    this seed. A pixel's telegraph noise counts as normal noise of its variance. A camera with lag is refused: its
+    frames also depend on the vector before, of which a batch says nothing.
 
     Examples
     --------
@@ -158,6 +160,8 @@ class ExpectedOutput(validation.Fixed, CarriesState, nn.Module):
     response: Tensor
     offset_e: Tensor
     hot: Tensor
+    dark_normal: Tensor
+    telegraph_e2: Tensor
     wave: Tensor
 
     def __init__(
@@ -244,8 +248,21 @@ class ExpectedOutput(validation.Fixed, CarriesState, nn.Module):
         places, camera = region.pixels(), device.camera
         self._keep("offset_e", camera.maps(self.seed, places).offset_e, dtype)
         self._keep("response", camera.evolve(quantum_efficiency=1.0).maps(self.seed, places).gain, dtype)
-        marked = camera.evolve(dark_current_e_per_s=0.0, hot_pixel_dark_e_per_s=1.0)
+        cold = camera.evolve(dark_current_doubling_k=math.inf)
+        marked = cold.evolve(dark_current_e_per_s=0.0, hot_pixel_dark_e_per_s=1.0)
         self._keep("hot", marked.maps(self.seed, places).dark_e_per_s, dtype)
+        self.spreads = bool(camera.dark_current_spread_e_per_s and camera.dark_current_e_per_s)
+        if self.spreads:
+            # The normal number behind each log-normal dark current, as the mean of the currents may be learnt.
+            square = math.log1p((camera.dark_current_spread_e_per_s / camera.dark_current_e_per_s) ** 2)
+            current = cold.evolve(hot_pixel_fraction=0.0).maps(self.seed, places).dark_e_per_s.astype(np.float64)
+            relative = np.maximum(current / camera.dark_current_e_per_s, np.finfo(np.float32).tiny)
+            self._keep("dark_normal", (np.log(relative) + square / 2) / math.sqrt(square), dtype)
+        amplitude = camera.maps(self.seed, places).telegraph_e
+        self.has_telegraph = bool(amplitude.any())
+        if self.has_telegraph:
+            # Three levels, half of the frames at the middle one.
+            self._keep("telegraph_e2", np.square(amplitude, dtype=np.float64) / 2, dtype)
 
     def _keep_reference(self, device: Device, region: Region, dtype: torch.dtype) -> None:
         """Keep the reference for a relative amplitude of 1."""
@@ -286,10 +303,10 @@ class ExpectedOutput(validation.Fixed, CarriesState, nn.Module):
         intensity, spread = self._light(self.field(rows, reader), reader)
         electrons_each = self._electrons_per_intensity(reader)
         electrons = intensity * electrons_each
-        dark = reader("camera.dark_current_e_per_s") * (1 - self.hot)
-        dark = dark + reader("camera.hot_pixel_dark_e_per_s") * self.hot
-        mean = electrons + dark * reader("operation.exposure_s")
         camera = self._learnt.device.camera
+        dark = self._ordinary_dark(reader) * (1 - self.hot)
+        dark = dark + reader("camera.hot_pixel_dark_e_per_s") * self.hot
+        mean = electrons + dark * (reader("operation.exposure_s") * camera.dark_current_factor)
         variance = mean if camera.shot_noise else torch.zeros_like(mean)
         power_noise = reader("laser.power_noise")
         if isinstance(power_noise, Tensor) or power_noise:
@@ -297,12 +314,17 @@ class ExpectedOutput(validation.Fixed, CarriesState, nn.Module):
             variance = variance + averaged * (power_noise * electrons) ** 2
         if spread is not None:
             variance = variance + spread * electrons_each**2
+        read_noise_e = reader("camera.read_noise_e")
+        if self.has_telegraph:
+            read_noise_e = torch.sqrt(read_noise_e**2 + self.telegraph_e2)
         reading = Reading(
             full_well_e=reader("camera.full_well_e"),
-            read_noise_e=reader("camera.read_noise_e"),
+            read_noise_e=read_noise_e,
             gain_dn_per_e=reader("camera.gain_dn_per_e"),
             black_level_dn=reader("camera.black_level_dn"),
             full_scale_dn=float(camera.full_scale_dn) if camera.quantise else math.inf,
+            nonlinearity=camera.nonlinearity,
+            scale_end_e=self._scale_end_e(reader) if camera.nonlinearity else math.inf,
         )
         counts = expected_counts(mean, variance, self.offset_e, reading, rounding=self.rounding)
         return counts[0] if x.ndim == 1 and len(counts) == 1 else counts
@@ -408,6 +430,24 @@ class ExpectedOutput(validation.Fixed, CarriesState, nn.Module):
         spread = along**2 * (lost + turned - 2 * fringe) + across**2 * (lost - turned)
         return mean.flatten(0, 1), spread.flatten(0, 1) / 2
 
+    def _ordinary_dark(self, reader: Reader) -> Any:
+        """Dark current of each pixel, as if none were hot, before the factor of the temperature."""
+        mean = reader("camera.dark_current_e_per_s")
+        if not self.spreads:
+            return mean
+        relative = self._learnt.device.camera.dark_current_spread_e_per_s / torch.as_tensor(mean, dtype=torch.float64)
+        square = torch.log1p(relative * relative).to(self.dark_normal)
+        return mean * torch.exp(torch.sqrt(square) * self.dark_normal - square / 2)
+
+    def _scale_end_e(self, reader: Reader) -> Any:
+        """Charge of the end of the scale, as `Camera.scale_end_e`."""
+        full_scale_dn = float(self._learnt.device.camera.full_scale_dn)
+        full_e = (full_scale_dn - reader("camera.black_level_dn")) / reader("camera.gain_dn_per_e")
+        well_e = reader("camera.full_well_e")
+        if isinstance(full_e, Tensor) or isinstance(well_e, Tensor):
+            return torch.minimum(*(torch.as_tensor(one, device=self.response.device) for one in (full_e, well_e)))
+        return min(full_e, well_e)
+
     def _averaged_power(self, exposure_s: Any) -> Any:
         """Variance of the power's mean over an exposure, over that of the power: as `Laser.power_noise_in`."""
         bandwidth_hz = self._learnt.device.laser.power_noise_bandwidth_hz
@@ -438,9 +478,14 @@ class ExpectedOutput(validation.Fixed, CarriesState, nn.Module):
 
 
 def _check_still(device: Device) -> None:
-    """Refuse a device whose frames average over a medium that moves: the mean output is that of one matrix."""
+    """Refuse a device whose frames average over a medium that moves, or depend on others: one matrix, one vector."""
     exposure_s = device.operation.exposure_s
     drift = device.drift_within(exposure_s)
+    if device.camera.lag:
+        raise ValueError(
+            f"camera.lag is {device.camera.lag!r}, with which a frame depends on the one before it, but ExpectedOutput "
+            "knows vectors one by one: camera.lag must be 0."
+        )
     if drift is not None:
         raise ValueError(
             f"operation.exposure_s is {exposure_s:g}, in which a medium of medium.decorrelation_time_s = "

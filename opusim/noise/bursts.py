@@ -79,7 +79,7 @@ class _Bursts:
         self.rounds = camera.quantise and "quantisation" not in off
         self.lowest = 0.0 if camera.quantise and "saturation" not in off else -math.inf
         self.dark_e = on("dark current", point.dark_e)
-        self.read_e2 = on("read noise", camera.read_noise_e) ** 2
+        self.read_e2 = on("read noise", camera.temporal_dark_noise_e) ** 2
         self.shot = float(camera.shot_noise and "shot noise" not in off)
         self.power_noise = on("laser power", device.laser.power_noise_in(point.exposure_s))
         self.phase_noise = math.sqrt(phase_covariance(point, off, 1)[0, 0])
@@ -97,8 +97,9 @@ class _Bursts:
         rest: Complex = unit * math.sqrt(1 - point.share_on) * (normal[:, 2] + 1j * normal[:, 3])
         self.all = self.lit + rest
         self.field = self.lit + eps * rest
-        self.response = 1 + on("PRNU", camera.prnu) * normal[:, 4]
-        self.offset_e = on("DSNU", camera.dsnu_e) * normal[:, 5]
+        self.response = 1 + on("PRNU", camera.total_prnu) * normal[:, 4]
+        spread_e = 0.0 if "dark current" in off else point.dark_spread_e
+        self.offset_e = on("DSNU", math.hypot(camera.total_dsnu_e(0.0), spread_e)) * normal[:, 5]
         self.drawn = normal[:, 6]
         self.other = np.full(_BURSTS, light.other)
         if light.other and math.isfinite(light.modes):

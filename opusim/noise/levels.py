@@ -18,7 +18,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from scipy import special
+from scipy import optimize, special
 
 from opusim.base import validation
 from opusim.base.user_arrays import checked_array
@@ -167,7 +167,11 @@ def dark_level_dn(device: Device, exposure_s: float) -> float:
         Grey levels.
     """
     device, exposure_s = _loaded(device), _checked_exposure(exposure_s)
-    return device.camera.black_level_dn + device.camera.gain_dn_per_e * _dark_e(device.camera, exposure_s)
+    camera = device.camera
+    dark_e = _dark_e(camera, exposure_s)
+    if camera.nonlinearity:
+        dark_e = float(camera.response_e(dark_e))
+    return camera.black_level_dn + camera.gain_dn_per_e * dark_e
 
 
 def noise_at_level(device: Device, level_dn: float, exposure_s: float, *, speckle: bool = False) -> NoiseBudget:
@@ -201,6 +205,10 @@ def noise_at_level(device: Device, level_dn: float, exposure_s: float, *, speckl
     -----
     Clipping is left out of the variances: below a level of about one standard deviation the output of a camera
     without a black level is cut off at zero, and its noise is smaller than stated here.
+
+    With a response that is bent (`Camera.response_e`) a level stands for another charge, and what comes before the
+    read-out is multiplied by the slope there; over speckle these are means over its gamma law. The bend itself is no
+    noise of a level: it is an error of an output (`error_budget`). So is lag, which leaves the noise of a level as is.
     """
     device, exposure_s = _loaded(device), _checked_exposure(exposure_s)
     camera, laser = device.camera, device.laser
@@ -215,25 +223,33 @@ def noise_at_level(device: Device, level_dn: float, exposure_s: float, *, speckl
         )
     if not (math.isfinite(level_dn) and level_dn >= dark_dn - 1e-6 * (1 + dark_dn)):
         raise ValueError(f"level_dn is {level_dn!r}, but it must be at least the dark level, {dark_dn:.3g} DN.")
-    signal_dn = max(level_dn - dark_dn, 0.0)
     contrast = speckle_contrast(device.pixel_over_grain, camera.polarised) if speckle else 0.0
     if device.drift_within(exposure_s) is not None:
         contrast *= exposure_contrast(exposure_s / device.medium.decorrelation_time_s)
-    square_dn2 = signal_dn**2 * (1 + contrast**2)
+    if camera.nonlinearity:
+        signal_dn = gain * _signal_e(camera, (level_dn - camera.black_level_dn) / gain, dark_e, contrast)
+        slope2, times, squared = _bent(camera, signal_dn / gain, dark_e, contrast)
+        first_dn, square_dn2 = gain * times, gain**2 * squared
+    else:
+        signal_dn, slope2 = max(level_dn - dark_dn, 0.0), 1.0
+        first_dn, square_dn2 = signal_dn, signal_dn**2 * (1 + contrast**2)
 
     # Two kinds of pixels, with shares h and 1 - h: the variance of a rate over them is h (1 - h) times the
     # square of the difference.
     hot = camera.hot_pixel_fraction
-    hot_excess_e = (camera.hot_pixel_dark_e_per_s - camera.dark_current_e_per_s) * exposure_s
-    hot_variance_e2 = hot * (1 - hot) * hot_excess_e**2
+    hot_excess_e = camera.hot_pixel_dark_e_per_s - camera.dark_current_e_per_s
+    hot_excess_e *= camera.dark_current_factor * exposure_s
+    hot_variance_e2 = hot * (1 - hot) * hot_excess_e**2 * slope2
+    offset_e2 = camera.total_dsnu_e(0.0) ** 2
+    spread_e2 = (1 - hot) * max(camera.total_dsnu_e(exposure_s) ** 2 - offset_e2, 0.0) * slope2
     terms = (
-        NoiseTerm("shot noise", "temporal", gain * signal_dn if camera.shot_noise else 0.0),
-        NoiseTerm("read noise", "temporal", (gain * camera.read_noise_e) ** 2),
+        NoiseTerm("shot noise", "temporal", gain * first_dn if camera.shot_noise else 0.0),
+        NoiseTerm("read noise", "temporal", (gain * camera.temporal_dark_noise_e) ** 2),
         NoiseTerm("quantisation", "temporal", 1 / 12 if camera.quantise else 0.0),
-        NoiseTerm("dark current", "temporal", gain**2 * dark_e if camera.shot_noise else 0.0),
+        NoiseTerm("dark current", "temporal", gain**2 * dark_e * slope2 if camera.shot_noise else 0.0),
         NoiseTerm("laser power", "temporal", laser.power_noise_in(exposure_s) ** 2 * square_dn2),
-        NoiseTerm("PRNU", "fixed", camera.prnu**2 * square_dn2),
-        NoiseTerm("DSNU", "fixed", (gain * camera.dsnu_e) ** 2),
+        NoiseTerm("PRNU", "fixed", camera.total_prnu**2 * square_dn2),
+        NoiseTerm("DSNU", "fixed", gain**2 * (offset_e2 + spread_e2)),
         NoiseTerm("hot pixels", "fixed", gain**2 * hot_variance_e2),
     )
     full_scale_dn = camera.black_level_dn + gain * camera.full_well_e
@@ -362,22 +378,33 @@ def level_distribution(device: Device, mean_dn: float, exposure_s: float, edges:
         )
     budget = noise_at_level(device, mean_dn, exposure_s, speckle=True)
     dark_dn = dark_level_dn(device, exposure_s)
-    signal_dn = max(mean_dn - dark_dn, 0.0)
-    # Slices of the gamma law with their exact weights, fine near zero and reaching 60 means; a pattern without
-    # light is one slice of no width.
-    shape = budget.contrast**-2
-    slices = 60 * np.linspace(0, 1, 4001 if signal_dn > 0 else 2) ** 2
-    weights = -np.diff(special.gammaincc(shape, shape * slices))
+    camera = device.camera
+    gain, dark_e = camera.gain_dn_per_e, _dark_e(camera, exposure_s)
+    if camera.nonlinearity:
+        level_e = (mean_dn - camera.black_level_dn) / gain
+        signal_dn = gain * _signal_e(camera, level_e, dark_e, budget.contrast)
+    else:
+        signal_dn = max(mean_dn - dark_level_dn(device, exposure_s), 0.0)
+    # A pattern without light is one slice of no width.
+    slices, weights = _slices(budget.contrast, 4001 if signal_dn > 0 else 2)
+    straight = device.evolve(**{"camera.nonlinearity": 0.0})
+    dark_dn = dark_level_dn(straight, exposure_s)
     levels = dark_dn + signal_dn * (slices[1:] + slices[:-1]) / 2
-    low = noise_at_level(device, dark_dn, exposure_s).variance_dn2()
-    mid = noise_at_level(device, dark_dn + 1.0, exposure_s).variance_dn2() - low
-    high = noise_at_level(device, dark_dn + 2.0, exposure_s).variance_dn2() - low
+    low = noise_at_level(straight, dark_dn, exposure_s).variance_dn2()
+    mid = noise_at_level(straight, dark_dn + 1.0, exposure_s).variance_dn2() - low
+    high = noise_at_level(straight, dark_dn + 2.0, exposure_s).variance_dn2() - low
     # Every term is constant, linear or quadratic in the signal: three points give the polynomial.
     square = (high - 2 * mid) / 2
     over = levels - dark_dn
     # Rounding is in the edges of the bins already, so it is taken out of the width.
-    rounding = 1 / 12 if device.camera.quantise else 0.0
-    sigma = np.sqrt(np.maximum(low - rounding + (mid - square) * over + square * over**2, 1e-12))
+    rounding = 1 / 12 if camera.quantise else 0.0
+    variance = low - rounding + (mid - square) * over + square * over**2
+    if camera.nonlinearity:
+        charge = (levels - camera.black_level_dn) / gain
+        levels = camera.black_level_dn + gain * camera.response_e(charge)
+        after = gain**2 * (camera.temporal_dark_noise_e**2 + camera.total_dsnu_e(0.0) ** 2)
+        variance = after + camera.response_slope(charge) ** 2 * (variance - after)
+    sigma = np.sqrt(np.maximum(variance, 1e-12))
     # Two halves of the axis, each from its own end, so that the faint tail does not drown in rounding.
     score = (np.asarray(edges, dtype=np.float64)[:, None] - levels) / sigma
     below, above = special.ndtr(score) @ weights, special.ndtr(-score) @ weights
@@ -402,7 +429,43 @@ def _checked_exposure(exposure_s: float) -> float:
 def _dark_e(camera: Camera, exposure_s: float) -> float:
     """Electrons that a pixel gathers in the dark, averaged over ordinary and hot pixels."""
     hot = camera.hot_pixel_fraction
-    return (camera.dark_current_e_per_s * (1 - hot) + camera.hot_pixel_dark_e_per_s * hot) * exposure_s
+    mean = camera.dark_current_e_per_s * (1 - hot) + camera.hot_pixel_dark_e_per_s * hot
+    return mean * camera.dark_current_factor * exposure_s
+
+
+def _speckle(contrast: float) -> tuple[np.ndarray, np.ndarray]:
+    """Levels of a gamma law of the mean 1, and their weights; one level without contrast."""
+    if not contrast:
+        return np.ones(1), np.ones(1)
+    slices, weights = _slices(contrast)
+    level = (slices[1:] + slices[:-1]) / 2
+    return level / float(weights @ level), weights
+
+
+def _slices(contrast: float, n: int = 4001) -> tuple[np.ndarray, np.ndarray]:
+    """Edges of slices of a gamma law of the mean 1, fine near zero and reaching 60 means, and their exact weights."""
+    shape = contrast**-2
+    slices = 60 * np.linspace(0, 1, n) ** 2
+    return slices, -np.diff(special.gammaincc(shape, shape * slices))
+
+
+def _signal_e(camera: Camera, level_e: float, dark_e: float, contrast: float) -> float:
+    """Mean electrons of light whose mean level is `level_e`, by a bent response."""
+    level, weights = _speckle(contrast)
+
+    def over(signal_e: float) -> float:
+        return float(weights @ camera.response_e(dark_e + signal_e * level)) - level_e
+
+    # No response is steeper than 1 + 4 |a|, nor flatter than 1 - 4 |a|, which is a fifth at least.
+    return 0.0 if over(0.0) >= 0 else float(optimize.brentq(over, 0.0, 10 * max(level_e, 1.0), xtol=1e-9))
+
+
+def _bent(camera: Camera, signal_e: float, dark_e: float, contrast: float) -> tuple[float, float, float]:
+    """Means over speckle of the squared slope, alone and times the signal and its square."""
+    level, weights = _speckle(contrast)
+    signal = signal_e * level
+    slope2 = np.square(camera.response_slope(dark_e + signal)) * weights
+    return float(slope2.sum()), float(slope2 @ signal), float(slope2 @ np.square(signal))
 
 
 def _saturation(mean: float, limit: float, contrast: float) -> float:

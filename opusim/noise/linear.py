@@ -13,9 +13,15 @@ shot noise         G (r + s + d) / b             the variance of I_k is its mean
 read noise         G sigma_d^2 / b               the same
 quantisation       G / (12 K^2 b)                the same
 dark current       G d / b                       the same; what is fixed of hot pixels drops out with the dark frame
-DSNU               0                             an offset drops out, as the c_k add up to 0
+DSNU               0                             an offset drops out, as the c_k add up to 0; so does a spread of the
+                                                 dark current
+non-linearity      (8 a s / E)^2 at most         a field is too small by a share of 8 a (B - <B>) / E, where
+                   for a small a                 B = |S|^2 + |R|^2 + d is the mean of its frames and E the charge of the
+                                                 scale's end; three steps fold the square of the fringes into it, too
 PRNU               sigma^2 / 4                   I_k and |R|^2 share the response 1 + w: S sqrt(1 + w)
 laser power        g^2 G <I^2> / b               <I^2>: the mean of I_k^2 over the steps and over pixels
+lag                (l / N)^2 ((1 - f) (3 + f)    below, for equal steps and a small l
+                   + 2 (1 - f^4) s / (c^2 r))
 decorrelation      exp(2 L) - 1                  fields correlate as exp(-L)
 reference phase    2 G sigma^2 / (1 - eps)^2     an error e_k changes I_k by 2 Im(q exp(-i d_k)) e_k; a vibration of
                                                  amplitude a adds the covariance a^2 cos(w (k - l) T) / 2 of frames k
@@ -30,6 +36,16 @@ in the measured |R|^2, |R + eps S_1|^2 with S_1 the field of all n mirrors, so t
 delta = -eps Re(S_1 conj(R)) / r. As S is f S_1 and an independent rest, <|S|^2 delta^2> is eps^2 (n / r) (1 + f) / 2
 of <|S|^2>; f/4 of that bracket is an offset.
 
+Lag mixes the steps. Frame k reads (1 - l) I_k + l I_(k-1), and frame 0 that of the last step, N, of the pattern before.
+With S_0 the field of that, a field S becomes
+
+    g S + b S* + l c_0 [exp(-i d_N) S_0 + exp(i d_N) S_0* + (|S_0|^2 - |S|^2) / (c |R|)],
+    g = 1 - l + l sum_(k>0) c_k exp(-i d_(k-1)),    b = l sum_(k>0) c_k exp(i d_(k-1)).
+
+Fields of two patterns with f of the mirrors on correlate as f: that part of S_0 turns and scales S as all others, which
+is no error, and its rest is one; so is S*. Fields shrink by |g|, and the noise of frames counts for 1 / |g|^2 as much.
+That is exact where no frame is saturated.
+
 What is measured once (|R|^2, dark level, background) is so from as many frames as the driver takes (`noise_light`);
 its noise, a few percent of that of an output, is counted with the sources that make it.
 
@@ -43,7 +59,9 @@ bright off mirrors (a contrast of 10 to 100) the error is right within 15 %. The
 bursts in ten thousand, in pixels many of which are left out: it is right within three hundredths of the error on the
 default device, and within a tenth with bright off mirrors. Up to 30 % of bursts may have a saturated frame. With a
 reference of less than some counts the error is right within 15 %, but its parts are not: there they depend on each
-other. An error above 10 means no more than that nothing is left.
+other. An error above 10 means no more than that nothing is left. The fit of bursts with a saturated frame
+knows no bend: the part of non-linearity is right within a tenth where few are saturated, and within a twentieth of the
+whole error at the driver's exposure. Rounding is taken for a straight response.
 """
 
 from __future__ import annotations
@@ -90,7 +108,30 @@ def _error(point: WorkingPoint, off: Collection[str]) -> float:
     """Error against the same pixel without any source, some sources being off."""
     correlation = 1.0 if "decorrelation" in off else point.field_correlation
     # Correlations of independent causes multiply, and 1 + error is one over the square of a correlation.
-    return (1 + _burst_error(point, off)) / correlation**2 - 1
+    lagging, response2 = (0.0, 1.0) if "lag" in off else _lag_error(point, off)
+    return (1 + lagging + _burst_error(point, off) / response2) / correlation**2 - 1
+
+
+def _lag_error(point: WorkingPoint, off: Collection[str]) -> tuple[float, float]:
+    """Error that lag makes of the fields of bursts, and the square of what it leaves of them (the module's notes)."""
+    lag = point.device.camera.lag
+    if not lag:
+        return 0.0, 1.0
+    light, phases = FrameLight.of(point, off), step_phases_rad(point)[1]
+    row, waves = least_squares_row(phases), np.exp(-1j * phases)
+    first = lag * row[0]
+    before, mirrored = first * waves[-1], first * waves[-1].conj()
+    alike = point.share_on
+    response = 1 - lag + lag * row[1:] @ waves[:-1] + alike * before
+    conjugate = lag * row[1:] @ waves[:-1].conj() + alike * mirrored
+    # Intensities of exponential law, and of the other light, correlate as the squares of fields.
+    apart = 1 - point.pattern_correlation(leakage="off-state leakage" not in off) ** 2
+    steady = 2 * apart * (light.field**2 + light.other**2 / light.modes)
+    power = light.coherence**2 * light.reference * light.field
+    error = abs(conjugate) ** 2 + (1 - alike**2) * (abs(before) ** 2 + abs(mirrored) ** 2)
+    error += abs(first) ** 2 * steady / power
+    response2 = abs(response) ** 2
+    return error / response2, response2
 
 
 def _burst_error(point: WorkingPoint, off: Collection[str]) -> float:
@@ -123,6 +164,7 @@ def _burst_error(point: WorkingPoint, off: Collection[str]) -> float:
     to_reference: Complex = -field / root
     bias: Complex = np.zeros_like(field)
     some: Flags = np.zeros(len(field), dtype=bool)
+    seen = frames
     if "saturation" not in off:
         gain, black = camera.gain_dn_per_e, camera.black_level_dn
         limit = (point.full_scale_dn - 0.5 - black) / gain - dark_e
@@ -139,29 +181,42 @@ def _burst_error(point: WorkingPoint, off: Collection[str]) -> float:
             slope = own * field[some, None] + root * np.exp(1j * phases)
             rows[some], to_reference[some] = _left(slope, ~clipped[some], root, field[some], phases)
 
-    steady = on("read noise", camera.read_noise_e) ** 2 + on("shot noise", camera.shot_noise) * dark_e
+    steady = on("read noise", camera.temporal_dark_noise_e) ** 2 + on("shot noise", camera.shot_noise) * dark_e
     if camera.quantise:
         steady += on("quantisation", 1 / (12 * camera.gain_dn_per_e**2))
     variance = steady + on("shot noise", camera.shot_noise) * frames
     power_noise = on("laser power", device.laser.power_noise_in(point.exposure_s))
     variance = variance + np.square(power_noise * frames)
+    steepness: Array = np.ones_like(frames)
+    if on("non-linearity", camera.nonlinearity):
+        charge = seen + dark_e
+        # Frames that are saturated are left out of their bursts, and rows know it.
+        bent = (rows * (camera.response_e(charge) - charge)).sum(axis=-1)
+        # Fields that are all too large by a factor are taken as they should be, so that what is wrong with them by a
+        # share, as leakage into |R|, stays that share.
+        factor = 1 + float(weight @ np.real(field.conj() * bent)) / float(weight @ np.square(np.abs(field)))
+        rows, first_rows, bias = rows / factor, first_rows / factor, (field + bias + bent) / factor - field
+        # What comes before the read-out is bent with the charge.
+        after = steady - on("shot noise", camera.shot_noise) * dark_e
+        steepness = camera.response_slope(charge)
+        variance = after + steepness**2 * (variance - after)
     noise = (np.square(np.abs(rows)) * variance).sum(axis=-1)
     # Frames closer than the power's noise is fast share a part of it: what all share is a factor of the field.
     lags = point.frametime_s * np.arange(1, len(phases))
     shared_power = [device.laser.power_noise_correlation(point.exposure_s, float(lag)) for lag in lags]
     for k, correlation in enumerate(shared_power, 1):
         if correlation > 1e-12 and power_noise:  # less is below the rounding of the sum
-            moved = rows * frames
+            moved = rows * steepness * frames
             pairs = (moved[:, k:] * moved[:, :-k].conj()).real.sum(axis=-1)
             noise += 2 * correlation * power_noise**2 * pairs
 
     # A phase error e_k changes frame k by 2 |R| Im(S exp(-i d_k)) e_k; errors of two frames may correlate.
     shaken = phase_covariance(point, off, len(phases))
-    moved = rows * 2 * root * np.imag(field[:, None] * np.exp(-1j * phases))
+    moved = rows * steepness * 2 * root * np.imag(field[:, None] * np.exp(-1j * phases))
     noise += np.einsum("nk,kl,nl->n", moved, shaken, moved.conj()).real
     # The field has a little more power than the light of the mirrors that are on, which is what is measured.
     part = point.share_on / (point.share_on + leakage * (1 - point.share_on))
-    noise += part * (kept * on("PRNU", camera.prnu)) ** 2 / 4 * np.square(np.abs(field))
+    noise += part * (kept * on("PRNU", camera.total_prnu)) ** 2 / 4 * np.square(np.abs(field))
 
     to_reference, wrong, uncertain = _leakage(light, point.share_on, leakage, field, to_reference, ~some)
     bias += wrong

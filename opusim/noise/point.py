@@ -65,9 +65,25 @@ class WorkingPoint:
     @property
     def dark_e(self) -> float:
         """Electrons that a pixel gathers in the dark, averaged over ordinary and hot pixels."""
+        hot = self.device.camera.hot_pixel_fraction
+        return self.ordinary_dark_e * (1 - hot) + self.hot_dark_e * hot
+
+    @property
+    def ordinary_dark_e(self) -> float:
+        """Electrons that a pixel gathers in the dark, averaged over those that are not hot."""
+        return self.device.camera.mean_dark_current_e_per_s * self.exposure_s
+
+    @property
+    def hot_dark_e(self) -> float:
+        """Electrons that a hot pixel gathers in the dark."""
         camera = self.device.camera
-        hot = camera.hot_pixel_fraction
-        return (camera.dark_current_e_per_s * (1 - hot) + camera.hot_pixel_dark_e_per_s * hot) * self.exposure_s
+        return camera.hot_pixel_dark_e_per_s * camera.dark_current_factor * self.exposure_s
+
+    @property
+    def dark_spread_e(self) -> float:
+        """Standard deviation of these electrons over pixels that are not hot."""
+        camera = self.device.camera
+        return math.sqrt(max(camera.total_dsnu_e(self.exposure_s) ** 2 - camera.total_dsnu_e(0.0) ** 2, 0.0))
 
     @property
     def full_scale_dn(self) -> float:
@@ -80,8 +96,26 @@ class WorkingPoint:
         if not camera.quantise:
             return math.inf
         well = camera.black_level_dn + camera.gain_dn_per_e * camera.full_well_e
-        width = math.sqrt(camera.gain_dn_per_e**2 * (camera.read_noise_e**2 + camera.dsnu_e**2) + 1 / 12)
+        spread_e2 = camera.temporal_dark_noise_e**2 + camera.total_dsnu_e(0.0) ** 2
+        width = math.sqrt(camera.gain_dn_per_e**2 * spread_e2 + 1 / 12)
         return float(min(camera.full_scale_dn, math.floor(well - 4 * width) if math.isfinite(well) else math.inf))
+
+    def pattern_correlation(self, *, leakage: bool = True) -> float:
+        """Return the correlation of the fields of two patterns that have as many mirrors on, else nothing in common.
+
+        Parameters
+        ----------
+        leakage : bool
+            Whether the light of off mirrors counts, which both have.
+
+        Returns
+        -------
+        float
+            (f + eps (1 - f))^2 / (f + eps^2 (1 - f)) with the share f of mirrors on, and eps^2 the leakage: the share
+            of both patterns' light that comes from the same mirrors.
+        """
+        share, eps = self.share_on, math.sqrt(self.leakage) if leakage else 0.0
+        return (share + eps * (1 - share)) ** 2 / (share + eps**2 * (1 - share))
 
     @property
     def field_correlation(self) -> float:

@@ -10,12 +10,18 @@ the mean square of what the best line through t leaves of y, over the variance t
 independent of the signal this is the variance of the noise over that of the speckle. A source's part is by how much
 the error falls when it alone is switched off; the parts of independent sources add up to the whole. A part can be
 below zero: a saturated frame of a burst is left out, and the fit that does without it uses what is known of the
-reference, which makes it the better one; and noise that spreads levels over a step makes rounding the smaller error.
+reference, which makes it the better one; noise that spreads levels over a step makes rounding the smaller error; and a
+response that is bent upwards is steeper in the dark, where it lifts light over the noise of the read-out.
 
-Some sources (`FIXED`) do the same to an output whenever the same input is shown: patterns on the sensor, light of off
-mirrors, averaging over the pixel. They make another matrix rather than a noisy one, and a readout that is trained on
-the device's own outputs loses next to nothing by them. The others are new in every frame or come with time. Rounding
-and saturation count among these: what they take away of an output is gone for good.
+Some sources (`FIXED`) do the same to an output whenever the same input is shown: patterns on the sensor, a response
+that is no straight line, light of off mirrors, averaging over the pixel. They make another matrix, or another curve,
+rather than a noisy one, and a readout that is trained on the device's own outputs loses next to nothing by them. The
+others are new in every frame, depend on what was shown before (lag) or come with time. Rounding and saturation count
+among these: what they take away of an output is gone for good.
+
+Row, column and pixel of a fixed pattern, and the part of it that grows with the exposure, are one source, "DSNU" or
+"PRNU"; over pixels their squares add up. The spread of the dark current ends with the dark current, so that it is in
+the part of either: parts then add up to more than the whole.
 
 Two things are not as plain. An intensity that a pixel averages over its area is compared with the points on it: its
 part is the error of the noise-free average against the intensity at points, and all other parts are against that
@@ -40,8 +46,8 @@ __all__ = ["FIXED", "SOURCES", "all_sources", "sources_of", "unknown_sources", "
 
 # The parameters say which source they are, or are a part of; this is the order in which sources are told.
 _ORDER = (
-    "shot noise", "read noise", "quantisation", "saturation", "PRNU", "DSNU", "dark current", "laser power",
-    "decorrelation", "reference phase", "off-state leakage", "pixel integration",
+    "shot noise", "read noise", "quantisation", "saturation", "non-linearity", "PRNU", "DSNU", "dark current", "lag",
+    "laser power", "decorrelation", "reference phase", "off-state leakage", "pixel integration",
 )  # fmt: skip
 
 
@@ -59,7 +65,7 @@ SOURCES: dict[str, tuple[str, ...]] = _told(about for _, _, _, about in paths_of
 with parts of one's own may have more (`all_sources`). The slow drifts of laser and reference are none: a common scale
 or turn, which is no error, or which the anchors of a linear transform take off."""
 
-FIXED: tuple[str, ...] = ("PRNU", "DSNU", "off-state leakage", "pixel integration")
+FIXED: tuple[str, ...] = ("non-linearity", "PRNU", "DSNU", "off-state leakage", "pixel integration")
 """Sources that do the same to an output whenever the same input is shown: a trained readout loses nothing by them."""
 
 

@@ -50,7 +50,7 @@ def fill_error_table(table: Table, budgets: list[ErrorBudget]) -> None:
     table.caption_justify = "left"
 
 
-_AGES = {"decorrelation": "with time"}
+_AGES = {"decorrelation": "with time", "lag": "by the last"}
 _READING = (
     "Shares are of the whole error of an output, which also counts leakage, rounding on the scale's ends and what time "
     "does, relative to the spread of outputs; those of camera and laser are therefore not those in the variance of a "

@@ -599,3 +599,55 @@ def test_without_torch_the_extra_is_named(module):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode != 0
     assert f"{module} needs PyTorch" in done.stderr and "pip install 'opusim[torch]'" in done.stderr
+
+
+# ---------------------------------------------------------------- a sensor by EMVA 1288
+
+UNEVEN = {
+    "camera.dsnu_row_e": 20.0, "camera.dsnu_column_e": 30.0, "camera.prnu_row": 0.05, "camera.prnu_column": 0.05,
+    "camera.dark_current_e_per_s": 5e4, "camera.dark_current_spread_e_per_s": 4e4, "camera.temperature_c": 33.0,
+    "camera.dark_current_doubling_k": 8.0, "camera.nonlinearity": -0.04, "camera.telegraph_fraction": 0.2,
+    "camera.telegraph_e": 15.0, "camera.hot_pixel_dark_e_per_s": 2e5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["usual", "half saturated"])
+def test_an_uneven_warm_sensor_that_is_not_linear(name):
+    """The mean of 800 frames, pixel by pixel: chi-squared of a pixel's mean is 1, and 5 standard errors hold for all.
+
+    A grey level of 25 electrons; each of these imperfections alone moves pixels by more than that.
+    """
+    device = lit(GAUSSIAN, name).evolve(**UNEVEN)
+    model = ExpectedOutput(device, 64, 400, seed=SEED, dtype=torch.float64)
+    bits = bits_of(2, 64)
+    frames = frames_of(model, bits, 800)
+    error = frames.std(axis=1) / math.sqrt(800) + 2e-3
+    away = (frames.mean(axis=1) - mean_of(model, bits)) / error
+    assert np.sqrt(np.mean(away**2)) < 1.1 and np.abs(away).max() < 5
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["camera.dark_current_e_per_s", "camera.full_well_e", "camera.gain_dn_per_e", "camera.black_level_dn"],
+)
+def test_gradients_of_an_uneven_sensor(path):
+    """Against the outputs of modules of two devices: central differences, to 1e-3 of the gradient's norm.
+
+    The dark current of a pixel is made in single precision, so that a step of 1e-3 knows 1e-4 of a slope.
+    """
+    device = lit(GAUSSIAN, "half saturated").evolve(**UNEVEN, **{"camera.full_well_e": 3000.0})
+    x = torch.from_numpy(bits_of(1, 64)).double()
+    how = {"n_features": 64, "n_components": 60, "seed": SEED, "dtype": torch.float64, "rounding": "none"}
+    model = ExpectedOutput(device, learn=[path], **how)
+    start = model.values()[path]
+    value = torch.tensor(start, dtype=torch.float64, requires_grad=True)
+    found = torch.autograd.functional.jacobian(lambda v: model(x, values={path: v}), value).ravel()
+    step = 1e-3 * start
+    two = [ExpectedOutput(device.evolve(**{path: start + s}), **how)(x) for s in (step, -step)]
+    expected = ((two[0] - two[1]) / (2 * step)).ravel()
+    assert torch.linalg.norm(found - expected) < 1e-3 * torch.linalg.norm(expected)
+
+
+def test_lag_is_refused():
+    with pytest.raises(ValueError, match=r"camera\.lag is 0\.1, with which .* vectors one by one"):
+        ExpectedOutput(STILL.evolve(**{"camera.lag": 0.1}), 64, 10)

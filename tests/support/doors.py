@@ -344,6 +344,15 @@ def optical_bench() -> Any:
 
 
 @functools.cache
+def lagging_bench() -> Any:
+    from opusim import OpticalBench
+
+    bench = OpticalBench(optical_bench().device.evolve(**{"camera.lag": 0.1}))
+    bench.skip_frames(1)
+    return bench
+
+
+@functools.cache
 def network() -> Any:
     from opusim.dfa import MLP
 
@@ -596,6 +605,9 @@ def _bench() -> None:
     door(f"{at}.transform(reference_phase_rad)",
          lambda x: optical_bench().transform(patterns, reference_phase_rad=x, **region), _STEPS.copy, "none",
          same=False)  # fmt: skip
+    turned_on = np.packbits(bits(2, 16 * 16), axis=1, bitorder="little")
+    door(f"{at}.transform(before)", lambda x: lagging_bench().transform(turned_on, before=x, **region),
+         turned_on[:1].copy, "none", called="mirrors|before", same=False)  # fmt: skip
 
 
 def _needs_more(kind: type) -> bool:
@@ -634,6 +646,8 @@ def _drivers() -> None:
     door(f"{at}.project(patterns)", lambda x: inside().project(x, 5), lambda: packed(2), called="mirrors", **kept)
     door(f"{at}.project(reference_phase_rad)", lambda x: inside().project(packed(2), 5, reference_phase_rad=x),
          _STEPS.copy, "none", **kept)  # fmt: skip
+    door(f"{at}.project(before)", lambda x: inside().project(packed(2), 5, before=x), lambda: packed(1), "none",
+         called="mirrors|before", **kept)  # fmt: skip
     door(f"{at}.transform1(ins)", lambda x: inside().transform1(x), lambda: packed(2), **kept)
     out = np.zeros((2, 5), dtype=np.uint8)
     door(f"{at}.transform2(ins)", lambda x: inside().transform2(x, out), lambda: packed(2), **kept)
