@@ -37,8 +37,8 @@ def stored(tmp_path):
     with h5py.File(path, "w") as file:
         file["tm"] = matrix()
         file["real"] = np.ones((3, 4))
-        file["nan"] = np.full((3, 4), np.nan + 0j)
-        file["zero"] = np.zeros((3, 4), complex)
+        file["nan"] = np.full((3, 30), np.nan + 0j)
+        file["zero"] = np.zeros((3, 30), complex)
     return path
 
 
@@ -166,7 +166,12 @@ def test_a_refused_call_takes_no_frames(stored):
         bench.transform(MirrorPatterns(bits(), LAYOUT), exposure_s=EXPOSURE_S, roi=ROI, n_pixels=201)
     with pytest.raises(ValueError, match="30 features, but 1039680"):
         bench.expose(np.zeros((912, 1140), np.uint8), exposure_s=EXPOSURE_S, roi=(0, 0, 1, 100))
-    assert (bench.clock.frames, bench.clock.elapsed_s) == (0, 0.0)
+    # Also where no matrix is kept, whose numbers are read with the frames.
+    for budget in (None, 1):
+        bench = OpticalBench(device(stored, dataset="nan"), 0, memory_budget=budget)
+        with pytest.raises(ValueError, match="must be finite"):
+            bench.transform(MirrorPatterns(bits(), LAYOUT), exposure_s=EXPOSURE_S, roi=ROI, n_pixels=3)
+        assert (bench.clock.frames, bench.clock.elapsed_s) == (0, 0.0)
 
 
 def _virtual(file):
