@@ -29,8 +29,6 @@ __all__ = ["Header", "Key", "MatrixParts", "Spread", "checked", "header", "matri
 NONE = "none"
 #: Names that a file need not hold, as nobody has to have set them.
 OPTIONAL = ("pixels", "times_s")
-# Where `opusim calibrate tm` writes the region whose pixels are the rows.
-_OWN_REGION = "transmission/roi"
 # Of a background over the root mean square of the matrix: a feature more adds nothing to such a field.
 _LARGEST_BACKGROUND = 1e7
 # Up to this power of two nothing over- or underflows, in single precision neither.
@@ -299,8 +297,6 @@ def header(key: Key) -> Header:
         if len(stored.shape) == 3 and (data := _extra(file, key, "times", key.times)) is not None:
             times = _checked_times(data.vector(), key, n_states)
         data, name = _extra(file, key, "pixels", key.pixels), key.pixels
-        if data is None and key.pixels in OPTIONAL and _is_own(file):
-            data, name = _Numbers(_member(file, _OWN_REGION)), _OWN_REGION
         if data is None:
             return Header(n_states, n_outputs, n_inputs, len(stored.shape) == 3, times)
         where = f"Data set {name!r} of {key.path!r}"
@@ -316,11 +312,6 @@ def header(key: Key) -> Header:
         )
     sequence = len(stored.shape) == 3
     return Header(n_states, n_outputs, n_inputs, sequence, times, pixels, name, numbers[order], order)
-
-
-def _is_own(file: h5py.File) -> bool:
-    """Whether a file is one of a transmission matrix that opusim measured."""
-    return str(file.attrs.get("format", "")).startswith("opusim ") and _OWN_REGION in file
 
 
 def _matrix_in(file: h5py.File, key: Key) -> _Numbers:

@@ -56,8 +56,8 @@ class MeasuredMedium(EntryMedium):
         that stays, as in version 0.1.
     pixels : str
         Name of an optional data set: whole numbers, shape (outputs, 2), row and column on the sensor, counted from 0,
-        of each output; or a rectangle [row, column, n_rows, n_columns], whose pixels the outputs are in raster order. A
-        file of ``opusim calibrate tm`` says its region without. "none": the region's pixels in raster order.
+        of each output; or a rectangle [row, column, n_rows, n_columns], whose pixels the outputs are in raster order.
+        In a file of ``opusim calibrate tm`` that is "transmission/roi". "none" is no data set.
     times : str
         Name of the data set that says when each state begins, in seconds: shape (states,), rising from 0.
     sequence : bool

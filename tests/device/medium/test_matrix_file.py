@@ -167,14 +167,14 @@ def test_places_that_are_asked_for_by_name_must_be_there(stored):
         shown(OpticalBench(device(stored(tm=TM, pixels=PLACES), pixels="where"), 0))
 
 
-def test_a_file_of_opusim_says_its_region(tmp_path):
-    """As `opusim calibrate tm` writes it: the region of the record is where its outputs lie."""
+def test_a_file_of_opusim_is_a_medium_and_says_its_region(tmp_path):
+    """As `opusim calibrate tm` writes it: the region of the record is where its outputs lie, if that is asked for."""
     path, roi = tmp_path / "own.h5", (8, 16, 10, 12)
     measure_tm(OpticalBench(IDEAL, 0), 16, exposure_s=400e-6, roi=roi, out=path)
     record = read_tm(path)
     layout = record.layout()
     assert tuple(record.roi) == roi
-    bench = OpticalBench(device(path), 0)
+    bench = OpticalBench(device(path, pixels="transmission/roi"), 0)
     patterns = MirrorPatterns(np.eye(16, dtype=np.uint8), layout)
     counts = bench.transform(patterns, exposure_s=400e-6, roi=(10, 20, 3, 4), n_pixels=12)
     rows = (np.arange(2, 5)[:, None] * 12 + np.arange(4, 8)).ravel()
@@ -183,6 +183,10 @@ def test_a_file_of_opusim_says_its_region(tmp_path):
     np.testing.assert_allclose(counts / counts.mean(), light / light.mean(), rtol=1e-3, atol=1e-3)
     with pytest.raises(ValueError, match="'transmission/roi'.*rows 8 to 17"):
         bench.transform(patterns, exposure_s=400e-6, roi=(0, 0, 3, 4), n_pixels=12)
+    # If not, rows are the pixels of any region.
+    bench = OpticalBench(device(path), 0)
+    whole = bench.transform(patterns, exposure_s=400e-6, roi=(0, 0, 1, 120), n_pixels=120)
+    np.testing.assert_array_equal(whole[:, rows], counts)
 
 
 # ---------------------------------------------------------------- numbers
