@@ -339,30 +339,90 @@ class StateSequence(Drift):
         return min(state, len(self.times_s) - 1)
 
     def state(self, time_s: np.ndarray) -> np.ndarray:
-        """Return the number of the state at each time; see `Drift.state`."""
+        """Return the number of the state at each time.
+
+        Parameters
+        ----------
+        time_s : ndarray
+            Times in seconds.
+
+        Returns
+        -------
+        ndarray of int64
+            Numbers from 0 on.
+        """
         return self.state_at(checked_array("time_s", time_s, dtype=np.float64, finite=True))
 
     def check(self, name: str, time_s: float) -> None:
-        """Do nothing: the last state holds for ever; see `Drift.check`."""
+        """Do nothing: the last state holds for ever.
+
+        Parameters
+        ----------
+        name : str
+            What it is called in the sentence of an error that there never is.
+        time_s : float
+            Time in seconds.
+        """
 
     def state_at(self, times: np.ndarray, name: str = "time_s") -> np.ndarray:
-        """Return the number of the last state that has begun at each time; see `Drift.state_at`."""
+        """Return the number of the last state that has begun at each time.
+
+        Parameters
+        ----------
+        times : ndarray of float64
+            Times in seconds.
+        name : str, optional
+            What they are called in an error that there never is.
+
+        Returns
+        -------
+        ndarray of int64
+            Numbers from 0 on.
+        """
         found = np.searchsorted(np.array(self.times_s), times, side="right") - 1
         return np.maximum(found, 0).astype(np.int64)
 
     def within(self, time_s: float, exposure_s: float) -> list[tuple[int, float]]:
-        """Return states whose intensities an exposure averages, and the part of it that each takes; see `Drift.within`.
+        """Return states whose intensities an exposure averages, and the part of it that each takes.
 
         The mean is exact, as each state holds for a time.
+
+        Parameters
+        ----------
+        time_s : float
+            When the exposure begins, in seconds.
+        exposure_s : float
+            How long it is, in seconds.
+
+        Returns
+        -------
+        list of (int, float)
+            Numbers of states, rising, and weights whose sum is 1.
         """
         states, edges = self._spans(time_s, exposure_s)
         return list(zip(states, np.diff(edges).tolist(), strict=True))
 
     def within_parts(self, time_s: float, exposure_s: float) -> tuple[list[int], np.ndarray, np.ndarray]:
-        """Return states that an exposure averages, and what each takes of what moves beside; see `Drift.within_parts`.
+        """Return states that an exposure averages, and what each takes of what moves beside the medium.
 
         Each takes the mean over its own time, where a part of the exposure that two states share counts for both by
         its share.
+
+        Parameters
+        ----------
+        time_s : float
+            When the exposure begins, in seconds.
+        exposure_s : float
+            How long it is, in seconds.
+
+        Returns
+        -------
+        states : list of int
+            Numbers of states, rising.
+        weights : ndarray of float64, shape (n,)
+            Their parts of the exposure, of sum 1.
+        shares : ndarray of float64, shape (n, PARTS)
+            As from `Drift.within_parts`.
         """
         states, edges = self._spans(time_s, exposure_s)
         weights, parts = np.diff(edges), np.arange(PARTS + 1) / PARTS
@@ -382,15 +442,50 @@ class StateSequence(Drift):
         return [first + int(k) for k in seen], np.concatenate([[0.0], edges[seen + 1]])
 
     def contrast(self, exposure_s: float) -> float:
-        """Return 1: what an exposure leaves of speckle depends on the matrices that were measured."""
+        """Return 1: what an exposure leaves of speckle depends on the matrices that were measured.
+
+        Parameters
+        ----------
+        exposure_s : float
+            Exposure in seconds.
+
+        Returns
+        -------
+        float
+            1.
+        """
         return 1.0
 
     def time(self, state: int) -> float:
-        """Return when a state begins; see `Drift.time`."""
+        """Return when a state begins.
+
+        Parameters
+        ----------
+        state : int
+            Number of the state.
+
+        Returns
+        -------
+        float
+            Seconds.
+        """
         return self.times_s[self.within_range(state)]
 
     def mixture(self, time_s: float) -> tuple[float, list[tuple[int, float]]]:
-        """Return the weight 1 alone: the matrix of a state is that of the file; see `Drift.mixture`."""
+        """Return the weight 1 alone: the matrix of a state is that of the file.
+
+        Parameters
+        ----------
+        time_s : float
+            Time since the start, in seconds.
+
+        Returns
+        -------
+        first : float
+            1.
+        others : list
+            Empty.
+        """
         return 1.0, []
 
 
