@@ -456,6 +456,28 @@ class StateSequence(Drift):
         """
         return 1.0
 
+    def correlation(self, time_s: float) -> float:
+        """Raise an error: only the matrices say how alike two states are.
+
+        Parameters
+        ----------
+        time_s : float
+            Time since the start, in seconds.
+
+        Returns
+        -------
+        float
+            Never.
+
+        Raises
+        ------
+        NotImplementedError
+            `Medium.field_correlation` compares the matrices.
+        """
+        raise NotImplementedError(
+            "A sequence of measured states follows no law: medium.field_correlation compares their matrices."
+        )
+
     def time(self, state: int) -> float:
         """Return when a state begins.
 
