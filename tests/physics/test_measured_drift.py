@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 
 import h5py
 import numpy as np
@@ -184,6 +185,22 @@ def test_a_frame_over_several_states_is_their_mean_by_time(sequence):
     found = shown(bench, exposure_s=7.0)[0]
     mean = (light(0) + 4 * light(1) + 2 * light(2)) / 7
     np.testing.assert_allclose(found / found.mean(), mean / mean.mean(), rtol=1e-4, atol=1e-4)
+
+
+def test_frames_of_a_sequence_are_the_same_however_they_are_split(sequence):
+    """With noise, to the bit: one call, calls of two sizes, with a matrix that is kept or made in tiles, and a copy."""
+    with h5py.File(sequence, "a") as file:
+        file["times_s"][...] = [0.0, 0.0052, 0.0131]
+    noisy = Device.load("aurora").evolve(medium=device(sequence).medium)
+    whole = shown(OpticalBench(noisy, 3), 40)
+    spread = [np.corrcoef(whole[0], whole[k])[0, 1] for k in (5, 35)]  # in the first state, and in the last one
+    assert spread[0] > 0.9 > 0.5 > spread[1]
+    for budget in (None, 1):
+        bench = OpticalBench(noisy, 3, memory_budget=budget)
+        parts = [shown(bench, 7)]
+        bench = pickle.loads(pickle.dumps(bench))
+        parts += [shown(bench, 13), shown(bench, 20)]
+        np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
 def test_moments_of_a_sequence_are_its_times():
