@@ -6,7 +6,7 @@ import copy
 import math
 import threading
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -145,13 +145,23 @@ class OpticalBench(validation.Fixed):
         self._parts = PreparedParts(
             self.device, self.seed, execution=self.execution, memory_budget=self.memory_budget, threads=self.threads
         )
-        medium = self.device.medium
-        self._drift = None if math.isinf(medium.decorrelation_time_s) else medium.drift
-        # An exposure that is not longer sees one state of the medium.
-        self._still_s = medium.drift.step_s if self.device.operation.exposure_average else math.inf
+        for name in ("_drift", "_still_s"):
+            self.__dict__.pop(name, None)
         self._told_contrast = False  # whether the user knows that an exposure is too long for the medium
+        self._told_end = False  # and that the time is behind all that is known of the medium
         self._count_type = self.device.camera.dtype
         self._photons: dict[float, float] = {}  # for an intensity of 1, by exposure
+
+    @cached_property
+    def _drift(self) -> Drift | None:
+        """How the medium changes with time; None if it does not. A file of it is read when it is needed."""
+        drift = self.device.medium.drift
+        return None if drift.still else drift
+
+    @cached_property
+    def _still_s(self) -> float:
+        """Exposure up to which a frame sees one state of the medium."""
+        return self.device.medium.drift.step_s if self.device.operation.exposure_average else math.inf
 
     @property
     def limits(self) -> dict[str, int | None]:
@@ -184,7 +194,7 @@ class OpticalBench(validation.Fixed):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what can be computed again; the clock is one of its own."""
-        left_out = ("_lock", "_parts", "_drift", "_still_s", "_count_type", "_photons", "_told_contrast")
+        left_out = ("_lock", "_parts", "_drift", "_still_s", "_count_type", "_photons", "_told_contrast", "_told_end")
         state = {name: value for name, value in self.__dict__.items() if name not in left_out}
         with self._lock:
             state["clock"] = copy.copy(self.clock)
@@ -845,7 +855,15 @@ class OpticalBench(validation.Fixed):
     def _states(self, times_s: np.ndarray) -> np.ndarray:
         """Return the state of the medium's drift at some times."""
         drift = self._drift
-        return np.zeros(times_s.shape, dtype=np.int64) if drift is None else drift.state_at(times_s, _CLOCK)
+        if drift is None:
+            return np.zeros(times_s.shape, dtype=np.int64)
+        if drift.ends_s < math.inf and times_s.size and not self._told_end and times_s.max() > drift.ends_s:
+            self._told_end = True
+            warn_outside(
+                f"The clock of the bench is at {times_s.max():.6g} s, but the states of the medium in "
+                f"{self.device.medium.told_files()} end at {drift.ends_s:.6g} s: the last one stays."
+            )
+        return drift.state_at(times_s, _CLOCK)
 
     def _reference(
         self, region: Region, phases: np.ndarray | None, n: int, frames: np.ndarray, times_s: np.ndarray,

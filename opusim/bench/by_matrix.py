@@ -100,9 +100,11 @@ class MatrixWay(Way):
     # ---------------------------------------------------------------- the matrix
 
     def prepare(self, state: int) -> None:
-        """Make the matrix for a state of the drift, if it is kept."""
+        """Make the matrix for a state of the drift, if it is kept; if not, see that it can be made."""
         if self.stored:
             self._held(state)
+        elif isinstance(self._source, Entries):
+            self._source.check_content()
 
     def matrix(self, state: int = 0) -> tuple[Any, Any]:
         """Return the matrix of the features in use, in the memory of the device if there is room in it.
@@ -333,7 +335,8 @@ class VectorWay(Way):
         self._film = Film(geometry.device.camera, geometry.seed, geometry.sampling.samples, NUMPY)
 
     def prepare(self, state: int) -> None:
-        """Do nothing: there is nothing to keep."""
+        """See that entries can be made: there is nothing to keep."""
+        self._source.check_content()
 
     def fields(self, bits: Any, state: int = 0) -> np.ndarray:
         """Return the fields at the camera; see `Way.fields`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from .geometry import Geometry
 from .way import Work
 
 _MODES = 2048  # modes, and outputs, of a tile of entries
+_AT_ONCE = 64  # features whose pixels are put in order together
 
 
 class Entries:
@@ -52,7 +54,7 @@ class Entries:
         n = self._geometry.source.n_features
         result = self.through(self._modes(), pixels, state)
         if self._medium.by_feature:
-            field = self._medium.background_field(pixels)
+            field = self._background(pixels, state)
             if field is not None:
                 result[n, :, 0] = field * self._feature_amplitude
         flat = result.reshape(n + 1, -1).view(np.float32)
@@ -78,6 +80,7 @@ class Entries:
             Fields.
         """
         channels = self._geometry.sampling.channels
+        wanted, order = self._wanted(pixels)
         result = np.zeros((modes.shape[0], len(pixels), channels), dtype=np.complex64)
         by_mode = scipy.sparse.csc_array(modes)  # chunks of modes come cheaply
         for start in range(0, modes.shape[1], _MODES):
@@ -88,10 +91,31 @@ class Entries:
             part = part[lit]
             for first in range(0, len(pixels), _MODES):
                 columns = slice(first, min(len(pixels), first + _MODES))
-                outputs = self._outputs(pixels[columns])
+                outputs = _runs(wanted[columns])
                 for channel in range(channels):
                     result[:, columns, channel][lit] += part @ self._tile(inputs, outputs, state, channel)
+        if order is not None:
+            for a in range(0, len(result), _AT_ONCE):
+                rows = result[a : a + _AT_ONCE]
+                rows[:, order] = rows.copy()
         return result
+
+    def check_content(self) -> None:
+        """Raise an error if the medium cannot be used; see `EntryMedium.check_content`."""
+        self._medium.check_content()
+
+    def _background(self, pixels: range, state: int) -> np.ndarray | None:
+        wanted, order = self._wanted(pixels)
+        parts = [
+            self._medium.background_field(run, seed=self._geometry.seed, state=state) for run in _runs(wanted)
+        ]  # fmt: skip
+        known = [part for part in parts if part is not None]
+        if not known:
+            return None
+        field = np.concatenate(known)
+        if order is not None:
+            field[order] = field.copy()
+        return field
 
     def _tile(self, inputs: range, outputs: list[range], state: int, channel: int) -> np.ndarray:
         how: dict[str, Any] = {
@@ -113,13 +137,24 @@ class Entries:
     def _feature_amplitude(self) -> np.float32:
         return np.float32(math.sqrt(self._geometry.device.dmd.n_mirrors / self._geometry.source.n_features))
 
-    def _outputs(self, pixels: range) -> list[range]:
-        """Return the outputs of the medium on the pixels, as runs of consecutive numbers."""
-        if self._medium.by_feature:
-            return [pixels]
-        index = self._geometry.region.pixels()[pixels.start : pixels.stop].astype(np.int64)
-        cuts = np.flatnonzero(np.diff(index) != 1) + 1
-        return [range(int(run[0]), int(run[-1]) + 1) for run in np.split(index, cuts)]
+    def _wanted(self, pixels: range) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the outputs of the medium on some pixels, in the order of their numbers, and the pixel of each.
+
+        None for the pixels if it is their own order. In that of the numbers a medium has outputs side by side.
+        """
+        outputs = self._outputs[pixels.start : pixels.stop]
+        if not self._medium.by_feature or (np.diff(outputs) > 0).all():
+            return outputs, None
+        order = np.argsort(outputs, kind="stable")
+        return outputs[order], order
+
+    @cached_property
+    def _outputs(self) -> np.ndarray:
+        """Number of the medium's output on each pixel of the region: int64."""
+        if not self._medium.by_feature:
+            return self._geometry.region.pixels().astype(np.int64)
+        found = outputs_by_feature(self._geometry)
+        return np.arange(self._geometry.region.n_pixels) if found is None else found
 
     def matrix_work(self) -> Work:
         """Return the work of making the matrix: an entry for each mode, whatever features it belongs to."""
@@ -128,3 +163,34 @@ class Entries:
     def matrix_making_bytes(self, threads: int) -> int:
         """Return the bytes that making the matrix needs beside it."""
         return 8 * 3 * _MODES * _MODES
+
+
+def outputs_by_feature(geometry: Geometry) -> np.ndarray | None:
+    """Return the outputs of a medium by feature on the pixels of a region; see `EntryMedium.outputs_at`.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        The medium and the pixels.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_pixels,), or None
+        None for the pixels in raster order.
+
+    Raises
+    ------
+    ValueError
+        If the medium has none on a pixel.
+    """
+    medium = geometry.device.medium
+    if not isinstance(medium, EntryMedium) or not medium.by_feature:
+        return None
+    rows, columns = np.divmod(geometry.region.pixels().astype(np.int64), geometry.region.sensor_columns)
+    return medium.outputs_at(rows, columns, geometry.device.camera.shape)
+
+
+def _runs(outputs: np.ndarray) -> list[range]:
+    """Return numbers as runs of consecutive ones."""
+    cuts = np.flatnonzero(np.diff(outputs) != 1) + 1
+    return [range(int(run[0]), int(run[-1]) + 1) for run in np.split(outputs, cuts)]

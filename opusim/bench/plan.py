@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from opusim.base import memory
 from opusim.device.medium import EntryMedium
 
+from .entries import outputs_by_feature
 from .geometry import Geometry
 from .way import Work, transform_flops
 
@@ -112,6 +113,7 @@ def make_plan(geometry: Geometry, matrix: MatrixWay, waves: WavesWay | None, *, 
         assert isinstance(medium, EntryMedium), "a medium of waves has their way"
         n_modes, n_outputs = geometry.n_modes, geometry.n_fields
         medium.check_size(geometry.source.n_features, geometry.region.n_pixels)
+        outputs_by_feature(geometry)  # whether there is one on each pixel
         limit = medium.max_entries
         if limit is not None and n_modes * n_outputs > limit:
             raise ValueError(

@@ -257,6 +257,8 @@ NOT_DOORS = {
             "opusim.planning.rates.measure(",
             "opusim.dfa.network.MLP.times_derivative(", "opusim.dfa.optimisers.Optimiser.",
             "opusim.patterns.layout.MirrorPatterns.of_checked(", "opusim.device.medium.drift.Drift.state_at(",
+            "opusim.device.medium.drift.StateSequence.state_at(", "opusim.device.medium.base.EntryMedium.outputs_at(",
+            "opusim.device.medium.measured.MeasuredMedium.outputs_at(",
         ),
         "between two stages, for arrays of the package's own",
     ),
@@ -529,6 +531,7 @@ def _refused_by(make: Callable[..., Any], argument: str, how: dict[str, Any]) ->
 def _device() -> None:
     from opusim import Device
     from opusim.device.camera import Camera
+    from opusim.device.medium import StateSequence
 
     device = Device.load("aurora").evolve(**_SIZES)
     at = "opusim.device"
@@ -564,6 +567,8 @@ def _device() -> None:
     door(f"{at}.camera.Camera.maps(pixels)", lambda x: camera.maps(1, x).gain, lambda: np.arange(6), "none")
     drift = device.evolve(**{"medium.decorrelation_time_s": 10.0}).medium.drift
     door(f"{at}.medium.drift.Drift.state(time_s)", drift.state, times.copy)
+    sequence = StateSequence(times_s=(0.0, 0.1, 0.4))
+    door(f"{at}.medium.drift.StateSequence.state(time_s)", sequence.state, times.copy)
 
 
 def _bench() -> None:

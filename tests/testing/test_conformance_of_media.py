@@ -53,6 +53,15 @@ def test_a_measured_medium_conforms(measured):
         check_medium(measured, n_inputs=64)
 
 
+def test_a_sequence_of_measured_matrices_conforms(tmp_path):
+    path = tmp_path / "states.h5"
+    with h5py.File(path, "w") as file:
+        file["tm"] = np.stack([GaussianMedium().entries(range(48), range(1200), seed=s).T for s in (1, 2)])
+        file["times_s"] = [0.0, 1.0]
+    report = check_medium(MeasuredMedium(str(path)))
+    assert "tiles" in report.passed and report.skipped["drift"] == "its states were measured: they follow no law"
+
+
 # ---------------------------------------------------------------------------------------------- wrong ones
 
 

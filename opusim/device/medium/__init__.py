@@ -1,7 +1,7 @@
 """The multiple-scattering medium: one base, a file for each kind."""
 
 from .base import EntryMedium, Medium, WaveMedium, decorrelation_time, transmission
-from .drift import Drift
+from .drift import Drift, StateSequence
 from .gaussian import GaussianMedium
 from .grid import ModeGrid
 from .measured import MeasuredMedium
@@ -15,6 +15,7 @@ __all__ = [
     "Medium",
     "ModeGrid",
     "PhaseScreenMedium",
+    "StateSequence",
     "WaveMedium",
     "decorrelation_time",
     "transmission",

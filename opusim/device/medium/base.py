@@ -90,8 +90,8 @@ class Medium(Stage, ABC):
         Of the class: whether waves go through it on a grid (`WaveMedium`), or its entries are given (`EntryMedium`).
     by_feature : bool
         Of the class: whether its inputs are the features as they are formatted, with beam profile and the difference
-        of on and off in them, and its outputs the pixels of the region in raster order. Otherwise inputs are cells of
-        mirrors, and outputs places on the sensor.
+        of on and off in them, and its outputs the pixels of the region in raster order, or those that `outputs_at`
+        says. Otherwise inputs are cells of mirrors, and outputs places on the sensor.
     random : bool
         Of the class: whether its matrix is drawn, so that matrices of two seeds, of both polarisations, and of times
         far apart are independent, and entries have the mean square 1. False for one that is given, such as a formula:
@@ -453,13 +453,15 @@ class EntryMedium(Medium):
             Entries of mean square 1, input first: the transpose of T[output, input].
         """
 
-    def background_field(self, outputs: range) -> np.ndarray | None:
+    def background_field(self, outputs: range, *, seed: int = 0, state: int = 0) -> np.ndarray | None:
         """Return the field with every feature off, of a medium by feature.
 
         Parameters
         ----------
         outputs : range
             Consecutive outputs.
+        seed, state : int
+            Which realisation, and which state of its drift (`drift`).
 
         Returns
         -------
@@ -467,6 +469,37 @@ class EntryMedium(Medium):
             In the units of the entries; None if there is none.
         """
         return None
+
+    def outputs_at(self, rows: np.ndarray, columns: np.ndarray, sensor_shape: tuple[int, int]) -> np.ndarray | None:
+        """Return the outputs that lie on some pixels of the sensor, of a medium by feature.
+
+        Parameters
+        ----------
+        rows, columns : ndarray of int64, shape (n,)
+            The pixels of a region.
+        sensor_shape : tuple of int
+            Rows and columns of the sensor.
+
+        Returns
+        -------
+        ndarray of int64, shape (n,), or None
+            Numbers of outputs; None if they are the pixels of the region in raster order, whatever the region.
+
+        Raises
+        ------
+        ValueError
+            If there is none on a pixel.
+        """
+        return None
+
+    def check_content(self) -> None:
+        """Raise an error if its files hold numbers that cannot be used: asked before a frame is taken.
+
+        Raises
+        ------
+        ValueError
+            With what is wrong.
+        """
 
     def check_size(self, n_features: int, n_pixels: int) -> None:
         """Raise an error if it has fewer inputs or outputs.

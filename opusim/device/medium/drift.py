@@ -43,6 +43,16 @@ class Drift:
     decorrelation_time_s: float
 
     @property
+    def still(self) -> bool:
+        """Whether there is one state alone."""
+        return math.isinf(self.decorrelation_time_s)
+
+    @property
+    def ends_s(self) -> float:
+        """Time in seconds behind which nothing is known of the medium; `inf` where a law tells it."""
+        return math.inf
+
+    @property
     def step_s(self) -> float:
         """Duration of a state in seconds."""
         return self.decorrelation_time_s * math.sqrt(STATE_DECORRELATION)
@@ -281,6 +291,224 @@ class Drift:
         weights = elementary.exp(-2 * late * late).tolist()
         norm = math.sqrt(sum(w * w for w in weights))
         return {n: w / norm for n, w in zip(numbers, weights, strict=True)}
+
+
+@dataclass(frozen=True)
+class StateSequence(Drift):
+    """States that were measured one after the other: each holds until the next one begins, the last one for ever.
+
+    Parameters
+    ----------
+    decorrelation_time_s : float
+        `inf`: there is no law beside them.
+    times_s : tuple of float
+        Start of each state in seconds, rising from 0.
+    """
+
+    decorrelation_time_s: float = math.inf
+    times_s: tuple[float, ...] = (0.0,)
+
+    @property
+    def still(self) -> bool:
+        """Whether there is one state alone."""
+        return len(self.times_s) == 1
+
+    @property
+    def ends_s(self) -> float:
+        """Time in seconds at which the last state would end if it took as long as the one before it."""
+        return math.inf if self.still else 2 * self.times_s[-1] - self.times_s[-2]
+
+    @property
+    def step_s(self) -> float:
+        """Duration of the shortest state in seconds."""
+        return math.inf if self.still else float(np.diff(self.times_s).min())
+
+    def within_range(self, state: int) -> int:
+        """Return a state, or the last one for a number that is beyond it.
+
+        Parameters
+        ----------
+        state : int
+            Number of a state.
+
+        Returns
+        -------
+        int
+            One that there is.
+        """
+        return min(state, len(self.times_s) - 1)
+
+    def state(self, time_s: np.ndarray) -> np.ndarray:
+        """Return the number of the state at each time.
+
+        Parameters
+        ----------
+        time_s : ndarray
+            Times in seconds.
+
+        Returns
+        -------
+        ndarray of int64
+            Numbers from 0 on.
+        """
+        return self.state_at(checked_array("time_s", time_s, dtype=np.float64, finite=True))
+
+    def check(self, name: str, time_s: float) -> None:
+        """Do nothing: the last state holds for ever.
+
+        Parameters
+        ----------
+        name : str
+            What it is called in the sentence of an error that there never is.
+        time_s : float
+            Time in seconds.
+        """
+
+    def state_at(self, times: np.ndarray, name: str = "time_s") -> np.ndarray:
+        """Return the number of the last state that has begun at each time.
+
+        Parameters
+        ----------
+        times : ndarray of float64
+            Times in seconds.
+        name : str, optional
+            What they are called in an error that there never is.
+
+        Returns
+        -------
+        ndarray of int64
+            Numbers from 0 on.
+        """
+        found = np.searchsorted(np.array(self.times_s), times, side="right") - 1
+        return np.maximum(found, 0).astype(np.int64)
+
+    def within(self, time_s: float, exposure_s: float) -> list[tuple[int, float]]:
+        """Return states whose intensities an exposure averages, and the part of it that each takes.
+
+        The mean is exact, as each state holds for a time.
+
+        Parameters
+        ----------
+        time_s : float
+            When the exposure begins, in seconds.
+        exposure_s : float
+            How long it is, in seconds.
+
+        Returns
+        -------
+        list of (int, float)
+            Numbers of states, rising, and weights whose sum is 1.
+        """
+        states, edges = self._spans(time_s, exposure_s)
+        return list(zip(states, np.diff(edges).tolist(), strict=True))
+
+    def within_parts(self, time_s: float, exposure_s: float) -> tuple[list[int], np.ndarray, np.ndarray]:
+        """Return states that an exposure averages, and what each takes of what moves beside the medium.
+
+        Each takes the mean over its own time, where a part of the exposure that two states share counts for both by
+        its share.
+
+        Parameters
+        ----------
+        time_s : float
+            When the exposure begins, in seconds.
+        exposure_s : float
+            How long it is, in seconds.
+
+        Returns
+        -------
+        states : list of int
+            Numbers of states, rising.
+        weights : ndarray of float64, shape (n,)
+            Their parts of the exposure, of sum 1.
+        shares : ndarray of float64, shape (n, PARTS)
+            As from `Drift.within_parts`.
+        """
+        states, edges = self._spans(time_s, exposure_s)
+        weights, parts = np.diff(edges), np.arange(PARTS + 1) / PARTS
+        shares = np.empty((len(states), PARTS))
+        for k, (start, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+            shares[k] = np.diff(np.clip(parts, start, end)) / (end - start)
+        return states, weights, shares
+
+    def _spans(self, time_s: float, exposure_s: float) -> tuple[list[int], np.ndarray]:
+        """Return the states that an exposure sees, and their edges in parts of it, from 0 to 1."""
+        if not self.moves_within(exposure_s):
+            return [int(self.state_at(np.array([time_s]))[0])], np.array([0.0, 1.0])
+        first, last = self.state_at(np.array([time_s, time_s + exposure_s])).tolist()
+        inner = (np.array(self.times_s[first + 1 : last + 1]) - time_s) / exposure_s
+        edges = np.concatenate([[0.0], np.clip(inner, 0.0, 1.0), [1.0]])
+        seen = np.flatnonzero(np.diff(edges) > 0)
+        return [first + int(k) for k in seen], np.concatenate([[0.0], edges[seen + 1]])
+
+    def contrast(self, exposure_s: float) -> float:
+        """Return 1: what an exposure leaves of speckle depends on the matrices that were measured.
+
+        Parameters
+        ----------
+        exposure_s : float
+            Exposure in seconds.
+
+        Returns
+        -------
+        float
+            1.
+        """
+        return 1.0
+
+    def correlation(self, time_s: float) -> float:
+        """Raise an error: only the matrices say how alike two states are.
+
+        Parameters
+        ----------
+        time_s : float
+            Time since the start, in seconds.
+
+        Returns
+        -------
+        float
+            Never.
+
+        Raises
+        ------
+        NotImplementedError
+            `Medium.field_correlation` compares the matrices.
+        """
+        raise NotImplementedError(
+            "A sequence of measured states follows no law: medium.field_correlation compares their matrices."
+        )
+
+    def time(self, state: int) -> float:
+        """Return when a state begins.
+
+        Parameters
+        ----------
+        state : int
+            Number of the state.
+
+        Returns
+        -------
+        float
+            Seconds.
+        """
+        return self.times_s[self.within_range(state)]
+
+    def mixture(self, time_s: float) -> tuple[float, list[tuple[int, float]]]:
+        """Return the weight 1 alone: the matrix of a state is that of the file.
+
+        Parameters
+        ----------
+        time_s : float
+            Time since the start, in seconds.
+
+        Returns
+        -------
+        first : float
+            1.
+        others : list
+            Empty.
+        """
+        return 1.0, []
 
 
 @lru_cache(maxsize=64)

@@ -2,64 +2,83 @@
 
 from __future__ import annotations
 
-import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from opusim.base import elementary, parallel, rng
-from opusim.base.hdf5_content import FileError, check_size, member, read_array
 from opusim.base.parameters import parameter
 from opusim.base.plain_files import check_plain
-from opusim.base.user_arrays import exponent_of, refuse_not_finite, times_two_to
 
+from . import matrix_file
 from .base import EntryMedium, decorrelation_time, transmission
+from .drift import Drift, StateSequence
 
 if TYPE_CHECKING:
-    import h5py
-
     from opusim.device.camera import Camera
     from opusim.device.laser import Laser
-
-
-# Of a background over the root mean square of the matrix: a feature more adds nothing to such a field.
-_LARGEST_BACKGROUND = 1e7
-# Up to this power of two nothing over- or underflows, in single precision neither.
-_LARGE = 100
 
 
 @dataclass(frozen=True)
 class MeasuredMedium(EntryMedium):
     """A complex transmission matrix read from an HDF5 file.
 
-    Input mode j is feature j as the formatter lays it on the mirrors, output mode i is pixel i of the region
-    of interest in raster order. The file's matrix is scaled to the mean square 1; `transmission` sets the
-    light level. The matrix already holds the beam profile and the difference between on and off, as a
-    differential measurement gives it.
+    Input j is feature j as the formatter lays it on the mirrors. Output i is the pixel of the sensor that the file
+    says, so that a region of interest that moves keeps its rows; where the file says none it is pixel i of the region
+    in raster order, whatever the region. The file's matrix is scaled to the mean square 1; `transmission` sets the
+    light level. The matrix already holds the beam profile and the difference between on and off, as a differential
+    measurement gives it.
 
     Parameters
     ----------
     path : str
-        HDF5 file. A TOML file names it from its own folder, a program from the working folder; ``~`` is the user's.
+        HDF5 file, of a laboratory or of ``opusim calibrate tm``. A TOML file names it from its own folder, a program
+        from the working folder; ``~`` is the user's.
     dataset : str
-        Name of the data set: complex, shape (outputs, inputs).
+        Name of the data set: complex, shape (outputs, inputs); or (states, outputs, inputs), a matrix for each state of
+        a medium that changes.
     background : str
-        Name of an optional data set: complex, shape (outputs,), the field with every feature off, in the
-        same units. A file without it has no background.
+        Name of an optional data set: complex, shape (outputs,), or (states, outputs): the field with every feature off,
+        in the same units. A file without it has no background.
     transmission : float
         Share of the light that leaves the mirrors (all on) which reaches one pixel on average, in one
         polarisation (`Medium`).
     decorrelation_time_s : float
-        Time after which the field correlation with the measured matrix has fallen to 1/e; `inf` for none.
+        Time after which the field correlation with the measured matrix has fallen to 1/e; `inf` for none. It must be
+        `inf` where the file's own states are the drift.
+    drift_noise : {"row and column", "even"}
+        What comes in while the measured matrix goes. "row and column": light that is as strong as the measured in each
+        output and in each input, and in the background. "even": light of the mean square 1 everywhere, and a background
+        that stays, as in version 0.1.
+    pixels : str
+        Name of an optional data set: whole numbers, shape (outputs, 2), row and column on the sensor, counted from 0,
+        of each output; or a rectangle [row, column, n_rows, n_columns], whose pixels the outputs are in raster order.
+        In a file of ``opusim calibrate tm`` that is "transmission/roi". "none" is no data set.
+    times : str
+        Name of the data set that says when each state begins, in seconds: shape (states,), rising from 0.
+    sequence : bool
+        Whether the states of such a file follow each other: the matrix is that of the last state that has begun. It
+        jumps there, as means of two states would be too dark; the last one stays. If not, the first one always stays.
 
     Raises
     ------
     ValueError
         On use, if the file cannot be read or does not hold such a matrix.
+
+    Notes
+    -----
+    Drift is T(t) = C T_0 + sum_n w_n G_n, with C and the weights of `Drift.mixture`. Entries of G_n are independent and
+    normal, with the standard deviation r_i c_j in "row and column": r_i is the root mean square of row i, and c_j that
+    of column j over that of the matrix. The mean intensity of each row and each column is then that of the file at all
+    times, and their correlation with it is C. A pixel or an input that is dark stays dark. The background of output i
+    drifts in the same way, by the standard deviation r_i b, with b its root mean square over that of the matrix.
+
+    Files that MATLAB writes (version 7.3) are read as MATLAB shows them: its axes are turned, and complex numbers are
+    pairs of "real" and "imag". Places of pixels must be of a type of whole numbers there too, as ``int32``.
     """
 
     kind: ClassVar[str] = "measured"
@@ -72,15 +91,68 @@ class MeasuredMedium(EntryMedium):
     background: str = parameter("background", kind="label")
     transmission: float = transmission()
     decorrelation_time_s: float = decorrelation_time()
+    drift_noise: str = parameter("row and column", choices=("row and column", "even"), before="even")
+    pixels: str = parameter("pixels", kind="label", before=matrix_file.NONE)
+    times: str = parameter("times_s", kind="label", before="times_s")
+    sequence: bool = parameter(
+        True, off=False, imperfection="decorrelation", source="decorrelation", before=True
+    )  # fmt: skip
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(outputs, inputs) of the stored matrix."""
-        shape = _stored_shape(*self._file())
-        if shape is None:  # using it tells what is wrong
-            matrix, _ = self._load()
-            shape = matrix.shape[1], matrix.shape[0]
-        return shape
+        """(outputs, inputs) of the stored matrix; its numbers are not read."""
+        top = matrix_file.header(self._key())
+        return top.n_outputs, top.n_inputs
+
+    @property
+    def drift(self) -> Drift:
+        """How it changes with time: by the file's states, or by the decorrelation time.
+
+        Raises
+        ------
+        ValueError
+            If there are both, or the file says no times.
+        """
+        if not self.sequence:
+            return Drift(self.decorrelation_time_s)
+        try:
+            key = self._key()
+            top = _sequence_in(key)
+        except ValueError:  # using it tells what is wrong
+            top = None
+        if top is None:
+            return Drift(self.decorrelation_time_s)
+        where = f"Data set {self.dataset!r} of {self.path!r} is a sequence of {top.n_states} matrices"
+        if np.isfinite(self.decorrelation_time_s):
+            raise ValueError(
+                f"{where}, but medium.decorrelation_time_s is {self.decorrelation_time_s!r}: it must be inf, or "
+                "medium.sequence False, which takes the first matrix alone."
+            )
+        if top.times_s is None:
+            raise ValueError(
+                f"{where}, but the file does not say when each begins: it must hold a data set {self.times!r} "
+                f"(medium.times) of {top.n_states} times in seconds, or medium.sequence must be False, which takes the "
+                "first matrix alone."
+            )
+        return StateSequence(times_s=top.times_s)
+
+    def field_correlation(self, time_s: float) -> float:
+        """Return the correlation of the field with that at the start: of two measured matrices for a sequence.
+
+        Parameters
+        ----------
+        time_s : float
+            Start of a state of the drift (`Drift.time`), in seconds.
+
+        Returns
+        -------
+        float
+            From 0 to 1.
+        """
+        drift = self.drift
+        if not isinstance(drift, StateSequence):
+            return drift.correlation(time_s)
+        return _likeness(self._key(), int(drift.state_at(np.array([time_s]))[0]))
 
     def check_size(self, n_features: int, n_pixels: int) -> None:
         """Raise an error if the file's matrix is too small.
@@ -95,14 +167,41 @@ class MeasuredMedium(EntryMedium):
         ValueError
             If the matrix has fewer.
         """
-        matrix, _ = self._load()  # not its shape alone: what is wrong with it is told before the first frame
-        inputs, outputs = matrix.shape
+        outputs, inputs = self.shape
         for what, asked, stored in (("features", n_features, inputs), ("pixels", n_pixels, outputs)):
             if asked > stored:
                 raise ValueError(
                     f"The matrix in {self.path!r} has {stored} {what}, but {asked} were asked for: "
                     f"the number of {what} must be at most {stored}."
                 )
+
+    def check_content(self) -> None:
+        """Raise an error if a number in the file cannot be used; reads all of it once."""
+        matrix_file.matrix(self._key(), 0)
+
+    def outputs_at(self, rows: np.ndarray, columns: np.ndarray, sensor_shape: tuple[int, int]) -> np.ndarray | None:
+        """Return the outputs that lie on some pixels of the sensor.
+
+        Parameters
+        ----------
+        rows, columns : ndarray of int64, shape (n,)
+            The pixels.
+        sensor_shape : tuple of int
+            Rows and columns of the sensor.
+
+        Returns
+        -------
+        ndarray of int64, shape (n,), or None
+            Rows of the matrix; None if the file does not say which pixels they are: then they are those of the region,
+            in raster order.
+
+        Raises
+        ------
+        ValueError
+            If the file has none for a pixel; the sentence names a region that would do.
+        """
+        top = matrix_file.header(self._key())
+        return None if top.pixels is None else top.outputs_at(self.path, rows, columns, sensor_shape)
 
     def check(self, laser: Laser, camera: Camera) -> None:
         """Raise an error for a camera that sees both polarisations.
@@ -146,46 +245,78 @@ class MeasuredMedium(EntryMedium):
         ndarray of complex64, shape (len(inputs), len(outputs))
             Entries of mean square 1.
         """
-        matrix, _ = self._load()
-        tile = matrix[inputs.start : inputs.stop, outputs.start : outputs.stop]
+        key = self._key()
         drift = self.drift
+        if isinstance(drift, StateSequence):
+            found = matrix_file.matrix(key, drift.within_range(state)).matrix
+            return np.ascontiguousarray(found[inputs.start : inputs.stop, outputs.start : outputs.stop])
+        tile = matrix_file.matrix(key, 0).matrix[inputs.start : inputs.stop, outputs.start : outputs.stop]
         first, others = drift.mixture(drift.time(state))
         if not others:
             return np.ascontiguousarray(tile)
-        from .gaussian_kernels import gaussian_entries
-
         result = tile * np.complex64(first)
-        noise = np.empty((len(inputs), 2 * len(outputs)), dtype=np.float32)
-        for m, weight in others:
-            key = rng.stream_key(seed, "measured medium drift", m)
-            gaussian_entries(
-                key, noise, inputs.start, outputs.start, threads=threads or parallel.default_threads()
-            )  # fmt: skip
-            result += np.complex64(weight) * noise.view(np.complex64)
+        noise = self._noise(others, seed, inputs, outputs, threads)
+        if self.drift_noise == "even":
+            for weight, term in noise:
+                result += weight * term
+            return result
+        rms = matrix_file.spread(key)
+        result += _mixed(noise, rms.columns[inputs.start : inputs.stop], rms.rows[outputs.start : outputs.stop])
         return result
 
-    def background_field(self, outputs: range) -> np.ndarray | None:
+    def background_field(self, outputs: range, *, seed: int = 0, state: int = 0) -> np.ndarray | None:
         """Return the field with every feature off.
 
         Parameters
         ----------
         outputs : range
             Rows of the matrix.
+        seed, state : int
+            Which realisation of the drift, and which of its states.
 
         Returns
         -------
         ndarray of complex64, shape (len(outputs),), or None
             In the matrix's units; None if the file has none.
         """
-        _, background = self._load()
-        return None if background is None else background[outputs.start : outputs.stop]
+        key = self._key()
+        drift = self.drift
+        if isinstance(drift, StateSequence):
+            found = matrix_file.matrix(key, drift.within_range(state)).background
+            return None if found is None else found[outputs.start : outputs.stop]
+        found = matrix_file.matrix(key, 0).background
+        if found is None:
+            return None
+        field = found[outputs.start : outputs.stop]
+        first, others = drift.mixture(drift.time(state))
+        if not others or self.drift_noise == "even":
+            return field
+        rms = matrix_file.spread(key)
+        # Its noise is that of an input behind the file's own.
+        behind = range(self.shape[1], self.shape[1] + 1)
+        noise = self._noise(others, seed, behind, outputs, 1)
+        weight = np.array([rms.background], dtype=np.float32)
+        drifted: np.ndarray = field * np.complex64(first)
+        drifted += _mixed(noise, weight, rms.rows[outputs.start : outputs.stop])[0]
+        return drifted
 
-    def _load(self) -> tuple[np.ndarray, np.ndarray | None]:
-        path, dataset, *state = self._file()
-        return _load_matrix(path, dataset, self.background, *state)
+    @staticmethod
+    def _noise(
+        others: list[tuple[int, float]], seed: int, inputs: range, outputs: range, threads: int | None
+    ) -> Iterator[tuple[np.complex64, np.ndarray]]:
+        """Yield weights and independent entries of the mean square 1, all in one array: complex64 (inputs, outputs)."""
+        from .gaussian_kernels import gaussian_entries
 
-    def _file(self) -> tuple[Any, ...]:
-        """Return the file, whatever the working folder will be, the data set, and what changes with the content.
+        noise = np.empty((len(inputs), 2 * len(outputs)), dtype=np.float32)
+        for m, weight in others:
+            key = rng.stream_key(seed, "measured medium drift", m)
+            gaussian_entries(
+                key, noise, inputs.start, outputs.start, threads=threads or parallel.default_threads()
+            )  # fmt: skip
+            yield np.complex64(weight), noise.view(np.complex64)
+
+    def _key(self) -> matrix_file.Key:
+        """Return the file, whatever the working folder will be, its data sets, and what changes with the content.
 
         Of a file so young that it might not show a change, that is the moment, too.
         """
@@ -200,88 +331,39 @@ class MeasuredMedium(EntryMedium):
             raise ValueError(f"medium.path is {self.path!r}, but that file cannot be read ({error}).") from error
         now_ns = time.time_ns()
         moment = () if is_settled(state, now_ns) else (now_ns,)
-        return str(path), self.dataset, *state, *moment
+        return matrix_file.Key(str(path), self.dataset, self.background, self.pixels, self.times, (*state, *moment))
 
 
-@lru_cache(maxsize=8)
-def _stored_shape(path: str, dataset: str, *_state: int) -> tuple[int, int] | None:
-    """Return (outputs, inputs) of a matrix without reading it; None if there is none that can be used."""
-    import h5py
-
-    from opusim.base.files import check_trailer
-
-    if check_trailer(path) is False:
-        return None
-    try:
-        with h5py.File(path, "r") as file:
-            stored = member(file, dataset, links=True)
-            check_size(stored, sparse=True)
-            if len(stored.shape) == 2 and stored.dtype.kind == "c":
-                return stored.shape if stored.size else None
-    except (OSError, RuntimeError, KeyError, FileError):
-        pass
-    return None
+def _mixed(
+    noise: Iterator[tuple[np.complex64, np.ndarray]], columns: np.ndarray, rows: np.ndarray
+) -> np.ndarray:  # fmt: skip
+    """Return the sum of weighted noise, of the strength of its columns (first axis) and rows: complex64."""
+    total: Any = None
+    for weight, term in noise:
+        total = weight * term if total is None else total + weight * term
+    parts = total.view(np.float32).reshape(len(columns), len(rows), 2)
+    parts *= rows[:, None]
+    parts *= columns[:, None, None]
+    return np.asarray(total)
 
 
-def _read(file: h5py.File, name: str) -> np.ndarray:
-    """Return a data set of a laboratory's file, all of which is in it: the fingerprint follows the file's bytes."""
-    return read_array(member(file, name, links=True), sparse=True)
+def _sequence_in(key: matrix_file.Key) -> matrix_file.Header | None:
+    """Return what a file says if it holds a sequence of more than one matrix."""
+    top = matrix_file.header(key)
+    return top if top.is_sequence and top.n_states > 1 else None
 
 
-@lru_cache(maxsize=2)
-def _load_matrix(path: str, dataset: str, background: str, *_state: int) -> tuple[np.ndarray, np.ndarray | None]:
-    import h5py
-
-    from opusim.base.files import OLD, check_trailer, tell_unchecked
-
-    try:
-        # A lab's own file has none, and need not.
-        whole = check_trailer(path)
-        if whole is False:
-            raise ValueError(f"medium.path is {path!r}, but that file is damaged or cut short; use a backup of it.")
-        with h5py.File(path, "r") as file:
-            if whole is None and str(file.attrs.get("format", "")).startswith("opusim "):
-                tell_unchecked(Path(path), OLD)
-            if dataset not in file and file.get(dataset, getlink=True) is None:
-                raise ValueError(
-                    f"medium.dataset is {dataset!r}, but {path!r} holds {', '.join(map(repr, file)) or 'nothing'}."
-                )
-            stored = _read(file, dataset)
-            extra = _read(file, background) if file.get(background, getlink=True) is not None else None
-    except FileError as error:
-        raise ValueError(f"medium.path is {path!r}, but {error}") from error
-    except (OSError, RuntimeError, KeyError, TypeError) as error:
-        raise ValueError(f"medium.path is {path!r}, but that is not a readable HDF5 file ({error}).") from error
-    if stored.ndim != 2 or not np.iscomplexobj(stored) or stored.size == 0:
-        raise ValueError(
-            f"Data set {dataset!r} of {path!r} has shape {stored.shape} and type {stored.dtype}, but it must be a "
-            "complex matrix of shape (outputs, inputs)."
-        )
-    refuse_not_finite(f"Data set {dataset!r} of {path!r}", stored)
-    if extra is not None and (extra.shape != (stored.shape[0],) or extra.dtype.kind not in "fc"):
-        raise ValueError(
-            f"Data set {background!r} of {path!r} has shape {extra.shape} and type {extra.dtype}, but it must be "
-            f"complex, of shape ({stored.shape[0]},)."
-        )
-    if not stored.any():
-        raise ValueError(f"Data set {dataset!r} of {path!r} is zero everywhere.")
-    # By a power of two first, which rounds nothing: squares of any number then stay within what a number holds.
-    exponent = exponent_of(stored)
-    if abs(exponent) < _LARGE:
-        exponent = 0  # without a copy
-    stored = times_two_to(stored, -exponent)
-    scale = math.sqrt(float(np.mean(elementary.square_modulus(stored.astype(np.complex128)))))
-    matrix = np.ascontiguousarray((stored.T / scale).astype(np.complex64))
-    if extra is None:
-        return matrix, None
-    refuse_not_finite(f"Data set {background!r} of {path!r}", extra)
-    with np.errstate(over="ignore", invalid="ignore"):
-        field = (times_two_to(extra, -exponent) / scale).astype(np.complex64)
-    # Its square is light on a pixel, in single precision.
-    largest = float(np.abs(field).max())
-    if not largest < _LARGEST_BACKGROUND:
-        raise ValueError(
-            f"Data set {background!r} of {path!r} reaches {float(np.abs(extra).max()):.3g}, more than "
-            f"{_LARGEST_BACKGROUND:g} times the root mean square of data set {dataset!r}: both must be in one unit."
-        )
-    return matrix, field
+@lru_cache(maxsize=64)
+def _likeness(key: matrix_file.Key, state: int) -> float:
+    """Return the correlation of the fields of two states of a sequence, that of the start and another."""
+    if state == 0:
+        return 1.0
+    (first, _), (later, _) = (matrix_file.matrix(key, k) for k in (0, state))
+    product, squares = 0j, [0.0, 0.0]
+    for a in range(len(first)):
+        x, y = first[a].astype(np.complex128), later[a].astype(np.complex128)
+        real = x.real * y.real + x.imag * y.imag
+        product += complex(float(real.sum()), float((x.imag * y.real - x.real * y.imag).sum()))
+        squares[0] += float(elementary.square_modulus(x).sum())
+        squares[1] += float(elementary.square_modulus(y).sum())
+    return abs(product) / np.sqrt(squares[0] * squares[1]) if squares[1] else 0.0

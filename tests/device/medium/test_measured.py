@@ -37,8 +37,8 @@ def stored(tmp_path):
     with h5py.File(path, "w") as file:
         file["tm"] = matrix()
         file["real"] = np.ones((3, 4))
-        file["nan"] = np.full((3, 4), np.nan + 0j)
-        file["zero"] = np.zeros((3, 4), complex)
+        file["nan"] = np.full((3, 30), np.nan + 0j)
+        file["zero"] = np.zeros((3, 30), complex)
     return path
 
 
@@ -166,7 +166,12 @@ def test_a_refused_call_takes_no_frames(stored):
         bench.transform(MirrorPatterns(bits(), LAYOUT), exposure_s=EXPOSURE_S, roi=ROI, n_pixels=201)
     with pytest.raises(ValueError, match="30 features, but 1039680"):
         bench.expose(np.zeros((912, 1140), np.uint8), exposure_s=EXPOSURE_S, roi=(0, 0, 1, 100))
-    assert (bench.clock.frames, bench.clock.elapsed_s) == (0, 0.0)
+    # Also where no matrix is kept, whose numbers are read with the frames.
+    for budget in (None, 1):
+        bench = OpticalBench(device(stored, dataset="nan"), 0, memory_budget=budget)
+        with pytest.raises(ValueError, match="must be finite"):
+            bench.transform(MirrorPatterns(bits(), LAYOUT), exposure_s=EXPOSURE_S, roi=ROI, n_pixels=3)
+        assert (bench.clock.frames, bench.clock.elapsed_s) == (0, 0.0)
 
 
 def _virtual(file):
@@ -224,3 +229,16 @@ def test_a_matrix_that_is_changed_within_a_tick_of_the_clock_is_read_anew(stored
         with h5py.File(stored, "r+") as file:
             file["tm"][...] = value
         assert np.allclose(medium.entries(range(1), range(1), seed=0), value / abs(value))
+
+
+def test_a_device_of_version_1_keeps_even_noise_and_rows_in_raster_order(stored):
+    """As before, and with the fingerprint of then: what came later is left out of it where it does what was done."""
+    table = {"kind": "measured", "path": str(stored), "transmission": 8e-11, "decorrelation_time_s": 100.0}
+    old = Device.from_dict({"preset": "aurora@1", "medium": table})
+    assert (old.medium.drift_noise, old.medium.pixels) == ("even", "none")
+    new = Device.from_dict({"preset": "aurora", "medium": table})
+    assert (new.medium.drift_noise, new.medium.pixels) == ("row and column", "pixels")
+    assert Device.from_toml(old.to_toml()) == old and Device.from_toml(new.to_toml()) == new
+    changed = old.evolve(**{"medium.drift_noise": "row and column"})
+    assert changed.fingerprint() != old.fingerprint()
+    assert old.evolve(**{"medium.pixels": "pixels"}).fingerprint() != old.fingerprint()
