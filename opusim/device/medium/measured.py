@@ -36,10 +36,11 @@ _LARGE = 100
 class MeasuredMedium(EntryMedium):
     """A complex transmission matrix read from an HDF5 file.
 
-    Input mode j is feature j as the formatter lays it on the mirrors, output mode i is pixel i of the region
-    of interest in raster order. The file's matrix is scaled to the mean square 1; `transmission` sets the
-    light level. The matrix already holds the beam profile and the difference between on and off, as a
-    differential measurement gives it.
+    Column j of the matrix is input j: feature j of a layout. On a bench the inputs share the whole array of mirrors, in
+    line (`opusim.OpticalBench.input_layout`); a pattern of fewer features has the first inputs, and the mirrors of the
+    others stay off. Output mode i is pixel i of the region of interest in raster order. The file's matrix is scaled to
+    the mean square 1; `transmission` sets the light level. The matrix already holds the beam profile and the difference
+    between on and off, as a differential measurement gives it.
 
     Parameters
     ----------
@@ -55,6 +56,10 @@ class MeasuredMedium(EntryMedium):
         polarisation (`Medium`).
     decorrelation_time_s : float
         Time after which the field correlation with the measured matrix has fallen to 1/e; `inf` for none.
+    input_light : {"mirrors", "shared"}
+        The light of an input that is on. "mirrors": that of its mirrors, however many other inputs there are. "shared":
+        the features that are shown share the light of all mirrors, as in version 1 of the presets; there the medium has
+        no inputs of its own, so that fewer features are brighter ones, and no procedure finds patterns for it.
 
     Raises
     ------
@@ -72,6 +77,7 @@ class MeasuredMedium(EntryMedium):
     background: str = parameter("background", kind="label")
     transmission: float = transmission()
     decorrelation_time_s: float = decorrelation_time()
+    input_light: str = parameter("mirrors", kind="choice", choices=("mirrors", "shared"), before="shared")
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -81,6 +87,11 @@ class MeasuredMedium(EntryMedium):
             matrix, _ = self._load()
             shape = matrix.shape[1], matrix.shape[0]
         return shape
+
+    @property
+    def n_inputs(self) -> int | None:
+        """Columns of the matrix; None where they share the light of all mirrors."""
+        return None if self.input_light == "shared" else self.shape[1]
 
     def check_size(self, n_features: int, n_pixels: int) -> None:
         """Raise an error if the file's matrix is too small.
