@@ -51,7 +51,7 @@ def test_light_is_that_of_the_mirrors_of_the_inputs_that_are_on(tmp_path, inputs
 
 @pytest.mark.parametrize("inputs", [256, 2000])
 def test_expected_level_counts_mirrors_as_the_light_does(tmp_path, inputs):
-    """Half of the light is one speckle, that of the mean pattern: 0.5 / sqrt(600) of 600 pixels, three of which are 6 %.
+    """Half of the light is one speckle, that of the mean pattern: 0.5 / sqrt(600) of 600 pixels; 6 % is three of it.
 
     All mirrors shared out over 2 000 inputs would be 14 % more than the two of each.
     """
