@@ -162,6 +162,15 @@ def test_what_has_no_place_is_refused_by_the_fit(tmp_path):
             opu.fit1d(n_features=10, input_roi=((0, 0), (20, 20)))
 
 
+def test_rows_of_the_sensor_that_the_file_ends_in_are_told(tmp_path):
+    """The driver reads whole rows, and calibrates all of their pixels."""
+    device, _, _ = made(tmp_path, 40)
+    with OPU(PIXELS + 1, device=device.evolve(**{"camera.shape": (64, 100)})) as opu:
+        opu.fit1d(n_features=40)
+        with pytest.raises(ValueError, match="450 pixels.* 451 components lie, 500 in 5 rows of 100: fewer components"):
+            opu.linear_transform(np.ones((1, 40), np.uint8))
+
+
 def test_what_has_no_place_is_refused_by_a_matrix(tmp_path):
     device, _, _ = made(tmp_path, 40)
     bench = OpticalBench(device)
