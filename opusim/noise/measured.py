@@ -140,17 +140,15 @@ def measured_error_budget(
 
 
 def _patterns(point: WorkingPoint, n: int, seed: int) -> MirrorPatterns:
-    """Random patterns with the same number of features on."""
+    """Random patterns with the same number of features on; of all inputs, where the medium has its own."""
     share, layout = point.share_on, input_layout(point.device)
-    if layout is None:
-        n_features = min(_FEATURES, key=lambda many: abs(round(share * many) / many - share))
-        layout = MirrorLayout.lined(point.device.dmd.shape, n_features)
-    else:
-        n_features = layout.n_features_total
+    choices = _FEATURES if layout is None else range(layout.n_features_total, layout.n_features_total + 1)
+    n_features = min(choices, key=lambda many: abs(round(share * many) / many - share))
     n_on = round(share * n_features)
     if not n_on:
-        most = max(n_features, _FEATURES[-1]) if input_layout(point.device) is None else n_features
-        raise ValueError(f"share_on is {share!r}, but patterns are made for at least {0.5 / most:.2g}.")
+        raise ValueError(f"share_on is {share!r}, but patterns are made for at least {0.5 / choices[-1]:.2g}.")
+    if layout is None:
+        layout = MirrorLayout.lined(point.device.dmd.shape, n_features)
     order = rng.uniforms(rng.stream_key(seed, "noise budget patterns"), n * n_features).reshape(n, -1).argsort(axis=1)
     return MirrorPatterns((order < n_on).astype(np.uint8), layout)
 

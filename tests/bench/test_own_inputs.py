@@ -7,8 +7,10 @@ import pytest
 
 from laboratory_bench import MIRRORS, Numbers
 from measured_device import measured_device, write_matrix
+from opusim import OPU
 from opusim.bench.bench import OpticalBench
 from opusim.bench.protocol import input_layout_of
+from opusim.drivers import OpuDevice
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 ROI = (0, 0, 20, 30)
@@ -98,16 +100,26 @@ def test_patterns_without_a_place_are_refused_with_what_to_do(tmp_path, shown, w
     assert bench.clock.frames == 0
 
 
+class Part(Numbers):
+    """A laboratory's bench whose beam lights a part of the mirrors."""
+
+    input_layout = MirrorLayout.lined(MIRRORS, 100, (4, 6), (12, 20))
+
+
 def test_a_laboratory_s_inputs_tell_its_level():
     """Light of its inputs' mirrors alone: mirrors that are always on belong to no input."""
-
-    class Part(Numbers):
-        input_layout = MirrorLayout.lined(MIRRORS, 100, (4, 6), (12, 20))
-
     bench, seen = Part(), []
     bench.show = lambda mirrors, **how: seen.append(mirrors) or Numbers.show(bench, mirrors, **how)
     bench.expected_level_dn(10, EXPOSURE_S)
-    for mirrors in seen:
-        outside = np.ones(MIRRORS, bool)
-        outside[4:16, 6:26] = False
-        assert mirrors[:, outside].all()
+    outside = np.ones(MIRRORS, bool)
+    outside[4:16, 6:26] = False
+    assert sum(map(len, seen)) == 9 and all(mirrors[:, outside].all() for mirrors in seen)
+
+
+def test_a_laboratory_s_inputs_are_those_of_the_driver():
+    with OPU(50, opu_device=OpuDevice(bench=Part())) as opu:
+        opu.fit1d(n_features=60)
+        assert opu.current_fit.layout == Part.input_layout.first(60)
+        assert opu.transform(np.ones((3, 60), np.uint8)).shape == (3, 50)
+        with pytest.raises(ValueError, match="n_features is 101, but this device has 100 inputs of its own"):
+            opu.fit1d(n_features=101)
