@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from opusim.base import validation
 from opusim.base.user_arrays import as_numpy
-from opusim.bench.protocol import Bench, Drivable, Exposing, Lamp, checked_bench, has
+from opusim.bench.protocol import Bench, Drivable, Exposing, Lamp, checked_bench, has, input_layout_of
 from opusim.bench.region import AnyRoi
 from opusim.bench.returned import exposed, flat_frames
-from opusim.patterns.layout import MirrorPatterns
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
-__all__ = ["dark_frames", "random_mirrors", "saturation_dn"]
+__all__ = ["all_off", "dark_frames", "feature_layout", "random_mirrors", "random_patterns", "saturation_dn"]
+
+_MACRO_PIXELS = 1024
 
 
 def dark_frames(bench: Exposing, exposure_s: float, n: int, roi: AnyRoi | None = None) -> np.ndarray:
@@ -38,7 +41,62 @@ def dark_frames(bench: Exposing, exposure_s: float, n: int, roi: AnyRoi | None =
     return exposed(bench, None, exposure_s=exposure_s, n_frames=n, roi=roi)
 
 
-def random_mirrors(bench: Bench, *, seed: int = 0) -> np.ndarray:
+def feature_layout(bench: Bench, n: int | None = None) -> MirrorLayout:
+    """Return how features lie on the mirrors, in line: on the inputs of the bench, or on macro-pixels that fill them.
+
+    Parameters
+    ----------
+    bench : Bench
+        Whose mirrors they are.
+    n : int, optional
+        How many features; all inputs that the bench has of its own by default, else 1024 or as many as mirrors.
+
+    Returns
+    -------
+    MirrorLayout
+        The layout: of a bench with inputs of its own (`opusim.bench.protocol.Inputs`) of the first `n` of them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `n` is no whole number from 1 to the number of inputs.
+    """
+    own, shape = input_layout_of(bench), bench.mirror_shape
+    n_mirrors = shape[0] * shape[1]
+    if own is None:
+        return MirrorLayout.lined(
+            shape, min(_MACRO_PIXELS, n_mirrors) if n is None else validation.integer("n", n, low=1, high=n_mirrors)
+        )
+    return own if n is None else own.first(n)
+
+
+def random_patterns(bench: Bench, n: int, *, seed: int = 0) -> MirrorPatterns:
+    """Return patterns of random macro-pixels, or inputs of the bench, half of them on.
+
+    Parameters
+    ----------
+    bench : Bench
+        Whose mirrors they are.
+    n : int
+        How many.
+    seed : int
+        Which patterns.
+
+    Returns
+    -------
+    MirrorPatterns
+        The same ones for the same seed, number and bench. Of inputs that the bench has of its own exactly half are on,
+        since of few inputs drawn one by one none might be.
+    """
+    layout, draws = feature_layout(bench), np.random.default_rng(seed)
+    total = layout.n_features_total
+    if input_layout_of(bench) is None:
+        return MirrorPatterns(draws.integers(0, 2, (n, total), dtype=np.uint8), layout)
+    half = (np.arange(total) < (total + 1) // 2).astype(np.uint8)
+    return MirrorPatterns(draws.permuted(np.tile(half, (n, 1)), axis=1), layout)
+
+
+def random_mirrors(bench: Bench, *, seed: int = 0) -> np.ndarray | MirrorPatterns:
     """Return a fixed pattern with about half of the mirrors on.
 
     Parameters
@@ -50,10 +108,31 @@ def random_mirrors(bench: Bench, *, seed: int = 0) -> np.ndarray:
 
     Returns
     -------
-    ndarray of bool, shape (1, rows, columns)
-        The same one for the same seed and shape.
+    ndarray of bool, shape (1, rows, columns), or MirrorPatterns
+        The same one for the same seed and shape. On a bench with inputs of its own one pattern of these.
     """
+    if input_layout_of(bench) is not None:
+        return random_patterns(bench, 1, seed=seed)
     return np.random.default_rng(seed).random((1, *bench.mirror_shape)) < 0.5
+
+
+def all_off(bench: Bench) -> np.ndarray | MirrorPatterns:
+    """Return one pattern with every mirror off, or every input of a bench with inputs of its own.
+
+    Parameters
+    ----------
+    bench : Bench
+        Whose mirrors they are.
+
+    Returns
+    -------
+    ndarray of uint8, shape (1, rows, columns), or MirrorPatterns
+        The pattern.
+    """
+    own = input_layout_of(bench)
+    if own is None:
+        return np.zeros((1, *bench.mirror_shape), dtype=np.uint8)
+    return MirrorPatterns(np.zeros((1, own.n_features_total), dtype=np.uint8), own)
 
 
 def shown_mirrors(mirrors: Any) -> Any:

@@ -5,26 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-
 from opusim.base import validation
 from opusim.base.parameters import near_matches
 from opusim.bench.protocol import Bench, identity_of
 from opusim.bench.region import AnyRoi, Roi
+from opusim.calibration.on_bench import random_patterns
 from opusim.calibration.procedures.base import PROCEDURES, Progress, options_of
 from opusim.calibration.procedures.matrix.journal import resume_clock
-from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 from .files import check_device, device_of, open_calibration, read_record, record_names
 
 if TYPE_CHECKING:
+    from opusim.patterns.layout import MirrorPatterns
+
     NEED_REFERENCE: tuple[str, ...]
 
 __all__ = ["NEED_REFERENCE", "PROCEDURES", "Calibration", "middle_region"]
 
 # Thousands of pixels are plenty for everything but a matrix, and take seconds.
 _REGION = (64, 128)
-_MACRO_PIXELS = 1024
 
 Record = TypeVar("Record")
 
@@ -195,7 +194,7 @@ class Calibration:
     # ------------------------------------------------------------------ what procedures ask for
 
     def patterns(self, n: int) -> MirrorPatterns:
-        """Return patterns of random macro-pixels, half of them on; the same ones each time.
+        """Return patterns of random macro-pixels, or inputs of the bench, half of them on; the same ones each time.
 
         Parameters
         ----------
@@ -207,11 +206,7 @@ class Calibration:
         MirrorPatterns
             The patterns.
         """
-        shape = self.bench.mirror_shape
-        layout = MirrorLayout.lined(shape, min(_MACRO_PIXELS, shape[0] * shape[1]))
-        return MirrorPatterns(
-            np.random.default_rng(0).integers(0, 2, (n, layout.n_features_total), dtype=np.uint8), layout
-        )
+        return random_patterns(self.bench, n)
 
     def stored(self, name: str, kind: type[Record]) -> Record | None:
         """Return the record that is stored under a name.

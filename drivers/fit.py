@@ -20,6 +20,10 @@ from .input_region import InputRoi, format_of, make_layout
 from .settings import Settings, microseconds
 from .types import InputRoiStrategy, Tuple2D, as_member
 
+# What may be done where too few mirrors are on.
+_OTHER = "Another input_roi_strategy may help."
+_LONGER = "Mirrors of inputs that no feature uses stay off: a longer exposure_us may help."
+
 
 @dataclass(frozen=True)
 class Overrides:
@@ -151,6 +155,7 @@ def make_fit(
     strategy: InputRoiStrategy,
     overrides: Overrides,
     online: bool = False,
+    inputs: MirrorLayout | None = None,
 ) -> Fit:
     """Choose region, layout and exposure.
 
@@ -170,11 +175,14 @@ def make_fit(
         What was asked for.
     online : bool
         Whether it is for single vectors.
+    inputs : MirrorLayout, optional
+        The device's own inputs, if it has any (`opusim.bench.protocol.Inputs`): the features are laid on the first of
+        them, and there is no region to choose.
 
     Raises
     ------
     ValueError
-        If the features do not fit.
+        If the features do not fit, or a region is asked for where the device has inputs of its own.
 
     Warns
     -----
@@ -184,17 +192,22 @@ def make_fit(
     n, n_mirrors = traits.n_features_total, math.prod(input_shape)
     if n > n_mirrors:
         raise ValueError(f"n_features is {traits.shown}, but there are only {n_mirrors} mirrors: it can't be more.")
+    if inputs is not None:
+        _check_own(inputs, traits, overrides)
     ones = data.count_ones() if data is not None else None
     if overrides.input_roi_strategy is not None:
         strategy = overrides.input_roi_strategy
     elif ones is None and strategy is InputRoiStrategy.auto:
         strategy = InputRoiStrategy.full
     roi: LightonmlRoi | None = None
-    if overrides.input_roi is not None:
-        roi = checked_lightonml_roi("input_roi", overrides.input_roi, input_shape)
-    elif n < n_mirrors:
-        roi = InputRoi(input_shape, settings.ones_range).compute_roi(strategy, traits.n_features, ones)
-    layout = make_layout(input_shape, traits.n_features, roi)
+    if inputs is not None:
+        layout = inputs.first(n)
+    else:
+        if overrides.input_roi is not None:
+            roi = checked_lightonml_roi("input_roi", overrides.input_roi, input_shape)
+        elif n < n_mirrors:
+            roi = InputRoi(input_shape, settings.ones_range).compute_roi(strategy, traits.n_features, ones)
+        layout = make_layout(input_shape, traits.n_features, roi)
     n_ones, excess = None, 0.0
     if ones is not None:
         n_ones = layout.n_always_on + int(ones * layout.mirrors_per_feature)
@@ -204,7 +217,7 @@ def make_fit(
         elif n_ones < settings.ones_range[0]:
             warn_outside(
                 f"X turns {n_ones} mirrors on, on average, but it takes {settings.ones_range[0]} for a good signal: "
-                "the input is too sparse. Another input_roi_strategy may help."
+                f"the input is too sparse. {_OTHER if inputs is None else _LONGER}"
             )
     exposure_us = overrides.exposure_us
     if exposure_us is None:
@@ -215,6 +228,21 @@ def make_fit(
             f"factor {excess:.3g}: pixels may saturate."
         )
     return Fit(traits, layout, n_ones, exposure_us, overrides, strategy, online)
+
+
+def _check_own(inputs: MirrorLayout, traits: InputTraits, overrides: Overrides) -> None:
+    """Refuse features, or a region of the mirrors, for which a device with inputs of its own has no place."""
+    total = inputs.n_features_total
+    if traits.n_features_total > total:
+        raise ValueError(
+            f"n_features is {traits.shown}, but this device has {total} inputs of its own, which its medium is known "
+            "for: it can't be more."
+        )
+    if overrides.input_roi is not None:
+        raise ValueError(
+            f"input_roi is {overrides.input_roi!r}, but this device has {total} inputs of its own, which lie where "
+            "they are: it must be left out."
+        )
 
 
 def frametime_us(fit: Fit, settings: Settings, least_us: int) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from opusim.base import arrays, validation
 from opusim.base.errors import InputTypeError, NotReadyError
 from opusim.bench import linear_modes
-from opusim.bench.protocol import Drivable, has
+from opusim.bench.protocol import Drivable, has, input_layout_of
 from opusim.calibration import store as calibrations
 from opusim.drivers import inputs
 from opusim.drivers.inputs import UserInput
@@ -501,6 +501,7 @@ class OPU(validation.Fixed):
             strategy=self.input_roi_strategy,
             overrides=overrides,
             online=online,
+            inputs=input_layout_of(self.device.bench),
         )
         # Nothing can fail from here on, so that an error leaves the fit before in force.
         self._end_online()

@@ -174,6 +174,9 @@ class _BenchProbe:
 
     @cached_property
     def layout(self) -> MirrorLayout:
+        own = protocol.input_layout_of(self.bench)
+        if own is not None:
+            return own
         rows, columns = map(int, self.bench.mirror_shape)
         return MirrorLayout.lined((rows, columns), min(_FEATURES, rows * columns))
 
@@ -244,10 +247,10 @@ def check_bench(bench: Any, *, exposure_s: float | None = None, seed: int = 0) -
     ConformanceError
         With a sentence for each rule that is broken.
     """
-    gates = (_bench_members, _bench_shapes, _bench_dark_frames, _bench_frames, _bench_light)
+    gates = (_bench_members, _bench_shapes, _bench_inputs, _bench_dark_frames, _bench_frames, _bench_light)
     checks = (
-        _bench_order, _bench_own_arrays, _bench_exposure, _bench_region, _bench_forms_of_mirrors, _bench_noise,
-        _bench_refusals, _bench_clock, _bench_frame_times, _bench_identity, _bench_lamp, _bench_transform,
+        _bench_order, _bench_fewer_inputs, _bench_own_arrays, _bench_exposure, _bench_region, _bench_forms_of_mirrors,
+        _bench_noise, _bench_refusals, _bench_clock, _bench_frame_times, _bench_identity, _bench_lamp, _bench_transform,
         _bench_packed_mirrors, _bench_level, _bench_reference_arm, _bench_reserved_frames, _bench_limits,
         _bench_resuming, _bench_repeating,
     )  # fmt: skip
@@ -274,6 +277,18 @@ def _bench_shapes(p: _BenchProbe) -> Iterator[str]:
     for name, shape in (("mirror_shape", p.bench.mirror_shape), ("sensor_shape", p.bench.sensor_shape)):
         if not isinstance(shape, tuple) or len(shape) != 2 or not all(_is_whole(n) and n > 0 for n in shape):
             yield f"{name} is {shape!r}, but it must be two whole numbers above 0, a tuple of (rows, columns)."
+
+
+def _bench_inputs(p: _BenchProbe) -> Iterator[str]:
+    try:
+        layout = protocol.input_layout_of(p.bench)
+    except (TypeError, ValueError) as error:
+        yield str(error)
+        return
+    if layout is not None and layout != p.bench.input_layout:
+        yield f"input_layout gave {layout} and then {p.bench.input_layout}, but it must be the same each time."
+    if layout is not None and layout.n_features_total < 2:
+        yield f"input_layout has {layout.n_features_total} input, but for patterns that differ it must have two."
 
 
 def _frames_are(what: str, frames: np.ndarray, shape: tuple[int, ...], dtype: Any = None) -> Iterator[str]:
@@ -322,6 +337,27 @@ def _bench_order(p: _BenchProbe) -> Iterator[str]:
         )
 
 
+def _bench_fewer_inputs(p: _BenchProbe) -> Iterator[str]:
+    _needs(p.bench, protocol.Inputs)
+    layout = protocol.input_layout_of(p.bench)
+    if layout is None:
+        return  # any pattern will do, and those of all other checks are some
+    if layout.kind != "lined":
+        raise _NothingToCheck(f"its inputs, of kind {layout.kind!r}, are used all together")
+    n = layout.n_features_total - 1
+    shown = MirrorPatterns(np.tile(p.pair[:, :n], (_REPEATS, 1)), layout.first(n))
+    frames = p.expose(shown)
+    yield from _frames_are(f"frames of patterns of {n} inputs", frames, p.frames.shape, p.dark.dtype)
+    # Of very few inputs the one that is left out is most of the light.
+    found = p.likeness(frames, p.frames[:2]) if n >= 31 and frames.shape == p.frames.shape else p.repeat
+    if not found > 0.3 * p.repeat:
+        yield (
+            f"frames of the first {n} inputs (input_layout.first) are less like those of all {n + 1} (by a correlation "
+            f"of {found:.3f}) than these are like each other ({p.repeat:.3f}), but input k must be the same mirrors in "
+            "both."
+        )
+
+
 def _bench_own_arrays(p: _BenchProbe) -> Iterator[str]:
     how: dict[str, Any] = {"exposure_s": p.exposure_s, "roi": p.region}
     calls: dict[str, Callable[[int], Any]] = {
@@ -362,9 +398,14 @@ class _ByFeature(Protocol):
 
 
 def _needs_mirrors(p: _BenchProbe) -> None:
-    """Leave out what shows mirrors one by one where the simulated medium is that of features."""
+    """Leave out what shows mirrors one by one where the medium is that of inputs, and refuses them."""
     if has(p.bench, protocol.Drivable) and has(p.bench.device.medium, _ByFeature) and p.bench.device.medium.by_feature:
         raise _NothingToCheck("its medium was measured for features, and knows no single mirrors")
+    if protocol.input_layout_of(p.bench) is not None:
+        try:
+            p.expose(MirrorPatterns(p.pair[:1], p.layout).to_mirrors())
+        except (TypeError, ValueError) as error:
+            raise _NothingToCheck(f"it has inputs of its own, and takes no bare mirrors ({error})") from error
 
 
 def _bench_region(p: _BenchProbe) -> Iterator[str]:

@@ -16,11 +16,11 @@ from opusim.bench.returned import exposed
 from opusim.calibration.algorithms.masks import dark_pixels, saturated_pixels
 from opusim.calibration.algorithms.phase_shifting import equal_steps, least_squares
 from opusim.calibration.contents import held
-from opusim.calibration.on_bench import dark_frames, saturation_dn, shown_mirrors
+from opusim.calibration.on_bench import all_off, dark_frames, random_patterns, saturation_dn, shown_mirrors
 from opusim.calibration.words import micro, radians
 from opusim.fringes.calibrated import CLIPPED_SHARE, DARK_FRAMES, LEAST_REFERENCE, REFERENCE_FRAMES
 from opusim.fringes.demodulation import field_of_clipped, fields_of_counts, least_squares_row
-from opusim.patterns.layout import MirrorLayout, MirrorPatterns
+from opusim.patterns.layout import MirrorPatterns
 
 from .base import EXPOSURE, STEPS, Procedure, Progress, Row
 from .exposure import find_exposure
@@ -239,7 +239,7 @@ def measure_linear(
         If it returns something else than the frames that were asked for.
     """
     asked = equal_steps(steps)
-    shown = _test_patterns(bench, seed) if mirrors is None else shown_mirrors(mirrors)
+    shown = random_patterns(bench, _PATTERNS, seed=seed) if mirrors is None else shown_mirrors(mirrors)
     if len(shown) < 16:
         raise ValueError(f"mirrors holds {len(shown)} patterns, but at least 16 are needed to tell how good it is.")
     rectangle = (0, 0, *bench.sensor_shape) if roi is None else roi
@@ -253,8 +253,9 @@ def measure_linear(
     report(1, total)
     dark = dark_frames(bench, exposure_s, DARK_FRAMES, roi)
     dark_dn = dark.reshape(len(dark), -1).mean(axis=0, dtype=np.float64).astype(np.float32)
-    off = np.zeros((1, *bench.mirror_shape), dtype=np.uint8)
-    alone = exposed(bench, off, exposure_s=exposure_s, reference_phase_rad=np.zeros(REFERENCE_FRAMES), roi=roi)
+    alone = exposed(
+        bench, all_off(bench), exposure_s=exposure_s, reference_phase_rad=np.zeros(REFERENCE_FRAMES), roi=roi
+    )
     alone = alone.reshape(REFERENCE_FRAMES, -1)
     full_scale = saturation_dn(bench, exposure_s, roi)
     reference_dn = alone.mean(axis=0, dtype=np.float64).astype(np.float32) - dark_dn
@@ -292,13 +293,6 @@ def measure_linear(
         drift_rad_per_minute=0.0, elapsed_s=ended,
     )  # fmt: skip
     return _with_quality(record, first, second, whole, light_dn, ended - started, threads_of(bench))
-
-
-def _test_patterns(bench: Bench, seed: int) -> MirrorPatterns:
-    """Random patterns of macro-pixels that fill the mirrors, half of them on."""
-    layout = MirrorLayout.lined(bench.mirror_shape, min(1024, bench.mirror_shape[0] * bench.mirror_shape[1]))
-    bits = np.random.default_rng(seed).integers(0, 2, (_PATTERNS, layout.n_features_total), dtype=np.uint8)
-    return MirrorPatterns(bits, layout)
 
 
 def _bursts(bench: Bench, shown: Any, exposure_s: float, asked: np.ndarray, roi: AnyRoi | None) -> np.ndarray:

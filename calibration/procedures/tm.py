@@ -15,7 +15,7 @@ from opusim.bench.returned import exposed
 from opusim.calibration.algorithms.off_axis import check_room, checked_carrier, half_bandwidth
 from opusim.calibration.algorithms.phase_shifting import equal_steps
 from opusim.calibration.files import device_of
-from opusim.calibration.on_bench import dark_frames, saturation_dn
+from opusim.calibration.on_bench import dark_frames, feature_layout, saturation_dn
 from opusim.calibration.words import micro
 from opusim.patterns.layout import MirrorPatterns
 
@@ -36,6 +36,8 @@ __all__ = ["tm_path"]
 # Patterns and dark frames that tell the law of the light, the share of the camera's range that it may fill, and that of
 # the pixels whose reference is taken for the brightest.
 _PATTERNS, _DARK, _FILLED, _BRIGHT = 16, 8, 0.97, 0.99
+# Inputs of a matrix for which none are asked.
+_INPUTS = 256
 
 
 def tm_path(path: str | Path) -> Path:
@@ -49,6 +51,14 @@ def _inputs(text: str) -> int | tuple[int, int]:
     if parts is None:
         raise ValueError(f"--inputs is {text!r}, but it must be a number, or rows and columns as in 16x16.")
     return int(parts[1]) if parts[2] is None else (int(parts[1]), int(parts[2]))
+
+
+def _wanted(session: Calibration) -> int | tuple[int, int]:
+    """Return the inputs asked for, or 256, or all where the bench has fewer."""
+    asked: int | tuple[int, int] | None = session.options["inputs"]
+    if asked is not None:
+        return asked
+    return min(_INPUTS, feature_layout(session.bench).n_features_total)
 
 
 def _basis(text: str) -> str:
@@ -176,8 +186,9 @@ class MatrixProcedure(Procedure):
         EXPOSURE,
         STEPS,
         Option(
-            "inputs", "--inputs", str, "tm: macro-pixels in line, or rows x columns as 16x16; 256 by default.",
-            default=256, read=_inputs, order=50,
+            "inputs", "--inputs", str,
+            "tm: macro-pixels in line, or rows x columns as 16x16; 256 by default, or all where there are fewer.",
+            read=_inputs, order=50,
         ),
         Option(
             "basis", "--basis", str, "tm: hadamard (the default) or canonical.", default="hadamard", read=_basis,
@@ -230,6 +241,7 @@ class MatrixProcedure(Procedure):
         """
         options = session.options
         out, asked = self.file(session.path), equal_steps(options["steps"] or 4)
+        inputs = _wanted(session)
         off_axis = options["method"] == "off-axis"
         if off_axis:
             asked = np.zeros(1)
@@ -250,14 +262,14 @@ class MatrixProcedure(Procedure):
             exposure_s = usual_exposure(session)
             actual = asked if off_axis else actual_phases(session, asked, exposure_s)
             if off_axis and options["exposure_s"] is None:
-                n = int(np.prod(options["inputs"]))
+                n = int(np.prod(inputs))
                 plan = PLANS[options["basis"]](n, 1)
                 exposure_s = _exposure_for_all(session, exposure_s, n, plan.patterns(0, plan.n_groups))
         how: dict[str, Any] = {"actual_rad": actual}
         if off_axis:
             how = {"method": "off-axis", "grain_px": _grain(session)[0], "carrier": options["carrier"]}
         record = measure_tm(
-            session.bench, options["inputs"], exposure_s=exposure_s, out=out, basis=options["basis"], steps=asked,
+            session.bench, inputs, exposure_s=exposure_s, out=out, basis=options["basis"], steps=asked,
             roi=session.roi, resume=options["resume"], progress=progress, **how,
         )  # fmt: skip
         return {"tm": record}
@@ -269,7 +281,7 @@ class MatrixProcedure(Procedure):
         if not path.exists() or Journal.there(path):
             return False
         record = read_tm(path, bench=session.bench)
-        session.check_same(path, "inputs", record.n_inputs, int(np.prod(session.options["inputs"])))
+        session.check_same(path, "inputs", record.n_inputs, int(np.prod(_wanted(session))))
         session.check_same(path, "basis", record.basis, session.options["basis"])
         session.check_same(path, "method", record.method, session.options["method"])
         session.check_same(path, "roi", tuple(map(int, record.roi)), tuple(session.roi))

@@ -18,6 +18,7 @@ from opusim.base import arrays, elementary
 from opusim.base.errors import NotReadyError, warn_outside
 from opusim.base.short_repr import short_repr
 from opusim.bench.linear_modes import LinearMode
+from opusim.bench.protocol import input_layout_of
 from opusim.calibration import store as calibrations
 from opusim.fringes.demodulation import BurstPixels, fields_of_bursts, fields_of_counts
 from opusim.patterns.layout import MirrorPatterns
@@ -252,7 +253,7 @@ class Holographic(LinearMode):
             with device.measuring:  # one thread calibrates, the others wait for it
                 record = at_hand.get(settings.bench_roi)
                 if record is None:
-                    record = calibrations.find_record(device.bench, settings.bench_roi, at_hand, name=device.name)
+                    record = _calibrated(device, settings, n_out)
         return holography_of(fit, device, settings, record, n_out, place, complex_output=complex_output)
 
     def planned(
@@ -277,6 +278,20 @@ class Holographic(LinearMode):
         method = Holography(record, FitFields(nothing, nothing, 1.0), fit.traits.n_features_total, n_out, n)
         # With the calibration's times, frames follow each other as fast as they can.
         return method, device.fastest(settings, settings.exposure_s)
+
+
+def _calibrated(device: OpuDevice, settings: FrameSettings, n_out: int) -> LinearRecord:
+    """Return the calibration of a region, found or made; a medium that is not known for all of it is told."""
+    roi = settings.bench_roi
+    try:
+        return calibrations.find_record(device.bench, roi, device.linear_records, name=device.name)
+    except ValueError as error:
+        if input_layout_of(device.bench) is None:
+            raise
+        raise ValueError(
+            f"{error} linear_transform calibrates every pixel of the region in which the {n_out} components lie, "
+            f"{settings.n_pixels} in {roi[2]} rows of {roi[3]}: fewer components may lie in fewer rows."
+        ) from error
 
 
 def holography_of(

@@ -35,6 +35,7 @@ from .inputs import (
     checked_mirrors,
     checked_phases,
     checked_transform,
+    input_layout,
 )  # fmt: skip
 from .lag import Readout
 from .plan import EXECUTIONS, Plan, memory_budget_bytes
@@ -523,6 +524,14 @@ class OpticalBench(validation.Fixed):
         """Pixels as (rows, columns)."""
         return self.device.camera.shape
 
+    @property
+    def input_layout(self) -> MirrorLayout | None:
+        """Inputs of the medium on the mirrors, if it has its own (`opusim.bench.protocol.Inputs`); else None.
+
+        Those of a measured matrix lie in line, on all mirrors: ``MirrorPatterns(bits, bench.input_layout)``.
+        """
+        return input_layout(self.device)
+
     def readout_s(self, n_rows: int) -> float:
         """Return the time to read rows of the sensor.
 
@@ -600,7 +609,9 @@ class OpticalBench(validation.Fixed):
             Grey levels.
         """
         camera, dmd = self.device.camera, self.device.dmd
-        intensity = n_on + dmd.off_amplitude * dmd.off_amplitude * (dmd.n_mirrors - n_on)
+        # What mirrors that are off send through inputs of the medium's own is in its background.
+        off = dmd.off_amplitude if self.device.medium.n_inputs is None else 0.0
+        intensity = n_on + off * off * (dmd.n_mirrors - n_on)
         electrons = camera.quantum_efficiency * intensity * self.photons_per_intensity(exposure_s)
         electrons += camera.mean_dark_current_e_per_s * exposure_s
         if (

@@ -135,7 +135,11 @@ class Entries:
 
     @property
     def _feature_amplitude(self) -> np.float32:
-        return np.float32(math.sqrt(self._geometry.device.dmd.n_mirrors / self._geometry.source.n_features))
+        layout, source = self._geometry.layout, self._geometry.source
+        if layout is None or self._medium.n_inputs is None:
+            return np.float32(math.sqrt(self._geometry.device.dmd.n_mirrors / source.n_features))
+        # As of any medium: a pattern, and a calibration with others, have one level of light.
+        return np.float32(math.sqrt(layout.mirrors_per_feature))
 
     def _wanted(self, pixels: range) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the outputs of the medium on some pixels, in the order of their numbers, and the pixel of each.

@@ -113,6 +113,56 @@ def checked_phases(value: float | np.ndarray | None, has_reference: bool) -> np.
     return phases
 
 
+def input_layout(device: Device) -> MirrorLayout | None:
+    """Return how the inputs that a device's medium has of its own lie on the mirrors: in line, on all of them.
+
+    Parameters
+    ----------
+    device : Device
+        The device.
+
+    Returns
+    -------
+    MirrorLayout or None
+        As for `opusim.bench.protocol.Inputs`; None where any pattern of the mirrors will do.
+
+    Raises
+    ------
+    ValueError
+        If the medium's file cannot be read.
+    """
+    n = device.medium.n_inputs
+    return None if n is None else MirrorLayout.lined(device.dmd.shape, min(n, device.dmd.n_mirrors))
+
+
+def check_inputs(layout: MirrorLayout | None, device: Device) -> None:
+    """Refuse patterns that have no place on the inputs of a device's medium.
+
+    Parameters
+    ----------
+    layout : MirrorLayout or None
+        How they lie on the mirrors; None for bare mirrors.
+    device : Device
+        The device.
+
+    Raises
+    ------
+    ValueError
+        If they are bare mirrors, or more features than there are inputs.
+    """
+    n = device.medium.n_inputs
+    if n is None or (layout is not None and layout.n_features_total <= n):
+        return
+    if layout is None:
+        what, do = "are bare mirrors", f"MirrorPatterns(bits, bench.input_layout), with bits of the shape (n, {n})"
+    else:
+        what = f"have {layout.n_features_total} features"
+        do = f"at most {n} features, as MirrorPatterns(bits, bench.input_layout)"
+    raise ValueError(
+        f"The patterns {what}, but the medium of this device is known for {n} inputs, and for nothing else: show {do}."
+    )
+
+
 def checked_mirrors(
     mirrors: Any, mirror_shape: tuple[int, int], *, on_device: bool = False
 ) -> tuple[MirrorLayout | None, Any]:

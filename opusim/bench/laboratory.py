@@ -24,6 +24,7 @@ from opusim.device.record import Operation
 from opusim.patterns.layout import MirrorPatterns
 
 from .inputs import checked_exposure, checked_mirrors, checked_phases
+from .protocol import input_layout_of
 from .region import Roi, checked_roi
 from .returned import checked_frames
 
@@ -362,15 +363,21 @@ class FromExpose:
         """
         kept = self.__dict__.setdefault("_levels_dn", {})
         if exposure_s not in kept:
-            shape = (_LEVEL_PATTERNS, *self.mirror_shape)
-            half = (np.random.default_rng(0).random(shape) < 0.5).astype(np.uint8)
-            none = np.zeros((1, *self.mirror_shape), dtype=np.uint8)
+            own, draws = input_layout_of(self), np.random.default_rng(0)
+            if own is None:
+                none = np.zeros((1, *self.mirror_shape), dtype=np.uint8)
+                half = (draws.random((_LEVEL_PATTERNS, *self.mirror_shape)) < 0.5).astype(np.uint8)
+            else:
+                bits = draws.integers(0, 2, (1 + _LEVEL_PATTERNS, own.n_features_total), dtype=np.uint8)
+                bits[0] = 0
+                none, half = np.split(own.mirrors(bits), [1])
             whole = (0, 0, *self.sensor_shape)
             levels = [
                 float(checked_frames(self.expose(m, exposure_s=exposure_s), len(m), whole).mean(dtype=np.float64))
                 for m in (none, half)
             ]
-            kept[exposure_s] = levels[0], (levels[1] - levels[0]) / half.mean(dtype=np.float64) / half[0].size
+            more = half.mean(dtype=np.float64) - none.mean(dtype=np.float64)
+            kept[exposure_s] = levels[0], (levels[1] - levels[0]) / more / half[0].size
         at_none, per_mirror = kept[exposure_s]
         return float(at_none + per_mirror * n_on)
 

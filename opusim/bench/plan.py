@@ -11,6 +11,7 @@ from opusim.device.medium import EntryMedium
 
 from .entries import outputs_by_feature
 from .geometry import Geometry
+from .inputs import check_inputs
 from .way import Work, transform_flops
 
 if TYPE_CHECKING:
@@ -112,7 +113,10 @@ def make_plan(geometry: Geometry, matrix: MatrixWay, waves: WavesWay | None, *, 
     if waves is None:
         assert isinstance(medium, EntryMedium), "a medium of waves has their way"
         n_modes, n_outputs = geometry.n_modes, geometry.n_fields
-        medium.check_size(geometry.source.n_features, geometry.region.n_pixels)
+        # What is wrong with a file, and with the pixels, is told first; of its inputs what may be shown instead.
+        n, own = geometry.source.n_features, medium.n_inputs
+        medium.check_size(n if own is None else min(n, own), geometry.region.n_pixels)
+        check_inputs(geometry.layout, geometry.device)
         outputs_by_feature(geometry)  # whether there is one on each pixel
         limit = medium.max_entries
         if limit is not None and n_modes * n_outputs > limit:

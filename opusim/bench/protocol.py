@@ -18,16 +18,17 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 from opusim.base import validation
-from opusim.patterns.layout import MirrorPatterns
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 if TYPE_CHECKING:
     from .frames import ReservedFrames
     from .region import AnyRoi
 
 __all__ = [
-    "Backed", "Bench", "Clock", "Clocked", "Drivable", "Exposing", "Fresh", "Identified", "Identity", "Lagging",
-    "Lamp", "Levelled", "Limited", "LitCamera", "Record", "Repeatable", "Reservable", "Resumable", "Skipping",
-    "Threaded", "Timed", "checked_bench", "elapsed_s", "has", "identity_of", "lacking", "threads_of", "wait",
+    "Backed", "Bench", "Clock", "Clocked", "Drivable", "Exposing", "Fresh", "Identified", "Identity", "Inputs",
+    "Lagging", "Lamp", "Levelled", "Limited", "LitCamera", "Record", "Repeatable", "Reservable", "Resumable",
+    "Skipping", "Threaded", "Timed", "checked_bench", "elapsed_s", "has", "identity_of", "input_layout_of", "lacking",
+    "threads_of", "wait",
 ]  # fmt: skip
 
 _LONGEST_SKIP_S = 3600.0
@@ -138,6 +139,20 @@ class Lamp(Protocol):
 @runtime_checkable
 class LitCamera(Exposing, Lamp, Protocol):
     """What `characterise_camera` needs: a camera and a lamp, no mirrors."""
+
+
+@runtime_checkable
+class Inputs(Protocol):
+    """A bench that says on which of its mirrors patterns are to lie.
+
+    Such as one whose medium was measured input by input, or whose beam lights a part of the mirrors. Calibrations and
+    drivers then show features of this layout, the first ones where they need fewer (`MirrorLayout.first`).
+    """
+
+    @property
+    def input_layout(self) -> MirrorLayout | None:
+        """How its inputs lie on the mirrors; None if any pattern of the mirrors will do."""
+        ...
 
 
 @runtime_checkable
@@ -573,6 +588,36 @@ def identity_of(bench: Any) -> Identity:
     if not has(bench, Identified) or not has(bench.device, Record):
         return Identity()
     return Identity(str(bench.device.fingerprint()), str(bench.device.name), int(bench.seed))
+
+
+def input_layout_of(bench: Any) -> MirrorLayout | None:
+    """Return how the inputs of a bench lie on its mirrors; None, for any pattern, if it is not `Inputs`.
+
+    Parameters
+    ----------
+    bench : object
+        Any bench.
+
+    Returns
+    -------
+    MirrorLayout or None
+        The layout.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no layout, or one of other mirrors.
+    """
+    layout = bench.input_layout if has(bench, Inputs) else None
+    if layout is None:
+        return None
+    if not isinstance(layout, MirrorLayout):
+        raise TypeError(f"input_layout of the bench is {layout!r}, but it must be a MirrorLayout, or None.")
+    if layout.dmd_shape != tuple(bench.mirror_shape):
+        raise ValueError(
+            f"input_layout of the bench is for {layout.dmd_shape} mirrors, but it has {tuple(bench.mirror_shape)}."
+        )
+    return layout
 
 
 def elapsed_s(bench: Any) -> float:

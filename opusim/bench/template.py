@@ -7,9 +7,10 @@
    `opusim.calibration`.
 
 Everything else comes from `opusim.bench.laboratory.LaboratoryBench`: arguments are checked, patterns become mirrors,
-frames are counted. Replace what your instruments do better: `expose`, if the phase of the reference can be stepped
-in one sequence; `transform`, if the camera need not send all pixels; a `flat_field` (`opusim.bench.protocol.Lamp`), if
-you have a calibrated lamp, which `characterise_camera` needs.
+frames are counted. Where patterns are to lie on a part of the mirrors, or on inputs of one size, set `input_layout`, a
+`~opusim.patterns.layout.MirrorLayout` (`opusim.bench.protocol.Inputs`). Replace what your instruments do better:
+`expose`, if the phase of the reference can be stepped in one sequence; `transform`, if the camera need not send all
+pixels; a `flat_field` (`opusim.bench.protocol.Lamp`), if you have a calibrated lamp, which `characterise_camera` needs.
 
 A filled-in one, of numbers instead of instruments::
 

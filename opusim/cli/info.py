@@ -174,6 +174,7 @@ def _own_text(stage: Any, name: str) -> str:
 
 def _description(device: Device) -> Table:
     from opusim.base.parameters import parts_of
+    from opusim.bench.inputs import input_layout
 
     table = _table(device.title, "part", "what it is")
     if device.description:
@@ -188,6 +189,10 @@ def _description(device: Device) -> Table:
         table.add_row(label, words or rest)
         if words and rest:
             table.add_row("", f"also: {rest}")
+    inputs = input_layout(device)
+    if inputs is not None:
+        each = f"{inputs.mirrors_per_feature:,} mirror" + ("s" if inputs.mirrors_per_feature > 1 else "")
+        table.add_row("inputs", f"{inputs.n_features_total:,} of the medium's own, {each} each, in line")
     table.add_row("resolution", device.resolution)
     table.add_row("fingerprint", device.fingerprint()[:16])
     return table

@@ -27,7 +27,7 @@ from opusim.base.errors import no_torch
 from opusim.base.module_state import CarriesState
 from opusim.base.tensors import ordinary_tensor
 from opusim.bench.by_matrix import MatrixWay
-from opusim.bench.inputs import checked_phases
+from opusim.bench.inputs import checked_phases, input_layout
 from opusim.bench.plan import EXECUTIONS
 from opusim.bench.prepared import reference_wave
 from opusim.bench.projector import Projector
@@ -506,6 +506,11 @@ def _checked_layout(device: Device, n_features: Any, layout: MirrorLayout | None
         if asked != layout.n_features_total:
             raise ValueError(f"n_features is {n_features!r}, but the layout has {layout.n_features}.")
         return layout
+    own = input_layout(device)
+    if own is not None:
+        shape2 = isinstance(n_features, (tuple, list))
+        n = math.prod(validation.shape2("n_features", n_features)) if shape2 else n_features
+        return own.first(validation.integer("n_features", n, low=1, high=own.n_features_total))
     if isinstance(n_features, (tuple, list)):
         rows, columns = validation.shape2("n_features", n_features)
         side = min(shape[0] // rows, shape[1] // columns)

@@ -12,6 +12,7 @@ import numpy as np
 
 from opusim.base import rng, validation
 from opusim.bench.bench import OpticalBench
+from opusim.bench.inputs import input_layout
 from opusim.device.record import Device
 from opusim.fringes.calibrated import DARK_FRAMES, LEAST_REFERENCE, REFERENCE_FRAMES
 from opusim.fringes.demodulation import field_of_clipped, least_squares_row
@@ -139,14 +140,17 @@ def measured_error_budget(
 
 
 def _patterns(point: WorkingPoint, n: int, seed: int) -> MirrorPatterns:
-    """Random patterns with the same number of features on."""
-    share = point.share_on
-    n_features = min(_FEATURES, key=lambda many: abs(round(share * many) / many - share))
+    """Random patterns with the same number of features on; of all inputs, where the medium has its own."""
+    share, layout = point.share_on, input_layout(point.device)
+    choices = _FEATURES if layout is None else range(layout.n_features_total, layout.n_features_total + 1)
+    n_features = min(choices, key=lambda many: abs(round(share * many) / many - share))
     n_on = round(share * n_features)
     if not n_on:
-        raise ValueError(f"share_on is {share!r}, but patterns are made for at least {0.5 / _FEATURES[-1]:.2g}.")
+        raise ValueError(f"share_on is {share!r}, but patterns are made for at least {0.5 / choices[-1]:.2g}.")
+    if layout is None:
+        layout = MirrorLayout.lined(point.device.dmd.shape, n_features)
     order = rng.uniforms(rng.stream_key(seed, "noise budget patterns"), n * n_features).reshape(n, -1).argsort(axis=1)
-    return MirrorPatterns((order < n_on).astype(np.uint8), MirrorLayout.lined(point.device.dmd.shape, n_features))
+    return MirrorPatterns((order < n_on).astype(np.uint8), layout)
 
 
 def _read(frames: np.ndarray, point: WorkingPoint, off: Collection[str]) -> np.ndarray:

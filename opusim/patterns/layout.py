@@ -9,7 +9,7 @@ high as wide (`opusim.Dmd.places_m` tells where mirrors stand).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -189,6 +189,35 @@ class MirrorLayout:
         """
         n = math.prod(dmd_shape) if n_features is None else n_features
         return cls(dmd_shape, _features(n), "plain", 1)
+
+    def first(self, n: int) -> MirrorLayout:
+        """Return the layout of the first features alone, each on the mirrors that it has here.
+
+        Parameters
+        ----------
+        n : int
+            How many features.
+
+        Returns
+        -------
+        MirrorLayout
+            Of `n` features; the mirrors of the others belong to none, and are always off.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `n` is no whole number from 1 to the number of features, or it is less than all of a layout that is not
+            in line.
+        """
+        total = self.n_features_total
+        if validation.integer("n", n, low=1, high=total) == total:
+            return self
+        if self.kind != "lined":
+            raise ValueError(
+                f"n is {n}, but the {total} features of a layout of kind {self.kind!r} can only be used together: "
+                f"it must be {total}."
+            )
+        return replace(self, n_features=(n,))
 
     @property
     def n_mirrors(self) -> int:

@@ -7,6 +7,7 @@ classifier on the binary pixels themselves.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from opusim import datasets
 from opusim.base.short_repr import short_repr
 from opusim.bench.bench import OpticalBench
 from opusim.device.record import Device
-from opusim.patterns.layout import MirrorLayout, MirrorPatterns
+from opusim.patterns.layout import MirrorPatterns
 
 from .image_sets import IMAGE_SETS
 
@@ -126,18 +127,13 @@ def run(opu: Any, *, say: Callable[[str], None] | None = None) -> DemoResult:
 
     say("Taking a frame")
     context = test_counts.context
-    layout = MirrorLayout(
-        bench.mirror_shape,
-        test.shape[1:],
-        "macro_2d",
-        context.fmt_factor,
-        roi_offset=context.input_roi_upper,
-        roi_size=context.input_roi_shape,
-    )
+    layout = opu.current_fit.layout
     patterns = MirrorPatterns(test[SHOWN].reshape(1, -1), layout)
     exposure_s = context.exposure_us * 1e-6
     rows, columns = bench.sensor_shape
     height, width = min(FRAME[0], rows), min(FRAME[1], columns)
+    if bench.input_layout is not None:  # its medium may be known for few pixels, too: no more than there were outputs
+        height, width = (min(size, math.isqrt(train_counts.shape[1])) for size in (height, width))
     roi = ((rows - height) // 2, (columns - width) // 2, height, width)
     frame = bench.expose(patterns, exposure_s=exposure_s, roi=roi)[0]
     return DemoResult(

@@ -198,3 +198,28 @@ def test_bad_patterns_are_refused_with_a_sentence(bits, word):
 def test_layout_is_light_to_import():
     code = "import sys, opusim.patterns.layout; assert 'numba' not in sys.modules and 'scipy' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_first_features_keep_their_mirrors():
+    layout = MirrorLayout.lined((12, 20), 30, (2, 4), (8, 10))
+    part, every = layout.first(7), layout.feature_of_mirror()
+    assert part.n_features == (7,) and part.factor == layout.factor and layout.first(30) is layout
+    # Mirrors of the others are always off.
+    assert np.array_equal(part.feature_of_mirror(), np.where(every >= 7, ALWAYS_OFF, every))
+    bits = np.random.default_rng(0).integers(0, 2, (5, 7), dtype=np.uint8)
+    assert np.array_equal(part.mirrors(bits), layout.mirrors(np.pad(bits, ((0, 0), (0, 23)))))
+    assert np.array_equal(part.packed(bits), layout.packed(np.pad(bits, ((0, 0), (0, 23)))))
+
+
+@pytest.mark.parametrize(
+    ("layout", "n", "error", "words"),
+    [
+        (MirrorLayout.lined((12, 20), 30), 31, ValueError, "n is 31, but it must be a whole number from 1 to 30"),
+        (MirrorLayout.lined((12, 20), 30), 0, ValueError, "n is 0, but it must be a whole number from 1 to 30"),
+        (MirrorLayout.lined((12, 20), 30), 2.5, TypeError, "n is 2.5"),
+        (MirrorLayout.macro_2d((12, 20), (3, 4)), 5, ValueError, "12 features of a layout of kind 'macro_2d' .* be 12"),
+    ],
+)
+def test_features_that_are_none_of_the_first_are_refused(layout, n, error, words):
+    with pytest.raises(error, match=words):
+        layout.first(n)

@@ -392,7 +392,7 @@ def test_inspect_shows_the_planes_of_every_medium(kind, formatted, tmp_path):
     bits = np.random.default_rng(0).integers(0, 2, size=(1, *MIRRORS), dtype=np.uint8)
     shown = patterns(1) if formatted else bits
     if kind == "measured" and not formatted:
-        with pytest.raises(ValueError, match="has 64 features, but 4096 were asked for"):
+        with pytest.raises(ValueError, match="bare mirrors.*known for 64 inputs"):
             bench.inspect(shown, exposure_s=EXPOSURE_S, roi=(2, 3, 8, 12))
         return
     planes = bench.inspect(shown, exposure_s=EXPOSURE_S, roi=(2, 3, 8, 12))

@@ -17,6 +17,7 @@ from opusim.calibration.on_bench import saturation_dn
 from opusim.device.medium import GaussianMedium, MeasuredMedium
 from opusim.device.record import Device
 from opusim.drivers import OpuDevice
+from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 from opusim.testing import ConformanceError, Report, check_bench
 
 
@@ -44,13 +45,51 @@ def test_every_bench_conforms(make):
 
 
 def test_a_bench_whose_matrix_was_measured_conforms(tmp_path):
-    """Of features and pixels of a region: it shows no mirrors one by one."""
+    """Of inputs and pixels of a region: it shows no mirrors one by one, and is shown patterns of its own inputs."""
     with h5py.File(tmp_path / "tm.h5", "w") as file:
         file["tm"] = GaussianMedium().entries(range(256), range(600), seed=9).T
     light = Device.load("aurora").medium.transmission
     bench = OpticalBench(small("aurora", medium=MeasuredMedium(str(tmp_path / "tm.h5"), transmission=light)))
     report = check_bench(bench)
     assert set(report.skipped) == {"region", "forms of mirrors", "packed mirrors"} and "transform" in report.passed
+
+
+def test_a_laboratory_s_bench_with_inputs_of_its_own_conforms():
+    """Its beam lights a part of the mirrors, and takes bare mirrors too."""
+    layout = MirrorLayout.lined(MIRRORS, 100, (4, 6), (12, 20))
+    report = check_bench(type("Part", (Numbers,), {"input_layout": layout})())
+    assert {"inputs", "fewer inputs", "region", "forms of mirrors", "level"} <= set(report.passed)
+
+
+def test_inputs_that_move_are_named():
+    """Fewer features on the mirrors of all: a factor of two mirrors each in place of one."""
+
+    class Spread(Numbers):
+        input_layout = MirrorLayout.lined(MIRRORS, 300)
+
+        def expose(self, mirrors, **how):
+            if isinstance(mirrors, MirrorPatterns) and len(mirrors) and mirrors.bits.shape[1] < 300:
+                n = mirrors.bits.shape[1]
+                mirrors = MirrorPatterns(mirrors.bits[:, ::-1], MirrorLayout.lined(MIRRORS, n))
+            return Numbers.expose(self, mirrors, **how)
+
+    with pytest.raises(ConformanceError, match="first 299 inputs .* are less like those of all 300") as error:
+        check_bench(Spread())
+    assert set(error.value.failures) == {"fewer inputs"}
+
+
+@pytest.mark.parametrize(
+    ("layout", "words"),
+    [
+        ((24, 32), r"input_layout of the bench is \(24, 32\), but it must be a MirrorLayout, or None"),
+        (MirrorLayout.lined((10, 10), 20), r"is for \(10, 10\) mirrors, but it has \(24, 32\)"),
+        (MirrorLayout.lined(MIRRORS, 1), "has 1 input, but for patterns that differ it must have two"),
+    ],
+)
+def test_inputs_that_are_none_are_named(layout, words):
+    with pytest.raises(ConformanceError, match=words) as error:
+        check_bench(type("Wrong", (Numbers,), {"input_layout": layout})())
+    assert set(error.value.failures) == {"inputs"}
 
 
 def test_a_bench_without_light_breaks_that_rule_alone():

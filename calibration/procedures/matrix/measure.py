@@ -18,12 +18,13 @@ from numpy.typing import ArrayLike
 
 from opusim.base import validation
 from opusim.base.user_arrays import checked_array
-from opusim.bench.protocol import Bench, checked_bench, identity_of
+from opusim.bench.protocol import Bench, checked_bench, identity_of, input_layout_of
 from opusim.bench.region import AnyRoi
 from opusim.calibration.algorithms.frame_input import checked_phases
 from opusim.calibration.algorithms.off_axis import checked_carrier, half_bandwidth
 from opusim.calibration.algorithms.phase_shifting import equal_steps
 from opusim.calibration.files import device_of, read_info
+from opusim.calibration.on_bench import feature_layout
 from opusim.patterns.layout import MirrorLayout
 
 from .file import GROUP, TmRecord, read_matrix, read_tm, write_tm
@@ -68,7 +69,8 @@ def measure_tm(
     bench : Bench
         With a reference arm.
     inputs : int, tuple of int, or MirrorLayout
-        Macro-pixels: so many in line, (rows, columns) of square ones, or a layout.
+        Macro-pixels: so many in line, (rows, columns) of square ones, or a layout. On a bench with inputs of its own
+        (`opusim.bench.protocol.Inputs`) a number of these.
     exposure_s : float
         Exposure of each frame in seconds.
     out : path-like
@@ -292,14 +294,24 @@ def _batches(plan: PatternPlan, patterns_at_once: int) -> list[tuple[int, int]]:
 
 def _layout(bench: Bench, inputs: Any) -> MirrorLayout:
     shape: Any = tuple(bench.mirror_shape)
+    own = input_layout_of(bench)
+    most = shape[0] * shape[1] if own is None else own.n_features_total
     if isinstance(inputs, MirrorLayout):
         if tuple(inputs.dmd_shape) != shape:
             raise ValueError(f"inputs is laid out for {tuple(inputs.dmd_shape)}, but this bench has {shape} mirrors.")
+        if inputs.n_features_total > most:
+            raise ValueError(f"inputs is laid out for {inputs.n_features_total} macro-pixels, but there are {most}.")
         layout = inputs
+    elif own is not None and isinstance(inputs, tuple) and inputs != own.n_features:
+        lie = "in line" if len(own.n_features) == 1 else f"as {own.n_features}"
+        raise ValueError(
+            f"inputs is {inputs!r}, but this bench has {most} inputs of its own, which lie {lie}: it must be a number "
+            f"up to {most}, of the first ones."
+        )
     elif isinstance(inputs, tuple):
-        layout = MirrorLayout.macro_2d(shape, inputs)
+        layout = MirrorLayout.macro_2d(shape, inputs) if own is None else own
     else:
-        layout = MirrorLayout.lined(shape, validation.integer("inputs", inputs, low=2, high=shape[0] * shape[1]))
+        layout = feature_layout(bench, validation.integer("inputs", inputs, low=2, high=most))
     if layout.n_features_total < 2:
         raise ValueError(f"inputs is {inputs!r}, but a matrix needs at least 2 macro-pixels.")
     return layout

@@ -142,6 +142,16 @@ class Medium(Stage, ABC):
     decorrelation_time_s: float
 
     @property
+    def n_inputs(self) -> int | None:
+        """How many inputs of its own a medium by feature has; None where any pattern of the mirrors will do.
+
+        Patterns are then laid on these inputs (`opusim.bench.protocol.Inputs`), and a feature has the light of the
+        mirrors that its layout gives it. A medium by feature that says None shares out all the light over the features
+        that are shown.
+        """
+        return None
+
+    @property
     def spreads(self) -> bool:
         """Whether light with a focus where it enters is spread until it leaves, as pixels that integrate need it."""
         return True

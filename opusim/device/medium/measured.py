@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 class MeasuredMedium(EntryMedium):
     """A complex transmission matrix read from an HDF5 file.
 
-    Input j is feature j as the formatter lays it on the mirrors. Output i is the pixel of the sensor that the file
-    says, so that a region of interest that moves keeps its rows; where the file says none it is pixel i of the region
-    in raster order, whatever the region. The file's matrix is scaled to the mean square 1; `transmission` sets the
-    light level. The matrix already holds the beam profile and the difference between on and off, as a differential
-    measurement gives it.
+    Column j of the matrix is input j: feature j of a layout. On a bench the inputs share the whole array of mirrors, in
+    line (`opusim.OpticalBench.input_layout`); a pattern of fewer features has the first inputs, and the mirrors of the
+    others stay off. Output i is the pixel of the sensor that the file says, so that a region of interest that moves
+    keeps its rows; where the file says none it is pixel i of the region in raster order, whatever the region. The
+    file's matrix is scaled to the mean square 1; `transmission` sets the light level. The matrix already holds the beam
+    profile and the difference between on and off, as a differential measurement gives it.
 
     Parameters
     ----------
@@ -63,6 +64,10 @@ class MeasuredMedium(EntryMedium):
     sequence : bool
         Whether the states of such a file follow each other: the matrix is that of the last state that has begun. It
         jumps there, as means of two states would be too dark; the last one stays. If not, the first one always stays.
+    input_light : {"mirrors", "shared"}
+        The light of an input that is on. "mirrors": that of its mirrors, however many other inputs there are. "shared":
+        the features that are shown share the light of all mirrors, as in version 1 of the presets; there the medium has
+        no inputs of its own, so that fewer features are brighter ones, and no procedure finds patterns for it.
 
     Raises
     ------
@@ -97,6 +102,7 @@ class MeasuredMedium(EntryMedium):
     sequence: bool = parameter(
         True, off=False, imperfection="decorrelation", source="decorrelation", before=True
     )  # fmt: skip
+    input_light: str = parameter("mirrors", kind="choice", choices=("mirrors", "shared"), before="shared")
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -153,6 +159,11 @@ class MeasuredMedium(EntryMedium):
         if not isinstance(drift, StateSequence):
             return drift.correlation(time_s)
         return _likeness(self._key(), int(drift.state_at(np.array([time_s]))[0]))
+
+    @property
+    def n_inputs(self) -> int | None:
+        """Columns of the matrix; None where they share the light of all mirrors."""
+        return None if self.input_light == "shared" else self.shape[1]
 
     def check_size(self, n_features: int, n_pixels: int) -> None:
         """Raise an error if the file's matrix is too small.
