@@ -117,8 +117,8 @@ class Dmd(Stage):
         Returns
         -------
         tuple of two ndarrays of float64, each of shape `shape`, read-only
-            Places y and x along the first and the second axis in metres, from the middle of the array. On a diamond lattice
-            the lines (columns of `shape`) of an odd number are shifted up, those of an even one down. Which ones a
+            Places y and x along the first and the second axis in metres, from the middle of the array. On a diamond
+            lattice columns of an odd number lie further along the first axis than those of an even one. Which of them a
             maker shifts is its choice; the other is the mirrored array.
         """
         y, x = np.broadcast_arrays(*(axis * self.pitch_m for axis in lattices.places(self.shape, self.lattice)))
