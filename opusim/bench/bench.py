@@ -575,7 +575,7 @@ class OpticalBench(validation.Fixed):
         return found
 
     def expected_level_dn(self, n_on: float, exposure_s: float) -> float:
-        """Mean grey level for `n_on` mirrors on, spread evenly over the beam, without clipping.
+        """Mean grey level for `n_on` mirrors on, spread evenly over the beam, without clipping, of a linear sensor.
 
         Parameters
         ----------

@@ -27,7 +27,7 @@ _STOP_POINTS, _STOP_SIDE = 16, 512
 _PICTURE_SIDE, _PICTURE_TIMES = 1024, 2
 # Bytes of a mirror: its amplitude, whether it is stuck, its feature; where mirrors are modes, both of its fields too.
 _MIRROR_BYTES, _FIELD_BYTES = 9, 28
-_PIXEL_BYTES = 20  # of the fixed patterns of the sensor
+_PIXEL_BYTES, _TELEGRAPH_BYTES = 20, 4  # of the fixed patterns of the sensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +119,9 @@ class Geometry:
     def kept_bytes(self) -> int:
         """Bytes of what is kept of mirrors and sensor."""
         mirror = _MIRROR_BYTES + (_FIELD_BYTES if self.by_mirror else 0)
-        return self.device.dmd.n_mirrors * mirror + _PIXEL_BYTES * self.region.n_pixels
+        camera = self.device.camera
+        pixel = _PIXEL_BYTES + (_TELEGRAPH_BYTES if camera.telegraph_fraction and camera.telegraph_e else 0)
+        return self.device.dmd.n_mirrors * mirror + pixel * self.region.n_pixels
 
     @property
     def making_bytes(self) -> int:

@@ -318,9 +318,9 @@ class Camera(Stage):
         Returns
         -------
         ndarray of float64, shape of `electrons`
-            n (1 + 4 a (1 - n / E)) with a = `nonlinearity` and E = `scale_end_e`: a parabola through both ends of the
-            scale, a E above the line between them at its middle. Beyond E a line with its slope there, as the parabola
-            would turn back.
+            Electrons: n (1 + 4 a (1 - n / E)) with a = `nonlinearity` and E = `scale_end_e`, a parabola through both
+            ends of the scale, a E above the line between them at its middle. Beyond E a line with its slope there, as
+            the parabola would turn back.
         """
         charge = np.asarray(electrons, dtype=np.float64)
         inside = np.minimum(charge, self.scale_end_e)
@@ -338,7 +338,7 @@ class Camera(Stage):
         Returns
         -------
         ndarray of float64, shape of `electrons`
-            1 + 4 a (1 - 2 n / E) up to E, 1 - 4 a beyond.
+            From 1 + 4 a without charge it goes straight to 1 - 4 a at `scale_end_e`, and stays there.
         """
         inside = np.minimum(np.asarray(electrons, dtype=np.float64), self.scale_end_e)
         return 1 + 4 * self.nonlinearity * (1 - 2 * inside / self.scale_end_e)
@@ -569,7 +569,7 @@ class Camera(Stage):
         for spread, kind, number_of in lines:
             if spread:
                 key = rng.stream_key(seed, f"camera {kind} {purpose}")
-                part = np.float32(spread) * _line_normals(key, number_of(place, np.uint32(self.shape[1])))
+                part = np.float32(spread) * _line_normals(key, number_of(place.astype(np.int64), self.shape[1]))
                 total = part if total is None else total + part
         return total
 
@@ -757,7 +757,7 @@ _NO_TELEGRAPH = np.empty(0, dtype=np.float32)
 """Amplitudes where no pixel has telegraph noise: one array for all, which takes no memory and no time."""
 
 
-def _line_normals(key: rng.Key, numbers: NDArray[np.uint32]) -> NDArray[np.float32]:
+def _line_normals(key: rng.Key, numbers: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return the normal number of each row, or column, by its number: drawn once for each of them."""
     if not numbers.size:
         return np.empty(0, dtype=np.float32)

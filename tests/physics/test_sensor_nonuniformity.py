@@ -87,6 +87,10 @@ def test_a_region_has_the_rows_and_columns_of_its_places():
             np.testing.assert_array_equal(part.telegraph_e, whole.telegraph_e[pixels])
         else:
             assert not whole.telegraph_e[pixels].any()
+    # The largest sensors that there may be, a row and a column of 2**32 pixels.
+    for shape in ((1, 2**32), (2**32, 1)):
+        both = camera.evolve(shape=shape).maps(7, [2**32 - 1, 0])
+        np.testing.assert_array_equal(both.offset_e[1:], camera.evolve(shape=shape).maps(7, [0]).offset_e)
     # What a row and a column share, they share exactly.
     lines = CLEAN.evolve(dsnu_row_e=3.0).maps(7).offset_e.reshape(SIDE, SIDE)
     assert np.all(lines == lines[:, :1]) and np.unique(lines).size > SIDE - 3
