@@ -6,7 +6,8 @@ the same mirrors, beam, medium and reference, with shot noise, read noise, round
 
 - Holographic: steps 3, 4, 8 at the exposure that its calibration chooses, and at mean signals of 50, 500 and 5 000
   electrons. Where the default camera would clip, its gain is lowered and its full well opened: such rows are marked.
-- By intensity: the same mean signals.
+- By intensity: the same mean signals; and at the device's own exposure with two and five frames a vector, beside the
+  floor: the same estimate with shot noise alone.
 - Both at one photon budget a vector.
 """
 
@@ -45,6 +46,12 @@ def error(seen: np.ndarray, true: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.abs(seen - gain * true) ** 2) / np.mean(np.abs(seen) ** 2)))
 
 
+def by_pixel(y: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Relative rms error of each pixel, after its gain."""
+    gain = (y * true).mean(axis=0) / (true**2).mean(axis=0)
+    return np.asarray(np.sqrt(np.mean((y - gain * true) ** 2, axis=0) / np.mean((gain * true) ** 2, axis=0)))
+
+
 def holographic(device: Device, x: np.ndarray, n_outputs: int, steps: int, exposure_s: float | None):
     """Fields of the vectors, and the calibration."""
     with OPU(n_outputs, device=device, rescale="none") as opu:
@@ -56,6 +63,11 @@ def holographic(device: Device, x: np.ndarray, n_outputs: int, steps: int, expos
         field = np.asarray(opu.field_transform(x))
         lasted = time.perf_counter() - start
         return field, opu.calibration, (opu.bench.clock.frames - frames) / len(x), lasted
+
+
+def with_frames(device: Device, frames: int) -> Device:
+    """The device with so many frames a vector by intensity."""
+    return device.evolve(**{"operation.frames_per_vector": frames})
 
 
 def by_intensity(device: Device, x: np.ndarray, n_outputs: int, exposure_s: float):
@@ -113,6 +125,17 @@ def main() -> None:
         floor = np.sqrt((1 + 1 / ratio**2) / 4 / electrons)
         mark = "*" if device is not AURORA else " "
         print(f"{electrons:8d}{mark}  " + "  ".join(f"{e:7.4f}" for e in errors) + f"  {floor:7.4f}")
+    print("\nby intensity, the device's own exposure")
+    print("frames  frames/vector  rms error  shot-noise floor  median over pixels")
+    own_s = AURORA.operation.exposure_s
+    for frames in (2, 5):
+        device = with_frames(AURORA, frames)
+        known, _ = by_intensity(device.evolve(**QUIET), x, options.outputs, own_s)
+        y, each = by_intensity(device, x, options.outputs, own_s)
+        shot = device.evolve(**(QUIET | {"camera.shot_noise": True}))
+        floor = error(by_intensity(shot, x, options.outputs, own_s)[0], known)
+        middle = np.median(by_pixel(y, known))
+        print(f"{frames:6d}  {each:13.2f}  {error(y, known):9.4f}  {floor:16.4f}  {middle:18.4f}")
     print("\nby intensity, given mean signal (* camera with room for it)")
     print("electrons  frames/vector  rms error  median over pixels")
     y_true, _ = by_intensity(quiet, x, options.outputs, 1e-3)
@@ -122,8 +145,7 @@ def main() -> None:
         scale = AURORA.camera.full_scale_dn / AURORA.camera.gain_dn_per_e / (8 * 2 * electrons)
         device = roomy(AURORA, scale)
         y, frames = by_intensity(device, x, options.outputs, electrons / rate)
-        gain = (y * y_true).mean(axis=0) / (y_true**2).mean(axis=0)
-        per_pixel = np.sqrt(np.mean((y - gain * y_true) ** 2, axis=0) / np.mean((gain * y_true) ** 2, axis=0))
+        per_pixel = by_pixel(y, y_true)
         mark = "*" if device is not AURORA else " "
         print(f"{label:>8s}{mark}  {frames:13.2f}  {error(y, y_true):9.4f}  {np.median(per_pixel):18.4f}")
 
