@@ -1,8 +1,10 @@
 """What the linear transform costs in accuracy: `python benchmarks/linear.py [--vectors 200] [--outputs 10000]`.
 
 Default device, 784 half-on features. The error is the rms of R x - (R x) without noise, over the rms of R x, after one
-gain a pixel was fitted (its response and the level of the reference there belong to the matrix). Without noise means
-the same mirrors, beam, medium and reference, with shot noise, read noise, rounding, jitter, drift and vibration off.
+gain a pixel was fitted (its response and the level of the reference there belong to the matrix); beside it with one
+gain for all pixels, so that a wrong map of the reference shows. Without noise means the same mirrors, beam, medium and
+reference, with shot noise, read noise, rounding, jitter, drift and vibration off, and in the second column the leak of
+off mirrors too.
 
 - Holographic: steps 3, 4, 8 at the exposure that its calibration chooses, and at mean signals of 50, 500 and 5 000
   electrons. Where the default camera would clip, its gain is lowered and its full well opened: such rows are marked.
@@ -43,6 +45,12 @@ def electrons_per_s() -> float:
 def error(seen: np.ndarray, true: np.ndarray) -> float:
     """Relative rms error after one gain a pixel."""
     gain = (seen * true.conj()).mean(axis=0) / (np.abs(true) ** 2).mean(axis=0)
+    return float(np.sqrt(np.mean(np.abs(seen - gain * true) ** 2) / np.mean(np.abs(seen) ** 2)))
+
+
+def error_of_all(seen: np.ndarray, true: np.ndarray) -> float:
+    """Relative rms error after one gain for all pixels."""
+    gain = (seen * true.conj()).mean() / (np.abs(true) ** 2).mean()
     return float(np.sqrt(np.mean(np.abs(seen - gain * true) ** 2) / np.mean(np.abs(seen) ** 2)))
 
 
@@ -99,20 +107,23 @@ def main() -> None:
     rate = electrons_per_s()
     quiet = AURORA.evolve(**QUIET)
     true, *_ = holographic(quiet, x, options.outputs, 4, 1e-3)
+    no_leak, *_ = holographic(quiet.evolve(**{"dmd.contrast_ratio": float("inf")}), x, options.outputs, 4, 1e-3)
     ratio = AURORA.reference.relative_amplitude
     print(f"{N_FEATURES} -> {options.outputs}, {options.vectors} vectors, data seed {options.seed}, device seed 0")
     print(f"reference over signal {ratio}; signal {rate * 1e-3:.0f} electrons a millisecond\n")
     print("holographic, calibrated exposure")
-    print("steps  exposure  electrons  frames/vector  error   own estimate  shot-noise floor  ms/vector")
+    print("steps  reference    exposure  electrons  frames/vector  error   one gain  own estimate  floor   ms/vector")
     chosen = {}
-    for steps in (3, 4, 8):
-        field, record, frames, lasted = holographic(AURORA, x, options.outputs, steps, None)
+    for steps, way in ((3, "demodulated"), (4, "alone"), (4, "demodulated"), (8, "demodulated")):
+        device = AURORA.evolve(**{"operation.reference_map": way})
+        field, record, frames, lasted = holographic(device, x, options.outputs, steps, None)
         electrons = rate * record.exposure_s
         floor = np.sqrt((1 + 1 / ratio**2) / steps / electrons)
         chosen[steps] = electrons, error(field, true)
         print(
-            f"{steps:5d}  {record.exposure_s * 1e6:6.0f} us  {electrons:9.0f}  {frames:13.2f}  "
-            f"{chosen[steps][1]:.4f}  {record.relative_error:12.4f}  {floor:16.4f}  {lasted / len(x) * 1e3:9.2f}"
+            f"{steps:5d}  {way:<11}  {record.exposure_s * 1e6:5.0f} us  {electrons:9.0f}  {frames:13.2f}  "
+            f"{chosen[steps][1]:.4f}  {error_of_all(field, no_leak):8.4f}  {record.relative_error:12.4f}  {floor:.4f}  "
+            f"{lasted / len(x) * 1e3:9.2f}"
         )
     print("\nholographic, given mean signal (* camera with room for it)")
     print("electrons  steps 3  steps 4  steps 8  floor 4")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Backed", "Bench", "Clock", "Clocked", "Drivable", "Exposing", "Fresh", "Identified", "Identity", "Lamp",
     "Levelled", "Limited", "LitCamera", "Record", "Repeatable", "Reservable", "Resumable", "Skipping", "Threaded",
-    "Timed", "checked_bench", "elapsed_s", "has", "identity_of", "lacking", "threads_of", "wait",
+    "Timed", "checked_bench", "elapsed_s", "has", "identity_of", "lacking", "reference_map_of", "threads_of", "wait",
 ]  # fmt: skip
 
 _LONGEST_SKIP_S = 3600.0
@@ -563,6 +563,23 @@ def identity_of(bench: Any) -> Identity:
     if not has(bench, Identified) or not has(bench.device, Record):
         return Identity()
     return Identity(str(bench.device.fingerprint()), str(bench.device.name), int(bench.seed))
+
+
+def reference_map_of(bench: Any) -> str:
+    """Return what a calibration takes for the light of the reference (`opusim.device.record.Operation`).
+
+    Parameters
+    ----------
+    bench : object
+        Any bench.
+
+    Returns
+    -------
+    str
+        What the record of its device says; "demodulated" where there is none that says so.
+    """
+    operation = getattr(bench.device, "operation", None) if has(bench, Identified) else None
+    return str(getattr(operation, "reference_map", "demodulated"))
 
 
 def elapsed_s(bench: Any) -> float:
