@@ -107,10 +107,8 @@ def measured(monkeypatch):
 
 def test_what_is_stored_tells_maps_of_the_reference_apart():
     """Frames of the reference alone are what was taken before, and stored without a word of it."""
-    ways = [
-        Device.load("aurora").evolve(**SMALL, **{"operation.reference_map": way}) for way in ("alone", "demodulated")
-    ]
-    benches = [OpticalBench(way, 5) for way in ways]
+    ways = ({"operation.reference_map": way} for way in ("alone", "demodulated"))
+    benches = [OpticalBench(device().evolve(**way), 5) for way in ways]
     alone, demodulated = (store._made_with(bench, 4, None) for bench in benches)
     assert "reference" not in alone and demodulated.startswith("4 steps; exposure found; reference demodulated; ")
     assert store.stored_path(benches[0]) != store.stored_path(benches[1])
