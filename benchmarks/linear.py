@@ -1,12 +1,15 @@
 """What the linear transform costs in accuracy: `python benchmarks/linear.py [--vectors 200] [--outputs 10000]`.
 
 Default device, 784 half-on features. The error is the rms of R x - (R x) without noise, over the rms of R x, after one
-gain a pixel was fitted (its response and the level of the reference there belong to the matrix). Without noise means
-the same mirrors, beam, medium and reference, with shot noise, read noise, rounding, jitter, drift and vibration off.
+gain a pixel was fitted (its response and the level of the reference there belong to the matrix); beside it with one
+gain for all pixels, so that a wrong map of the reference shows. Without noise means the same mirrors, beam, medium and
+reference, with shot noise, read noise, rounding, jitter, drift and vibration off, and in the second column the leak of
+off mirrors too.
 
 - Holographic: steps 3, 4, 8 at the exposure that its calibration chooses, and at mean signals of 50, 500 and 5 000
   electrons. Where the default camera would clip, its gain is lowered and its full well opened: such rows are marked.
-- By intensity: the same mean signals.
+- By intensity: the same mean signals; and at the device's own exposure with two and five frames a vector, beside the
+  floor: the same estimate with shot noise alone.
 - Both at one photon budget a vector.
 """
 
@@ -47,6 +50,18 @@ def error(seen: np.ndarray, true: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.abs(seen - gain * true) ** 2) / np.mean(np.abs(seen) ** 2)))
 
 
+def error_of_all(seen: np.ndarray, true: np.ndarray) -> float:
+    """Relative rms error after one gain for all pixels."""
+    gain = (seen * true.conj()).mean() / (np.abs(true) ** 2).mean()
+    return float(np.sqrt(np.mean(np.abs(seen - gain * true) ** 2) / np.mean(np.abs(seen) ** 2)))
+
+
+def by_pixel(y: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Relative rms error of each pixel, after its gain."""
+    gain = (y * true).mean(axis=0) / (true**2).mean(axis=0)
+    return np.asarray(np.sqrt(np.mean((y - gain * true) ** 2, axis=0) / np.mean((gain * true) ** 2, axis=0)))
+
+
 def holographic(device: Device, x: np.ndarray, n_outputs: int, steps: int, exposure_s: float | None):
     """Fields of the vectors, and the calibration."""
     with OPU(n_outputs, device=device, rescale="none") as opu:
@@ -58,6 +73,11 @@ def holographic(device: Device, x: np.ndarray, n_outputs: int, steps: int, expos
         field = np.asarray(opu.field_transform(x))
         lasted = time.perf_counter() - start
         return field, opu.calibration, (opu.bench.clock.frames - frames) / len(x), lasted
+
+
+def with_frames(device: Device, frames: int) -> Device:
+    """The device with so many frames a vector by intensity."""
+    return device.evolve(**{"operation.frames_per_vector": frames})
 
 
 def by_intensity(device: Device, x: np.ndarray, n_outputs: int, exposure_s: float):
@@ -89,20 +109,23 @@ def main() -> None:
     rate = electrons_per_s()
     quiet = AURORA.evolve(**QUIET)
     true, *_ = holographic(quiet, x, options.outputs, 4, 1e-3)
+    no_leak, *_ = holographic(quiet.evolve(**{"dmd.contrast_ratio": float("inf")}), x, options.outputs, 4, 1e-3)
     ratio = AURORA.reference.relative_amplitude
     print(f"{N_FEATURES} -> {options.outputs}, {options.vectors} vectors, data seed {options.seed}, device seed 0")
     print(f"reference over signal {ratio}; signal {rate * 1e-3:.0f} electrons a millisecond\n")
     print("holographic, calibrated exposure")
-    print("steps  exposure  electrons  frames/vector  error   own estimate  shot-noise floor  ms/vector")
+    print("steps  reference    exposure  electrons  frames/vector  error   one gain  own estimate  floor   ms/vector")
     chosen = {}
-    for steps in (3, 4, 8):
-        field, record, frames, lasted = holographic(AURORA, x, options.outputs, steps, None)
+    for steps, way in ((3, "demodulated"), (4, "alone"), (4, "demodulated"), (8, "demodulated")):
+        device = AURORA.evolve(**{"operation.reference_map": way})
+        field, record, frames, lasted = holographic(device, x, options.outputs, steps, None)
         electrons = rate * record.exposure_s
         floor = np.sqrt((1 + 1 / ratio**2) / steps / electrons)
         chosen[steps] = electrons, error(field, true)
         print(
-            f"{steps:5d}  {record.exposure_s * 1e6:6.0f} us  {electrons:9.0f}  {frames:13.2f}  "
-            f"{chosen[steps][1]:.4f}  {record.relative_error:12.4f}  {floor:16.4f}  {lasted / len(x) * 1e3:9.2f}"
+            f"{steps:5d}  {way:<11}  {record.exposure_s * 1e6:5.0f} us  {electrons:9.0f}  {frames:13.2f}  "
+            f"{chosen[steps][1]:.4f}  {error_of_all(field, no_leak):8.4f}  {record.relative_error:12.4f}  {floor:.4f}  "
+            f"{lasted / len(x) * 1e3:9.2f}"
         )
     print("\nholographic, given mean signal (* camera with room for it)")
     print("electrons  steps 3  steps 4  steps 8  floor 4")
@@ -115,6 +138,17 @@ def main() -> None:
         floor = np.sqrt((1 + 1 / ratio**2) / 4 / electrons)
         mark = "*" if device is not AURORA else " "
         print(f"{electrons:8d}{mark}  " + "  ".join(f"{e:7.4f}" for e in errors) + f"  {floor:7.4f}")
+    print("\nby intensity, the device's own exposure")
+    print("frames  frames/vector  rms error  shot-noise floor  median over pixels")
+    own_s = AURORA.operation.exposure_s
+    for frames in (2, 5):
+        device = with_frames(AURORA, frames)
+        known, _ = by_intensity(device.evolve(**QUIET), x, options.outputs, own_s)
+        y, each = by_intensity(device, x, options.outputs, own_s)
+        shot = device.evolve(**(QUIET | {"camera.shot_noise": True}))
+        floor = error(by_intensity(shot, x, options.outputs, own_s)[0], known)
+        middle = np.median(by_pixel(y, known))
+        print(f"{frames:6d}  {each:13.2f}  {error(y, known):9.4f}  {floor:16.4f}  {middle:18.4f}")
     print("\nby intensity, given mean signal (* camera with room for it)")
     print("electrons  frames/vector  rms error  median over pixels")
     y_true, _ = by_intensity(quiet, x, options.outputs, 1e-3)
@@ -124,8 +158,7 @@ def main() -> None:
         scale = AURORA.camera.full_scale_dn / AURORA.camera.gain_dn_per_e / (8 * 2 * electrons)
         device = roomy(AURORA, scale)
         y, frames = by_intensity(device, x, options.outputs, electrons / rate)
-        gain = (y * y_true).mean(axis=0) / (y_true**2).mean(axis=0)
-        per_pixel = np.sqrt(np.mean((y - gain * y_true) ** 2, axis=0) / np.mean((gain * y_true) ** 2, axis=0))
+        per_pixel = by_pixel(y, y_true)
         mark = "*" if device is not AURORA else " "
         print(f"{label:>8s}{mark}  {frames:13.2f}  {error(y, y_true):9.4f}  {np.median(per_pixel):18.4f}")
 

@@ -1,11 +1,12 @@
 """Randomised linear algebra by the linear transform: trace, triangles, singular values (lightonml's own examples).
 
-    python benchmarks/linear_algebra.py opusim [--seeds 5] [--size 2000]
+    python benchmarks/linear_algebra.py opusim [--seeds 5] [--size 2000] [--mode intensity] [--frames 5]
     PYTHONPATH=FOLDER/lightonml-1.4.3 FOLDER/bin/python benchmarks/linear_algebra.py lightonml
 
 The first through `opusim.OPU`, the second through the real lightonml on our lightonopu (in the environment that
-`.ci/contract-environment FOLDER PYTHON` makes). Real matrices go bit plane by bit plane: SeparatedBitPlanEncoder and
-SeparatedBitPlanDecoder. Beside each device stands an ideal sketch, a matrix of normal numbers, in double precision.
+`.ci/contract-environment FOLDER PYTHON` makes), which knows intensities alone. `--frames` are those of a
+vector by intensities, by default those of the preset. Real matrices go bit plane by bit plane: SeparatedBitPlanEncoder
+and SeparatedBitPlanDecoder. Beside each device stands an ideal sketch, a matrix of normal numbers, in double precision.
 
 What the real device printed, each once, and what an ideal sketch gives on average:
 
@@ -21,9 +22,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,17 +61,25 @@ def ideal(n: int, m: int, seed: int) -> Sketch:
     return lambda x: x @ matrix
 
 
-def device(kind: str, n: int, m: int, seed: int) -> tuple[Sketch, Any]:
+def device(kind: str, n: int, m: int, seed: int, mode: str = "auto", frames: int | None = None) -> tuple[Sketch, Any]:
     """A sketch by the linear transform of an OPU, and the OPU; variance 1 / m by rescale="norm"."""
     opu: Any
     if kind == "opusim":
         from opusim import OPU
+        from opusim.device.record import Device
         from opusim.encoding import SeparatedBitPlanDecoder, SeparatedBitPlanEncoder
 
-        opu = OPU(m, seed=seed, rescale="norm", disable_pbar=True)
+        model = Device.load("aurora")
+        if frames is not None:
+            model = model.evolve(**{"operation.frames_per_vector": frames})
+        opu = OPU(m, device=model, seed=seed, rescale="norm", disable_pbar=True, linear_mode=mode)
     else:
         vars(np).setdefault("float", float)  # lightonml's encoders were written before numpy 1.24
         os.environ["OPUSIM_SEED"] = str(seed)
+        if frames is not None:
+            path = Path(tempfile.gettempdir()) / f"aurora-{frames}-frames.toml"
+            path.write_text(f'preset = "aurora"\n[operation]\nframes_per_vector = {frames}\n')
+            os.environ["OPUSIM_DEVICE"] = str(path)
         from lightonml import OPU
         from lightonml.encoding.base import SeparatedBitPlanDecoder, SeparatedBitPlanEncoder
 
@@ -124,6 +135,8 @@ def main() -> None:
     parser.add_argument("through", choices=("opusim", "lightonml"))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--size", type=int, default=2000)
+    parser.add_argument("--mode", default="auto", choices=("auto", "holographic", "intensity"), help="of opusim")
+    parser.add_argument("--frames", type=int, metavar="K", help="of a vector, by intensities")
     parser.add_argument("--only", choices=("trace", "triangles", "singular-values"))
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -145,7 +158,7 @@ def main() -> None:
                 error(size, n_outputs, np.random.default_rng(seed), ideal(size, n_outputs, seed))
             )
             start = time.perf_counter()
-            sketch, opu = device(arguments.through, size, n_outputs, seed)
+            sketch, opu = device(arguments.through, size, n_outputs, seed, arguments.mode, arguments.frames)
             results[arguments.through].append(error(size, n_outputs, np.random.default_rng(seed), sketch))
             seconds.append(time.perf_counter() - start)
             opu.close()

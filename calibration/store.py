@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from opusim.base import folders
 from opusim.base.warn import warn_outside
-from opusim.bench.protocol import Repeatable, elapsed_s, has, identity_of
+from opusim.bench.protocol import Repeatable, elapsed_s, has, identity_of, reference_map_of
 from opusim.bench.region import AnyRoi
 
 if TYPE_CHECKING:
@@ -102,7 +102,9 @@ def measure(
 
     repeatable = has(bench, Repeatable)
     start, counted = _clock(bench) if repeatable else (0, 0.0), _Counted(bench)
-    record = measure_linear(counted, steps=steps, roi=roi, exposure_s=exposure_s)
+    # Asked of the bench itself, which says which device it is.
+    way = reference_map_of(bench)
+    record = measure_linear(counted, steps=steps, roi=roi, exposure_s=exposure_s, reference_map=way)
     end = _clock(bench) if repeatable else start
     check_quality(record)
     at_hand[roi] = record
@@ -143,7 +145,10 @@ def _clock(bench: Any) -> tuple[int, float]:
 def _made_with(bench: Any, steps: int, exposure_s: float | None) -> str:
     """Return what a calibration depends on beside device, seed, region and clock."""
     exposure = "exposure found" if exposure_s is None else f"{float(exposure_s).hex()} s"
-    return f"{steps} steps; {exposure}; {bench.made_with}"
+    way = reference_map_of(bench)
+    # What was stored before there was another map says nothing of it.
+    which = "" if way == "alone" else f"reference {way}; "
+    return f"{steps} steps; {exposure}; {which}{bench.made_with}"
 
 
 def _write(bench: Any, roi: AnyRoi, record: LinearRecord) -> None:

@@ -879,8 +879,9 @@ class OPU(validation.Fixed):
         that says so, unless `calibrate` was called. A program that runs again finds the calibration of its first run
         stored, and takes it in place of the same one: its frames and results are the same.
 
-        "intensity": put together from counts without the reference arm, two frames a vector and three for each 64
-        vectors begun (``opusim.drivers.methods.intensity``).
+        "intensity": put together from counts without the reference arm, ``operation.frames_per_vector`` frames a vector
+        and anchors for each 64 vectors begun: 3 with two frames a vector, 9 with five
+        (``opusim.drivers.methods.intensity``).
 
         Parameters
         ----------

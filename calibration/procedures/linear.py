@@ -10,7 +10,7 @@ import numpy as np
 
 from opusim.base import elementary, validation
 from opusim.base.short_repr import short_repr
-from opusim.bench.protocol import Bench, elapsed_s, threads_of
+from opusim.bench.protocol import Bench, elapsed_s, reference_map_of, threads_of
 from opusim.bench.region import AnyRoi, Roi
 from opusim.bench.returned import exposed
 from opusim.calibration.algorithms.masks import dark_pixels, saturated_pixels
@@ -18,7 +18,15 @@ from opusim.calibration.algorithms.phase_shifting import equal_steps, least_squa
 from opusim.calibration.contents import held
 from opusim.calibration.on_bench import all_off, dark_frames, random_patterns, saturation_dn, shown_mirrors
 from opusim.calibration.words import micro, radians
-from opusim.fringes.calibrated import CLIPPED_SHARE, DARK_FRAMES, LEAST_REFERENCE, REFERENCE_FRAMES
+from opusim.fringes.calibrated import (
+    CLIPPED_SHARE,
+    DARK_FRAMES,
+    LEAST_REFERENCE,
+    REFERENCE_FRAMES,
+    REFERENCE_MAPS,
+    light_of_reference,
+    reference_bursts,
+)
 from opusim.fringes.demodulation import field_of_clipped, fields_of_counts, least_squares_row
 from opusim.patterns.layout import MirrorPatterns
 
@@ -57,7 +65,7 @@ class LinearRecord:
     dark_dn : ndarray of float32, shape (n_pixels,)
         Level without light.
     reference_dn : ndarray of float32, shape (n_pixels,)
-        ``|R|^2``, the reference alone, dark level taken off.
+        ``|R|^2``, the light of the reference, dark level taken off.
     valid : ndarray of bool, shape (n_pixels,)
         Pixels with enough reference, whose fringes were not saturated.
     full_scale_dn : float
@@ -202,6 +210,7 @@ def measure_linear(
     roi: AnyRoi | None = None,
     exposure_s: float | None = None,
     clipped_share: float = CLIPPED_SHARE,
+    reference_map: str | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> LinearRecord:
@@ -221,6 +230,10 @@ def measure_linear(
         Exposure in seconds; found by default.
     clipped_share : float
         Share of the pixels that may have a saturated frame when the exposure is sought.
+    reference_map : {"alone", "demodulated"}, optional
+        What is taken for ``|R|^2``. "alone": the mean of 64 frames with every mirror off, ``|R + E|^2`` with the light
+        E of off mirrors. "demodulated": bursts of as many frames or a few more with every mirror off, whose fringes
+        tell E from R. By default what the bench's device says (`Operation.reference_map`), or "demodulated".
     seed : int
         Of the test patterns.
     progress : callable, optional
@@ -234,11 +247,14 @@ def measure_linear(
     Raises
     ------
     ValueError
-        If there is no reference arm, no light, no fringe, or no exposure that fits; or if the bench returns old frames.
+        If there is no reference arm, no light, no fringe, or no exposure that fits; if the bench returns old frames; or
+        if `reference_map` is none of these words.
     RuntimeError
         If it returns something else than the frames that were asked for.
     """
     asked = equal_steps(steps)
+    way = reference_map_of(bench) if reference_map is None else reference_map
+    validation.choice("reference_map", way, REFERENCE_MAPS)
     shown = random_patterns(bench, _PATTERNS, seed=seed) if mirrors is None else shown_mirrors(mirrors)
     if len(shown) < 16:
         raise ValueError(f"mirrors holds {len(shown)} patterns, but at least 16 are needed to tell how good it is.")
@@ -253,12 +269,12 @@ def measure_linear(
     report(1, total)
     dark = dark_frames(bench, exposure_s, DARK_FRAMES, roi)
     dark_dn = dark.reshape(len(dark), -1).mean(axis=0, dtype=np.float64).astype(np.float32)
-    alone = exposed(
-        bench, all_off(bench), exposure_s=exposure_s, reference_phase_rad=np.zeros(REFERENCE_FRAMES), roi=roi
-    )
-    alone = alone.reshape(REFERENCE_FRAMES, -1)
+    # Bursts of a step each are frames of one phase.
+    bursts, turns = (reference_bursts(steps), asked) if way == "demodulated" else (REFERENCE_FRAMES, np.zeros(1))
+    alone = exposed(bench, all_off(bench), exposure_s=exposure_s, reference_phase_rad=np.tile(turns, bursts), roi=roi)
+    alone = alone.reshape(bursts, len(turns), -1)
     full_scale = saturation_dn(bench, exposure_s, roi)
-    reference_dn = alone.mean(axis=0, dtype=np.float64).astype(np.float32) - dark_dn
+    reference_dn = alone.mean(axis=(0, 1), dtype=np.float64).astype(np.float32) - dark_dn
     if float(reference_dn.mean()) <= 0:
         raise ValueError("The reference alone gives no light on this region, so there is nothing to interfere with.")
     if float(np.mean(alone >= full_scale)) > 0.5:
@@ -272,6 +288,8 @@ def measure_linear(
         bench, asked, mirrors=shown[:1], exposure_s=exposure_s / 2, roi=_part(rectangle), full_scale_dn=full_scale
     )
     actual, jitter = np.asarray(steps_found.phases_rad), float(steps_found.repeatability_rad)
+    if way == "demodulated":
+        reference_dn = _without_off_light(alone, actual, dark_dn)
     report(3, total)
     started = elapsed_s(bench)
     first = _bursts(bench, shown, exposure_s, asked, roi)
@@ -301,10 +319,17 @@ def _bursts(bench: Bench, shown: Any, exposure_s: float, asked: np.ndarray, roi:
     return frames.reshape(len(shown), len(asked), -1)
 
 
+def _without_off_light(bursts: np.ndarray, actual: np.ndarray, dark_dn: np.ndarray) -> np.ndarray:
+    """Return |R|^2, float32 (n_pixels,), from bursts (n, steps, n_pixels) with every mirror off."""
+    fit = least_squares(bursts.mean(axis=0, dtype=np.float64), actual)
+    return light_of_reference(fit.offset - dark_dn, elementary.square_modulus(fit.q)).astype(np.float32)
+
+
 def _check_repetition(first: np.ndarray, second: np.ndarray, alone: np.ndarray) -> None:
     """Refuse a second measurement that is the first one to the bit, on a bench whose frames have noise.
 
-    The error of a field is told from how the two differ. Without noise there is nothing to be told but rounding.
+    `alone` are bursts (n, steps, n_pixels) with every mirror off. The error of a field is told from how the two
+    measurements differ. Without noise there is nothing to be told but rounding.
     """
     # Mostly the first pattern differs, and no other is looked at.
     if all(np.array_equal(a, b) for a, b in zip(first, second, strict=True)) and (alone != alone[0]).any():

@@ -185,7 +185,9 @@ class LabDevice:
     def operation(self) -> Operation:
         """How the driver runs it."""
         ones = (0, math.prod(self.mirror_shape)) if self.ones_range is None else self.ones_range
-        return Operation(self.frametime_s, self.exposure_s, ones, self.opu_type, 0, self.power_w)
+        return Operation(
+            self.frametime_s, self.exposure_s, ones, self.opu_type, 0, self.power_w, reference_map="demodulated"
+        )
 
     @property
     def reference(self) -> Any:

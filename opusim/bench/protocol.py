@@ -28,7 +28,7 @@ __all__ = [
     "Backed", "Bench", "Clock", "Clocked", "Drivable", "Exposing", "Fresh", "Identified", "Identity", "Inputs",
     "Lagging", "Lamp", "Levelled", "Limited", "LitCamera", "Record", "Repeatable", "Reservable", "Resumable",
     "Skipping", "Threaded", "Timed", "checked_bench", "elapsed_s", "has", "identity_of", "input_layout_of", "lacking",
-    "threads_of", "wait",
+    "reference_map_of", "threads_of", "wait",
 ]  # fmt: skip
 
 _LONGEST_SKIP_S = 3600.0
@@ -618,6 +618,23 @@ def input_layout_of(bench: Any) -> MirrorLayout | None:
             f"input_layout of the bench is for {layout.dmd_shape} mirrors, but it has {tuple(bench.mirror_shape)}."
         )
     return layout
+
+
+def reference_map_of(bench: Any) -> str:
+    """Return what a calibration takes for the light of the reference (`opusim.device.record.Operation`).
+
+    Parameters
+    ----------
+    bench : object
+        Any bench.
+
+    Returns
+    -------
+    str
+        What the record of its device says; "demodulated" where there is none that says so.
+    """
+    operation = getattr(bench.device, "operation", None) if has(bench, Identified) else None
+    return str(getattr(operation, "reference_map", "demodulated"))
 
 
 def elapsed_s(bench: Any) -> float:

@@ -22,6 +22,7 @@ __all__ = [
     "fields_of_bursts",
     "fields_of_counts",
     "least_squares_row",
+    "offset_row",
     "pseudoinverse",
 ]
 
@@ -51,6 +52,23 @@ def least_squares_row(phases_rad: ArrayLike) -> NDArray[np.complex128]:
     d = np.asarray(phases_rad, dtype=np.float64)
     rows = pseudoinverse(np.stack([np.ones_like(d), 2 * elementary.cos(d), 2 * elementary.sin(d)], axis=1))
     return rows[1] + 1j * rows[2]
+
+
+def offset_row(phases_rad: ArrayLike) -> NDArray[np.float64]:
+    """Coefficients of the offset ``|S|^2 / c^2 + |R|^2`` by least squares: the sum of them is 1.
+
+    Parameters
+    ----------
+    phases_rad : array_like of float, shape (steps,)
+        As for `least_squares_row`.
+
+    Returns
+    -------
+    ndarray of float64, shape (steps,)
+        The other row of the same pseudoinverse; 1 / N for N equal steps over a turn.
+    """
+    d = np.asarray(phases_rad, dtype=np.float64)
+    return pseudoinverse(np.stack([np.ones_like(d), 2 * elementary.cos(d), 2 * elementary.sin(d)], axis=1))[0]
 
 
 def pseudoinverse(columns: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -17,8 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from opusim.fringes.calibrated import DARK_FRAMES, LEAST_REFERENCE, REFERENCE_FRAMES
-from opusim.fringes.demodulation import least_squares_row
+from opusim.fringes.calibrated import (
+    DARK_FRAMES,
+    LEAST_REFERENCE,
+    REFERENCE_FRAMES,
+    light_of_reference,
+    reference_bursts,
+)
+from opusim.fringes.demodulation import least_squares_row, offset_row
 
 from .light import BACKGROUND_BURSTS, FrameLight, phase_covariance, saturation_e, step_phases_rad
 from .point import WorkingPoint
@@ -85,6 +91,7 @@ class _Bursts:
         self.phase_noise = math.sqrt(phase_covariance(point, off, 1)[0, 0])
         self.phases = step_phases_rad(point)[1]
         self.row = least_squares_row(self.phases)
+        self.demodulated, self.reference_frames = point.demodulated, point.reference_frames
         # Roberts' sequence: powers of the root of x^(axes + 1) = x + 1.
         root = 2.0
         for _ in range(50):
@@ -119,11 +126,17 @@ class _Bursts:
         phases, gain = self.phases, self.camera.gain_dn_per_e
         seen, noise = self._counts(self.field, self.other, phases)
         empty, empty_noise = self._counts(self.eps * self.all, self.other_alone, phases, once=True)
-        alone, alone_noise = self._counts(self.eps * self.all, self.other_alone, np.zeros(1), once=True)
         nothing = np.zeros((1, 1))
         dark, dark_noise = self._moments(nothing, nothing + self.read_e2 + self.shot * self.dark_e)
-        once = np.maximum(alone_noise / REFERENCE_FRAMES + dark_noise / DARK_FRAMES, 0.0)[:, 0]
-        power = (alone - dark)[:, 0] + np.sqrt(once) * self.drawn
+        if self.demodulated:
+            row = offset_row(phases)
+            once = empty_noise @ np.square(row) / reference_bursts(len(phases)) + dark_noise[:, 0] / DARK_FRAMES
+            power = light_of_reference(empty @ row - dark[:, 0], np.square(np.abs(empty @ self.row)))
+        else:
+            alone, alone_noise = self._counts(self.eps * self.all, self.other_alone, np.zeros(1), once=True)
+            once = (alone_noise / REFERENCE_FRAMES + dark_noise / DARK_FRAMES)[:, 0]
+            power = (alone - dark)[:, 0]
+        power = power + np.sqrt(np.maximum(once, 0.0)) * self.drawn
         valid = self.unsaturated & (power >= LEAST_REFERENCE * max(float(power.mean()), 1e-30))
         if not valid.any():
             return math.inf
@@ -139,14 +152,13 @@ class _Bursts:
         reference = light.reference
         rounding = 1 / 12 / self.camera.gain_dn_per_e**2 if self.rounds else 0.0
         alone = self.read_e2 + self.shot * (reference + self.dark_e) + rounding
-        once = alone / REFERENCE_FRAMES + (alone - self.shot * reference) / DARK_FRAMES
+        once = alone / self.reference_frames + (alone - self.shot * reference) / DARK_FRAMES
         row2 = np.square(np.abs(self.row))
         _, noise = self.levels(self.field, self.other, self.phases)
         # PRNU changes the response of a burst's frames and of |R|^2 alike.
         target = kept * light.coherence * self.lit
-        field = target * (
-            1 + (self.response - 1) / 2 - self.eps * light.coherence * self.all.real / math.sqrt(reference)
-        )
+        leaked = 0.0 if self.demodulated else self.eps * light.coherence / math.sqrt(reference)
+        field = target * (1 + (self.response - 1) / 2 - leaked * self.all.real)
         variance = ((noise + rounding) @ row2 + float(row2.sum()) * alone / BACKGROUND_BURSTS) / reference
         return _error(
             field, variance + np.square(np.abs(target)) * once / (4 * reference**2), self.lit, self.weight, self.whole

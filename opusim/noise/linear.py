@@ -26,15 +26,17 @@ decorrelation      exp(2 L) - 1                  fields correlate as exp(-L)
 reference phase    2 G sigma^2 / (1 - eps)^2     an error e_k changes I_k by 2 Im(q exp(-i d_k)) e_k; a vibration of
                                                  amplitude a adds the covariance a^2 cos(w (k - l) T) / 2 of frames k
                                                  and l, times sinc^2 of its periods in an exposure, and lowers c
-off-state leakage  eps^2 (n / r) (2 + f) / 4     below; and the noise of all others is larger by 1 / (1 - eps)^2
+off-state leakage  eps^2 (n / r) (2 + f) / 4     below, or 0; and the noise of all others is larger by 1 / (1 - eps)^2
 pixel integration  0                             the mean of the field over the pixel, as the reference weighs and turns
                                                  its points, is linear in the pattern: it is the output
 =================  ============================  =====================================================================
 
-Off mirrors add a constant field, which is taken off; a feature changes its mirrors by 1 - eps only. And their light is
-in the measured |R|^2, |R + eps S_1|^2 with S_1 the field of all n mirrors, so that a field is too large by
-delta = -eps Re(S_1 conj(R)) / r. As S is f S_1 and an independent rest, <|S|^2 delta^2> is eps^2 (n / r) (1 + f) / 2
-of <|S|^2>; f/4 of that bracket is an offset.
+Off mirrors add a constant field, which is taken off; a feature changes its mirrors by 1 - eps only. And where frames of
+the reference alone stand for |R|^2, their light is in it: |R + eps S_1|^2 with S_1 the field of all n mirrors, so that
+a field is too large by delta = -eps Re(S_1 conj(R)) / r. As S is f S_1 and an independent rest, <|S|^2 delta^2> is
+eps^2 (n / r) (1 + f) / 2 of <|S|^2>; f/4 of that bracket is an offset. Demodulated bursts with every mirror off
+(`Operation.reference_map`) tell eps S_1 from R. What is left of it in |R|^2, (1 - c^2) eps^2 |S_1|^2, is of second
+order, and the part is 0.
 
 Lag mixes the steps. Frame k reads (1 - l) I_k + l I_(k-1), and frame 0 that of the last step, N, of the pattern before.
 With S_0 the field of that, a field S becomes
@@ -72,7 +74,7 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from opusim.fringes.calibrated import DARK_FRAMES, REFERENCE_FRAMES
+from opusim.fringes.calibrated import DARK_FRAMES
 from opusim.fringes.demodulation import field_of_clipped, least_squares_row
 
 from .budget import parts_of
@@ -218,13 +220,14 @@ def _burst_error(point: WorkingPoint, off: Collection[str]) -> float:
     part = point.share_on / (point.share_on + leakage * (1 - point.share_on))
     noise += part * (kept * on("PRNU", camera.total_prnu)) ** 2 / 4 * np.square(np.abs(field))
 
-    to_reference, wrong, uncertain = _leakage(light, point.share_on, leakage, field, to_reference, ~some)
+    leaked = _leakage(light, point.share_on, leakage, field, to_reference, ~some, point.demodulated)
+    to_reference, wrong, uncertain = leaked
     bias += wrong
     noise += uncertain
 
     # What is measured once for all outputs: |R|^2, the dark level and the background.
     lit = steady + on("shot noise", camera.shot_noise) * light.reference
-    noise += np.square(np.abs(to_reference) / (2 * root)) * (steady / DARK_FRAMES + lit / REFERENCE_FRAMES)
+    noise += np.square(np.abs(to_reference) / (2 * root)) * (steady / DARK_FRAMES + lit / point.reference_frames)
     noise += float(np.sum(np.square(np.abs(first_rows)))) * lit / BACKGROUND_BURSTS
 
     # The output is (1 - eps) of the target, and what the measurement of the field adds to it.
@@ -243,8 +246,11 @@ def _leakage(
     field: Complex,
     to_reference: Complex,
     whole: Flags,
+    demodulated: bool,
 ) -> tuple[Complex, Complex, Array]:
     """Response to |R| of an output, and its mean error and variance by the light of off mirrors in |R|.
+
+    A `demodulated` |R| has none of it, and no error by it.
 
     A field S = (1 - eps) X + eps S_1 holds the light X of the mirrors that are on and S_1 of all of them, both
     Gaussian; eps S_1 is taken off, and |R| is wrong by eps Re S_1 (in its phase). Of X and S_1 a part is known from S:
@@ -257,6 +263,8 @@ def _leakage(
     rest_on, rest_all = power * (share_on - p**2 * fill), power * (1 - t**2 * fill)
     rest_both = power * (share_on - p * t * fill)
     to_reference = np.where(whole, -(1 - eps) * p * field / root, to_reference + eps * t * field / root)
+    if demodulated:
+        return to_reference, np.zeros_like(field), np.zeros(field.shape)
     wrong = to_reference * eps * t * field.real - whole * (1 - eps) * eps / root * rest_both / 2
     along = np.square(field.real)
     uncertain = np.square(np.abs(to_reference)) * leakage * rest_all / 2

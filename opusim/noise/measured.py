@@ -14,8 +14,14 @@ from opusim.base import rng, validation
 from opusim.bench.bench import OpticalBench
 from opusim.bench.inputs import input_layout
 from opusim.device.record import Device
-from opusim.fringes.calibrated import DARK_FRAMES, LEAST_REFERENCE, REFERENCE_FRAMES
-from opusim.fringes.demodulation import field_of_clipped, least_squares_row
+from opusim.fringes.calibrated import (
+    DARK_FRAMES,
+    LEAST_REFERENCE,
+    REFERENCE_FRAMES,
+    light_of_reference,
+    reference_bursts,
+)
+from opusim.fringes.demodulation import field_of_clipped, least_squares_row, offset_row
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 from .budget import ErrorBudget, bounded
@@ -191,8 +197,11 @@ def _valid(point: WorkingPoint, patterns: MirrorPatterns, seed: int) -> np.ndarr
     times: dict[str, Any] = {"exposure_s": point.exposure_s, "roi": point.roi, "frametime_s": point.frametime_s}
     dark_dn = bench.expose(None, n_frames=DARK_FRAMES, **times).reshape(-1, n_pixels).mean(axis=0, dtype=np.float64)
     all_off = MirrorPatterns(np.zeros((1, patterns.bits.shape[1]), dtype=np.uint8), patterns.layout)
-    alone = bench.transform(all_off, n_pixels=n_pixels, reference_phase_rad=np.zeros(REFERENCE_FRAMES), **times)
-    reference_dn = alone.mean(axis=0, dtype=np.float64) - dark_dn
+
+    def show(phases: np.ndarray) -> np.ndarray:
+        return bench.transform(all_off, n_pixels=n_pixels, reference_phase_rad=phases, **times)
+
+    reference_dn = _reference_dn(show, point, dark_dn)
     bench.skip_frames(1, frametime_s=point.elapsed_s)
     asked = step_phases_rad(point)[0]
     clipped = np.zeros(n_pixels)
@@ -211,6 +220,17 @@ def _valid(point: WorkingPoint, patterns: MirrorPatterns, seed: int) -> np.ndarr
             f"are fit for it ({why}). It must be {must}."
         )
     return valid
+
+
+def _reference_dn(show: Callable[[np.ndarray], np.ndarray], point: WorkingPoint, dark_dn: np.ndarray) -> np.ndarray:
+    """Return |R|^2 (n_pixels,) as a calibration measures it, by frames with every mirror off under some phases."""
+    if not point.demodulated:
+        return show(np.zeros(REFERENCE_FRAMES)).mean(axis=0, dtype=np.float64) - dark_dn
+    asked, actual = step_phases_rad(point)
+    bursts = reference_bursts(point.n_steps)
+    frames = show(np.tile(asked, bursts))
+    mean = frames.reshape(bursts, point.n_steps, -1).mean(axis=0, dtype=np.float64)
+    return light_of_reference(offset_row(actual) @ mean - dark_dn, np.square(np.abs(least_squares_row(actual) @ mean)))
 
 
 def _linear(point: WorkingPoint, off: Collection[str], patterns: MirrorPatterns, seed: int) -> np.ndarray:
@@ -249,7 +269,7 @@ def _linear(point: WorkingPoint, off: Collection[str], patterns: MirrorPatterns,
     dark = _read(bench.expose(None, n_frames=DARK_FRAMES, **times), point, off).reshape(-1, n_pixels)
     dark_dn = dark.mean(axis=0, dtype=np.float64).astype(np.float32)
     all_off = MirrorPatterns(np.zeros((1, patterns.bits.shape[1]), dtype=np.uint8), patterns.layout)
-    alone_dn = show(all_off, np.zeros(REFERENCE_FRAMES)).mean(axis=0, dtype=np.float64) - dark_dn
+    alone_dn = _reference_dn(lambda phases: show(all_off, phases), point, dark_dn)
     floor_dn = max(LEAST_REFERENCE * float(alone_dn.mean()), 1e-30)
     amplitude = np.sqrt(np.maximum(alone_dn, floor_dn)).astype(np.float32)
     bench.skip_frames(1, frametime_s=point.elapsed_s)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from opusim.fringes.calibrated import REFERENCE_FRAMES, reference_bursts
+
 if TYPE_CHECKING:
     from opusim.bench.region import Roi
     from opusim.device.record import Device
@@ -61,6 +63,16 @@ class WorkingPoint:
         """Intensity of an off mirror over that of the same mirror on."""
         # A measured matrix is that of the features' changes.
         return 0.0 if self.device.medium.by_feature else self.device.dmd.off_amplitude**2
+
+    @property
+    def demodulated(self) -> bool:
+        """Whether the light of off mirrors is taken out of the measured ``|R|^2`` (`Operation.reference_map`)."""
+        return self.device.operation.reference_map == "demodulated"
+
+    @property
+    def reference_frames(self) -> int:
+        """Frames from which ``|R|^2`` is measured."""
+        return reference_bursts(self.n_steps) * self.n_steps if self.demodulated else REFERENCE_FRAMES
 
     @property
     def dark_e(self) -> float:

@@ -103,9 +103,13 @@ def test_linear_by_holography_and_by_intensities(tmp_path):
     holographic = planned(*SMALL, "--no-measure", "--linear")
     assert holographic["work"]["steps"] == 4 and holographic["work"]["n_frames"] > 4 * 1000
     (tmp_path / "bare.toml").write_text('preset = "aurora"\nname = "bare"\n[reference]\nrelative_amplitude = 0.0\n')
-    intensity = planned(*SMALL, "--no-measure", "--linear", "--device", tmp_path / "bare.toml")
+    (tmp_path / "two.toml").write_text((tmp_path / "bare.toml").read_text() + "[operation]\nframes_per_vector = 2\n")
+    (tmp_path / "five.toml").write_text((tmp_path / "bare.toml").read_text() + "[operation]\nframes_per_vector = 5\n")
+    intensity = planned(*SMALL, "--no-measure", "--linear", "--device", tmp_path / "two.toml")
     assert intensity["work"]["steps"] == 1 and intensity["work"]["n_frames"] == 2 * 1000 + 3 * 16
-    assert counts["device_s"] < intensity["device_s"]
+    five = planned(*SMALL, "--no-measure", "--linear", "--device", tmp_path / "five.toml")
+    assert five["work"]["n_frames"] == 5 * 1000 + 9 * 16
+    assert counts["device_s"] < intensity["device_s"] < five["device_s"]
     text = words(invoke(*SMALL, "--no-measure", "--linear").stdout)
     assert "holographic, 4 steps" in text and "vectors between two anchors" in text and "calibration" in text
 

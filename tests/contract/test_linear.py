@@ -137,6 +137,23 @@ def test_a_batch_larger_than_a_block(camera, make_opu, quiet):
     assert np.allclose(whole[140:], part, rtol=1e-4, atol=1e-4 * whole.std())
 
 
+def test_the_device_says_how_many_frames_a_vector_takes(camera, make_opu, tmp_path):
+    """Two devices in turn, with two and with five frames a vector: the same numbers without noise, other times."""
+    x = np.random.default_rng(0).integers(0, 2, (70, 100), dtype=np.uint8)
+    opus = []
+    for frames in (2, 5):
+        path = tmp_path / f"{frames}.toml"
+        path.write_text(f'preset = "ideal"\n[operation]\nframes_per_vector = {frames}\n')
+        opus.append(make_opu(camera, device=str(path)))
+        opus[-1].fit1d(n_features=100)
+    y = [np.asarray(opu.linear_transform(x)) for opu in (*opus, *opus)]
+    for other in y[1:]:
+        assert np.allclose(other, y[0], atol=1e-3 * y[0].std())
+    clocks = [getattr(opu.device, "bench", None) for opu in opus]
+    if None not in clocks:
+        assert [bench.clock.frames for bench in clocks] == [2 * (2 * 70 + 2 * 3), 2 * (5 * 70 + 2 * 9)]
+
+
 def test_over_several_passes(camera, make_opu, quiet):
     x = np.random.default_rng(0).integers(0, 2, (20, 100), dtype=np.uint8)
     y = []

@@ -123,6 +123,23 @@ def test_numbers_around_a_block(method, n):
     assert np.allclose(decode(shown(encode(x), matrix, p)), alone, rtol=1e-3, atol=1e-3 * alone.std())
 
 
+@pytest.mark.parametrize("each", [2, 3, 5])
+def test_any_number_of_frames_a_vector(each):
+    """What the device that was asked last said counts, also where another one is asked before the frames come back."""
+    module = pytest.importorskip("lightonopu.linear_reconstruction")
+    matrix, p = device(12, 50, 0.5)
+    x = np.random.default_rng(0).integers(0, 2, (70, 12), dtype=np.uint8)
+    two = module.decode_batch(shown(module.encode_batch(x), matrix, p))
+    try:
+        module.note_frames(each)
+        frames = module.encode_batch(x)
+        module.note_frames(4)
+        assert len(frames) == each * 70 + 2 * 3 * -(-each // 2)
+        assert np.allclose(module.decode_batch(shown(frames, matrix, p)), two, atol=1e-4 * two.std())
+    finally:
+        module.note_frames(2)
+
+
 def test_one_dimension_gives_one_row(method):
     encode, decode = method
     x = np.array([0, 1, 1, 0, 1], dtype=np.uint8)

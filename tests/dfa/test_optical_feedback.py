@@ -22,6 +22,7 @@ from opusim.dfa import (
     SignEncoding,
     TernaryEncoding,
 )
+from opusim.drivers.methods.intensity import frames_needed
 from projected_errors import ENCODINGS, WIDTH, N, errors_of, rms
 
 AURORA = Device.load("aurora")
@@ -192,7 +193,7 @@ def test_costs_before_the_first_use():
 
 
 def test_averages_are_paid_for():
-    """By intensity: two frames a pattern and three for each 64 begun (the driver's rule)."""
+    """By intensity: the device's frames a pattern and anchors for each 64 begun (the driver's rule)."""
     errors = errors_of(40)
     shown = len(NearestTernaryEncoding().encode(errors).bits)
     for averages in (1, 3):
@@ -200,7 +201,8 @@ def test_averages_are_paid_for():
         feedback.prepare()
         before = feedback.costs.frames
         feedback.project(errors)
-        assert feedback.costs.frames - before == 2 * averages * shown + 3 * -(-averages * shown // 64)
+        each = feedback.opu.device.device_model.operation.frames_per_vector
+        assert feedback.costs.frames - before == frames_needed(averages * shown, each)
 
 
 def test_exposure_is_told():

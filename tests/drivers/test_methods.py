@@ -142,11 +142,11 @@ def test_counts_there_and_back():
     assert np.array_equal(method.decode(frames), np.abs(fields_of(x, matrix)) ** 2)
 
 
-@pytest.mark.parametrize("n", [1, 64, 65, 150])
-def test_intensity_there_and_back(n):
+@pytest.mark.parametrize(("n", "each"), [(1, 2), (64, 2), (65, 2), (150, 2), (65, 3), (150, 5)])
+def test_intensity_there_and_back(n, each):
     """R is the matrix in the phase of the field of all features, with a sign of each column, for a dark level too."""
     x, matrix, black = bits(n, N), a_matrix(), 3.0
-    method = Intensity(N, black, float(np.mean(np.abs(matrix.sum(axis=0)) ** 2)))
+    method = Intensity(N, black, float(np.mean(np.abs(matrix.sum(axis=0)) ** 2)), each)
 
     def shown(patterns):
         return np.abs(fields_of(patterns, matrix)) ** 2 + black

@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 import pytest
 
-from opusim import OPU
+from opusim import OPU, OpticalBench
 from opusim.base import folders
 from opusim.calibration import store
 from opusim.calibration.store import CalibrationWarning
@@ -103,6 +103,15 @@ def measured(monkeypatch):
 
     monkeypatch.setattr(linear, "measure_linear", counted)
     return calls
+
+
+def test_what_is_stored_tells_maps_of_the_reference_apart():
+    """Frames of the reference alone are what was taken before, and stored without a word of it."""
+    ways = ({"operation.reference_map": way} for way in ("alone", "demodulated"))
+    benches = [OpticalBench(device().evolve(**way), 5) for way in ways]
+    alone, demodulated = (store._made_with(bench, 4, None) for bench in benches)
+    assert "reference" not in alone and demodulated.startswith("4 steps; exposure found; reference demodulated; ")
+    assert store.stored_path(benches[0]) != store.stored_path(benches[1])
 
 
 @pytest.mark.slow

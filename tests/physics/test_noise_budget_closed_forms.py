@@ -22,7 +22,8 @@ from opusim.noise.working_point import working_point
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 from opusim.theory import pixel_modes, speckle_contrast
 
-AURORA = Device.load("aurora")
+AURORA = Device.load("aurora").evolve(**{"operation.reference_map": "alone"})
+DEMODULATED = {"operation.reference_map": "demodulated"}
 # The same light and noise through the textbook medium, which is quick to compute for many pixels.
 TEXTBOOK = AURORA.evolve(medium=GaussianMedium(AURORA.medium.transmission, 86400.0))
 # Every source strong enough to be seen, an hour after the fit; frames of a burst share a part of the power's noise.
@@ -60,6 +61,8 @@ CASES = {
     "aurora": (AURORA, "intensity", 128, 40, {}),
     "aurora, linear": (AURORA, "linear", 128, 30, {}),
     "aurora, linear, short": (AURORA, "linear", 96, 40, {"exposure_s": 400e-6}),
+    "aurora, linear, demodulated": (AURORA.evolve(**DEMODULATED), "linear", 128, 30, {}),
+    "dirty, linear, demodulated": (DIRTY.evolve(**DEMODULATED), "linear", 112, 30, {"exposure_s": 600e-6}),
     "dirty, an hour later": (DIRTY, "intensity", 112, 40, {"elapsed_s": 3600.0}),
     "dirty, linear, an hour later": (DIRTY, "linear", 112, 30, {"elapsed_s": 3600.0, "exposure_s": 600e-6}),
     "shallow well, long": (SHALLOW, "intensity", 200, 16, {"exposure_s": 2e-3}),
@@ -193,11 +196,15 @@ def test_intensity_parts_are_variances_over_that_of_speckle(changes, share_on):
     assert budget.errors == pytest.approx(expected, rel=1e-5, abs=1e-12)
 
 
-@pytest.mark.parametrize("n_steps", [3, 4, 8])
-def test_linear_parts_are_those_of_phase_shifting(n_steps):
+@pytest.mark.parametrize(
+    ("n_steps", "changes", "frames"),
+    [(3, {}, 64), (4, {}, 64), (8, {}, 64), (3, DEMODULATED, 66), (4, DEMODULATED, 64)],
+)
+def test_linear_parts_are_those_of_phase_shifting(n_steps, changes, frames):
     """`holography_theory`; the grid of fields has the mean square of |S|^2 to 1e-3."""
     device = plain(
         **{
+            **changes,
             "reference.scale_error": 0.0, "reference.nonlinearity": 0.0, "reference.vibration_rad": 0.0,
             "reference.beam_radius_m": math.inf, "camera.hot_pixel_fraction": 0.0, "camera.dark_current_e_per_s": 0.0,
             "reference.coherence": 1.0, "camera.dsnu_e": 0.0, "camera.gain_dn_per_e": 0.1,
@@ -209,11 +216,11 @@ def test_linear_parts_are_those_of_phase_shifting(n_steps):
     ratio = arm.relative_amplitude
     # |R|^2, the dark level and the background are means of so many frames.
     reference_e = ratio**2 * mean_e
-    once = (1 / 64 + 1 / 32) / (4 * reference_e**2), 1 / (n_steps * reference_e * mean_e * 32)
+    once = (1 / frames + 1 / 32) / (4 * reference_e**2), 1 / (n_steps * reference_e * mean_e * 32)
     noise = holography.noise_error(n_steps, mean_e, ratio, holography.camera_noise_e(camera.read_noise_e)) ** 2
     shot = holography.noise_error(n_steps, mean_e, ratio) ** 2
     expected = {
-        "shot noise": shot + reference_e / 64 / (4 * reference_e**2) + once[1] * reference_e,
+        "shot noise": shot + reference_e / frames / (4 * reference_e**2) + once[1] * reference_e,
         "read noise": noise - shot + sum(once) * camera.read_noise_e**2,
         "quantisation": (1 / (n_steps * reference_e * mean_e) + sum(once)) / (12 * camera.gain_dn_per_e**2),
         "saturation": 0.0,
@@ -267,6 +274,9 @@ def test_decorrelation_and_leakage_are_one_over_the_square_of_a_correlation(mode
             expected = leakage * 2 / AURORA.reference.relative_amplitude**2 * (2 + share_on) / 4
         # In linear mode on a grid of fields.
         assert budget.total == pytest.approx(expected, rel=1e-6 if mode == "intensity" else 1e-2, abs=1e-12)
+        if mode == "linear":  # of demodulated bursts nothing is left, with fringes of full contrast
+            demodulated = error_budget(leaking.evolve(**DEMODULATED), mode, share_on=share_on)
+            assert abs(demodulated.total) < leakage**2
 
 
 def test_rounding_of_the_dark_frame_is_saved_by_read_noise():

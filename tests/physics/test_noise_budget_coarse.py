@@ -115,10 +115,11 @@ def test_little_light_in_linear_mode(changes, exposure_s):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("reference_map", ["alone", "demodulated"])
 @pytest.mark.parametrize("contrast", [10.0, 30.0, 100.0])
-def test_bright_off_mirrors_in_linear_mode(contrast):
+def test_bright_off_mirrors_in_linear_mode(contrast, reference_map):
     """Beyond the first order in the leakage, within the 15 % of the docstring."""
-    device = TEXTBOOK.evolve(**{"dmd.contrast_ratio": contrast})
+    device = TEXTBOOK.evolve(**{"dmd.contrast_ratio": contrast, "operation.reference_map": reference_map})
     closed = error_budget(device, "linear")
     names = ["off-state leakage"]
     measured = measured_error_budget(device, "linear", n_vectors=30, sources=names, roi=middle(200))

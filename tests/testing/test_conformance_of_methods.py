@@ -27,6 +27,7 @@ SHIPPED = {
     "counts": Counts(np.dtype(np.uint8)),
     "intensity": Intensity(N, 2.0, 60.0),
     "intensity without a level": Intensity(N, 2.0),
+    "intensity, five frames a vector": Intensity(N, 2.0, 60.0, 5),
 }
 
 

@@ -13,6 +13,7 @@ from opusim.bench.returned import exposed
 from opusim.calibration.algorithms.masks import dark_pixels, least_squares_unsaturated
 from opusim.calibration.algorithms.phase_shifting import least_squares
 from opusim.calibration.on_bench import dark_frames, saturation_dn
+from opusim.fringes.calibrated import light_of_reference
 from opusim.fringes.demodulation import least_squares_row
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
@@ -178,13 +179,12 @@ def _reference(m: Measurement, dark: np.ndarray, limit: float) -> tuple[np.ndarr
     """Return |R|^2, q with all inputs off, and where the reference saturates.
 
     Mirrors that are off leave a little light S. The steps' mean is a = |R|^2 + |S|^2 and their fringe |q| = |R| |S|,
-    so |R|^2 = (a + sqrt(a^2 - 4 |q|^2)) / 2, for |R| > |S|.
+    so |R|^2 = (a + sqrt(a^2 - 4 |q|^2)) / 2, for |R| > |S| (`opusim.fringes.calibrated.light_of_reference`).
     """
     layout = m.layout
     full = without_always_on(layout)
     offset, q, clipped = _all_off(m, full, limit)
-    level = offset - dark
-    reference = (level + np.sqrt(np.maximum(level**2 - 4 * np.abs(q) ** 2, 0))) / 2
+    reference = light_of_reference(offset - dark, np.abs(q) ** 2)
     return reference, q if full is layout else _all_off(m, layout, limit)[1], clipped
 
 

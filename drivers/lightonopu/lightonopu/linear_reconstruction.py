@@ -1,7 +1,9 @@
 """The linear transform from intensities, as lightonml calls it; the method is opusim's.
 
-lightonml passes neither the number of features nor the levels of light from one call to the next. They are kept here
-for each thread: `encode_batch` notes the first, the device that shows the frames the others.
+lightonml passes neither the number of features nor the levels of light from one call to the next, and never says which
+device it has. All that is kept here for each thread: `encode_batch` notes the number of features, the device that shows
+the frames the levels. How many frames a vector takes is what that device says whose state this thread asked last, as
+lightonml does just before `encode_batch`; two if there is none.
 """
 
 from __future__ import annotations
@@ -27,6 +29,11 @@ def note_levels(black_level_dn: float, level_dn: float | None) -> None:
     _noted.levels = black_level_dn, level_dn
 
 
+def note_frames(frames_per_vector: int) -> None:
+    """Keep how many frames of a vector the next `encode_batch` makes."""
+    _noted.next_frames = frames_per_vector
+
+
 def encode_batch(X: Any) -> np.ndarray:
     """Return the patterns to show.
 
@@ -38,14 +45,15 @@ def encode_batch(X: Any) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        uint8, (2 n + 3 for each 64 begun, n_features).
+        uint8, (k n + 3 ceil(k / 2) for each 64 begun, n_features) for the device's k frames a vector.
     """
     x = np.atleast_2d(np.asarray(X))
     if x.dtype != np.bool_ and x.size and (x.min() < 0 or x.max() > 1):
         raise ValueError("The input array should be binary: it may hold only 0 and 1.")
     _noted.n_features = x.shape[1]
     _noted.levels = 0.0, None
-    return method.encode(x.astype(np.uint8, copy=False))
+    _noted.frames = getattr(_noted, "next_frames", method.LEAST_FRAMES)
+    return method.encode(x.astype(np.uint8, copy=False), _noted.frames)
 
 
 def decode_batch(Y: Any) -> np.ndarray:
@@ -64,4 +72,4 @@ def decode_batch(Y: Any) -> np.ndarray:
     n_features = getattr(_noted, "n_features", None)
     if n_features is None:
         raise RuntimeError("decode_batch was called, but this thread has called no encode_batch before it.")
-    return method.decode(np.atleast_2d(np.asarray(Y)), n_features, *_noted.levels)
+    return method.decode(np.atleast_2d(np.asarray(Y)), n_features, *_noted.levels, _noted.frames)

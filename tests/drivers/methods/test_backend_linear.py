@@ -215,18 +215,19 @@ def test_clipped_bursts_are_those_of_numpy(place):
     assert np.median(np.abs(place.to_host(found) - field)[two_left]) < 1e-3
 
 
-def test_frames_of_the_intensity_mode(place):
+@pytest.mark.parametrize("each", [2, 5])
+def test_frames_of_the_intensity_mode(place, each):
     x = bits(70, N)
-    patterns = reconstruction.encode(place.from_host(x))
+    patterns = reconstruction.encode(place.from_host(x), each)
     assert arrays.of(patterns) == place
-    assert np.array_equal(place.to_host(patterns), reconstruction.encode(x))
-    assert np.array_equal(reconstruction.encode(x.astype(bool)), reconstruction.encode(x))
+    assert np.array_equal(place.to_host(patterns), reconstruction.encode(x, each))
+    assert np.array_equal(reconstruction.encode(x.astype(bool), each), reconstruction.encode(x, each))
     for dtype in ("uint8", "uint16", "float32"):
         frames = np.random.default_rng(0).integers(0, 200, (len(patterns), M)).astype(dtype)
-        method = reconstruction.Intensity(N, 2.0, 60.0)
+        method = reconstruction.Intensity(N, 2.0, 60.0, each)
         anchors = method.begin()
         found = method.finish(method.decode(place.from_host(frames), anchors), anchors)
-        known = reconstruction.decode(frames, N, 2.0, 60.0)
+        known = reconstruction.decode(frames, N, 2.0, 60.0, each)
         assert np.allclose(place.to_host(found), known, rtol=1e-6, atol=1e-6 * np.abs(known).max())
 
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opusim import OPU
+from opusim.device.record import Device
 from opusim.drivers import NotReadyError
 from opusim.drivers.methods import intensity as method
 
@@ -23,19 +24,20 @@ def bits(*shape):
     return np.random.default_rng(0).integers(0, 2, shape, dtype=np.uint8)
 
 
-@given(st.integers(1, 10**7))
-def test_the_number_of_frames_can_be_inverted(n):
-    assert method.vectors_in(method.frames_needed(n)) == n
+@given(st.integers(1, 10**7), st.integers(2, 64))
+def test_the_number_of_frames_can_be_inverted(n, each):
+    assert method.vectors_in(method.frames_needed(n, each), each) == n
 
 
-def test_other_numbers_of_frames_are_refused():
-    possible = {method.frames_needed(n): n for n in range(1, 300)}
-    for n_frames in range(600):
+@pytest.mark.parametrize("each", [2, 3, 5, 8])
+def test_other_numbers_of_frames_are_refused(each):
+    possible = {method.frames_needed(n, each): n for n in range(1, 300)}
+    for n_frames in range(300 * each):
         if n_frames in possible:
-            assert method.vectors_in(n_frames) == possible[n_frames]
+            assert method.vectors_in(n_frames, each) == possible[n_frames]
         else:
             with pytest.raises(ValueError, match="no number of vectors"):
-                method.vectors_in(n_frames)
+                method.vectors_in(n_frames, each)
 
 
 def test_frames_of_one_block():
@@ -46,14 +48,65 @@ def test_frames_of_one_block():
     assert np.array_equal(c, x[1] ^ r) and np.array_equal(d, x[1] ^ rest)
 
 
-def test_parts_give_what_the_whole_gives():
+@pytest.mark.parametrize("each", [2, 3, 4, 5])
+def test_frames_of_more_than_two(each):
+    """Anchors as often as x ^ r; the frames of a vector in turn, one after the other."""
+    x, r = bits(66, 9), method.anchor(9)
+    frames, many = method.encode(x, each), -(-each // 2)
+    anchors = np.tile([np.ones_like(r), r, 1 - r], (many, 1))
+    second = 3 * many + 64 * each
+    for first in (0, second):
+        assert np.array_equal(frames[first : first + 3 * many], anchors)
+    of_64 = frames[second + 3 * many : second + 3 * many + each]
+    assert np.array_equal(of_64, [x[64] ^ (r if k % 2 == 0 else 1 - r) for k in range(each)])
+    own = frames[3 * many : second].reshape(64, each, 9)
+    assert np.array_equal(own, method.encode(x[:64], each).reshape(-1, 9)[3 * many :].reshape(64, each, 9))
+    assert np.array_equal(own[:, 0], x[:64] ^ r) and len(frames) == second + 3 * many + 2 * each
+
+
+@pytest.mark.parametrize("each", [2, 4, 5])
+def test_frames_that_repeat_give_what_two_give(each):
+    """Without noise repetitions change nothing but last bits; with it they are means."""
+    x, rng = bits(70, 9), np.random.default_rng(2)
+    matrix = rng.normal(size=(9, 5)) + 1j * rng.normal(size=(9, 5))
+    seen = [np.abs(method.encode(x, k) @ matrix) ** 2 for k in (2, each)]
+    two, more = method.decode(seen[0], 9), method.decode(seen[1], 9, frames_per_vector=each)
+    assert np.allclose(more, two, rtol=1e-5, atol=1e-5 * two.std())
+    noisy = rng.integers(0, 256, (method.frames_needed(3, each), 5)).astype(np.uint8)
+    own = noisy[3 * -(-each // 2) :].reshape(3, each, 5).astype(float)
+    way = method.Intensity(9, 2.0, frames_per_vector=each)
+    found = way.decode(noisy, way.begin())
+    assert np.allclose(found, own[:, ::2].mean(axis=1) - own[:, 1::2].mean(axis=1), atol=1e-4)
+
+
+def test_a_frame_is_too_few():
+    with pytest.raises(ValueError, match="frames_per_vector is 1"):
+        method.Intensity(9, 2.0, frames_per_vector=1)
+
+
+def test_an_opu_takes_the_frames_that_its_device_says():
+    device = Device.load("ideal").evolve(**{"operation.frames_per_vector": 5})
+    with OPU(30, device=device, rescale="none", linear_mode="intensity") as opu:
+        opu.fit1d(n_features=60)
+        x = bits(70, 60)
+        before = opu.bench.clock.frames
+        y = np.asarray(opu.linear_transform(x))
+        assert opu.bench.clock.frames - before == method.frames_needed(70, 5) == 350 + 2 * 9
+    with OPU(30, device="ideal", rescale="none", linear_mode="intensity") as opu:
+        opu.fit1d(n_features=60)
+        assert np.allclose(opu.linear_transform(x), y, atol=1e-4 * y.std())
+
+
+@pytest.mark.parametrize("each", [2, 5])
+def test_parts_give_what_the_whole_gives(each):
     x = bits(200, 9)
-    frames = np.random.default_rng(1).integers(0, 256, (method.frames_needed(200), 7), dtype=np.uint8)
-    way, cut = method.Intensity(9, 2.0), method.frames_needed(128)
+    frames = np.random.default_rng(1).integers(0, 256, (method.frames_needed(200, each), 7), dtype=np.uint8)
+    way, cut = method.Intensity(9, 2.0, frames_per_vector=each), method.frames_needed(128, each)
     anchors, found = way.begin(), np.empty((200, 7), dtype=np.float32)
     assert way.decode(frames[:cut], anchors, out=found[:128]).base is found
     way.decode(frames[cut:], anchors, out=found[128:])
-    assert np.array_equal(way.finish(found, anchors), method.decode(frames, 9, 2.0)) and len(x) == len(found)
+    assert np.array_equal(way.finish(found, anchors), method.decode(frames, 9, 2.0, None, each))
+    assert len(x) == len(found)
 
 
 def test_dark_frames_give_finite_numbers():

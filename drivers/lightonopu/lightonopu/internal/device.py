@@ -56,6 +56,14 @@ class OpuDevice(device.OpuDevice):
         self.close()
         return state
 
+    @property
+    def acq_state(self) -> AcqState | None:
+        """What the camera is doing; `linear_reconstruction` learns whose frames come next in this thread."""
+        from .. import linear_reconstruction
+
+        linear_reconstruction.note_frames(self.device_model.operation.frames_per_vector)
+        return super().acq_state
+
     def transform2(self, ins: Any, out: Any, batch_index: int = -1, nb_acq_output: Any = None) -> None:
         """Fill `out`; rows without a frame become 0: lightonml's search for a trigger fault takes their mean too."""
         super().transform2(ins, out, batch_index, nb_acq_output)
