@@ -322,7 +322,7 @@ class Camera(Stage):
             ends of the scale, a E above the line between them at its middle. Beyond E a line with its slope there, as
             the parabola would turn back.
         """
-        charge = np.asarray(electrons, dtype=np.float64)
+        charge = checked_array("electrons", electrons, dtype=np.float64, finite=True)
         inside = np.minimum(charge, self.scale_end_e)
         bend = 4 * self.nonlinearity
         return inside * (1 + bend * (1 - inside / self.scale_end_e)) + (charge - inside) * (1 - bend)
@@ -340,7 +340,8 @@ class Camera(Stage):
         ndarray of float64, shape of `electrons`
             From 1 + 4 a without charge it goes straight to 1 - 4 a at `scale_end_e`, and stays there.
         """
-        inside = np.minimum(np.asarray(electrons, dtype=np.float64), self.scale_end_e)
+        charge = checked_array("electrons", electrons, dtype=np.float64, finite=True)
+        inside = np.minimum(charge, self.scale_end_e)
         return 1 + 4 * self.nonlinearity * (1 - 2 * inside / self.scale_end_e)
 
     @property

@@ -564,6 +564,9 @@ def _device() -> None:
          lambda: np.full((2, 320), 50.0))  # fmt: skip
     door(f"{at}.camera.Camera.expose(photons)", lambda x: camera.expose(x, maps=maps, **show),
          lambda: np.full((2, 320), 50.0))  # fmt: skip
+    bent = camera.evolve(nonlinearity=0.01)
+    door(f"{at}.camera.Camera.response_e(electrons)", bent.response_e, lambda: np.linspace(0.0, 2e4, 6))
+    door(f"{at}.camera.Camera.response_slope(electrons)", bent.response_slope, lambda: np.linspace(0.0, 2e4, 6))
     door(f"{at}.camera.Camera.maps(pixels)", lambda x: camera.maps(1, x).gain, lambda: np.arange(6), "none")
     drift = device.evolve(**{"medium.decorrelation_time_s": 10.0}).medium.drift
     door(f"{at}.medium.drift.Drift.state(time_s)", drift.state, times.copy)
