@@ -275,7 +275,7 @@ def test_mirrors_are_as_alike_as_their_distance_says():
 
 def test_corners_of_a_diamond_lattice_light_the_layer_under_the_angle_of_their_places():
     """Half of the diagonal over f1, by hand: sqrt(9.85^2 + 6.156^2) / 2 = 5.808 mm, .484 of 12 mm; 5.57 mm are .46."""
-    square = AURORA.evolve(**{"dmd.pitch_m": 7.637e-6})
+    square = AURORA.evolve(**{"dmd.pitch_m": 7.637e-6, "dmd.lattice": "square"})
     diamond = square.evolve(**{"dmd.lattice": DIAMOND})
     told = {name: dict(lengths(device, 400e-6)) for name, device in (("square", square), ("diamond", diamond))}
     assert "0.636 mrad" in told["diamond"]["angle a mirror"] and "a sine of 0.48 " in told["diamond"]["angle a mirror"]

@@ -18,6 +18,7 @@ import numpy as np
 
 from opusim.base import elementary, memory
 from opusim.base.hdf5_content import FileError, check_size, member
+from opusim.base.short_repr import short_repr
 from opusim.base.user_arrays import exponent_of, refuse_not_finite, times_two_to
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Key(NamedTuple):
     state: tuple[int, ...]
 
 
+@short_repr
 @dataclass(frozen=True, eq=False)
 class Header:
     """What a file says beside its matrix, whose numbers nobody has looked at yet.
