@@ -20,11 +20,12 @@ from opusim.noise.sources import SOURCES
 AURORA = Device.load("aurora")
 TEXTBOOK = AURORA.evolve(medium=GaussianMedium(AURORA.medium.transmission, math.inf))
 EXPOSURE_S = 400e-6
-#: A scale that ends far above the light, and no drift: nothing but noise.
+#: A scale that ends far above the light, a straight response and no drift: nothing but noise.
 PLAIN = TEXTBOOK.evolve(
     **{
         "dmd.contrast_ratio": math.inf, "camera.bits": 16, "camera.black_level_dn": 100.0,
         "camera.full_well_e": math.inf, "camera.gain_dn_per_e": 0.1, "camera.hot_pixel_fraction": 0.0,
+        "camera.nonlinearity": 0.0,
     }
 )  # fmt: skip
 UNEVEN = {
@@ -101,13 +102,14 @@ def test_noise_of_a_level_goes_with_the_slope_of_the_response():
     bent = PLAIN.evolve(**{"camera.nonlinearity": 0.05, "camera.full_well_e": 20_000.0})
     camera, gain = bent.camera, bent.camera.gain_dn_per_e
     dark_e = camera.mean_dark_current_e_per_s * EXPOSURE_S
+    prnu2 = camera.prnu**2 + camera.prnu_row**2 + camera.prnu_column**2
     for charge_e in (1000.0, 5000.0, 15_000.0):
         n = charge_e + dark_e
         level_dn = 100 + gain * n * (1 + 0.2 * (1 - n / 20_000))
         terms = {t.name: t.variance_dn2 for t in noise_at_level(bent, level_dn, EXPOSURE_S).terms}
         slope = 1 + 0.2 * (1 - 2 * n / 20_000)
         assert terms["shot noise"] == pytest.approx(gain**2 * charge_e * slope**2)
-        assert terms["PRNU"] == pytest.approx((gain * camera.prnu * charge_e * slope) ** 2)
+        assert terms["PRNU"] == pytest.approx(prnu2 * (gain * charge_e * slope) ** 2)
         assert terms["read noise"] == pytest.approx((gain * camera.read_noise_e) ** 2)
     speckle = noise_at_level(bent, 300.0, EXPOSURE_S, speckle=True)
     straight = noise_at_level(PLAIN, 300.0, EXPOSURE_S, speckle=True)
