@@ -190,7 +190,8 @@ CASES = {
 def test_parts_agree_with_switching_them_off(case):
     """Within 10 %, or half a point of the total; the 160 rows and columns of a component leave sqrt(2 / 160) = 11 %.
 
-    Where rows and columns matter the tolerance is three times their chance.
+    Where rows and columns matter the tolerance is three times their chance. Twice the standard error of what is
+    measured is allowed beside: the bend changes noise that all pixels of a frame share, and 24 vectors leave a tenth.
     """
     device, mode, point, names = CASES[case]
     closed = error_budget(device, mode, **point)
@@ -198,7 +199,8 @@ def test_parts_agree_with_switching_them_off(case):
     for name in names:
         expected, seen = closed.errors[name], measured.errors[name]
         chance = 0.3 if "uneven" in case and name in ("DSNU", "PRNU") else 0.1
-        assert abs(seen - expected) < max(chance * abs(expected), 0.005 * closed.total), f"{name}: {expected}, {seen}"
+        tolerance = max(chance * abs(expected), 0.005 * closed.total) + 2 * measured.uncertainty[name]
+        assert abs(seen - expected) < tolerance, f"{name}: {expected}, {seen}"
     assert measured.whole == pytest.approx(closed.whole, rel=0.1)
 
 

@@ -34,6 +34,9 @@ DIRTY = TEXTBOOK.evolve(
         "laser.power_noise_bandwidth_hz": 1e3, "dmd.contrast_ratio": 300.0,
     }
 )  # fmt: skip
+# An even beam: a bench shows patterns of 40 features, and under a beam that falls off their light has a spread of 7 %,
+# which the steep tail of bright speckle would show.
+EVEN = {"dmd.beam_radius_m": math.inf}
 # A shallow full well before a scale of ten bits.
 SHALLOW = TEXTBOOK.evolve(**{"camera.full_well_e": 3000.0, "camera.bits": 10})
 WIDE_PIXELS = AURORA.remagnified().evolve(**{"camera.pixel_over_grain": 0.5})
@@ -47,10 +50,10 @@ def middle(device: Device, side: int) -> tuple[int, int, int, int]:
 
 
 def assert_agree(closed, measured, names):
-    """Each part within 10 % or half a point of the total."""
+    """Each part within 10 % or half a point of the total, and twice the standard error of what is measured."""
     for name in names:
         expected, seen = closed.errors[name], measured.errors[name]
-        tolerance = max(0.1 * abs(expected), 0.005 * closed.total)
+        tolerance = max(0.1 * abs(expected), 0.005 * closed.total) + 2 * measured.uncertainty[name]
         assert abs(seen - expected) < tolerance, f"{name}: {expected:.4g} in closed form, {seen:.4g} measured"
 
 
@@ -65,8 +68,8 @@ CASES = {
     "dirty, linear, demodulated": (DIRTY.evolve(**DEMODULATED), "linear", 112, 30, {"exposure_s": 600e-6}),
     "dirty, an hour later": (DIRTY, "intensity", 112, 40, {"elapsed_s": 3600.0}),
     "dirty, linear, an hour later": (DIRTY, "linear", 112, 30, {"elapsed_s": 3600.0, "exposure_s": 600e-6}),
-    "shallow well, long": (SHALLOW, "intensity", 200, 16, {"exposure_s": 2e-3}),
-    "few mirrors on, too long": (TEXTBOOK, "intensity", 280, 12, {"exposure_s": 5e-3, "share_on": 0.3}),
+    "shallow well, long": (SHALLOW.evolve(**EVEN), "intensity", 200, 16, {"exposure_s": 2e-3}),
+    "few mirrors on, too long": (TEXTBOOK.evolve(**EVEN), "intensity", 280, 12, {"exposure_s": 5e-3, "share_on": 0.3}),
     "pixels of half a grain": (WIDE_PIXELS, "intensity", 64, 60, {}),
     "pixels of half a grain, linear": (WIDE_PIXELS, "linear", 64, 60, {"exposure_s": 600e-6}),
 }
