@@ -321,7 +321,9 @@ def error_budget(device: Device, mode: str = "intensity", **circumstances: Any) 
     an output must hold more than a few electrons. The linear mode: as that, and up to 30 % of bursts with a saturated
     frame. With 2 to 5 bits parts are within a tenth of the whole error, but single ones may be off by more; with a
     contrast of the mirrors of 10 to 100 leakage is within 15 %. The part of saturation is right within three hundredths
-    of the whole error on the default device, and less well with bright off mirrors or few bits.
+    of the whole error on the default device, and less well with bright off mirrors or few bits. With a response that is
+    bent by more than .01 errors of the linear mode are told too small where bursts have saturated frames: by a fifth
+    with .03 at the driver's exposure.
     """
     from .budget import ErrorBudget
     from .intensity import intensity_errors

@@ -215,10 +215,20 @@ def test_info_prints_the_shares_of_both_modes():
     shares = [100 * error_budget(AURORA, mode).share("shot noise") for mode in ("intensity", "linear")]
     assert f"shot noise new {shares[0]:.1f} % {shares[1]:.1f} %" in text
     assert "A share below 0" in text and "60 s after the fit" in text and "decorrelation with time 0 % 0 %" in text
-    # Why the two tables differ, why a share is below 0, and what a readout pays for.
-    assert "not those in the variance of a grey level" in text and "Saturation can be below 0 in linear mode" in text
+    # Why the two tables differ, and what a readout pays for.
+    assert "not those in the variance of a grey level" in text
     new = [100 * error_budget(AURORA, mode).new_share for mode in ("intensity", "linear")]
     assert f"together new {new[0]:.1f} % {new[1]:.1f} %" in text and "DSNU the same" in text
+
+
+def test_info_says_why_saturation_is_below_zero_where_it_is(tmp_path):
+    """With a map of the reference's light that holds that of off mirrors, which the mending of bursts takes out."""
+    sentence = "Saturation can be below 0 in linear mode"
+    for name in ("alone", "demodulated"):
+        path = tmp_path / f"{name}.toml"
+        path.write_text(f'preset = "aurora"\nname = "{name}"\n[operation]\nreference_map = "{name}"\n')
+        below = error_budget(Device.load(path), "linear").share("saturation") < 0
+        assert below == (name == "alone") == (sentence in info(str(path)))
 
 
 def test_info_tells_what_an_hour_does():

@@ -20,11 +20,12 @@ from opusim.noise.sources import SOURCES
 AURORA = Device.load("aurora")
 TEXTBOOK = AURORA.evolve(medium=GaussianMedium(AURORA.medium.transmission, math.inf))
 EXPOSURE_S = 400e-6
-#: A scale that ends far above the light, and no drift: nothing but noise.
+#: A scale that ends far above the light, a straight response and no drift: nothing but noise.
 PLAIN = TEXTBOOK.evolve(
     **{
         "dmd.contrast_ratio": math.inf, "camera.bits": 16, "camera.black_level_dn": 100.0,
         "camera.full_well_e": math.inf, "camera.gain_dn_per_e": 0.1, "camera.hot_pixel_fraction": 0.0,
+        "camera.nonlinearity": 0.0,
     }
 )  # fmt: skip
 UNEVEN = {
@@ -96,18 +97,50 @@ def test_a_bent_response_is_what_the_best_line_leaves_of_its_parabola(polarised,
     assert budget.errors["non-linearity"] == pytest.approx(expected, rel=1e-3)
 
 
+def test_a_bent_response_bends_what_is_measured_once_as_well():
+    """Bursts drawn one by one, each of its own pixel, with 64 frames of |R|^2 and a background of 32 bursts.
+
+    Paired with the same draws and a straight response, 200 000 bursts leave .7 % of the part to chance; 2 % is allowed.
+    """
+    bend, end, n = 0.1, 5000.0, 200_000
+    device = AURORA.ideal().evolve(
+        **{
+            "camera.nonlinearity": bend, "camera.full_well_e": end, "camera.shot_noise": True,
+            "operation.reference_map": "alone",
+        }
+    )  # fmt: skip
+    budget = error_budget(device, "linear", exposure_s=EXPOSURE_S)
+    mean, rng = signal_e(budget), np.random.default_rng(0)
+    field = (rng.normal(size=(n, 2)) @ np.array([1, 1j])) * math.sqrt(mean / 2)
+    r = math.sqrt(mean) * device.reference.relative_amplitude
+
+    def read(light):
+        charge = rng.poisson(light).astype(float)
+        return np.stack([charge, charge * (1 + 4 * bend * (1 - charge / end))])
+
+    found, once = 0, sum(read(np.full(n, r * r)) for _ in range(64)) / 64
+    for phase in np.pi / 2 * np.arange(4):
+        background = sum(read(np.full(n, r * r)) for _ in range(32)) / 32
+        found = found + (read(np.abs(field + r * np.exp(1j * phase)) ** 2) - background) * np.exp(1j * phase) / 4
+    found = found / np.sqrt(once)
+    own = np.vdot(field, field).real
+    straight, bent = (own * np.vdot(one, one).real / abs(np.vdot(field, one)) ** 2 - 1 for one in found)
+    assert budget.errors["non-linearity"] == pytest.approx(bent - straight, rel=0.02)
+
+
 def test_noise_of_a_level_goes_with_the_slope_of_the_response():
     """Photon transfer: a charge n is read at R(n), its variance times R'^2; read noise is added behind. Exact."""
     bent = PLAIN.evolve(**{"camera.nonlinearity": 0.05, "camera.full_well_e": 20_000.0})
     camera, gain = bent.camera, bent.camera.gain_dn_per_e
     dark_e = camera.mean_dark_current_e_per_s * EXPOSURE_S
+    prnu2 = camera.prnu**2 + camera.prnu_row**2 + camera.prnu_column**2
     for charge_e in (1000.0, 5000.0, 15_000.0):
         n = charge_e + dark_e
         level_dn = 100 + gain * n * (1 + 0.2 * (1 - n / 20_000))
         terms = {t.name: t.variance_dn2 for t in noise_at_level(bent, level_dn, EXPOSURE_S).terms}
         slope = 1 + 0.2 * (1 - 2 * n / 20_000)
         assert terms["shot noise"] == pytest.approx(gain**2 * charge_e * slope**2)
-        assert terms["PRNU"] == pytest.approx((gain * camera.prnu * charge_e * slope) ** 2)
+        assert terms["PRNU"] == pytest.approx(prnu2 * (gain * charge_e * slope) ** 2)
         assert terms["read noise"] == pytest.approx((gain * camera.read_noise_e) ** 2)
     speckle = noise_at_level(bent, 300.0, EXPOSURE_S, speckle=True)
     straight = noise_at_level(PLAIN, 300.0, EXPOSURE_S, speckle=True)
@@ -188,7 +221,8 @@ CASES = {
 def test_parts_agree_with_switching_them_off(case):
     """Within 10 %, or half a point of the total; the 160 rows and columns of a component leave sqrt(2 / 160) = 11 %.
 
-    Where rows and columns matter the tolerance is three times their chance.
+    Where rows and columns matter the tolerance is three times their chance. Twice the standard error of what is
+    measured is allowed beside: the bend changes noise that all pixels of a frame share, and 24 vectors leave a tenth.
     """
     device, mode, point, names = CASES[case]
     closed = error_budget(device, mode, **point)
@@ -196,7 +230,8 @@ def test_parts_agree_with_switching_them_off(case):
     for name in names:
         expected, seen = closed.errors[name], measured.errors[name]
         chance = 0.3 if "uneven" in case and name in ("DSNU", "PRNU") else 0.1
-        assert abs(seen - expected) < max(chance * abs(expected), 0.005 * closed.total), f"{name}: {expected}, {seen}"
+        tolerance = max(chance * abs(expected), 0.005 * closed.total) + 2 * measured.uncertainty[name]
+        assert abs(seen - expected) < tolerance, f"{name}: {expected}, {seen}"
     assert measured.whole == pytest.approx(closed.whole, rel=0.1)
 
 

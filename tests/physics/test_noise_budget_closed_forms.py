@@ -34,6 +34,9 @@ DIRTY = TEXTBOOK.evolve(
         "laser.power_noise_bandwidth_hz": 1e3, "dmd.contrast_ratio": 300.0,
     }
 )  # fmt: skip
+# An even beam: a bench shows patterns of 40 features, and under a beam that falls off their light has a spread of 7 %,
+# which the steep tail of bright speckle would show.
+EVEN = {"dmd.beam_radius_m": math.inf}
 # A shallow full well before a scale of ten bits.
 SHALLOW = TEXTBOOK.evolve(**{"camera.full_well_e": 3000.0, "camera.bits": 10})
 WIDE_PIXELS = AURORA.remagnified().evolve(**{"camera.pixel_over_grain": 0.5})
@@ -47,10 +50,10 @@ def middle(device: Device, side: int) -> tuple[int, int, int, int]:
 
 
 def assert_agree(closed, measured, names):
-    """Each part within 10 % or half a point of the total."""
+    """Each part within 10 % or half a point of the total, and twice the standard error of what is measured."""
     for name in names:
         expected, seen = closed.errors[name], measured.errors[name]
-        tolerance = max(0.1 * abs(expected), 0.005 * closed.total)
+        tolerance = max(0.1 * abs(expected), 0.005 * closed.total) + 2 * measured.uncertainty[name]
         assert abs(seen - expected) < tolerance, f"{name}: {expected:.4g} in closed form, {seen:.4g} measured"
 
 
@@ -65,8 +68,8 @@ CASES = {
     "dirty, linear, demodulated": (DIRTY.evolve(**DEMODULATED), "linear", 112, 30, {"exposure_s": 600e-6}),
     "dirty, an hour later": (DIRTY, "intensity", 112, 40, {"elapsed_s": 3600.0}),
     "dirty, linear, an hour later": (DIRTY, "linear", 112, 30, {"elapsed_s": 3600.0, "exposure_s": 600e-6}),
-    "shallow well, long": (SHALLOW, "intensity", 200, 16, {"exposure_s": 2e-3}),
-    "few mirrors on, too long": (TEXTBOOK, "intensity", 280, 12, {"exposure_s": 5e-3, "share_on": 0.3}),
+    "shallow well, long": (SHALLOW.evolve(**EVEN), "intensity", 200, 16, {"exposure_s": 2e-3}),
+    "few mirrors on, too long": (TEXTBOOK.evolve(**EVEN), "intensity", 280, 12, {"exposure_s": 5e-3, "share_on": 0.3}),
     "pixels of half a grain": (WIDE_PIXELS, "intensity", 64, 60, {}),
     "pixels of half a grain, linear": (WIDE_PIXELS, "linear", 64, 60, {"exposure_s": 600e-6}),
 }
@@ -144,12 +147,20 @@ def test_measured_is_the_same_for_the_same_seed_and_only_then():
 
 
 def plain(**changes):
-    """A device without leakage and drift, whose scale ends far above its light: nothing but noise."""
+    """A device without leakage and drift, whose scale ends far above its light: nothing but noise.
+
+    Its response is straight and it has no lag; closed forms of these are in tests/noise/test_sensor_sources.py.
+    """
     fields = {"dmd.contrast_ratio": math.inf, "medium.decorrelation_time_s": math.inf, "camera.bits": 16}
-    fields["laser.power_noise_bandwidth_hz"] = 0.0
+    fields |= {"laser.power_noise_bandwidth_hz": 0.0, "camera.nonlinearity": 0.0, "camera.lag": 0.0}
     return AURORA.remagnified().evolve(
         **{**fields, "camera.black_level_dn": 100.0, "camera.full_well_e": math.inf, **changes}
     )
+
+
+def prnu2(camera):
+    """Square of the PRNU: pixels, rows and columns are independent."""
+    return camera.prnu**2 + camera.prnu_row**2 + camera.prnu_column**2
 
 
 # Variance of the power's mean over an exposure of 400 us, where its correlation falls as exp(-|t| / 250 us): its mean
@@ -174,18 +185,24 @@ def test_intensity_parts_are_variances_over_that_of_speckle(changes, share_on):
     mean_e = point.electrons_per_intensity * share_on * device.dmd.n_mirrors
     contrast = speckle_contrast(camera.pixel_over_grain, camera.polarised)
     speckle = (mean_e * contrast) ** 2
+    # Dark currents are stated at a temperature, and double by so many kelvin; all electrons below are at the die's own.
+    warm_s = 2 ** ((camera.temperature_c - camera.dark_current_stated_c) / camera.dark_current_doubling_k)
+    warm_s *= point.exposure_s
     hot = camera.hot_pixel_fraction
-    excess_e = (camera.hot_pixel_dark_e_per_s - camera.dark_current_e_per_s) * point.exposure_s
-    dark = point.dark_e + hot * (1 - hot) * excess_e**2
+    excess_e = (camera.hot_pixel_dark_e_per_s - camera.dark_current_e_per_s) * warm_s
+    dark_e = camera.dark_current_e_per_s * warm_s + hot * excess_e
+    # Pixels that are not hot have a spread of the dark current. It ends with the dark current, and is a part of both.
+    spread = (1 - hot) * (camera.dark_current_spread_e_per_s * warm_s) ** 2
+    dark = dark_e + hot * (1 - hot) * excess_e**2 + spread
     square = (1 + contrast**2) / contrast**2
     expected = {
-        "shot noise": (mean_e + point.dark_e) / speckle,
+        "shot noise": (mean_e + dark_e) / speckle,
         "read noise": camera.read_noise_e**2 / speckle,
         "quantisation": 1 / (12 * camera.gain_dn_per_e**2 * speckle),
         "saturation": 0.0,
         "non-linearity": 0.0,
-        "PRNU": camera.prnu**2 * square,
-        "DSNU": camera.dsnu_e**2 / speckle,
+        "PRNU": prnu2(camera) * square,
+        "DSNU": (camera.dsnu_e**2 + camera.dsnu_row_e**2 + camera.dsnu_column_e**2 + spread) / speckle,
         "dark current": dark / speckle,
         "lag": 0.0,
         "laser power": device.laser.power_noise**2 * square * (BAND_SHARE if changes is BAND else 1),
@@ -207,7 +224,9 @@ def test_linear_parts_are_those_of_phase_shifting(n_steps, changes, frames):
             **changes,
             "reference.scale_error": 0.0, "reference.nonlinearity": 0.0, "reference.vibration_rad": 0.0,
             "reference.beam_radius_m": math.inf, "camera.hot_pixel_fraction": 0.0, "camera.dark_current_e_per_s": 0.0,
-            "reference.coherence": 1.0, "camera.dsnu_e": 0.0, "camera.gain_dn_per_e": 0.1,
+            "camera.dark_current_spread_e_per_s": 0.0, "reference.coherence": 1.0, "camera.gain_dn_per_e": 0.1,
+            # Pixels are all on a count in the dark, so that rounding the dark frame is no error without read noise.
+            "camera.dsnu_e": 0.0, "camera.dsnu_row_e": 0.0, "camera.dsnu_column_e": 0.0,
         }
     )  # fmt: skip
     camera, arm = device.camera, device.reference
@@ -225,7 +244,7 @@ def test_linear_parts_are_those_of_phase_shifting(n_steps, changes, frames):
         "quantisation": (1 / (n_steps * reference_e * mean_e) + sum(once)) / (12 * camera.gain_dn_per_e**2),
         "saturation": 0.0,
         "non-linearity": 0.0,
-        "PRNU": camera.prnu**2 / 4,
+        "PRNU": prnu2(camera) / 4,
         "DSNU": 0.0,
         "dark current": 0.0,
         "lag": 0.0,
@@ -282,9 +301,17 @@ def test_decorrelation_and_leakage_are_one_over_the_square_of_a_correlation(mode
 def test_rounding_of_the_dark_frame_is_saved_by_read_noise():
     """Without read noise the DSNU is all that tells pixels apart in the dark: each is off by up to half a level.
 
-    Levels spread over more than a step: 1/12 DN^2 of |R|^2, so (1/12) / (2 |R|^2)^2 of the field.
+    Levels spread over more than a step: 1/12 DN^2 of |R|^2, so (1/12) / (2 |R|^2)^2 of the field. Shot noise of a warm
+    sensor's dark current, s DN, blurs the edges of the steps. A mean count at x s from an edge is off by 1/2 - Q(x)
+    with Q the tail of the normal law, not by 1/2; over both sides of an edge Q - Q^2 adds up to s / sqrt(pi), and the
+    64 frames of the mean leave 1/64 of it. Rounding is found from 8192 pixels: 3 %. The response is straight.
     """
-    device = AURORA.evolve(**{"camera.dsnu_e": 100.0, "camera.black_level_dn": 20.0, "dmd.contrast_ratio": math.inf})
+    device = AURORA.evolve(
+        **{
+            "camera.dsnu_e": 100.0, "camera.black_level_dn": 20.0, "camera.nonlinearity": 0.0,
+            "dmd.contrast_ratio": math.inf,
+        }
+    )  # fmt: skip
     camera = device.camera
     with_noise = error_budget(device, "linear", exposure_s=400e-6)
     quiet = device.evolve(**{"camera.read_noise_e": 0.0})
@@ -293,9 +320,12 @@ def test_rounding_of_the_dark_frame_is_saved_by_read_noise():
     reference_e = unit * device.reference.relative_amplitude**2
     frames = (1 + 1 / 32) / (4 * reference_e * unit * device.reference.coherence**2)  # and those of the background
     read = camera.read_noise_e**2 * (frames + (1 / 64 + 1 / 32) / (4 * reference_e**2))
-    rounding = 1 / 12 / (2 * camera.gain_dn_per_e * reference_e) ** 2
-    assert with_noise.errors["read noise"] == pytest.approx(read - rounding, rel=0.02)
-    assert without_noise.errors["quantisation"] - with_noise.errors["quantisation"] == pytest.approx(rounding, rel=0.1)
+    warm = 2 ** ((camera.temperature_c - camera.dark_current_stated_c) / camera.dark_current_doubling_k)
+    blur_dn = camera.gain_dn_per_e * math.sqrt(camera.dark_current_e_per_s * warm * 400e-6)
+    square_dn2 = 1 / 12 - blur_dn / math.sqrt(math.pi) * (1 - 1 / 64)
+    rounding = square_dn2 / (2 * camera.gain_dn_per_e * reference_e) ** 2
+    assert with_noise.errors["read noise"] == pytest.approx(read - rounding, rel=0.01)
+    assert without_noise.errors["quantisation"] - with_noise.errors["quantisation"] == pytest.approx(rounding, rel=0.03)
 
 
 # ---------------------------------------------------------------- the fit of bursts with saturated frames
