@@ -254,6 +254,15 @@ def test_the_black_level_of_aurora_is_no_higher_than_it_needs_to_be():
     assert dark_share(Device.load("aurora@1").camera, 400e-6) == pytest.approx(0.029, abs=0.001)
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/measured_matrix.md"])
+def test_examples_of_a_measured_matrix_in_aurora_have_its_light(page):
+    """A medium that does not say its transmission has the default, which is another light level than the preset's."""
+    blocks = re.findall(r"```toml\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
+    tables = [tomllib.loads(block) for block in blocks if 'kind = "measured"' in block]
+    given = [table["medium"].get("transmission") for table in tables if table["preset"] == "aurora"]
+    assert given == [Device.load("aurora").medium.transmission]
+
+
 # ---------------------------------------------------------------- mirrors
 
 
