@@ -22,8 +22,8 @@ sensor where it is met by chance, as the spread of a thousand rows: what a strai
 sensor that is not linear, say. "this sensor" is what follows from the fixed pattern of the sensor at hand, also where a
 dark level is cut off at 0; it must lie within five of those standard errors and the bar. "program" must lie within the
 bar of this sensor; "error" is its standard error by the noise of the frames. "sheet" is what the part's data sheet has,
-by such lines, and in brackets how far the program is from it: within the bar, too. The formulas of release 4 are
-computed once more in numpy (tests/support/emva_release4.py) on the same frames.
+by such lines, and in brackets how far the program is from it: within the bar, too, and five standard errors of one
+sensor. The formulas of release 4 are computed once more in numpy (tests/support/emva_release4.py) on the same frames.
 """
 
 from __future__ import annotations
@@ -281,7 +281,7 @@ class Report:
         bad = not abs(off) <= bar
         law, chance = expected or (sensor, 0.0)
         bad |= not abs(sensor - law) <= 5 * chance + bar / 100 * abs(law)
-        bad |= sheet is not None and not abs(program / sheet - 1) <= bar / 100
+        bad |= sheet is not None and not abs(program - sheet) <= 5 * chance + bar / 100 * sheet
         cells = [
             name, what, "" if sheet is None else f"{sheet:.5g} ({100 * (program / sheet - 1):+.3f} %)",
             "" if preset is None else f"{preset:.5g}",
