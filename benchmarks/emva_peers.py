@@ -21,8 +21,9 @@ The sensor `every` has all imperfections at once, whichever the presets have.
 sensor where it is met by chance, as the spread of a thousand rows: what a straight line makes of the parabola of a
 sensor that is not linear, say. "this sensor" is what follows from the fixed pattern of the sensor at hand, also where a
 dark level is cut off at 0; it must lie within five of those standard errors and the bar. "program" must lie within the
-bar of this sensor; "error" is its standard error by the noise of the frames. The formulas of release 4 are computed
-once more in numpy (tests/support/emva_release4.py) on the same frames.
+bar of this sensor; "error" is its standard error by the noise of the frames. "sheet" is what the part's data sheet has,
+by such lines, and in brackets how far the program is from it: within the bar, too, and five standard errors of one
+sensor. The formulas of release 4 are computed once more in numpy (tests/support/emva_release4.py) on the same frames.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from emva1288.process.loader import LoadImageData
 from emva1288.process.parser import ParseEmvaDescriptorFile
 from emva1288.process.results import Results1288
 from PIL import Image
-from scipy import special, stats
+from scipy import special
 
 import opusim
 from opusim import Device, OpticalBench
@@ -58,8 +59,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of the clone, fo
 from tests.support import emva_release4 as release4  # noqa: E402
 
 EXPOSURE_S = 1e-3
-LEVELS = 60
-SATURATED = 0.0015  # share of the pixels that reach the end of the scale at the brightest level: .1 to .2 % (6.6)
 MOST_ZEROS = 0.5  # percent of the dark counts (6.5)
 STACK = 100
 # Dark electrons of a plain pixel at the longest exposure, and exposures as shares of that.
@@ -67,7 +66,9 @@ LONGEST_E, SHARES = 40.0, (0.1, 0.3, 0.5, 0.75, 1.0)
 OTHER_K = (-10.0, 10.0)
 DARK_SIDE = 512
 
-BARS = {"K": 0.15, "QE": 0.2, "temporal dark noise": 0.6, "DSNU": 2.0, "PRNU": 2.0, "dark current": 2.0}
+BARS = {
+    "K": 0.15, "QE": 0.2, "temporal dark noise": 0.6, "saturation": 0.5, "DSNU": 2.0, "PRNU": 2.0, "dark current": 2.0
+}  # fmt: skip
 # Rows and columns are counted by M N - M - N there, and M - 1 and N - 1 here: a part in M.
 FORMULAS_APART = 5e-3
 LINEARITY_BAR = 0.02  # percent of the level: what the noise of a level's mean leaves at 5 % of saturation
@@ -107,12 +108,8 @@ class Table:
         self.roi = ((camera.shape[0] - rows) // 2, (camera.shape[1] - columns) // 2, rows, columns)
         row, column = (np.arange(n) + start for start, n in zip(self.roi[:2], self.roi[2:], strict=True))
         self.maps: SensorMaps = camera.maps(seed, (row[:, None] * camera.shape[1] + column).ravel())
-        self.end_e = min(camera.full_well_e, camera.full_scale_e)
-        # What is left of the scale below its end: shot noise, response and dark noise of a pixel.
-        wide, top = float(stats.norm.isf(SATURATED)), self.end_e
-        for _ in range(20):
-            top = self.end_e - wide * math.sqrt(top + (camera.total_prnu * top) ** 2 + camera.read_noise_e**2)
-        self.top_photons = top / camera.quantum_efficiency
+        self.end_e = release4.end_of(camera)
+        self.top_photons = release4.saturation_of(camera) / camera.quantum_efficiency
 
     def frames(self, photons: float, exposure_s: float, n: int = 2) -> Frames:
         """Frames of an even lamp."""
@@ -268,24 +265,26 @@ class Report:
     def __init__(self) -> None:
         self.far: list[str] = []
         self.apart: dict[str, float] = {}
-        heads = ("camera", "quantity", "preset", "expected", "this sensor", "program", "off", "error", "bar")
+        heads = ("camera", "quantity", "sheet", "preset", "expected", "this sensor", "program", "off", "error", "bar")
         print(f"| {' | '.join(heads)} |\n" + "|---" * len(heads) + "|")
 
     def row(
         self, name: str, what: str, preset: float | None, sensor: float, program: float, error: float, bar: float,
-        *, expected: tuple[float, float] | None = None, relative: bool = True,
+        *, expected: tuple[float, float] | None = None, relative: bool = True, sheet: float | None = None,
     ) -> None:  # fmt: skip
         """Print a row; deviations, errors and bars in percent of this sensor's value, or plain if not `relative`.
 
-        `expected`: what follows from the preset, and its standard error in one sensor.
+        `expected`: what follows from the preset, and its standard error in one sensor; `sheet`: what the sheet has.
         """
         scale = 100 / abs(sensor) if relative else 1.0
         off, unit = (program - sensor) * scale, " %" if relative else ""
         bad = not abs(off) <= bar
         law, chance = expected or (sensor, 0.0)
         bad |= not abs(sensor - law) <= 5 * chance + bar / 100 * abs(law)
+        bad |= sheet is not None and not abs(program - sheet) <= 5 * chance + bar / 100 * sheet
         cells = [
-            name, what, "" if preset is None else f"{preset:.5g}",
+            name, what, "" if sheet is None else f"{sheet:.5g} ({100 * (program / sheet - 1):+.3f} %)",
+            "" if preset is None else f"{preset:.5g}",
             "" if expected is None else f"{law:.5g}" + (f" ± {chance:.2g}" if chance else ""),
             f"{sensor:.5g}", f"{program:.5g}", f"{off:+.3f}{unit}", f"{error * scale:.3f}{unit}",
             f"{bar:.3g}{unit}{' **beyond**' if bad else ''}",
@@ -316,11 +315,17 @@ def sensitivity(report: Report, name: str, table: Table, given: Given, results: 
     x = ours.signal[lower]
     errors = math.sqrt(float(np.sum((x * variance[lower]) ** 2)) + (float(x.sum()) * dark.variance) ** 2)
     error = math.sqrt(2 / n) * errors / float(x @ x)
-    report.row(name, "K, DN/e", k, gain, results.K, error, BARS["K"])
+    sheet = release4.TABULATED.get(name.partition("@")[0].lower(), release4.Sheet())
+    report.row(name, "K, DN/e", k, gain, results.K, error, BARS["K"], sheet=sheet.gain_dn_per_e)
     efficiency = expected.responsivity(lower) / gain
     report.row(
-        name, "QE", camera.quantum_efficiency, efficiency, results.QE / 100, efficiency * error / gain, BARS["QE"]
-    )
+        name, "QE", camera.quantum_efficiency, efficiency, results.QE / 100, efficiency * error / gain, BARS["QE"],
+        sheet=sheet.quantum_efficiency,
+    )  # fmt: skip
+    report.row(
+        name, "saturation capacity, e", None, efficiency * table.top_photons, results.u_e_sat,
+        efficiency * table.top_photons * error / gain, BARS["saturation"], sheet=sheet.saturation_e,
+    )  # fmt: skip
     # Of a pair: twice the square of the variance, less for telegraph noise, whose fourth cumulant is -A^4 / 4.
     noise = release4.dark_noise(dark_variance, gain)
     each = camera.read_noise_e**2 + a**2 / 2 + release4.QUANTISATION / k**2
@@ -333,7 +338,7 @@ def sensitivity(report: Report, name: str, table: Table, given: Given, results: 
     law = k / gain * math.sqrt(rms**2 + slope**2 * camera.mean_dark_current_e_per_s * EXPOSURE_S)
     report.row(
         name, "temporal dark noise, e", rms, noise, results.sigma_d, error_e, BARS["temporal dark noise"],
-        expected=(law, chance),
+        expected=(law, chance), sheet=sheet.dark_noise_e,
     )  # fmt: skip
     report.row(name, "dark counts that are 0, %", None, 0.0, 100 * given.zeros, 0.0, MOST_ZEROS, relative=False)
 
@@ -578,7 +583,7 @@ def measure(report: Report, name: str, camera: Camera, seed: int, side: int) -> 
     full = table.end_e / camera.quantum_efficiency
     given = Given()
     given.pair(0.0, EXPOSURE_S, table.frames(0.0, EXPOSURE_S))
-    for photons in np.arange(1, LEVELS + 1) / LEVELS * table.top_photons:
+    for photons in np.arange(1, release4.LEVELS + 1) / release4.LEVELS * table.top_photons:
         given.pair(float(photons), EXPOSURE_S, table.frames(float(photons), EXPOSURE_S))
     for photons in (0.0, full / 2):
         given.stack(photons, EXPOSURE_S, table.frames(photons, EXPOSURE_S, STACK))

@@ -324,14 +324,14 @@ def blaze_efficiency(
     fill : float, optional
         Share of a cell that the mirror fills, above 0 and up to 1.
     tilt_rad : float, optional
-        Tilt of a mirror in radians; 12 degrees by default, as the arrays of `opusim/presets/dmds` have.
+        Tilt of a mirror in radians; 12 degrees by default, as the arrays of ``opusim/presets/dmds`` have.
 
     Returns
     -------
     order : int
         The nearest order, the same along both sides of a cell.
     blaze : float
-        1 - 2 |p - order|: 1 where the order lies in the reflection, 0 half-way between two orders.
+        ``1 - 2 |p - order|``: 1 where the order lies in the reflection, 0 half-way between two orders.
     efficiency : float
         Share of the light on the array in that order with all mirrors on, before the losses of mirror and window.
 

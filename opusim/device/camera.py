@@ -131,6 +131,14 @@ class Camera(Stage):
     (EMVA 1288 release 4, sections 2 to 4; rounding adds the variance 1/12 DN^2.) The Poisson law is exact for
     means below 12 electrons and within 1e-4 in total variation above. The noise of a pixel in a frame is
     a function of (seed, frame number, place of the pixel on the sensor) and of nothing else.
+
+    Gain, efficiency, dark noise and full well are those of this law. A data sheet has slopes of the standard's lines,
+    which a bent response tilts: by about 2 a, 4 a and 2 a of the gain, the efficiency and the dark noise
+    (docs/physics.md, section 4). The presets have fields of which the lines give what the sheet has.
+
+    Not modelled: a read noise that differs from pixel to pixel where there is no telegraph noise (the core of
+    scientific CMOS has a width), noise in time that rows or columns share, light that a global shutter's storage sees
+    (parasitic light sensitivity), and blooming.
     """
 
     stage: ClassVar[str] = "camera"

@@ -369,7 +369,7 @@ def test_presets_prints_one_with_its_sources(name, line):
 
 
 def test_info_tells_what_was_changed_and_what_follows(tmp_path):
-    """Full scale of 12 bits at the gain of the IMX174: (4095 - 40) / 0.124 electrons; 608 of its 1216 rows are read
+    """Full scale of 12 bits at the gain of the IMX174: (4095 - 40) / 0.12233 electrons; 608 of its 1216 rows are read
     twice as often as all."""
     path = tmp_path / "mine.toml"
     path.write_text('preset = "aurora"\n[camera]\npreset = "IMX174"\n')
@@ -378,7 +378,7 @@ def test_info_tells_what_was_changed_and_what_follows(tmp_path):
         text.startswith("aurora, changed (from aurora, version 2)") and "device aurora, changed: camera IMX174" in text
     )
     assert "the preset has:" in text and "camera.bits 8 bits" in text
-    assert "full scale 4095 DN at 32,702 electrons, 100.0 % of the full well" in text
+    assert "full scale 4095 DN at 33,148 electrons, 100.0 % of the full well" in text
     assert "1216 rows 162 Hz, 608 rows 324 Hz, 152 rows 1,296 Hz: 5.08 µs a row" in text
     path.write_text('preset = "aurora"\n[camera]\nbits = 10\n')
     told = invoke("info", str(path))

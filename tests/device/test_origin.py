@@ -195,11 +195,11 @@ IMX174 = '[camera]\npreset = "IMX174"\n'
 @pytest.mark.parametrize(
     "text, words",
     [
-        # Full scale at a quarter of the full well of 32 691 electrons: (1023 - 40) / 0.124 = 7 927. A quarter of the
+        # Full scale at a quarter of the full well of 33 147 electrons: (1023 - 40) / 0.12233 = 8 036. A quarter of the
         # gain would keep it, and of the black level.
-        (f"{IMX174}bits = 10", ["camera.bits is 10,", "7,927 electrons", "24 %", "it was 100 %",
-                                "gain_dn_per_e = 0.03098 ", "black_level_dn = 9.99"]),
-        (f"{IMX174}bits = 10\nblack_level_dn = 10.0", ["gain_dn_per_e = 0.03098 "]),
+        (f"{IMX174}bits = 10", ["camera.bits is 10,", "8,036 electrons", "24 %", "it was 100 %",
+                                "gain_dn_per_e = 0.03056 ", "black_level_dn = 9.99"]),
+        (f"{IMX174}bits = 10\nblack_level_dn = 10.0", ["gain_dn_per_e = 0.03056 "]),
         ("[camera]\nbits = 12", ["camera.bits is 12,", "102,310 electrons", "758 %", "it was 47 %", "= 0.642"]),
         # (255 - 2.6) / 0.04 = 6 310 electrons of 3 000.
         ("[camera]\nfull_well_e = 3000", ["camera.full_well_e is 3000,", "6,310 electrons", "210 %", "= 0.18 "]),
@@ -225,7 +225,7 @@ def test_fields_that_stay_behind_are_told_at_loading(text, words, tmp_path):
     "text",
     [
         f"{IMX174}",
-        f"{IMX174}bits = 10\ngain_dn_per_e = 0.124",  # meant
+        f"{IMX174}bits = 10\ngain_dn_per_e = 0.12233",  # meant
         "[camera]\nbits = 10\ngain_dn_per_e = 0.16",
         "[camera]\nshape = [544, 2040]\nframe_rate_hz = 340.0",
         "[camera]\nshape = [1080, 1920]",
@@ -259,7 +259,7 @@ def test_a_spread_that_stays_with_another_dark_current_is_told():
 def test_values_that_a_warning_names_are_taken_without_one():
     with pytest.warns(UserWarning, match="would keep that"):
         Device.from_dict({"camera": {"preset": "IMX174", "bits": 10}, "preset": "aurora"})
-    camera = {"preset": "IMX174", "bits": 10, "gain_dn_per_e": 0.03098, "black_level_dn": 9.993}
+    camera = {"preset": "IMX174", "bits": 10, "gain_dn_per_e": 0.03056, "black_level_dn": 9.993}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         device = Device.from_dict({"camera": camera, "preset": "aurora"})

@@ -11,10 +11,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import stats
+
+if TYPE_CHECKING:
+    from opusim.device.camera import Camera
 
 QUANTISATION = 1 / 12  # DN^2 (section 2)
+SATURATED = 0.0015  # share of the pixels that reach the end of the scale at the brightest level: .1 to .2 % (6.6)
+LEVELS = 60  # of light, evenly spaced from 0 to there
 
 
 @dataclass(frozen=True)
@@ -144,3 +151,66 @@ def line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     """Return slope and offset of a straight line by least squares."""
     slope, offset = np.polyfit(x, y, 1)
     return float(slope), float(offset)
+
+
+# ---------------------------------------------------------------------- what the lines give of a camera's fields
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What a data sheet by the standard has of a camera; None for what it does not tell."""
+
+    gain_dn_per_e: float | None = None  # K, slope of variance over signal
+    quantum_efficiency: float | None = None  # slope of signal over photons, by K
+    dark_noise_e: float | None = None  # root mean square over the pixels, by K
+    saturation_e: float | None = None  # quantum efficiency times photons of the saturation level
+
+
+# What the sheets of parts have, and other photon transfers; sources: docs/physics.md, section 4, and the preset's file.
+# The CMV2000 is not among them: its preset and aurora are of the OPU, whose gain was inferred from its noise.
+TABULATED = {
+    "cmv4000": Sheet(0.075, 0.60, 13.0),
+    "imx174": Sheet(None, 0.77, 6.83, 32691.0),
+    "imx250": Sheet(None, 0.67, 2.33, 10715.0),
+    "imx252": Sheet(None, 0.67, 2.33, 10715.0),
+    "zyla-4.2": Sheet(1 / 0.45, 0.72, 1.4),
+    "flash4.0-v3": Sheet(1 / 0.46, 0.72, 1.6),
+}
+
+
+def end_of(camera: Camera) -> float:
+    """Return the electrons at the end of a camera's scale: full well or highest count."""
+    return min(camera.full_well_e, (2**camera.bits - 1 - camera.black_level_dn) / camera.gain_dn_per_e)
+
+
+def saturation_of(camera: Camera) -> float:
+    """Return the mean electrons of the level at which `SATURATED` of the pixels reach the end of the scale.
+
+    Below the end by so many standard deviations of a pixel's electrons: of shots, of the response from pixel to pixel
+    and of the dark noise.
+    """
+    wide, uneven2 = float(stats.norm.isf(SATURATED)), camera.prnu**2 + camera.prnu_row**2 + camera.prnu_column**2
+    end_e = top_e = end_of(camera)
+    for _ in range(20):
+        top_e = end_e - wide * math.sqrt(top_e + uneven2 * top_e**2 + camera.read_noise_e**2)
+    return top_e
+
+
+def sheet_of(camera: Camera) -> Sheet:
+    """Return what the lines of the standard give of a camera's fields in the limit of many pixels and short exposures.
+
+    A mean of n electrons on a scale that ends at E is read as K (n (1 + 4 a (1 - n / E)) - 4 a n / E), with the
+    temporal variance K^2 ((1 + 4 a (1 - 2 n / E))^2 n + 2 (4 a n / E)^2): the law of the bent response of a Poisson
+    number (docs/physics.md, Camera). The lines go through levels up to 70 % of saturation. Sums are taken, and nothing
+    is expanded in a. Read noise comes after the bend, so that its levels are K each.
+    """
+    k, bend, end_e = camera.gain_dn_per_e, 4 * camera.nonlinearity, end_of(camera)
+    n = saturation_of(camera) * np.arange(1, LEVELS + 1) / LEVELS
+    signal = k * (n * (1 + bend * (1 - n / end_e)) - bend * n / end_e)
+    variance = k**2 * ((1 + bend * (1 - 2 * n / end_e)) ** 2 * n + 2 * (bend * n / end_e) ** 2)
+    transfer = Transfer(n / camera.quantum_efficiency, signal, variance)
+    gain = transfer.gain()
+    efficiency = transfer.responsivity() / gain
+    # Amplitudes of telegraph noise are exponential, and shown in half of the frames: A^2 / 2 has their mean's square.
+    rms_e = math.sqrt(camera.read_noise_e**2 + camera.telegraph_fraction * camera.telegraph_e**2)
+    return Sheet(gain, efficiency, rms_e * k / gain, efficiency * float(transfer.photons[-1]))

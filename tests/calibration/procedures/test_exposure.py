@@ -96,10 +96,10 @@ def test_a_camera_that_never_clips():
 
 
 def test_saturation_of_full_well_is_below_full_scale():
-    """IMX174: 32 691 e- at .124 DN/e- and a black level of 40 are 4093.7 DN, with a read noise of .85 DN."""
+    """IMX174: 33 147 e- at .12233 DN/e- and a black level of 40 are 4094.9 DN, with a read noise of .83 DN."""
     device = Device.from_dict({**AURORA.to_dict(), "camera": {"preset": "IMX174"}})
     value = saturation_dn(OpticalBench(device), 400e-6, ROI)
-    assert 4093.7 - 6 < value < 4093.7 - 2
+    assert 4094.9 - 6 < value < 4094.9 - 2
     assert saturation_dn(OpticalBench(AURORA), 400e-6, ROI) == 255
     assert saturation_dn(OpticalBench("ideal"), 400e-6, ROI) == math.inf
 
