@@ -135,6 +135,28 @@ def input_layout(device: Device) -> MirrorLayout | None:
     return None if n is None else MirrorLayout.lined(device.dmd.shape, min(n, device.dmd.n_mirrors))
 
 
+def output_roi(device: Device) -> Roi | None:
+    """Return the rectangle of the sensor that the outputs fill which a device's medium has of its own.
+
+    Parameters
+    ----------
+    device : Device
+        The device.
+
+    Returns
+    -------
+    Roi or None
+        As for `opusim.bench.protocol.Outputs`; None where any pixels will do, or no rectangle has as many.
+
+    Raises
+    ------
+    ValueError
+        If the medium's file cannot be read, or has a pixel that is not on the sensor.
+    """
+    own = device.medium.own_outputs(device.camera.shape)
+    return None if own is None else Roi(*own)
+
+
 def check_inputs(layout: MirrorLayout | None, device: Device) -> None:
     """Refuse patterns that have no place on the inputs of a device's medium.
 
