@@ -529,7 +529,8 @@ class OpticalBench(validation.Fixed):
     def input_layout(self) -> MirrorLayout | None:
         """Inputs of the medium on the mirrors, if it has its own (`opusim.bench.protocol.Inputs`); else None.
 
-        Those of a measured matrix lie in line, on all mirrors: ``MirrorPatterns(bits, bench.input_layout)``.
+        Those of a measured matrix lie in line, on all mirrors. Patterns are then
+        ``opusim.patterns.layout.MirrorPatterns(bits, bench.input_layout)``.
         """
         return input_layout(self.device)
 

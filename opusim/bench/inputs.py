@@ -176,10 +176,11 @@ def check_inputs(layout: MirrorLayout | None, device: Device) -> None:
     if n is None or (layout is not None and layout.n_features_total <= n):
         return
     if layout is None:
-        what, do = "are bare mirrors", f"MirrorPatterns(bits, bench.input_layout), with bits of the shape (n, {n})"
+        what = "are bare mirrors"
+        do = f"opusim.patterns.layout.MirrorPatterns(bits, bench.input_layout), with bits of the shape (n, {n})"
     else:
         what = f"have {layout.n_features_total} features"
-        do = f"at most {n} features, as MirrorPatterns(bits, bench.input_layout)"
+        do = f"at most {n} features, as opusim.patterns.layout.MirrorPatterns(bits, bench.input_layout)"
     raise ValueError(
         f"The patterns {what}, but the medium of this device is known for {n} inputs, and for nothing else: show {do}."
     )
@@ -211,7 +212,8 @@ def checked_mirrors(
     if array.ndim != 3 or array.shape[1:] != (rows, columns):
         raise ValueError(
             f"mirrors has shape {array.shape}, but it must be ({rows}, {columns}), (n, {rows}, {columns}), "
-            f"or packed bits (n, {packed_bytes})."
+            f"or packed bits (n, {packed_bytes}). Features are given with their layout, as "
+            "opusim.patterns.layout.MirrorPatterns(bits, layout)."
         )
     if array.size and array.dtype == np.uint8 and array.max() > 1:
         raise ValueError(f"mirrors holds the value {array.max()}, but it must hold only 0 and 1.")

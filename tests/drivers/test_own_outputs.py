@@ -5,9 +5,11 @@ Expected rectangles are worked out by hand from the numbers of pixels; fields ar
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -228,3 +230,17 @@ def test_commands_need_no_region(tmp_path, pixels):
     assert np.median(overlap / np.linalg.norm(found, axis=1) / np.linalg.norm(true, axis=1)) > 0.99
     assert "500" in done("demo", "--out", "demo.png")
     done("plan", "--linear", "--no-measure", "--features", "300", "--components", "500", "--vectors", "1000")
+
+
+@pytest.mark.system
+def test_the_example_of_the_page_runs(tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parents[2] / "docs" / "measured_matrix.md").read_text()
+    section = page.split("## Use it")[1].split("\n## ")[0]
+    code = "\n".join(re.findall(r"```python\n(.*?)```", section, re.DOTALL))
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(code, names)
+    names["opu"].close()
+    found = re.search(r"(\d+) of 500 outputs are of use; correlation with x @ tm.T ([.\d]+)", capsys.readouterr().out)
+    assert int(found[1]) > 480 and float(found[2]) > 0.99
+    assert names["frames"].shape == (64, 20, 25) and names["frames"].dtype == np.uint8

@@ -58,7 +58,8 @@ class MeasuredMedium(EntryMedium):
     pixels : str
         Name of an optional data set: whole numbers, shape (outputs, 2), row and column on the sensor, counted from 0,
         of each output; or a rectangle [row, column, n_rows, n_columns], whose pixels the outputs are in raster order.
-        In a file of ``opusim calibrate tm`` that is "transmission/roi". "none" is no data set.
+        In a file of ``opusim calibrate tm`` that is "transmission/roi". "none" is no data set. A camera reads
+        rectangles: of pixels that fill none a driver reads the largest full one (`own_outputs`).
     times : str
         Name of the data set that says when each state begins, in seconds: shape (states,), rising from 0.
     sequence : bool
