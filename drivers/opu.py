@@ -295,7 +295,7 @@ class OPU(validation.Fixed):
     def n_components(self) -> int:
         """Components of an output vector. Setting it chooses the region of interest on the camera, at once.
 
-        So does a fit: a region of one's own, `opu.device.output_roi`, is set after it.
+        So does a fit: a region of one's own, ``opu.device.output_roi``, is set after it.
         """
         return self._n_components
 
@@ -875,7 +875,8 @@ class OPU(validation.Fixed):
         ContextArray, torch.Tensor, cupy.ndarray or dask.array.Array
             Fields, complex64, ``(*batch dimensions, n_components)``, scaled by `rescale` as `linear_transform` is; the
             entries of R are i.i.d. complex normal numbers with mean square 1 (around a measured matrix, those of the
-            matrix). Pixels that are too dark or saturated come as ordinary numbers: `calibration.valid` names them.
+            matrix). Pixels that are too dark or saturated come as ordinary numbers: ``opu.calibration.valid`` names
+            them.
 
         Raises
         ------
