@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from opusim.base import validation
 from opusim.base.parameters import near_matches
-from opusim.bench.protocol import Bench, identity_of
+from opusim.bench.protocol import Bench, identity_of, output_roi_of
 from opusim.bench.region import AnyRoi, Roi
 from opusim.calibration.on_bench import random_patterns
 from opusim.calibration.procedures.base import PROCEDURES, Progress, options_of
@@ -35,10 +35,16 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def middle_region(sensor_shape: tuple[int, int]) -> Roi:
-    """Return the middle of a sensor, 64 x 128 pixels or less: (row, column, n_rows, n_columns)."""
-    n_rows, n_columns = (min(n, size) for n, size in zip(_REGION, sensor_shape, strict=True))
-    return Roi((sensor_shape[0] - n_rows) // 2, (sensor_shape[1] - n_columns) // 2, n_rows, n_columns)
+def middle_region(sensor_shape: tuple[int, int], within: Roi | None = None) -> Roi:
+    """Return the middle of a sensor, 64 x 128 pixels or less: (row, column, n_rows, n_columns).
+
+    Of the pixels that a bench has of its own (`within`), all of them where they are no more than that.
+    """
+    row, column, *size = Roi.whole(sensor_shape) if within is None else within
+    if within is not None and within.n_pixels <= _REGION[0] * _REGION[1]:
+        return within
+    n_rows, n_columns = (min(n, most) for n, most in zip(_REGION, size, strict=True))
+    return Roi(row + (size[0] - n_rows) // 2, column + (size[1] - n_columns) // 2, n_rows, n_columns)
 
 
 class Calibration:
@@ -51,7 +57,8 @@ class Calibration:
     path : path-like
         The calibration file; the transmission matrix goes beside it, into cal.tm.h5 for cal.h5.
     roi : tuple of int, optional
-        (row, column, n_rows, n_columns); the middle of the sensor by default (`middle_region`).
+        (row, column, n_rows, n_columns); by default the middle of the sensor, or of the rectangle that has light on it
+        (`middle_region`, `opusim.bench.protocol.Outputs`).
     **options
         Of the procedures; None for what each does by default. Ours have `exposure_s` (exposure in seconds; by default
         that of the record "exposure", or one that is found), `steps` (phase steps: 8 for "phase", 4 for the others),
@@ -76,7 +83,7 @@ class Calibration:
     def __init__(self, bench: Bench, path: str | Path, roi: AnyRoi | None = None, **options: Any) -> None:
         """Check everything before anything is measured."""
         self.bench, self.path = bench, Path(path)
-        self.roi: AnyRoi = middle_region(bench.sensor_shape) if roi is None else roi
+        self.roi: AnyRoi = middle_region(bench.sensor_shape, output_roi_of(bench)) if roi is None else roi
         known = {name: option for name, (option, _) in options_of(PROCEDURES.values()).items()}
         for name in options:
             if name not in known:

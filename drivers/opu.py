@@ -13,7 +13,7 @@ import numpy as np
 from opusim.base import arrays, validation
 from opusim.base.errors import InputTypeError, NotReadyError
 from opusim.bench import linear_modes
-from opusim.bench.protocol import Drivable, has, input_layout_of
+from opusim.bench.protocol import Drivable, has, input_layout_of, output_roi_of
 from opusim.calibration import store as calibrations
 from opusim.drivers import inputs
 from opusim.drivers.inputs import UserInput
@@ -284,12 +284,19 @@ class OPU(validation.Fixed):
     def _output_roi(self) -> OutputRoi:
         s = self._settings()
         return OutputRoi(
-            self.device.output_shape_max, self.device.output_roi_strategy, s.allowed_roi, s.minimum_output_size
+            self.device.output_shape_max,
+            self.device.output_roi_strategy,
+            s.allowed_roi,
+            s.minimum_output_size,
+            output_roi_of(self.device.bench),
         )
 
     @property
     def n_components(self) -> int:
-        """Components of an output vector. Setting it chooses the region of interest on the camera, at once."""
+        """Components of an output vector. Setting it chooses the region of interest on the camera, at once.
+
+        So does a fit: a region of one's own, ``opu.device.output_roi``, is set after it.
+        """
         return self._n_components
 
     @n_components.setter
@@ -808,7 +815,12 @@ class OPU(validation.Fixed):
 
     @property
     def calibration(self) -> LinearRecord | None:
-        """Calibration of the holographic linear transform for the present region; None before there is one."""
+        """Calibration of the holographic linear transform for the present region; None before there is one.
+
+        Its `valid`, bool of the pixels of the region, says which of them it can tell the field of. The others are not
+        left out of `field_transform` and `linear_transform`: output i is pixel i, and ``valid[:n_components]`` says
+        whether it is of use.
+        """
         return self.device.linear_records.get(self.device.exposure().bench_roi)
 
     def calibrate(self, *, steps: int = 4, exposure_s: float | None = None, store: bool = True) -> LinearRecord:
@@ -862,7 +874,9 @@ class OPU(validation.Fixed):
         -------
         ContextArray, torch.Tensor, cupy.ndarray or dask.array.Array
             Fields, complex64, ``(*batch dimensions, n_components)``, scaled by `rescale` as `linear_transform` is; the
-            entries of R are i.i.d. complex normal numbers with mean square 1.
+            entries of R are i.i.d. complex normal numbers with mean square 1 (around a measured matrix, those of the
+            matrix). Pixels that are too dark or saturated come as ordinary numbers: ``opu.calibration.valid`` names
+            them.
 
         Raises
         ------

@@ -166,6 +166,9 @@ class _BenchProbe:
 
     @cached_property
     def region(self) -> Roi:
+        own = protocol.output_roi_of(self.bench)
+        if own is not None:
+            return Roi(own.row, own.column, min(40, own.n_rows), min(90, own.n_columns))
         rows, columns = self.bench.sensor_shape
         n_rows, n_columns = max(1, min(40, rows // 2)), max(1, min(90, columns // 2))
         if n_rows == n_columns and n_rows > 1:
@@ -282,9 +285,12 @@ def _bench_shapes(p: _BenchProbe) -> Iterator[str]:
 def _bench_inputs(p: _BenchProbe) -> Iterator[str]:
     try:
         layout = protocol.input_layout_of(p.bench)
+        roi = protocol.output_roi_of(p.bench)
     except (TypeError, ValueError) as error:
         yield str(error)
         return
+    if roi is not None and roi != p.bench.output_roi:
+        yield f"output_roi gave {roi} and then {p.bench.output_roi}, but it must be the same each time."
     if layout is not None and layout != p.bench.input_layout:
         yield f"input_layout gave {layout} and then {p.bench.input_layout}, but it must be the same each time."
     if layout is not None and layout.n_features_total < 2:

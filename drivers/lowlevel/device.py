@@ -415,10 +415,13 @@ class OpuDevice(validation.Fixed):
     def output_roi(self, value: LightonmlRoi) -> None:
         roi = checked_lightonml_roi("output_roi", value, self.output_shape_max)
         if self.output_roi_strategy is OutputRoiStrategy.mid_width and roi[1][0] != self.output_shape_max[0]:
-            raise ValueError(
-                f"output_roi is {value!r}, but this camera reads full width: it must be ((0, y), "
-                f"({self.output_shape_max[0]}, height))."
-            )
+            own = protocol.output_roi_of(self.bench)
+            if own is None:
+                raise ValueError(
+                    f"output_roi is {value!r}, but this camera reads full width: it must be ((0, y), "
+                    f"({self.output_shape_max[0]}, height))."
+                )
+            # Of the rows that the camera reads, those pixels are taken that the medium is known for.
         with self.lock:
             self._output_roi, self._frame_settings, self._region_known = roi, None, True
 

@@ -18,7 +18,7 @@ from opusim.base import arrays, elementary
 from opusim.base.errors import NotReadyError, warn_outside
 from opusim.base.short_repr import short_repr
 from opusim.bench.linear_modes import LinearMode
-from opusim.bench.protocol import input_layout_of
+from opusim.bench.protocol import input_layout_of, output_roi_of
 from opusim.calibration import store as calibrations
 from opusim.fringes.demodulation import BurstPixels, fields_of_bursts, fields_of_counts
 from opusim.patterns.layout import MirrorPatterns
@@ -286,11 +286,14 @@ def _calibrated(device: OpuDevice, settings: FrameSettings, n_out: int) -> Linea
     try:
         return calibrations.find_record(device.bench, roi, device.linear_records, name=device.name)
     except ValueError as error:
-        if input_layout_of(device.bench) is None:
+        # Within outputs of its own a region has no pixel without one.
+        if input_layout_of(device.bench) is None or output_roi_of(device.bench) is not None:
             raise
+        fewer = (roi[2] - 1) * roi[3] if roi[3] == device.output_shape_max[0] else 0
         raise ValueError(
             f"{error} linear_transform calibrates every pixel of the region in which the {n_out} components lie, "
-            f"{settings.n_pixels} in {roi[2]} rows of {roi[3]}: fewer components may lie in fewer rows."
+            f"{settings.n_pixels} in {roi[2]} rows of {roi[3]}"
+            + (f": {fewer} components lie in one row less." if fewer else ": give fewer components.")
         ) from error
 
 

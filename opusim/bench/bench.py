@@ -36,6 +36,7 @@ from .inputs import (
     checked_phases,
     checked_transform,
     input_layout,
+    output_roi,
 )  # fmt: skip
 from .lag import Readout
 from .plan import EXECUTIONS, Plan, memory_budget_bytes
@@ -528,9 +529,19 @@ class OpticalBench(validation.Fixed):
     def input_layout(self) -> MirrorLayout | None:
         """Inputs of the medium on the mirrors, if it has its own (`opusim.bench.protocol.Inputs`); else None.
 
-        Those of a measured matrix lie in line, on all mirrors: ``MirrorPatterns(bits, bench.input_layout)``.
+        Those of a measured matrix lie in line, on all mirrors. Patterns are then
+        ``opusim.patterns.layout.MirrorPatterns(bits, bench.input_layout)``.
         """
         return input_layout(self.device)
+
+    @property
+    def output_roi(self) -> Roi | None:
+        """Rectangle of the sensor that the outputs of the medium fill, if it has its own; else None.
+
+        That of a measured matrix: where its file says pixels, the largest rectangle that they fill; else one in the
+        middle of the sensor that has as many pixels (`opusim.bench.protocol.Outputs`).
+        """
+        return output_roi(self.device)
 
     def readout_s(self, n_rows: int) -> float:
         """Return the time to read rows of the sensor.

@@ -135,6 +135,28 @@ def input_layout(device: Device) -> MirrorLayout | None:
     return None if n is None else MirrorLayout.lined(device.dmd.shape, min(n, device.dmd.n_mirrors))
 
 
+def output_roi(device: Device) -> Roi | None:
+    """Return the rectangle of the sensor that the outputs fill which a device's medium has of its own.
+
+    Parameters
+    ----------
+    device : Device
+        The device.
+
+    Returns
+    -------
+    Roi or None
+        As for `opusim.bench.protocol.Outputs`; None where any pixels will do, or no rectangle has as many.
+
+    Raises
+    ------
+    ValueError
+        If the medium's file cannot be read, or has a pixel that is not on the sensor.
+    """
+    own = device.medium.own_outputs(device.camera.shape)
+    return None if own is None else Roi(*own)
+
+
 def check_inputs(layout: MirrorLayout | None, device: Device) -> None:
     """Refuse patterns that have no place on the inputs of a device's medium.
 
@@ -154,10 +176,11 @@ def check_inputs(layout: MirrorLayout | None, device: Device) -> None:
     if n is None or (layout is not None and layout.n_features_total <= n):
         return
     if layout is None:
-        what, do = "are bare mirrors", f"MirrorPatterns(bits, bench.input_layout), with bits of the shape (n, {n})"
+        what = "are bare mirrors"
+        do = f"opusim.patterns.layout.MirrorPatterns(bits, bench.input_layout), with bits of the shape (n, {n})"
     else:
         what = f"have {layout.n_features_total} features"
-        do = f"at most {n} features, as MirrorPatterns(bits, bench.input_layout)"
+        do = f"at most {n} features, as opusim.patterns.layout.MirrorPatterns(bits, bench.input_layout)"
     raise ValueError(
         f"The patterns {what}, but the medium of this device is known for {n} inputs, and for nothing else: show {do}."
     )
@@ -189,7 +212,8 @@ def checked_mirrors(
     if array.ndim != 3 or array.shape[1:] != (rows, columns):
         raise ValueError(
             f"mirrors has shape {array.shape}, but it must be ({rows}, {columns}), (n, {rows}, {columns}), "
-            f"or packed bits (n, {packed_bytes})."
+            f"or packed bits (n, {packed_bytes}). Features are given with their layout, as "
+            "opusim.patterns.layout.MirrorPatterns(bits, layout)."
         )
     if array.size and array.dtype == np.uint8 and array.max() > 1:
         raise ValueError(f"mirrors holds the value {array.max()}, but it must hold only 0 and 1.")

@@ -20,15 +20,16 @@ import numpy as np
 from opusim.base import validation
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
+from .region import AnyRoi, Roi, checked_roi
+
 if TYPE_CHECKING:
     from .frames import ReservedFrames
-    from .region import AnyRoi
 
 __all__ = [
     "Backed", "Bench", "Clock", "Clocked", "Drivable", "Exposing", "Fresh", "Identified", "Identity", "Inputs",
-    "Lagging", "Lamp", "Levelled", "Limited", "LitCamera", "Record", "Repeatable", "Reservable", "Resumable",
+    "Lagging", "Lamp", "Levelled", "Limited", "LitCamera", "Outputs", "Record", "Repeatable", "Reservable", "Resumable",
     "Skipping", "Threaded", "Timed", "checked_bench", "elapsed_s", "has", "identity_of", "input_layout_of", "lacking",
-    "reference_map_of", "threads_of", "wait",
+    "output_roi_of", "reference_map_of", "threads_of", "wait",
 ]  # fmt: skip
 
 _LONGEST_SKIP_S = 3600.0
@@ -152,6 +153,21 @@ class Inputs(Protocol):
     @property
     def input_layout(self) -> MirrorLayout | None:
         """How its inputs lie on the mirrors; None if any pattern of the mirrors will do."""
+        ...
+
+
+@runtime_checkable
+class Outputs(Protocol):
+    """A bench that says on which of its pixels there is light to be had.
+
+    Such as one whose medium was measured pixel by pixel, or whose light falls on a part of the sensor. Where nobody
+    says a region, drivers and calibrations then choose one within this rectangle, also where the camera reads its full
+    width.
+    """
+
+    @property
+    def output_roi(self) -> Roi | None:
+        """(row, column, n_rows, n_columns) on the sensor; None if any pixel will do."""
         ...
 
 
@@ -618,6 +634,37 @@ def input_layout_of(bench: Any) -> MirrorLayout | None:
             f"input_layout of the bench is for {layout.dmd_shape} mirrors, but it has {tuple(bench.mirror_shape)}."
         )
     return layout
+
+
+def output_roi_of(bench: Any) -> Roi | None:
+    """Return the rectangle of the sensor on which a bench has light; None, for any pixel, if it is not `Outputs`.
+
+    Parameters
+    ----------
+    bench : object
+        Any bench.
+
+    Returns
+    -------
+    Roi or None
+        (row, column, n_rows, n_columns).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no such rectangle, or leaves the sensor.
+    """
+    roi = bench.output_roi if has(bench, Outputs) else None
+    if roi is None:
+        return None
+    rows, columns = bench.sensor_shape
+    try:
+        return checked_roi(roi, (int(rows), int(columns)))
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"output_roi of the bench is {roi!r}, but it must be None, or a rectangle (row, column, n_rows, n_columns) "
+            f"of its {(int(rows), int(columns))} pixels."
+        ) from error
 
 
 def reference_map_of(bench: Any) -> str:

@@ -57,7 +57,8 @@ def calibrate(
         str,
         typer.Option(
             "--roi",
-            help="Region as row,column,rows,columns; the middle 64 x 128 pixels by default.",
+            help="Region as row,column,rows,columns; the middle 64 x 128 pixels by default, or the pixels of a "
+            "measured matrix.",
             show_default=False,
         ),
     ] = "",

@@ -11,6 +11,8 @@ import typer
 from .app import DeviceOption, SeedOption, _check_components, _folder_of, command, err, out
 from .tables import _level, _table, joules
 
+_COMPONENTS = 3000
+
 
 @command("demo", order=10)
 def demo(
@@ -18,11 +20,20 @@ def demo(
         Path, typer.Option("--out", "-o", help="File for the figure; it is replaced if it is there.")
     ] = Path("opusim-demo.png"),
     device: DeviceOption = "aurora",
-    components: Annotated[int, typer.Option("--components", "-n", help="Outputs: camera pixels to read.")] = 3000,
+    components: Annotated[
+        int | None,
+        typer.Option(
+            "--components",
+            "-n",
+            show_default=False,
+            help=f"Outputs: camera pixels to read; {_COMPONENTS} by default, or as many as the device has.",
+        ),
+    ] = None,
     seed: SeedOption = 0,
 ) -> None:
     """Project handwritten digits, train a classifier on the camera's counts, draw a figure. Needs no network."""
-    _check_components(components)
+    if components is not None:
+        _check_components(components)
     _folder_of(target)
     start = time.perf_counter()
     with err.status("Loading the simulation …") as status:
@@ -30,7 +41,9 @@ def demo(
         from opusim.drivers import OPU
         from opusim.tasks import digits_demo as demonstration
 
-        with OPU(n_components=components, device=device, seed=seed, disable_pbar=True) as opu:
+        with OPU(n_components=components or 1, device=device, seed=seed, disable_pbar=True) as opu:
+            if components is None:
+                opu.n_components = min(_COMPONENTS, opu.max_n_components)
             result = demonstration.run(opu, say=lambda text: status.update(f"{text} …"))
         status.update("Drawing the figure …")
         plotting.save(plotting.demo_figure(result), target)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from opusim.base.errors import TooManyComponentsError
 from opusim.base.parameters import near_matches
 
 from .app import EXIT_INTERRUPTED, ForceOption, _end, _folder_of, _load_device, command, err, out, refuse_foreign
@@ -82,7 +83,12 @@ class _Errors:
         from opusim.drivers import OPU
 
         model = _load_device(Device, self.device or _DEVICE)
-        opu = OPU(n_components=width, device=model, seed=seed, linear_mode=self.mode or _MODE, disable_pbar=True)
+        try:
+            opu = OPU(n_components=width, device=model, seed=seed, linear_mode=self.mode or _MODE, disable_pbar=True)
+        except TooManyComponentsError as error:
+            raise ValueError(
+                f"{error} Its outputs are the neurons of all hidden layers: give smaller --hidden."
+            ) from None
         return dfa.OpticalFeedback(
             opu, width, n_classes=n_classes, encoding=encoding,
             averages=_AVERAGES if self.averages is None else self.averages,

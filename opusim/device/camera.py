@@ -822,7 +822,13 @@ class SensorMaps:
         return self.pixels.size
 
 
-def middle_of_sensor(shape: tuple[int, int], n_pixels: int, *, full_width: bool) -> tuple[int, int, int, int]:
+# Pixels of a region within a part of the sensor, several times what a calibration of phases needs.
+_LEAST_WITHIN = 256
+
+
+def middle_of_sensor(
+    shape: tuple[int, int], n_pixels: int, *, full_width: bool, within: tuple[int, int, int, int] | None = None
+) -> tuple[int, int, int, int]:
     """Return the rectangle in the middle of a sensor that holds at least `n_pixels`.
 
     Parameters
@@ -833,12 +839,22 @@ def middle_of_sensor(shape: tuple[int, int], n_pixels: int, *, full_width: bool)
         Pixels wanted.
     full_width : bool
         Rows of full width, which are the fastest to read; else a rectangle of the proportions of `shape`.
+    within : tuple of int, optional
+        (row, column, n_rows, n_columns) that takes the place of the sensor: the middle, the width and the proportions
+        are then its own. The region has 256 pixels at least, as calibrations need some tens that do not saturate; it
+        is the whole rectangle where that has fewer than are wanted.
 
     Returns
     -------
     tuple of int
         (row, column, n_rows, n_columns), by the formulas of lightonml 1.4.3.
     """
+    if within is not None:
+        top, left, height, width = within
+        rows, columns = middle_of_sensor((height, width), max(n_pixels, _LEAST_WITHIN), full_width=full_width)[2:]
+        # A square root may be rounded up; and no more than all of it.
+        rows, columns = min(rows, height), min(columns, width)
+        return top + height // 2 - rows // 2, left + width // 2 - columns // 2, rows, columns
     height, width = shape
     if full_width:
         rows = math.ceil(n_pixels / width)

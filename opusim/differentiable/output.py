@@ -27,7 +27,7 @@ from opusim.base.errors import no_torch
 from opusim.base.module_state import CarriesState
 from opusim.base.tensors import ordinary_tensor
 from opusim.bench.by_matrix import MatrixWay
-from opusim.bench.inputs import checked_phases, input_layout
+from opusim.bench.inputs import checked_phases, input_layout, output_roi
 from opusim.bench.plan import EXECUTIONS
 from opusim.bench.prepared import reference_wave
 from opusim.bench.projector import Projector
@@ -199,7 +199,8 @@ class ExpectedOutput(validation.Fixed, CarriesState, nn.Module):
             n = max(device.operation.minimum_output_size, self.n_components)
             # As an OPU of this type reads its camera.
             full_width = device.operation.opu_type != "type1"
-            self.roi = Roi(*middle_of_sensor(device.camera.shape, n, full_width=full_width))
+            within = output_roi(device)
+            self.roi = Roi(*middle_of_sensor(device.camera.shape, n, full_width=full_width, within=within))
         else:
             self.roi = checked_roi(roi, device.camera.shape)
         validation.integer("n_components", n_components, low=1, high=self.roi.n_pixels)

@@ -18,6 +18,7 @@ import numpy as np
 from opusim import datasets
 from opusim.base.short_repr import short_repr
 from opusim.bench.bench import OpticalBench
+from opusim.bench.protocol import output_roi_of
 from opusim.device.record import Device
 from opusim.patterns.layout import MirrorPatterns
 
@@ -130,11 +131,13 @@ def run(opu: Any, *, say: Callable[[str], None] | None = None) -> DemoResult:
     layout = opu.current_fit.layout
     patterns = MirrorPatterns(test[SHOWN].reshape(1, -1), layout)
     exposure_s = context.exposure_us * 1e-6
-    rows, columns = bench.sensor_shape
+    row, column, rows, columns = output_roi_of(bench) or (0, 0, *bench.sensor_shape)
     height, width = min(FRAME[0], rows), min(FRAME[1], columns)
-    if bench.input_layout is not None:  # its medium may be known for few pixels, too: no more than there were outputs
+    if (
+        output_roi_of(bench) is None and bench.input_layout is not None
+    ):  # its medium may be known for few pixels, too: no more than there were outputs
         height, width = (min(size, math.isqrt(train_counts.shape[1])) for size in (height, width))
-    roi = ((rows - height) // 2, (columns - width) // 2, height, width)
+    roi = (row + (rows - height) // 2, column + (columns - width) // 2, height, width)
     frame = bench.expose(patterns, exposure_s=exposure_s, roi=roi)[0]
     return DemoResult(
         device=bench.device,

@@ -163,12 +163,17 @@ def test_what_has_no_place_is_refused_by_the_fit(tmp_path):
 
 
 def test_rows_of_the_sensor_that_the_file_ends_in_are_told(tmp_path):
-    """The driver reads whole rows, and calibrates all of their pixels."""
-    device, _, _ = made(tmp_path, 40)
-    with OPU(PIXELS + 1, device=device.evolve(**{"camera.shape": (64, 100)})) as opu:
+    """The driver reads whole rows, and calibrates all of their pixels: 307 is prime, and no rectangle."""
+    write_matrix(tmp_path / "tm.h5", 307, 40)
+    with OPU(307, device=measured_device(tmp_path / "tm.h5")) as opu:
+        assert opu.bench.output_roi is None
         opu.fit1d(n_features=40)
-        with pytest.raises(ValueError, match="450 pixels.* 451 components lie, 500 in 5 rows of 100: fewer components"):
+        with pytest.raises(
+            ValueError, match=r"307 pixels.* 307 components lie, 360 in 4 rows of 90: 270 components lie"
+        ):
             opu.linear_transform(np.ones((1, 40), np.uint8))
+        opu.n_components = 270
+        assert opu.linear_transform(np.ones((1, 40), np.uint8)).shape == (1, 270)
 
 
 def test_what_has_no_place_is_refused_by_a_matrix(tmp_path):

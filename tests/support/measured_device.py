@@ -12,9 +12,12 @@ from opusim.device.record import Device
 
 
 def write_matrix(
-    path: Path, outputs: int, inputs: int, background: float = 0.0, seed: int = 0
+    path: Path, outputs: int, inputs: int, background: float = 0.0, seed: int = 0, pixels: object = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Write a circular Gaussian matrix, and with `background` a field of that rms over an entry's; return both."""
+    """Write a circular Gaussian matrix, and with `background` a field of that rms over an entry's; return both.
+
+    With `pixels` the file says where its rows lie on the sensor.
+    """
     draws = np.random.default_rng(seed).standard_normal((outputs, inputs + 1, 2))
     entries = (3 * (draws[..., 0] + 1j * draws[..., 1])).astype(np.complex64)
     tm, off = entries[:, 1:], background * entries[:, 0]
@@ -22,6 +25,8 @@ def write_matrix(
         file["tm"] = tm
         if background:
             file["background"] = off
+        if pixels is not None:
+            file["pixels"] = np.asarray(pixels)
     return tm, off
 
 

@@ -151,6 +151,22 @@ class Medium(Stage, ABC):
         """
         return None
 
+    def own_outputs(self, sensor_shape: tuple[int, int]) -> tuple[int, int, int, int] | None:
+        """Return the rectangle of the sensor that the outputs fill which a medium by feature has of its own.
+
+        Parameters
+        ----------
+        sensor_shape : tuple of int
+            Rows and columns of the sensor.
+
+        Returns
+        -------
+        tuple of int or None
+            (row, column, n_rows, n_columns), within which regions are then chosen (`opusim.bench.protocol.Outputs`);
+            None where any pixels of the sensor will do.
+        """
+        return None
+
     @property
     def spreads(self) -> bool:
         """Whether light with a focus where it enters is spread until it leaves, as pixels that integrate need it."""

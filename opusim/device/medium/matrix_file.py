@@ -24,7 +24,7 @@ from opusim.base.user_arrays import exponent_of, refuse_not_finite, times_two_to
 if TYPE_CHECKING:
     import h5py
 
-__all__ = ["Header", "Key", "MatrixParts", "Spread", "checked", "header", "matrix", "spread"]
+__all__ = ["Header", "Key", "MatrixParts", "Spread", "checked", "header", "matrix", "rectangle", "spread"]
 
 #: Name that stands for no data set.
 NONE = "none"
@@ -113,14 +113,8 @@ class Header:
         ValueError
             If a pixel is not in the file, or the file has one that is not on the sensor.
         """
+        self.check_on(path, sensor_shape)
         assert self.pixels is not None
-        outside = np.flatnonzero((self.pixels >= np.array(sensor_shape)).any(axis=1))
-        if len(outside):
-            raise ValueError(
-                f"Data set {self.pixels_from!r} of {path!r} puts row {outside[0]} of the matrix on the pixel "
-                f"{_pair(self.pixels[outside[0]])}, but the sensor has {sensor_shape[0]} rows and {sensor_shape[1]} "
-                "columns, counted from 0: camera.shape must be that of the camera it was measured with."
-            )
         wanted = rows * _ROW + columns
         at = np.minimum(np.searchsorted(self._numbers, wanted), len(self._numbers) - 1)
         lacking = np.flatnonzero(self._numbers[at] != wanted)
@@ -132,10 +126,35 @@ class Header:
                 f"sensor, but the matrix in {path!r} has none for it: by its data set {self.pixels_from!r} it has "
                 f"{self.n_outputs} pixels, in rows {first[0]} to {last[0]} and columns {first[1]} to {last[1]}. The "
                 f"region must hold these alone: roi {(row, column, n_rows, n_columns)} does, in lightonml's order "
-                f"{((column, row), (n_columns, n_rows))}. medium.pixels = {NONE!r} takes the rows of the matrix in "
-                "their order, whatever the region."
+                f"{((column, row), (n_columns, n_rows))}, as opu.device.output_roi has it after a fit. medium.pixels = "
+                f"{NONE!r} takes the rows of the matrix in their order, whatever the region."
             )
         return self._outputs[at]
+
+    def check_on(self, path: str, sensor_shape: tuple[int, int]) -> None:
+        """Raise an error if a pixel is not on the sensor.
+
+        Parameters
+        ----------
+        path : str
+            What a sentence calls the file.
+        sensor_shape : tuple of int
+            Rows and columns of the sensor.
+
+        Raises
+        ------
+        ValueError
+            With the pixel.
+        """
+        if self.pixels is None:
+            return
+        outside = np.flatnonzero((self.pixels >= np.array(sensor_shape)).any(axis=1))
+        if len(outside):
+            raise ValueError(
+                f"Data set {self.pixels_from!r} of {path!r} puts row {outside[0]} of the matrix on the pixel "
+                f"{_pair(self.pixels[outside[0]])}, but the sensor has {sensor_shape[0]} rows and {sensor_shape[1]} "
+                "columns, counted from 0: camera.shape must be that of the camera it was measured with."
+            )
 
 
 def _pair(place: np.ndarray) -> tuple[int, int]:
@@ -164,6 +183,30 @@ def _largest_rectangle(pixels: np.ndarray) -> tuple[int, int, int, int]:
                     found = (row - above + 1, start, above, column - start)
             rising.append((start, high))
     return (found[0] + int(corner[0]), found[1] + int(corner[1]), found[2], found[3])
+
+
+@lru_cache(maxsize=8)
+def rectangle(key: Key) -> tuple[int, int, int, int]:
+    """Return the largest rectangle of the sensor all of whose pixels a file has.
+
+    Parameters
+    ----------
+    key : Key
+        File and data sets, of which one says the pixels.
+
+    Returns
+    -------
+    tuple of int
+        (row, column, n_rows, n_columns).
+
+    Raises
+    ------
+    ValueError
+        As from `header`.
+    """
+    pixels = header(key).pixels
+    assert pixels is not None
+    return _largest_rectangle(pixels)
 
 
 # ---------------------------------------------------------------- data sets

@@ -58,7 +58,8 @@ class MeasuredMedium(EntryMedium):
     pixels : str
         Name of an optional data set: whole numbers, shape (outputs, 2), row and column on the sensor, counted from 0,
         of each output; or a rectangle [row, column, n_rows, n_columns], whose pixels the outputs are in raster order.
-        In a file of ``opusim calibrate tm`` that is "transmission/roi". "none" is no data set.
+        In a file of ``opusim calibrate tm`` that is "transmission/roi". "none" is no data set. A camera reads
+        rectangles: of pixels that fill none a driver reads the largest full one (`own_outputs`).
     times : str
         Name of the data set that says when each state begins, in seconds: shape (states,), rising from 0.
     sequence : bool
@@ -164,6 +165,64 @@ class MeasuredMedium(EntryMedium):
     def n_inputs(self) -> int | None:
         """Columns of the matrix; None where they share the light of all mirrors."""
         return None if self.input_light == "shared" else self.shape[1]
+
+    def own_outputs(self, sensor_shape: tuple[int, int]) -> tuple[int, int, int, int] | None:
+        """Return the rectangle of the sensor that the rows of the matrix fill.
+
+        Parameters
+        ----------
+        sensor_shape : tuple of int
+            Rows and columns of the sensor.
+
+        Returns
+        -------
+        tuple of int or None
+            (row, column, n_rows, n_columns). Where the file says the pixels: the largest rectangle all of whose pixels
+            it has. Where it does not: as many pixels as there are rows, in the middle of the sensor, in the fewest
+            rows; None if the number of rows has no divisor that makes such a rectangle. None too where
+            `input_light` is "shared".
+
+        Raises
+        ------
+        ValueError
+            If the file cannot be read, or has a pixel that is not on the sensor.
+        """
+        if self.input_light == "shared":
+            return None
+        key = self._key()
+        top = matrix_file.header(key)
+        if top.pixels is None:
+            return _in_the_middle(top.n_outputs, sensor_shape)
+        top.check_on(self.path, sensor_shape)
+        return matrix_file.rectangle(key)
+
+    def doubts(self) -> list[str]:
+        """Say that rows of the matrix cannot be read together, where their pixels fill no rectangle.
+
+        Returns
+        -------
+        list of str
+            A sentence at most; none of a file that cannot be read, which is told on use.
+        """
+        if self.input_light == "shared":
+            return []
+        try:
+            key = self._key()
+            top = matrix_file.header(key)
+        except ValueError:
+            return []
+        if top.pixels is None:
+            return []
+        roi = matrix_file.rectangle(key)
+        n = roi[2] * roi[3]
+        if n == top.n_outputs:
+            return []
+        return [
+            f"medium.pixels: the {top.n_outputs} pixels of data set {top.pixels_from!r} of {self.path!r} fill no "
+            f"rectangle. A camera reads rectangles, and the largest that is full has {n} of them, roi {roi} (row, "
+            f"column, n_rows, n_columns): a driver reads these alone. medium.pixels = {matrix_file.NONE!r} takes all "
+            "rows of the matrix in their order, wherever the region lies."
+        ]
 
     def check_size(self, n_features: int, n_pixels: int) -> None:
         """Raise an error if the file's matrix is too small.
@@ -343,6 +402,16 @@ class MeasuredMedium(EntryMedium):
         now_ns = time.time_ns()
         moment = () if is_settled(state, now_ns) else (now_ns,)
         return matrix_file.Key(str(path), self.dataset, self.background, self.pixels, self.times, (*state, *moment))
+
+
+def _in_the_middle(n: int, sensor_shape: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    """Return the rectangle of n pixels in the middle of a sensor that has the fewest rows; None if there is none."""
+    rows, columns = sensor_shape
+    for n_rows in range(-(-n // columns), rows + 1):
+        if n % n_rows == 0:
+            n_columns = n // n_rows
+            return (rows - n_rows) // 2, (columns - n_columns) // 2, n_rows, n_columns
+    return None
 
 
 def _mixed(
