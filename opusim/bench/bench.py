@@ -156,6 +156,7 @@ class OpticalBench(validation.Fixed):
     @cached_property
     def _drift(self) -> Drift | None:
         """How the medium changes with time; None if it does not. A file of it is read when it is needed."""
+        self._parts.check_files()
         drift = self.device.medium.drift
         return None if drift.still else drift
 
@@ -530,6 +531,7 @@ class OpticalBench(validation.Fixed):
 
         Those of a measured matrix lie in line, on all mirrors: ``MirrorPatterns(bits, bench.input_layout)``.
         """
+        self._parts.check_files()
         return input_layout(self.device)
 
     def readout_s(self, n_rows: int) -> float:

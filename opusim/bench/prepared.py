@@ -51,6 +51,7 @@ class PreparedParts:
         self._maps: OrderedDict[Region, SensorMaps] = OrderedDict()
         self._waves: OrderedDict[Region, np.ndarray] = OrderedDict()
         self._layers = Layers()
+        self._files: dict[str, tuple[str, int, int]] = {}  # as they were when they were first asked for
         self._lock = new_lock()
 
     def of(
@@ -76,6 +77,7 @@ class PreparedParts:
         """
         key = (layout, region, arrays)
         with self._lock:
+            self.check_files()
             projector = self._projectors.get(key)
             if projector is None:
                 projector = self._made(layout, region, arrays)
@@ -85,6 +87,27 @@ class PreparedParts:
                 self._projectors.move_to_end(key)
             maps = self._maps.get(region)
             return projector, self.sensor(region) if maps is None else maps
+
+    def check_files(self) -> None:
+        """Refuse a file of the medium that is another one than before: two media would be mixed under one name.
+
+        Raises
+        ------
+        ValueError
+            If one was replaced or written to since it was first asked for here.
+        """
+        medium = self._device.medium
+        if not medium.files:
+            return
+        for name, now in medium.files_state().items():
+            before = self._files.setdefault(name, now)
+            if now != before:
+                how = "it leads elsewhere" if now[0] != before[0] else "it was replaced or written to"
+                raise ValueError(
+                    f"medium.{name} is {getattr(medium, name)!r}, but that is not the file any more that this bench "
+                    f"has read: {how}. Frames of two media must not be mixed: make another bench or OPU, which reads "
+                    "it anew."
+                )
 
     def _made(self, layout: MirrorLayout | None, region: Region, arrays: Arrays) -> Projector:
         return Projector(

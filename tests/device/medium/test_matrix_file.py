@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 import tracemalloc
 
 import h5py
@@ -379,6 +380,54 @@ def test_a_state_that_is_bright_or_dark_is_light(stored, factor, unit):
         )
     np.testing.assert_allclose(later, factor * first, rtol=1e-5, atol=1e-40)
     assert np.mean(np.abs(first) ** 2) == pytest.approx(1, rel=1e-5)
+
+
+# ---------------------------------------------------------------- another file in its place
+
+
+def written_over(path, times):
+    with h5py.File(path, "a") as file:
+        file["tm"][...] = times * file["tm"][()]
+
+
+def put_in_place(path, times):
+    other = path.with_name("other.h5")
+    with h5py.File(other, "w") as file:
+        file["tm"] = times * TM
+    other.replace(path)
+
+
+@pytest.mark.parametrize("change", [written_over, put_in_place])
+def test_a_file_that_is_another_one_is_refused_by_a_bench_that_has_read_it(stored, change):
+    """Its old matrix and the new one would be mixed, under one fingerprint. Another bench reads the new one."""
+    path = stored(tm=TM)
+    medium = device(path)
+    bench, told = OpticalBench(medium, 0), r"medium.path is .*tm.h5', but that is not the file any more that this bench"
+    first = shown(bench)
+    time.sleep(0.05)  # the times of a file move in steps
+    change(path, 1j * np.arange(1, N_INPUTS + 1))
+    for use in (lambda: shown(bench), lambda: shown(bench, roi=(0, 0, 4, 4)), lambda: bench.input_layout):
+        with pytest.raises(ValueError, match=told):
+            use()
+    assert bench.clock.frames == 3
+    assert not np.array_equal(first, shown(OpticalBench(medium, 0)))
+
+
+def test_a_file_that_leads_elsewhere_is_refused_and_one_that_is_gone_is_not_missed(stored, tmp_path, monkeypatch):
+    stored(tm=TM)
+    other = tmp_path / "other"
+    other.mkdir()
+    monkeypatch.chdir(tmp_path)
+    bench = OpticalBench(device("tm.h5"), 0)
+    first = shown(bench)
+    monkeypatch.chdir(other)
+    assert shown(bench).shape == first.shape  # its matrix is there
+    with h5py.File("tm.h5", "w") as file:
+        file["tm"] = TM
+    with pytest.raises(ValueError, match="'tm.h5', but that is not the file .* it leads elsewhere"):
+        shown(bench)
+    monkeypatch.chdir(tmp_path)
+    assert shown(bench).shape == first.shape
 
 
 # ---------------------------------------------------------------- what it costs
