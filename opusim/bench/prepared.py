@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import TypeVar
@@ -51,7 +52,9 @@ class PreparedParts:
         self._maps: OrderedDict[Region, SensorMaps] = OrderedDict()
         self._waves: OrderedDict[Region, np.ndarray] = OrderedDict()
         self._layers = Layers()
-        self._files: dict[str, tuple[str, int, int]] = {}  # as they were when they were first asked for
+        # By field the path of a file of the medium, and its bytes and last change when it was first asked for.
+        self._paths = {name: str(device.medium.path_of(name)) for name in device.medium.files}
+        self._files: dict[str, tuple[int, int]] = {}
         self._lock = new_lock()
 
     def of(
@@ -96,17 +99,17 @@ class PreparedParts:
         ValueError
             If one was replaced or written to since it was first asked for here.
         """
-        medium = self._device.medium
-        if not medium.files:
-            return
-        for name, now in medium.files_state().items():
-            before = self._files.setdefault(name, now)
-            if now != before:
-                how = "it leads elsewhere" if now[0] != before[0] else "it was replaced or written to"
+        for name, path in self._paths.items():
+            try:
+                stat = os.stat(path)  # asked with each transform
+            except (OSError, ValueError):
+                continue  # whoever reads it says so
+            now = (stat.st_size, stat.st_mtime_ns)
+            if self._files.setdefault(name, now) != now:
                 raise ValueError(
-                    f"medium.{name} is {getattr(medium, name)!r}, but that is not the file any more that this bench "
-                    f"has read: {how}. Frames of two media must not be mixed: make another bench or OPU, which reads "
-                    "it anew."
+                    f"medium.{name} is {getattr(self._device.medium, name)!r}, but that is not the file any more that "
+                    "this bench has read: it was replaced or written to, or the working folder is another. Frames of "
+                    "two media must not be mixed: make another bench or OPU, which reads it anew."
                 )
 
     def _made(self, layout: MirrorLayout | None, region: Region, arrays: Arrays) -> Projector:

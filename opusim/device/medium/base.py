@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-import os
 from abc import ABC, abstractmethod
 from functools import cache
 from pathlib import Path
@@ -284,25 +283,6 @@ class Medium(Stage, ABC):
             a TOML file describes it is whole: it was taken from that file's folder.
         """
         return expanded(getattr(self, name))
-
-    def files_state(self) -> dict[str, tuple[str, int, int]]:
-        """Return what changes when another file takes the place of one of its own, or that one is written to.
-
-        Returns
-        -------
-        dict
-            By field the whole path, the bytes of the file and when it was written to, in nanoseconds; without those
-            that cannot be read.
-        """
-        found = {}
-        for name in self.files:
-            path = self.path_of(name).absolute()
-            try:
-                stat = os.stat(path)
-            except (OSError, ValueError):
-                continue  # whoever reads it says so
-            found[name] = (str(path), stat.st_size, stat.st_mtime_ns)
-        return found
 
     def told_files(self) -> str:
         """Return what a sentence calls the source of the content.

@@ -424,7 +424,7 @@ def test_a_file_that_leads_elsewhere_is_refused_and_one_that_is_gone_is_not_miss
     assert shown(bench).shape == first.shape  # its matrix is there
     with h5py.File("tm.h5", "w") as file:
         file["tm"] = TM
-    with pytest.raises(ValueError, match="'tm.h5', but that is not the file .* it leads elsewhere"):
+    with pytest.raises(ValueError, match="'tm.h5', but that is not the file .* the working folder is another"):
         shown(bench)
     monkeypatch.chdir(tmp_path)
     assert shown(bench).shape == first.shape
