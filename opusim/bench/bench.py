@@ -157,6 +157,7 @@ class OpticalBench(validation.Fixed):
     @cached_property
     def _drift(self) -> Drift | None:
         """How the medium changes with time; None if it does not. A file of it is read when it is needed."""
+        self._parts.check_files()
         drift = self.device.medium.drift
         return None if drift.still else drift
 
@@ -532,6 +533,7 @@ class OpticalBench(validation.Fixed):
         Those of a measured matrix lie in line, on all mirrors. Patterns are then
         ``opusim.patterns.layout.MirrorPatterns(bits, bench.input_layout)``.
         """
+        self._parts.check_files()
         return input_layout(self.device)
 
     @property
@@ -882,8 +884,8 @@ class OpticalBench(validation.Fixed):
         if drift.ends_s < math.inf and times_s.size and not self._told_end and times_s.max() > drift.ends_s:
             self._told_end = True
             warn_outside(
-                f"The clock of the bench is at {times_s.max():.6g} s, but the states of the medium in "
-                f"{self.device.medium.told_files()} end at {drift.ends_s:.6g} s: the last one stays."
+                f"The clock of the bench is at {times_s.max():.6g} s, but the last state of the medium in "
+                f"{self.device.medium.told_files()} begins at {drift.last_s:.6g} s and stays."
             )
         return drift.state_at(times_s, _CLOCK)
 

@@ -140,6 +140,8 @@ class MatrixWay(Way):
             "set memory_budget below that, or execution='waves'.",
         )
         matrix, constant = self._source.matrix(range(self._n_pixels), state)
+        if isinstance(self._source, Entries):
+            self._source.let_go()  # else the matrix of a file would be there twice for good
         here = not self._arrays.is_gpu or self.matrix_bytes <= memory.available_bytes(self._arrays) / 2
         if here:
             return self._arrays.from_host(matrix), self._arrays.from_host(constant), True

@@ -104,6 +104,10 @@ class Entries:
         """Raise an error if the medium cannot be used; see `EntryMedium.check_content`."""
         self._medium.check_content()
 
+    def let_go(self) -> None:
+        """Keep nothing that the matrix was made from; see `EntryMedium.let_go`."""
+        self._medium.let_go()
+
     def _background(self, pixels: range, state: int) -> np.ndarray | None:
         wanted, order = self._wanted(pixels)
         parts = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import TypeVar
@@ -51,6 +52,9 @@ class PreparedParts:
         self._maps: OrderedDict[Region, SensorMaps] = OrderedDict()
         self._waves: OrderedDict[Region, np.ndarray] = OrderedDict()
         self._layers = Layers()
+        # By field the path of a file of the medium, and its bytes and last change when it was first asked for.
+        self._paths = {name: str(device.medium.path_of(name)) for name in device.medium.files}
+        self._files: dict[str, tuple[int, int]] = {}
         self._lock = new_lock()
 
     def of(
@@ -76,6 +80,7 @@ class PreparedParts:
         """
         key = (layout, region, arrays)
         with self._lock:
+            self.check_files()
             projector = self._projectors.get(key)
             if projector is None:
                 projector = self._made(layout, region, arrays)
@@ -85,6 +90,27 @@ class PreparedParts:
                 self._projectors.move_to_end(key)
             maps = self._maps.get(region)
             return projector, self.sensor(region) if maps is None else maps
+
+    def check_files(self) -> None:
+        """Refuse a file of the medium that is another one than before: two media would be mixed under one name.
+
+        Raises
+        ------
+        ValueError
+            If one was replaced or written to since it was first asked for here.
+        """
+        for name, path in self._paths.items():
+            try:
+                stat = os.stat(path)  # asked with each transform
+            except (OSError, ValueError):
+                continue  # whoever reads it says so
+            now = (stat.st_size, stat.st_mtime_ns)
+            if self._files.setdefault(name, now) != now:
+                raise ValueError(
+                    f"medium.{name} is {getattr(self._device.medium, name)!r}, but that is not the file any more that "
+                    "this bench has read: it was replaced or written to, or the working folder is another. Frames of "
+                    "two media must not be mixed: make another bench or OPU, which reads it anew."
+                )
 
     def _made(self, layout: MirrorLayout | None, region: Region, arrays: Arrays) -> Projector:
         return Projector(

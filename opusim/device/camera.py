@@ -28,6 +28,7 @@ _MAX_FRAME = 2**63 - 1
 # Dark currents of single precision stay finite with it, for any exposure.
 _MOST_DOUBLINGS = 30.0
 _LEAST_DOUBLINGS = 1000.0  # so often halved, nothing is left
+_LEAST_SCALE_END_E = 1e-30  # the bend over it is a number of single precision
 _MOST_SPREAD = 1000.0  # standard deviation over mean of a log-normal current
 _LN2 = 0.6931471805599453
 # From so much on, a full scale as a share of the full well, or a number of rows, is another one than before.
@@ -229,6 +230,12 @@ class Camera(Stage):
             raise ValueError(
                 f"camera.dark_current_spread_e_per_s is {self.dark_current_spread_e_per_s!r}, but it may be at most "
                 f"{_MOST_SPREAD * self.dark_current_e_per_s:g}, {_MOST_SPREAD:g} times camera.dark_current_e_per_s."
+            )
+        if self.nonlinearity and self.scale_end_e < _LEAST_SCALE_END_E:
+            raise ValueError(
+                f"camera.nonlinearity is {self.nonlinearity!r}, but the scale of this camera ends at "
+                f"{self.scale_end_e:.3g} e, by camera.full_well_e = {self.full_well_e!r} and camera.gain_dn_per_e = "
+                f"{self.gain_dn_per_e!r}: it must be 0, or the scale must end at {_LEAST_SCALE_END_E:g} e or above."
             )
         if 0 < self.pixel_over_grain < LEAST_PIXEL_OVER_GRAIN:
             raise ValueError(
@@ -512,8 +519,9 @@ class Camera(Stage):
         from . import camera_kernels as place
 
         values = np.empty(place.N_PARAMS, dtype=np.float32)
+        with np.errstate(over="ignore"):  # above 3e38 e a well, or the end of a scale, is infinite
+            values[place.FULL_WELL_E], values[place.SCALE_END_E] = self.full_well_e, self.scale_end_e
         values[place.READ_NOISE_E] = self.read_noise_e
-        values[place.FULL_WELL_E] = self.full_well_e
         values[place.GAIN_DN_PER_E] = self.gain_dn_per_e
         values[place.BLACK_LEVEL_DN] = self.black_level_dn
         values[place.FULL_SCALE_DN] = self.full_scale_dn
@@ -522,7 +530,6 @@ class Camera(Stage):
         values[place.ELECTRONS] = electrons
         values[place.FIRST_SLOPE] = 1 + 4 * self.nonlinearity
         values[place.BEND_PER_E] = -4 * self.nonlinearity / self.scale_end_e
-        values[place.SCALE_END_E] = self.scale_end_e
         values[place.LAST_SLOPE] = 1 - 4 * self.nonlinearity
         return values
 

@@ -220,3 +220,22 @@ def test_cmv2000_has_the_noise_of_the_real_device():
     a, b = (camera.expose(light, exposure_s=EXPOSURE_S, seed=1, maps=maps, frame0=i).astype(np.float64) for i in (0, 1))
     assert a.mean() == pytest.approx(21.6, abs=0.2)
     assert 1.0 < np.std(a - b) / math.sqrt(2) < 1.2
+
+
+def test_a_scale_that_ends_beyond_single_precision():
+    """Kernels take single precision, 1e-38 to 3e38: a scale that ends above is endless, a bent one below refused."""
+    with np.errstate(over="raise", invalid="raise"):
+        for changes in (
+            {"gain_dn_per_e": 1e-38},
+            {"full_well_e": 1e200},
+            {"gain_dn_per_e": 1e-38, "nonlinearity": 0.1},
+        ):
+            endless = REAL.evolve(**{"full_well_e": 1e200, "quantise": False, **changes})
+            assert np.isfinite(shoot(endless, 100.0)).all()
+        for nonlinearity in (0.2, -0.2):
+            assert np.isfinite(REAL.evolve(full_well_e=1e-30, nonlinearity=nonlinearity).params()).all()
+    words = (
+        r"camera.nonlinearity is 0.1, but the scale of this camera ends at 1e-200 e, .*full_well_e = 1e-200 .*1e-30 e"
+    )
+    with pytest.raises(ValueError, match=words):
+        REAL.evolve(full_well_e=1e-200, gain_dn_per_e=1e-38, nonlinearity=0.1)

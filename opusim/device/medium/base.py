@@ -527,6 +527,9 @@ class EntryMedium(Medium):
             With what is wrong.
         """
 
+    def let_go(self) -> None:
+        """Keep no more in memory than is small or needed again: a bench calls it when it has a matrix of its own."""
+
     def check_size(self, n_features: int, n_pixels: int) -> None:
         """Raise an error if it has fewer inputs or outputs.
 

@@ -53,6 +53,11 @@ class Drift:
         return math.inf
 
     @property
+    def last_s(self) -> float:
+        """Time in seconds at which the last state begins; `inf` where a law goes on."""
+        return math.inf
+
+    @property
     def step_s(self) -> float:
         """Duration of a state in seconds."""
         return self.decorrelation_time_s * math.sqrt(STATE_DECORRELATION)
@@ -315,8 +320,13 @@ class StateSequence(Drift):
 
     @property
     def ends_s(self) -> float:
-        """Time in seconds at which the last state would end if it took as long as the one before it."""
+        """Time in seconds at which the last state has taken as long as the one before it, whose end was measured."""
         return math.inf if self.still else 2 * self.times_s[-1] - self.times_s[-2]
+
+    @property
+    def last_s(self) -> float:
+        """Time in seconds at which the last state begins."""
+        return self.times_s[-1]
 
     @property
     def step_s(self) -> float:

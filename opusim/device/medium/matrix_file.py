@@ -1,7 +1,7 @@
 """The HDF5 file of a measured matrix: what its header says, and its numbers, block by block.
 
 Nothing here takes a copy of a matrix beside the one that is made: it is looked at, and read, in blocks of some MiB.
-Whatever is asked is kept for the last few files, by what changes with their content.
+Whatever is asked is kept for the last few files, by what changes with their content; a matrix until nobody needs it.
 """
 
 from __future__ import annotations
@@ -18,24 +18,28 @@ import numpy as np
 
 from opusim.base import elementary, memory
 from opusim.base.hdf5_content import FileError, check_size, member
+from opusim.base.locks import new_lock
 from opusim.base.short_repr import short_repr
 from opusim.base.user_arrays import exponent_of, refuse_not_finite, times_two_to
 
 if TYPE_CHECKING:
     import h5py
 
-__all__ = ["Header", "Key", "MatrixParts", "Spread", "checked", "header", "matrix", "rectangle", "spread"]
+__all__ = ["Header", "Key", "MatrixParts", "Spread", "checked", "header", "let_go", "matrix", "rectangle", "spread"]
 
 #: Name that stands for no data set.
 NONE = "none"
 #: Names that a file need not hold, as nobody has to have set them.
-OPTIONAL = ("pixels", "times_s")
-# Of a background over the root mean square of the matrix: a feature more adds nothing to such a field.
-_LARGEST_BACKGROUND = 1e7
+OPTIONAL = ("background", "pixels", "times_s")
+# Of a number of the background, or of a later state, over the root mean square of the (first) matrix: a feature of that
+# adds nothing to such a field. Its square is light in single precision, which ends at 3e38.
+_LARGEST = 1e7
 # Up to this power of two nothing over- or underflows, in single precision neither.
 _LARGE = 100
 # Bytes of a block, as it is stored: with its copies in double precision a small part of any matrix that matters.
 _BLOCK_BYTES = 2 << 20
+# Of the matrices that were read last: two are compared with each other. One that is smaller may stay.
+_KEPT, _SMALL_BYTES = 2, 16 << 20
 # Above the rows and columns of every sensor.
 _ROW = 1 << 32
 
@@ -310,7 +314,9 @@ def _extra(file: h5py.File, key: Key, what: str, name: str) -> _Numbers | None:
 
 
 def _no_such(file: h5py.File, key: Key, what: str, name: str) -> ValueError:
-    return ValueError(f"medium.{what} is {name!r}, but {key.path!r} holds {', '.join(map(repr, file)) or 'nothing'}.")
+    held = ", ".join(map(repr, file)) or "nothing"
+    none = "" if what == "dataset" else f" {NONE!r} names no data set."
+    return ValueError(f"medium.{what} is {name!r}, but {key.path!r} holds {held}.{none}")
 
 
 @lru_cache(maxsize=8)
@@ -336,8 +342,8 @@ def header(key: Key) -> Header:
         stored = _matrix_in(file, key)
         n_states = stored.shape[0] if len(stored.shape) == 3 else 1
         n_outputs, n_inputs = stored.shape[-2:]
-        if key.background != NONE and _there(file, key.background):
-            _check_background(_Numbers(_member(file, key.background)), key, stored.shape)
+        if (extra := _extra(file, key, "background", key.background)) is not None:
+            _check_background(extra, key, stored.shape)
         times = None
         if len(stored.shape) == 3 and (data := _extra(file, key, "times", key.times)) is not None:
             times = _checked_times(data.vector(), key, n_states)
@@ -378,10 +384,10 @@ def _check_background(extra: _Numbers, key: Key, shape: tuple[int, ...]) -> None
     shown = extra.shape
     if extra.reverse:  # a row or a column: MATLAB has no vectors
         allowed += [(shape[-2], 1), (1, shape[-2])]
-    if shown not in allowed or not (extra.is_complex or extra.item.dtype.kind == "f"):
+    if shown not in allowed or not (extra.is_complex or extra.item.dtype.kind in "iuf"):
         raise ValueError(
             f"Data set {key.background!r} of {key.path!r} has shape {shown} and type {extra.item.dtype}, but it must "
-            f"be complex, of shape {' or '.join(map(str, dict.fromkeys(allowed[:2])))}."
+            f"hold complex or real numbers, of shape {' or '.join(map(str, dict.fromkeys(allowed[:2])))}."
         )
 
 
@@ -438,7 +444,7 @@ def _checked_pixels(data: _Numbers, where: str, n_outputs: int) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def checked(key: Key) -> tuple[int, float]:
-    """Look at every number of a file, and return what its matrices are divided by.
+    """Look at every number of a file, the background's too, and return what its matrices are divided by.
 
     Parameters
     ----------
@@ -456,7 +462,8 @@ def checked(key: Key) -> tuple[int, float]:
     Raises
     ------
     ValueError
-        If a number is not finite, or the (first) matrix is zero everywhere.
+        If a number is not finite, the (first) matrix is zero everywhere, or a later state or the background is far
+        above it. They may be below it by any factor: then they are dark.
     MemoryError
         If there is not the memory for a matrix.
     """
@@ -466,7 +473,7 @@ def checked(key: Key) -> tuple[int, float]:
         _check_memory(stored, top)
         where = f"Data set {key.dataset!r} of {key.path!r}"
         parts: list[tuple[int, float]] = []
-        largest = 0
+        largest, reached = 0, [0.0] * top.n_states
         for k in range(top.n_states):
             for outputs, inputs, values in stored.blocks(k if top.is_sequence else None):
                 _refuse_not_finite(where, values, ((k,) if top.is_sequence else ()), outputs, inputs)
@@ -479,11 +486,28 @@ def checked(key: Key) -> tuple[int, float]:
                     largest = own if not parts else max(largest, own)
                     values = times_two_to(values, -drawn).astype(np.complex128, copy=False)
                     parts.append((drawn, float(elementary.square_modulus(values).sum())))
-    if not parts:
-        raise ValueError(f"{where} is zero everywhere{' in its first state' if top.is_sequence else ''}.")
-    exponent = largest if abs(largest) >= _LARGE else 0
-    total = sum(math.ldexp(square, 2 * (drawn - exponent)) for drawn, square in parts)
-    return exponent, math.sqrt(total / (top.n_outputs * top.n_inputs))
+                else:
+                    reached[k] = max(reached[k], *(float(np.abs(part).max()) for part in (values.real, values.imag)))
+        if not parts:
+            raise ValueError(f"{where} is zero everywhere{' in its first state' if top.is_sequence else ''}.")
+        exponent = largest if abs(largest) >= _LARGE else 0
+        total = sum(math.ldexp(square, 2 * (drawn - exponent)) for drawn, square in parts)
+        scale = math.sqrt(total / (top.n_outputs * top.n_inputs))
+        for k, told in enumerate(reached):
+            if _too_large(told, exponent, scale):
+                raise ValueError(
+                    f"{where} reaches {told:.3g} in state {k}, more than {_LARGEST:g} times the root mean square of "
+                    "state 0: all states must be in one unit."
+                )
+        _background(file, key, 0, exponent, scale)
+    return exponent, scale
+
+
+def _too_large(told: float, exponent: int, scale: float) -> bool:
+    """Return whether a number is too far above the root mean square, which is scale * 2^exponent."""
+    drawn, own = math.frexp(told)
+    # Neither the number over 2^exponent need be one that a float holds, nor the limit times scale and 2^exponent.
+    return told > 0 and (own - exponent > 1000 or math.ldexp(drawn, own - exponent) / scale > _LARGEST)
 
 
 def _check_memory(stored: _Numbers, top: Header) -> None:
@@ -518,9 +542,12 @@ class MatrixParts(NamedTuple):
     background: np.ndarray | None
 
 
-@lru_cache(maxsize=2)
+_kept: dict[tuple[Key, int], MatrixParts] = {}
+_lock = new_lock()
+
+
 def matrix(key: Key, state: int = 0) -> MatrixParts:
-    """Read a matrix.
+    """Read a matrix; the last two are kept until they are let go.
 
     Parameters
     ----------
@@ -537,8 +564,33 @@ def matrix(key: Key, state: int = 0) -> MatrixParts:
     Raises
     ------
     ValueError, MemoryError
-        As from `checked`, and if the background does not go with the matrix.
+        As from `checked`.
     """
+    with _lock:
+        if (found := _kept.get((key, state))) is not None:
+            return found
+    read = _read(key, state)
+    with _lock:
+        _kept[key, state] = read
+        while len(_kept) > _KEPT:
+            del _kept[next(iter(_kept))]
+    return read
+
+
+def let_go(path: str) -> None:
+    """Keep no large matrix of a file any more: the next one that asks for it reads it anew.
+
+    Parameters
+    ----------
+    path : str
+        The file, as in `Key`.
+    """
+    with _lock:
+        for one in [one for one in _kept if one[0].path == path and _kept[one].matrix.nbytes > _SMALL_BYTES]:
+            del _kept[one]
+
+
+def _read(key: Key, state: int) -> MatrixParts:
     top = header(key)
     exponent, scale = checked(key)
     with _opened(key) as file:
@@ -556,6 +608,8 @@ def _background(file: h5py.File, key: Key, state: int, exponent: int, scale: flo
         return None
     data = _Numbers(_member(file, key.background))
     extra = data.vector()
+    if extra.dtype.kind in "iu":
+        extra = extra.astype(np.float64)
     where = f"Data set {key.background!r} of {key.path!r}"
     refuse_not_finite(where, extra)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -563,9 +617,9 @@ def _background(file: h5py.File, key: Key, state: int, exponent: int, scale: flo
     # Its square is light on a pixel, in single precision.
     with np.errstate(over="ignore"):
         largest, told = float(np.abs(fields).max()), float(np.abs(extra).max())
-    if not largest < _LARGEST_BACKGROUND:
+    if not largest < _LARGEST:
         raise ValueError(
-            f"{where} reaches {told:.3g}, more than {_LARGEST_BACKGROUND:g} times the root mean "
+            f"{where} reaches {told:.3g}, more than {_LARGEST:g} times the root mean "
             f"square of data set {key.dataset!r}: both must be in one unit."
         )
     return fields[state] if fields.ndim == 2 else fields

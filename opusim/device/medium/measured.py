@@ -43,8 +43,9 @@ class MeasuredMedium(EntryMedium):
         Name of the data set: complex, shape (outputs, inputs); or (states, outputs, inputs), a matrix for each state of
         a medium that changes.
     background : str
-        Name of an optional data set: complex, shape (outputs,), or (states, outputs): the field with every feature off,
-        in the same units. A file without it has no background.
+        Name of an optional data set: complex or real, shape (outputs,), or (states, outputs): the field with every
+        feature off, in the same units. A file need not hold one of the usual name, "background"; then there is none, as
+        with the name "none". One of another name must be there, here as in `pixels` and `times`.
     transmission : float
         Share of the light that leaves the mirrors (all on) which reaches one pixel on average, in one
         polarisation (`Medium`).
@@ -240,14 +241,26 @@ class MeasuredMedium(EntryMedium):
         outputs, inputs = self.shape
         for what, asked, stored in (("features", n_features, inputs), ("pixels", n_pixels, outputs)):
             if asked > stored:
+                shared = what == "features" and self.input_light == "shared"
                 raise ValueError(
                     f"The matrix in {self.path!r} has {stored} {what}, but {asked} were asked for: "
                     f"the number of {what} must be at most {stored}."
-                )
+                    + (
+                        " medium.input_light is 'shared', as in version 1 of the presets: with 'mirrors' the bench has "
+                        "the inputs of the matrix, and procedures show patterns on these."
+                        if shared else ""
+                    )
+                )  # fmt: skip
 
     def check_content(self) -> None:
-        """Raise an error if a number in the file cannot be used; reads all of it once."""
-        matrix_file.matrix(self._key(), 0)
+        """Raise an error if a number in the file cannot be used; reads all of it once, and keeps nothing."""
+        matrix_file.checked(self._key())
+
+    def let_go(self) -> None:
+        """Keep a large matrix no longer; where a law of drift makes each state of it, it stays."""
+        drift = self.drift
+        if drift.still or isinstance(drift, StateSequence):
+            matrix_file.let_go(str(self.path_of("path").absolute()))
 
     def outputs_at(self, rows: np.ndarray, columns: np.ndarray, sensor_shape: tuple[int, int]) -> np.ndarray | None:
         """Return the outputs that lie on some pixels of the sensor.

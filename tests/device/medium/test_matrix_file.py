@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 import tracemalloc
 
 import h5py
@@ -213,7 +214,7 @@ def test_however_it_is_stored_the_matrix_is_the_same(tmp_path, how, monkeypatch)
         file.create_dataset("tm", data=TM, **how)
     for block in (2 << 20, 1000, 100):
         monkeypatch.setattr("opusim.device.medium.matrix_file._BLOCK_BYTES", block)
-        for cached in ("matrix", "checked", "header", "spread"):
+        for cached in ("checked", "header", "spread"):
             getattr(__import__("opusim.device.medium.matrix_file", fromlist=["x"]), cached).cache_clear()
         np.testing.assert_allclose(entries(tmp_path / "tm.h5"), scaled(TM), rtol=2e-6, atol=1e-6)
 
@@ -315,9 +316,9 @@ def test_a_number_that_is_not_finite_is_named_by_its_place(stored, bad):
 @pytest.mark.parametrize(
     ("background", "words"),
     [
-        (TM[:-1, 0], r"shape \(239,\).*must be complex, of shape \(240,\)"),
+        (TM[:-1, 0], r"shape \(239,\).*must hold complex or real numbers, of shape \(240,\)"),
         (TM[:, :2], r"shape \(240, 2\)"),
-        (np.arange(N_OUTPUTS), "type int64"),
+        (TM[:, 0].real > 0, "type bool"),
         (TM[:, 0] * math.nan, r"\[0\] is .*finite"),
     ],
 )
@@ -326,6 +327,107 @@ def test_a_background_of_another_size_or_kind(stored, background, words):
     with pytest.raises(ValueError, match=f"Data set 'background' of .*tm.h5'.*{words}"):
         shown(bench)
     assert bench.clock.frames == 0
+
+
+@pytest.mark.parametrize("kind", ["f4", "f8", "i2", "u8", "c16"])
+def test_a_background_of_real_or_whole_numbers_is_what_it_says(stored, kind):
+    values = np.arange(N_OUTPUTS) % 9
+    path = stored(tm=TM, background=values.astype(kind))
+    known = values / np.sqrt(np.mean(np.abs(TM) ** 2))
+    np.testing.assert_allclose(MeasuredMedium(str(path)).background_field(range(N_OUTPUTS)), known, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["background", "pixels", "times"])
+def test_a_data_set_of_another_name_than_the_usual_must_be_there(stored, name):
+    """One rule for the three that may be left out: only under their usual names, and as 'none'."""
+    path = stored(tm=np.stack([TM, TM]), times_s=[0.0, 1.0])
+    bench = OpticalBench(device(path, **{name: "misspelt"}), 0)
+    words = rf"medium.{name} is 'misspelt', but .*tm.h5' holds 'times_s', 'tm'. 'none' names no data set"
+    with pytest.raises(ValueError, match=words):
+        shown(bench)
+    assert bench.clock.frames == 0
+    shown(OpticalBench(device(path, **{"sequence": False, name: "none"}), 0))
+
+
+@pytest.mark.parametrize("factor", [1e200, 1e30, 2e7, math.ldexp(1.0, 1000)], ids=str)
+@pytest.mark.parametrize("unit", [1.0, 1e-200, 5e-324 * 2**60], ids=str)
+def test_a_state_far_above_the_first_is_refused(stored, factor, unit):
+    """Its light would be no number in single precision: told before the first frame, with the state."""
+    states = np.stack([TM, 0.1 * TM, TM]) * unit
+    with np.errstate(over="ignore"):
+        states[2] *= factor
+    path = stored(tm=states, times_s=[0, 1, 2])
+    bench = OpticalBench(device(path), 0)
+    words = r"Data set 'tm' of .*tm.h5' reaches \S+ in state 2, more than 1e.07 times the root mean square of state 0"
+    if not np.isfinite(states).all():
+        words = "every value must be finite"
+    for use in (lambda: shown(bench), MeasuredMedium(str(path)).check_content):
+        with pytest.raises(ValueError, match=words):
+            use()
+    assert bench.clock.frames == 0
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-270, 1e290], ids=str)
+@pytest.mark.parametrize("factor", [1e6, 1e-30, 1e-200, 0.0], ids=str)
+def test_a_state_that_is_bright_or_dark_is_light(stored, factor, unit):
+    """|state|^2 over that of the first is the factor squared, a shutter among them; closed form, single precision."""
+    states = np.stack([unit * TM, TM * factor * unit])
+    medium = MeasuredMedium(str(stored(tm=states, times_s=[0, 1])))
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        medium.check_content()
+        first, later = (
+            medium.entries(range(N_INPUTS), range(N_OUTPUTS), seed=0, state=k).astype(complex) for k in (0, 1)
+        )
+    np.testing.assert_allclose(later, factor * first, rtol=1e-5, atol=1e-40)
+    assert np.mean(np.abs(first) ** 2) == pytest.approx(1, rel=1e-5)
+
+
+# ---------------------------------------------------------------- another file in its place
+
+
+def written_over(path, times):
+    with h5py.File(path, "a") as file:
+        file["tm"][...] = times * file["tm"][()]
+
+
+def put_in_place(path, times):
+    other = path.with_name("other.h5")
+    with h5py.File(other, "w") as file:
+        file["tm"] = times * TM
+    other.replace(path)
+
+
+@pytest.mark.parametrize("change", [written_over, put_in_place])
+def test_a_file_that_is_another_one_is_refused_by_a_bench_that_has_read_it(stored, change):
+    """Its old matrix and the new one would be mixed, under one fingerprint. Another bench reads the new one."""
+    path = stored(tm=TM)
+    medium = device(path)
+    bench, told = OpticalBench(medium, 0), r"medium.path is .*tm.h5', but that is not the file any more that this bench"
+    first = shown(bench)
+    time.sleep(0.05)  # the times of a file move in steps
+    change(path, 1j * np.arange(1, N_INPUTS + 1))
+    for use in (lambda: shown(bench), lambda: shown(bench, roi=(0, 0, 4, 4)), lambda: bench.input_layout):
+        with pytest.raises(ValueError, match=told):
+            use()
+    assert bench.clock.frames == 3
+    assert not np.array_equal(first, shown(OpticalBench(medium, 0)))
+
+
+def test_a_file_that_leads_elsewhere_is_refused_and_one_that_is_gone_is_not_missed(stored, tmp_path, monkeypatch):
+    stored(tm=TM)
+    other = tmp_path / "other"
+    other.mkdir()
+    monkeypatch.chdir(tmp_path)
+    bench = OpticalBench(device("tm.h5"), 0)
+    first = shown(bench)
+    monkeypatch.chdir(other)
+    assert shown(bench).shape == first.shape  # its matrix is there
+    with h5py.File("tm.h5", "w") as file:
+        file["tm"] = TM
+    with pytest.raises(ValueError, match="'tm.h5', but that is not the file .* the working folder is another"):
+        shown(bench)
+    monkeypatch.chdir(tmp_path)
+    assert shown(bench).shape == first.shape
 
 
 # ---------------------------------------------------------------- what it costs
@@ -354,3 +456,28 @@ def test_size_and_fingerprint_take_no_copy_and_reading_takes_one(tmp_path):
         tracemalloc.stop()
     assert peak < 1.15 * 8 * n_outputs * n_inputs
     np.testing.assert_allclose(tile[:, 0], scaled(row)[:4], rtol=1e-5)
+
+
+@pytest.mark.parametrize("drifts", [False, True], ids=["still", "drifting"])
+def test_a_bench_keeps_one_copy_of_a_large_matrix(tmp_path, drifts):
+    """2 000 x 10 000: 153 MiB. Twice that and tiles while it is made, once after; twice for good by a law of drift."""
+    n_outputs, n_inputs = 2000, 10_000
+    row = normal(n_inputs).astype(np.complex64)
+    with h5py.File(tmp_path / "large.h5", "w") as file:
+        data = file.create_dataset("tm", (n_outputs, n_inputs), "c8")
+        for a in range(0, n_outputs, 100):
+            data[a : a + 100] = row
+    size = 8 * n_outputs * n_inputs
+    large = device(tmp_path / "large.h5", decorrelation_time_s=1e6 if drifts else math.inf)
+    bench = OpticalBench(large, 0)
+    patterns = MirrorPatterns(np.ones((1, n_inputs), np.uint8), bench.input_layout)
+    tracemalloc.start()
+    try:
+        large.medium.check_content()
+        assert tracemalloc.get_traced_memory()[1] < 0.2 * size
+        bench.transform(patterns, exposure_s=400e-6, roi=(0, 0, 40, 50), n_pixels=2000)
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * size
+    assert kept < (2.4 if drifts else 1.4) * size

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from opusim.bench.bench import OpticalBench
+from opusim.calibration import measure_tm
 from opusim.device.medium import MeasuredMedium
 from opusim.device.record import Device
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
@@ -126,7 +127,7 @@ def test_a_matrix_of_any_magnitude_gives_the_light_of_its_shape(stored, factor, 
         (np.inf, r"background.*\[0\] is \(?inf.*finite"),
         (1e200, "background.*reaches 1e.200.*one unit"),
         (1e30, "background.*reaches 1e.30.*one unit"),
-        ("dark", "background.*must be complex"),
+        ("dark", "background.*must hold complex or real numbers"),
     ],
     ids=str,
 )
@@ -244,3 +245,15 @@ def test_a_device_of_version_1_keeps_even_noise_and_rows_in_raster_order(stored)
     changed = old.evolve(**{"medium.drift_noise": "row and column"})
     assert changed.fingerprint() != old.fingerprint()
     assert old.evolve(**{"medium.pixels": "pixels"}).fingerprint() != old.fingerprint()
+
+
+def test_features_that_share_the_light_are_refused_with_the_field_that_says_so(stored, tmp_path):
+    """A procedure asks for its usual number of patterns there, as of any medium without inputs of its own."""
+    bench = OpticalBench(AURORA.evolve(medium=device(stored, input_light="shared").medium), 0)
+    words = (
+        "30 features, but 64 were asked for: .*medium.input_light is 'shared', .*with 'mirrors' the bench has the input"
+    )
+    with pytest.raises(ValueError, match=words):
+        measure_tm(bench, 64, exposure_s=EXPOSURE_S, roi=(0, 0, 4, 10), out=tmp_path / "out.h5")
+    with pytest.raises(ValueError, match=r"200 pixels, but 201 were asked for: [^.]*\.$"):
+        device(stored, input_light="shared").medium.check_size(30, 201)
