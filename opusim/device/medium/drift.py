@@ -53,6 +53,11 @@ class Drift:
         return math.inf
 
     @property
+    def begins_s(self) -> tuple[float, ...]:
+        """Starts of states that were measured, in seconds; none where a law tells how the medium changes."""
+        return ()
+
+    @property
     def step_s(self) -> float:
         """Duration of a state in seconds."""
         return self.decorrelation_time_s * math.sqrt(STATE_DECORRELATION)
@@ -317,6 +322,11 @@ class StateSequence(Drift):
     def ends_s(self) -> float:
         """Time in seconds at which the last state would end if it took as long as the one before it."""
         return math.inf if self.still else 2 * self.times_s[-1] - self.times_s[-2]
+
+    @property
+    def begins_s(self) -> tuple[float, ...]:
+        """Starts of the states in seconds; none where there is one alone."""
+        return () if self.still else self.times_s
 
     @property
     def step_s(self) -> float:

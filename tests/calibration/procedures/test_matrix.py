@@ -213,7 +213,7 @@ def test_the_stored_error_is_that_of_the_rows_that_are_kept(tmp_path, spread):
     """Of rows of unequal strength the brightest clip: what they are wrong by is no error of those that are kept.
 
     Against the entries that made the frames, within 15 %: 10 % for the wrong steps, which no anchor tells, and for the
-    share of patterns in which a row that is kept may clip. By the correlation of all rows it was almost three times as much.
+    share of patterns in which a row that is kept may clip. By the correlation of all rows it was three times that.
     """
     rng = np.random.default_rng(3)
     m, n = 2000, 128
