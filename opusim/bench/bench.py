@@ -871,8 +871,8 @@ class OpticalBench(validation.Fixed):
         if drift.ends_s < math.inf and times_s.size and not self._told_end and times_s.max() > drift.ends_s:
             self._told_end = True
             warn_outside(
-                f"The clock of the bench is at {times_s.max():.6g} s, but the states of the medium in "
-                f"{self.device.medium.told_files()} end at {drift.ends_s:.6g} s: the last one stays."
+                f"The clock of the bench is at {times_s.max():.6g} s, but the last state of the medium in "
+                f"{self.device.medium.told_files()} begins at {drift.begins_s[-1]:.6g} s, and stays from then on."
             )
         return drift.state_at(times_s, _CLOCK)
 
