@@ -596,6 +596,8 @@ class OpticalBench(validation.Fixed):
     def expected_level_dn(self, n_on: float, exposure_s: float) -> float:
         """Mean grey level for `n_on` mirrors on, spread evenly over the beam, without clipping, of a linear sensor.
 
+        Over all outputs of a measured matrix, with the light of its background.
+
         Parameters
         ----------
         n_on : float
@@ -611,7 +613,7 @@ class OpticalBench(validation.Fixed):
         camera, dmd = self.device.camera, self.device.dmd
         # What mirrors that are off send through inputs of the medium's own is in its background.
         off = dmd.off_amplitude if self.device.medium.n_inputs is None else 0.0
-        intensity = n_on + off * off * (dmd.n_mirrors - n_on)
+        intensity = n_on + off * off * (dmd.n_mirrors - n_on) + self.device.background_intensity
         electrons = camera.quantum_efficiency * intensity * self.photons_per_intensity(exposure_s)
         electrons += camera.mean_dark_current_e_per_s * exposure_s
         if (

@@ -57,7 +57,8 @@ def info(
         facts.add_row("mean grey level", f"capped at the full scale, {budget.full_scale_dn:.0f} DN: saturated")
     else:
         facts.add_row("mean grey level", _level(budget.level_dn, model))
-    facts.add_row("speckle contrast", f"{budget.contrast:.3f}")
+    uneven = model.medium.output_powers() is not None
+    facts.add_row("contrast over outputs" if uneven else "speckle contrast", f"{budget.contrast:.3f}")
     if math.isfinite(budget.full_scale_dn):
         share = percent(budget.saturation_probability)
         facts.add_row("saturated outputs", f"{share} (beyond {budget.full_scale_dn:.0f} DN)")
@@ -85,6 +86,12 @@ def info(
             out.print(shares)
             if any(one.share(name) < -5e-4 for one in budgets for name in one.errors):
                 out.print("A share below 0: without that source the error would be larger.")
+    if uneven:
+        out.print(
+            "Level, contrast and noise are means over all outputs of the file, with the strength of its rows and its "
+            "background; outputs are taken to follow a gamma law of that contrast, so the share of saturated ones is "
+            "rough. Shares of the error are those of independent entries of one strength, without a background."
+        )
     out.print("DN (digital number) is one grey level of the camera.")
     if saturated:
         out.print(
@@ -183,12 +190,16 @@ def _description(device: Device) -> Table:
         then = ", ".join(f"{path} {_value(device, path, value)}" for path, (_, value) in device.changes.items())
         table.add_row("", f"the preset has: {then}")
     told = {name: _Told(getattr(device, name)) for name in parts_of(type(device))}
+    told["medium"].named.update(device.medium.idle_fields)
     for name, stage in told.items():
         label, words = _STAGES[name](stage) if name in _STAGES else (name, "")
         rest = stage.rest()
         table.add_row(label, words or rest)
         if words and rest:
             table.add_row("", f"also: {rest}")
+        if name == "medium":
+            for what, fact in device.medium.facts().items():
+                table.add_row("", f"{what}: {fact}")
     inputs = input_layout(device)
     if inputs is not None:
         each = f"{inputs.mirrors_per_feature:,} mirror" + ("s" if inputs.mirrors_per_feature > 1 else "")
