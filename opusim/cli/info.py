@@ -63,6 +63,8 @@ def info(
         share = percent(budget.saturation_probability)
         facts.add_row("saturated outputs", f"{share} (beyond {budget.full_scale_dn:.0f} DN)")
     facts.add_row("full scale", _full_scale(model.camera))
+    if model.camera.dark_current_spread_e_per_s:
+        facts.add_row("dark, by exposure", _dark(model.camera, exposure_s))
     rows = model.operation.minimum_output_size / model.camera.shape[1]
     bench = OpticalBench(model)
     least_s = bench.minimum_frametime_s(max(1, round(rows)), exposure_s)
@@ -116,6 +118,15 @@ def _full_scale(camera: Camera) -> str:
     share = f", {percent(camera.full_scale_e / camera.full_well_e)} of the full well"
     at = f"{camera.full_scale_dn} DN at {camera.full_scale_e:,.0f} electrons"
     return at + (share if math.isfinite(camera.full_well_e) else "")
+
+
+def _dark(camera: Camera, exposure_s: float) -> str:
+    """Return what pixels gather in the dark, and differ by there, at the exposure and at longer ones."""
+    told = []
+    for time_s in dict.fromkeys((exposure_s, *(longer for longer in (0.01, 1.0) if longer > exposure_s))):
+        mean_e = camera.dark_current_e_per_s * camera.dark_current_factor * time_s
+        told.append(f"{mean_e:.3g} e in {1e3 * time_s:g} ms, DSNU {camera.total_dsnu_e(time_s):.3g} e")
+    return "; ".join(told)
 
 
 def _rates(camera: Camera) -> str:
