@@ -93,6 +93,12 @@ def run(
     step = pass_size(method, data.traits.n_features_total, n_out, frame.itemsize, n_samples_by_pass)
     if isinstance(data, LazyInput):
         check_fit(method, fit, data.traits, data.n_samples)
+        if _lags(device):
+            raise NotReadyError(
+                "X is a Dask array, whose parts are shown in any order, but with camera.lag above 0 a frame is read "
+                "with electrons of the one before it: transform an array in memory (X.compute()), or set camera.lag "
+                "to 0."
+            )
         task = Task.of(method, data.n_samples, data.traits, data.shape, fit, device, exposure, n_out, step)
         align = 1 if method.parted else step
         return data.later(task, method.dtype, n_out, method.task_bytes(n_out, frame.itemsize), align)
@@ -231,6 +237,11 @@ def _lags(device: OpuDevice) -> bool:
     return has(device.bench, Lagging) and device.bench.lags
 
 
+def _one_frame_each(method: Method) -> bool:
+    """Return whether vectors are shown one after the other, in a frame each."""
+    return method.parted and not method.shares and method.phases_rad is None and method.patterns(1) == 1
+
+
 # ---------------------------------------------------------------- what workers do
 
 
@@ -348,6 +359,8 @@ class Task:
         Outputs, and pixels to read.
     passes : Passes
         Frames.
+    lags : bool
+        Whether a frame depends on the one before it, so that a part must be told the vector before its first.
     """
 
     recipe: BenchRecipe
@@ -360,6 +373,7 @@ class Task:
     n_out: int
     n_pixels: int
     passes: Passes
+    lags: bool = False
 
     @classmethod
     def of(
@@ -379,23 +393,24 @@ class Task:
         Raises
         ------
         NotReadyError
-            If a frame depends on the one before it, which another part may show.
+            If a frame depends on the one before it, and the method shows several for a vector.
         """
-        if _lags(device):
+        lags = _lags(device)
+        if lags and not _one_frame_each(method):
             raise NotReadyError(
-                "Vectors of a Dask array or of OPU.batch are shown in parts, but with camera.lag above 0 a frame is "
-                "read with electrons of the one before it, which may be of another part: transform an array in memory, "
-                "or set camera.lag to 0."
+                "A linear transform by parts (OPU.batch) takes several frames a vector, in an order of its own, but "
+                "with camera.lag above 0 a frame is read with electrons of the one before it: call linear_transform on "
+                "all vectors at once, or set camera.lag to 0."
             )
         recipe = BenchRecipe.of(device.bench)
         recipe.offer(device.bench)
         n_pixels = method.n_pixels or n_out
         passes = Passes.reserve(device.bench, exposure, method, n_vectors, step)
         return cls(
-            recipe, method, traits.flat, fit.layout, fit.bitorder, shape, exposure, n_out, n_pixels, passes
+            recipe, method, traits.flat, fit.layout, fit.bitorder, shape, exposure, n_out, n_pixels, passes, lags
         )  # fmt: skip
 
-    def __call__(self, x: np.ndarray, first: int, shared: Any) -> np.ndarray:
+    def __call__(self, x: np.ndarray, first: int, shared: Any, before: np.ndarray | None = None) -> np.ndarray:
         """Return the results of some vectors.
 
         Parameters
@@ -406,6 +421,8 @@ class Task:
             Number of the first of them.
         shared : object
             What `share` returned.
+        before : ndarray, shape (1, features or bytes), optional
+            The vector right before the first of them, where `lags` and `first` is above 0.
 
         Raises
         ------
@@ -415,9 +432,15 @@ class Task:
         data = HostInput.from_traits(x, self.traits)
         data.check_binary(first, self.shape)
         bits = data.bits(0, len(x), self.bitorder)
+        if before is not None:
+            one = HostInput.from_traits(before, self.traits)
+            one.check_binary(first - 1, self.shape)
+            before = one.bits(0, 1, self.bitorder)
         place = arrays.choose(self.recipe.backend) if decodes_by_light(self.method) else arrays.NUMPY
         found = [
-            self._part(place, bits[rows], k, numbers, shared)
+            self._part(
+                place, bits[rows], k, numbers, shared, bits[rows.start - 1 : rows.start] if rows.start else before
+            )
             for rows, k, numbers in self.passes.parts(first, first + len(x))
         ]
         return found[0] if len(found) == 1 else np.concatenate(found)
@@ -428,11 +451,16 @@ class Task:
             return None
         return self.method.shared(self._show_some, self.passes.sizes, self.layout.n_features_total)
 
-    def _part(self, place: arrays.Arrays, bits: np.ndarray, k: int, numbers: range, shared: Any) -> np.ndarray:
+    def _part(
+        self, place: arrays.Arrays, bits: np.ndarray, k: int, numbers: range, shared: Any, before: np.ndarray | None
+    ) -> np.ndarray:
         method, reserved = self.method, self.passes.sequence(k)
         if method.parted:
             reserved = reserved.only(method.places(numbers, self.passes.size_of(k)))
-        frames = self._show(method.encode(place.from_host(bits), part=method.parted), reserved)
+        last = None
+        if self.lags and before is not None:
+            last = MirrorPatterns.of_checked(method.encode(place.from_host(before)), self.layout)
+        frames = self._show(method.encode(place.from_host(bits), part=method.parted), reserved, last)
         # A whole pass adds to what it is given; what all passes came to is known already, and other tasks have it too.
         own = method.begin() if method.shares and not method.parted else shared
         found = method.decode(frames, own, part=method.parted, threads=self.recipe.bench().threads)
@@ -441,8 +469,8 @@ class Task:
     def _show_some(self, k: int, places: np.ndarray, bits: np.ndarray) -> np.ndarray:
         return self._show(bits, self.passes.sequence(k).only(places))
 
-    def _show(self, bits: Any, reserved: ReservedFrames) -> Any:
+    def _show(self, bits: Any, reserved: ReservedFrames, before: MirrorPatterns | None = None) -> Any:
         return project(
             self.recipe.bench(), MirrorPatterns.of_checked(bits, self.layout), self.n_pixels, self.exposure,
-            reference_phase_rad=self.method.phases_rad, reserved=reserved,
+            reference_phase_rad=self.method.phases_rad, reserved=reserved, before=before,
         )  # fmt: skip

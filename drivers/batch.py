@@ -73,7 +73,7 @@ class Batch:
         """Say how many vectors there are."""
         return f"Batch({self.n_vectors} vectors of {self.traits.shown} features, {self.task.n_out} outputs)"
 
-    def transform(self, X: Any, first: int) -> np.ndarray:
+    def transform(self, X: Any, first: int, before: Any = None) -> np.ndarray:
         """Show some vectors of the batch.
 
         Parameters
@@ -83,6 +83,9 @@ class Batch:
             two dimensions, (n, bytes) for packed ones. 0 and 1.
         first : int
             Which vector of the batch the first of them is, from 0 on.
+        before : array_like, shape (1, features), optional
+            The vector of the batch right before the first of them, for a camera whose frames are read with electrons of
+            the one before (`camera.lag`). Others do not look at it.
 
         Returns
         -------
@@ -92,7 +95,8 @@ class Batch:
         Raises
         ------
         TypeError, ValueError
-            If `X` is not what it may be, or there are no such vectors in the batch.
+            If `X` or `before` is not what it may be, there are no such vectors in the batch, or the camera lags and
+            `before` is left out.
         """
         first = validation.integer("first", first, low=0, high=self.n_vectors - 1)
         data = HostInput.from_traits(X, self.traits)
@@ -110,7 +114,22 @@ class Batch:
                 f"part must begin and end at a multiple of {block}, or at the end of the batch (`rows` gives such)."
             )
         rows = np.asarray(data.array).reshape(n, -1)
+        last = self._before(before, first) if self.task.lags and n else None
         if not self._shared:
             self._shared.append(self.task.share())
-        found = self.task(rows, first, self._shared[0])
+        found = self.task(rows, first, self._shared[0], last)
         return found if self.scale == 1.0 else found / np.float32(self.scale)
+
+    def _before(self, before: Any, first: int) -> np.ndarray | None:
+        """Return the vector before the first one of a part as the task takes it; None where there is none."""
+        if not first:
+            return None
+        if before is None:
+            raise ValueError(
+                f"before is None, but with camera.lag above 0 the frame of vector {first} is read with electrons of "
+                f"the one before it: it must be vector {first - 1} of the batch, as an array of one vector."
+            )
+        data = HostInput.from_traits(before, self.traits)
+        if len(data.batch_shape) != 1 or data.n_samples != 1:
+            raise ValueError(f"before has shape {data.shape}, but it must hold one vector, as X does.")
+        return np.asarray(data.array).reshape(1, -1)

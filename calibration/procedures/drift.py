@@ -26,6 +26,7 @@ from .phase import checked_shifter_phases, stored_phases
 
 if TYPE_CHECKING:
     from opusim.calibration.session import Calibration
+    from opusim.device.medium import Medium
     from opusim.device.record import Device
 
 __all__ = ["DriftRecord", "measure_drift"]
@@ -36,6 +37,9 @@ _LEAST_PIXELS = 64
 _GROUPS = 16
 # Field correlation below which the phase of a correlation is not followed any further.
 _LEAST_CORRELATION = 0.1
+# Beyond so many standard errors of a look (rms) the law is not that of the medium. Neighbouring pixels of one grain
+# make the error of a look seem smaller than it is.
+_MISFIT = 3.0
 
 
 @short_repr
@@ -56,7 +60,7 @@ class DriftRecord:
         or where the field has decorrelated.
     decorrelation_time_s : float
         The tau of the fit exp(-2 (t / tau)^2) to the intensity correlation, at which the correlation of the field is
-        1/e; inf if no decorrelation was seen.
+        1/e; inf if no decorrelation was seen. Where `follows_law` is False it says nothing.
     decorrelation_interval_s : tuple of float
         Its confidence interval, by the scatter between groups of pixels; the upper end is inf if nothing was seen.
     reference_drift_rad_per_minute : float
@@ -65,7 +69,8 @@ class DriftRecord:
     power_drift : float
         Root mean square of the mean intensity about its mean, as a share.
     redo_after_s : float
-        When to calibrate again: when the intensity correlation has fallen by `allowed_loss`.
+        When to calibrate again: when the intensity correlation has fallen by `allowed_loss`, by the law; where that
+        does not fit, the time of the last look before it had; inf if it never had.
     allowed_loss : float
         That loss, as a share.
     phase_holds_s : float
@@ -79,6 +84,10 @@ class DriftRecord:
         Exposure in seconds.
     elapsed_s : float
         Device time at the end, in seconds.
+    misfit : float
+        What the fit leaves of the intensity correlation (rms), over the standard error of a look, by the scatter
+        between groups of pixels, or over a tenth of `allowed_loss` where that is more. About 1 or less for a medium
+        that follows the law; NaN in a file of version 0.1.
     """
 
     times_s: np.ndarray = held(shape=("looks",), of="number")
@@ -96,6 +105,12 @@ class DriftRecord:
     confidence: float = held(low=0.0, high=1.0)
     exposure_s: float = held(low=0.0, low_open=True)
     elapsed_s: float = held()
+    misfit: float = held(low=0.0, nan=True, later=math.nan)
+
+    @property
+    def follows_law(self) -> bool:
+        """Whether exp(-2 (t / tau)^2) describes the looks: whether `misfit` is not above 3."""
+        return not self.misfit > _MISFIT
 
 
 def measure_drift(
@@ -212,6 +227,11 @@ def measure_drift(
             "faster."
         )
     tau, interval = _decorrelation(times, correlation, by_group, quantile)
+    misfit = _misfit(times, correlation, by_group, tau, allowed_loss)
+    redo_s = tau * math.sqrt(-math.log1p(-allowed_loss) / 2)
+    if misfit > _MISFIT:
+        lost = np.flatnonzero(1 - correlation > allowed_loss)
+        redo_s = float(times[lost[0] - 1]) if len(lost) else math.inf
     moduli, phase = np.full(looks, math.nan), np.full(looks, math.nan)
     if fields is not None:
         moduli, phase = _field_correlation(fields[:, :, use], times)
@@ -226,13 +246,14 @@ def measure_drift(
         decorrelation_interval_s=interval,
         reference_drift_rad_per_minute=per_minute,
         power_drift=float(mean.std() / mean.mean()),
-        redo_after_s=tau * math.sqrt(-math.log1p(-allowed_loss) / 2),
+        redo_after_s=redo_s,
         allowed_loss=float(allowed_loss),
         phase_holds_s=holds_s,
         allowed_phase_rad=float(allowed_phase_rad),
         confidence=float(confidence),
         exposure_s=float(exposure_s),
         elapsed_s=elapsed_s(bench),
+        misfit=misfit,
     )
 
 
@@ -350,6 +371,17 @@ def _decorrelation(
     return (time_of(k) if math.isfinite(high) else math.inf), (low, high)
 
 
+def _misfit(times: np.ndarray, correlation: np.ndarray, by_group: np.ndarray, tau: float, allowed_loss: float) -> float:
+    """Root mean square of what exp(-2 (t/tau)^2) leaves, over the standard error of each look by the jackknife.
+
+    A law that is wrong by less than a tenth of what may be lost is good enough, however little noise there is.
+    """
+    scatter = np.square(by_group - by_group.mean(axis=0)).sum(axis=0)
+    error = np.maximum(np.sqrt((_GROUPS - 1) / _GROUPS * scatter), 0.1 * allowed_loss)
+    left = correlation - np.exp(-2 * np.square(times / tau))
+    return float(np.sqrt(np.mean(np.square(left / error)[1:])))
+
+
 def _field_correlation(fields: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Modulus of the field correlation with the first look, and the phase of the reference against it."""
     n = fields.shape[1]
@@ -400,6 +432,28 @@ def _phase_changes(times: np.ndarray, phase: np.ndarray, allowed: float) -> tupl
     return per_minute, float(np.interp(allowed, rms[k - 1 : k + 1], at[k - 1 : k + 1]))
 
 
+def _levels(times: np.ndarray, correlation: np.ndarray) -> str:
+    """Say a correlation at the end of each quarter of the watch."""
+    looks = np.unique(np.linspace(0, len(times) - 1, 5).round().astype(int))[1:]
+    return ", ".join(f"{correlation[k]:.3f} after {duration(float(times[k]))}" for k in looks)
+
+
+# States of a measured sequence that are told one by one.
+_MOST_STATES = 5
+
+
+def _told(medium: Medium) -> str:
+    """Say how a simulated medium changes: by a time, or by its own states, with the correlation of their fields."""
+    begins = medium.drift.begins_s
+    if not begins:
+        return duration(medium.decorrelation_time_s)
+    shown = begins[1:] if len(begins) <= _MOST_STATES else (*begins[1 : _MOST_STATES - 1], begins[-1])
+    told = [f"{medium.field_correlation(time_s):.3f} from {time_s:g} s on" for time_s in shown]
+    if len(begins) > _MOST_STATES:
+        told.insert(-1, "…")
+    return f"{len(begins)} states of a file, whose fields correlate by {', '.join(told)}"
+
+
 _LOOKS = 61
 
 
@@ -438,16 +492,23 @@ class DriftProcedure(Procedure):
         """Say in a few rows what a record holds."""
         tau, (low, _) = record.decorrelation_time_s, record.decorrelation_interval_s
         # By the lower end: not having seen any does not say that there is none.
-        holds_s = low * math.sqrt(-math.log1p(-record.allowed_loss) / 2) if math.isinf(tau) else record.redo_after_s
+        holds_s = record.redo_after_s
+        if math.isinf(tau) and record.follows_law:
+            holds_s = low * math.sqrt(-math.log1p(-record.allowed_loss) / 2)
         bound = "at least " if math.isinf(tau) else ""
-        rows = [
-            ("watched", f"{duration(float(record.times_s[-1]))}, {len(record.times_s)} looks", ""),
-            (
-                "medium decorrelates in",
-                f"{bound}{duration(low if math.isinf(tau) else tau)}",
-                "" if device is None else duration(device.medium.decorrelation_time_s),
-            ),
-            (f"{100 * record.allowed_loss:g} % lost, redo after", f"{bound}{duration(holds_s)}", ""),
+        rows = [("watched", f"{duration(float(record.times_s[-1]))}, {len(record.times_s)} looks", "")]
+        if record.follows_law:
+            found = f"{bound}{duration(low if math.isinf(tau) else tau)}"
+            again = f"{bound}{duration(holds_s)}"
+        else:
+            found = f"follows no law exp(-(t/τ)²): the best is off by {record.misfit:.2g} times the noise of a look"
+            again = duration(holds_s) if math.isfinite(holds_s) else "longer than was watched"
+            rows += [("intensities correlate by", _levels(record.times_s, record.intensity_correlation), "")]
+            if np.isfinite(record.field_correlation).all():
+                rows += [("fields correlate by", _levels(record.times_s, record.field_correlation), "")]
+        rows += [
+            ("medium decorrelates in", found, "" if device is None else _told(device.medium)),
+            (f"{100 * record.allowed_loss:g} % lost, redo after", again, ""),
             ("power drift", f"{100 * record.power_drift:.2g} % rms", ""),
         ]
         if np.isfinite(record.phase_rad).any():

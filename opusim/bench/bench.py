@@ -609,6 +609,8 @@ class OpticalBench(validation.Fixed):
     def expected_level_dn(self, n_on: float, exposure_s: float) -> float:
         """Mean grey level for `n_on` mirrors on, spread evenly over the beam, without clipping, of a linear sensor.
 
+        Over all outputs of a measured matrix, with the light of its background.
+
         Parameters
         ----------
         n_on : float
@@ -624,7 +626,7 @@ class OpticalBench(validation.Fixed):
         camera, dmd = self.device.camera, self.device.dmd
         # What mirrors that are off send through inputs of the medium's own is in its background.
         off = dmd.off_amplitude if self.device.medium.n_inputs is None else 0.0
-        intensity = n_on + off * off * (dmd.n_mirrors - n_on)
+        intensity = n_on + off * off * (dmd.n_mirrors - n_on) + self.device.background_intensity
         electrons = camera.quantum_efficiency * intensity * self.photons_per_intensity(exposure_s)
         electrons += camera.mean_dark_current_e_per_s * exposure_s
         if (
@@ -885,7 +887,7 @@ class OpticalBench(validation.Fixed):
             self._told_end = True
             warn_outside(
                 f"The clock of the bench is at {times_s.max():.6g} s, but the last state of the medium in "
-                f"{self.device.medium.told_files()} begins at {drift.last_s:.6g} s and stays."
+                f"{self.device.medium.told_files()} begins at {drift.begins_s[-1]:.6g} s, and stays from then on."
             )
         return drift.state_at(times_s, _CLOCK)
 

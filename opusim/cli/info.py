@@ -57,11 +57,14 @@ def info(
         facts.add_row("mean grey level", f"capped at the full scale, {budget.full_scale_dn:.0f} DN: saturated")
     else:
         facts.add_row("mean grey level", _level(budget.level_dn, model))
-    facts.add_row("speckle contrast", f"{budget.contrast:.3f}")
+    uneven = model.medium.output_powers() is not None
+    facts.add_row("contrast over outputs" if uneven else "speckle contrast", f"{budget.contrast:.3f}")
     if math.isfinite(budget.full_scale_dn):
         share = percent(budget.saturation_probability)
         facts.add_row("saturated outputs", f"{share} (beyond {budget.full_scale_dn:.0f} DN)")
     facts.add_row("full scale", _full_scale(model.camera))
+    if model.camera.dark_current_spread_e_per_s:
+        facts.add_row("dark, by exposure", _dark(model.camera, exposure_s))
     rows = model.operation.minimum_output_size / model.camera.shape[1]
     bench = OpticalBench(model)
     least_s = bench.minimum_frametime_s(max(1, round(rows)), exposure_s)
@@ -85,6 +88,12 @@ def info(
             out.print(shares)
             if any(one.share(name) < -5e-4 for one in budgets for name in one.errors):
                 out.print("A share below 0: without that source the error would be larger.")
+    if uneven:
+        out.print(
+            "Level, contrast and noise are means over all outputs of the file, with the strength of its rows and its "
+            "background; outputs are taken to follow a gamma law of that contrast, so the share of saturated ones is "
+            "rough. Shares of the error are those of independent entries of one strength, without a background."
+        )
     out.print("DN (digital number) is one grey level of the camera.")
     if saturated:
         out.print(
@@ -109,6 +118,15 @@ def _full_scale(camera: Camera) -> str:
     share = f", {percent(camera.full_scale_e / camera.full_well_e)} of the full well"
     at = f"{camera.full_scale_dn} DN at {camera.full_scale_e:,.0f} electrons"
     return at + (share if math.isfinite(camera.full_well_e) else "")
+
+
+def _dark(camera: Camera, exposure_s: float) -> str:
+    """Return what pixels gather in the dark, and differ by there, at the exposure and at longer ones."""
+    told = []
+    for time_s in dict.fromkeys((exposure_s, *(longer for longer in (0.01, 1.0) if longer > exposure_s))):
+        mean_e = camera.dark_current_e_per_s * camera.dark_current_factor * time_s
+        told.append(f"{mean_e:.3g} e in {1e3 * time_s:g} ms, DSNU {camera.total_dsnu_e(time_s):.3g} e")
+    return "; ".join(told)
 
 
 def _rates(camera: Camera) -> str:
@@ -183,12 +201,16 @@ def _description(device: Device) -> Table:
         then = ", ".join(f"{path} {_value(device, path, value)}" for path, (_, value) in device.changes.items())
         table.add_row("", f"the preset has: {then}")
     told = {name: _Told(getattr(device, name)) for name in parts_of(type(device))}
+    told["medium"].named.update(device.medium.idle_fields)
     for name, stage in told.items():
         label, words = _STAGES[name](stage) if name in _STAGES else (name, "")
         rest = stage.rest()
         table.add_row(label, words or rest)
         if words and rest:
             table.add_row("", f"also: {rest}")
+        if name == "medium":
+            for what, fact in device.medium.facts().items():
+                table.add_row("", f"{what}: {fact}")
     inputs = input_layout(device)
     if inputs is not None:
         each = f"{inputs.mirrors_per_feature:,} mirror" + ("s" if inputs.mirrors_per_feature > 1 else "")

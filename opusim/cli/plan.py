@@ -82,7 +82,7 @@ def plan(
         return
     for table in _tables(result, model, linear):
         out.print(table)
-    out.print(_told(result, rates), soft_wrap=True, markup=False)
+    out.print(_told(result, rates, model), soft_wrap=True, markup=False)
 
 
 class _Case:
@@ -298,8 +298,14 @@ def _tables(result: ScalePlan, model: Device, linear: bool) -> list[Any]:
     return [what, time, held, moved]
 
 
-def _told(result: ScalePlan, rates: tuple[Rates, Rates]) -> str:
+def _told(result: ScalePlan, rates: tuple[Rates, Rates], model: Device) -> str:
     lines = []
+    if model.camera.lag > 0:
+        lines.append(
+            "camera.lag is above 0: frames are made one after the other, in a slower way that is not in these times "
+            "(about a millisecond a frame more). Parts are told the vector before their first "
+            "(OPU.batch, opusim transform --part); Dask arrays and linear transforms by parts are refused."
+        )
     if result.work.n_tasks < result.workers * result.threads:
         n = result.work.n_tasks
         tasks = "is only 1 task" if n == 1 else f"are only {n} tasks"

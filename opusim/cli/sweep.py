@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 # Failed points that are told one by one.
 _TOLD = 5
+# Characters of a number in a table, and of the frame of a column.
+_DIGITS, _FRAME = 9, 3
 
 
 def _complete(parameters: list[Any]) -> list[Any]:
@@ -204,11 +206,14 @@ def _print_result(result: SweepResult, title: str) -> None:
     if not any(axis.path == "n_components" for axis in header.axes):
         facts.add_row("outputs", f"{header.n_components}")
     facts.add_row("seeds", ", ".join(map(str, result.seeds)))
-    failed = f", {result.n_failed} of them failed" if result.n_failed else ""
+    failed = f"; {result.n_failed} failed" if result.n_failed else ""
     if result.part is not None:
         facts.add_row("part", f"{result.part} of a sweep of {n} points; opusim merge puts the parts together")
         n = len(result.places_of(result.part))
-    facts.add_row("points", f"{len(result.outcomes)} of {n} are done{failed}")
+    facts.add_row("points", f"{len(result.outcomes) - result.n_failed} of {n} are done{failed}")
+    if result.n_failed and result.n_failed == len(result.outcomes):
+        place = min(result.outcomes)
+        facts.add_row("why, at the first", f"{result.outcomes[place].error_type}: {result.outcomes[place].error}")
     seconds = np.array([outcome.seconds for outcome in result.outcomes.values()])
     if np.isfinite(seconds).any():
         facts.add_row("time of a point", f"{np.nanmedian(seconds):.3g} s (median)")
@@ -220,15 +225,36 @@ def _print_result(result: SweepResult, title: str) -> None:
     spread = ("± sd", "lowest", "highest") if len(result.seeds) > 1 else ()
     _print_rows(result, f"{first}, mean over the seeds" if spread else first, (first, *spread))
     if others:
-        _print_rows(result, "Other numbers, mean over the seeds" if spread else "Other numbers", others)
+        title = "Other numbers, mean over the seeds" if spread else "Other numbers"
+        for columns in _fitting(result, others):
+            _print_rows(result, title, columns)
+            title = "And"
+
+
+def _fitting(result: SweepResult, names: Sequence[str]) -> list[list[str]]:
+    """Return metrics in tables that are no wider than the screen, so that no word of a heading is broken."""
+    axes = sum(max(len(axis.path), _DIGITS) + _FRAME for axis in result.axes)
+    tables: list[list[str]] = [[]]
+    width = axes
+    for name in names:
+        column = max(_DIGITS, *map(len, name.split("_"))) + _FRAME
+        if tables[-1] and width + column >= out.width:
+            tables.append([])
+            width = axes
+        tables[-1].append(name)
+        width += column
+    return tables
 
 
 def _print_rows(result: SweepResult, title: str, columns: Sequence[str]) -> None:
     """Print a row for each combination: means of metrics, or of the first one with its spread."""
     import numpy as np
 
-    # Spaces for underscores, so that long names are broken there.
-    table = _table(title, *(axis.path for axis in result.axes), *(name.replace("_", " ") for name in columns))
+    axes = [axis.path for axis in result.axes]
+    heads = [name.replace("_", " ") for name in columns]
+    if sum(max(len(head), _DIGITS) + _FRAME for head in (*axes, *heads)) >= out.width:
+        heads = [head.replace(" ", "\n") for head in heads]  # broken there, and nowhere else
+    table = _table(title, *axes, *heads)
     for column in table.columns:
         column.justify, column.overflow = "right", "fold"
     values = {name: result.values(name) for name in columns if name in result.metrics}

@@ -91,7 +91,8 @@ def transform(
                 # In steps that keep memory small and the bar moving. The counts do not depend on the steps.
                 step = max(1, min(500, (64 << 20) // (components * dtype.itemsize)))
                 for first in range(rows.start, rows.stop, step):
-                    counts = batch.transform(data[first : min(first + step, rows.stop)], first)
+                    before = data[first - 1 : first] if first else None
+                    counts = batch.transform(data[first : min(first + step, rows.stop)], first, before)
                     writer.append(counts)
                     advance(len(counts))
             if chosen is not None:

@@ -231,6 +231,14 @@ class Device(Stage):
         arm = self.reference
         return arm.coherence * self.sampling.fringe_contrast(arm.carrier_cycles_per_pixel)
 
+    @property
+    def background_intensity(self) -> float:
+        """Mean intensity with every feature off that a medium brings of its own, in that of one mirror; 0 for most."""
+        powers, inputs = self.medium.output_powers(), self.medium.n_inputs
+        if powers is None or inputs is None:
+            return 0.0
+        return float(powers[1].mean()) * (self.dmd.n_mirrors // inputs)
+
     def photons_per_intensity(self, exposure_s: Any, value: Callable[[str], Any] | None = None) -> Any:
         """Return the photons on a pixel for a field of intensity 1: the light of one average mirror, at the mean power.
 

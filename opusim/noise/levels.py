@@ -190,6 +190,8 @@ def noise_at_level(device: Device, level_dn: float, exposure_s: float, *, speckl
         pattern with that mean, whose intensities follow a gamma law of the camera's contrast C (exponential
         for C = 1), less what an exposure takes that is long against the medium's decorrelation
         (`opusim.theory.exposure_contrast`). Terms that grow as the square of the signal then carry the factor 1 + C².
+        Around a measured matrix C is that over its own outputs, of unequal strength and with their background
+        (`Medium.output_powers`).
 
     Returns
     -------
@@ -224,6 +226,8 @@ def noise_at_level(device: Device, level_dn: float, exposure_s: float, *, speckl
     if not (math.isfinite(level_dn) and level_dn >= dark_dn - 1e-6 * (1 + dark_dn)):
         raise ValueError(f"level_dn is {level_dn!r}, but it must be at least the dark level, {dark_dn:.3g} DN.")
     contrast = speckle_contrast(device.pixel_over_grain, camera.polarised) if speckle else 0.0
+    if speckle and (powers := device.medium.output_powers()) is not None:
+        contrast = _uneven_contrast(device, powers, exposure_s, level_dn - dark_dn)
     if device.drift_within(exposure_s) is not None:
         contrast *= exposure_contrast(exposure_s / device.medium.decorrelation_time_s)
     if camera.nonlinearity:
@@ -412,6 +416,31 @@ def level_distribution(device: Device, mean_dn: float, exposure_s: float, edges:
     below, above = special.ndtr(score) @ weights, special.ndtr(-score) @ weights
     below[0], below[-1], above[0], above[-1] = 0.0, 1.0, 1.0, 0.0
     return np.where(below[1:] < 0.5, np.diff(below), -np.diff(above))
+
+
+def _uneven_contrast(
+    device: Device, powers: tuple[np.ndarray, np.ndarray], exposure_s: float, signal_dn: float
+) -> float:
+    """Contrast over outputs of unequal strength, at a mean signal: of Gaussian fields beside a still background.
+
+    Output i has <I> = s_i + b_i and <I^2> = 2 s_i^2 + 4 s_i b_i + b_i^2 (Goodman, Speckle Phenomena, 2nd ed., section
+    3.2.2), with s_i the light of the inputs that are on and b_i that of the background. The mean square of n Gaussian
+    entries has itself a square that is too large by 1 + 1/n, which is taken off.
+    """
+    rows, background = powers
+    inputs = device.medium.n_inputs
+    assert inputs is not None
+    camera = device.camera
+    unit_dn = camera.gain_dn_per_e * camera.quantum_efficiency * device.photons_per_intensity(exposure_s)
+    unit_dn *= device.dmd.n_mirrors // inputs
+    # Inputs that are on, of which the signal is what the background leaves.
+    n_on = max(signal_dn / unit_dn - float(background.mean()), 0.0) / float(rows.mean()) if unit_dn > 0 else 0.0
+    light = n_on * rows
+    mean = float((light + background).mean())
+    if not mean > 0:
+        return 1.0
+    square = 2 * np.square(light) / (1 + 1 / inputs) + 4 * light * background + np.square(background)
+    return math.sqrt(max(float(square.mean()) / mean**2 - 1, 0.0))
 
 
 def _loaded(device: Device) -> Device:

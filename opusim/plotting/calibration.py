@@ -202,10 +202,20 @@ def _drift(axes: Axes, record: DriftRecord, report: Report) -> None:
     t = record.times_s / (60 if long else 1)
     loss = 1e3 * (1 - record.intensity_correlation)
     axes.plot(t, loss, "o-", ms=2.5, lw=0.8, color=SOFT, mec=INK, mfc=SOFT, mew=0.5)
-    tau = record.decorrelation_time_s
-    label = "no decorrelation seen" if math.isinf(tau) else f"decorrelation, τ = {duration(tau)}"
-    axes.plot(t, -1e3 * np.expm1(-2 * (record.times_s / tau) ** 2), color=INK, lw=1.2, label=label)
-    highest = max(0.1, float(loss.max()))
+    tau, highest = record.decorrelation_time_s, max(0.1, float(loss.max()))
+    begins = () if report.device is None else report.device.medium.drift.begins_s
+    for k, begin_s in enumerate(begins[1:]):  # the first one begins the watch
+        label = None if k else "a state of the file begins"
+        axes.axvline(begin_s / (60 if long else 1), color=SOFT, lw=0.8, ls=":", label=label)
+    if begins:
+        axes.set_xlim(-0.04 * t[-1], 1.04 * t[-1])
+    if record.follows_law:
+        label = "no decorrelation seen" if math.isinf(tau) else f"decorrelation, τ = {duration(tau)}"
+        fit = -1e3 * np.expm1(-2 * (record.times_s / tau) ** 2)
+        axes.plot(t, fit, color=INK, lw=1.2, label=label)
+        highest = max(highest, float(fit.max()))
+    else:
+        axes.plot([], [], " ", label="follows no law exp(−(t/τ)²)")
     axes.set(
         xlabel=f"time ({'min' if long else 's'})", ylabel="loss of intensity correlation (‰)",
         ylim=(min(-0.4 * highest, 1.1 * float(loss.min())), 1.6 * highest),

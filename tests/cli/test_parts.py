@@ -370,3 +370,16 @@ def test_in_python(folder, task):
     assert merged.digest() == read_sweep("m.h5").digest() == sweep.run().digest()
     with pytest.raises(ValueError, match="parts is empty"):
         merge_sweeps("m.h5", [])
+
+
+def test_a_camera_that_lags_is_shown_whole_and_in_parts(x, folder):
+    """The counts of `OPU.transform`, which shows one vector after the other."""
+    (folder / "lag.toml").write_text('preset = "aurora"\n[camera]\nlag = 0.2\n')
+    with OPU(50, device="lag.toml", seed=3, disable_pbar=True) as opu:
+        expected = np.asarray(opu.fit_transform1d(x))
+    done(*TRANSFORM, "--device", "lag.toml")
+    assert np.array_equal(np.load("y.npy"), expected)
+    for part in ("2/3", "1/3", "3/3"):
+        done(*TRANSFORM, "--device", "lag.toml", "--part", part, "--force")
+    done("merge", "y.npy", *(f"y.part{k}of3.npy" for k in (1, 2, 3)), "--force")
+    assert np.array_equal(np.load("y.npy"), expected)

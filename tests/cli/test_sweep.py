@@ -96,7 +96,7 @@ def test_the_same_command_goes_on_and_a_longer_one_extends(folder):
 def test_failed_points_are_told_and_run_again_when_asked(folder):
     result = sweep(vary="camera.bits=4,6")
     assert result.exit_code == 2
-    assert "2 of 2 are done, 1 of them failed" in words(result.stdout) and "4 failed" in words(result.stdout)
+    assert "1 of 2 are done; 1 failed" in words(result.stdout) and "4 failed" in words(result.stdout)
     assert "Failed: camera.bits=4, seed 0: ValueError: No light at 4 bits." in result.stderr
     (folder / "mended").touch()
     again = sweep("--retry-failed", vary="camera.bits=4,6")
@@ -106,7 +106,7 @@ def test_failed_points_are_told_and_run_again_when_asked(folder):
 
 def test_when_every_point_fails_that_is_told_and_nothing_is_drawn(folder):
     result = sweep("--figure", "s.png", vary="camera.bits=4")
-    assert result.exit_code == 2 and "1 of them failed" in words(result.stdout)
+    assert result.exit_code == 2 and "0 of 1 are done; 1 failed" in words(result.stdout)
     assert "No light at 4 bits." in result.stderr and not (folder / "s.png").exists()
 
 
@@ -212,7 +212,7 @@ def test_a_report_tells_and_draws_what_the_file_holds(folder, capsys):
     print_sweep(folder / "s.h5", folder / "report.png")
     printed = capsys.readouterr()
     text = words(printed.out)
-    assert "8 of 8 are done, 4 of them failed" in text and "6 1 60.50 % 0.71 %" in text and "4 1 failed" in text
+    assert "4 of 8 are done; 4 failed" in text and "6 1 60.50 % 0.71 %" in text and "4 1 failed" in text
     assert printed.err.count("Failed: camera.bits=4") == 4
     assert (folder / "report.png").read_bytes().startswith(b"\x89PNG")
 
@@ -238,3 +238,23 @@ def test_a_report_of_a_damaged_file_is_an_error(folder):
 @pytest.mark.parametrize(("seconds", "text"), [(3.2, "3 s"), (89, "89 s"), (150, "2 min"), (9000, "2.5 h")])
 def test_times_that_are_left_are_told_in_words(seconds, text):
     assert _span(seconds) == text
+
+
+def test_a_sweep_of_which_nothing_came_says_so_and_why(folder):
+    result = sweep(vary="camera.bits=4")
+    assert result.exit_code == 2
+    told = words(CliRunner().invoke(cli.app, ["report", "s.h5"]).stdout)
+    assert "0 of 1 are done; 1 failed" in told and "ValueError: No light at 4 bits." in told
+
+
+def test_no_word_of_a_heading_is_broken(folder):
+    """Many numbers with long names take several tables at 80 columns, each beside what was varied."""
+    names = [f"{word}_number" for word in ("validation", "penalty", "saturation", "clipped", "exposure", "device")]
+    numbers = ", ".join(f"{name!r}: {k + 0.5}" for k, name in enumerate(names))
+    (folder / "many.py").write_text(f"def task(opu, seed):\n    return {{'accuracy': 0.5, {numbers}}}\n")
+    assert sweep(task="many.py:task", vary="camera.read_noise_e=2,20").exit_code == 0
+    told = CliRunner().invoke(cli.app, ["report", "s.h5"], env={"COLUMNS": "80"}).stdout
+    heads = [line for line in told.splitlines() if "camera.read_noise_e" in line and line.startswith("┃")]
+    assert len(heads) >= 3 and max(map(len, told.splitlines())) <= 80
+    for name in names:
+        assert name.split("_")[0] in told

@@ -176,3 +176,32 @@ def test_passes_of_a_batch_begin_where_those_of_one_call_do(monkeypatch):
             found = opu.transform(x) if way == "call" else opu.batch(N).transform(x, 0)
             clocks.append((opu.bench.clock.frames, opu.bench.clock.elapsed_s, np.asarray(found).tobytes()))
     assert clocks[0] == clocks[1]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_camera_that_lags_is_told_the_vector_before(packed):
+    """Parts that end within a pass and at its end, in any order, are one call; other calls by parts are refused."""
+    device = Device.load("aurora").evolve(**{"camera.lag": 0.3})
+    x = np.packbits(vectors(), axis=1) if packed else vectors()
+    settings = {"device": device, "seed": 1, "config_override": {"n_samples_by_pass": 64}, "linear_mode": "intensity"}
+    with OPU(OUTPUTS, **settings) as opu:
+        opu.fit1d(x, packed=packed)
+        expected = np.asarray(opu.transform(x))
+    with OPU(OUTPUTS, **settings) as opu:
+        opu.fit1d(x, packed=packed)
+        batch = pickle.loads(pickle.dumps(opu.batch(N)))
+        for a, b in ((64, 140), (10, 64), (140, N), (0, 10)):
+            found = batch.transform(x[a:b], a, x[a - 1 : a] if a else None)
+            assert np.array_equal(found, expected[a:b])
+        other = batch.transform(x[64:66], 64, x[:1])
+        assert not np.array_equal(other[0], expected[64]) and np.array_equal(other[1], expected[65])
+        with pytest.raises(ValueError, match="before is None, but with camera.lag above 0 the frame of vector 64 is"):
+            batch.transform(x[64:66], 64)
+        with pytest.raises(ValueError, match="before has shape .* but it must hold one vector"):
+            batch.transform(x[64:66], 64, x[:2])
+        if not packed:
+            with pytest.raises(NotReadyError, match=r"by parts \(OPU.batch\) takes several frames a vector"):
+                opu.batch(N, "linear_transform")
+        dask = pytest.importorskip("dask.array")
+        with pytest.raises(NotReadyError, match=r"X is a Dask array, .* transform an array in memory \(X.compute"):
+            opu.transform(dask.from_array(x, chunks=(10, -1)))

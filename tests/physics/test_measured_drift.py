@@ -173,7 +173,7 @@ def test_behind_the_last_state_it_stays_and_a_warning_says_so_once(sequence):
     bench.advance_to(0, 9.9)
     last = shown(bench)
     with pytest.warns(
-        UserWarning, match=r"20.* s, but the last state of the medium in '.*states.h5' begins at 6 s and s"
+        UserWarning, match=r"20.* s, but the last state of the medium in '.*states.h5' begins at 6 s"
     ) as told:
         bench.advance_to(bench.clock.frames, 20.0)
         later = shown(bench), shown(bench)

@@ -355,6 +355,18 @@ def lagging_bench() -> Any:
 
 
 @functools.cache
+def lagging_batch() -> Any:
+    from opusim import OPU, OpticalBench
+    from opusim.drivers import OpuDevice
+
+    bench = OpticalBench(optical_bench().device.evolve(**{"camera.lag": 0.1}))
+    opu = OPU(100, opu_device=OpuDevice(bench=bench))
+    opu.open()
+    opu.fit1d(n_features=16)
+    return opu.batch(3)
+
+
+@functools.cache
 def network() -> Any:
     from opusim.dfa import MLP
 
@@ -643,6 +655,8 @@ def _drivers() -> None:
 
     door(f"{at}.acquire(X)", acquire, vectors, **kept)
     door("opusim.drivers.batch.Batch.transform(X)", lambda x: small_opu().batch(3).transform(x, 0), vectors, **kept)
+    door("opusim.drivers.batch.Batch.transform(before)", lambda x: lagging_batch().transform(bits(1, 16), 1, x),
+         lambda: bits(1, 16), called="X|before", **kept)  # fmt: skip
     at = "opusim.drivers.lowlevel.device.OpuDevice"
 
     def packed(n: int) -> np.ndarray:

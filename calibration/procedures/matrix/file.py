@@ -82,7 +82,7 @@ class TmRecord:
     anchor_phase_rad, anchor_correlation : ndarray of float64, shape (anchors,)
         Phase of the anchor against the start, which is the reference's drift, and its correlation with it.
     relative_error : float
-        Random error of an entry over the rms entry, as the anchor's repeatability tells it. What is wrong with
+        Random error of an entry over the rms entry, of valid rows, as their anchors repeat. What is wrong with
         every anchor alike, such as phase steps, is not in it.
     lost_share : float
         Share of all fields with too few frames that were not saturated.
@@ -315,7 +315,7 @@ def write_tm(
         plan.n_units
     ):
         raise ValueError(f"The parts in {journal.folder} do not fit each other: delete the folder and measure again.")
-    background, lost, phases, correlations, n_frames, elapsed_s = _rests(journal, m, start, n_batches)
+    background, lost, residual, phases, correlations, n_frames, elapsed_s = _rests(journal, m, start, n_batches)
     n_patterns = plan.patterns(0, plan.n_groups)
     most = _MOST_LOST if m.off_axis is None else _MOST_LOST_OFF_AXIS
     valid = start["valid"] & (lost <= most * n_patterns)
@@ -365,7 +365,7 @@ def write_tm(
                 valid=valid, dark_dn=start["dark_dn"].astype(np.float32),
                 reference_dn=start["reference_dn"].astype(np.float32), contrast=float(start["contrast"]),
                 conjugate_share=complex(share), anchor_phase_rad=phases, anchor_correlation=correlations,
-                relative_error=_relative_error(m, start, correlations, scale, mean),
+                relative_error=_relative_error(m, start, residual, len(correlations), scale, mean),
                 lost_share=float(lost.sum() / (n_patterns * n_pixels)), frames=n_patterns * len(m.asked_rad),
                 path=str(out), **_how(m),
             )  # fmt: skip
@@ -397,12 +397,14 @@ def _how(m: Measurement) -> dict[str, Any]:
 
 def _rests(
     journal: Journal, m: Measurement, start: dict[str, np.ndarray], n_batches: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int, float]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, int, float]:
     """Sum up what batches say beside their fields, one after the other: on a whole sensor each takes megabytes.
 
-    Returns (mean background, lost patterns, anchors' phases, their correlations, frames and device time at the end).
+    Returns (mean background, lost patterns, residuals of the anchors, their phases, their correlations, frames and
+    device time at the end).
     """
     background: np.ndarray | None = None
+    residual = np.zeros(m.n_pixels)
     lost = np.zeros(m.n_pixels, dtype=np.int64)
     phases, correlations, n_frames, elapsed_s = [], [], 0, 0.0
     for number in range(n_batches):
@@ -411,28 +413,30 @@ def _rests(
         phases.append(rest["anchor_phase_rad"])
         correlations.append(rest["anchor_correlation"])
         n_frames, elapsed_s = int(rest["frames"]), float(rest["elapsed_s"])
+        residual += rest["anchor_residual"]
         if "background" in rest:
             background = rest["background"] if background is None else background + rest["background"]
     # A plan whose groups hold no pattern that is all off leaves the background to the start.
     mean = start["background"] if background is None else background / m.plan.n_groups
-    return mean, lost, np.concatenate(phases), np.concatenate(correlations), n_frames, elapsed_s
+    return mean, lost, residual, np.concatenate(phases), np.concatenate(correlations), n_frames, elapsed_s
 
 
 def _relative_error(
-    m: Measurement, start: dict[str, np.ndarray], correlations: np.ndarray, scale: np.ndarray, mean: float
+    m: Measurement, start: dict[str, np.ndarray], residual: np.ndarray, n_anchors: int, scale: np.ndarray, mean: float
 ) -> float:
-    """Random error of an entry over the rms entry, from how well the anchor repeats.
+    """Random error of an entry over the rms entry, from how well the anchor repeats in the pixels that are kept.
 
-    Two fields with noise of e^2 and e^2 / 16 of their power, the start being a mean of 16, correlate as
-    1 / sqrt((1 + e^2) (1 + e^2 / 16)).
+    An anchor with the noise v differs from the start's, a mean of 16, by v (1 + 1/16) on average. Pixel by pixel:
+    bright pixels that clip, and are left out in the end, would set a correlation of all.
     """
-    noise = max(float(np.mean(1 / np.maximum(correlations, 1e-3) ** 2)) - 1, 0.0) / (1 + 1 / 16)
+    kept, weight = scale > 0, scale.astype(np.float64) ** 2
+    if not kept.any():
+        return 0.0
+    noise = float(np.mean((residual * weight)[kept])) / n_anchors / (1 + 1 / 16)
     # Without noise an anchor repeats to the bit, rounded alike each time, and yet it is wrong by that.
-    light = float(np.mean(np.abs(start["anchor"][start["valid"]]) ** 2)) if start["valid"].any() else 0.0
     rounding = float(start.get("rounding_dn2", 0.0)) * m.noise_share()
-    noise = max(noise, m.plan.anchor_patterns * rounding / max(light, 1e-300))
-    anchor = float(np.mean(np.abs(start["anchor"] * scale)[scale > 0] ** 2)) if (scale > 0).any() else 0.0
-    entry = noise * anchor * m.plan.noise_share() / m.plan.repeats
+    noise = max(noise, m.plan.anchor_patterns * rounding * float(np.mean(weight[kept])))
+    entry = noise * m.plan.noise_share() / m.plan.repeats
     return float(np.sqrt(entry / max(mean - entry, 1e-300)))
 
 

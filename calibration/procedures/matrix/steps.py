@@ -215,7 +215,9 @@ def measure_batch(
         q, the reference's drift taken out.
     rest : dict of ndarray
         anchor_phase_rad, anchor_correlation: (groups * repeats,); lost: patterns in which a pixel had too few frames,
-        whole numbers (n_pixels,); background: sum over the groups, if they measure it, complex (n_pixels,).
+        whole numbers (n_pixels,); anchor_residual: sum over the anchors of the squared modulus of what each differs by
+        from the start's, phase and strength of all pixels together taken out, float32 (n_pixels,); background: sum over
+        the groups, if they measure it, complex (n_pixels,).
 
     Raises
     ------
@@ -237,6 +239,7 @@ def measure_batch(
     size = np.sqrt(np.sum(np.abs(mark) ** 2))
     fields = np.zeros((plan.units(first, stop), m.n_pixels), dtype=np.complex64)
     background: np.ndarray | None = None
+    residual = np.zeros(m.n_pixels)
     phases, correlations = [], []
     row = unit = 0
     for bits in groups:
@@ -248,6 +251,7 @@ def measure_batch(
             phases.append(np.angle(overlap))
             correlations.append(abs(overlap) / max(size * anchor_size, 1e-300))
             turn = np.complex64(np.exp(-1j * phases[-1]))
+            residual += np.abs(anchor * turn - abs(overlap) / max(size**2, 1e-300) * start["anchor"]) ** 2
             width = len(units)
             fields[unit : unit + width] += units * turn
             if off is not None:
@@ -265,6 +269,7 @@ def measure_batch(
         "anchor_phase_rad": np.array(phases),
         "anchor_correlation": np.array(correlations),
         "lost": np.asarray(lost).astype(np.min_scalar_type(len(shown))),
+        "anchor_residual": residual.astype(np.float32),
     }
     if repeats > 1:
         fields /= np.float32(repeats)

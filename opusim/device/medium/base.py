@@ -206,6 +206,32 @@ class Medium(Stage, ABC):
 
     # ------------------------------------------------------------------ beside the light itself
 
+    def facts(self) -> dict[str, str]:
+        """Return what there is to tell of it beside its fields, such as what a file holds.
+
+        Returns
+        -------
+        dict of str
+            What it is, by name; empty for a medium that its fields tell.
+        """
+        return {}
+
+    @property
+    def idle_fields(self) -> tuple[str, ...]:
+        """Names of fields that have no effect as it is."""
+        return ()
+
+    def output_powers(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return how strong each output is, where they are not all alike.
+
+        Returns
+        -------
+        rows, background : ndarray of float64, shape (outputs,)
+            Mean square of the entries of each output, and the squared modulus of its field with every feature off, in
+            the same units. None for a medium whose outputs follow one law.
+        """
+        return None
+
     @property
     def drift(self) -> Drift:
         """How it changes with time."""

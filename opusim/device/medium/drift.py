@@ -53,9 +53,9 @@ class Drift:
         return math.inf
 
     @property
-    def last_s(self) -> float:
-        """Time in seconds at which the last state begins; `inf` where a law goes on."""
-        return math.inf
+    def begins_s(self) -> tuple[float, ...]:
+        """Starts of states that were measured, in seconds; none where a law tells how the medium changes."""
+        return ()
 
     @property
     def step_s(self) -> float:
@@ -324,9 +324,9 @@ class StateSequence(Drift):
         return math.inf if self.still else 2 * self.times_s[-1] - self.times_s[-2]
 
     @property
-    def last_s(self) -> float:
-        """Time in seconds at which the last state begins."""
-        return self.times_s[-1]
+    def begins_s(self) -> tuple[float, ...]:
+        """Starts of the states in seconds; none where there is one alone."""
+        return () if self.still else self.times_s
 
     @property
     def step_s(self) -> float:

@@ -25,7 +25,10 @@ from opusim.base.user_arrays import exponent_of, refuse_not_finite, times_two_to
 if TYPE_CHECKING:
     import h5py
 
-__all__ = ["Header", "Key", "MatrixParts", "Spread", "checked", "header", "let_go", "matrix", "rectangle", "spread"]
+__all__ = [
+    "Header", "Key", "MatrixParts", "Spread", "checked", "header", "let_go", "matrix", "powers", "rectangle", "spread",
+    "told_pixels",
+]  # fmt: skip
 
 #: Name that stands for no data set.
 NONE = "none"
@@ -159,6 +162,27 @@ class Header:
                 f"{_pair(self.pixels[outside[0]])}, but the sensor has {sensor_shape[0]} rows and {sensor_shape[1]} "
                 "columns, counted from 0: camera.shape must be that of the camera it was measured with."
             )
+
+
+def told_pixels(pixels: np.ndarray) -> str:
+    """Say where pixels lie.
+
+    Parameters
+    ----------
+    pixels : ndarray of int64, shape (n, 2)
+        Row and column of each.
+
+    Returns
+    -------
+    str
+        Rows and columns, and the largest rectangle where they fill none.
+    """
+    first, last = pixels.min(axis=0), pixels.max(axis=0)
+    told = f"rows {first[0]} to {last[0]}, columns {first[1]} to {last[1]} of the sensor"
+    if len(pixels) == np.prod(last - first + 1):
+        return f"{told}: roi {(*map(int, first), *map(int, last - first + 1))}"
+    rectangle = _largest_rectangle(pixels)
+    return f"{told}, with gaps; the largest region without: roi {tuple(map(int, rectangle))}"
 
 
 def _pair(place: np.ndarray) -> tuple[int, int]:
@@ -678,3 +702,24 @@ def spread(key: Key) -> Spread:
     return Spread(
         np.sqrt(rows / n_inputs).astype(np.float32), np.sqrt(columns / n_outputs / total).astype(np.float32), share
     )
+
+
+@lru_cache(maxsize=8)
+def powers(key: Key) -> tuple[np.ndarray, np.ndarray]:
+    """Return the light of each output as `matrix` gives it.
+
+    Parameters
+    ----------
+    key : Key
+        File and data sets.
+
+    Returns
+    -------
+    rows, background : ndarray of float64, shape (n_outputs,)
+        Mean square of the entries of each output, and the squared modulus of its background; of the first state.
+    """
+    rows = np.square(spread(key).rows.astype(np.float64))
+    background = matrix(key, 0).background
+    if background is None:
+        return rows, np.zeros(len(rows))
+    return rows, elementary.square_modulus(background.astype(np.complex128))

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from opusim.device.laser import Laser
 
 
+_MOST_TOLD = 6  # times of states
+
+
 @dataclass(frozen=True)
 class MeasuredMedium(EntryMedium):
     """A complex transmission matrix read from an HDF5 file.
@@ -224,6 +227,41 @@ class MeasuredMedium(EntryMedium):
             f"column, n_rows, n_columns): a driver reads these alone. medium.pixels = {matrix_file.NONE!r} takes all "
             "rows of the matrix in their order, wherever the region lies."
         ]
+    def facts(self) -> dict[str, str]:
+        """Return what the file holds: sizes, states and places of pixels.
+
+        Returns
+        -------
+        dict of str
+            "matrix", "drift" of a sequence, and "pixels".
+        """
+        top = matrix_file.header(self._key())
+        found = {"matrix": f"{top.n_outputs:,} outputs x {top.n_inputs:,} inputs"}
+        if top.n_states > 1:
+            begins = ", ".join(f"{time_s:g}" for time_s in (top.times_s or ())[:_MOST_TOLD])
+            more = ", …" if len(top.times_s or ()) > _MOST_TOLD else ""
+            when = f"from {begins}{more} s on" if begins else "no times"
+            used = "" if self.sequence else "; the first one alone is used"
+            found["drift"] = f"{top.n_states} states, {when}{used}"
+        found["pixels"] = "those of the region, in its order"
+        if top.pixels is not None:
+            found["pixels"] = matrix_file.told_pixels(top.pixels)
+        return found
+
+    @property
+    def idle_fields(self) -> tuple[str, ...]:
+        """Names of fields that have no effect: those of a sequence, where the file has one matrix."""
+        return () if matrix_file.header(self._key()).n_states > 1 else ("times", "sequence")
+
+    def output_powers(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return how strong each output is, and its background, by the first state of the file.
+
+        Returns
+        -------
+        rows, background : ndarray of float64, shape (outputs,)
+            As of `Medium.output_powers`; None where features share all light, as in version 1 of the presets.
+        """
+        return None if self.input_light == "shared" else matrix_file.powers(self._key())
 
     def check_size(self, n_features: int, n_pixels: int) -> None:
         """Raise an error if the file's matrix is too small.

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 
+import h5py
 import numpy as np
 import pytest
 
+from measured_device import measured_device
 from opusim import OpticalBench
 from opusim.calibration.files import read_record, write_record
-from opusim.calibration.procedures.drift import DriftRecord, measure_drift
+from opusim.calibration.procedures.drift import DriftProcedure, DriftRecord, measure_drift
+from opusim.calibration.report import read_report
 from opusim.device.medium import GaussianMedium
 from opusim.device.record import Device
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
+from opusim.plotting.calibration import report_figure
 
 # Three features make speckle as well as a hundred do, and their matrix is made anew at every look.
 LAYOUT = MirrorLayout.lined((912, 1140), 3)
@@ -152,3 +156,58 @@ def test_refusals_are_sentences(changes, arguments, message):
     what = device(changes.pop("tau", math.inf), **changes)
     with pytest.raises(ValueError, match=message):
         measure(what, **{"duration_s": 120.0, "looks": 3, **arguments})
+
+
+def sequence(tmp_path, times_s=(0.0, 60.0, 120.0), correlation=0.9):
+    """A device around matrices that follow each other, each of this correlation with the one before it."""
+    rng = np.random.default_rng(2)
+
+    def fresh():
+        return rng.standard_normal((2, 1024, 100)).view(np.complex128).reshape(1024, 100)
+
+    states = [fresh()]
+    for _ in times_s[1:]:
+        states.append(correlation * states[-1] + math.sqrt(1 - correlation**2) * fresh())
+    path = tmp_path / "states.h5"
+    with h5py.File(path, "w") as file:
+        file["tm"], file["times_s"] = np.array(states, dtype=np.complex64), np.array(times_s)
+    return measured_device(path, "aurora")
+
+
+def test_a_sequence_follows_no_law_and_the_looks_say_when_to_calibrate_again(tmp_path):
+    """Fields of independent entries correlate by .9 and .81, 1024 pixels: 4 / sqrt(1024) of slack."""
+    what = sequence(tmp_path)
+    bench = OpticalBench(what)
+    record = measure_drift(bench, roi=(0, 0, 16, 64), duration_s=240.0, looks=25, repeats=2)
+    law = np.array([1.0, 0.9, 0.81])[np.minimum(record.times_s // 60, 2).astype(int)]
+    assert np.max(np.abs(record.field_correlation - law)) < 4 / 32
+    assert not record.follows_law and record.misfit > 3
+    # The last look before the second state begins: looks are 10 s apart, and the first one is some ms late.
+    assert record.redo_after_s == pytest.approx(50.0, abs=1.0)
+    rows = {name: (found, own) for name, found, own in DriftProcedure().summary(record, what)}
+    found, own = rows["medium decorrelates in"]
+    assert "follows no law" in found and own.startswith("3 states of a file") and "from 120 s on" in own
+    told = [float(word) for word in own.replace(",", "").split() if word.startswith("0.")]
+    assert told == pytest.approx([0.9, 0.81], abs=0.01)
+    assert rows["1 % lost, redo after"][0] == "50 s"
+
+
+def test_a_medium_that_follows_the_law_is_told_by_it():
+    """Frozen, and with a decorrelation time of half the watch: what the fit leaves is noise of the looks."""
+    for tau_s in (math.inf, 300.0):
+        record = measure(device(tau_s), duration_s=600.0, looks=13, reference=False)
+        assert record.follows_law and record.misfit < 2
+
+
+def test_the_figure_draws_no_curve_where_none_fits(tmp_path):
+    what = sequence(tmp_path)
+    bench = OpticalBench(what)
+    record = measure_drift(bench, roi=(0, 0, 16, 64), duration_s=240.0, looks=13, repeats=2)
+    write_record(tmp_path / "cal.h5", "drift", record, bench=bench)
+    figure = report_figure(read_report(tmp_path / "cal.h5", device=what))
+    (axes,) = (panel for panel in figure.axes if "Drift" in (panel.get_title(), panel.get_title("left")))
+    words = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert "a state of the file begins" in words and any("follows no law" in text for text in words)
+    curves = [line for line in axes.get_lines() if len(line.get_xdata()) == 13]
+    assert len(curves) == 1  # the looks alone
+    assert axes.get_ylim()[1] > 1.5 * np.max(curves[0].get_ydata())
