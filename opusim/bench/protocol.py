@@ -28,7 +28,7 @@ __all__ = [
     "Backed", "Bench", "Clock", "Clocked", "Drivable", "Exposing", "Fresh", "Identified", "Identity", "Inputs",
     "Lagging", "Lamp", "Levelled", "Limited", "LitCamera", "Record", "Repeatable", "Reservable", "Resumable",
     "Skipping", "Threaded", "Timed", "checked_bench", "elapsed_s", "has", "identity_of", "input_layout_of", "lacking",
-    "reference_map_of", "threads_of", "wait",
+    "lags_of", "reference_map_of", "threads_of", "wait",
 ]  # fmt: skip
 
 _LONGEST_SKIP_S = 3600.0
@@ -618,6 +618,22 @@ def input_layout_of(bench: Any) -> MirrorLayout | None:
             f"input_layout of the bench is for {layout.dmd_shape} mirrors, but it has {tuple(bench.mirror_shape)}."
         )
     return layout
+
+
+def lags_of(bench: Any) -> bool:
+    """Return whether frames are read with electrons of the ones before them; False where a bench does not say.
+
+    Parameters
+    ----------
+    bench : object
+        Any bench.
+
+    Returns
+    -------
+    bool
+        Whether they are.
+    """
+    return has(bench, Lagging) and bool(bench.lags)
 
 
 def reference_map_of(bench: Any) -> str:
