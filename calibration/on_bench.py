@@ -9,12 +9,15 @@ import numpy as np
 
 from opusim.base import validation
 from opusim.base.user_arrays import as_numpy
-from opusim.bench.protocol import Bench, Drivable, Exposing, Lamp, checked_bench, has, input_layout_of
+from opusim.bench.protocol import Bench, Drivable, Exposing, Lamp, checked_bench, has, input_layout_of, lags_of
 from opusim.bench.region import AnyRoi
-from opusim.bench.returned import exposed, flat_frames
+from opusim.bench.returned import exposed, flat_frames, number_of_patterns
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
-__all__ = ["all_off", "dark_frames", "feature_layout", "random_mirrors", "random_patterns", "saturation_dn"]
+__all__ = [
+    "all_off", "dark_frames", "exposed_each", "exposed_steadily", "feature_layout", "random_mirrors", "random_patterns",
+    "saturation_dn",
+]  # fmt: skip
 
 _MACRO_PIXELS = 1024
 
@@ -39,6 +42,78 @@ def dark_frames(bench: Exposing, exposure_s: float, n: int, roi: AnyRoi | None =
         Counts, in the camera's type.
     """
     return exposed(bench, None, exposure_s=exposure_s, n_frames=n, roi=roi)
+
+
+def exposed_steadily(bench: Bench, mirrors: Any, *, reference_phase_rad: Any = None, **how: Any) -> np.ndarray:
+    """Return frames as they are amid a sequence: on a bench that lags the last ones are shown before the first ones.
+
+    The first frame of a call finds a flushed camera, and would be darker than the others. Frames of one pattern under
+    one phase are then without anything of another one.
+
+    Parameters
+    ----------
+    bench : Bench
+        Takes them. Of one that does not lag (`opusim.bench.protocol.Lagging`) they are those of `exposed`.
+    mirrors, reference_phase_rad, **how
+        As for `opusim.bench.protocol.Bench.expose`.
+
+    Returns
+    -------
+    ndarray, shape (n * number of phases, n_rows, n_columns)
+        Counts.
+
+    Raises
+    ------
+    TypeError, ValueError, RuntimeError
+        As for `opusim.bench.returned.exposed`.
+    """
+    if not lags_of(bench) or not number_of_patterns(bench, mirrors):
+        return exposed(bench, mirrors, reference_phase_rad=reference_phase_rad, **how)
+    n = number_of_patterns(bench, mirrors)
+    steps = 1 if reference_phase_rad is None else np.size(reference_phase_rad)
+    if n == 1 and steps > 1:  # one frame will do, and not a whole burst
+        phases = np.ravel(reference_phase_rad)
+        phases = np.concatenate([phases[-1:], phases])
+        return exposed(bench, mirrors, reference_phase_rad=phases, **how)[1:]
+    shown = _chosen(bench, mirrors, np.append(n - 1, np.arange(n)))
+    return exposed(bench, shown, reference_phase_rad=reference_phase_rad, **how)[steps:]
+
+
+def exposed_each(bench: Bench, mirrors: Any, *, reference_phase_rad: Any = None, **how: Any) -> np.ndarray:
+    """Return frames without anything of another one: on a bench that lags each is taken twice, and the second is kept.
+
+    Parameters
+    ----------
+    bench : Bench
+        Takes them. Of one that does not lag (`opusim.bench.protocol.Lagging`) they are those of `exposed`.
+    mirrors, reference_phase_rad, **how
+        As for `opusim.bench.protocol.Bench.expose`.
+
+    Returns
+    -------
+    ndarray, shape (n * number of phases, n_rows, n_columns)
+        Counts.
+
+    Raises
+    ------
+    TypeError, ValueError, RuntimeError
+        As for `opusim.bench.returned.exposed`.
+    """
+    if not lags_of(bench):
+        return exposed(bench, mirrors, reference_phase_rad=reference_phase_rad, **how)
+    if reference_phase_rad is None:
+        twice = np.repeat(np.arange(number_of_patterns(bench, mirrors)), 2)
+        return exposed(bench, _chosen(bench, mirrors, twice), **how)[1::2]
+    return exposed(bench, mirrors, reference_phase_rad=np.repeat(np.ravel(reference_phase_rad), 2), **how)[1::2]
+
+
+def _chosen(bench: Bench, mirrors: Any, which: np.ndarray) -> Any:
+    """Return some of the patterns, in any form that a bench takes, by their numbers."""
+    if isinstance(mirrors, MirrorPatterns):
+        return MirrorPatterns(mirrors.bits[which], mirrors.layout)
+    array, _ = as_numpy(mirrors, "mirrors", "an array of 0 and 1, or MirrorPatterns")
+    alone = array.shape == tuple(bench.mirror_shape) and number_of_patterns(bench, array) == 1
+    return (array[None] if alone else array)[which]
 
 
 def feature_layout(bench: Bench, n: int | None = None) -> MirrorLayout:

@@ -267,6 +267,9 @@ def characterise_camera(
     pixels by their mean leaves their variance as it is. Where the level is not straight, the gain is the slope of the
     variance against a curve, as the standard has it too, and differs from that of a dark pixel by some times the
     non-linearity.
+
+    Lag is not seen: the light of each level is there before its first frame, and electrons that are left for the next
+    frame, each by itself, leave mean and variance as they are.
     """
     rectangle = _checked_roi(bench, roi)
     validation.number("exposure_s", exposure_s, low=0.0, high=3600.0, low_open=True)

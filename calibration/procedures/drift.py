@@ -14,10 +14,9 @@ from opusim.base import validation
 from opusim.base.short_repr import short_repr
 from opusim.bench.protocol import Bench, Clocked, checked_bench, elapsed_s, has, wait
 from opusim.bench.region import AnyRoi
-from opusim.bench.returned import exposed
 from opusim.calibration.algorithms.phase_shifting import equal_steps, least_squares
 from opusim.calibration.contents import held
-from opusim.calibration.on_bench import dark_frames, random_mirrors, saturation_dn, shown_mirrors
+from opusim.calibration.on_bench import dark_frames, exposed_steadily, random_mirrors, saturation_dn, shown_mirrors
 from opusim.calibration.words import duration
 
 from .base import EXPOSURE, STEPS, Option, Procedure, Progress, Row, checked_confidence
@@ -273,7 +272,7 @@ class _Watch:
     clipped: np.ndarray | None = None
 
     def _frames(self, phases: np.ndarray | None) -> np.ndarray:
-        frames = exposed(
+        frames = exposed_steadily(
             self.bench, self.shown, exposure_s=self.exposure_s, reference_phase_rad=phases, roi=self.roi
         ).reshape(-1, self.dark.size)
         if len(frames) != (1 if phases is None else len(phases)):

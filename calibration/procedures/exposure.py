@@ -12,11 +12,10 @@ from opusim.base import validation
 from opusim.base.user_arrays import checked_array
 from opusim.bench.protocol import Bench, checked_bench, elapsed_s
 from opusim.bench.region import AnyRoi
-from opusim.bench.returned import exposed
 from opusim.calibration.algorithms.phase_shifting import equal_steps
 from opusim.calibration.contents import held
 from opusim.calibration.files import record_names
-from opusim.calibration.on_bench import dark_frames, saturation_dn, shown_mirrors
+from opusim.calibration.on_bench import dark_frames, exposed_steadily, saturation_dn, shown_mirrors
 from opusim.calibration.words import micro
 
 from .base import Option, Procedure, Progress, Row, clock_of_record
@@ -164,7 +163,7 @@ def find_exposure(
 
     def attempt(exposure_s: float) -> _Trial:
         dark = dark_frames(bench, exposure_s, n_dark, roi).astype(np.float64)
-        frames = exposed(bench, mirrors, exposure_s=exposure_s, reference_phase_rad=phases, roi=roi)
+        frames = exposed_steadily(bench, mirrors, exposure_s=exposure_s, reference_phase_rad=phases, roi=roi)
         if not len(frames):
             raise ValueError("mirrors holds no pattern, but at least one is needed.")
         highest = frames.reshape(-1, steps, dark[0].size).max(axis=1).astype(np.float64)

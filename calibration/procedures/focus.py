@@ -12,9 +12,8 @@ from opusim.base import validation
 from opusim.base.short_repr import short_repr
 from opusim.base.user_arrays import checked_array, exponent_of, times_two_to
 from opusim.bench.protocol import Bench
-from opusim.bench.returned import exposed
 from opusim.calibration.contents import held
-from opusim.calibration.on_bench import dark_frames, saturation_dn
+from opusim.calibration.on_bench import dark_frames, exposed_each, saturation_dn
 from opusim.calibration.procedures.matrix.file import TmRecord
 from opusim.patterns.layout import MirrorPatterns
 
@@ -224,7 +223,7 @@ def measure_focus(
     def shown(patterns: np.ndarray, time_s: float) -> np.ndarray:
         """Return counts (patterns, targets) without the dark level."""
         dark = dark_frames(bench, time_s, dark_n, record.rectangle).reshape(dark_n, -1)[:, chosen].mean(axis=0)
-        frames = exposed(bench, MirrorPatterns(patterns, record.layout()), exposure_s=time_s, roi=record.rectangle)
+        frames = exposed_each(bench, MirrorPatterns(patterns, record.layout()), exposure_s=time_s, roi=record.rectangle)
         counts = frames.reshape(len(patterns), -1)[:, chosen].astype(np.float64)
         return counts - dark
 

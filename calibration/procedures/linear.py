@@ -12,11 +12,17 @@ from opusim.base import elementary, validation
 from opusim.base.short_repr import short_repr
 from opusim.bench.protocol import Bench, elapsed_s, reference_map_of, threads_of
 from opusim.bench.region import AnyRoi, Roi
-from opusim.bench.returned import exposed
 from opusim.calibration.algorithms.masks import dark_pixels, saturated_pixels
 from opusim.calibration.algorithms.phase_shifting import equal_steps, least_squares
 from opusim.calibration.contents import held
-from opusim.calibration.on_bench import all_off, dark_frames, random_patterns, saturation_dn, shown_mirrors
+from opusim.calibration.on_bench import (
+    all_off,
+    dark_frames,
+    exposed_steadily,
+    random_patterns,
+    saturation_dn,
+    shown_mirrors,
+)
 from opusim.calibration.words import micro, radians
 from opusim.fringes.calibrated import (
     CLIPPED_SHARE,
@@ -271,7 +277,9 @@ def measure_linear(
     dark_dn = dark.reshape(len(dark), -1).mean(axis=0, dtype=np.float64).astype(np.float32)
     # Bursts of a step each are frames of one phase.
     bursts, turns = (reference_bursts(steps), asked) if way == "demodulated" else (REFERENCE_FRAMES, np.zeros(1))
-    alone = exposed(bench, all_off(bench), exposure_s=exposure_s, reference_phase_rad=np.tile(turns, bursts), roi=roi)
+    alone = exposed_steadily(
+        bench, all_off(bench), exposure_s=exposure_s, reference_phase_rad=np.tile(turns, bursts), roi=roi
+    )
     alone = alone.reshape(bursts, len(turns), -1)
     full_scale = saturation_dn(bench, exposure_s, roi)
     reference_dn = alone.mean(axis=(0, 1), dtype=np.float64).astype(np.float32) - dark_dn
@@ -315,7 +323,7 @@ def measure_linear(
 
 def _bursts(bench: Bench, shown: Any, exposure_s: float, asked: np.ndarray, roi: AnyRoi | None) -> np.ndarray:
     """Frames (n, steps, n_pixels) of each pattern under each phase."""
-    frames = exposed(bench, shown, exposure_s=exposure_s, reference_phase_rad=asked, roi=roi)
+    frames = exposed_steadily(bench, shown, exposure_s=exposure_s, reference_phase_rad=asked, roi=roi)
     return frames.reshape(len(shown), len(asked), -1)
 
 

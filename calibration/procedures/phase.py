@@ -15,10 +15,9 @@ from opusim.base.short_repr import short_repr
 from opusim.base.user_arrays import checked_array
 from opusim.bench.protocol import Bench, checked_bench, elapsed_s
 from opusim.bench.region import AnyRoi
-from opusim.bench.returned import exposed
 from opusim.calibration.algorithms.phase_shifting import advanced_iterative, equal_steps, least_squares
 from opusim.calibration.contents import held
-from opusim.calibration.on_bench import dark_frames, random_mirrors, saturation_dn, shown_mirrors
+from opusim.calibration.on_bench import dark_frames, exposed_each, random_mirrors, saturation_dn, shown_mirrors
 from opusim.calibration.words import radians
 
 from .base import EXPOSURE, STEPS, Procedure, Progress, Row, checked_confidence
@@ -170,7 +169,7 @@ def measure_phases(
     clipped = np.zeros(dark.shape[1], dtype=bool)
     for i in range(bursts):
         order = np.arange(len(nominal)) if generator is None else generator.permutation(len(nominal))
-        burst = exposed(bench, shown, exposure_s=exposure_s, reference_phase_rad=nominal[order], roi=roi)
+        burst = exposed_each(bench, shown, exposure_s=exposure_s, reference_phase_rad=nominal[order], roi=roi)
         if len(burst) != len(nominal):
             raise ValueError("mirrors holds several patterns, but the phases are measured with exactly one.")
         counts = burst.reshape(len(nominal), -1)

@@ -11,11 +11,10 @@ import numpy as np
 from scipy import stats
 
 from opusim.base import validation
-from opusim.bench.returned import exposed
 from opusim.calibration.algorithms.off_axis import check_room, checked_carrier, half_bandwidth
 from opusim.calibration.algorithms.phase_shifting import equal_steps
 from opusim.calibration.files import device_of
-from opusim.calibration.on_bench import dark_frames, feature_layout, saturation_dn
+from opusim.calibration.on_bench import dark_frames, exposed_each, feature_layout, saturation_dn
 from opusim.calibration.words import micro
 from opusim.patterns.layout import MirrorPatterns
 
@@ -136,9 +135,9 @@ def _exposure_for_all(session: Calibration, exposure_s: float, n_inputs: int, pa
     off = MirrorPatterns(np.zeros_like(shown.bits[:1]), shown.layout)
     dark = dark_frames(session.bench, exposure_s, _DARK, session.roi)
     floor = float(dark.mean(dtype=np.float64))
-    both = exposed(session.bench, shown, reference_phase_rad=np.zeros(1), **how)
-    signal = float(exposed(session.bench, shown, **how).mean(dtype=np.float64)) - floor
-    alone = exposed(session.bench, off, reference_phase_rad=np.zeros(1), **how).astype(np.float64) - floor
+    both = exposed_each(session.bench, shown, reference_phase_rad=np.zeros(1), **how)
+    signal = float(exposed_each(session.bench, shown, **how).mean(dtype=np.float64)) - floor
+    alone = exposed_each(session.bench, off, reference_phase_rad=np.zeros(1), **how).astype(np.float64) - floor
     level, spread = float(alone.mean()), float(both.var(dtype=np.float64) - dark.var(dtype=np.float64))
     if not (signal > 0 and level > 0):
         return exposure_s

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from opusim.base.errors import warn_outside
+from opusim.bench.protocol import lags_of
+
+if TYPE_CHECKING:
+    from opusim.drivers.lowlevel.device import OpuDevice
+
+# Share of a frame left behind from which a linear transform is told to be wrong by it: error and lag are about alike.
+_MUCH_LAG = 0.05
 
 #: Shows some patterns of a pass: (number of the pass, their places in it, bits of them) -> frames.
 Show = Callable[[int, np.ndarray, np.ndarray], np.ndarray]
@@ -240,3 +249,34 @@ class Method(ABC):
             Bytes.
         """
         return n_out * (self.per_vector() * self.steps * frame_item + self.dtype.itemsize)
+
+
+def tell_lag(device: OpuDevice, effect: str) -> float:
+    """Return the share of a frame that the camera reads with the next one, and tell a large one.
+
+    Parameters
+    ----------
+    device : OpuDevice
+        Whose camera it is.
+    effect : str
+        What it does to a linear transform, as in "is smaller by half as much again".
+
+    Returns
+    -------
+    float
+        The share; 0 for a bench that does not lag.
+
+    Warns
+    -----
+    UserWarning
+        If it is a twentieth or more.
+    """
+    if not lags_of(device.bench):
+        return 0.0
+    lag = float(device.device_model.camera.lag)
+    if lag >= _MUCH_LAG:
+        warn_outside(
+            f"camera.lag is {lag:g}: each frame holds this share of the one before it, and R x of linear_transform "
+            f"{effect}. `opusim info` tells the error of an output."
+        )
+    return lag

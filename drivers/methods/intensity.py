@@ -26,6 +26,12 @@ M_A 1 + 2 M_B c, another for each choice c, and real weights make the best of se
 then varies in half of the frames: with shot noise alone the error is 1.29 times that of as many repetitions for one
 reference (4 frames), 1.23 times for the best two and the best three of four (8 and 12 frames; 400 000 pixels drawn).
 
+A camera that leaves the share l of a frame to the next one (`Camera.lag`) mixes the two frames of a vector, which are
+opposite to each other, and the first of them with the last vector's. What varies from vector to vector is then
+(1 - 3 l / 2) y - (l / 2) y' with two frames and (1 - 11 l / 6) y + (l / 6) y' with five, y' of the vector before, over
+the root of what is left of Y(1); light of other patterns comes in as noise. With l = .1 results are a sixth too small;
+nothing in the frames tells. A warning says so from l = .05 on.
+
 Method: Ohana et al., "Linear optical random projections without holography", Optics Express 31, 25881 (2023); the
 frames used here are our own, the product's were not published but for their number: five times those of a plain
 transform (lightonml).
@@ -46,7 +52,7 @@ from opusim.base.errors import warn_outside
 from opusim.base.rng import stream_key, uniforms
 from opusim.bench.linear_modes import LinearMode
 
-from .base import Method, Show
+from .base import Method, Show, tell_lag
 
 if TYPE_CHECKING:
     from opusim.drivers.fit import Fit
@@ -345,7 +351,7 @@ def intensity_of(fit: Fit, device: OpuDevice, exposure: FrameSettings) -> Intens
     Warns
     -----
     UserWarning
-        If the exposure is so long that pixels saturate.
+        If the exposure is so long that pixels saturate, or the camera lags much (see the module's notes).
     """
     key = "intensity", exposure.exposure_us
     known = fit.kept.get(key)
@@ -357,6 +363,7 @@ def intensity_of(fit: Fit, device: OpuDevice, exposure: FrameSettings) -> Intens
         known = device, Intensity(fit.traits.n_features_total, device.black_level_dn, level_dn, each), saturates
         fit.kept[key] = known
     _, method, saturates = known
+    tell_lag(device, "is smaller by half as much again, with a share of the last vector's in it")
     if saturates:
         warn_outside(
             f"exposure_us is {exposure.exposure_us}, at which all features together give a mean of "

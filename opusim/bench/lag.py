@@ -12,8 +12,10 @@ mean, and the shot noise of two frames has nothing in common; the noise of the l
 means. Left out is what a full well does to this: what a pixel holds is then no Poisson number any more. Its mean is
 kept at the full well, so that no more than a share of that is left behind.
 
-Between two calls the camera stands idle and is flushed: the first frame of a call finds nothing of another, and reads
-``(1 - lag) n``. A call in parts tells each part the pattern before it (``before`` of `OpticalBench.transform`).
+Before a sequence of patterns the camera stands idle and is flushed: the first frame of a call finds nothing of another,
+and reads ``(1 - lag) n``. A call in parts tells each part the pattern before it (`OpticalBench.transform`, ``before``).
+A light that does not change is there before the first frame too: dark frames and flat fields have their whole level
+from the first one on, and nothing of lag is seen in them.
 """
 
 from __future__ import annotations
@@ -67,6 +69,18 @@ class Readout:
             light, maps = self.mixed(photons, shots.maps, shots.exposure_s)
             run = shots if maps is shots.maps else replace(shots, maps=maps)
             out[number - self.unread] = exposed(self.camera, light, run, k, seed=self.seed, threads=self.threads)
+        self.leave(photons, shots)
+
+    def leave(self, photons: np.ndarray, shots: Shots) -> None:
+        """Keep what a frame leaves behind; before the first one: let this light have been there already.
+
+        Parameters
+        ----------
+        photons : ndarray of float32, shape (n_pixels,)
+            Mean photons in its exposure.
+        shots : Shots
+            Circumstances of its run.
+        """
         if self.camera.lag:
             self._before = np.minimum(photons, self._most_photons(shots.maps, shots.exposure_s))
 

@@ -29,7 +29,7 @@ __all__ = [
     "Backed", "Bench", "Clock", "Clocked", "Drivable", "Exposing", "Fresh", "Identified", "Identity", "Inputs",
     "Lagging", "Lamp", "Levelled", "Limited", "LitCamera", "Outputs", "Record", "Repeatable", "Reservable", "Resumable",
     "Skipping", "Threaded", "Timed", "checked_bench", "elapsed_s", "has", "identity_of", "input_layout_of", "lacking",
-    "output_roi_of", "reference_map_of", "threads_of", "wait",
+    "lags_of", "output_roi_of", "reference_map_of", "threads_of", "wait",
 ]  # fmt: skip
 
 _LONGEST_SKIP_S = 3600.0
@@ -665,6 +665,22 @@ def output_roi_of(bench: Any) -> Roi | None:
             f"output_roi of the bench is {roi!r}, but it must be None, or a rectangle (row, column, n_rows, n_columns) "
             f"of its {(int(rows), int(columns))} pixels."
         ) from error
+
+
+def lags_of(bench: Any) -> bool:
+    """Return whether frames are read with electrons of the ones before them; False where a bench does not say.
+
+    Parameters
+    ----------
+    bench : object
+        Any bench.
+
+    Returns
+    -------
+    bool
+        Whether they are.
+    """
+    return has(bench, Lagging) and bool(bench.lags)
 
 
 def reference_map_of(bench: Any) -> str:

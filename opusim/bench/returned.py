@@ -15,7 +15,7 @@ from opusim.patterns.layout import MirrorPatterns
 
 from .protocol import Fresh, has
 
-__all__ = ["checked_frames", "exposed", "flat_frames"]
+__all__ = ["checked_frames", "exposed", "flat_frames", "number_of_patterns"]
 
 
 def checked_frames(
@@ -98,7 +98,7 @@ def exposed(bench: Any, mirrors: Any, **how: Any) -> np.ndarray:
         If it returned something else than the frames that were asked for.
     """
     frames = bench.expose(mirrors, **how)
-    n = how.get("n_frames", 1) if mirrors is None else _n_patterns(mirrors, tuple(bench.mirror_shape))
+    n = how.get("n_frames", 1) if mirrors is None else number_of_patterns(bench, mirrors)
     phases, roi = how.get("reference_phase_rad"), how.get("roi")
     n *= 1 if phases is None else int(np.size(phases))
     return checked_frames(frames, n, _region(bench, roi), own=not _gives_new(bench))
@@ -137,8 +137,22 @@ def _region(bench: Any, roi: Any) -> tuple[int, ...]:
     return (0, 0, *bench.sensor_shape) if roi is None else tuple(roi)
 
 
-def _n_patterns(mirrors: Any, mirror_shape: tuple[int, int]) -> int:
-    """How many patterns mirrors are, in any form that `expose` takes."""
+def number_of_patterns(bench: Any, mirrors: Any) -> int:
+    """Return how many patterns mirrors are, in any form that `expose` takes.
+
+    Parameters
+    ----------
+    bench : Bench
+        Whose mirrors they are.
+    mirrors : ndarray or MirrorPatterns
+        As for `opusim.bench.protocol.Bench.expose`.
+
+    Returns
+    -------
+    int
+        The number.
+    """
+    mirror_shape = tuple(bench.mirror_shape)
     if isinstance(mirrors, MirrorPatterns):
         return len(mirrors)
     shape = tuple(np.shape(mirrors))

@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -112,6 +113,19 @@ def test_linear_by_holography_and_by_intensities(tmp_path):
     assert counts["device_s"] < intensity["device_s"] < five["device_s"]
     text = words(invoke(*SMALL, "--no-measure", "--linear").stdout)
     assert "holographic, 4 steps" in text and "vectors between two anchors" in text and "calibration" in text
+
+
+@pytest.mark.parametrize("device", ["ideal", "ideal@1"])
+def test_what_follows_frames_is_timed_for_a_camera_that_does_not_round(device):
+    """It has no full scale from which a reference's level could be taken."""
+    opu = OPU(200, device=device, linear_mode="holographic")
+    with opu:
+        opu.fit1d(n_features=100)
+        work = rules.workload(opu, 64, linear=True)
+        finish = rules.finisher(opu, work)
+        assert finish is not None
+        out = finish(np.random.default_rng(0).exponential(60.0, (4 * 66, work.n_pixels)).astype(np.float32))
+    assert np.isfinite(out).all() and out.any()
 
 
 def test_more_threads_than_tasks_is_told():

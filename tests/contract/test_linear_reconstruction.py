@@ -6,6 +6,7 @@ The device here is Y = |M u + p|^2 in double precision, with any padding field p
 from __future__ import annotations
 
 import importlib.util
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -136,6 +137,25 @@ def test_any_number_of_frames_a_vector(each):
         module.note_frames(4)
         assert len(frames) == each * 70 + 2 * 3 * -(-each // 2)
         assert np.allclose(module.decode_batch(shown(frames, matrix, p)), two, atol=1e-4 * two.std())
+    finally:
+        module.note_frames(2)
+
+
+def test_batches_of_two_devices_are_told_apart():
+    """Each is decoded as it was encoded, by its number of patterns: also after another one, and in another thread."""
+    module = pytest.importorskip("lightonopu.linear_reconstruction")
+    rng, made = np.random.default_rng(0), {}
+    try:
+        for each, d in ((5, 12), (2, 20)):
+            module.note_frames(each)
+            (matrix, p), x = device(d, 50, 0.5), rng.integers(0, 2, (9, d), dtype=np.uint8)
+            counts = shown(module.encode_batch(x), matrix, p)
+            module.note_levels(0.0, float(np.mean(shown(np.ones((1, d)), matrix, p))), len(counts))
+            made[each] = counts, module.decode_batch(counts)
+        with ThreadPoolExecutor(1) as other:
+            for counts, own in made.values():
+                assert np.array_equal(module.decode_batch(counts), own)
+                assert np.array_equal(other.submit(module.decode_batch, counts).result(), own)
     finally:
         module.note_frames(2)
 

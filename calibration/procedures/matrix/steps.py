@@ -9,10 +9,9 @@ import numpy as np
 
 from opusim.base.short_repr import short_repr
 from opusim.bench.protocol import Bench
-from opusim.bench.returned import exposed
 from opusim.calibration.algorithms.masks import dark_pixels, least_squares_unsaturated
 from opusim.calibration.algorithms.phase_shifting import least_squares
-from opusim.calibration.on_bench import dark_frames, saturation_dn
+from opusim.calibration.on_bench import dark_frames, exposed_each, exposed_steadily, saturation_dn
 from opusim.fringes.calibrated import light_of_reference
 from opusim.fringes.demodulation import least_squares_row
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
@@ -56,8 +55,10 @@ class Measurement:
         phases: np.ndarray | None = None,
     ) -> np.ndarray:
         """Frames (patterns, phases or 1, n_pixels): at the steps, at other phases, or without the reference."""
+        # Usual bursts are as those of a transform; a few at other phases tell of one pattern, or of light beside.
+        show = exposed_steadily if phases is None else exposed_each
         phases = (self.asked_rad if phases is None else phases) if stepped else None
-        frames = exposed(
+        frames = show(
             self.bench, MirrorPatterns(bits, layout or self.layout), exposure_s=self.exposure_s,
             reference_phase_rad=phases, roi=self.roi,
         )  # fmt: skip

@@ -77,7 +77,7 @@ class OpuDevice(device.OpuDevice):
         settings = self.exposure() if settings is None else settings
         layout = getattr(patterns, "layout", None)
         level_dn = None if layout is None else self.features_level_dn(layout, settings.exposure_us)
-        linear_reconstruction.note_levels(self.black_level_dn, level_dn)
+        linear_reconstruction.note_levels(self.black_level_dn, level_dn, len(patterns))
         return super().project(patterns, n_pixels, settings=settings, **rest)
 
 
