@@ -1,16 +1,18 @@
 """What the linear transform costs in accuracy: `python benchmarks/linear.py [--vectors 200] [--outputs 10000]`.
 
-Default device, 784 half-on features. The error is the rms of R x - (R x) without noise, over the rms of R x, after one
-gain a pixel was fitted (its response and the level of the reference there belong to the matrix); beside it with one
-gain for all pixels, so that a wrong map of the reference shows. Without noise means the same mirrors, beam, medium and
-reference, with shot noise, read noise, rounding, jitter, drift and vibration off, and in the second column the leak of
-off mirrors too.
+Default device, or `--device aurora@1`, 784 half-on features. The error is the rms of R x - (R x) without noise, over
+the rms of R x, after one gain a pixel was fitted (its response and the level of the reference there belong to the
+matrix); beside it with one gain for all pixels, so that a wrong map of the reference, and gains of pixels, show.
+Without noise means the same mirrors, beam, medium and reference, with shot noise, read noise, rounding, jitter, drift
+and vibration off, and in the second column of holography the leak of off mirrors too.
 
 - Holographic: steps 3, 4, 8 at the exposure that its calibration chooses, and at mean signals of 50, 500 and 5 000
   electrons. Where the default camera would clip, its gain is lowered and its full well opened: such rows are marked.
 - By intensity: the same mean signals; and at the device's own exposure with two and five frames a vector, beside the
-  floor: the same estimate with shot noise alone.
+  floor: the same estimate with shot noise alone; and for other numbers of vectors in a call, which share its anchors.
 - Both at one photon budget a vector.
+
+`--only intensity` leaves out what is holographic, and what needs its signal.
 """
 
 from __future__ import annotations
@@ -25,7 +27,6 @@ from opusim import OPU
 from opusim.device.record import Device
 
 N_FEATURES = 784
-AURORA = Device.load("aurora")
 QUIET = {
     "camera.shot_noise": False, "camera.read_noise_e": 0.0, "camera.quantise": False, "camera.prnu": 0.0,
     "camera.dsnu_e": 0.0, "camera.dark_current_e_per_s": 0.0, "camera.hot_pixel_fraction": 0.0,
@@ -36,11 +37,11 @@ QUIET = {
 }  # fmt: skip
 
 
-def electrons_per_s() -> float:
+def electrons_per_s(device: Device) -> float:
     """Mean signal of half of the mirrors, in electrons a second."""
-    with OPU(10, device=AURORA) as opu:
-        bench, camera = opu.bench, AURORA.camera
-        level = bench.expected_level_dn(AURORA.dmd.n_mirrors / 2, 1e-3) - bench.expected_level_dn(0, 1e-3)
+    with OPU(10, device=device) as opu:
+        bench, camera = opu.bench, device.camera
+        level = bench.expected_level_dn(device.dmd.n_mirrors / 2, 1e-3) - bench.expected_level_dn(0, 1e-3)
     return level / camera.gain_dn_per_e / 1e-3
 
 
@@ -103,22 +104,40 @@ def main() -> None:
     parser.add_argument("--vectors", type=int, default=200)
     parser.add_argument("--outputs", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="aurora")
+    parser.add_argument("--only", choices=("intensity", "holographic"))
     options = parser.parse_args()
     warnings.simplefilter("ignore")
+    model = Device.load(options.device)
     x = np.random.default_rng(options.seed).integers(0, 2, (options.vectors, N_FEATURES), dtype=np.uint8)
-    rate = electrons_per_s()
-    quiet = AURORA.evolve(**QUIET)
-    true, *_ = holographic(quiet, x, options.outputs, 4, 1e-3)
-    no_leak, *_ = holographic(quiet.evolve(**{"dmd.contrast_ratio": float("inf")}), x, options.outputs, 4, 1e-3)
-    ratio = AURORA.reference.relative_amplitude
-    print(f"{N_FEATURES} -> {options.outputs}, {options.vectors} vectors, data seed {options.seed}, device seed 0")
-    print(f"reference over signal {ratio}; signal {rate * 1e-3:.0f} electrons a millisecond\n")
+    rate = electrons_per_s(model)
+    print(
+        f"{options.device}, seed 0; {N_FEATURES} -> {options.outputs}, {options.vectors} vectors of seed {options.seed}"
+    )
+    print(
+        f"reference over signal {model.reference.relative_amplitude}; signal {rate * 1e-3:.0f} electrons a millisecond,"
+    )
+    print(f"{rate * model.operation.exposure_s:.1f} at the device's own exposure\n")
+    chosen = None if options.only == "intensity" else by_fringes(model, x, options.outputs, rate)
+    if options.only != "holographic":
+        at_own_exposure(model, x, options.outputs)
+        by_call_size(model, options.seed, options.outputs)
+    if options.only is None:
+        at_signals(model, x, options.outputs, rate, *chosen)
+
+
+def by_fringes(model: Device, x: np.ndarray, outputs: int, rate: float) -> tuple[float, float]:
+    """Print the holographic tables; return electrons and error of four steps at the calibrated exposure."""
+    quiet = model.evolve(**QUIET)
+    true, *_ = holographic(quiet, x, outputs, 4, 1e-3)
+    no_leak, *_ = holographic(quiet.evolve(**{"dmd.contrast_ratio": float("inf")}), x, outputs, 4, 1e-3)
+    ratio = model.reference.relative_amplitude
     print("holographic, calibrated exposure")
     print("steps  reference    exposure  electrons  frames/vector  error   one gain  own estimate  floor   ms/vector")
     chosen = {}
     for steps, way in ((3, "demodulated"), (4, "alone"), (4, "demodulated"), (8, "demodulated")):
-        device = AURORA.evolve(**{"operation.reference_map": way})
-        field, record, frames, lasted = holographic(device, x, options.outputs, steps, None)
+        device = model.evolve(**{"operation.reference_map": way})
+        field, record, frames, lasted = holographic(device, x, outputs, steps, None)
         electrons = rate * record.exposure_s
         floor = np.sqrt((1 + 1 / ratio**2) / steps / electrons)
         chosen[steps] = electrons, error(field, true)
@@ -131,41 +150,66 @@ def main() -> None:
     print("electrons  steps 3  steps 4  steps 8  floor 4")
     for electrons in (50, 500, 5000):
         share = chosen[4][0] / electrons
-        device = roomy(AURORA, share)
-        errors = [
-            error(holographic(device, x, options.outputs, steps, electrons / rate)[0], true) for steps in (3, 4, 8)
-        ]
+        device = roomy(model, share)
+        errors = [error(holographic(device, x, outputs, steps, electrons / rate)[0], true) for steps in (3, 4, 8)]
         floor = np.sqrt((1 + 1 / ratio**2) / 4 / electrons)
-        mark = "*" if device is not AURORA else " "
+        mark = "*" if device is not model else " "
         print(f"{electrons:8d}{mark}  " + "  ".join(f"{e:7.4f}" for e in errors) + f"  {floor:7.4f}")
+    return chosen[4]
+
+
+def at_own_exposure(model: Device, x: np.ndarray, outputs: int) -> None:
+    """Print what two and five frames a vector give by intensity."""
     print("\nby intensity, the device's own exposure")
-    print("frames  frames/vector  rms error  shot-noise floor  median over pixels")
-    own_s = AURORA.operation.exposure_s
+    print("frames  frames/vector  rms error  one gain  shot-noise floor  median over pixels")
+    own_s = model.operation.exposure_s
     for frames in (2, 5):
-        device = with_frames(AURORA, frames)
-        known, _ = by_intensity(device.evolve(**QUIET), x, options.outputs, own_s)
-        y, each = by_intensity(device, x, options.outputs, own_s)
+        device = with_frames(model, frames)
+        known, _ = by_intensity(device.evolve(**QUIET), x, outputs, own_s)
+        y, each = by_intensity(device, x, outputs, own_s)
         shot = device.evolve(**(QUIET | {"camera.shot_noise": True}))
-        floor = error(by_intensity(shot, x, options.outputs, own_s)[0], known)
+        floor = error(by_intensity(shot, x, outputs, own_s)[0], known)
         middle = np.median(by_pixel(y, known))
-        print(f"{frames:6d}  {each:13.2f}  {error(y, known):9.4f}  {floor:16.4f}  {middle:18.4f}")
+        errors = f"{error(y, known):9.4f}  {error_of_all(y, known):8.4f}"
+        print(f"{frames:6d}  {each:13.2f}  {errors}  {floor:16.4f}  {middle:18.4f}")
+
+
+def by_call_size(model: Device, seed: int, outputs: int) -> None:
+    """Print what calls of other numbers of vectors give by intensity, with one gain for all pixels.
+
+    A gain of each pixel cannot be fitted to one vector; and fitted to few, it takes some of their noise out.
+    """
+    print("\nby intensity, errors by the vectors of a call, one gain for all pixels")
+    sizes = (1, 64, 65, 128, 400)
+    print("frames  " + "  ".join(f"{n:6d}" for n in sizes))
+    more = np.random.default_rng([seed, 1]).integers(0, 2, (max(sizes), N_FEATURES), dtype=np.uint8)
+    own_s = model.operation.exposure_s
+    for frames in (2, 5):
+        device = with_frames(model, frames)
+        known, _ = by_intensity(device.evolve(**QUIET), more, outputs, own_s)
+        found = (error_of_all(by_intensity(device, more[:n], outputs, own_s)[0], known[:n]) for n in sizes)
+        print(f"{frames:6d}  " + "  ".join(f"{e:6.4f}" for e in found))
+
+
+def at_signals(model: Device, x: np.ndarray, outputs: int, rate: float, electrons_of_four: float, best: float) -> None:
+    """Print what intensities give at given mean signals, and at the photons of a holographic vector."""
+    quiet, ratio = model.evolve(**QUIET), model.reference.relative_amplitude
     print("\nby intensity, given mean signal (* camera with room for it)")
     print("electrons  frames/vector  rms error  median over pixels")
-    y_true, _ = by_intensity(quiet, x, options.outputs, 1e-3)
+    y_true, _ = by_intensity(quiet, x, outputs, 1e-3)
 
     def intensity_row(electrons: float, label: str) -> None:
         # All features on give twice the signal; a full scale of eight times that hardly clips (docs/physics.md).
-        scale = AURORA.camera.full_scale_dn / AURORA.camera.gain_dn_per_e / (8 * 2 * electrons)
-        device = roomy(AURORA, scale)
-        y, frames = by_intensity(device, x, options.outputs, electrons / rate)
+        scale = model.camera.full_scale_dn / model.camera.gain_dn_per_e / (8 * 2 * electrons)
+        device = roomy(model, scale)
+        y, frames = by_intensity(device, x, outputs, electrons / rate)
         per_pixel = by_pixel(y, y_true)
-        mark = "*" if device is not AURORA else " "
+        mark = "*" if device is not model else " "
         print(f"{label:>8s}{mark}  {frames:13.2f}  {error(y, y_true):9.4f}  {np.median(per_pixel):18.4f}")
 
     for electrons in (50, 500, 5000):
         intensity_row(electrons, str(electrons))
-    electrons, best = chosen[4]
-    budget = 4 * (1 + ratio**2) * electrons
+    budget = 4 * (1 + ratio**2) * electrons_of_four
     print(f"\none budget of {budget:.0f} electrons a vector and pixel: holographic, 4 steps, {best:.4f}; by intensity:")
     intensity_row(budget / 2, f"{budget / 2:.0f}")
 

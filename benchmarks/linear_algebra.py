@@ -1,6 +1,7 @@
 """Randomised linear algebra by the linear transform: trace, triangles, singular values (lightonml's own examples).
 
     python benchmarks/linear_algebra.py opusim [--seeds 5] [--size 2000] [--mode intensity] [--frames 5]
+        [--device aurora@1]
     PYTHONPATH=FOLDER/lightonml-1.4.3 FOLDER/bin/python benchmarks/linear_algebra.py lightonml
 
 The first through `opusim.OPU`, the second through the real lightonml on our lightonopu (in the environment that
@@ -61,7 +62,9 @@ def ideal(n: int, m: int, seed: int) -> Sketch:
     return lambda x: x @ matrix
 
 
-def device(kind: str, n: int, m: int, seed: int, mode: str = "auto", frames: int | None = None) -> tuple[Sketch, Any]:
+def device(
+    kind: str, n: int, m: int, seed: int, mode: str = "auto", frames: int | None = None, preset: str = "aurora"
+) -> tuple[Sketch, Any]:
     """A sketch by the linear transform of an OPU, and the OPU; variance 1 / m by rescale="norm"."""
     opu: Any
     if kind == "opusim":
@@ -69,16 +72,17 @@ def device(kind: str, n: int, m: int, seed: int, mode: str = "auto", frames: int
         from opusim.device.record import Device
         from opusim.encoding import SeparatedBitPlanDecoder, SeparatedBitPlanEncoder
 
-        model = Device.load("aurora")
+        model = Device.load(preset)
         if frames is not None:
             model = model.evolve(**{"operation.frames_per_vector": frames})
         opu = OPU(m, device=model, seed=seed, rescale="norm", disable_pbar=True, linear_mode=mode)
     else:
         vars(np).setdefault("float", float)  # lightonml's encoders were written before numpy 1.24
         os.environ["OPUSIM_SEED"] = str(seed)
+        os.environ["OPUSIM_DEVICE"] = preset
         if frames is not None:
-            path = Path(tempfile.gettempdir()) / f"aurora-{frames}-frames.toml"
-            path.write_text(f'preset = "aurora"\n[operation]\nframes_per_vector = {frames}\n')
+            path = Path(tempfile.gettempdir()) / f"{preset}-{frames}-frames.toml"
+            path.write_text(f'preset = "{preset}"\n[operation]\nframes_per_vector = {frames}\n')
             os.environ["OPUSIM_DEVICE"] = str(path)
         from lightonml import OPU
         from lightonml.encoding.base import SeparatedBitPlanDecoder, SeparatedBitPlanEncoder
@@ -137,6 +141,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=2000)
     parser.add_argument("--mode", default="auto", choices=("auto", "holographic", "intensity"), help="of opusim")
     parser.add_argument("--frames", type=int, metavar="K", help="of a vector, by intensities")
+    parser.add_argument("--device", default="aurora", metavar="PRESET")
     parser.add_argument("--only", choices=("trace", "triangles", "singular-values"))
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -146,7 +151,10 @@ def main() -> None:
         "triangles": ("triangles, Barabasi-Albert", triangles_error, m, "0.34"),
         "singular-values": ("singular values, N(0, 1)", singular_values_error, rank, "0.351"),
     }
-    print(f"Size {size} x {size}, through {arguments.through}, {arguments.seeds} seeds (the device's and the data's)\n")
+    print(
+        f"{arguments.device}, size {size} x {size}, through {arguments.through}, {arguments.seeds} seeds "
+        "(the device's and the data's)\n"
+    )
     for key, (title, error, n_outputs, printed) in tasks.items():
         if arguments.only not in (None, key):
             continue
@@ -158,14 +166,16 @@ def main() -> None:
                 error(size, n_outputs, np.random.default_rng(seed), ideal(size, n_outputs, seed))
             )
             start = time.perf_counter()
-            sketch, opu = device(arguments.through, size, n_outputs, seed, arguments.mode, arguments.frames)
+            sketch, opu = device(
+                arguments.through, size, n_outputs, seed, arguments.mode, arguments.frames, arguments.device
+            )
             results[arguments.through].append(error(size, n_outputs, np.random.default_rng(seed), sketch))
             seconds.append(time.perf_counter() - start)
             opu.close()
         print(f"{title}, {n_outputs} outputs; the real device printed {printed} at size 2000")
         for name, values in results.items():
             shown = " ".join(f"{v:.3f}" for v in values)
-            print(f"  {name:<14} mean {np.mean(values):.3f}  sd {np.std(values):.3f}   each: {shown}")
+            print(f"  {name:<14} mean {np.mean(values):.4f}  sd {np.std(values):.4f}   each: {shown}")
         if key == "singular-values":
             best = [truncated_error(size, n_outputs, np.random.default_rng(s)) for s in range(min(2, arguments.seeds))]
             print(f"  {'truncated':<14} mean {np.mean(best):.3f}")

@@ -894,8 +894,9 @@ class OPU(validation.Fixed):
         stored, and takes it in place of the same one: its frames and results are the same.
 
         "intensity": put together from counts without the reference arm, ``operation.frames_per_vector`` frames a vector
-        and anchors for each 64 vectors begun: 3 with two frames a vector, 9 with five
-        (``opusim.drivers.methods.intensity``).
+        and anchors for each 64 vectors begun: 3 with two frames a vector, 15 with five. All
+        vectors of a call share the noise of its anchors, so that 64 or fewer have the largest error; and each row of R
+        has a gain of its own, which is fixed (``opusim.drivers.methods.intensity``).
 
         Parameters
         ----------

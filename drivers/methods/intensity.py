@@ -16,8 +16,19 @@ the array): y is then still linear in x, but its rows are not equally scaled, an
 
 More than two frames a vector are repetitions. Of k frames x ^ r is shown in a = ceil(k / 2) and x ^ ~r in the other
 b = floor(k / 2), in turn, and means stand for both. Noise of variance s^2 in a frame leaves s^2 (1 / a + 1 / b): from
-two frames to five the rms falls to sqrt(5 / 12) = .645. Each anchor is shown a times too, so that its part falls alike.
-For an odd k both means are of the same moment: a drift that is even in time drops out.
+two frames to five the rms falls to sqrt(5 / 12) = .645. For an odd k both means are of the same moment: a drift that is
+even in time drops out.
+
+Each of n vectors of a call has the noise of the same anchors, which are shown c times for each 64 begun: once for two
+frames, k times for more. Y(r) - Y(~r) leaves s^2 2 / (c B) of it, with B = ceil(n / 64), so that the whole variance is
+s^2 (1 / a + 1 / b + 2 / (c B)). The relative error of few vectors is larger: by two frames that of one block is
+sqrt(2), that of four 1.12 times as large as that of many vectors, by five frames 1.22 and 1.06 times. Y(1), which is
+divided by, has noise of s^2 / (c B) too: it is a gain of each pixel, the same for all vectors of a call.
+
+The gain of a pixel is its own beside that: Y(1) has the pixel's dark signal (DSNU, hot pixels) in it, of which the
+black level is the mean alone, and its PRNU; and it is not divided by less than 2 % of its mean. R is still one fixed
+real matrix, whose rows have gains that spread by some 10 % for `aurora`. An error that is counted with one gain for
+all pixels holds their spread, one with a gain fitted for each pixel does not (docs/physics.md, section 2).
 
 Other patterns in place of repetitions were tried, as most of the error comes from pixels whose reference M 1 is dark.
 Any combination of frames in which every feature varies has this reference, as squares and cross terms cancel against
@@ -84,8 +95,18 @@ def anchor_on(place: arrays.Arrays, n_features: int) -> Any:
 
 
 def repeats_of(frames_per_vector: int) -> tuple[int, int]:
-    """Return how many frames of a vector show x ^ r, as many as each anchor is shown in, and how many x ^ ~r."""
+    """Return how many frames of a vector show x ^ r, and how many x ^ ~r."""
     return -(-frames_per_vector // 2), frames_per_vector // 2
+
+
+def anchor_repeats_of(frames_per_vector: int) -> int:
+    """Return how often each anchor is shown in a block: once for two frames a vector, else as often as a vector.
+
+    All vectors of a call share the anchors' noise. A vector's worth of frames for each makes 3 k of 67 k frames of a
+    block, and leaves 2 / k of the variance of a frame beside the 1 / a + 1 / b of a vector. Two frames have one, as in
+    version 1 of the presets.
+    """
+    return 1 if frames_per_vector == LEAST_FRAMES else frames_per_vector
 
 
 def frames_needed(n_vectors: int, frames_per_vector: int = LEAST_FRAMES) -> int:
@@ -101,14 +122,14 @@ def frames_needed(n_vectors: int, frames_per_vector: int = LEAST_FRAMES) -> int:
     Returns
     -------
     int
-        k n, and 3 ceil(k / 2) for each 64 begun.
+        k n, and for each 64 begun 3 k, or 3 where k is 2.
     """
     return frames_per_vector * n_vectors + _anchor_frames(frames_per_vector) * -(-n_vectors // BLOCK)
 
 
 def _anchor_frames(frames_per_vector: int) -> int:
     """Frames that a block begins with."""
-    return ANCHORS * repeats_of(frames_per_vector)[0]
+    return ANCHORS * anchor_repeats_of(frames_per_vector)
 
 
 def vectors_in(n_frames: int, frames_per_vector: int = LEAST_FRAMES) -> int:
@@ -165,7 +186,7 @@ def encode(x: Any, frames_per_vector: int = LEAST_FRAMES) -> Any:
     -------
     array of the same library, on the same device
         uint8 0/1, (frames_needed(n, frames_per_vector), n_features). Each 64 vectors begin with their anchors, 1, r
-        and ~r in turn, as often as x ^ r is shown; the frames of a vector follow each other: x ^ r, x ^ ~r, x ^ r, ...
+        and ~r in turn, `anchor_repeats_of` times; the frames of a vector follow each other: x ^ r, x ^ ~r, x ^ r, ...
     """
     place = arrays.of(x)
     n, n_features = x.shape

@@ -109,7 +109,7 @@ def test_linear_by_holography_and_by_intensities(tmp_path):
     intensity = planned(*SMALL, "--no-measure", "--linear", "--device", tmp_path / "two.toml")
     assert intensity["work"]["steps"] == 1 and intensity["work"]["n_frames"] == 2 * 1000 + 3 * 16
     five = planned(*SMALL, "--no-measure", "--linear", "--device", tmp_path / "five.toml")
-    assert five["work"]["n_frames"] == 5 * 1000 + 9 * 16
+    assert five["work"]["n_frames"] == 5 * 1000 + 15 * 16
     assert counts["device_s"] < intensity["device_s"] < five["device_s"]
     text = words(invoke(*SMALL, "--no-measure", "--linear").stdout)
     assert "holographic, 4 steps" in text and "vectors between two anchors" in text and "calibration" in text

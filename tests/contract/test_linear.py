@@ -151,7 +151,7 @@ def test_the_device_says_how_many_frames_a_vector_takes(camera, make_opu, tmp_pa
         assert np.allclose(other, y[0], atol=1e-3 * y[0].std())
     clocks = [getattr(opu.device, "bench", None) for opu in opus]
     if None not in clocks:
-        assert [bench.clock.frames for bench in clocks] == [2 * (2 * 70 + 2 * 3), 2 * (5 * 70 + 2 * 9)]
+        assert [bench.clock.frames for bench in clocks] == [2 * (2 * 70 + 2 * 3), 2 * (5 * 70 + 2 * 15)]
 
 
 def test_over_several_passes(camera, make_opu, quiet):

@@ -70,7 +70,7 @@ def encode_batch(X: Any) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        uint8, (k n + 3 ceil(k / 2) for each 64 begun, n_features) for the device's k frames a vector.
+        uint8, (k n and, for each 64 begun, 3 k, or 3 where k is 2; n_features) for the device's k frames a vector.
     """
     x = np.atleast_2d(np.asarray(X))
     if x.dtype != np.bool_ and x.size and (x.min() < 0 or x.max() > 1):

@@ -50,9 +50,9 @@ def test_frames_of_one_block():
 
 @pytest.mark.parametrize("each", [2, 3, 4, 5])
 def test_frames_of_more_than_two(each):
-    """Anchors as often as x ^ r; the frames of a vector in turn, one after the other."""
+    """Anchors as often as a vector, or once for two; the frames of a vector in turn, one after the other."""
     x, r = bits(66, 9), method.anchor(9)
-    frames, many = method.encode(x, each), -(-each // 2)
+    frames, many = method.encode(x, each), 1 if each == 2 else each
     anchors = np.tile([np.ones_like(r), r, 1 - r], (many, 1))
     second = 3 * many + 64 * each
     for first in (0, second):
@@ -73,7 +73,7 @@ def test_frames_that_repeat_give_what_two_give(each):
     two, more = method.decode(seen[0], 9), method.decode(seen[1], 9, frames_per_vector=each)
     assert np.allclose(more, two, rtol=1e-5, atol=1e-5 * two.std())
     noisy = rng.integers(0, 256, (method.frames_needed(3, each), 5)).astype(np.uint8)
-    own = noisy[3 * -(-each // 2) :].reshape(3, each, 5).astype(float)
+    own = noisy[3 * (1 if each == 2 else each) :].reshape(3, each, 5).astype(float)
     way = method.Intensity(9, 2.0, frames_per_vector=each)
     found = way.decode(noisy, way.begin())
     assert np.allclose(found, own[:, ::2].mean(axis=1) - own[:, 1::2].mean(axis=1), atol=1e-4)
@@ -91,7 +91,7 @@ def test_an_opu_takes_the_frames_that_its_device_says():
         x = bits(70, 60)
         before = opu.bench.clock.frames
         y = np.asarray(opu.linear_transform(x))
-        assert opu.bench.clock.frames - before == method.frames_needed(70, 5) == 350 + 2 * 9
+        assert opu.bench.clock.frames - before == method.frames_needed(70, 5) == 350 + 2 * 15
     with OPU(30, device="ideal", rescale="none", linear_mode="intensity") as opu:
         opu.fit1d(n_features=60)
         assert np.allclose(opu.linear_transform(x), y, atol=1e-4 * y.std())
