@@ -227,6 +227,7 @@ class MeasuredMedium(EntryMedium):
             f"column, n_rows, n_columns): a driver reads these alone. medium.pixels = {matrix_file.NONE!r} takes all "
             "rows of the matrix in their order, wherever the region lies."
         ]
+
     def facts(self) -> dict[str, str]:
         """Return what the file holds: sizes, states and places of pixels.
 
