@@ -211,7 +211,11 @@ def test_a_worker_takes_what_the_plan_says(n_features, n_out, execution):
     # The vectors were there before, and what belongs to the mirrors is shared with the first OPU.
     there = x.nbytes + 9 * AURORA.dmd.n_mirrors
     memory = Memory(costs.kept_bytes, costs.making_bytes, costs.task_bytes(work))
-    assert memory.total - there == pytest.approx(peak, rel=0.3)
+    # So are the places of mirrors on a diamond lattice, two doubles each, where making the mirrors' light takes the most.
+    way, geometry = costs.projector.way, costs.projector.geometry
+    by_mirrors = costs.making_bytes == geometry.making_bytes - way.kept_bytes
+    places = 16 * AURORA.dmd.n_mirrors if by_mirrors else 0
+    assert memory.total - there - places == pytest.approx(peak, rel=0.3)
     assert costs.kept_bytes + costs.task_bytes(work) - there == pytest.approx(kept_and_task, rel=0.3)
 
 
