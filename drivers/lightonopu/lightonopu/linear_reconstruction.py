@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from opusim.base.locks import new_lock
 from opusim.drivers.methods import intensity as method
 
 __all__ = ["decode_batch", "encode_batch", "init"]
@@ -37,7 +38,7 @@ class _Batch:
 _noted = threading.local()
 _batches: OrderedDict[int, _Batch] = OrderedDict()
 _said = method.LEAST_FRAMES
-_lock = threading.Lock()
+_lock = new_lock()
 
 
 def init(n_pixels: int) -> None:
