@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Packages:  emva1288 1.0.2, numpy 1.26.4 (it calls numpy's asfarray, gone since numpy 2.0), scipy 1.17.1, Python 3.11.
-# Guess:     the standard's reference program, whose README says that versions 1 are of release 4.0 of EMVA 1288, gives the
-#            linearity error LE of that release: one number, the mean of the absolute relative deviations from the line
-#            between 5 and 95 % of saturation, Eq. (63), as data sheets since release 3.1 have it.
-# Behaviour: deviations are release 4's, but no result is LE. There are LE_min and LE_max, the extremes, as release 3.0 had
-#            them, and its report prints these. For the parabola below, 1 % off the straight line at its middle, they are
-#            -1.54 and .80 %, where LE is .57 %.
+# Guess:     the standard's reference program, whose README says that versions 1 are of release 4.0 of EMVA 1288, gives one
+#            linearity error LE: the mean of the absolute relative deviations from the line between 5 and 95 % of
+#            saturation, as we recall it of that release.
+# Behaviour: no result is one number. There are LE_min and LE_max, the extremes of the deviations, and its report prints
+#            these. For the parabola below, 1 % off the straight line at its middle, they are -1.54 and .80 %, where the
+#            mean of the absolute deviations is .57 %.
 # Seen:
 #   results with a linearity error: LE_max LE_min
 #   LE_min -1.54 LE_max 0.80
