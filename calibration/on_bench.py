@@ -53,9 +53,13 @@ def exposed_steadily(bench: Bench, mirrors: Any, *, reference_phase_rad: Any = N
     Parameters
     ----------
     bench : Bench
-        Takes them. Of one that does not lag (`opusim.bench.protocol.Lagging`) they are those of `exposed`.
-    mirrors, reference_phase_rad, **how
-        As for `opusim.bench.protocol.Bench.expose`.
+        Takes them. Of one that does not lag (`opusim.bench.protocol.Lagging`) they are those of ``exposed``.
+    mirrors : ndarray or MirrorPatterns
+        Patterns, as for `opusim.bench.protocol.Bench.expose`.
+    reference_phase_rad : float or array_like of float, optional
+        Phases of the reference arm in radians; None blocks it.
+    **how
+        What else ``Bench.expose`` takes.
 
     Returns
     -------
@@ -65,7 +69,7 @@ def exposed_steadily(bench: Bench, mirrors: Any, *, reference_phase_rad: Any = N
     Raises
     ------
     TypeError, ValueError, RuntimeError
-        As for `opusim.bench.returned.exposed`.
+        As for ``opusim.bench.returned.exposed``.
     """
     if not lags_of(bench) or not number_of_patterns(bench, mirrors):
         return exposed(bench, mirrors, reference_phase_rad=reference_phase_rad, **how)
@@ -85,9 +89,13 @@ def exposed_each(bench: Bench, mirrors: Any, *, reference_phase_rad: Any = None,
     Parameters
     ----------
     bench : Bench
-        Takes them. Of one that does not lag (`opusim.bench.protocol.Lagging`) they are those of `exposed`.
-    mirrors, reference_phase_rad, **how
-        As for `opusim.bench.protocol.Bench.expose`.
+        Takes them. Of one that does not lag (`opusim.bench.protocol.Lagging`) they are those of ``exposed``.
+    mirrors : ndarray or MirrorPatterns
+        Patterns, as for `opusim.bench.protocol.Bench.expose`.
+    reference_phase_rad : float or array_like of float, optional
+        Phases of the reference arm in radians; None blocks it.
+    **how
+        What else ``Bench.expose`` takes.
 
     Returns
     -------
@@ -97,7 +105,7 @@ def exposed_each(bench: Bench, mirrors: Any, *, reference_phase_rad: Any = None,
     Raises
     ------
     TypeError, ValueError, RuntimeError
-        As for `opusim.bench.returned.exposed`.
+        As for ``opusim.bench.returned.exposed``.
     """
     if not lags_of(bench):
         return exposed(bench, mirrors, reference_phase_rad=reference_phase_rad, **how)

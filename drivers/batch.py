@@ -85,7 +85,7 @@ class Batch:
             Which vector of the batch the first of them is, from 0 on.
         before : array_like, shape (1, features), optional
             The vector of the batch right before the first of them, for a camera whose frames are read with electrons of
-            the one before (`camera.lag`). Others do not look at it.
+            the one before (``camera.lag``). Others do not look at it.
 
         Returns
         -------

@@ -226,7 +226,7 @@ class Medium(Stage, ABC):
 
         Returns
         -------
-        rows, background : ndarray of float64, shape (outputs,)
+        tuple of ndarray of float64, shape (outputs,), or None
             Mean square of the entries of each output, and the squared modulus of its field with every feature off, in
             the same units. None for a medium whose outputs follow one law.
         """

@@ -259,7 +259,7 @@ class MeasuredMedium(EntryMedium):
 
         Returns
         -------
-        rows, background : ndarray of float64, shape (outputs,)
+        tuple of ndarray of float64, shape (outputs,), or None
             As of `Medium.output_powers`; None where features share all light, as in version 1 of the presets.
         """
         return None if self.input_light == "shared" else matrix_file.powers(self._key())
