@@ -663,15 +663,11 @@ class CameraProcedure(Procedure):
             )
         )
         if record.dark_current_spread_e_per_s is not None and record.dark_current_spread_interval is not None:
-            spread = ""
-            if camera is not None:  # without a dark current there is no spread of it
-                current = camera.dark_current_spread_e_per_s if camera.dark_current_e_per_s else 0.0
-                spread = f"{current * camera.dark_current_factor:.4g}"
             rows.append(
                 (
                     "dark current differs by",
                     with_interval(record.dark_current_spread_e_per_s, record.dark_current_spread_interval, 1, " e/s"),
-                    spread,
+                    own("dark_current_deviation_e_per_s"),
                 )
             )
         rows += [

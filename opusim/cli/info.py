@@ -124,7 +124,7 @@ def _dark(camera: Camera, exposure_s: float) -> str:
     """Return what pixels gather in the dark, and differ by there, at the exposure and at longer ones."""
     told = []
     for time_s in dict.fromkeys((exposure_s, *(longer for longer in (0.01, 1.0) if longer > exposure_s))):
-        mean_e = camera.dark_current_e_per_s * camera.dark_current_factor * time_s
+        mean_e = camera.mean_dark_current_e_per_s * time_s
         told.append(f"{mean_e:.3g} e in {1e3 * time_s:g} ms, DSNU {camera.total_dsnu_e(time_s):.3g} e")
     return "; ".join(told)
 

@@ -288,6 +288,32 @@ class Camera(Stage):
         return self.dark_current_e_per_s * self.dark_current_factor
 
     @property
+    def hot_dark_current_e_per_s(self) -> float:
+        """Dark current of a hot pixel at `temperature_c` in electrons per second."""
+        return self.hot_pixel_dark_e_per_s * self.dark_current_factor
+
+    @property
+    def dark_current_deviation_e_per_s(self) -> float:
+        """Standard deviation of the dark current at `temperature_c`, of pixels that are not hot; 0 without a mean."""
+        return self.dark_current_spread_e_per_s * self.dark_current_factor if self.dark_current_e_per_s else 0.0
+
+    def mean_dark_e(self, exposure_s: float) -> float:
+        """Return the electrons that a pixel gathers in the dark, averaged over ordinary and hot pixels.
+
+        Parameters
+        ----------
+        exposure_s : float
+            Exposure in seconds.
+
+        Returns
+        -------
+        float
+            Electrons, at `temperature_c`.
+        """
+        hot = self.hot_pixel_fraction
+        return (self.mean_dark_current_e_per_s * (1 - hot) + self.hot_dark_current_e_per_s * hot) * exposure_s
+
+    @property
     def temporal_dark_noise_e(self) -> float:
         """Root mean square over the pixels of the temporal dark noise in electrons: sigma_d of EMVA 1288.
 
@@ -314,9 +340,8 @@ class Camera(Stage):
         float
             Electrons: offsets of rows, columns and pixels, and the spread of the dark current at `temperature_c`.
         """
-        spread = self.dark_current_spread_e_per_s * self.dark_current_factor if self.dark_current_e_per_s else 0.0
         offsets = self.dsnu_row_e**2 + self.dsnu_column_e**2 + self.dsnu_e**2
-        return math.sqrt(offsets + (spread * exposure_s) ** 2)
+        return math.sqrt(offsets + (self.dark_current_deviation_e_per_s * exposure_s) ** 2)
 
     @property
     def scale_end_e(self) -> float:
@@ -569,7 +594,7 @@ class Camera(Stage):
         dark = self._dark_currents(seed, place)
         if self.hot_pixel_fraction:
             hot = rng.uniforms_at(rng.stream_key(seed, "camera hot pixels"), place) < self.hot_pixel_fraction
-            dark[hot] = self.hot_pixel_dark_e_per_s * self.dark_current_factor
+            dark[hot] = self.hot_dark_current_e_per_s
         return SensorMaps(
             pixels=place, gain=gain, dark_e_per_s=dark, offset_e=offset, telegraph_e=self._amplitudes(seed, place)
         )

@@ -168,7 +168,7 @@ def dark_level_dn(device: Device, exposure_s: float) -> float:
     """
     device, exposure_s = _loaded(device), _checked_exposure(exposure_s)
     camera = device.camera
-    dark_e = _dark_e(camera, exposure_s)
+    dark_e = camera.mean_dark_e(exposure_s)
     if camera.nonlinearity:
         dark_e = float(camera.response_e(dark_e))
     return camera.black_level_dn + camera.gain_dn_per_e * dark_e
@@ -216,7 +216,7 @@ def noise_at_level(device: Device, level_dn: float, exposure_s: float, *, speckl
     camera, laser = device.camera, device.laser
     validation.flag("speckle", speckle)
     gain = camera.gain_dn_per_e
-    dark_e = _dark_e(camera, exposure_s)
+    dark_e = camera.mean_dark_e(exposure_s)
     dark_dn = dark_level_dn(device, exposure_s)
     # A little slack: a level that was computed in other ways may fall short of the dark level by rounding.
     if isinstance(level_dn, bool) or not isinstance(level_dn, Real):
@@ -241,11 +241,10 @@ def noise_at_level(device: Device, level_dn: float, exposure_s: float, *, speckl
     # Two kinds of pixels, with shares h and 1 - h: the variance of a rate over them is h (1 - h) times the
     # square of the difference.
     hot = camera.hot_pixel_fraction
-    hot_excess_e = camera.hot_pixel_dark_e_per_s - camera.dark_current_e_per_s
-    hot_excess_e *= camera.dark_current_factor * exposure_s
+    hot_excess_e = (camera.hot_dark_current_e_per_s - camera.mean_dark_current_e_per_s) * exposure_s
     hot_variance_e2 = hot * (1 - hot) * hot_excess_e**2 * slope2
     offset_e2 = camera.total_dsnu_e(0.0) ** 2
-    spread_e2 = (1 - hot) * max(camera.total_dsnu_e(exposure_s) ** 2 - offset_e2, 0.0) * slope2
+    spread_e2 = (1 - hot) * (camera.dark_current_deviation_e_per_s * exposure_s) ** 2 * slope2
     terms = (
         NoiseTerm("shot noise", "temporal", gain * first_dn if camera.shot_noise else 0.0),
         NoiseTerm("read noise", "temporal", (gain * camera.temporal_dark_noise_e) ** 2),
@@ -385,7 +384,7 @@ def level_distribution(device: Device, mean_dn: float, exposure_s: float, edges:
     budget = noise_at_level(device, mean_dn, exposure_s, speckle=True)
     dark_dn = dark_level_dn(device, exposure_s)
     camera = device.camera
-    gain, dark_e = camera.gain_dn_per_e, _dark_e(camera, exposure_s)
+    gain, dark_e = camera.gain_dn_per_e, camera.mean_dark_e(exposure_s)
     if camera.nonlinearity:
         level_e = (mean_dn - camera.black_level_dn) / gain
         signal_dn = gain * _signal_e(camera, level_e, dark_e, budget.contrast)
@@ -455,13 +454,6 @@ def _checked_exposure(exposure_s: float) -> float:
     if not (math.isfinite(exposure_s) and exposure_s > 0):
         raise ValueError(f"exposure_s is {exposure_s!r}, but it must be a time in seconds above 0.")
     return float(exposure_s)
-
-
-def _dark_e(camera: Camera, exposure_s: float) -> float:
-    """Electrons that a pixel gathers in the dark, averaged over ordinary and hot pixels."""
-    hot = camera.hot_pixel_fraction
-    mean = camera.dark_current_e_per_s * (1 - hot) + camera.hot_pixel_dark_e_per_s * hot
-    return mean * camera.dark_current_factor * exposure_s
 
 
 def _speckle(contrast: float) -> tuple[np.ndarray, np.ndarray]:

@@ -77,8 +77,7 @@ class WorkingPoint:
     @property
     def dark_e(self) -> float:
         """Electrons that a pixel gathers in the dark, averaged over ordinary and hot pixels."""
-        hot = self.device.camera.hot_pixel_fraction
-        return self.ordinary_dark_e * (1 - hot) + self.hot_dark_e * hot
+        return self.device.camera.mean_dark_e(self.exposure_s)
 
     @property
     def ordinary_dark_e(self) -> float:
@@ -88,14 +87,12 @@ class WorkingPoint:
     @property
     def hot_dark_e(self) -> float:
         """Electrons that a hot pixel gathers in the dark."""
-        camera = self.device.camera
-        return camera.hot_pixel_dark_e_per_s * camera.dark_current_factor * self.exposure_s
+        return self.device.camera.hot_dark_current_e_per_s * self.exposure_s
 
     @property
     def dark_spread_e(self) -> float:
         """Standard deviation of these electrons over pixels that are not hot."""
-        camera = self.device.camera
-        return math.sqrt(max(camera.total_dsnu_e(self.exposure_s) ** 2 - camera.total_dsnu_e(0.0) ** 2, 0.0))
+        return self.device.camera.dark_current_deviation_e_per_s * self.exposure_s
 
     @property
     def full_scale_dn(self) -> float:
