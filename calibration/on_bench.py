@@ -71,9 +71,9 @@ def exposed_steadily(bench: Bench, mirrors: Any, *, reference_phase_rad: Any = N
     TypeError, ValueError, RuntimeError
         As for ``opusim.bench.returned.exposed``.
     """
-    if not lags_of(bench) or not number_of_patterns(bench, mirrors):
+    n = number_of_patterns(bench, mirrors) if lags_of(bench) else 0
+    if not n:
         return exposed(bench, mirrors, reference_phase_rad=reference_phase_rad, **how)
-    n = number_of_patterns(bench, mirrors)
     steps = 1 if reference_phase_rad is None else np.size(reference_phase_rad)
     if n == 1 and steps > 1:  # one frame will do, and not a whole burst
         phases = np.ravel(reference_phase_rad)

@@ -18,7 +18,7 @@ import numpy as np
 from opusim.base import arrays, memory
 from opusim.base.errors import NotReadyError, TooManyComponentsError
 from opusim.base.progress import ProgressBar
-from opusim.bench.protocol import Lagging, has
+from opusim.bench.protocol import lags_of
 from opusim.drivers.inputs.dask import LazyInput
 from opusim.drivers.inputs.traits import HostInput, InputTraits, PresentInput, UserInput
 from opusim.drivers.lowlevel.device import project
@@ -93,7 +93,7 @@ def run(
     step = pass_size(method, data.traits.n_features_total, n_out, frame.itemsize, n_samples_by_pass)
     if isinstance(data, LazyInput):
         check_fit(method, fit, data.traits, data.n_samples)
-        if _lags(device):
+        if lags_of(device.bench):
             raise NotReadyError(
                 "X is a Dask array, whose parts are shown in any order, but with camera.lag above 0 a frame is read "
                 "with electrons of the one before it: transform an array in memory (X.compute()), or set camera.lag "
@@ -116,7 +116,7 @@ def run(
         # One pass: what it decodes to is the result.
         result = data.empty((n, n_out), method.dtype) if n > step else None
         shared, shown, n_pixels = method.begin() if method.shares else None, 0, method.n_pixels or n_out
-        lags, before = _lags(device), None
+        lags, before = lags_of(device.bench), None
         by_light, threads = decodes_by_light(method), device.threads if method.by_light else None
         bar = ProgressBar(patterns_of(method, n, step), "OPU: transform") if progress and several else None
         with bar or nullcontext():
@@ -230,11 +230,6 @@ def check_fit(method: Method, fit: Fit, traits: InputTraits, n_vectors: int) -> 
             f"The input region is {fit.layout.roi_size} mirrors, but linear_transform needs all that the strategy full "
             "gives: fit with input_roi_strategy full and without input_roi."
         )
-
-
-def _lags(device: OpuDevice) -> bool:
-    """Return whether the frames of a device's bench depend on the ones before."""
-    return has(device.bench, Lagging) and device.bench.lags
 
 
 def _one_frame_each(method: Method) -> bool:
@@ -395,7 +390,7 @@ class Task:
         NotReadyError
             If a frame depends on the one before it, and the method shows several for a vector.
         """
-        lags = _lags(device)
+        lags = lags_of(device.bench)
         if lags and not _one_frame_each(method):
             raise NotReadyError(
                 "A linear transform by parts (OPU.batch) takes several frames a vector, in an order of its own, but "
