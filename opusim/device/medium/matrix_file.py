@@ -164,27 +164,6 @@ class Header:
             )
 
 
-def told_pixels(pixels: np.ndarray) -> str:
-    """Say where pixels lie.
-
-    Parameters
-    ----------
-    pixels : ndarray of int64, shape (n, 2)
-        Row and column of each.
-
-    Returns
-    -------
-    str
-        Rows and columns, and the largest rectangle where they fill none.
-    """
-    first, last = pixels.min(axis=0), pixels.max(axis=0)
-    told = f"rows {first[0]} to {last[0]}, columns {first[1]} to {last[1]} of the sensor"
-    if len(pixels) == np.prod(last - first + 1):
-        return f"{told}: roi {(*map(int, first), *map(int, last - first + 1))}"
-    rectangle = _largest_rectangle(pixels)
-    return f"{told}, with gaps; the largest region without: roi {tuple(map(int, rectangle))}"
-
-
 def _pair(place: np.ndarray) -> tuple[int, int]:
     return int(place[0]), int(place[1])
 
@@ -210,7 +189,7 @@ def _largest_rectangle(pixels: np.ndarray) -> tuple[int, int, int, int]:
                     best = above * (column - start)
                     found = (row - above + 1, start, above, column - start)
             rising.append((start, high))
-    return (found[0] + int(corner[0]), found[1] + int(corner[1]), found[2], found[3])
+    return (found[0] + int(corner[0]), found[1] + int(corner[1]), int(found[2]), int(found[3]))
 
 
 @lru_cache(maxsize=8)
@@ -235,6 +214,31 @@ def rectangle(key: Key) -> tuple[int, int, int, int]:
     pixels = header(key).pixels
     assert pixels is not None
     return _largest_rectangle(pixels)
+
+
+def told_pixels(key: Key) -> str:
+    """Say where the pixels of a file lie.
+
+    Parameters
+    ----------
+    key : Key
+        File and data sets, of which one says the pixels.
+
+    Returns
+    -------
+    str
+        Rows and columns, and the largest rectangle where they fill none.
+
+    Raises
+    ------
+    ValueError
+        As from `header`.
+    """
+    pixels, roi = header(key).pixels, rectangle(key)
+    assert pixels is not None
+    first, last = pixels.min(axis=0), pixels.max(axis=0)
+    gaps = "" if roi[2] * roi[3] == len(pixels) else ", with gaps; the largest region without"
+    return f"rows {first[0]} to {last[0]}, columns {first[1]} to {last[1]} of the sensor{gaps}: roi {roi}"
 
 
 # ---------------------------------------------------------------- data sets
@@ -364,16 +368,17 @@ def header(key: Key) -> Header:
     """
     with _opened(key) as file:
         stored = _matrix_in(file, key)
-        n_states = stored.shape[0] if len(stored.shape) == 3 else 1
+        is_sequence = len(stored.shape) == 3
+        n_states = stored.shape[0] if is_sequence else 1
         n_outputs, n_inputs = stored.shape[-2:]
         if (extra := _extra(file, key, "background", key.background)) is not None:
             _check_background(extra, key, stored.shape)
         times = None
-        if len(stored.shape) == 3 and (data := _extra(file, key, "times", key.times)) is not None:
+        if is_sequence and (data := _extra(file, key, "times", key.times)) is not None:
             times = _checked_times(data.vector(), key, n_states)
         data, name = _extra(file, key, "pixels", key.pixels), key.pixels
         if data is None:
-            return Header(n_states, n_outputs, n_inputs, len(stored.shape) == 3, times)
+            return Header(n_states, n_outputs, n_inputs, is_sequence, times)
         where = f"Data set {name!r} of {key.path!r}"
         pixels = _checked_pixels(data, where, n_outputs)
     numbers = pixels[:, 0] * _ROW + pixels[:, 1]
@@ -385,8 +390,7 @@ def header(key: Key) -> Header:
             f"{where} puts rows {first} and {second} of the matrix on one pixel, {_pair(pixels[first])}: each must "
             "have its own."
         )
-    sequence = len(stored.shape) == 3
-    return Header(n_states, n_outputs, n_inputs, sequence, times, pixels, name, numbers[order], order)
+    return Header(n_states, n_outputs, n_inputs, is_sequence, times, pixels, name, numbers[order], order)
 
 
 def _matrix_in(file: h5py.File, key: Key) -> _Numbers:

@@ -236,7 +236,8 @@ class MeasuredMedium(EntryMedium):
         dict of str
             "matrix", "drift" of a sequence, and "pixels".
         """
-        top = matrix_file.header(self._key())
+        key = self._key()
+        top = matrix_file.header(key)
         found = {"matrix": f"{top.n_outputs:,} outputs x {top.n_inputs:,} inputs"}
         if top.n_states > 1:
             begins = ", ".join(f"{time_s:g}" for time_s in (top.times_s or ())[:_MOST_TOLD])
@@ -246,7 +247,7 @@ class MeasuredMedium(EntryMedium):
             found["drift"] = f"{top.n_states} states, {when}{used}"
         found["pixels"] = "those of the region, in its order"
         if top.pixels is not None:
-            found["pixels"] = matrix_file.told_pixels(top.pixels)
+            found["pixels"] = matrix_file.told_pixels(key)
         return found
 
     @property
@@ -494,8 +495,7 @@ def _likeness(key: matrix_file.Key, state: int) -> float:
     product, squares = 0j, [0.0, 0.0]
     for a in range(len(first)):
         x, y = first[a].astype(np.complex128), later[a].astype(np.complex128)
-        real = x.real * y.real + x.imag * y.imag
-        product += complex(float(real.sum()), float((x.imag * y.real - x.real * y.imag).sum()))
+        product += complex(elementary.multiply(x, y.conj()).sum())
         squares[0] += float(elementary.square_modulus(x).sum())
         squares[1] += float(elementary.square_modulus(y).sum())
     return abs(product) / np.sqrt(squares[0] * squares[1]) if squares[1] else 0.0
