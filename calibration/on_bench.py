@@ -9,6 +9,7 @@ import numpy as np
 
 from opusim.base import validation
 from opusim.base.user_arrays import as_numpy
+from opusim.bench.inputs import checked_phases
 from opusim.bench.protocol import Bench, Drivable, Exposing, Lamp, checked_bench, has, input_layout_of, lags_of
 from opusim.bench.region import AnyRoi
 from opusim.bench.returned import exposed, flat_frames, number_of_patterns
@@ -71,16 +72,16 @@ def exposed_steadily(bench: Bench, mirrors: Any, *, reference_phase_rad: Any = N
     TypeError, ValueError, RuntimeError
         As for ``opusim.bench.returned.exposed``.
     """
-    n = number_of_patterns(bench, mirrors) if lags_of(bench) else 0
-    if not n:
+    if not lags_of(bench) or mirrors is None:  # frames without light are steady anyway
         return exposed(bench, mirrors, reference_phase_rad=reference_phase_rad, **how)
-    steps = 1 if reference_phase_rad is None else np.size(reference_phase_rad)
-    if n == 1 and steps > 1:  # one frame will do, and not a whole burst
-        phases = np.ravel(reference_phase_rad)
-        phases = np.concatenate([phases[-1:], phases])
-        return exposed(bench, mirrors, reference_phase_rad=phases, **how)[1:]
+    mirrors, phases = shown_mirrors(mirrors), checked_phases(reference_phase_rad, True)
+    n, steps = number_of_patterns(bench, mirrors), 1 if phases is None else len(phases)
+    if not n:
+        return exposed(bench, mirrors, reference_phase_rad=phases, **how)
+    if n == 1 and phases is not None and steps > 1:  # one frame will do, and not a whole burst
+        return exposed(bench, mirrors, reference_phase_rad=np.concatenate([phases[-1:], phases]), **how)[1:]
     shown = _chosen(bench, mirrors, np.append(n - 1, np.arange(n)))
-    return exposed(bench, shown, reference_phase_rad=reference_phase_rad, **how)[steps:]
+    return exposed(bench, shown, reference_phase_rad=phases, **how)[steps:]
 
 
 def exposed_each(bench: Bench, mirrors: Any, *, reference_phase_rad: Any = None, **how: Any) -> np.ndarray:
@@ -107,12 +108,13 @@ def exposed_each(bench: Bench, mirrors: Any, *, reference_phase_rad: Any = None,
     TypeError, ValueError, RuntimeError
         As for ``opusim.bench.returned.exposed``.
     """
-    if not lags_of(bench):
+    if not lags_of(bench) or mirrors is None:
         return exposed(bench, mirrors, reference_phase_rad=reference_phase_rad, **how)
-    if reference_phase_rad is None:
+    mirrors, phases = shown_mirrors(mirrors), checked_phases(reference_phase_rad, True)
+    if phases is None:
         twice = np.repeat(np.arange(number_of_patterns(bench, mirrors)), 2)
         return exposed(bench, _chosen(bench, mirrors, twice), **how)[1::2]
-    return exposed(bench, mirrors, reference_phase_rad=np.repeat(np.ravel(reference_phase_rad), 2), **how)[1::2]
+    return exposed(bench, mirrors, reference_phase_rad=np.repeat(phases, 2), **how)[1::2]
 
 
 def _chosen(bench: Bench, mirrors: Any, which: np.ndarray) -> Any:

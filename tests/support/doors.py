@@ -589,6 +589,7 @@ def _device() -> None:
 def _bench() -> None:
     from laboratory_bench import Bare, Few
     from opusim.bench.frames import ReservedFrames
+    from opusim.calibration import on_bench
     from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
     layout = MirrorLayout.lined((16, 16), 16)
@@ -622,6 +623,12 @@ def _bench() -> None:
     door(f"{at}.expose(reference_phase_rad)", lambda x: optical_bench().expose(shown, reference_phase_rad=x, **how),
          _STEPS.copy, "none", same=False)  # fmt: skip
     door(f"{at}.inspect(mirrors)", lambda x: optical_bench().inspect(x, **how), shown.copy, same=False)
+    for name, show in (("exposed_each", on_bench.exposed_each), ("exposed_steadily", on_bench.exposed_steadily)):
+        door(f"opusim.calibration.on_bench.{name}(mirrors)",
+             lambda x, show=show: show(lagging_bench(), x, **how), shown.copy, "none", same=False)  # fmt: skip
+        door(f"opusim.calibration.on_bench.{name}(reference_phase_rad)",
+             lambda x, show=show: show(lagging_bench(), shown, reference_phase_rad=x, **how), _STEPS.copy, "none",
+             same=False)  # fmt: skip
     door(f"{at}.transform(reference_phase_rad)",
          lambda x: optical_bench().transform(patterns, reference_phase_rad=x, **region), _STEPS.copy, "none",
          same=False)  # fmt: skip
