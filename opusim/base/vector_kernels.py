@@ -1,0 +1,41 @@
+"""What makes LLVM use the widest vectors that a processor has, in kernels that keep them busy.
+
+On many processors with vectors of 512 bits LLVM stays at 256 by itself, as short bursts of wide ones once made a core
+slower. A function that calls `use_widest_vectors` is compiled for the width that there is: 512 bits, or 256, or less.
+No result depends on it: kernels do the same operations on each element, in the same order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import types
+from numba.extending import intrinsic
+
+# Names of LLVM's attributes of a function (Language Reference, "Function Attributes"); other targets ignore them.
+_WIDEST = ('"prefer-vector-width"="512"', '"min-legal-vector-width"="512"')
+
+
+def let_widest(function: Any) -> None:
+    """Give a function of llvmlite the attributes that allow vectors of 512 bits.
+
+    Parameters
+    ----------
+    function : llvmlite.ir.Function
+        The function that is being built.
+    """
+    for attribute in _WIDEST:
+        set.add(function.attributes, attribute)  # llvmlite's own `add` knows no attributes with a value
+
+
+def _use_widest_vectors(typingctx: Any) -> Any:
+    """Let the function that calls this use vectors of 512 bits; at its start, once, outside of loops."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        let_widest(builder.function)
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+use_widest_vectors: Any = intrinsic(_use_widest_vectors)
