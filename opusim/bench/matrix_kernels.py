@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from opusim.base.jit import kernel
-from opusim.base.vector_kernels import use_widest_vectors
+from opusim.base.vector_kernels import prefetch, use_widest_vectors
 from opusim.device.camera_kernels import BLOCK, develop_block, make_scratch
 
 from .row_sums_kernels import (
@@ -35,12 +35,14 @@ from .row_sums_kernels import (
 
 STRIP = BLOCK  # most fields of a strip, whose sums go to the camera together: eight tiles
 VECTORS = 2048  # vectors whose sums are kept at a time: a tile of them fits a second-level cache of 1 MB
-DIRECT = 6  # up to this many vectors, sums are made directly rather than by table
+DIRECT = 8  # up to this many vectors, sums are made directly rather than by table
 
 _TILES = 2 * STRIP // WIDTH
-# Groups whose rows are gathered at a time, tile by tile: 1 MB, half of a second-level cache of 2 MB. A strip of a row is
-# 2 KB in line, which memory gives three times as fast as the 256 bytes of a tile.
+# Groups whose rows are gathered at a time, tile by tile: 1 MB, half of a second-level cache of 2 MB. A strip of a row
+# is 2 KB in line, which memory gives three times as fast as the 256 bytes of a tile.
 _GATHERED = 128
+_GROUPS_AHEAD = 2  # groups whose rows are asked for before they are added directly
+_AHEAD = 2  # rows that are asked for before they are copied: no processor foresees them
 _SPAN = (_GATHERED * GROUP + 1) * WIDTH  # from tile to tile; one more, so that they do not lie in one set of the cache
 _NIBBLE = np.uint8(15)
 
@@ -150,7 +152,7 @@ def _gather_rows(matrix, groups, first, stop, column0, width, rows):  # type: ig
     use_widest_vectors()
     n_features, n_columns = matrix.shape
     flat = matrix.reshape(-1)
-    whole = np.uint64(WIDTH)
+    whole, ahead = np.uint64(WIDTH), np.uint64(_AHEAD) * np.uint64(n_columns)
     n_tiles = (width + WIDTH - 1) // WIDTH
     last = width - (n_tiles - 1) * WIDTH
     for group in range(first, stop):
@@ -161,6 +163,8 @@ def _gather_rows(matrix, groups, first, stop, column0, width, rows):  # type: ig
             for tile in range(n_tiles):
                 here = 0 if feature >= n_features else (WIDTH if tile < n_tiles - 1 else last)
                 if here == WIDTH:
+                    for j in range(0, WIDTH, LINE):
+                        prefetch(flat, source + ahead + np.uint64(j))
                     for j in range(whole):
                         rows[target + j] = flat[source + j]
                 else:
@@ -173,28 +177,41 @@ def _gather_rows(matrix, groups, first, stop, column0, width, rows):  # type: ig
 
 
 @kernel()
-def _add_directly(packed, v, matrix, column0, width, partial, sums, base):  # type: ignore[no-untyped-def]
+def _add_directly(packed, v, matrix, column0, width, sums, base):  # type: ignore[no-untyped-def]
     """Add the groups of one vector in the same order without tables, to sums that lie in line."""
     use_widest_vectors()
-    start = np.uint64(base)
-    size = np.uint64(width)
+    n_columns = matrix.shape[1]
+    flat = matrix.reshape(-1)
+    start, size = np.uint64(base), np.uint64(width)
+    rows = np.empty(GROUP, dtype=np.uint64)
     for group in range(2 * packed.shape[1]):
+        ahead = group + _GROUPS_AHEAD
+        if ahead < 2 * packed.shape[1]:
+            code = (packed[v, ahead >> 1] >> np.uint8(4 * (ahead & 1))) & _NIBBLE
+            for bit in range(GROUP):
+                if (code >> np.uint8(bit)) & np.uint8(1):
+                    place = np.uint64(ahead * GROUP + bit) * np.uint64(n_columns) + np.uint64(column0)
+                    for j in range(0, width, LINE):
+                        prefetch(flat, place + np.uint64(j))
         code = (packed[v, group >> 1] >> np.uint8(4 * (group & 1))) & _NIBBLE
-        if code == 0:
-            continue
-        first = True
+        n = 0
         for bit in range(GROUP):
             if (code >> np.uint8(bit)) & np.uint8(1):
-                row = matrix[group * GROUP + bit, column0 : column0 + width]
-                if first:
-                    for j in range(size):
-                        partial[j] = row[j]
-                    first = False
-                else:
-                    for j in range(size):
-                        partial[j] += row[j]
-        for j in range(size):
-            sums[start + j] += partial[j]
+                rows[n] = np.uint64(group * GROUP + bit) * np.uint64(n_columns) + np.uint64(column0)
+                n += 1
+        a, b, c, d = rows[0], rows[1], rows[2], rows[3]
+        if n == 1:
+            for j in range(size):
+                sums[start + j] += flat[a + j]
+        elif n == 2:
+            for j in range(size):
+                sums[start + j] += flat[a + j] + flat[b + j]
+        elif n == 3:
+            for j in range(size):
+                sums[start + j] += (flat[a + j] + flat[b + j]) + flat[c + j]
+        elif n == 4:
+            for j in range(size):
+                sums[start + j] += ((flat[a + j] + flat[b + j]) + flat[c + j]) + flat[d + j]
 
 
 @kernel()
@@ -235,7 +252,7 @@ def sum_strip(packed, groups, n_groups, entries, order, ends, matrix, constant, 
             base = v * 2 * STRIP
             for j in range(width):
                 sums[base + j] = constant[column0 + j] + np.float32(0)
-            _add_directly(packed, v, matrix, column0, width, line, sums, base)
+            _add_directly(packed, v, matrix, column0, width, sums, base)
         return
     n_tiles = (width + WIDTH - 1) // WIDTH
     line[:] = 0
@@ -386,9 +403,7 @@ def develop_matrix(  # type: ignore[no-untyped-def]
         for v in range(n):
             read_strip(space, n, v, width, fields)
             for f in range(v * steps, (v + 1) * steps):
-                photons_of(
-                    fields, reference, column0, turns[f], incoherent[f], scale[f], count, samples, photons
-                )
+                photons_of(fields, reference, column0, turns[f], incoherent[f], scale[f], count, samples, photons)
                 develop_block(
                     photons, 0, count, gain, dark_e, offset_e, telegraph_e, pixels, pixel0, frames[f], key0, key1,
                     params, scratch, out[f], pixel0,

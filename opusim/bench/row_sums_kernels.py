@@ -16,7 +16,9 @@ from numba.extending import intrinsic
 from opusim.base.vector_kernels import let_widest
 
 GROUP = 4  # features in a group: sixteen sums
-GROUPS = 8  # groups whose tables exist at a time: 32 KB, which a first-level cache of 48 KB holds beside what is added to
+GROUPS = (
+    8  # groups whose tables exist at a time: 32 KB, which a first-level cache of 48 KB holds beside what is added to
+)
 WIDTH = 64  # numbers of a tile, 32 fields
 ENTRY_BITS = 8  # an entry is 256 bytes long
 ENTRIES = 1 << GROUP
