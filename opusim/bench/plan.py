@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from .by_matrix import MatrixWay
     from .by_waves import WavesWay
 
-# The planner weighs the two ways for one pass of the real driver, whatever the size of the batch at hand:
-# the choice, and with it the last bits, must not depend on the batch.
-_PASS = 3000
+# The planner weighs the two ways for ten passes of the real driver, half of a training set such as MNIST's, whatever the
+# size of the batch at hand: the choice, and with it the last bits, must not depend on the batch.
+_VECTORS = 30_000
 #: Rates of a core that the planner reckons with, in flops a second. They need be right only within a factor of two.
-FFT_FLOPS, SUM_FLOPS = 4e9, 4e10
+FFT_FLOPS, SUM_FLOPS = 1.1e10, 1.3e11
 #: Entries of a medium that gives them, a second.
 ENTRIES_PER_S = 2e8
-_MAX_BUILD_S = 60.0
+_MAX_BUILD_S = 25.0  # seconds of a core for which a first transform may make its matrix
 #: Most samples of a pixel in the matrix way; at most `matrix_kernels.TILE`.
 MAX_SAMPLES = 64
 EXECUTIONS = ("auto", "matrix", "waves")
@@ -84,7 +84,7 @@ def memory_budget_bytes() -> int:
 
 
 def make_plan(geometry: Geometry, matrix: MatrixWay, waves: WavesWay | None, *, execution: str) -> Plan:
-    """Choose the way: the cheaper one for a pass of the real driver, within memory.
+    """Choose the way: the cheaper one for ten passes of the real driver, within memory.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def make_plan(geometry: Geometry, matrix: MatrixWay, waves: WavesWay | None, *, 
     if execution == "matrix" and not possible:
         raise ValueError(f"execution is 'matrix', but {_no_matrix(geometry, matrix)} Use 'waves' or 'auto'.")
     weighed_s = _weighed_passes(geometry) * wave_s
-    by_matrix_s, by_waves_s = weighed_s + _PASS * matrix_vector_s, _PASS * wave_s
+    by_matrix_s, by_waves_s = weighed_s + _VECTORS * matrix_vector_s, _VECTORS * wave_s
     cheaper = by_matrix_s < by_waves_s and weighed_s < _MAX_BUILD_S
     way = execution if execution != "auto" else ("matrix" if possible and cheaper else "waves")
     if execution != "auto":
@@ -149,7 +149,7 @@ def make_plan(geometry: Geometry, matrix: MatrixWay, waves: WavesWay | None, *, 
         why = f"A matrix sums at most {MAX_SAMPLES} samples a pixel, and there are {samples}."
     else:
         why = (
-            f"{_PASS} vectors would take {by_matrix_s:.3g} s of a core by matrix, {weighed_s:.3g} s of it to make the "
+            f"{_VECTORS} vectors would take {by_matrix_s:.3g} s of a core by matrix, {weighed_s:.3g} s of it to make the "
             f"matrix (at most {_MAX_BUILD_S:g}), and {by_waves_s:.3g} s by waves."
         )
     chosen = matrix if way == "matrix" else waves
