@@ -357,8 +357,14 @@ class OpticalBench(validation.Fixed):
         ----------
         layout : MirrorLayout
             How features lie on the mirrors.
-        exposure_s, roi, n_pixels, frametime_s
-            As of `transform`.
+        exposure_s : float
+            Exposure in seconds.
+        roi : tuple of int
+            (row, column, n_rows, n_columns) on the sensor.
+        n_pixels : int
+            How many of its pixels, in raster order, are wanted.
+        frametime_s : float, optional
+            Time of each frame in seconds, as in `expose`.
 
         Returns
         -------
