@@ -119,6 +119,11 @@ class Fit:
         return self.layout.by_mirror or (strategy is InputRoiStrategy.full and roi is None)
 
     @cached_property
+    def vector_size(self) -> int:
+        """Values of one vector as the user gives it: features, or bytes of packed ones."""
+        return math.prod(self.traits.vector_shape)
+
+    @cached_property
     def bitorder(self) -> str:
         """Order of bits in packed input: whole mirror patterns come as the mirrors' electronics takes them."""
         return "little" if self.layout.by_mirror else "big"

@@ -449,7 +449,8 @@ class OPU(validation.Fixed):
             Whether eight features share a byte, the first in the highest bit (`numpy.packbits`). As many features as
             mirrors are shown as they come, the first in the lowest bit.
         online : bool
-            Whether vectors come one by one; batches are then refused.
+            Whether vectors come one by one, as in a loop that knows the next one from the counts of the one before;
+            batches are then refused. The configuration is read now, and by no `transform` until the next fit.
         **override
             Any of exposure_us, frametime_us, input_roi, raw_output_size, n_components, input_roi_strategy.
 
@@ -549,6 +550,10 @@ class OPU(validation.Fixed):
 
         Notes
         -----
+        A single vector in an array of numpy, without encoder or decoder, goes a shorter way: what it has in common with
+        the one before is not looked at again, but its values and whatever was changed since are. Its counts are those
+        of a batch, bit for bit; after a fit with ``online=True`` the configuration costs no time either.
+
         The lazy result of a Dask array has the counts that one call would give now, bit for bit, whatever the chunks,
         the scheduler or the workers (of one version, on one kind of processor, with numpy; with another backend as two
         backends agree), and each time it is computed: its
@@ -558,9 +563,31 @@ class OPU(validation.Fixed):
         must take each vector by itself: own ones say so by an attribute ``by_vector = True``. A worker that lacks what
         it takes, or has another opusim, is told when the array is computed, as a RuntimeError.
         """
+        if type(X) is np.ndarray and encoder_cls is None and decoder_cls is None:
+            counts = self._single(X)
+            if counts is not None:
+                return counts
         encoder, bits = self._encode(X, encoder_cls, decoder_cls)
         fit, data = self._fitted(bits)
         return data.like_input(self._decode(self._counts(fit, data), encoder, decoder_cls, data.group))
+
+    def _single(self, X: np.ndarray) -> Any:
+        """Return the counts of a single vector by the way of loops; None where it must go the way of all.
+
+        What a loop leaves as it is costs it nothing: settings that were checked are known by being the same objects.
+        """
+        device, fit = self.device, self._fit
+        if fit is None or X.size != fit.vector_size or device.backend not in inputs.PLAIN:
+            return None
+        device.check_open()
+        data = inputs.HostInput(X, fit.traits)
+        if not fit.online:
+            self._settings()  # which a loop, in online mode, has read at its fit
+        with device.lock:
+            if device.settings_owner is not fit:
+                return None
+            exposure, n_components = device.exposure(), self._n_components
+        return acquire.run_one(data, fit, device, exposure, acquire.output_size(fit, n_components, exposure))
 
     @property
     def current_fit(self) -> Fit | None:

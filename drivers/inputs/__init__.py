@@ -22,7 +22,7 @@ from .traits import HostInput, InputTraits, UserInput, traits_of
 from .traits import PresentInput as PresentInput
 
 # Backends that leave numpy's arrays to numpy.
-_PLAIN = (None, "auto", "numpy")
+PLAIN = (None, "auto", "numpy")
 
 
 def read(X: Any, traits: InputTraits, backend: str | None) -> UserInput:
@@ -47,7 +47,7 @@ def read(X: Any, traits: InputTraits, backend: str | None) -> UserInput:
     TypeError, ValueError
         If type or shape are others; values are looked at later.
     """
-    if type(X) is np.ndarray and backend in _PLAIN:
+    if type(X) is np.ndarray and backend in PLAIN:
         return HostInput(X, traits)
     _, _, of_traits = _seen(X, backend)
     return of_traits(traits)

@@ -47,6 +47,7 @@ _PATTERNS_PER_STEP = 64
 # What a pickle of a device leaves out.
 _OF_THIS_PROCESS = (
     "lock", "measuring", "_acquisitions", "_use", "_frame_settings", "_threads", "_level", "_linear_modes",
+    "_singles",
 )  # fmt: skip
 # Those of this process.
 _devices: WeakSet[OpuDevice] = WeakSet()
@@ -207,6 +208,8 @@ class OpuDevice(validation.Fixed):
         # What `features_level_dn` was asked last, and what it said: a linear transform asks each time.
         self._level: tuple[MirrorLayout, float, float] | None = None
         self._threads: tuple[Any, int | None] | None = None
+        # What shows single vectors, if anything does, and for which settings, layout and pixels.
+        self._singles: tuple[FrameSettings, MirrorLayout, int, protocol.Single | None] | None = None
         # Ways to a linear transform that this device has, by what was asked for.
         self._linear_modes: dict[str, linear_modes.LinearMode] = {}
 
@@ -264,7 +267,7 @@ class OpuDevice(validation.Fixed):
                 )
             changed = bench.with_limits(memory_budget=memory_budget, threads=threads)
             if changed.limits != bench.limits:
-                self._bench = changed
+                self._bench, self._singles = changed, None
 
     def features_level_dn(self, layout: MirrorLayout, exposure_us: float) -> float:
         """Return the mean level, above the dark, that all features of a layout give together.
@@ -724,6 +727,44 @@ class OpuDevice(validation.Fixed):
             self.bench, patterns, n_pixels, settings, reference_phase_rad=reference_phase_rad, progress=progress,
             before=before,
         )  # fmt: skip
+
+    def project_one(
+        self, bits: np.ndarray, layout: MirrorLayout, n_pixels: int, settings: FrameSettings
+    ) -> np.ndarray | None:  # fmt: skip
+        """Show one vector as `project` does, where the bench has a shorter way for it (`protocol.Looping`).
+
+        Parameters
+        ----------
+        bits : numpy.ndarray
+            0 and 1, uint8 (1, n_features), in order in memory; known to be right.
+        layout : MirrorLayout
+            Where they go.
+        n_pixels : int
+            How many pixels, in raster order.
+        settings : FrameSettings
+            Region and times.
+
+        Returns
+        -------
+        numpy.ndarray or None
+            Counts, (1, n_pixels); None where there is no shorter way, and nothing was shown.
+        """
+        kept = self._singles
+        # Settings and layouts are never changed: others are other objects.
+        if kept is None or kept[0] is not settings or kept[1] is not layout or kept[2] != n_pixels:
+            self.check_open()
+            with self.lock:  # so that the bench is that of the device
+                bench, found = self.bench, None
+                if protocol.has(bench, protocol.Looping):
+                    found = bench.singles(
+                        layout, exposure_s=settings.exposure_s, roi=settings.bench_roi, n_pixels=n_pixels,
+                        frametime_s=settings.frametime_s,
+                    )  # fmt: skip
+                self._singles = kept = (settings, layout, n_pixels, found)
+        if kept[3] is None:
+            return None
+        self._region_known = True
+        return kept[3].counts(bits)
 
     def transform1(self, ins: np.ndarray, batch_index: int = -1, nb_acq_output: int | None = None) -> np.ndarray:
         """Return the whole region of interest for each packed pattern.

@@ -44,6 +44,7 @@ from .planes import Planes
 from .prepared import PreparedParts
 from .region import AnyRoi, Region, Roi, checked_roi
 from .rolling import RollingFilm, Rows
+from .singles import Singles
 
 __all__ = ["FRAME_OVERHEAD_S", "BenchClock", "OpticalBench", "Planes"]
 
@@ -347,6 +348,48 @@ class OpticalBench(validation.Fixed):
             left = None
         return self._run(layout, bits, region, exposure_s, frametime, progress, phases, reserved, home, place, left)
 
+    def singles(
+        self, layout: MirrorLayout, *, exposure_s: float, roi: AnyRoi, n_pixels: int, frametime_s: float | None = None
+    ) -> Singles | None:  # fmt: skip
+        """Return what shows single patterns of a layout as `transform` does, what they have in common checked now.
+
+        Parameters
+        ----------
+        layout : MirrorLayout
+            How features lie on the mirrors.
+        exposure_s : float
+            Exposure in seconds.
+        roi : tuple of int
+            (row, column, n_rows, n_columns) on the sensor.
+        n_pixels : int
+            How many of its pixels, in raster order, are wanted.
+        frametime_s : float, optional
+            Time of each frame in seconds, as in `expose`.
+
+        Returns
+        -------
+        Singles or None
+            None where they must go by `transform`: where a frame is read with electrons of the one before it, the
+            medium moves within the exposure, the backend is not numpy's, a subclass has a `transform` of its own, or
+            the pixels are so many that their memory is asked for.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not what it may be.
+        """
+        none = np.zeros((0, layout.n_features_total), dtype=np.uint8)
+        _, _, exposure_s, rectangle, n_pixels, _ = checked_transform(
+            self.device, MirrorPatterns(none, layout), exposure_s, roi, n_pixels, None
+        )
+        frametime_s = self._frametime(frametime_s, rectangle[2], exposure_s)
+        own = getattr(self.transform, "__func__", None) is OpticalBench.transform
+        large = self._count_type.itemsize * n_pixels > _SMALL_BYTES
+        moves = exposure_s > self._still_s and self.device.drift_within(exposure_s) is not None
+        if not own or large or moves or self.lags or self.backend not in ("auto", "numpy"):
+            return None
+        return Singles(self, layout, self._region(rectangle, n_pixels), exposure_s, frametime_s)
+
     def explain(
         self,
         patterns: MirrorPatterns | np.ndarray,
@@ -460,7 +503,7 @@ class OpticalBench(validation.Fixed):
         projector, maps = self._parts.of(layout, region)
         with self._lock:
             frame, time_s = self.clock.frames, self.clock.elapsed_s
-        state = int(self._states(np.array([time_s]))[0])
+        state = self._state(time_s)
         moving = self.device.drift_within(exposure_s)
         if moving is not None:
             self._tell_contrast(moving, exposure_s)
@@ -808,8 +851,7 @@ class OpticalBench(validation.Fixed):
             memory.check(what, needed, "pass fewer patterns at a time.", home)
         if n or way.name == "matrix":
             # Before frames are taken, so that a matrix or a layer that cannot be made costs none.
-            now = states if states is not None and n else self._states(np.array([self.clock.elapsed_s]))
-            way.prepare(int(now[0]))
+            way.prepare(int(states[0]) if states is not None and n else self._state(self.clock.elapsed_s))
         if moving is not None:
             self._tell_contrast(moving, exposure_s)
         # In the machine's own memory numpy's arrays and torch's tensors are the same bytes.
@@ -845,7 +887,7 @@ class OpticalBench(validation.Fixed):
                 samples=projector.plan.samples, arrays=place, out=out, progress=progress,
             )  # fmt: skip
             return out if home is NUMPY else home.from_host(out)
-        edges = [0, *(np.flatnonzero(np.diff(states)) + 1).tolist(), n] if n else [0]
+        edges = [0, *(np.flatnonzero(np.diff(states)) + 1).tolist(), n] if n > 1 else list(range(n + 1))
         runs: list[tuple[slice, list[Shots]]] = []
         for a, b in zip(edges, edges[1:], strict=False):
             done: Callable[[int], None] | None = None
@@ -890,6 +932,15 @@ class OpticalBench(validation.Fixed):
                 f"{self.device.medium.told_files()} begins at {drift.begins_s[-1]:.6g} s, and stays from then on."
             )
         return drift.state_at(times_s, _CLOCK)
+
+    def _state(self, time_s: float) -> int:
+        """Return the state of the medium's drift at one time."""
+        drift = self._drift
+        if drift is None:
+            return 0
+        if drift.ends_s < math.inf:
+            return int(self._states(np.array([time_s]))[0])
+        return drift.state_of(time_s, _CLOCK)
 
     def _reference(
         self, region: Region, phases: np.ndarray | None, n: int, frames: np.ndarray, times_s: np.ndarray,

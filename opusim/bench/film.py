@@ -8,8 +8,7 @@ lie in memory.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,8 +20,7 @@ from opusim.device.camera import Camera
 from .frames import Shots
 
 
-@dataclass(frozen=True, eq=False)
-class Exposure:
+class Exposure(NamedTuple):
     """What the kernels need of a run of frames beside the light, for all its vectors and pixels.
 
     Parameters

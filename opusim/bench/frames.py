@@ -319,6 +319,8 @@ class Shots:
 
     def incoherent(self) -> np.ndarray:
         """Return the part of the reference's intensity that does not interfere in each frame: float32 (n,)."""
+        if self.moduli is None and self.coherence == 1.0:
+            return np.zeros(len(self.frames), dtype=np.float32)
         contrasts = self.contrasts()
         return (1 - contrasts * contrasts).astype(np.float32)
 

@@ -49,6 +49,8 @@ class PreparedParts:
         self._threads = threads
         # By layout, region and library of arrays, the one used last at the end.
         self._projectors: OrderedDict[tuple[MirrorLayout | None, Region, Arrays], Projector] = OrderedDict()
+        # What was asked for last, by the same objects: a loop over single vectors asks for it again and again.
+        self._last: tuple[MirrorLayout | None, Region, Arrays, Projector, SensorMaps] | None = None
         self._maps: OrderedDict[Region, SensorMaps] = OrderedDict()
         self._waves: OrderedDict[Region, np.ndarray] = OrderedDict()
         self._layers = Layers()
@@ -78,9 +80,13 @@ class PreparedParts:
         maps : SensorMaps
             Fixed patterns of the pixels.
         """
-        key = (layout, region, arrays)
         with self._lock:
             self.check_files()
+            last = self._last
+            if last is not None and last[0] is layout and last[1] is region and last[2] is arrays:
+                return last[3], last[4]
+            key = (layout, region, arrays)
+            self._last = None  # room is made before another one is kept
             projector = self._projectors.get(key)
             if projector is None:
                 projector = self._made(layout, region, arrays)
@@ -89,7 +95,10 @@ class PreparedParts:
             else:
                 self._projectors.move_to_end(key)
             maps = self._maps.get(region)
-            return projector, self.sensor(region) if maps is None else maps
+            if maps is None:
+                maps = self.sensor(region)
+            self._last = (layout, region, arrays, projector, maps)
+            return projector, maps
 
     def check_files(self) -> None:
         """Refuse a file of the medium that is another one than before: two media would be mixed under one name.

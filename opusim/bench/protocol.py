@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Backed", "Bench", "Clock", "Clocked", "Drivable", "Exposing", "Fresh", "Identified", "Identity", "Inputs",
-    "Lagging", "Lamp", "Levelled", "Limited", "LitCamera", "Outputs", "Record", "Repeatable", "Reservable", "Resumable",
-    "Skipping", "Threaded", "Timed", "checked_bench", "elapsed_s", "has", "identity_of", "input_layout_of", "lacking",
-    "lags_of", "output_roi_of", "reference_map_of", "threads_of", "wait",
+    "Lagging", "Lamp", "Levelled", "Limited", "LitCamera", "Looping", "Outputs", "Record", "Repeatable", "Reservable",
+    "Resumable", "Single", "Skipping", "Threaded", "Timed", "checked_bench", "elapsed_s", "has", "identity_of",
+    "input_layout_of", "lacking", "lags_of", "output_roi_of", "reference_map_of", "threads_of", "wait",
 ]  # fmt: skip
 
 _LONGEST_SKIP_S = 3600.0
@@ -436,6 +436,59 @@ class Lagging(Protocol):
     @property
     def lags(self) -> bool:
         """Whether a frame is read with electrons of the one before it."""
+        ...
+
+
+@runtime_checkable
+class Single(Protocol):
+    """What shows single patterns that have all but their bits in common."""
+
+    def counts(self, bits: np.ndarray) -> np.ndarray:
+        """Show one pattern and return its frame.
+
+        Parameters
+        ----------
+        bits : ndarray of uint8, shape (1, n_features)
+            0 and 1, which is not looked at.
+
+        Returns
+        -------
+        ndarray, shape (1, n_pixels)
+            Counts, as from `Drivable.transform`.
+        """
+        ...
+
+
+@runtime_checkable
+class Looping(Protocol):
+    """Checks once what single patterns have in common, so that a loop pays for little but the light.
+
+    Without it each one goes by `Drivable.transform`.
+    """
+
+    def singles(
+        self, layout: MirrorLayout, *, exposure_s: float, roi: AnyRoi, n_pixels: int, frametime_s: float | None = None
+    ) -> Single | None:  # fmt: skip
+        """Return what shows single patterns of a layout; None where they must go by `transform`.
+
+        Parameters
+        ----------
+        layout : MirrorLayout
+            How features lie on the mirrors.
+        exposure_s : float
+            Exposure in seconds.
+        roi : tuple of int
+            (row, column, n_rows, n_columns) on the sensor.
+        n_pixels : int
+            How many of its pixels, in raster order, are wanted.
+        frametime_s : float, optional
+            Time of each frame in seconds; the bench's own by default.
+
+        Returns
+        -------
+        Single or None
+            Frames of it are those of `transform`, to the bit.
+        """
         ...
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -166,18 +167,15 @@ class Laser(Stage):
             frames = checked_array("frames", frames, kinds="iu")
         power = np.ones(len(times_s))
         if self.power_drift_per_hour:
-            from .drift_kernels import sum_swings
-
-            sum_swings(np.ascontiguousarray(times_s), *_drift_series(self.power_drift_per_hour, seed), power)
+            _kernels()[0](np.ascontiguousarray(times_s), *_drift_series(self.power_drift_per_hour, seed), power)
         if self.power_noise and self.power_noise_bandwidth_hz and len(power):
             power *= 1 + self.power_noise * self._mean_noise(frames, times_s, seed, exposure_s)
         elif self.power_noise and len(power):
-            from opusim.base.rng_kernels import normals_between  # numba, where it is needed
-
             frames = np.asarray(frames, dtype=np.int64)
-            first = int(frames.min())
-            noise = normals_between(rng.key_of(seed, "laser noise"), first, int(frames.max()) + 1)
-            power *= 1 + self.power_noise * noise[frames - first].astype(np.float64)
+            alone = len(frames) == 1  # as in a loop over single vectors
+            first, last = (int(frames[0]),) * 2 if alone else (int(frames.min()), int(frames.max()))
+            noise = _kernels()[1](rng.key_of(seed, "laser noise"), first, last + 1)
+            power *= 1 + self.power_noise * (noise if alone else noise[frames - first]).astype(np.float64)
         return np.maximum(power, 0.0)
 
     def _mean_noise(self, frames: np.ndarray, times_s: np.ndarray, seed: int, exposure_s: float) -> np.ndarray:
@@ -205,6 +203,16 @@ def _means(x: float) -> tuple[float, float]:
     for k in range(14, 0, -1):  # sums of (-x)^k / (k + 1)! and of 2 (-x)^k / (k + 2)!, from k = 0 on, by Horner
         one, two = 1 - x / (k + 1) * one, 1 - x / (k + 2) * two
     return one, two
+
+
+@cache
+def _kernels() -> tuple[Callable[..., None], Callable[..., np.ndarray]]:
+    """Return the kernel of the drift and that of the noise; numba is loaded when they are needed."""
+    from opusim.base.rng_kernels import normals_between
+
+    from .drift_kernels import sum_swings
+
+    return sum_swings, normals_between
 
 
 @lru_cache(maxsize=16)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -49,15 +48,15 @@ def way_of(bench: OpticalBench) -> str:
 
 @pytest.fixture
 def used(monkeypatch) -> list[int]:
-    """Threads of every pool that is made, on a machine of five processors."""
+    """Threads of every call, the calling one included, on a machine of five processors."""
     numbers: list[int] = [1]
 
-    class Recording(ThreadPoolExecutor):
-        def __init__(self, max_workers: int) -> None:
-            numbers.append(max_workers)
-            super().__init__(max_workers)
+    class Recording(parallel._Pool):
+        def take(self, n: int) -> list:
+            numbers.append(n + 1)
+            return super().take(n)
 
-    monkeypatch.setattr(parallel, "ThreadPoolExecutor", Recording)
+    monkeypatch.setattr(parallel, "_pool", Recording())
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(5)), raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 5)
     for few in ("_FEW_BURSTS", "_FEW_PIXELS"):  # below which one thread does it

@@ -259,6 +259,7 @@ NOT_DOORS = {
             "opusim.patterns.layout.MirrorPatterns.of_checked(", "opusim.device.medium.drift.Drift.state_at(",
             "opusim.device.medium.drift.StateSequence.state_at(", "opusim.device.medium.base.EntryMedium.outputs_at(",
             "opusim.device.medium.measured.MeasuredMedium.outputs_at(",
+            "opusim.bench.singles.Singles.counts(", "opusim.drivers.lowlevel.device.OpuDevice.project_one(",
         ),
         "between two stages, for arrays of the package's own",
     ),

@@ -126,6 +126,31 @@ class Drift:
             self.check(name, float(np.abs(times).max()))
         return np.floor(times / self.step_s).astype(np.int64)
 
+    def state_of(self, time_s: float, name: str = "time_s") -> int:
+        """Return what `state_at` does, for one time.
+
+        Parameters
+        ----------
+        time_s : float
+            Time in seconds.
+        name : str, optional
+            What it is called in an error.
+
+        Returns
+        -------
+        int
+            Number of the state, from 0 on.
+
+        Raises
+        ------
+        ValueError
+            As from `check`.
+        """
+        if math.isinf(self.decorrelation_time_s):
+            return 0
+        self.check(name, time_s)
+        return math.floor(time_s / self.step_s)
+
     def moves_within(self, exposure_s: float) -> bool:
         """Return whether an exposure is longer than a state, so that it sees a mean over several.
 
@@ -164,7 +189,7 @@ class Drift:
         for more, good to 2 % up to 64 tau_d (``LONGEST``). Beyond, the contrast stays at 1/8, and a bench says so.
         """
         if not self.moves_within(exposure_s):
-            return [(int(self.state_at(np.array([time_s]))[0]), 1.0)]
+            return [(self.state_of(time_s), 1.0)]
         moments, weights = _moments(exposure_s / self.decorrelation_time_s)
         found: dict[int, float] = {}
         for state, weight in zip(self.state_at(time_s + exposure_s * moments).tolist(), weights.tolist(), strict=True):
@@ -391,6 +416,23 @@ class StateSequence(Drift):
         """
         found = np.searchsorted(np.array(self.times_s), times, side="right") - 1
         return np.maximum(found, 0).astype(np.int64)
+
+    def state_of(self, time_s: float, name: str = "time_s") -> int:
+        """Return what `state_at` does, for one time.
+
+        Parameters
+        ----------
+        time_s : float
+            Time in seconds.
+        name : str, optional
+            What it is called in an error that there never is.
+
+        Returns
+        -------
+        int
+            Number of the state, from 0 on.
+        """
+        return int(self.state_at(np.array([time_s]), name)[0])
 
     def within(self, time_s: float, exposure_s: float) -> list[tuple[int, float]]:
         """Return states whose intensities an exposure averages, and the part of it that each takes.
