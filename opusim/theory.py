@@ -1,11 +1,13 @@
-"""Closed forms of what the simulation must show: speckle, random matrices, kernels, beams."""
+"""Closed forms of what the simulation must show: speckle, random matrices, kernels, beams.
+
+scipy's functions are imported where they are used: a transform needs none of them, and they take .2 s.
+"""
 
 from __future__ import annotations
 
 import numpy as np
-from scipy import integrate, special
 
-from opusim.base import validation
+from opusim.base import elementary, validation
 from opusim.base.user_arrays import checked_array
 
 
@@ -64,6 +66,8 @@ def marchenko_pastur_cdf(s: np.ndarray, ratio: float) -> np.ndarray:
     ndarray
         Share of the singular values up to each `s`.
     """
+    from scipy import integrate
+
     low, high = marchenko_pastur_edges(ratio)
     s = checked_array("s", s, dtype=np.float64)
     # The substitution s = mid - half cos(a) takes away the square-root ends.
@@ -115,7 +119,7 @@ def pixel_modes(pixel_over_grain: float) -> float:
     u = (nodes + 1) / 2
     w = weights / 2
     r = p * np.hypot(u[:, None], u[None, :])
-    coherence = np.square(2 * special.j1(np.pi * r) / (np.pi * r))
+    coherence = np.square(2 * elementary.bessel_j1(np.pi * r) / (np.pi * r))
     share = np.sum(w[:, None] * w[None, :] * (1 - u[:, None]) * (1 - u[None, :]) * coherence)
     return float(1 / (4 * share))
 
@@ -147,7 +151,7 @@ def neighbour_correlation(pixel_over_grain: float, rows: float = 0, columns: flo
 
     def covariance(down: float, across: float) -> float:
         r = np.pi * p * np.hypot(u[:, None] + down, u[None, :] + across)
-        coherence = np.square(np.where(r > 0, 2 * special.j1(r) / np.maximum(r, 1e-300), 1.0))
+        coherence = np.square(np.where(r > 0, 2 * elementary.bessel_j1(r) / np.maximum(r, 1e-300), 1.0))
         return float(np.sum(w[:, None] * w[None, :] * coherence))
 
     return covariance(rows, columns) / covariance(0, 0)
@@ -236,6 +240,8 @@ def _mean_over_pairs(u: float) -> float:
     """Mean of exp(-(u (s - t))^2) over s and t from 0 to 1."""
     if u < 1e-3:  # the closed form would be lost in rounding
         return 1 - u * u / 6
+    from scipy import special
+
     return float(np.sqrt(np.pi) * special.erf(u) / u + np.expm1(-u * u) / (u * u))
 
 
@@ -406,6 +412,8 @@ def exposure_moments(hz: np.ndarray, rad: np.ndarray, exposure_s: float) -> tupl
     From E exp(i x sin t) = J0(x) over a turn of t, and sin t +- sin s as products. Lines of more than 300 periods in
     the exposure have the factor J0(a)^2, the mean of both over a turn: 1e-3 of a part of them is left out.
     """
+    from scipy import special
+
     hz, rad = checked_array("hz", hz, dtype=np.float64), checked_array("rad", rad, dtype=np.float64)
     if hz.ndim != 1 or hz.shape != rad.shape:
         raise ValueError(f"hz has shape {hz.shape} and rad {rad.shape}, but both must be (n,): one of each for a line.")

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from . import fourier
 from .locks import after_fork, forks_wait, new_lock
 from .parameters import near_names
 
@@ -55,11 +56,18 @@ class Arrays:
 
     @property
     def xp(self) -> Any:
-        """Namespace of the array API standard."""
+        """Namespace of the array API standard.
+
+        numpy is one itself from 2.1 on. That of array-api-compat loads all of numpy, which takes 50 ms.
+        """
+        if self.name == "numpy" and hasattr(np, "astype"):
+            return np
         return importlib.import_module(f"array_api_compat.{self.name}")
 
     def dtype(self, kind: Any) -> Any:
         """Return the library's own dtype for a numpy dtype or its name."""
+        if self.name == "numpy":
+            return np.dtype(kind).type
         return getattr(self.xp, np.dtype(kind).name)
 
     def _place(self) -> Any:
@@ -68,10 +76,14 @@ class Arrays:
 
     def empty(self, shape: tuple[int, ...], kind: Any) -> Any:
         """Return an array of a shape and a numpy dtype (or its name), not filled."""
+        if self.name == "numpy":
+            return np.empty(shape, dtype=kind)
         return self.xp.empty(shape, dtype=self.dtype(kind), device=self._place())
 
     def zeros(self, shape: tuple[int, ...], kind: Any) -> Any:
         """Return an array of zeros of a shape and a numpy dtype (or its name)."""
+        if self.name == "numpy":
+            return np.zeros(shape, dtype=kind)
         return self.xp.zeros(shape, dtype=self.dtype(kind), device=self._place())
 
     def from_host(self, array: np.ndarray) -> Any:
@@ -160,8 +172,7 @@ class Arrays:
             return getattr(importlib.import_module("torch.fft"), kind)(x, dim=axis, norm=norm)
         if self.name == "cupy":
             return getattr(importlib.import_module("cupyx.scipy.fft"), kind)(x, axis=axis, norm=norm, overwrite_x=True)
-        library = importlib.import_module("scipy.fft")
-        return getattr(library, kind)(x, axis=axis, norm=norm, overwrite_x=True, workers=workers)
+        return fourier.transform(x, (axis,), inverse=kind == "ifft", norm=norm, overwrite=True, workers=workers)
 
     def fft2(self, x: Any, *, inverse: bool = False, scaled: bool = True) -> Any:
         """Transform over the last two axes, or its inverse; `x` may be overwritten.
@@ -180,8 +191,9 @@ class Arrays:
         norm = "ortho" if scaled else "forward" if inverse else "backward"
         if self.name == "torch":
             return getattr(importlib.import_module("torch.fft"), kind)(x, norm=norm)
-        library = importlib.import_module("cupyx.scipy.fft" if self.name == "cupy" else "scipy.fft")
-        return getattr(library, kind)(x, norm=norm, overwrite_x=True)
+        if self.name == "cupy":
+            return getattr(importlib.import_module("cupyx.scipy.fft"), kind)(x, norm=norm, overwrite_x=True)
+        return fourier.transform(x, (-2, -1), inverse=inverse, norm=norm, overwrite=True)
 
     def wait(self) -> None:
         """Wait until the device has done what it was told; the CPU always has."""

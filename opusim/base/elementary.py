@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+# Where J1 goes from the mean over a turn to the series, nodes of a quarter of the turn, and terms of the series.
+_BESSEL_FAR, _BESSEL_STEPS, _BESSEL_TERMS = 25.0, 16, 22
+
 
 def sin(x: ArrayLike) -> Any:
     """Return the sine of angles in radians.
@@ -82,6 +85,42 @@ def log(x: ArrayLike) -> Any:
     from . import elementary_kernels as kernels
 
     return _filled(kernels.fill_logarithms, x)
+
+
+def bessel_j1(x: ArrayLike) -> Any:
+    """Return the Bessel function J1, the first of the laws of round stops.
+
+    Parameters
+    ----------
+    x : array_like of float64
+        Numbers of at least 0.
+
+    Returns
+    -------
+    ndarray of float64, or float64 for a number
+        Less than 2e-15 from the truth.
+
+    Notes
+    -----
+    Up to 25 the mean of ``sin(t) sin(x sin t)`` over a turn of t, at 64 equal steps, of which a quarter is enough: the
+    error is J63(x), below 1e-18. Above, Hankel's series (Abramowitz and Stegun 9.2.5), whose terms fall to 1e-17.
+    """
+    values = np.asarray(x, dtype=np.float64)
+    near = np.minimum(values, _BESSEL_FAR)
+    result = np.zeros(values.shape)
+    for height in sin((np.arange(_BESSEL_STEPS) + 0.5) * (np.pi / 2 / _BESSEL_STEPS)):
+        result += height * sin(near * height)
+    result /= _BESSEL_STEPS
+    far = np.flatnonzero(values > _BESSEL_FAR)
+    if len(far):
+        at = values.reshape(-1)[far]
+        term, parts = np.ones(len(at)), [np.zeros(len(at)), np.zeros(len(at))]
+        for k in range(_BESSEL_TERMS):
+            parts[k % 2] += -term if k % 4 > 1 else term
+            term *= (4 - (2 * k + 1) ** 2) / (8 * (k + 1)) / at
+        up, side = sin(at), cos(at)
+        result.reshape(-1)[far] = (parts[0] * (up - side) + parts[1] * (up + side)) / np.sqrt(np.pi * at)
+    return result[()]
 
 
 def phasors(phase_rad: ArrayLike, kind: Any = np.complex128) -> NDArray[Any]:

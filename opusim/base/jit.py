@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core.runtime.nrt import rtsys
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # Files of kernels without a check sum, as numba writes them, count as older than the source.
@@ -144,6 +145,19 @@ class _Forgiving:
     def __getattr__(self, name: str) -> Any:
         """Leave all else to numba."""
         return getattr(self._kept, name)
+
+    def load_overload(self, signature: Any, target: Any) -> Any:
+        """Return a kept kernel, or None.
+
+        numba first imports all that it compiles with, .2 s in a fresh process. A kernel that is kept needs nothing of
+        it but the runtime, and where one is compiled, the compiler asks for the rest itself.
+        """
+        parts = (self._kept, "_load_overload"), (self._kept, "_guard_against_spurious_io_errors")
+        if not all(hasattr(*part) for part in parts):
+            return self._kept.load_overload(signature, target)  # a numba that loads kernels in another way
+        rtsys.initialize(target)
+        with self._kept._guard_against_spurious_io_errors():
+            return self._kept._load_overload(signature, target)
 
     def save_overload(self, signature: Any, data: Any) -> None:
         """Keep a kernel if there is room."""

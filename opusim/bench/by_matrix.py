@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol, Self
 
 import numpy as np
-import scipy.sparse
 
 from opusim.base import memory, parallel
 from opusim.base.arrays import NUMPY, Arrays
@@ -362,6 +361,8 @@ class VectorWay(Way):
 
     def fields(self, bits: Any, state: int = 0) -> np.ndarray:
         """Return the fields at the camera; see `Way.fields`."""
+        import scipy.sparse
+
         cells = scipy.sparse.csr_array(self._geometry.source.cells(bits).reshape(len(bits), -1))
         return self._source.through(cells, range(self._geometry.region.n_pixels), state)
 

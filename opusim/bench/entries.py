@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import scipy.sparse
 
 from opusim.device.medium import EntryMedium
 
@@ -79,6 +78,8 @@ class Entries:
         ndarray of complex64, shape (n, len(pixels), channels)
             Fields.
         """
+        import scipy.sparse
+
         channels = self._geometry.sampling.channels
         wanted, order = self._wanted(pixels)
         result = np.zeros((modes.shape[0], len(pixels), channels), dtype=np.complex64)
@@ -132,6 +133,8 @@ class Entries:
         source = self._geometry.source
         if not self._medium.by_feature:
             return source.modes()
+        import scipy.sparse
+
         # The features all weigh the same, and nothing else is lit.
         n = source.n_features
         weights = scipy.sparse.diags_array(np.full(n, self._feature_amplitude, dtype=np.float32))

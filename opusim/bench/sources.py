@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse
 
 from opusim.base.arrays import NUMPY, Arrays
 from opusim.device import lattice
 from opusim.device.dmd import Dmd
 from opusim.patterns.kinds import ALWAYS_OFF, ALWAYS_ON
 from opusim.patterns.layout import MirrorLayout
+
+if TYPE_CHECKING:
+    import scipy.sparse
 
 
 class _Moved:
@@ -100,6 +102,8 @@ class MacroSource:
 
     def modes(self) -> scipy.sparse.csr_array:
         """Amplitudes (n_features + 1, n_modes): change of each mode by each feature; last row: every feature off."""
+        import scipy.sparse
+
         n = self.n_features
         change = scipy.sparse.diags_array(self.amplitude * (1 - self.off_amplitude), shape=(n, n + 1))
         rest = np.append(self.amplitude * self.off_amplitude, np.float32(self.background))
@@ -190,6 +194,8 @@ class MirrorSource:
 
     def modes(self) -> scipy.sparse.csr_array:
         """As `MacroSource.modes`, with a mode a cell."""
+        import scipy.sparse
+
         assert self.layout is not None, "a matrix of features needs a layout"
         off = self.cells(np.zeros((1, self.n_features), dtype=np.uint8))[0].ravel()
         on = self._on_cells(self.dmd.field(np.ones((1, *self.dmd.shape), dtype=np.uint8), seed=self.seed)).ravel()

@@ -13,80 +13,34 @@ bits of word 3 the step of telegraph noise.
 
 from __future__ import annotations
 
-from decimal import Context, Decimal, localcontext
-
 import numpy as np
-from numpy.typing import NDArray
 
 from opusim.base.jit import kernel
 from opusim.base.rng_kernels import floor, fma, gauss_pair, philox_words, square_root, unit_float
 
+from .poisson_table_kernels import (
+    CHANCE_BITS,
+    COLUMN_BITS,
+    N_COLUMNS,
+    NODES_PER_ELECTRON,
+    POISSON_THRESHOLD,
+    kept_alias_rows,
+)
+
 BLOCK = 256
 """The most pixels that `develop_block` takes at once; its scratch then fits the first-level cache."""
 
-# Below this mean the Poisson law is exact. From here on the normal expansion of its inverse is
-# within 1e-4 of it in total variation (9.2e-5 at 12, falling as 1 / lambda^1.5).
-POISSON_THRESHOLD = 12.0
-
-# Dim pixels: Poisson(lambda) = Poisson(node) + Poisson(rest), with a table for the nodes 0, 1/8, 2/8, ...
-_NODES_PER_ELECTRON = 8
-_N_NODES = int(POISSON_THRESHOLD) * _NODES_PER_ELECTRON
-_COLUMN_BITS = 6
-_N_COLUMNS = 1 << _COLUMN_BITS  # Poisson(12) exceeds 63 with probability 1e-22
-_CHANCE_BITS = 32 - _COLUMN_BITS
-
-
-def _alias_rows() -> NDArray[np.uint32]:
-    """Return the alias tables (Walker 1977, Vose 1991) of the Poisson laws at the nodes.
-
-    Returns
-    -------
-    ndarray of uint32, shape (nodes * 64,)
-        The high 26 bits are the chance of keeping the column, in units of 2^-26; the low 6 the alias.
-
-    Notes
-    -----
-    Decimal and whole numbers give the same table on every machine; a last bit of `exp` could change it.
-    """
-    table = np.zeros((_N_NODES, _N_COLUMNS), dtype=np.uint32)
-    column_full = 1 << _CHANCE_BITS
-    with localcontext(Context(prec=30)):
-        for node in range(_N_NODES):
-            mean = Decimal(node) / _NODES_PER_ELECTRON
-            law = [(-mean).exp()]
-            for count in range(1, _N_COLUMNS):
-                law.append(law[-1] * mean / count)
-            # In units of 2^-32; what rounding leaves over goes to the likeliest count.
-            share = [int((p * 2**32).to_integral_value()) for p in law]
-            share[node // _NODES_PER_ELECTRON] += 2**32 - sum(share)
-            alias = list(range(_N_COLUMNS))
-            small = [i for i in alias if share[i] < column_full]
-            large = [i for i in alias if share[i] > column_full]
-            while small:  # as long as one is below the mean there is one above it
-                low, high = small.pop(), large[-1]
-                alias[low] = high
-                share[high] -= column_full - share[low]
-                if share[high] <= column_full:
-                    large.pop()
-                    if share[high] < column_full:
-                        small.append(high)
-            # A full column does not fit 26 bits, but being its own alias it does not need to.
-            for i in range(_N_COLUMNS):
-                table[node, i] = min(share[i], column_full - 1) << _COLUMN_BITS | alias[i]
-    return table.reshape(-1)
-
-
-_ALIAS = _alias_rows()
+_ALIAS = kept_alias_rows()
 
 _THRESHOLD = np.float32(POISSON_THRESHOLD)
 _LAST_DIM = np.float32(np.nextafter(np.float32(POISSON_THRESHOLD), np.float32(0)))
-_PER_NODE = np.float32(_NODES_PER_ELECTRON)
-_NODE_STEP = np.float32(1 / _NODES_PER_ELECTRON)
-_CHANCE_MASK = np.uint32(2**_CHANCE_BITS - 1)
-_ALIAS_MASK = np.uint32(_N_COLUMNS - 1)
-_CHANCE_SHIFT = np.uint32(_CHANCE_BITS)
-_ALIAS_SHIFT = np.uint32(_COLUMN_BITS)
-_ROW_SHIFT = np.int32(_COLUMN_BITS)
+_PER_NODE = np.float32(NODES_PER_ELECTRON)
+_NODE_STEP = np.float32(1 / NODES_PER_ELECTRON)
+_CHANCE_MASK = np.uint32(2**CHANCE_BITS - 1)
+_ALIAS_MASK = np.uint32(N_COLUMNS - 1)
+_CHANCE_SHIFT = np.uint32(CHANCE_BITS)
+_ALIAS_SHIFT = np.uint32(COLUMN_BITS)
+_ROW_SHIFT = np.int32(COLUMN_BITS)
 
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy import special
 
 from opusim import theory
 from opusim.base import elementary
@@ -202,7 +201,7 @@ def pixel_sampling(pixel_over_grain: float) -> tuple[int, float, tuple[float, ..
     while True:
         weights = law.weights(fine)
         if weights.min() > 0 and law.fits(weights):
-            # Rounded: what the last bits of Bessel functions and of least squares are depends on the machine.
+            # Rounded: what the last bits of least squares are depends on the machine.
             return fine, round(pixel_over_grain / fine, 9), tuple(round(float(w), 9) for w in weights)
         fine += 1 + fine // 32
 
@@ -279,4 +278,4 @@ def _sinc(f: float) -> float:
 def _squared_coherence(size: float, down: np.ndarray, across: np.ndarray) -> np.ndarray:
     """``|2 J1(pi r)/(pi r)|^2`` for distances r in grains, of places in pixels."""
     r = np.pi * size * np.sqrt(np.square(down)[:, None] + np.square(across)[None, :])
-    return np.square(np.where(r > 0, 2 * special.j1(r) / np.maximum(r, 1e-300), 1.0))
+    return np.square(np.where(r > 0, 2 * elementary.bessel_j1(r) / np.maximum(r, 1e-300), 1.0))

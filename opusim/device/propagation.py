@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.fft
 
 from opusim.base import elementary, parallel
 from opusim.base.arrays import NUMPY, Arrays
+from opusim.base.fourier import frequencies
 
 _BLOCK_BYTES = 1 << 19  # with a copy and a factor of its size it fits the second-level cache of a core
 _WHOLE_BYTES = 1 << 20  # grids up to this size, which threads do not share, are not cut: blocks cost some Python each
@@ -58,7 +58,7 @@ def axial_wave_numbers(shape: tuple[int, int], *, step_m: float, wavelength_m: f
     ndarray of float64, shape `shape`
         In radians per metre, in the FFT's own frequency order; -k for evanescent waves.
     """
-    fy, fx = scipy.fft.fftfreq(shape[0], step_m)[:, None], scipy.fft.fftfreq(shape[1], step_m)[None, :]
+    fy, fx = frequencies(shape[0], step_m)[:, None], frequencies(shape[1], step_m)[None, :]
     return 2 * np.pi / wavelength_m * (np.sqrt(np.maximum(_cosines2(fy, fx, wavelength_m), 0)) - 1)
 
 
@@ -85,7 +85,7 @@ def transfer_function(shape: tuple[int, int], *, step_m: float, wavelength_m: fl
     """
     from .propagation_kernels import fill_transfer
 
-    fy, fx = (scipy.fft.fftfreq(n, step_m) for n in shape)
+    fy, fx = (frequencies(n, step_m) for n in shape)
     result = np.empty(shape, dtype=np.complex64)
     fill_transfer(fy, fx, float(wavelength_m), float(distance_m), result.view(np.float32), 0, shape[0])
     return result

@@ -155,3 +155,30 @@ def test_square_modulus_and_equal_ratios():
     found = elementary.geometric(20.0, 86400.0, 16)
     np.testing.assert_allclose(found, np.geomspace(20.0, 86400.0, 16), rtol=1e-14)
     assert (found[0], found[-1]) == (20.0, 86400.0)
+
+
+def _decimal_j1(x: float) -> Decimal:
+    """Bessel function by its power series, whose terms cancel: hence the digits."""
+    with localcontext() as context:
+        context.prec = 200
+        half = Decimal(x) / 2
+        term = total = half
+        k = 0
+        while abs(term) > Decimal(10) ** -40:
+            k += 1
+            term *= -half * half / (k * (k + 1))
+            total += term
+        return total
+
+
+def test_the_bessel_function_on_both_sides_of_where_the_series_begins():
+    r = np.random.default_rng(4)
+    x = np.concatenate([[0.0, 25.0, np.nextafter(25.0, 30.0)], r.uniform(0, 25, 60), r.uniform(25, 150, 60)])
+    found = elementary.bessel_j1(x)
+    assert (
+        max(abs(Decimal(value) - _decimal_j1(at)) for value, at in zip(found.tolist(), x.tolist(), strict=True)) < 2e-15
+    )
+    small = np.array([1e-200, 1e-9])
+    assert np.allclose(elementary.bessel_j1(small), small / 2, rtol=1e-15, atol=0)
+    assert np.array_equal(elementary.bessel_j1(x[:120].reshape(2, 60)).ravel(), found[:120])
+    assert elementary.bessel_j1(30.0) == elementary.bessel_j1([30.0])[0]

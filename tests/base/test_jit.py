@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,29 @@ def test_files_that_may_not_be_read(load, monkeypatch):
     monkeypatch.setattr(builtins, "open", refusing)
     again = load()
     assert again(3) == 7 and hits(again) == 0
+
+
+@pytest.mark.system
+def test_a_kept_kernel_loads_without_the_compiler(load):
+    """Whose parts take longer to import than all kernels; where one must be compiled after all, they come."""
+    load()  # which writes the module
+    code = """
+        import sys
+        from some_kernels import twice_and_one as kernel
+
+        print(kernel(3), "numba.typed.typeddict" in sys.modules, sum(kernel.stats.cache_hits.values()))
+        print(kernel(int(sys.argv[1]) / 2), "numba.typed.typeddict" in sys.modules)
+    """
+
+    def run(twice: int) -> list[str]:
+        where = {**os.environ, "PYTHONPATH": os.pathsep.join([str(load.folder.parent), *sys.path])}
+        command = [sys.executable, "-c", textwrap.dedent(code), str(twice)]
+        return subprocess.run(command, capture_output=True, text=True, env=where, check=True).stdout.split()
+
+    assert run(3) == ["7", "True", "0", "4.0", "True"]
+    (path,) = (path for path in kept(load) if path.name.endswith(".2.nbc"))
+    path.write_bytes(b"")
+    assert run(5) == ["7", "False", "1", "6.0", "True"]
 
 
 @pytest.mark.system

@@ -15,6 +15,7 @@ from scipy import stats
 import plain_camera
 from opusim.device.camera import Camera
 from opusim.device.camera_kernels import _ALIAS, POISSON_THRESHOLD
+from opusim.device.poisson_table_kernels import alias_rows
 from shooting import EXPOSURE_S, REAL, SIDE, shoot
 
 N = SIDE * SIDE
@@ -72,6 +73,10 @@ def test_electrons_follow_the_poisson_law(mean):
 
 def test_no_light_gives_no_electrons():
     assert not electrons(CLEAN.evolve(shot_noise=True), 0.0).any()
+
+
+def test_the_kept_table_is_what_decimal_numbers_give():
+    assert np.array_equal(alias_rows(), _ALIAS) and _ALIAS.dtype == alias_rows().dtype == np.uint32
 
 
 def test_table_of_dim_pixels_is_the_poisson_law():

@@ -77,6 +77,28 @@ def test_the_command_line_answers_without_the_simulation():
     assert not [name for name in ("numpy", "scipy", "numba", "matplotlib", "sklearn", "torch") if name in loaded]
 
 
+def test_the_first_counts_load_nothing_that_they_do_not_need():
+    """By waves and by a matrix of waves: parts of scipy and the whole of numpy take longer to import than these counts.
+
+    numba loads `scipy` itself, which is small.
+    """
+    code = """
+import sys
+import numpy as np
+from opusim import OPU
+x = np.random.default_rng(0).integers(0, 2, (4, 30), dtype=np.uint8)
+for execution in ("matrix", "waves"):
+    with OPU(n_components=40, execution=execution, disable_pbar=True) as opu:
+        opu.fit_transform1d(x)
+print(*sys.modules)
+"""
+    loaded = set(run_python(code).split())
+    assert {"numpy", "numba"} <= loaded
+    parts = ("fft", "integrate", "linalg", "optimize", "signal", "sparse", "special", "stats")
+    others = "array_api_compat.numpy", "h5py", "matplotlib", "sklearn", "joblib", "tqdm", "numpy.f2py"
+    assert loaded & {*(f"scipy.{part}" for part in parts), *others} == set()
+
+
 def test_every_public_name_is_there():
     for name in opusim.__all__:
         assert getattr(opusim, name) is not None and name in dir(opusim)

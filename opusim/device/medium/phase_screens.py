@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import scipy.fft
 
-from opusim.base import elementary, rng
+from opusim.base import elementary, fourier, rng
 from opusim.base.parameters import parameter
 from opusim.device import propagation
 
@@ -219,15 +218,15 @@ class PhaseScreenMedium(WaveMedium):
         white = white.reshape(side, side)
         if self.correlation_length_m == 0:
             return white * np.float32(self.phase_std_rad)
-        fy = scipy.fft.fftfreq(side, self.step_m)
-        fx = scipy.fft.rfftfreq(side, self.step_m)
+        fy = fourier.frequencies(side, self.step_m)
+        fx = fourier.half_frequencies(side, self.step_m)
         # Half the exponent of the power spectrum, which is the transform of exp(-(r / l_c)^2).
         y, x = (elementary.exp(-0.5 * (np.pi * self.correlation_length_m * f) ** 2) for f in (fy, fx))
         scale = self.phase_std_rad / float(np.mean(y**2))  # the root of a mean for each axis
-        spectrum = scipy.fft.rfft2(white, overwrite_x=True)
+        spectrum = fourier.rfft2(white)
         spectrum *= (scale * y).astype(np.float32)[:, None]
         spectrum *= x.astype(np.float32)[None, :]
-        return scipy.fft.irfft2(spectrum, s=(side, side), overwrite_x=True).astype(np.float32, copy=False)
+        return fourier.irfft2(spectrum, side).astype(np.float32, copy=False)
 
     def middle_amplitude(self, side: int, *, seed: int, channel: int = 0) -> np.ndarray:
         """Return the amplitude that stays in the polarisation that is read at each point of the middle screen.
@@ -450,7 +449,7 @@ class PhaseScreenMedium(WaveMedium):
         if self.ballistic_fraction and channel == 0:
             ballistic = propagation.transfer_function((side, side), distance_m=depth * self.thickness_m, **space)
             ballistic *= np.float32(side * math.sqrt(self.ballistic_fraction))
-            ballistic = scipy.fft.fftshift(ballistic)  # counted from the axis, as the image is
+            ballistic = fourier.centred(ballistic)  # counted from the axis, as the image is
         return LayerFactors(screens, transfer, stop, ballistic)
 
     def phase_slopes(
@@ -500,7 +499,7 @@ class PhaseScreenMedium(WaveMedium):
         return LayerFactors(
             screens,
             transfer=numbers / (self.n_screens - 1) if self.n_screens > 1 else None,
-            ballistic=scipy.fft.fftshift(numbers) if self.ballistic_fraction and channel == 0 else None,
+            ballistic=fourier.centred(numbers) if self.ballistic_fraction and channel == 0 else None,
         )
 
 
@@ -517,7 +516,7 @@ def _round_stop(side: int, diameter: float) -> np.ndarray:
     was asked for, and so would the grains. The ramp adds 5/12 of a step squared to the square of the radius in the
     second moment, which the size of the grains goes by; so much is taken off.
     """
-    axis = scipy.fft.fftfreq(side, d=1 / side)  # in grid steps
+    axis = fourier.frequencies(side, 1 / side)  # in grid steps
     radius = math.sqrt(max((side * diameter / 2) ** 2 - 5 / 12, 0.0))
     distance = np.sqrt(axis[:, None] ** 2 + axis[None, :] ** 2)
     power = np.clip(radius - distance + 0.5, 0.0, 1.0)
