@@ -22,6 +22,7 @@ _VECTORS = 1024  # vectors of one product with the matrix
 _PRODUCT_BYTES = 64 << 20  # fields of one product; a GPU takes more
 _PRODUCT_BYTES_GPU = 1 << 30
 _TILE_BYTES = 1 << 30  # most of a matrix that is not kept, at a time
+_LEAST_ADDED = 200_000  # entries of a matrix, times vectors, that take as long as a thread takes to wake: 20 us or more
 
 
 class MatrixSource(Protocol):
@@ -200,14 +201,14 @@ class MatrixWay(Way):
             shape = (len(bits), len(pixels), self._samples)
             target = result if whole else np.empty(shape, dtype=np.complex64)
             flat = target.reshape(len(bits), -1).view(np.float32)
-            strip, n_strips = self._strips(len(pixels))
+            strip, n_strips, least = self._strips(len(bits), len(pixels))
             for v, listed in self._listed(bits):
                 given = (*listed, matrix, constant, strip, self._samples, flat[v])
 
                 def work(a: int, b: int, given: tuple[Any, ...] = given) -> None:
                     matrix_kernels.sum_matrix(*given, a, b)
 
-                parallel.over_ranges(work, n_strips, self._threads)
+                parallel.over_ranges(work, n_strips, self._threads, least)
             if not whole:
                 result[:, pixels.start : pixels.stop] = target
         return result
@@ -251,7 +252,7 @@ class MatrixWay(Way):
         for pixels, matrix, constant in self._tiles(shots.state):
             whole = len(pixels) == out.shape[1]
             target = out if whole else np.empty((len(out), len(pixels)), dtype=out.dtype)
-            strip, n_strips = self._strips(len(pixels))
+            strip, n_strips, least = self._strips(len(bits), len(pixels))
             for v, listed in self._listed(bits):
                 rest = exposure.part(v, slice(pixels.start, pixels.stop))
                 part = target[v.start * steps : v.stop * steps]
@@ -261,14 +262,17 @@ class MatrixWay(Way):
                 ) -> None:
                     matrix_kernels.develop_matrix(*given, a, b)
 
-                parallel.over_ranges(work, n_strips, self._threads)
+                parallel.over_ranges(work, n_strips, self._threads, least)
                 if progress is not None and pixels.stop == out.shape[1]:
                     progress(v.stop)
             if not whole:
                 out[:, pixels.start : pixels.stop] = target
 
-    def _strips(self, n_pixels: int) -> tuple[int, int]:
-        """Return the pixels of a strip, and how many strips there are: as many for each thread, if they can be."""
+    def _strips(self, n_vectors: int, n_pixels: int) -> tuple[int, int, int]:
+        """Return the pixels of a strip, how many strips there are, and how many of them are worth a thread.
+
+        There are as many for each thread, if there can be.
+        """
         from .matrix_kernels import STRIP, WIDTH
 
         most = max(1, STRIP // self._samples)
@@ -276,15 +280,16 @@ class MatrixWay(Way):
         n = -(-n // self._threads) * self._threads
         even = max(1, WIDTH // (2 * self._samples))  # pixels of a tile, of which none is left in part
         strip = min(most, -(-n_pixels // (n * even)) * even)
-        return strip, -(-n_pixels // strip)
+        added = max(1, n_vectors * self._n_features * strip * self._samples)
+        return strip, -(-n_pixels // strip), -(-_LEAST_ADDED // added)
 
     def _listed(self, bits: np.ndarray) -> Iterator[tuple[slice, tuple[Any, ...]]]:
         """Yield vectors that go to the kernel together, with the first arguments that it takes of them."""
-        from . import matrix_kernels
+        from .matrix_kernels import VECTORS
 
-        n = -(-len(bits) // matrix_kernels.VECTORS)
-        edges = [len(bits) * k // n for k in range(n + 1)] if n else []
-        for start, stop in zip(edges, edges[1:], strict=False):
+        n = -(-len(bits) // VECTORS)
+        for k in range(n):
+            start, stop = len(bits) * k // n, len(bits) * (k + 1) // n
             packed = np.packbits(bits[start:stop], axis=1, bitorder="little")
             yield slice(start, stop), list_groups(packed, self._threads)
 
@@ -418,9 +423,11 @@ def list_groups(packed: np.ndarray, threads: int = 1) -> tuple[Any, ...]:
     """
     from . import matrix_kernels
 
-    n, direct = len(packed), len(packed) <= matrix_kernels.DIRECT
-    groups = np.empty(0 if direct else 2 * packed.shape[1], dtype=np.int64)
-    n_groups = 0 if direct else matrix_kernels.used_groups(packed, groups)
+    n = len(packed)
+    if n <= matrix_kernels.DIRECT:
+        return packed, *_NO_LISTS
+    groups = np.empty(2 * packed.shape[1], dtype=np.int64)
+    n_groups = matrix_kernels.used_groups(packed, groups)
     n_chunks = -(-n_groups // matrix_kernels.GROUPS)
     entries = np.empty((n_chunks, n), dtype=np.uint64)
     order = np.empty((n_chunks, n), dtype=np.uint16)
@@ -429,5 +436,11 @@ def list_groups(packed: np.ndarray, threads: int = 1) -> tuple[Any, ...]:
     def work(a: int, b: int) -> None:
         matrix_kernels.list_entries(packed, groups, n_groups, entries, order, ends, a, b)
 
-    parallel.over_ranges(work, n_chunks, threads)
+    parallel.over_ranges(work, n_chunks, threads, -(-_LEAST_LISTED // n))
     return packed, groups, n_groups, entries, order, ends
+
+
+_LEAST_LISTED = 8192  # lists of eight groups: 50 us
+_NO_LISTS = (
+    np.empty(0, np.int64), 0, np.empty((0, 0), np.uint64), np.empty((0, 0), np.uint16), np.empty((0, 0), np.int64),
+)  # fmt: skip

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from .by_matrix import MatrixWay
     from .by_waves import WavesWay
 
-# The planner weighs the two ways for ten passes of the real driver, half of a training set such as MNIST's, whatever the
-# size of the batch at hand: the choice, and with it the last bits, must not depend on the batch.
+# The planner weighs the two ways for ten passes of the real driver, half of a training set such as MNIST's, whatever
+# the size of the batch at hand: the choice, and with it the last bits, must not depend on the batch.
 _VECTORS = 30_000
 #: Rates of a core that the planner reckons with, in flops a second. They need be right only within a factor of two.
 FFT_FLOPS, SUM_FLOPS = 1.1e10, 1.3e11
@@ -135,9 +135,8 @@ def make_plan(geometry: Geometry, matrix: MatrixWay, waves: WavesWay | None, *, 
     possible = stored and samples <= MAX_SAMPLES
     if execution == "matrix" and not possible:
         raise ValueError(f"execution is 'matrix', but {_no_matrix(geometry, matrix)} Use 'waves' or 'auto'.")
-    weighed_s = _weighed_passes(geometry) * wave_s
-    by_matrix_s, by_waves_s = weighed_s + _VECTORS * matrix_vector_s, _VECTORS * wave_s
-    cheaper = by_matrix_s < by_waves_s and weighed_s < _MAX_BUILD_S
+    by_matrix_s, by_waves_s = build_s + _VECTORS * matrix_vector_s, _VECTORS * wave_s
+    cheaper = by_matrix_s < by_waves_s and build_s < _MAX_BUILD_S
     way = execution if execution != "auto" else ("matrix" if possible and cheaper else "waves")
     if execution != "auto":
         why = f"execution is {execution!r}."
@@ -149,8 +148,8 @@ def make_plan(geometry: Geometry, matrix: MatrixWay, waves: WavesWay | None, *, 
         why = f"A matrix sums at most {MAX_SAMPLES} samples a pixel, and there are {samples}."
     else:
         why = (
-            f"{_VECTORS} vectors would take {by_matrix_s:.3g} s of a core by matrix, {weighed_s:.3g} s of it to make the "
-            f"matrix (at most {_MAX_BUILD_S:g}), and {by_waves_s:.3g} s by waves."
+            f"{_VECTORS} vectors would take {by_matrix_s:.3g} s of a core by matrix, {build_s:.3g} s of it to make "
+            f"the matrix (at most {_MAX_BUILD_S:g}), and {by_waves_s:.3g} s by waves."
         )
     chosen = matrix if way == "matrix" else waves
     return Plan(
@@ -181,12 +180,3 @@ def _seconds(work: Work) -> float:
     if work.transforms:
         return transform_flops(work.side, work.transforms) / FFT_FLOPS
     return work.entries / ENTRIES_PER_S
-
-
-def _weighed_passes(geometry: Geometry) -> int:
-    """Return the passes through the layer that the choice reckons a matrix with: one a feature, or a field where fewer.
-
-    Both polarisations of an output come in one pass (`MatrixWay.making`), so this is up to twice the work for a device
-    without a polariser. The choice sets the last bits, and those of a device stay as they were.
-    """
-    return min(geometry.source.n_features + 1, geometry.n_fields)
