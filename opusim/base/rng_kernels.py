@@ -14,6 +14,17 @@ from numba import types
 from numba.extending import intrinsic
 
 from .jit import kernel
+from .lane_kernels import (
+    as_float32,
+    as_int32,
+    as_uint32,
+    lanewise,
+    narrowed,
+    rounded_call,
+    same_bits,
+    spread_wide,
+    widened,
+)  # fmt: skip
 
 # Multipliers and key increments of Philox4x32 (Salmon et al. 2011, table 2 and section 3).
 _M0 = np.uint64(0xD2511F53)
@@ -45,43 +56,33 @@ _EXPONENT_MASK = np.int32(-0x800000)  # sign and exponent bits
 _EVEN_MASK = np.int32(-2)
 
 
+_SINGLE, _WHOLE = types.float32, types.int32
+_multiply_add = lanewise(_SINGLE, _SINGLE, lambda builder, values: rounded_call(builder, "llvm.fma", values))
+_to_bits = lanewise(_WHOLE, _SINGLE, lambda builder, values: same_bits(builder, values[0], _WHOLE))
+_to_float = lanewise(_SINGLE, _WHOLE, lambda builder, values: same_bits(builder, values[0], _SINGLE))
+
+
 def _fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     """Return ``a * b + c`` in float32 with one rounding (a fused multiply-add instruction)."""
-    signature = types.float32(types.float32, types.float32, types.float32)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.fma(*arguments)
-
-    return signature, generate
+    return _multiply_add((a, b, c))
 
 
 def _bits_of(typingctx: Any, value: Any) -> Any:
     """Return the bits of a float32 as an int32."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], context.get_value_type(types.int32))
-
-    return types.int32(types.float32), generate
+    return _to_bits((value,))
 
 
 def _float_of(typingctx: Any, bits: Any) -> Any:
     """Return the float32 whose bits are an int32."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], context.get_value_type(types.float32))
-
-    return types.float32(types.int32), generate
+    return _to_float((bits,))
 
 
 def _rounded_function(name: str) -> Any:
     """Return an intrinsic of one float32 that LLVM knows by name, for the CPU and for a GPU alike."""
+    of = lanewise(_SINGLE, _SINGLE, lambda builder, values: rounded_call(builder, name, values))
 
     def function(typingctx: Any, value: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            single = context.get_value_type(types.float32)
-            return builder.call(builder.module.declare_intrinsic(name, [single]), arguments)
-
-        return types.float32(types.float32), generate
+        return of((value,))
 
     return intrinsic(function)
 
@@ -96,6 +97,14 @@ floor: Any = _rounded_function("llvm.floor")
 
 
 @kernel(inline="always")
+def _philox_round(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
+    """Return the words after one round."""
+    product0 = _M0 * (c0 & _LOW)
+    product1 = _M1 * (c2 & _LOW)
+    return (product1 >> _SHIFT) ^ c1 ^ k0, product1, (product0 >> _SHIFT) ^ c3 ^ k1, product0
+
+
+@kernel(inline="always")
 def philox_words(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
     """Return the four words of Philox4x32-10, each in the low half of a uint64.
 
@@ -103,21 +112,37 @@ def philox_words(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
     takes the low 32 bits, and leaving them saves instructions in the vectorised loop.
     """
     for _ in range(10):
-        product0 = _M0 * (c0 & _LOW)
-        product1 = _M1 * (c2 & _LOW)
-        c0 = (product1 >> _SHIFT) ^ c1 ^ k0
-        c1 = product1
-        c2 = (product0 >> _SHIFT) ^ c3 ^ k1
-        c3 = product0
+        c0, c1, c2, c3 = _philox_round(c0, c1, c2, c3, k0, k1)
         k0 = (k0 + _W0) & _LOW
         k1 = (k1 + _W1) & _LOW
     return c0, c1, c2, c3
 
 
 @kernel(inline="always")
+def philox_lanes(site, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
+    """Return the four words of a block of Philox4x32-10 for each lane; the first words of their addresses differ.
+
+    `site` are lanes of uint32, the rest uint64, of which the low halves count. The rounds stand one after the other: a
+    loop of them would be too long for LLVM to unroll.
+    """
+    c0, c1, c2, c3 = widened(site), spread_wide(c1), spread_wide(c2), spread_wide(c3)
+    c0, c1, c2, c3 = _philox_round(c0, c1, c2, c3, k0, k1)
+    c0, c1, c2, c3 = _philox_round(c0, c1, c2, c3, k0 + np.uint64(1) * _W0, k1 + np.uint64(1) * _W1)
+    c0, c1, c2, c3 = _philox_round(c0, c1, c2, c3, k0 + np.uint64(2) * _W0, k1 + np.uint64(2) * _W1)
+    c0, c1, c2, c3 = _philox_round(c0, c1, c2, c3, k0 + np.uint64(3) * _W0, k1 + np.uint64(3) * _W1)
+    c0, c1, c2, c3 = _philox_round(c0, c1, c2, c3, k0 + np.uint64(4) * _W0, k1 + np.uint64(4) * _W1)
+    c0, c1, c2, c3 = _philox_round(c0, c1, c2, c3, k0 + np.uint64(5) * _W0, k1 + np.uint64(5) * _W1)
+    c0, c1, c2, c3 = _philox_round(c0, c1, c2, c3, k0 + np.uint64(6) * _W0, k1 + np.uint64(6) * _W1)
+    c0, c1, c2, c3 = _philox_round(c0, c1, c2, c3, k0 + np.uint64(7) * _W0, k1 + np.uint64(7) * _W1)
+    c0, c1, c2, c3 = _philox_round(c0, c1, c2, c3, k0 + np.uint64(8) * _W0, k1 + np.uint64(8) * _W1)
+    c0, c1, c2, c3 = _philox_round(c0, c1, c2, c3, k0 + np.uint64(9) * _W0, k1 + np.uint64(9) * _W1)
+    return narrowed(c0), narrowed(c1), narrowed(c2), narrowed(c3)
+
+
+@kernel(inline="always")
 def unit_float(word):  # type: ignore[no-untyped-def]
     """Return a uint32 word as a float32 in (0, 1], fine near 0."""
-    return (np.float32(np.uint32(word)) + _HALF) * _TWO_TO_MINUS_32
+    return (as_float32(as_uint32(word)) + _HALF) * _TWO_TO_MINUS_32
 
 
 @kernel(inline="always")
@@ -130,8 +155,8 @@ def gauss_pair(r0, r1):  # type: ignore[no-untyped-def]
     """
     # log(u): u = 2**e * (1 + f) with 1 + f in [2/3, 4/3).
     bits = bits_of(unit_float(r0))
-    exponent = np.int32((bits - _TWO_THIRDS_BITS) & _EXPONENT_MASK)
-    f = float_of(np.int32(bits - exponent)) - _ONE
+    exponent = as_int32((bits - _TWO_THIRDS_BITS) & _EXPONENT_MASK)
+    f = float_of(as_int32(bits - exponent)) - _ONE
     p = fma(_L7, f, _L6)
     p = fma(p, f, _L5)
     p = fma(p, f, _L4)
@@ -139,11 +164,11 @@ def gauss_pair(r0, r1):  # type: ignore[no-untyped-def]
     p = fma(p, f, _L2)
     p = fma(p, f, _L1)
     p = fma(p, f, _L0)
-    log_u = fma(np.float32(exponent) * _TWO_TO_MINUS_23, _LN2, p * f)
+    log_u = fma(as_float32(exponent) * _TWO_TO_MINUS_23, _LN2, p * f)
     radius = square_root(log_u * _MINUS_TWO)
 
-    angle = np.int32(np.uint32(r1))
-    t = np.float32(np.int32(angle & _EVEN_MASK)) * _TWO_TO_MINUS_32
+    angle = as_int32(as_uint32(r1))
+    t = as_float32(as_int32(angle & _EVEN_MASK)) * _TWO_TO_MINUS_32
     t2 = t * t
     sine = fma(_S4, t2, _S3)
     sine = fma(sine, t2, _S2)
@@ -154,8 +179,8 @@ def gauss_pair(r0, r1):  # type: ignore[no-untyped-def]
     cosine = fma(cosine, t2, _C1)
     cosine = fma(cosine, t2, _C0)
     # The low bit, moved to the top, is a random sign.
-    sign = np.int32(angle << np.int32(31))
-    return float_of(np.int32(bits_of(radius * cosine) ^ sign)), radius * (sine * t)
+    sign = as_int32(angle << np.int32(31))
+    return float_of(as_int32(bits_of(radius * cosine) ^ sign)), radius * (sine * t)
 
 
 @kernel(inline="always")

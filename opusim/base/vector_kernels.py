@@ -14,8 +14,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-# Names of LLVM's attributes of a function (Language Reference, "Function Attributes"); other targets ignore them.
-_WIDEST = ('"prefer-vector-width"="512"', '"min-legal-vector-width"="512"')
+# Names of LLVM's attributes of a function (Language Reference, "Function Attributes"); other targets ignore them. With
+# the last one the stack is laid out for such vectors: those kept there would lie across two lines of the cache each.
+_WIDEST = ('"prefer-vector-width"="512"', '"min-legal-vector-width"="512"', '"stackrealign"')
 
 
 def let_widest(function: Any) -> None:

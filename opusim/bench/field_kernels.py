@@ -9,7 +9,19 @@ from __future__ import annotations
 import numpy as np
 
 from opusim.base.jit import kernel
+from opusim.base.lane_kernels import (
+    LANES,
+    address,
+    firsts_at,
+    gathered,
+    lane_numbers,
+    moved,
+    put_lanes,
+    seconds_at,
+    spread_float,
+)  # fmt: skip
 from opusim.base.rng_kernels import fma
+from opusim.base.vector_kernels import use_widest_vectors
 from opusim.device.camera_kernels import BLOCK, develop_block, make_scratch
 
 #: Most samples of a pixel: up to here numpy's sum has the order of `summed_intensity`, in which bits are promised.
@@ -19,22 +31,31 @@ _LANES = 8  # partial sums of numpy's sum of eight numbers or more
 
 
 @kernel(inline="always")
+def _alone(re, im):  # type: ignore[no-untyped-def]
+    return re * re + im * im
+
+
+@kernel(inline="always")
+def _joined(re, im, r_re, r_im, cosine, sine, incoherent):  # type: ignore[no-untyped-def]
+    # One rounding less than written plainly, and the same on every machine.
+    re = re + fma(r_re, cosine, -(r_im * sine))
+    im = im + fma(r_re, sine, r_im * cosine)
+    return (re * re + im * im) + incoherent * (r_re * r_re + r_im * r_im)
+
+
+@kernel(inline="always")
 def intensity_alone(fields, place):  # type: ignore[no-untyped-def]
     """Return |S|^2 of the sample whose real part is `fields[place]`."""
-    re = fields[place]
-    im = fields[place + np.uint64(1)]
-    return re * re + im * im
+    return _alone(fields[place], fields[place + np.uint64(1)])
 
 
 @kernel(inline="always")
 def intensity_joined(fields, place, reference, r_place, cosine, sine, incoherent):  # type: ignore[no-untyped-def]
     """Return |S + c R exp(i d)|^2 + (1 - c^2) |R|^2 of a sample; `cosine` and `sine` hold the factor c."""
-    r_re = reference[r_place]
-    r_im = reference[r_place + np.uint64(1)]
-    # One rounding less than written plainly, and the same on every machine.
-    re = fields[place] + fma(r_re, cosine, -(r_im * sine))
-    im = fields[place + np.uint64(1)] + fma(r_re, sine, r_im * cosine)
-    return (re * re + im * im) + incoherent * (r_re * r_re + r_im * r_im)
+    one = np.uint64(1)
+    return _joined(
+        fields[place], fields[place + one], reference[r_place], reference[r_place + one], cosine, sine, incoherent
+    )
 
 
 @kernel(inline="always")
@@ -96,6 +117,51 @@ def summed_intensity(  # type: ignore[no-untyped-def]
 
 
 @kernel()
+def _fill_photons(  # type: ignore[no-untyped-def]
+    fields, reference, referred, samples, cosine, sine, incoherent, scale, lights, photons, count
+):
+    """Fill in the photons of pixels whose data stand at the addresses given, LANES of them at least.
+
+    Sums are those of `summed_intensity`: a pixel in each lane, its samples one after the other.
+    """
+    use_widest_vectors()
+    last = count - LANES
+    own = lane_numbers() * np.int32(samples)
+    for vector in range((count + LANES - 1) // LANES):
+        pixel = min(vector * LANES, last)
+        light = spread_float(np.float32(0))
+        for j in range(samples):
+            place = 2 * (pixel * samples + j * LANES)
+            re, im = firsts_at(fields, place), seconds_at(fields, place)
+            if referred:
+                light = _joined(
+                    re, im, firsts_at(reference, place), seconds_at(reference, place), cosine, sine, incoherent
+                )
+            else:
+                light = _alone(re, im)
+            put_lanes(lights, j * LANES, light)
+        if samples > 1:
+            light = spread_float(np.float32(0))
+            done = 0
+            if samples >= _LANES:
+                done = samples - samples % _LANES
+                s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = light
+                for j in range(0, done, _LANES):
+                    s0 = s0 + gathered(moved(lights, j), own)
+                    s1 = s1 + gathered(moved(lights, j + 1), own)
+                    s2 = s2 + gathered(moved(lights, j + 2), own)
+                    s3 = s3 + gathered(moved(lights, j + 3), own)
+                    s4 = s4 + gathered(moved(lights, j + 4), own)
+                    s5 = s5 + gathered(moved(lights, j + 5), own)
+                    s6 = s6 + gathered(moved(lights, j + 6), own)
+                    s7 = s7 + gathered(moved(lights, j + 7), own)
+                light = ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
+            for j in range(done, samples):
+                light = light + gathered(moved(lights, j), own)
+        put_lanes(photons, pixel, light * scale)
+
+
+@kernel()
 def develop_fields(
     fields, samples, steps, reference, turns, incoherent, scale, gain, dark_e, offset_e, telegraph_e, pixels, frames,
     key0, key1, params, out, start, stop,
@@ -118,7 +184,9 @@ def develop_fields(
     n_blocks = (n_pixels + BLOCK - 1) // BLOCK
     flat = fields.reshape(-1)
     photons = np.empty(BLOCK, dtype=np.float32)
+    lights = np.empty(LANES * samples, dtype=np.float32)
     scratch = make_scratch()
+    referred = reference.size != 0
     for unit in range(start, stop):
         vector = unit // n_blocks
         pixel0 = (unit % n_blocks) * BLOCK
@@ -127,21 +195,17 @@ def develop_fields(
         first = np.uint64(2 * vector * n_pixels * samples) + r_first
         for f in range(vector * steps, (vector + 1) * steps):
             cosine, sine, rest = turns[f, 0], turns[f, 1], incoherent[f]
-            if samples > 1:
+            if count >= LANES:
+                _fill_photons(
+                    address(flat, first), address(reference, r_first if referred else 0), referred, samples, cosine,
+                    sine, rest, scale[f], address(lights, 0), address(photons, 0), count,
+                )  # fmt: skip
+            else:
                 for p in range(count):
                     skip = np.uint64(2 * p * samples)
                     photons[p] = scale[f] * summed_intensity(
                         flat, first + skip, reference, r_first + skip, samples, cosine, sine, rest
                     )
-            elif reference.size:  # loops of their own, so that they vectorise
-                for p in range(np.uint64(count)):
-                    k = np.uint64(2) * p
-                    photons[p] = scale[f] * intensity_joined(
-                        flat, first + k, reference, r_first + k, cosine, sine, rest
-                    )
-            else:
-                for p in range(np.uint64(count)):
-                    photons[p] = scale[f] * intensity_alone(flat, first + np.uint64(2) * p)
             develop_block(
                 photons, 0, count, gain, dark_e, offset_e, telegraph_e, pixels, pixel0, frames[f], key0, key1, params,
                 scratch, out[f], pixel0,

@@ -1,14 +1,13 @@
 """The camera as a numba kernel: mean photons of a block of pixels become counts.
 
-The law of a pixel is a handful of small functions, written once: `develop_block` maps each of them over a block, for
-the CPU, and `develop_pixel` puts them together for one pixel, which is what a thread of a GPU does
-(`opusim.bench.cuda_kernels`).
+The law of a pixel is a handful of small functions, written once, which take numbers and lanes of numbers alike
+(`opusim.base.lane_kernels`): `develop_block` puts them together for the lanes of a block, on the CPU, and
+`develop_pixel` for one pixel, which is what a thread of a GPU does (`opusim.bench.cuda_kernels`).
 
-A block passes through short loops, each over all its pixels and free of branches, so that LLVM
-vectorises each: random words, normals, electrons, counts. Every pixel of every frame owns one
-Philox block, addressed by (key, frame number, absolute pixel index): words 0 and 1 give the
-normals of shot and read noise, words 2 and 3 the exact Poisson law of dim pixels, and the two low
-bits of word 3 the step of telegraph noise.
+Every pixel of every frame owns one Philox block, addressed by (key, frame number, absolute pixel index): words 0 and 1
+give the normals of shot and read noise, words 2 and 3 the exact Poisson law of dim pixels, and the two low bits of
+word 3 the step of telegraph noise. What is not asked for is not made: no words without noise, the last two only where
+a pixel is dim or has telegraph noise, a law of dim or bright pixels only where one of the lanes is of that kind.
 """
 
 from __future__ import annotations
@@ -16,7 +15,23 @@ from __future__ import annotations
 import numpy as np
 
 from opusim.base.jit import kernel
-from opusim.base.rng_kernels import floor, fma, gauss_pair, philox_words, square_root, unit_float
+from opusim.base.lane_kernels import (
+    LANES,
+    address,
+    all_of,
+    any_of,
+    as_float32,
+    as_int32,
+    gathered,
+    lanes_at,
+    moved,
+    moved_as,
+    put_lanes,
+    select,
+    spread_float,
+)
+from opusim.base.rng_kernels import floor, fma, gauss_pair, philox_lanes, philox_words, square_root, unit_float
+from opusim.base.vector_kernels import use_widest_vectors
 
 from .poisson_table_kernels import (
     CHANCE_BITS,
@@ -55,11 +70,6 @@ READ_NOISE_E, FULL_WELL_E, GAIN_DN_PER_E, BLACK_LEVEL_DN, FULL_SCALE_DN, SHOT_NO
 FIRST_SLOPE, BEND_PER_E, SCALE_END_E, LAST_SLOPE = range(8, 12)
 N_PARAMS = 12
 
-# Places in the scratch arrays.
-_B1 = np.uint64(BLOCK)
-_B2 = np.uint64(2 * BLOCK)
-_B3 = np.uint64(3 * BLOCK)
-
 # Coefficients of the expansion below.
 _K0 = np.float32(1 / 3)
 _K2 = np.float32(1 / 6)
@@ -97,14 +107,12 @@ _T50, _T51 = _tail_coefficients(5, 2)
 
 
 @kernel(inline="always")
-def _bright_electrons(mean, w):  # type: ignore[no-untyped-def]
-    """Return a Poisson number of a large mean, made of a standard normal number.
+def _bright_electrons(mean, root, inverse, w):  # type: ignore[no-untyped-def]
+    """Return a Poisson number of a large mean, made of a standard normal number, the mean's root and one over that.
 
     Giles, Algorithm 955, ACM TOMS 42:3 (2016): the normal expansion of the inverse of the Poisson
     distribution function, to order 1 / mean, rounded down.
     """
-    root = square_root(mean)
-    inverse = _ONE / root
     w2 = w * w
     third = fma(fma(_K24, w2, _K22), w2, _K20)
     second = w * fma(_K13, w2, _K11)
@@ -114,28 +122,39 @@ def _bright_electrons(mean, w):  # type: ignore[no-untyped-def]
 
 
 @kernel(inline="always")
-def _dim_electrons(mean, r2, r3):  # type: ignore[no-untyped-def]
-    """Return a Poisson number of a mean below the threshold, exact to the 32 bits of each word."""
+def _alias_place(mean, r2):  # type: ignore[no-untyped-def]
+    """Return where the alias table has the column that a word draws, for a mean below the threshold."""
+    node = as_int32(min(mean, _LAST_DIM) * _PER_NODE)
+    return as_int32((node << _ROW_SHIFT) + as_int32(r2 >> _CHANCE_SHIFT))
+
+
+@kernel(inline="always")
+def _dim_electrons(mean, entry, r2, r3):  # type: ignore[no-untyped-def]
+    """Return a Poisson number of a mean below the threshold, exact to the 32 bits of each word.
+
+    `entry` stands in the alias table where `_alias_place` says.
+    """
     mean = min(mean, _LAST_DIM)
-    node = np.int32(mean * _PER_NODE)
-    x = mean - np.float32(node) * _NODE_STEP
-    column = np.int32(r2 >> _CHANCE_SHIFT)
-    entry = _ALIAS[np.uint64(np.int32((node << _ROW_SHIFT) + column))]
+    node = as_int32(mean * _PER_NODE)
+    x = mean - as_float32(node) * _NODE_STEP
     kept = (r2 & _CHANCE_MASK) < (entry >> _ALIAS_SHIFT)
-    at_node = column if kept else np.int32(entry & _ALIAS_MASK)
+    at_node = select(kept, as_int32(r2 >> _CHANCE_SHIFT), as_int32(entry & _ALIAS_MASK))
     # The rest: as many as there are k with P(N >= k) above one uniform number.
     u = unit_float(r3)
     t1 = x * fma(fma(fma(fma(fma(fma(_T16, x, _T15), x, _T14), x, _T13), x, _T12), x, _T11), x, _T10)
     x2 = x * x
     t2 = x2 * fma(fma(fma(fma(_T24, x, _T23), x, _T22), x, _T21), x, _T20)
-    x3 = x2 * x
-    t3 = x3 * fma(fma(fma(_T33, x, _T32), x, _T31), x, _T30)
-    t4 = (x2 * x2) * fma(fma(_T42, x, _T41), x, _T40)
-    t5 = (x3 * x2) * fma(_T51, x, _T50)
-    t6 = (x3 * x3) * _T60
-    rest = np.int32(u < t1) + np.int32(u < t2) + np.int32(u < t3)
-    rest += np.int32(u < t4) + np.int32(u < t5) + np.int32(u < t6)
-    return np.float32(np.int32(at_node + rest))
+    rest = as_int32(u < t1)
+    two = u < t2
+    if any_of(two):  # once in 300 pixels; each further bound is below a twentieth of the one before
+        x3 = x2 * x
+        t3 = x3 * fma(fma(fma(_T33, x, _T32), x, _T31), x, _T30)
+        t4 = (x2 * x2) * fma(fma(_T42, x, _T41), x, _T40)
+        t5 = (x3 * x2) * fma(_T51, x, _T50)
+        t6 = (x3 * x3) * _T60
+        more = as_int32(two) + as_int32(u < t3) + as_int32(u < t4)
+        rest = as_int32(rest + (more + as_int32(u < t5) + as_int32(u < t6)))
+    return as_float32(as_int32(at_node + rest))
 
 
 @kernel(inline="always")
@@ -147,8 +166,9 @@ def mean_electrons(photons, gain, dark_e):  # type: ignore[no-untyped-def]
 @kernel(inline="always")
 def shot_electrons(mean, normal, r2, r3):  # type: ignore[no-untyped-def]
     """Return a Poisson number of a mean, made of a standard normal number, or of two words if the mean is small."""
-    dim = _dim_electrons(mean, r2, r3)
-    bright = _bright_electrons(mean, normal)
+    dim = _dim_electrons(mean, _ALIAS[np.uint64(_alias_place(mean, r2))], r2, r3)
+    root = square_root(mean)
+    bright = _bright_electrons(mean, root, _ONE / root, normal)
     return dim if mean < _THRESHOLD else bright
 
 
@@ -171,7 +191,7 @@ def telegraph_step(r3):  # type: ignore[no-untyped-def]
     depends on the side of a bound on which it lies only as far as fewer than four words are left over there: 6 x 3 of
     2^32, 4e-9 in total variation, which is what the 32 bits of that law resolve anyway.
     """
-    return np.float32(np.int32(r3 & _BIT) + np.int32((r3 >> _BIT) & _BIT) - np.int32(1))
+    return as_float32(as_int32(r3 & _BIT) + as_int32((r3 >> _BIT) & _BIT) - np.int32(1))
 
 
 @kernel(inline="always")
@@ -244,28 +264,101 @@ def make_scratch():  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _fill_rare_levels(words, floats, n, offset_e, telegraph_e, first_pixel, params):  # type: ignore[no-untyped-def]
-    """Put the grey levels of a block in place of its electrons, with telegraph noise or a response that is no line.
+def _develop_lanes(  # type: ignore[no-untyped-def]
+    light, slope, dark, offsets, steps, flickers, sites, m, frame, key0, key1, params, words, floats, out
+):
+    """Develop pixels whose data stand at the addresses given."""
+    use_widest_vectors()
+    means, roots, inverses = floats, moved(floats, BLOCK), moved(floats, 2 * BLOCK)
+    first, second, third, fourth = words, moved(words, BLOCK), moved(words, 2 * BLOCK), moved(words, 3 * BLOCK)
+    spare = moved(floats, 3 * BLOCK)  # seven vectors
+    target = out
+    if m < LANES:  # too few for one vector: the last one stands in all lanes that are left over
+        padded_light, padded_slope, padded_dark = spare, moved(spare, LANES), moved(spare, 2 * LANES)
+        padded_offsets, padded_steps = moved(spare, 3 * LANES), moved(spare, 4 * LANES)
+        padded_sites = moved_as(spare, 5 * LANES, words)
+        for i in range(LANES):
+            k = min(i, m - 1)
+            padded_light[i], padded_slope[i], padded_dark[i] = light[k], slope[k], dark[k]
+            padded_offsets[i], padded_sites[i] = offsets[k], sites[k]
+            if flickers:
+                padded_steps[i] = steps[k]
+        light, slope, dark = padded_light, padded_slope, padded_dark
+        offsets, steps, sites = padded_offsets, padded_steps, padded_sites
+        target = moved_as(spare, 6 * LANES, out)
 
-    On its own: sensors without them have a shorter function, which is faster.
-    """
-    well_e = params[FULL_WELL_E]
-    if params[BEND_PER_E] != _ZERO:
-        first, bend, end_e, last = params[FIRST_SLOPE], params[BEND_PER_E], params[SCALE_END_E], params[LAST_SLOPE]
-        for i in range(n):
-            floats[i] = responded(min(floats[i], well_e), first, bend, end_e, last)
-        well_e = _INFINITE  # what the well does not hold is gone already
-    electronics = (params[READ_NOISE_E], well_e, params[GAIN_DN_PER_E], params[BLACK_LEVEL_DN])
-    if telegraph_e.size:
-        for i in range(n):
-            offset = offset_e[first_pixel + i] + telegraph_step(words[_B3 + i]) * telegraph_e[first_pixel + i]
-            floats[i] = grey_level(floats[i], floats[_B2 + i], offset, electronics)
-    else:
-        for i in range(n):
-            floats[i] = grey_level(floats[i], floats[_B2 + i], offset_e[first_pixel + i], electronics)
+    n_vectors = (m + LANES - 1) // LANES
+    last = max(m - LANES, 0)  # where the last vector begins: what it shares with the one before comes out the same
+    full_well_e, read_noise_e, full_scale_dn = params[FULL_WELL_E], params[READ_NOISE_E], params[FULL_SCALE_DN]
+    shot_noise = params[SHOT_NOISE] != _ZERO
+    quantise = params[QUANTISE] != _ZERO
+    electrons_only = params[ELECTRONS] != _ZERO
+    bent = params[BEND_PER_E] != _ZERO
+    well_e = _INFINITE if bent else full_well_e  # what the well does not hold is gone before the response bends
+    electronics = (read_noise_e, well_e, params[GAIN_DN_PER_E], params[BLACK_LEVEL_DN])
+    slope0, bend, end_e, slope1 = params[FIRST_SLOPE], params[BEND_PER_E], params[SCALE_END_E], params[LAST_SLOPE]
+    number = np.uint64(frame)
+    # The high halves of an address may hold anything. LLVM, which would see zeros there, forgets them and makes whole
+    # products of 64 bits, which take three times as long.
+    number_high = (number >> np.uint64(32)) | (number << np.uint64(32))
+    draws = shot_noise or flickers or read_noise_e != _ZERO  # without noise no bit of a count depends on the words
+
+    # Words, and roots and quotients: the unit that makes these is busy while others make the words.
+    for vector in range(n_vectors):
+        i = min(vector * LANES, last)
+        there = vector * LANES
+        mean = mean_electrons(lanes_at(light, i), lanes_at(slope, i), lanes_at(dark, i))
+        put_lanes(means, there, mean)
+        if draws:
+            is_dim = mean < _THRESHOLD
+            if shot_noise and not all_of(is_dim):
+                root = square_root(mean)
+                put_lanes(roots, there, root)
+                put_lanes(inverses, there, _ONE / root)
+            w0, w1, w2, w3 = philox_lanes(
+                lanes_at(sites, i), np.uint64(0), number, number_high, np.uint64(key0), np.uint64(key1)
+            )
+            put_lanes(first, there, w0)
+            put_lanes(second, there, w1)
+            if flickers or (shot_noise and any_of(is_dim)):
+                put_lanes(third, there, w2)
+                put_lanes(fourth, there, w3)
+
+    for vector in range(n_vectors):
+        i = min(vector * LANES, last)
+        there = vector * LANES
+        electrons = lanes_at(means, there)
+        read = spread_float(_ZERO)
+        if draws:
+            shot, read = gauss_pair(lanes_at(first, there), lanes_at(second, there))
+            if shot_noise:
+                mean = electrons
+                is_dim = mean < _THRESHOLD
+                if not all_of(is_dim):
+                    electrons = _bright_electrons(mean, lanes_at(roots, there), lanes_at(inverses, there), shot)
+                if any_of(is_dim):
+                    w2, w3 = lanes_at(third, there), lanes_at(fourth, there)
+                    entry = gathered(_ALIAS, _alias_place(mean, w2))
+                    electrons = select(is_dim, _dim_electrons(mean, entry, w2, w3), electrons)
+        if electrons_only:
+            put_lanes(target, i, min(electrons, full_well_e))
+        else:
+            if bent:
+                electrons = responded(min(electrons, full_well_e), slope0, bend, end_e, slope1)
+            offset = lanes_at(offsets, i)
+            if flickers:
+                offset = offset + telegraph_step(lanes_at(fourth, there)) * lanes_at(steps, i)
+            level = grey_level(electrons, read, offset, electronics)
+            if quantise:
+                put_lanes(target, i, as_int32(rounded_level(level, full_scale_dn)))
+            else:
+                put_lanes(target, i, level)
+    if m < LANES:
+        for i in range(m):
+            out[i] = target[i]
 
 
-@kernel()
+@kernel(inline="always")
 def develop_block(  # type: ignore[no-untyped-def]
     photons, i0, m, gain, dark_e, offset_e, telegraph_e, pixels, p0, frame, key0, key1, params, scratch, out, o0
 ):
@@ -298,67 +391,11 @@ def develop_block(  # type: ignore[no-untyped-def]
     o0 : int
         First element of `out`.
     """
-    words, floats = scratch
-    first_photon = np.uint64(i0)
-    first_pixel = np.uint64(p0)
-    first_out = np.uint64(o0)
-    n = np.uint64(m)
-    frame_low = np.uint64(frame) & np.uint64(0xFFFFFFFF)
-    frame_high = np.uint64(frame) >> np.uint64(32)
-    k0 = np.uint64(key0)
-    k1 = np.uint64(key1)
-    full_well_e, full_scale_dn = params[FULL_WELL_E], params[FULL_SCALE_DN]
-    electronics = (params[READ_NOISE_E], full_well_e, params[GAIN_DN_PER_E], params[BLACK_LEVEL_DN])
-    shot_noise = params[SHOT_NOISE] != _ZERO
-    quantise = params[QUANTISE] != _ZERO
-    electrons_only = params[ELECTRONS] != _ZERO
-
-    for i in range(n):
-        r0, r1, r2, r3 = philox_words(np.uint64(pixels[first_pixel + i]), np.uint64(0), frame_low, frame_high, k0, k1)
-        words[i] = np.uint32(r0)
-        words[_B1 + i] = np.uint32(r1)
-        words[_B2 + i] = np.uint32(r2)
-        words[_B3 + i] = np.uint32(r3)
-    for i in range(n):
-        floats[i] = mean_electrons(photons[first_photon + i], gain[first_pixel + i], dark_e[first_pixel + i])
-    for i in range(n):
-        shot, read = gauss_pair(words[i], words[_B1 + i])
-        floats[_B1 + i] = shot
-        floats[_B2 + i] = read
-
-    if shot_noise:
-        n_dim = np.int32(0)
-        for i in range(n):
-            n_dim += np.int32(floats[i] < _THRESHOLD)
-        # Both ways of serving dim pixels give the same bits.
-        if n_dim * 8 > np.int32(m):
-            for i in range(n):
-                floats[i] = shot_electrons(floats[i], floats[_B1 + i], words[_B2 + i], words[_B3 + i])
-        else:
-            for i in range(n):
-                floats[_B3 + i] = _bright_electrons(floats[i], floats[_B1 + i])
-            if n_dim > 0:
-                for i in range(n):
-                    if floats[i] < _THRESHOLD:
-                        floats[_B3 + i] = _dim_electrons(floats[i], words[_B2 + i], words[_B3 + i])
-            for i in range(n):
-                floats[i] = floats[_B3 + i]
-
-    if electrons_only:
-        for i in range(n):
-            out[first_out + i] = min(floats[i], full_well_e)
-        return
-    if telegraph_e.size or params[BEND_PER_E] != _ZERO:
-        _fill_rare_levels(words, floats, n, offset_e, telegraph_e, first_pixel, params)
-    else:
-        for i in range(n):
-            floats[i] = grey_level(floats[i], floats[_B2 + i], offset_e[first_pixel + i], electronics)
-    if quantise:
-        for i in range(n):
-            out[first_out + i] = np.int32(rounded_level(floats[i], full_scale_dn))
-    else:
-        for i in range(n):
-            out[first_out + i] = floats[i]
+    _develop_lanes(
+        address(photons, i0), address(gain, p0), address(dark_e, p0), address(offset_e, p0), address(telegraph_e, p0),
+        telegraph_e.size != 0, address(pixels, p0), m, frame, key0, key1, address(params, 0), address(scratch[0], 0),
+        address(scratch[1], 0), address(out, o0),
+    )  # fmt: skip
 
 
 @kernel()
