@@ -17,7 +17,7 @@ import numpy as np
 
 from opusim.base import arrays, memory
 from opusim.base.errors import NotReadyError, TooManyComponentsError
-from opusim.base.progress import ProgressBar
+from opusim.base.progress import ProgressBar, long_work_shown
 from opusim.bench.protocol import lags_of
 from opusim.drivers.inputs.dask import LazyInput
 from opusim.drivers.inputs.traits import HostInput, InputTraits, PresentInput, UserInput
@@ -71,7 +71,7 @@ def run(
     n_samples_by_pass : int
         Most patterns that go to the device at a time.
     progress : bool
-        Whether several patterns show a progress bar.
+        Whether several patterns show a progress bar, and a matrix that takes long to make.
 
     Returns
     -------
@@ -119,7 +119,7 @@ def run(
         lags, before = lags_of(device.bench), None
         by_light, threads = decodes_by_light(method), device.threads if method.by_light else None
         bar = ProgressBar(patterns_of(method, n, step), "OPU: transform") if progress and several else None
-        with bar or nullcontext():
+        with bar or nullcontext(), long_work_shown(progress):
             for first in range(0, n, step):
                 last = min(n, first + step)
                 bits = data.bits(first, last, fit.bitorder)

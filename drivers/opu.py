@@ -12,6 +12,7 @@ import numpy as np
 
 from opusim.base import arrays, validation
 from opusim.base.errors import InputTypeError, NotReadyError
+from opusim.base.progress import long_work_shown
 from opusim.bench import linear_modes
 from opusim.bench.protocol import Drivable, has, input_layout_of, output_roi_of
 from opusim.calibration import store as calibrations
@@ -61,7 +62,7 @@ class OPU(validation.Fixed):
     config_override : dict, optional
         Changes to the configuration, table by table. Unknown keys are an error.
     verbose_level : int
-        From 1 on, batches show a progress bar.
+        From 1 on, batches show a progress bar, and so does a matrix that takes longer than two seconds to make.
     input_roi_strategy : InputRoiStrategy or str
         Which part of the mirrors shows the features: full (macro-pixels), small (a mirror each) or auto.
     open_at_init : bool, optional
@@ -882,7 +883,7 @@ class OPU(validation.Fixed):
         validation.integer("steps", steps, low=3, high=63)
         self.device.check_open()
         device, roi = self.device, self.device.exposure().bench_roi
-        with device.measuring:
+        with device.measuring, long_work_shown(self._shows_progress):
             return calibrations.measure(
                 device.bench, roi, device.linear_records, steps=steps, exposure_s=exposure_s, store=store
             )

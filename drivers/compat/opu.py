@@ -69,7 +69,8 @@ class OPU(_OPU):
     config_override : dict, optional
         Changes to the configuration, table by table.
     verbose_level : int
-        From 1 on, batches show a progress bar; -1 follows `set_verbose_level`.
+        From 1 on, batches show a progress bar, and so does a matrix that takes longer than two seconds to make;
+        -1 follows `set_verbose_level`.
     input_roi_strategy : InputRoiStrategy or str
         Which part of the mirrors shows the features: full, small or auto.
     open_at_init : bool, optional

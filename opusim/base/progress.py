@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Protocol
 
 from .locks import after_fork
 
-__all__ = ["ProgressBar", "counted"]
+__all__ = ["LongWork", "ProgressBar", "counted", "long_work_shown"]
+
+LONG_S = 2.0
+"""Seconds from which on work shows a bar that seldom takes so long."""
 
 
 class ProgressBar:
@@ -28,6 +34,8 @@ class ProgressBar:
     shown : bool
         Whether there is a bar at all. There is none where there is nothing to write it to: a program without a
         terminal, as those that ``pythonw`` starts, has None for ``sys.stderr``.
+    stays : bool
+        Whether it is still seen when it is closed.
 
     Attributes
     ----------
@@ -35,13 +43,15 @@ class ProgressBar:
         What was reached.
     """
 
-    def __init__(self, total: int, text: str = "", *, unit: str = "it", done: int = 0, shown: bool = True) -> None:
+    def __init__(
+        self, total: int, text: str = "", *, unit: str = "it", done: int = 0, shown: bool = True, stays: bool = True
+    ) -> None:  # fmt: skip
         self.total, self.done = total, done
         self._bar: Any = None
         if shown and sys.stderr is not None:
             from tqdm.auto import tqdm
 
-            self._bar = tqdm(total=total, desc=text or None, unit=unit, initial=done)
+            self._bar = tqdm(total=total, desc=text or None, unit=unit, initial=done, leave=stays)
 
     def reach(self, done: int) -> None:
         """Show that so much of the total is done.
@@ -92,6 +102,108 @@ class ProgressBar:
         if kind is None:
             self.reach(self.total)
         self.close()
+
+
+class Bar(Protocol):
+    """What shows how much of a work is done."""
+
+    def reach(self, done: int) -> None:
+        """Show that so much is done."""
+        ...
+
+    def close(self) -> None:
+        """Show no more."""
+        ...
+
+
+#: Makes a bar of a total, a text, a unit, and how much is done already.
+Bars = Callable[[int, str, str, int], Bar]
+
+
+def _plain_bar(total: int, text: str, unit: str, done: int) -> Bar:
+    return ProgressBar(total, text, unit=unit, done=done, stays=False)
+
+
+# Who asks for bars stands far above the work, and what is between them knows of neither.
+_bars: ContextVar[Bars | None] = ContextVar("opusim_bars", default=None)
+
+
+@contextmanager
+def long_work_shown(shown: bool = True, bars: Bars = _plain_bar) -> Iterator[None]:
+    """Let work show a bar in a with block, such as the making of a matrix, once it has taken two seconds.
+
+    Parameters
+    ----------
+    shown : bool
+        Whether there are bars; False changes nothing.
+    bars : callable, optional
+        Makes a bar of a total, a text, a unit and what is done already; a `ProgressBar` by default.
+
+    Yields
+    ------
+    None
+        Work of this thread shows its bars until the block ends.
+    """
+    if not shown:
+        yield
+        return
+    token = _bars.set(bars)
+    try:
+        yield
+    finally:
+        _bars.reset(token)
+
+
+class LongWork:
+    """Work in a with block that shows how much of it is done from two seconds on, where `long_work_shown` is in force.
+
+    Parameters
+    ----------
+    total : int
+        What there is to do.
+    text : str
+        What is said in front of the bar.
+    unit : str
+        What is counted.
+
+    Attributes
+    ----------
+    done : int
+        What was reached.
+    """
+
+    def __init__(self, total: int, text: str, *, unit: str = "it") -> None:
+        self.total, self.done = total, 0
+        self._text, self._unit = text, unit
+        self._bars = _bars.get()
+        self._bar: Bar | None = None
+        self._start_s = time.monotonic()
+
+    def advance(self, n: int = 1) -> None:
+        """Tell that `n` more are done.
+
+        Parameters
+        ----------
+        n : int
+            How many.
+        """
+        self.done += n
+        if self._bars is None:
+            return
+        if self._bar is not None:
+            self._bar.reach(self.done)
+        elif time.monotonic() - self._start_s >= LONG_S and self.done < self.total:
+            # Not for what is over: a bar would only flash up.
+            self._bar = self._bars(self.total, self._text, self._unit, self.done)
+
+    def __enter__(self) -> LongWork:
+        """Begin."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Close the bar, whatever the end."""
+        if self._bar is not None:
+            self._bar.close()
 
 
 def _renew_tqdm() -> None:

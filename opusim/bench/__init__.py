@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from opusim.base.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from opusim.base.progress import long_work_shown as long_work_shown
+
     from .bench import FRAME_OVERHEAD_S as FRAME_OVERHEAD_S
     from .bench import OpticalBench as OpticalBench
     from .frames import BenchClock as BenchClock
@@ -20,6 +22,7 @@ _LAZY = {
     "OpticalBench": ".bench",
     "Plan": ".plan",
     "Planes": ".planes",
+    "long_work_shown": "opusim.base.progress",
 }
 
 __all__ = sorted(_LAZY)

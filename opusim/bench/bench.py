@@ -316,7 +316,8 @@ class OpticalBench(validation.Fixed):
         reference_phase_rad, frametime_s : float, optional
             As in `expose`.
         progress : callable, optional
-            Told the number of vectors that are done.
+            Told the number of vectors that are done. A matrix that must be made first shows a bar of its own from two
+            seconds on, inside a block of `opusim.bench.long_work_shown`.
         reserved : ReservedFrames, optional
             From `reserve`, here or on another bench of the same device and seed: the frames to show them in, with
             their times in place of `frametime_s`. The clock stays.

@@ -9,9 +9,10 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from opusim.base import memory
+from opusim.base import memory, parallel
 from opusim.base.arrays import NUMPY, Arrays
 from opusim.base.locks import new_lock
+from opusim.base.progress import LongWork
 from opusim.device.medium import WaveMedium
 from opusim.device.medium.layer import CACHE_BYTES, LayerOperator
 
@@ -24,6 +25,8 @@ _STACK_BYTES = 8 << 20  # fields that go through the layer at a time
 _THREADS_BYTES = 256 << 20  # or one for each thread, with its cells and outputs: up to so much
 _STACK_BYTES_GPU = 1 << 30  # at most
 _STACK_COPIES = 4  # of the stack, while it goes through a layer
+_ROUND = 4  # batches of small grids that a thread takes before all wait for each other
+_FEATURES = 2048  # rows of a column of the matrix that are written together
 # While a screen is made: random numbers, its spectrum, the amplitude in double precision. While it is used: fields.
 _GRIDS_BESIDE = 4
 
@@ -230,39 +233,85 @@ class WavesWay(Way):
         matrix = np.empty((n, m, sampling.samples), dtype=np.complex64)
         constant = np.empty((m, sampling.samples), dtype=np.complex64)
         off = source.cells(np.zeros((1, n), dtype=np.uint8))
-
-        def through(operator: LayerOperator, cells: np.ndarray) -> np.ndarray:
-            return self._arrays.to_host(self._read(operator.forward(self._arrays.from_host(cells))))
-
-        for channel, operator in enumerate(self.operators(state)):
-            part = slice(channel * sampling.points, (channel + 1) * sampling.points)
-            constant[:, part] = through(operator, off)[0]
-            if m * sampling.points < n and operator.reciprocal:
-                self._rows_backward(operator, matrix[:, :, part])
-                continue
-            for start in range(0, n, self.stack):
-                stop = min(n, start + self.stack)
-                matrix[start:stop, :, part] = through(operator, source.basis(start, stop))
+        operators, outputs = self.operators(state), m * sampling.points
+        # By reciprocity outputs can go through the layer the other way, which is cheaper where they are fewer.
+        backward = [outputs < n and operator.reciprocal for operator in operators]
+        with LongWork(sum(outputs if back else n for back in backward), "OPU: matrix", unit="pass") as work:
+            for channel, (operator, back) in enumerate(zip(operators, backward, strict=True)):
+                part = slice(channel * sampling.points, (channel + 1) * sampling.points)
+                field = self._arrays.to_host(self._read(operator.forward(self._arrays.from_host(off))))
+                constant[:, part] = field[0]
+                if back:
+                    self._in_batches(outputs, self._backward(operator, matrix[:, :, part]), work)
+                else:
+                    self._in_batches(n, self._forward(operator, off, matrix[:, :, part]), work)
         with self._lock:
             self._operators = None  # the matrix holds all that they know
         return matrix.reshape(n, -1).view(np.float32), constant.reshape(-1).view(np.float32)
 
-    def _rows_backward(self, operator: LayerOperator, matrix: np.ndarray) -> None:
-        """Fill the matrix output by output (reciprocity): cheaper where outputs are fewer than features."""
-        geometry, amplitudes = self._geometry, self._geometry.sampling.amplitudes
-        modes = geometry.source.modes()[: geometry.source.n_features]
-        places = self._block.places(geometry.region.n_pixels)
-        outputs = list(np.ndindex(places.shape))
-        for start in range(0, len(outputs), self.stack):
-            batch = outputs[start : start + self.stack]
-            cells = np.zeros((len(batch), *self._grid.output_shape), dtype=np.complex64)
-            for i, place in enumerate(batch):
-                cells.reshape(len(batch), -1)[i, places[place]] = amplitudes[place[1]]
-            back = self._arrays.to_host(operator.backward(self._arrays.from_host(cells)))
-            back = back.reshape(len(batch), -1)[:, : modes.shape[1]]
-            rows = modes @ back.T
-            for i, (p, s) in enumerate(batch):
-                matrix[:, p, s] = rows[:, i]
+    def _in_batches(self, n: int, fill: Callable[[int, int, int | None], None], told: LongWork) -> None:
+        """Call `fill(start, stop, workers)` for batches of 0 ... n - 1, on all threads; no result depends on the split.
+
+        Each thread takes batches of its own from end to end, so that none waits while another makes cells or writes to
+        the matrix. All of them together hold as many patterns as `stack`.
+        """
+        stack = self.stack
+        # Of the largest grids all threads share one.
+        threads = self._threads if self._arrays.name == "numpy" and stack >= self._threads else 1
+        workers = 1 if threads > 1 else None
+        batch = stack // threads
+        # Threads start anew each round: seldom beside their work, and Ctrl-C waits for the end of one.
+        step = batch * threads * (_ROUND if batch > 1 else 1)
+        for start in range(0, n, step):
+            stop = min(n, start + step)
+
+            def work(a: int, b: int, start: int = start, stop: int = stop) -> None:
+                for first in range(start + a * batch, min(stop, start + b * batch), batch):
+                    fill(first, min(stop, first + batch), workers)
+
+            parallel.over_ranges(work, -(-(stop - start) // batch), threads)
+            told.advance(stop - start)
+
+    def _forward(
+        self, operator: LayerOperator, off: np.ndarray, matrix: np.ndarray
+    ) -> Callable[[int, int, int | None], None]:
+        """Return what fills rows of the matrix, feature by feature."""
+        arrays, source = self._arrays, self._geometry.source
+
+        def fill(start: int, stop: int, workers: int | None) -> None:
+            cells = arrays.from_host(source.basis(start, stop, off))
+            matrix[start:stop] = arrays.to_host(self._read(operator.forward(cells, workers)))
+
+        return fill
+
+    def _backward(self, operator: LayerOperator, matrix: np.ndarray) -> Callable[[int, int, int | None], None]:
+        """Return what fills columns of the matrix, output by output."""
+        arrays, geometry, points = self._arrays, self._geometry, self._geometry.sampling.points
+        n_features = geometry.source.n_features
+        # In the type of the product, which scipy would make of them for each batch.
+        modes = geometry.source.modes()[:n_features].astype(np.complex64)
+        n_modes = modes.shape[1]
+        # Some features at a time: their part of the product is still in the cache when it is written to the matrix.
+        parts = [(a, modes[a : a + _FEATURES]) for a in range(0, n_features, _FEATURES)]
+        places = self._block.places(geometry.region.n_pixels).ravel()
+        shape, amplitudes = self._grid.output_shape, geometry.sampling.amplitudes
+
+        def fill(start: int, stop: int, workers: int | None) -> None:
+            n = stop - start
+            flat = np.zeros((n, math.prod(shape)), dtype=np.complex64)
+            flat[np.arange(n), places[start:stop]] = amplitudes[np.arange(start, stop) % points]
+            back = arrays.to_host(operator.backward(arrays.from_host(flat.reshape(n, *shape)), workers))
+            of_modes = np.ascontiguousarray(back.reshape(n, -1)[:, :n_modes].T)
+            del back
+            for a, some in parts:
+                rows = some @ of_modes
+                for point in range(points):  # of pixels side by side
+                    first = (point - start) % points
+                    pixel = (start + first) // points
+                    columns = rows[:, first::points]
+                    matrix[a : a + len(rows), pixel : pixel + columns.shape[1], point] = columns
+
+        return fill
 
     def matrix_work(self) -> Work:
         """Return the work of making the matrix."""

@@ -93,8 +93,8 @@ class MacroSource:
         """Fields of the cells as a picture of the mirrors, for `OpticalBench.inspect`: that of `cells`."""
         return self.cells(bits)
 
-    def basis(self, start: int, stop: int) -> np.ndarray:
-        """Fields by which features start ... stop - 1 change the cells when they go on."""
+    def basis(self, start: int, stop: int, off: np.ndarray) -> np.ndarray:
+        """Fields by which features start ... stop - 1 change the cells when they go on; `off` is not needed here."""
         flat = np.zeros((stop - start, math.prod(self.input_shape)), dtype=np.complex64)
         index = np.arange(start, stop)
         flat[index - start, index] = self.amplitude[start:stop] * (1 - self.off_amplitude)
@@ -186,11 +186,13 @@ class MirrorSource:
         off = self._moved.get(arrays, "off", lambda: state(0))
         return xp.where(xp.astype(mirrors, xp.bool).reshape(len(bits), *self.input_shape), on, off)
 
-    def basis(self, start: int, stop: int) -> np.ndarray:
-        """Fields by which features start ... stop - 1 change the cells when they go on."""
+    def basis(self, start: int, stop: int, off: np.ndarray) -> np.ndarray:
+        """Fields by which features start ... stop - 1 change the cells when they go on; `off`: `cells` of none."""
         bits = np.zeros((stop - start, self.n_features), dtype=np.uint8)
         bits[np.arange(stop - start), np.arange(start, stop)] = 1
-        return self.cells(bits) - self.cells(np.zeros((1, self.n_features), dtype=np.uint8))
+        cells = self.cells(bits)
+        cells -= off
+        return cells
 
     def modes(self) -> scipy.sparse.csr_array:
         """As `MacroSource.modes`, with a mode a cell."""

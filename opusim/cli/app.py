@@ -21,7 +21,8 @@ import inspect
 import io
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn
 
@@ -33,6 +34,8 @@ from opusim import __version__
 from opusim.base import plugins
 
 if TYPE_CHECKING:
+    from rich.status import Status
+
     from opusim.device.record import Device
 
 __all__ = ["app", "command"]
@@ -337,13 +340,61 @@ class _progress:
         )
         self._task = self._bar.add_task(first, total=total)
         self._then = then
+        self._stack = ExitStack()
 
     def __enter__(self) -> Callable[..., None]:
-        self._bar.start()
+        self._start()
         return lambda n: self._bar.update(self._task, advance=n, description=self._then)
 
+    def _start(self) -> None:
+        from opusim.base.progress import long_work_shown
+
+        self._bar.start()
+        self._stack.callback(self._bar.stop)
+        self._stack.enter_context(long_work_shown(bars=self._below))
+
+    def _below(self, total: int, text: str, unit: str, done: int) -> _Below:
+        """Return a bar below this one, for what must be there before it moves on."""
+        return _Below(self._bar, self._bar.add_task(text, total=total, completed=done))
+
     def __exit__(self, *exception: object) -> None:
-        self._bar.stop()
+        self._stack.close()
+
+
+class _Below:
+    """A further line of a bar, until it is closed."""
+
+    def __init__(self, bar: Any, task: Any) -> None:
+        self._bar, self._task = bar, task
+
+    def reach(self, done: int) -> None:
+        self._bar.update(self._task, completed=done)
+
+    def close(self) -> None:
+        self._bar.remove_task(self._task)
+
+
+class _Shares:
+    """Says behind the text of a status how much of some work is done, until it is closed."""
+
+    def __init__(self, status: Status, total: int, text: str, done: int) -> None:
+        self._status, self._before, self._total, self._text = status, status.status, total, text
+        self.reach(done)
+
+    def reach(self, done: int) -> None:
+        self._status.update(f"{self._before} {self._text}: {100 * done // self._total} %")
+
+    def close(self) -> None:
+        self._status.update(self._before)
+
+
+@contextmanager
+def telling(status: Status) -> Iterator[None]:
+    """Let a status tell, while the with block lasts, how much of a matrix is made that takes long."""
+    from opusim.base.progress import long_work_shown
+
+    with long_work_shown(bars=lambda total, text, unit, done: _Shares(status, total, text, done)):
+        yield
 
 
 _FIGURES = (".png", ".pdf", ".svg")

@@ -147,7 +147,7 @@ class _Bar(_progress):
         super().__init__(f"{name}: preparing", name, None)
 
     def __enter__(self) -> Callable[..., None]:
-        self._bar.start()
+        self._start()
         return lambda done, total: self._bar.update(self._task, completed=done, total=total, description=self._then)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .app import DeviceOption, SeedOption, _check_components, _folder_of, command, err, out
+from .app import DeviceOption, SeedOption, _check_components, _folder_of, command, err, out, telling
 from .tables import _level, _table, joules
 
 _COMPONENTS = 3000
@@ -36,7 +36,7 @@ def demo(
         _check_components(components)
     _folder_of(target)
     start = time.perf_counter()
-    with err.status("Loading the simulation …") as status:
+    with err.status("Loading the simulation …") as status, telling(status):
         from opusim import plotting
         from opusim.drivers import OPU
         from opusim.tasks import digits_demo as demonstration

@@ -13,7 +13,18 @@ import typer
 from opusim.base.errors import TooManyComponentsError
 from opusim.base.parameters import near_matches
 
-from .app import EXIT_INTERRUPTED, ForceOption, _end, _folder_of, _load_device, command, err, out, refuse_foreign
+from .app import (
+    EXIT_INTERRUPTED,
+    ForceOption,
+    _end,
+    _folder_of,
+    _load_device,
+    command,
+    err,
+    out,
+    refuse_foreign,
+    telling,
+)
 from .report import angles, print_run
 
 if TYPE_CHECKING:
@@ -228,6 +239,7 @@ def train(
 
     with ExitStack() as stack:
         status = stack.enter_context(err.status("Loading …"))
+        stack.enter_context(telling(status))
         from opusim import dfa
         from opusim.dfa.checkpoint import check_target, read_run
         from opusim.tasks.image_sets import load_task

@@ -205,6 +205,14 @@ def fourier(
     stack = field.reshape(-1, *field.shape[-2:])
     # All of the scale in one pass, as a transform of both axes at once has it: 1 / side is exact, its root is not.
     square = stack.shape[-2] == stack.shape[-1]
+    if square and len(stack) * 8 * stack.shape[-1] ** 2 <= _WHOLE_BYTES:
+        # All of it stays in the cache of a core: one call does both passes, and threads would share too little.
+        done = NUMPY.fft2(stack, inverse=inverse)
+        if times is not None:
+            elementary.multiply(done, times, out=stack)
+        elif not np.may_share_memory(done, stack):
+            stack[...] = done
+        return stack.reshape(field.shape)
     there, back = ("backward", "forward") if inverse else ("forward", "backward")
     first, second = (there, back) if square else ("ortho", "ortho")
     _sweep(stack, -2, norm=first, inverse=inverse, workers=workers)

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from opusim.base.progress import ProgressBar, counted
+from opusim.base import progress
+from opusim.base.progress import LongWork, ProgressBar, counted, long_work_shown
 
 
 def test_it_is_filled_unless_something_goes_wrong(capfd):
@@ -54,3 +55,83 @@ def test_without_a_terminal_there_is_none(monkeypatch):
         bar.reach(2)
         bar.say("there", loss="0.5")
     assert bar.done == 5 and list(counted(3, "here", True)) == [0, 1, 2]
+
+
+class _Clock:
+    """A clock that a test puts forward."""
+
+    def __init__(self, monkeypatch):
+        self.now_s = 100.0
+        monkeypatch.setattr(progress, "time", self)
+
+    def monotonic(self):
+        return self.now_s
+
+
+class _Shown:
+    """Bars that are written down: what they are told, and that they are closed."""
+
+    def __init__(self):
+        self.told = []
+
+    def __call__(self, total, text, unit, done):
+        self.told.append((total, text, unit, done))
+        return self
+
+    def reach(self, done):
+        self.told.append(done)
+
+    def close(self):
+        self.told.append("closed")
+
+
+def test_long_work_shows_a_bar_from_two_seconds_on(monkeypatch):
+    clock, shown = _Clock(monkeypatch), _Shown()
+    with long_work_shown(bars=shown), LongWork(40, "here", unit="row") as work:
+        work.advance(3)
+        clock.now_s += 1.9
+        work.advance(3)
+        assert not shown.told
+        clock.now_s += 0.2
+        work.advance(4)
+        work.advance(20)
+        assert shown.told == [(40, "here", "row", 10), 30]
+    assert shown.told[2:] == ["closed"]
+
+
+@pytest.mark.parametrize("error", [KeyError, KeyboardInterrupt])
+def test_the_bar_of_long_work_is_closed_whatever_happens(monkeypatch, error):
+    clock, shown = _Clock(monkeypatch), _Shown()
+    with pytest.raises(error), long_work_shown(bars=shown), LongWork(40, "here") as work:
+        clock.now_s += 3
+        work.advance()
+        raise error
+    assert shown.told == [(40, "here", "it", 1), "closed"]
+    with LongWork(40, "there") as work:  # nobody asks for a bar any more
+        clock.now_s += 3
+        work.advance()
+    assert len(shown.told) == 2
+
+
+def test_what_is_over_shows_no_bar(monkeypatch):
+    clock, shown = _Clock(monkeypatch), _Shown()
+    with long_work_shown(bars=shown), LongWork(2, "here") as work:
+        work.advance()
+        clock.now_s += 60
+        work.advance()
+    assert work.done == 2 and not shown.told
+
+
+def test_the_bar_of_long_work_leaves_the_screen_as_it_was(monkeypatch, capfd):
+    clock = _Clock(monkeypatch)
+    for asked in (True, False):
+        with long_work_shown(asked), LongWork(40, "here") as work:
+            clock.now_s += 3
+            work.advance(10)
+        told = capfd.readouterr().err
+        assert ("here" in told and "10/40" in told) if asked else not told
+    monkeypatch.setattr(sys, "stderr", None)
+    with long_work_shown(), LongWork(40, "here") as work:
+        clock.now_s += 3
+        work.advance(10)
+    assert work.done == 10

@@ -500,3 +500,30 @@ def test_info_errors():
 def test_module_and_console_script_agree():
     done = subprocess.run([*COMMAND, "--version"], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == f"opusim {opusim.__version__}"
+
+
+def test_bars_and_statuses_tell_of_work_that_takes_long(monkeypatch):
+    """As of a matrix that is made before the first vector: a line of its own, gone when it is done."""
+    from opusim.base import progress
+    from opusim.cli.app import _progress, err, telling
+
+    monkeypatch.setattr(progress, "LONG_S", 0.0)
+    bar = _progress("first", "then", 3)
+    with bar as advance:
+        with progress.LongWork(50, "OPU: matrix") as work:
+            work.advance(10)
+            work.advance(20)
+            below = bar._bar.tasks[1]
+            assert (below.description, below.completed, below.total) == ("OPU: matrix", 30, 50)
+        assert len(bar._bar.tasks) == 1
+        advance(1)
+        assert bar._bar.tasks[0].description == "then"
+    status = err.status("Loading …")
+    with telling(status):
+        with progress.LongWork(50, "OPU: matrix") as work:
+            work.advance(10)
+            assert status.status == "Loading … OPU: matrix: 20 %"
+        assert status.status == "Loading …"
+    with progress.LongWork(50, "OPU: matrix") as work:
+        work.advance(10)
+    assert status.status == "Loading …"

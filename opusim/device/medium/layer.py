@@ -100,22 +100,24 @@ class LayerOperator:
         """Whether `backward` is the transpose of `forward`."""
         return self.factors.ballistic is None or self.factors.stop is None
 
-    def forward(self, cells: Any) -> Any:
+    def forward(self, cells: Any, workers: int | None = None) -> Any:
         """Field of the output cells for fields of the input cells.
 
         Parameters
         ----------
         cells : array of complex64, shape (n, rows, columns) of ``grid.input_shape``
             Fields that leave the mirrors, of the library of `arrays`.
+        workers : int, optional
+            Threads of this call; those of the operator by default. Callers with threads of their own take 1.
 
         Returns
         -------
         array of complex64, shape (n, rows, columns) of ``grid.output_shape``
             Fields at the camera. May be called from several threads.
         """
-        return self._pass(cells, self.grid, self.factors.screens)
+        return self._pass(cells, self.grid, self.factors.screens, workers or self.workers or 1)
 
-    def backward(self, cells: Any) -> Any:
+    def backward(self, cells: Any, workers: int | None = None) -> Any:
         """Field of the input cells for fields of the output cells: the transposed map, by reciprocity.
 
         Not defined for ballistic light behind a stop, which `reciprocal` tells.
@@ -124,16 +126,18 @@ class LayerOperator:
         ----------
         cells : array of complex64, shape (n, rows, columns) of ``grid.output_shape``
             Fields that enter from the camera's side, of the library of `arrays`.
+        workers : int, optional
+            As of `forward`.
 
         Returns
         -------
         array of complex64, shape (n, rows, columns) of ``grid.input_shape``
             Fields at the mirrors.
         """
-        return self._pass(cells, self.grid.transposed(), self.factors.screens[::-1])
+        return self._pass(cells, self.grid.transposed(), self.factors.screens[::-1], workers or self.workers or 1)
 
-    def _pass(self, cells: Any, grid: ModeGrid, screens: list[Any]) -> Any:
-        n, workers = len(cells), self.workers or 1
+    def _pass(self, cells: Any, grid: ModeGrid, screens: list[Any], workers: int) -> Any:
+        n = len(cells)
         if self.arrays.name != "numpy":
             return self._through(cells, grid, screens, workers)
         out = np.empty((n, *grid.output_shape), dtype=np.complex64)
