@@ -63,12 +63,21 @@ def an_opu(n_out: int, threads: int | None, **settings: Any) -> Any:
     return OPU(n_components=n_out, device=DEVICE, disable_pbar=True, **given, **settings)
 
 
-def counts(n: int, n_out: int, vectors: int, data: str = "half-on", threads: int | None = None) -> tuple[Go, Any]:
+def counts(
+    n: int, n_out: int, vectors: int, data: str = "half-on", execution: str = "auto", threads: int | None = None
+) -> tuple[Go, Any]:
     """`transform` with all noise."""
     x = vectors_of(data, vectors, n)
-    opu = an_opu(n_out, threads)
+    opu = an_opu(n_out, threads, execution=execution)
     opu.fit1d(x)
     return whole(lambda: opu.transform(x)), opu
+
+
+def way_of(opu: Any) -> str:
+    """Return the way that an OPU's counts take: matrix or waves."""
+    from opusim.drivers import workload
+
+    return str(workload.projector_of(opu, workload.workload(opu, 1), threads=1).plan.way)
 
 
 def linear(n: int, n_out: int, vectors: int, mode: str, threads: int | None = None) -> tuple[Go, Any]:
@@ -352,9 +361,14 @@ def main() -> None:
     settings = json.loads(sys.argv[1])
     go, opu = WORK[settings.pop("work")](**settings)
     about: dict[str, Any] = {"before_mib": peak_mib()}
-    about["first"] = go()
+    start = time.perf_counter()
+    go()
+    about["first_s"] = time.perf_counter() - start
     if opu is not None:
-        about |= {"budget_mib": opu.device.bench.memory_budget / 2**20, "frame_s": opu.device.frametime_us * 1e-6}
+        about |= {
+            "budget_mib": opu.device.bench.memory_budget / 2**20, "frame_s": opu.device.frametime_us * 1e-6,
+            "way": way_of(opu),
+        }  # fmt: skip
     print(json.dumps(about), flush=True)
     for line in sys.stdin:
         if line.strip() == "memory":
