@@ -426,6 +426,8 @@ def speed(options: argparse.Namespace) -> None:
             everything.append(measured(case, options, lambda: tempfile.mkdtemp(dir=folder)))
     print_rounds(everything, options, time.perf_counter() - began)
     everything = [found for found in everything if found.others]
+    if not everything:
+        return
     table("row", "what", "opusim", "beside it", "ratio", "asked", "")
     for found in everything:
         rows_of_times(found)
