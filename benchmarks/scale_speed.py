@@ -276,6 +276,13 @@ class Found:
         way = self.about[name].get("way") if self.case.row == 3 else None
         return time_of(self.times(name, part)) + (f" by {way}" if way else "")
 
+    def ratio(self, over: str, part: str = "s") -> str:
+        """Return how often our time goes into another's, in words; of a whole go by processor time too."""
+        by_clock = shown(self.ratios(over, part), 1)
+        if part != "s":
+            return by_clock
+        return f"{by_clock}; {statistics.median(self.ratios(over, 'processor')):.3g}"
+
     def ratios(self, over: str, part: str = "s", under: str = "now") -> list[float]:
         """Return how often one process's time goes into another's, round by round."""
         return [a / b for a, b in zip(self.times(over, part), self.times(under, part), strict=True)]
@@ -391,14 +398,14 @@ def rows_of_times(found: Found) -> None:
             ratios = found.ratios(ask.over, ask.part)
             reached = verdict(statistics.median(ratios) >= ask.least) if ask.least else ""
             theirs = f"{ask.over}: {found.shown(ask.over, ask.part)}"
-            row(case.row, name, found.shown("now", ask.part), theirs, shown(ratios, 1), asked, reached)
+            row(case.row, name, found.shown("now", ask.part), theirs, found.ratio(ask.over, ask.part), asked, reached)
         else:
             row(case.row, name, found.shown("now", ask.part), f"{ask.over}: not given", "", asked, "")
     told = {ask.over for ask in case.asks}
     for name in (*case.peers, "before"):
         if name not in told and name in found.goes:
             theirs = f"{name}: {found.shown(name)}"
-            row(case.row, case.what, found.shown("now"), theirs, shown(found.ratios(name), 1), "", "")
+            row(case.row, case.what, found.shown("now"), theirs, found.ratio(name), "", "")
     if case.row == 3:
         frames_s = case.work["vectors"] * found.about["now"]["frame_s"]
         theirs = f"the real device: {REAL_DEVICE_S} s as it printed, {frames_s:.3g} s by its frame time"
@@ -428,7 +435,7 @@ def speed(options: argparse.Namespace) -> None:
     everything = [found for found in everything if found.others]
     if not everything:
         return
-    table("row", "what", "opusim", "beside it", "ratio", "asked", "")
+    table("row", "what", "opusim", "beside it", "ratio; by processor time", "asked", "")
     for found in everything:
         rows_of_times(found)
     print_memory(everything)
