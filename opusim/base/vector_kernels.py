@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 # Names of LLVM's attributes of a function (Language Reference, "Function Attributes"); other targets ignore them.
@@ -39,3 +41,22 @@ def _use_widest_vectors(typingctx: Any) -> Any:
 
 
 use_widest_vectors: Any = intrinsic(_use_widest_vectors)
+
+
+def _prefetch(typingctx: Any, array: Any, place: Any) -> Any:
+    """Ask the memory for the line in which `array[place]` lies, to be read soon; beyond the array nothing happens."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array, place = arguments
+        whole, pointer = ir.IntType(32), ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [pointer, whole, whole, whole])
+        ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        data = context.make_array(signature.args[0])(context, builder, array).data
+        line = builder.bitcast(builder.gep(data, [place]), pointer)
+        builder.call(ask, [line, whole(0), whole(3), whole(1)])  # for reading, into all levels of the cache, of data
+        return context.get_dummy_value()
+
+    return types.void(array, types.uint64), generate
+
+
+prefetch: Any = intrinsic(_prefetch)

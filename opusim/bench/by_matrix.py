@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, Self
 
@@ -196,22 +195,20 @@ class MatrixWay(Way):
         """Fields of a batch as sums of rows of the matrix: complex64 (n, n_pixels, samples)."""
         from . import matrix_kernels
 
-        codes, lists, lengths = _listed(bits)
         result = np.empty((len(bits), self._n_pixels, self._samples), dtype=np.complex64)
-        tile_pixels = max(1, matrix_kernels.TILE // self._samples)
         for pixels, matrix, constant in self._tiles(state):
             whole = len(pixels) == self._n_pixels
             shape = (len(bits), len(pixels), self._samples)
             target = result if whole else np.empty(shape, dtype=np.complex64)
             flat = target.reshape(len(bits), -1).view(np.float32)
-            for v0 in range(0, len(bits), matrix_kernels.VECTORS):
-                v = slice(v0, min(len(bits), v0 + matrix_kernels.VECTORS))
-                given = (codes[v], lists[:, v], lengths[:, v], matrix, constant, self._samples, flat[v])
+            strip, n_strips = self._strips(len(pixels))
+            for v, listed in self._listed(bits):
+                given = (*listed, matrix, constant, strip, self._samples, flat[v])
 
                 def work(a: int, b: int, given: tuple[Any, ...] = given) -> None:
                     matrix_kernels.sum_matrix(*given, a, b)
 
-                parallel.over_ranges(work, math.ceil(len(pixels) / tile_pixels), self._threads)
+                parallel.over_ranges(work, n_strips, self._threads)
             if not whole:
                 result[:, pixels.start : pixels.stop] = target
         return result
@@ -251,26 +248,46 @@ class MatrixWay(Way):
         """Bits times matrix as sums of its rows, which the kernel gives straight to the camera."""
         from . import matrix_kernels
 
-        steps, tile_pixels = shots.steps, max(1, matrix_kernels.TILE // self._samples)
-        codes, lists, lengths = _listed(bits)
-        exposure = self._film.exposure(shots)
+        steps, exposure = shots.steps, self._film.exposure(shots)
         for pixels, matrix, constant in self._tiles(shots.state):
             whole = len(pixels) == out.shape[1]
             target = out if whole else np.empty((len(out), len(pixels)), dtype=out.dtype)
-            for v0 in range(0, len(bits), matrix_kernels.VECTORS):
-                v = slice(v0, min(len(bits), v0 + matrix_kernels.VECTORS))
-                light = (codes[v], lists[:, v], lengths[:, v], matrix, constant)
+            strip, n_strips = self._strips(len(pixels))
+            for v, listed in self._listed(bits):
                 rest = exposure.part(v, slice(pixels.start, pixels.stop))
                 part = target[v.start * steps : v.stop * steps]
 
-                def work(a: int, b: int, given: tuple[Any, ...] = (*light, *rest, part)) -> None:
+                def work(
+                    a: int, b: int, given: tuple[Any, ...] = (*listed, matrix, constant, strip, *rest, part)
+                ) -> None:
                     matrix_kernels.develop_matrix(*given, a, b)
 
-                parallel.over_ranges(work, math.ceil(len(pixels) / tile_pixels), self._threads)
+                parallel.over_ranges(work, n_strips, self._threads)
                 if progress is not None and pixels.stop == out.shape[1]:
                     progress(v.stop)
             if not whole:
                 out[:, pixels.start : pixels.stop] = target
+
+    def _strips(self, n_pixels: int) -> tuple[int, int]:
+        """Return the pixels of a strip, and how many strips there are: as many for each thread, if they can be."""
+        from .matrix_kernels import STRIP, WIDTH
+
+        most = max(1, STRIP // self._samples)
+        n = -(-n_pixels // most)
+        n = -(-n // self._threads) * self._threads
+        even = max(1, WIDTH // (2 * self._samples))  # pixels of a tile, of which none is left in part
+        strip = min(most, -(-n_pixels // (n * even)) * even)
+        return strip, -(-n_pixels // strip)
+
+    def _listed(self, bits: np.ndarray) -> Iterator[tuple[slice, tuple[Any, ...]]]:
+        """Yield vectors that go to the kernel together, with the first arguments that it takes of them."""
+        from . import matrix_kernels
+
+        n = -(-len(bits) // matrix_kernels.VECTORS)
+        edges = [len(bits) * k // n for k in range(n + 1)] if n else []
+        for start, stop in zip(edges, edges[1:], strict=False):
+            packed = np.packbits(bits[start:stop], axis=1, bitorder="little")
+            yield slice(start, stop), list_groups(packed, self._threads)
 
     # ---------------------------------------------------------------- what it takes
 
@@ -287,10 +304,13 @@ class MatrixWay(Way):
         """Return the bytes of lists of table entries, the kernel's scratch and a tile; see `Way.showing_bytes`."""
         from . import matrix_kernels
 
-        width = 2 * 4 * matrix_kernels.TILE
-        scratch = width * (matrix_kernels.CHUNK * 2**matrix_kernels.GROUP + min(n_patterns, matrix_kernels.VECTORS))
+        n = min(n_patterns, matrix_kernels.VECTORS)
+        tables = 4 * matrix_kernels.GROUPS * matrix_kernels.ENTRIES * matrix_kernels.WIDTH
+        scratch = tables + n * 8 * matrix_kernels.STRIP
+        # A word of eight groups and the number of its vector; packed bits.
+        lists = n * (10 * -(-self._groups // matrix_kernels.GROUPS) + self._groups)
         tile = 0 if self.stored else min(self.matrix_bytes, self.memory_budget, _TILE_BYTES)
-        return n_patterns * 3 * self._groups + scratch * threads + 2 * tile
+        return lists + scratch * threads + 2 * tile
 
     @property
     def vector_flops(self) -> float:
@@ -380,23 +400,33 @@ class VectorWay(Way):
         return Work(entries=n_patterns * self._geometry.n_modes * self._geometry.n_fields)
 
 
-def pack_codes(bits: np.ndarray) -> np.ndarray:
-    """Four 0/1 features a byte, the first in the lowest bit: uint8 (n, 2 ceil(n_features / 8))."""
-    packed = np.packbits(bits, axis=1, bitorder="little")
-    codes = np.empty((len(packed), 2 * packed.shape[1]), dtype=np.uint8)
-    np.bitwise_and(packed, 15, out=codes[:, ::2])
-    np.right_shift(packed, 4, out=codes[:, 1::2])
-    return codes
+def list_groups(packed: np.ndarray, threads: int = 1) -> tuple[Any, ...]:
+    """Return the first arguments of the kernels of sums: packed vectors, and which table entries they add.
 
+    Parameters
+    ----------
+    packed : ndarray of uint8, shape (n, n_bytes)
+        Eight features a byte, the first one in the lowest bit; at most `matrix_kernels.VECTORS`.
+    threads : int
+        Threads to use; they do not change the result.
 
-def _listed(bits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the codes of vectors, and the lists of table entries with their lengths, as the kernels take them."""
+    Returns
+    -------
+    tuple
+        As `matrix_kernels.develop_matrix` takes them, from `packed` to `ends`.
+    """
     from . import matrix_kernels
 
-    codes = pack_codes(bits)
-    n_chunks = -(-codes.shape[1] // matrix_kernels.CHUNK) if len(bits) > matrix_kernels.DIRECT else 0
-    lists = np.empty((n_chunks, len(bits), matrix_kernels.CHUNK), dtype=np.uint16)
-    lengths = np.empty((n_chunks, len(bits)), dtype=np.int64)
-    if n_chunks:
-        matrix_kernels.list_rows(codes, lists, lengths)
-    return codes, lists, lengths
+    n, direct = len(packed), len(packed) <= matrix_kernels.DIRECT
+    groups = np.empty(0 if direct else 2 * packed.shape[1], dtype=np.int64)
+    n_groups = 0 if direct else matrix_kernels.used_groups(packed, groups)
+    n_chunks = -(-n_groups // matrix_kernels.GROUPS)
+    entries = np.empty((n_chunks, n), dtype=np.uint64)
+    order = np.empty((n_chunks, n), dtype=np.uint16)
+    ends = np.empty((n_chunks, matrix_kernels.GROUPS + 1), dtype=np.int64)
+
+    def work(a: int, b: int) -> None:
+        matrix_kernels.list_entries(packed, groups, n_groups, entries, order, ends, a, b)
+
+    parallel.over_ranges(work, n_chunks, threads)
+    return packed, groups, n_groups, entries, order, ends
