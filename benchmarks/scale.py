@@ -6,6 +6,7 @@
     python benchmarks/scale.py --plan [--rounds 3]
     python benchmarks/scale.py --cluster [--rounds 3]
     python benchmarks/scale.py --gpu [--rounds 9]
+    python benchmarks/scale.py --speed --before FOLDER [--rows 1 3] [--rounds 5] [--lightonml ENVIRONMENT] [--busy]
 
 - `--square`: 10^3 to 10^6 features and as many outputs by matrix and by waves, and lightonml's simulator where its
   matrix fits. Beside them the matrix of a Gaussian medium on as many mirrors: kept where it fits the budget, made
@@ -17,6 +18,8 @@
 - `--plan`: what `opusim plan` says against what is measured, time and memory, in one process and on a Dask worker.
 - `--cluster`: the same for the time of a Dask cluster of two worker processes of one thread on this machine.
 - `--gpu`: 1 000 000 -> 300 000 linear and -> 2 000 000 on a GPU, and whether its counts are the CPU's.
+- `--speed`: all that is asked of the speed, in one table: counts, linear transforms, training and single vectors beside
+  lightonml and an earlier build, with memory, threads and the bare loop (`scale_speed.py`, which says how); `aurora@1`.
 
 Default device `aurora`, seed 0, vectors half on (data seed 0), times in interleaved rounds: medians (range).
 """
@@ -37,6 +40,7 @@ from typing import Any
 import numpy as np
 import scale_gpu
 import scale_plans
+import scale_speed
 import scale_square
 from scale_common import apart, fitted, half_on, plan_of, row, shown, table, with_threads
 from throughput import interleaved, peak_mib
@@ -202,11 +206,16 @@ def main() -> None:
     parser.add_argument("--plan", action="store_true")
     parser.add_argument("--cluster", action="store_true")
     parser.add_argument("--gpu", action="store_true")
+    parser.add_argument("--speed", action="store_true")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--largest", type=float, default=1e6, help="largest size of --square")
     parser.add_argument("--longest", type=float, default=120, help="seconds that the planner may give a matrix")
     parser.add_argument("--memory", type=float, default=8, help="GiB that the simulator may take in --square")
     parser.add_argument("--calibrate", action="store_true", help="--limit: also linear_transform, some minutes more")
+    parser.add_argument("--before", help="--speed: folder with the package of an earlier build")
+    parser.add_argument("--rows", type=int, nargs="+", choices=scale_speed.ROWS, help="--speed: rows of its table")
+    parser.add_argument("--lightonml", help="--speed: environment that .ci/contract-environment made")
+    parser.add_argument("--busy", action="store_true", help="--speed: measure although the machine is not quiet")
     parser.add_argument("--task", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.task:
@@ -217,6 +226,7 @@ def main() -> None:
     chosen = {
         "square": scale_square.square, "limit": limit, "threads": threads_of_two, "plan": scale_plans.plans,
         "cluster": scale_plans.clusters, "gpu": scale_gpu.run,
+        "speed": scale_speed.speed,
     }  # fmt: skip
     asked = [name for name in chosen if getattr(options, name)]
     if not asked:
