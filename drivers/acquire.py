@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 # Bytes of bits, and of counts, that one pass may take beside the result.
 _PASS_BYTES = 256 << 20
+# Vectors whose frames are reduced at once, in whole passes: beyond, tables cost next to nothing. Bytes of their bits.
+_TOGETHER, _TOGETHER_BYTES = 1024, 16 << 20
 
 
 def run(
@@ -113,33 +115,56 @@ def run(
     if begins:
         device.start_acquisition(AcqState.batch)
     try:
-        # One pass: what it decodes to is the result.
-        result = data.empty((n, n_out), method.dtype) if n > step else None
-        shared, shown, n_pixels = method.begin() if method.shares else None, 0, method.n_pixels or n_out
-        lags, before = lags_of(device.bench), None
+        lags, before, shown, n_pixels = lags_of(device.bench), None, 0, method.n_pixels or n_out
+        shared = method.begin() if method.shares else None
         by_light, threads = decodes_by_light(method), device.threads if method.by_light else None
+        together, stride = None, step
+        if method.reductions and isinstance(data, HostInput):
+            together = device.together(fit.layout, method.reductions, n_pixels, exposure, method.phases_rad)
+        if together is not None:
+            stride = stride_of(method, step, data.traits.n_features_total, n_pixels * frame.itemsize)
+        # One pass: what it decodes to is the result.
+        result: Any = data.empty((n, n_out), method.dtype) if n > step or together is not None else None
         bar = ProgressBar(patterns_of(method, n, step), "OPU: transform") if progress and several else None
+
+        def decoded(bits: Any, target: Any, reserved: ReservedFrames | None = None) -> Any:
+            """Show a pass and return its results."""
+            nonlocal before, shown
+            patterns = method.encode(data.placed(bits) if by_light else bits)
+            frames = device.project(
+                MirrorPatterns.of_checked(patterns, fit.layout), n_pixels, settings=exposure,
+                reference_phase_rad=method.phases_rad, progress=None if bar is None else bar.after(shown),
+                before=before, reserved=reserved,
+            )  # fmt: skip
+            if lags:
+                before = MirrorPatterns.of_checked(patterns[-1:], fit.layout)
+            part = method.decode(frames, shared, out=target, threads=threads)
+            shown += len(patterns)
+            return data.fetched(part) if by_light else part
+
         with bar or nullcontext(), long_work_shown(progress):
-            for first in range(0, n, step):
-                last = min(n, first + step)
-                bits = data.bits(first, last, fit.bitorder)
-                patterns = method.encode(data.placed(bits) if by_light else bits)
-                frames = device.project(
-                    MirrorPatterns.of_checked(patterns, fit.layout), n_pixels, settings=exposure,
-                    reference_phase_rad=method.phases_rad, progress=None if bar is None else bar.after(shown),
-                    before=before,
-                )  # fmt: skip
-                if lags:
-                    before = MirrorPatterns.of_checked(patterns[-1:], fit.layout)
-                target = None if result is None else result[first:last]
-                part = method.decode(frames, shared, out=target, threads=threads)
-                if by_light:
-                    part = data.fetched(part)
-                if result is None:
-                    result = part
-                elif part is not target:
-                    result[first:last] = part
-                shown += len(patterns)
+            for first in range(0, n, stride):
+                last = min(n, first + stride)
+                sizes = [min(step, last - k) for k in range(first, last, step)]
+                taken = None if together is None else together.taken([method.frames(size) for size in sizes])
+                if taken is not None and taken.still:
+                    method.reduce(
+                        data.bits(first, last, fit.bitorder), taken, sizes, shared, out=result[first:last]
+                    )  # fmt: skip
+                    shown += sum(method.patterns(size) for size in sizes)
+                    if bar is not None:
+                        bar.reach(shown)
+                    continue
+                for k, size in enumerate(sizes):
+                    rows = slice(first + k * step, first + k * step + size)
+                    target = None if result is None else result[rows]
+                    part = decoded(
+                        data.bits(rows.start, rows.stop, fit.bitorder), target, taken and taken.sequences[k]
+                    )  # fmt: skip
+                    if result is None:
+                        result = part
+                    elif part is not target:
+                        result[rows] = part
     finally:
         if begins:
             device.stop_acquisition(AcqState.batch)
@@ -181,6 +206,22 @@ def _context(fit: Fit, exposure: FrameSettings, start: dt.datetime) -> Context:
         exposure.frametime_us, exposure.exposure_us, exposure.output_roi, start, dt.datetime.now(), exposure.gain_dB,
         **fit.told,
     )  # fmt: skip
+
+
+def stride_of(method: Method, step: int, n_features: int, frame_bytes: int) -> int:
+    """Return how many vectors are reduced at a time: as many passes as share their tables, within bounds of memory.
+
+    Parameters
+    ----------
+    method : Method
+        How they are shown.
+    step : int
+        Vectors of a pass.
+    n_features, frame_bytes : int
+        Bits of a vector, and bytes of a frame: there is none, but so long it takes until Ctrl-C is heard.
+    """
+    most = min(_TOGETHER, _TOGETHER_BYTES // n_features, _PASS_BYTES // (frame_bytes * method.frames(step) // step))
+    return step * max(1, most // step)
 
 
 def output_size(fit: Fit, n_components: int, exposure: FrameSettings) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from opusim.bench.bench import OpticalBench
+    from opusim.bench.frames import ReservedFrames
+    from opusim.bench.reduction import Reduction
+    from opusim.bench.together import Together
     from opusim.device.record import Device
 
 # Read the middle rows of a sensor at full width, or a rectangle of its proportions, in steps of so many pixels.
@@ -696,6 +699,7 @@ class OpuDevice(validation.Fixed):
         reference_phase_rad: np.ndarray | None = None,
         progress: Callable[[int], None] | None = None,
         before: MirrorPatterns | np.ndarray | None = None,
+        reserved: ReservedFrames | None = None,
     ) -> Any:
         """Show patterns and return the first pixels of the region of interest.
 
@@ -714,6 +718,8 @@ class OpuDevice(validation.Fixed):
             Told the number of vectors that are done.
         before : MirrorPatterns or numpy.ndarray, optional
             The one pattern that was shown right before, for a bench that `lags`.
+        reserved : ReservedFrames, optional
+            Frames that the bench has taken for them.
 
         Returns
         -------
@@ -725,7 +731,40 @@ class OpuDevice(validation.Fixed):
         self._region_known = True
         return project(
             self.bench, patterns, n_pixels, settings, reference_phase_rad=reference_phase_rad, progress=progress,
-            before=before,
+            before=before, reserved=reserved,
+        )  # fmt: skip
+
+    def together(
+        self,
+        layout: MirrorLayout,
+        reductions: Sequence[type[Reduction]],
+        n_pixels: int,
+        settings: FrameSettings,
+        reference_phase_rad: np.ndarray | None = None,
+    ) -> Together | None:
+        """Return what shows vectors and reduces their frames at once; None where the bench makes frames.
+
+        Parameters
+        ----------
+        layout : MirrorLayout
+            How features lie on the mirrors.
+        reductions : sequence of type
+            What is asked for: kinds of `opusim.bench.reduction.Reduction`.
+        n_pixels : int
+            How many pixels of the region, in raster order.
+        settings : FrameSettings
+            Region and times.
+        reference_phase_rad : ndarray of float, optional
+            As for `project`.
+        """
+        self.check_open()
+        bench = self.bench
+        if not protocol.has(bench, protocol.Reducing):
+            return None
+        self._region_known = True
+        return bench.together(
+            layout, reductions, exposure_s=settings.exposure_s, roi=settings.bench_roi, n_pixels=n_pixels,
+            reference_phase_rad=reference_phase_rad, frametime_s=settings.frametime_s,
         )  # fmt: skip
 
     def project_one(

@@ -12,6 +12,8 @@ from opusim.base.errors import warn_outside
 from opusim.bench.protocol import lags_of
 
 if TYPE_CHECKING:
+    from opusim.bench.reduction import Reduction
+    from opusim.bench.together import TakenTogether
     from opusim.drivers.lowlevel.device import OpuDevice
 
 # Share of a frame left behind from which a linear transform is told to be wrong by it: error and lag are about alike.
@@ -56,6 +58,9 @@ class Method(ABC):
         vectors share something, where the data are.
     fit_patterns : int
         Patterns that were shown once for the fit, before any vector.
+    reductions : tuple of type
+        Kinds of `opusim.bench.reduction.Reduction` that `reduce` asks a bench for, which then makes no frames of whole
+        passes; none by default.
     """
 
     dtype: np.dtype[Any]
@@ -68,6 +73,7 @@ class Method(ABC):
     n_pixels: int | None = None
     by_light: bool = False
     fit_patterns: int = 0
+    reductions: tuple[type[Reduction], ...] = ()
 
     # ------------------------------------------------------------------ what a method says
 
@@ -128,6 +134,31 @@ class Method(ABC):
         array of `dtype`, shape (n, n_out)
             Of the library and on the device of the frames; may be the frames themselves.
         """
+
+    def reduce(
+        self, bits: np.ndarray, taken: TakenTogether, sizes: Sequence[int], shared: Any = None, *, out: Any = None
+    ) -> np.ndarray:
+        """Return what `decode` would of the frames of whole passes, shown and reduced at once by a bench.
+
+        Parameters
+        ----------
+        bits : ndarray of uint8, shape (n, n_features)
+            0 or 1.
+        taken : TakenTogether
+            The frames of the passes, a sequence each.
+        sizes : sequence of int
+            Vectors of each pass.
+        shared : object
+            What `begin` returned, to which the passes add.
+        out : ndarray, shape (n, n_out), optional
+            Where results may be put: it is returned then.
+
+        Returns
+        -------
+        ndarray of `dtype`, shape (n, n_out)
+            The same bits as by frames.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has reductions, but no method reduce.")
 
     # ------------------------------------------------------------------ what all vectors share
 

@@ -9,6 +9,7 @@ whose fields say by how much the vectors between are turned, and whether the anc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,16 +20,18 @@ from opusim.base.errors import NotReadyError, warn_outside
 from opusim.base.short_repr import short_repr
 from opusim.bench.linear_modes import LinearMode
 from opusim.bench.protocol import input_layout_of, lags_of, output_roi_of
+from opusim.bench.reduction import FieldsOfBursts
 from opusim.calibration import store as calibrations
-from opusim.fringes.demodulation import BurstPixels, fields_of_bursts, fields_of_counts
+from opusim.fringes.demodulation import BurstPixels, fields_of_bursts, fields_of_counts, finished
 from opusim.patterns.layout import MirrorPatterns
 
 from .base import Method, tell_lag
-from .intensity import anchor_on
+from .intensity import anchor, anchor_on
 
 # Procedures and algorithms of the calibration, and scipy with them, are imported where they are used: this file is read
 # when any linear mode is asked for by name.
 if TYPE_CHECKING:
+    from opusim.bench.together import TakenTogether
     from opusim.calibration.procedures.linear import LinearRecord
     from opusim.drivers.fit import Fit
     from opusim.drivers.lowlevel.device import OpuDevice
@@ -172,6 +175,7 @@ class Holography(Method):
     parted = False
     packed = False
     by_light = True
+    reductions = (FieldsOfBursts,)
 
     def __post_init__(self) -> None:
         """Work out what follows."""
@@ -208,22 +212,13 @@ class Holography(Method):
         place = arrays.of(frames)
         maps = self.fields.on(place, self.record, self.n_pixels)
         measured = fields_of(self.record, frames, maps.pixels, threads)
-        n = len(measured) - 2
-        expected = max(3 * self.record.relative_error, _LAGGED * self.lag)
-        before, after = (_checked_turn(measured[i], maps, expected) for i in (0, -1))
-        moved = (after - before + np.pi) % (2 * np.pi) - np.pi
-        if abs(moved) > _MOST_TURN:
-            raise RuntimeError(
-                f"The reference turned by {moved:.2f} rad while {n} vectors were shown: it drifts faster than they can "
-                "be measured."
-            )
-        turns = before + moved * np.arange(1, n + 1) / (n + 1)
         block = measured[1:-1, : self.n_out]
-        turned = elementary.phasors(-turns, np.complex64)[:, None]
+        turned = self._turned_back(measured[0], measured[-1], len(block), maps)
         if place.name == "numpy":
-            elementary.multiply(block, turned, out=block)
-        else:
-            block *= place.from_host(turned)
+            result = np.empty(block.shape, dtype=self.dtype)
+            finished(measured[1:-1], turned, maps.background, 1 / self.fields.scale, result, threads)
+            return result
+        block *= place.from_host(turned[:, None])
         block -= maps.background[: self.n_out]
         block *= float(np.float32(1 / self.fields.scale))
         if not self.complex_output:
@@ -232,6 +227,44 @@ class Holography(Method):
         result = place.empty(tuple(block.shape), np.complex64)
         result[...] = block
         return result
+
+    def reduce(
+        self, bits: np.ndarray, taken: TakenTogether, sizes: Sequence[int], shared: Any = None, *, out: Any = None
+    ) -> np.ndarray:
+        """Return R x of the vectors of some blocks: the anchors come first, and tell how all others are turned.
+
+        Raises
+        ------
+        RuntimeError
+            If the phase of the reference was lost.
+        """
+        maps = self.fields.on(arrays.NUMPY, self.record, self.n_pixels)
+        edges = np.cumsum([0, *(n + 2 for n in sizes)])
+        anchors = np.stack([edges[:-1], edges[1:] - 1], axis=1).reshape(-1, 1)
+        vectors = np.concatenate([np.arange(k + 1, k + n + 1) for k, n in zip(edges, sizes, strict=False)])
+        steps = np.arange(self.steps)
+        ends = taken.reduce(
+            anchor(self.n_features)[None], FieldsOfBursts(maps.pixels, known=True),
+            (self.steps * anchors + steps).reshape(1, -1), self.n_pixels,
+        ).reshape(len(sizes), 2, -1)  # fmt: skip
+        turns = [self._turned_back(first, last, n, maps) for (first, last), n in zip(ends, sizes, strict=True)]
+        reduction = FieldsOfBursts(
+            maps.pixels, np.concatenate(turns), maps.background, 1 / self.fields.scale, not self.complex_output
+        )
+        return taken.reduce(bits, reduction, self.steps * vectors[:, None] + steps, self.n_out, out)
+
+    def _turned_back(self, first: Any, last: Any, n: int, maps: PlacedFields) -> np.ndarray:
+        """Return what turns `n` vectors between two anchors back to the phase of the fit: complex64 (n,)."""
+        expected = max(3 * self.record.relative_error, _LAGGED * self.lag)
+        before, after = (_checked_turn(each, maps, expected) for each in (first, last))
+        moved = (after - before + np.pi) % (2 * np.pi) - np.pi
+        if abs(moved) > _MOST_TURN:
+            raise RuntimeError(
+                f"The reference turned by {moved:.2f} rad while {n} vectors were shown: it drifts faster than they can "
+                "be measured."
+            )
+        turns = before + moved * np.arange(1, n + 1) / (n + 1)
+        return elementary.phasors(-turns, np.complex64)
 
     def rehearsed(self, frames: Any) -> Holography:
         """Return the method for a fit whose anchor gave the frames of the first pattern, and gives them again last."""

@@ -58,14 +58,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from opusim.base import arrays, validation
+from opusim.base import arrays, parallel, validation
 from opusim.base.errors import warn_outside
 from opusim.base.rng import stream_key, uniforms
 from opusim.bench.linear_modes import LinearMode
+from opusim.bench.reduction import CountSums, MeanDifferences
 
 from .base import Method, Show, tell_lag
 
 if TYPE_CHECKING:
+    from opusim.bench.together import TakenTogether
     from opusim.drivers.fit import Fit
     from opusim.drivers.lowlevel.device import OpuDevice
     from opusim.drivers.lowlevel.settings_of_frame import FrameSettings
@@ -76,6 +78,8 @@ ANCHORS = 3
 """Patterns that each block begins with: all ones, r, and its complement."""
 LEAST_FRAMES = 2
 """Fewest frames of a vector."""
+# Below so many numbers a second thread costs more than it brings.
+_FEW_RESULTS = 1 << 18
 # Darkest reference, relative to the mean, that is divided by: 2 % of the pixels are darker, and would only show noise.
 _DARKEST = 0.02
 
@@ -283,6 +287,7 @@ class Intensity(Method):
     shares = True
     packed = False
     full = True
+    reductions = (CountSums, MeanDifferences)
 
     def __post_init__(self) -> None:
         """Check the number of frames."""
@@ -314,6 +319,24 @@ class Intensity(Method):
             shared.add_all(block[:anchors])
             _difference(block[anchors:], out[vectors], each)
         return out
+
+    def reduce(
+        self, bits: np.ndarray, taken: TakenTogether, sizes: Sequence[int], shared: Any = None, *, out: Any = None
+    ) -> np.ndarray:
+        """Return the differences of whole passes; `shared` gets the anchors of their blocks."""
+        each, r = self.frames_per_vector, anchor(self.n_features)
+        many, n_pixels = _anchor_frames(each), out.shape[1]
+        starts, own, first = [], [], 0
+        for n in sizes:
+            starts += [first + rows.start for _, rows in _blocks(n, each)]
+            own.append(first + self.places(range(n), n))
+            first += self.frames(n)
+        # Of each anchor the frames of all blocks, in their order.
+        begins = np.array(starts)[:, None] + np.arange(0, many, ANCHORS)
+        frames = np.arange(ANCHORS)[:, None] + begins.reshape(-1)
+        shared.total = taken.reduce(np.stack([np.ones_like(r), r, 1 - r]), CountSums(), frames, n_pixels, shared.total)
+        shared.n_sets += begins.size
+        return taken.reduce(bits, MeanDifferences(r), np.concatenate(own).reshape(-1, each), n_pixels, out)
 
     def begin(self) -> Anchors:
         """Return anchors to add up."""
@@ -423,8 +446,9 @@ def _subtract(plus: Any, minus: Any, out: Any) -> None:
 
 
 def reconstruct(
-    differences: Any, anchors: Any, n_features: int, black_level_dn: float, level_dn: float | None = None
-) -> Any:
+    differences: Any, anchors: Any, n_features: int, black_level_dn: float, level_dn: float | None = None,
+    threads: int | None = None,
+) -> Any:  # fmt: skip
     """Return y, made of the differences Y(x ^ r) - Y(x ^ ~r) in place.
 
     Parameters
@@ -435,6 +459,8 @@ def reconstruct(
         Means of the anchors' frames, float64 (ANCHORS, n_pixels).
     n_features, black_level_dn, level_dn : int, float, float
         As for `Intensity`.
+    threads : int, optional
+        Threads to use with numpy; all processors by default. They do not change the result.
     """
     xp = arrays.of(differences).xp
     ones, with_r, without_r = anchors[0], anchors[1], anchors[2]
@@ -447,8 +473,16 @@ def reconstruct(
     reference = xp.maximum(ones - black_level_dn, _DARKEST * mean)
     # An entry's modulus squared is I / n on average, and its real part has half of that.
     scale = math.sqrt(2 * n_features / mean) / (2 * xp.sqrt(reference))
-    differences -= xp.astype(with_r - without_r, xp.float32)
-    differences *= xp.astype(scale, xp.float32)
+    offset, scale = xp.astype(with_r - without_r, xp.float32), xp.astype(scale, xp.float32)
+    if isinstance(differences, np.ndarray):
+        from opusim.bench.reduction_kernels import scale_rows
+
+        few = differences.size < _FEW_RESULTS
+        work = functools.partial(scale_rows, differences, offset, scale)
+        parallel.over_ranges(work, len(differences), 1 if few else threads or parallel.default_threads())
+        return differences
+    differences -= offset
+    differences *= scale
     return differences
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Self
@@ -42,9 +42,11 @@ from .lag import Readout
 from .plan import EXECUTIONS, Plan, memory_budget_bytes
 from .planes import Planes
 from .prepared import PreparedParts
+from .reduction import Reduction
 from .region import AnyRoi, Region, Roi, checked_roi
 from .rolling import RollingFilm, Rows
 from .singles import Singles
+from .together import Together
 
 __all__ = ["FRAME_OVERHEAD_S", "BenchClock", "OpticalBench", "Planes"]
 
@@ -390,6 +392,65 @@ class OpticalBench(validation.Fixed):
         if not own or large or moves or self.lags or self.backend not in ("auto", "numpy"):
             return None
         return Singles(self, layout, self._region(rectangle, n_pixels), exposure_s, frametime_s)
+
+    def together(
+        self,
+        layout: MirrorLayout,
+        reductions: Sequence[type[Reduction]],
+        *,
+        exposure_s: float,
+        roi: AnyRoi,
+        n_pixels: int,
+        reference_phase_rad: float | np.ndarray | None = None,
+        frametime_s: float | None = None,
+    ) -> Together | None:
+        """Return what shows vectors without making frames of them: many sequences at once, reduced in the kernel.
+
+        Parameters
+        ----------
+        layout : MirrorLayout
+            How features lie on the mirrors.
+        reductions : sequence of type
+            Kinds of `opusim.bench.reduction.Reduction` that are asked for.
+        exposure_s, roi, n_pixels, reference_phase_rad, frametime_s : object
+            As in `transform`.
+
+        Returns
+        -------
+        Together or None
+            None where frames must be made: by waves, a rolling shutter, a camera that lags, a medium that moves while
+            the shutter is open, by torch or CuPy, or by a class that has a `transform` of its own.
+        """
+        if type(self).transform is not OpticalBench.transform or self.backend not in ("auto", "numpy"):
+            return None
+        none = MirrorPatterns.of_checked(np.empty((0, layout.n_features_total), np.uint8), layout)
+        _, _, exposure_s, rectangle, n_pixels, phases = checked_transform(
+            self.device, none, exposure_s, roi, n_pixels, reference_phase_rad
+        )
+        time_s = self._frametime(frametime_s, rectangle[2], exposure_s)
+        region, steps = self._region(rectangle, n_pixels), 1 if phases is None else len(phases)
+        moving = exposure_s > self._still_s and self.device.drift_within(exposure_s) is not None
+        if self.lags or moving or self._rows(region, exposure_s, time_s, 2 * steps, phases, None) is not None:
+            return None
+        projector, maps = self._parts.of(layout, region, NUMPY)
+        if not all(projector.way.reduces(each) for each in reductions):
+            return None
+
+        def take(n: int) -> ReservedFrames:
+            # Before frames are taken, so that a matrix that cannot be made costs none.
+            projector.way.prepare(int(self._states(np.array([self.clock.elapsed_s]))[0]))
+            return self.reserve(n, frametime_s=time_s)
+
+        def shots(numbers: np.ndarray, times_s: np.ndarray) -> Shots | None:
+            states = self._states(times_s[::steps])
+            if (states != states[0]).any():
+                return None
+            power = self.device.laser.relative_power(numbers, times_s, seed=self.seed, exposure_s=exposure_s)
+            scale = power * self.photons_per_intensity(exposure_s)
+            arm = self._reference(region, phases, len(numbers) // steps, numbers, times_s, exposure_s)
+            return Shots(int(states[0]), numbers, scale, exposure_s, maps, steps, *arm)
+
+        return Together(projector.way, take, shots)
 
     def explain(
         self,

@@ -16,11 +16,13 @@ from .entries import Entries
 from .film import Film
 from .frames import Shots
 from .geometry import Geometry
+from .reduction import Reduction
 from .way import Way, Work
 
 _VECTORS = 1024  # vectors of one product with the matrix
 _PRODUCT_BYTES = 64 << 20  # fields of one product; a GPU takes more
 _PRODUCT_BYTES_GPU = 1 << 30
+_KNOWN = 2  # sets of vectors whose fields are kept: anchors of either linear transform
 _TILE_BYTES = 1 << 30  # most of a matrix that is not kept, at a time
 _LEAST_ADDED = 200_000  # entries of a matrix, times vectors, that take as long as a thread takes to wake: 20 us or more
 
@@ -87,6 +89,7 @@ class MatrixWay(Way):
         self.stored = geometry.layout is not None and self.matrix_bytes <= memory_budget
         self._film = Film(geometry.device.camera, geometry.seed, self._samples, arrays)
         self._lock = new_lock()
+        self._fields_kept: dict[tuple[int, bytes], np.ndarray] = {}
         # State, matrix and constant, and whether they lie where they are needed.
         self._kept: tuple[int, Any, Any, bool] | None = None
 
@@ -268,6 +271,41 @@ class MatrixWay(Way):
             if not whole:
                 out[:, pixels.start : pixels.stop] = target
 
+    def reduces(self, reduction: type[Reduction]) -> bool:
+        """Return whether counts are made by sums of a matrix that is kept; see `Way.reduces`."""
+        return self._arrays == NUMPY and self.stored and self._film.camera.dtype.kind in reduction.kinds
+
+    def reduce(self, bits: np.ndarray, shots: Shots, reduction: Reduction, out: np.ndarray) -> None:
+        """Fill `out` with what a reduction makes of the frames of a batch; see `Way.reduce`."""
+        exposure, m = self._film.exposure(shots), out.shape[1]
+        _, matrix, constant, _ = self._held(shots.state)
+        strip, n_strips, least = self._strips(reduction.patterns * len(bits), m)
+        like = np.empty(0, dtype=self._film.camera.dtype)
+        if reduction.known:
+            fields = self._known(bits, shots.state)
+            shared = exposure.part(slice(0, len(bits)), slice(0, m))
+            work = reduction.work((fields, strip), shared, like, out, slice(None))
+            parallel.over_ranges(work, n_strips, self._threads, least)
+            return
+        each = len(out) // len(bits) if len(bits) else 1
+        for v, listed in self._listed(bits, reduction):
+            given = (listed, matrix, constant, strip)
+            rows = slice(v.start * each, v.stop * each)
+            work = reduction.work(given, exposure.part(v, slice(0, m)), like, out, rows)
+            parallel.over_ranges(work, n_strips, self._threads, least)
+
+    def _known(self, bits: np.ndarray, state: int) -> np.ndarray:
+        """Return the fields of vectors that come again, as float32 (n, 2 * n_fields): kept, the last few of them."""
+        key = state, bits.tobytes()
+        fields = self._fields_kept.get(key)
+        if fields is None:
+            fields = self._sums(bits, state).reshape(len(bits), -1).view(np.float32)
+            with self._lock:
+                self._fields_kept[key] = fields
+                while len(self._fields_kept) > _KNOWN:
+                    del self._fields_kept[next(iter(self._fields_kept))]
+        return fields
+
     def _strips(self, n_vectors: int, n_pixels: int) -> tuple[int, int, int]:
         """Return the pixels of a strip, how many strips there are, and how many of them are worth a thread.
 
@@ -283,14 +321,19 @@ class MatrixWay(Way):
         added = max(1, n_vectors * self._n_features * strip * self._samples)
         return strip, -(-n_pixels // strip), -(-_LEAST_ADDED // added)
 
-    def _listed(self, bits: np.ndarray) -> Iterator[tuple[slice, tuple[Any, ...]]]:
+    def _listed(
+        self, bits: np.ndarray, reduction: Reduction | None = None
+    ) -> Iterator[tuple[slice, tuple[Any, ...]]]:  # fmt: skip
         """Yield vectors that go to the kernel together, with the first arguments that it takes of them."""
         from .matrix_kernels import VECTORS
 
-        n = -(-len(bits) // VECTORS)
+        each = 1 if reduction is None else reduction.patterns
+        n = -(-len(bits) * each // VECTORS)
         for k in range(n):
             start, stop = len(bits) * k // n, len(bits) * (k + 1) // n
             packed = np.packbits(bits[start:stop], axis=1, bitorder="little")
+            if reduction is not None:
+                packed = reduction.shown(packed)
             yield slice(start, stop), list_groups(packed, self._threads)
 
     # ---------------------------------------------------------------- what it takes

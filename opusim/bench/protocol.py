@@ -11,7 +11,7 @@ import functools
 import inspect
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -24,12 +24,14 @@ from .region import AnyRoi, Roi, checked_roi
 
 if TYPE_CHECKING:
     from .frames import ReservedFrames
+    from .reduction import Reduction
+    from .together import Together
 
 __all__ = [
     "Backed", "Bench", "Clock", "Clocked", "Drivable", "Exposing", "Fresh", "Identified", "Identity", "Inputs",
-    "Lagging", "Lamp", "Levelled", "Limited", "LitCamera", "Looping", "Outputs", "Record", "Repeatable", "Reservable",
-    "Resumable", "Single", "Skipping", "Threaded", "Timed", "checked_bench", "elapsed_s", "has", "identity_of",
-    "input_layout_of", "lacking", "lags_of", "output_roi_of", "reference_map_of", "threads_of", "wait",
+    "Lagging", "Lamp", "Levelled", "Limited", "LitCamera", "Looping", "Outputs", "Record", "Reducing", "Repeatable",
+    "Reservable", "Resumable", "Single", "Skipping", "Threaded", "Timed", "checked_bench", "elapsed_s", "has",
+    "identity_of", "input_layout_of", "lacking", "lags_of", "output_roi_of", "reference_map_of", "threads_of", "wait",
 ]  # fmt: skip
 
 _LONGEST_SKIP_S = 3600.0
@@ -403,6 +405,43 @@ class Levelled(Protocol):
         -------
         float
             Grey levels.
+        """
+        ...
+
+
+@runtime_checkable
+class Reducing(Protocol):
+    """A simulated bench that makes results of several frames without an array of frames: a linear transform is faster.
+
+    Its results are, bit for bit, those that are made of the frames of `Drivable.transform`.
+    """
+
+    def together(
+        self,
+        layout: MirrorLayout,
+        reductions: Sequence[type[Reduction]],
+        *,
+        exposure_s: float,
+        roi: AnyRoi,
+        n_pixels: int,
+        reference_phase_rad: float | np.ndarray | None = None,
+        frametime_s: float | None = None,
+    ) -> Together | None:
+        """Return what shows vectors in many sequences at once, and reduces their frames.
+
+        Parameters
+        ----------
+        layout : MirrorLayout
+            How features lie on the mirrors.
+        reductions : sequence of type
+            What is asked for: kinds of `opusim.bench.reduction.Reduction`.
+        exposure_s, roi, n_pixels, reference_phase_rad, frametime_s : object
+            As for `Drivable.transform`.
+
+        Returns
+        -------
+        Together or None
+            None where frames must be made.
         """
         ...
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from .frames import Shots
+from .reduction import Reduction
 
 
 def transform_flops(side: int, n: int = 1) -> float:
@@ -113,6 +114,32 @@ class Way(ABC):
         progress : callable, optional
             Told how many vectors are done.
         """
+
+    def reduces(self, reduction: type[Reduction]) -> bool:
+        """Return whether `reduce` is there for a kind of reduction.
+
+        Parameters
+        ----------
+        reduction : type
+            A class of `Reduction`.
+        """
+        return False
+
+    def reduce(self, bits: Any, shots: Shots, reduction: Reduction, out: Any) -> None:
+        """Fill `out` with what a reduction makes of the frames of a batch, without an array of frames.
+
+        Parameters
+        ----------
+        bits : ndarray of uint8, shape (n, n_features)
+            0 or 1.
+        shots : Shots
+            Circumstances of the frames, as many for each vector.
+        reduction : Reduction
+            What becomes of them.
+        out : ndarray
+            From its `empty`; the first pixels, if it has fewer.
+        """
+        raise NotImplementedError(f"{type(self).__name__} makes frames alone: see reduces.")
 
     @property
     def unkept(self) -> Way:

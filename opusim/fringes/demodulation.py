@@ -21,6 +21,9 @@ __all__ = [
     "field_of_clipped",
     "fields_of_bursts",
     "fields_of_counts",
+    "finished",
+    "finishing_scale",
+    "law_of",
     "least_squares_row",
     "offset_row",
     "pseudoinverse",
@@ -221,27 +224,70 @@ def fields_of_counts(
     """
     from . import demodulation_kernels as kernels
 
-    row = least_squares_row(phases_rad)
-    if frames.ndim != 2 or len(frames) % len(row):
+    steps = len(phases_rad)
+    if frames.ndim != 2 or len(frames) % steps:
         raise ValueError(
-            f"frames has shape {frames.shape}, but it must be (n * {len(row)}, n_pixels): {len(row)} steps a pattern."
+            f"frames has shape {frames.shape}, but it must be (n * {steps}, n_pixels): {steps} steps a pattern."
         )
-    n, n_pixels = len(frames) // len(row), frames.shape[1]
+    n, n_pixels = len(frames) // steps, frames.shape[1]
     for name, each in (("amplitude", amplitude), ("dark_dn", dark_dn)):
         if each.shape != (n_pixels,):
             raise ValueError(
                 f"{name} has shape {each.shape}, but it must be ({n_pixels},), one for each pixel of frames."
             )
     field = np.empty((n, 2 * n_pixels), dtype=np.float32)
-    work = partial(
-        kernels.fields_of_counts, np.ascontiguousarray(frames), row.real.astype(np.float32),
-        row.imag.astype(np.float32), np.ascontiguousarray(amplitude, dtype=np.float32),
-        np.ascontiguousarray(dark_dn, dtype=np.float32), full_scale_dn, elementary.cos(phases_rad),
-        elementary.sin(phases_rad), 1 / (coherence * coherence), _NEWTON_STEPS, field,
-    )  # fmt: skip
+    law = law_of(BurstPixels(phases_rad, amplitude, dark_dn, full_scale_dn, coherence))
+    work = partial(kernels.fields_of_counts, np.ascontiguousarray(frames), law, field)
     n_units = n * -(-n_pixels // kernels.PIXELS)
     parallel.over_ranges(work, n_units, (threads or parallel.default_threads()) if field.size > _FEW_PIXELS else 1)
     return field.view(np.complex64)
+
+
+def finished(
+    fields: NDArray[np.complex64], turns: NDArray[np.complex64], background: NDArray[np.complex64], scale: float,
+    out: NDArray[Any], threads: int | None = None,
+) -> None:  # fmt: skip
+    """Turn fields back, take a background off and scale them, in one pass: ``(S turn - background) scale``.
+
+    Parameters
+    ----------
+    fields : ndarray of complex64, shape (n, at least n_pixels)
+        S, in line in memory.
+    turns : ndarray of complex64, shape (n,)
+        What those of a vector are multiplied by.
+    background : ndarray of complex64, shape (at least n_pixels,)
+        In the unit of the fields.
+    scale : float
+        What the rest is multiplied by.
+    out : ndarray of complex64 or float32, shape (n, n_pixels)
+        Receives the result, or, where it is real, sqrt(2) times its real part.
+    threads : int, optional
+        Threads to use; they do not change the result.
+    """
+    from . import demodulation_kernels as kernels
+
+    work = partial(
+        kernels.finish_fields, fields.view(np.float32), turns.view(np.float32).reshape(-1, 2),
+        background.view(np.float32), finishing_scale(scale, real=out.dtype == np.float32), out.view(np.float32),
+    )  # fmt: skip
+    parallel.over_ranges(work, len(out), (threads or parallel.default_threads()) if out.size > _FEW_PIXELS else 1)
+
+
+def finishing_scale(scale: float, *, real: bool) -> NDArray[np.float32]:
+    """Return the scale as `demodulation_kernels.finish_block` takes it.
+
+    Parameters
+    ----------
+    scale : float
+        What fields are multiplied by.
+    real : bool
+        Whether sqrt(2) times the real part is asked for.
+
+    Returns
+    -------
+    ndarray of float32, shape (1,) or (2,)
+    """
+    return np.array([scale, np.sqrt(2)] if real else [scale], dtype=np.float32)
 
 
 @short_repr
@@ -268,6 +314,29 @@ class BurstPixels:
     dark_dn: Any
     full_scale_dn: float
     coherence: float
+
+
+def law_of(pixels: BurstPixels) -> tuple[Any, ...]:
+    """Return what the kernels of bursts need to know beside the frames (`demodulation_kernels.demodulate_block`).
+
+    Parameters
+    ----------
+    pixels : BurstPixels
+        In the machine's own memory.
+
+    Returns
+    -------
+    tuple
+        Coefficients, maps, full scale, cosines and sines, 1 / coherence**2 and the number of steps of the fit.
+    """
+    row = least_squares_row(pixels.phases_rad)
+    return (
+        row.real.astype(np.float32), row.imag.astype(np.float32),
+        np.ascontiguousarray(pixels.amplitude, dtype=np.float32),
+        np.ascontiguousarray(pixels.dark_dn, dtype=np.float32), float(pixels.full_scale_dn),
+        elementary.cos(pixels.phases_rad), elementary.sin(pixels.phases_rad),
+        1 / (pixels.coherence * pixels.coherence), _NEWTON_STEPS,
+    )  # fmt: skip
 
 
 def fields_of_bursts(frames: Any, pixels: BurstPixels) -> Any:

@@ -590,6 +590,7 @@ def _device() -> None:
 def _bench() -> None:
     from laboratory_bench import Bare, Few
     from opusim.bench.frames import ReservedFrames
+    from opusim.bench.reduction import CountSums
     from opusim.calibration import on_bench
     from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
@@ -633,6 +634,10 @@ def _bench() -> None:
     door(f"{at}.transform(reference_phase_rad)",
          lambda x: optical_bench().transform(patterns, reference_phase_rad=x, **region), _STEPS.copy, "none",
          same=False)  # fmt: skip
+    sums, lined = (CountSums,), {**region, "frametime_s": 2e-3}
+    door(f"{at}.together(reference_phase_rad)",
+         lambda x: optical_bench().together(layout, sums, reference_phase_rad=x, **lined), _STEPS.copy, "none",
+         same=False)  # fmt: skip
     turned_on = np.packbits(bits(2, 16 * 16), axis=1, bitorder="little")
     door(f"{at}.transform(before)", lambda x: lagging_bench().transform(turned_on, before=x, **region),
          turned_on[:1].copy, "none", called="mirrors|before", same=False)  # fmt: skip
@@ -644,7 +649,9 @@ def _needs_more(kind: type) -> bool:
 
 
 def _drivers() -> None:
+    from opusim.bench.reduction import CountSums
     from opusim.drivers.lowlevel import device as lowlevel
+    from opusim.patterns.layout import MirrorLayout
 
     at = "opusim.drivers.opu.OPU"
     vectors, pictures = lambda: bits(3, 16), lambda: bits(3, 4, 4)
@@ -678,6 +685,10 @@ def _drivers() -> None:
          _STEPS.copy, "none", **kept)  # fmt: skip
     door(f"{at}.project(before)", lambda x: inside().project(packed(2), 5, before=x), lambda: packed(1), "none",
          called="mirrors|before", **kept)  # fmt: skip
+    layout = MirrorLayout.lined((16, 16), 16)
+    door(f"{at}.together(reference_phase_rad)",
+         lambda x: inside().together(layout, (CountSums,), 5, inside().exposure(), x), _STEPS.copy, "none",
+         **kept)  # fmt: skip
     door(f"{at}.transform1(ins)", lambda x: inside().transform1(x), lambda: packed(2), **kept)
     out = np.zeros((2, 5), dtype=np.uint8)
     door(f"{at}.transform2(ins)", lambda x: inside().transform2(x, out), lambda: packed(2), **kept)
