@@ -25,6 +25,7 @@ GENERATED = {
     "reference/differentiable": opusim_texts.learnable,
     "reference/calibration": opusim_texts.procedures,
 }
+WITH_A_FILE = {"reference/hashes": opusim_texts.hashes}
 
 
 def add_generated(app: Sphinx, page: str, source: list[str]) -> None:
@@ -32,11 +33,13 @@ def add_generated(app: Sphinx, page: str, source: list[str]) -> None:
     if page in GENERATED:
         with mock(app.config.autodoc_mock_imports):
             source[0] += f"\n\n{GENERATED[page]()}"
+    if page in WITH_A_FILE:
+        source[0] += f"\n\n{WITH_A_FILE[page](Path(app.env.doc2path(page)))}"
 
 
 def outdated(*_: object) -> list[str]:
     """Return the pages that are read again in any case: what they tell of stands in no file that sphinx knows."""
-    return list(GENERATED)
+    return [*GENERATED, *WITH_A_FILE]
 
 
 def name_classes(app: Sphinx, config: Config) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable
 from importlib import resources
+from pathlib import Path
 
 from typer.cli import get_docs_for_click
 from typer.main import get_command
@@ -14,6 +16,7 @@ from typer.main import get_command
 from opusim.base.parameters import parameters_of, parts_of
 from opusim.cli.app import app as opusim_app
 from opusim.device.record import Device
+from opusim.drivers import selftest
 
 # ---------------------------------------------------------------- the command line
 
@@ -25,6 +28,37 @@ def command_line() -> str:
     text = get_docs_for_click(obj=program, ctx=context, name="opusim", indent=1)
     # The list of commands breaks off what they do, and each has a section of its own.
     return re.sub(r"\*\*Commands\*\*:\n\n(\* .*\n)+\n", "", text)
+
+
+# ---------------------------------------------------------------- hashes of the results
+
+
+def hashes(page: Path) -> str:
+    """Return the table of published hashes, and a link to its file, in Markdown.
+
+    Parameters
+    ----------
+    page : Path
+        The page's file.
+    """
+    table = selftest.read_table(selftest.PUBLISHED)
+    made_with = table["made_with"]
+    # Beside the package, wherever that is.
+    link = Path(os.path.relpath(selftest.PUBLISHED, page.parent)).as_posix()
+    lines = [
+        f"## Those of {table['opusim']}",
+        "",
+        f"Made with numpy {made_with['numpy']}, scipy {made_with['scipy']} and numba {made_with['numba']} on "
+        f"{made_with['machine']} ({made_with['processor']}). The first 16 of 64 digits, as the command "
+        f"prints them; all of them are in {{download}}`the file <{link}>` that comes with the package.",
+        "",
+        "| case | way | call | sha256 |",
+        "|---|---|---|---|",
+    ]
+    for label, digest in table["sha256"].items():
+        case, way, call = label.split(" | ")
+        lines.append(f"| {case} | {way} | `` {call} `` | `` {digest[:16]} `` |")
+    return "\n".join([*lines, ""])
 
 
 # ---------------------------------------------------------------- the presets

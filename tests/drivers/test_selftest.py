@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -13,19 +14,32 @@ from typer.testing import CliRunner, Result
 
 from opusim import cli
 from opusim.base import elementary
-from opusim.base.numerics import numpy_features
+from opusim.base.numerics import environment, numpy_features
+from opusim.cli.selftest import _otherwise
 from opusim.drivers import selftest
 
 WHOLE = selftest.TABLE
+RELEASE = selftest.PUBLISHED
 FEW = (
     selftest.Case("small", selftest._SMALL, 3, ("transform", "later"), n_components=50),
     selftest.Case("arm", selftest._SMALL, 4, ("frames",), ("matrix",)),
 )
 
 
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of the few cases in the place of that of the release."""
+    path = tmp_path_factory.mktemp("published") / "table.json"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(selftest, "TABLE", FEW)
+        path.write_text(json.dumps({**selftest.table_of(selftest.digests()), "opusim": "7.0.0"}))
+    return path
+
+
 @pytest.fixture(autouse=True)
-def _few_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+def _few_cases(monkeypatch: pytest.MonkeyPatch, published: Path) -> None:
     monkeypatch.setattr(selftest, "TABLE", FEW)
+    monkeypatch.setattr(selftest, "PUBLISHED", published)
     monkeypatch.setenv("COLUMNS", "200")
 
 
@@ -34,8 +48,42 @@ def invoke(*arguments: object) -> Result:
 
 
 def test_names_of_the_table_are_told_apart():
-    names = [case.name for case in selftest.TABLE]
+    names = [case.name for case in WHOLE]
     assert len(set(names)) == len(names)
+
+
+def test_hashes_of_the_release_come_with_it():
+    """Of this table of cases, and of a release that the changelog names or is about to; test_same_light.py compares."""
+    table = selftest.read_table(RELEASE)
+    assert list(table["sha256"]) == [
+        selftest._label(case, way, call) for case in WHOLE for way in case.ways for call in case.calls
+    ]
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in table["sha256"].values())
+    assert re.fullmatch(r"\d+\.\d+\.\d+", table["opusim"])
+    assert set(table["made_with"]) == set(environment())
+
+
+def test_the_command_compares_with_the_hashes_of_the_release(published: Path, monkeypatch, tmp_path: Path):
+    result = invoke()
+    assert result.exit_code == 0
+    assert "Against the published hashes of opusim 7.0.0: all results are the same bits." in result.output
+    table = json.loads(published.read_text())
+    table["sha256"]["arm | matrix | frames"] = "0" * 64
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(table))
+    monkeypatch.setattr(selftest, "PUBLISHED", other)
+    result = invoke()
+    assert result.exit_code == 1
+    assert "Against the published hashes of opusim 7.0.0: 1 result differs." in result.output
+    assert invoke("--compare", published).exit_code == 0  # in place of those of the release
+
+
+def test_features_of_the_processor_are_told_where_nothing_else_differs():
+    here, there = ({"opusim": "1", "made_with": {"numpy": "2", "numpy_uses": uses}} for uses in ("A B", "A"))
+    assert _otherwise(here, there) == ["It was made with numpy_uses A (here A B)."]
+    there["made_with"]["numpy"] = "1"
+    assert _otherwise(here, there) == ["It was made with numpy 1 (here 2)."]
+    assert _otherwise(here, here) == []
 
 
 def test_all_runs_on_this_machine_are_the_same_bits():
@@ -75,6 +123,8 @@ def test_ways_that_are_not_one_device_are_told():
     results["small | waves | later"][0, 0] = 2
     (sentence,) = selftest._between_ways(results)
     assert sentence.startswith("small | later: 4 of 400 counts of the two ways differ, by 2 at most")
+    # A camera of 2.2 levels an electron: counts at the edge of one differ by 3.
+    assert [case.most_apart for case in WHOLE if case.name.startswith(("rolling", "aurora@2", "twelve"))] == [1, 1, 3]
 
 
 def test_written_table_compares_with_itself_and_with_another(tmp_path: Path):
@@ -96,8 +146,8 @@ def test_written_table_compares_with_itself_and_with_another(tmp_path: Path):
     told = json.loads(result.stdout)
     here = told["sha256"]["arm | matrix | frames"][:16]
     assert sorted(told["differences"]) == [
-        f"arm | matrix | frames: other bits here, {here}, than in the file, {'0' * 16}.",
-        "small | waves | later: only here, not in the file.",
+        f"arm | matrix | frames: other bits here, {here}, than in the table, {'0' * 16}.",
+        "small | waves | later: only here, not in the table.",
     ]
     assert told["compared_with"]["made_with"]["processor"] == "another"
     result = invoke("--compare", file)
@@ -167,8 +217,8 @@ class Shaken:
 SEES = {
     "opusim.device.dmd": "uneven beam, wavefront, stuck mirrors, leakage",
     "opusim.device.laser": "laser and medium drift", "opusim.device.medium.drift": "laser and medium drift",
-    "opusim.device.propagation": "ideal",
-    "opusim.device.medium.layer": "ballistic light", "opusim.device.medium.phase_screens": "ideal",
+    "opusim.device.propagation": "ideal@1",
+    "opusim.device.medium.layer": "ballistic light", "opusim.device.medium.phase_screens": "ideal@1",
     "opusim.device.reference": "reference arm, ideal", "opusim.bench.frames": "reference arm, ideal",
     "opusim.bench.film": "reference arm on many points",
 }  # fmt: skip

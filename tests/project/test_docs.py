@@ -218,6 +218,19 @@ def test_every_preset_is_described(texts):
             assert len(re.findall(r"(?<!\\)\|", first)) == len(re.findall(r"(?<!\\)\|", second)), second
 
 
+def test_every_published_hash_is_described(texts):
+    from opusim.drivers import selftest
+
+    table = selftest.read_table(selftest.PUBLISHED)
+    text = texts.hashes(DOCS / "reference" / "hashes.md")
+    assert f"## Those of {table['opusim']}\n" in text
+    for label, digest in table["sha256"].items():
+        case, way, call = label.split(" | ")
+        assert f"| {case} | {way} | `` {call} `` | `` {digest[:16]} `` |" in text
+    (link,) = re.findall(r"\{download\}`the file <(.+)>`", text)
+    assert (DOCS / "reference" / link).samefile(selftest.PUBLISHED)
+
+
 @pytest.mark.skipif(not HAS_TORCH, reason="torch is not installed")
 def test_everything_that_may_be_learnt_is_described(texts):
     from opusim.differentiable.parameters import RANGES
@@ -328,6 +341,8 @@ def test_documentation_builds_without_a_warning(tmp_path):
         assert any(f'id="{name}"' in text for text in places), name
     assert "opusim calibrate" in texts["commands"] and 'id="preset-flash4-0-v3"' in texts["presets"]
     assert f"opusim {opusim.__version__}" in texts["commands"]
+    (file,) = (out / "_downloads").rglob("published_hashes.json")
+    assert f"{file.parent.name}/{file.name}" in texts["hashes"]
     # The laws of physics.md, which tests and code name by section, are under their anchors.
     assert 'id="laws"' in (out / "physics.html").read_text(encoding="utf-8")
     # Names are links: to a class from the type of an argument, to a preset from a table.
