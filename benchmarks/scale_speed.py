@@ -17,8 +17,9 @@ of `shared/data` beside the checkout.
 Each row has its memory over the earlier build's, and a bare loop: the sums alone and the camera alone, called on
 vectors, sizes and levels of the row, with nothing between them, no reference arm and no demodulation. Rows 1, 3 and 4
 have one thread beside two. Everything is done by `speed_work.py` in processes of its own, one for each piece of work,
-so that memory is that of the work alone; all of a row are started first and wait for their turn. A round has a turn of
-each, forwards and backwards by turns. Ratios are medians of those of the rounds.
+so that memory is that of the work alone; kernels are compiled before, in others. All of a row are started first and
+wait for their turn. A round has a turn of each, forwards and backwards by turns. Ratios are medians of those of the
+rounds, by the clock; behind them stands that by processor time.
 
 A round begins when the machine is quiet: in a second in which all of these processes wait, what other processes used
 and what the host took away is less than `QUIET` of a processor. If that does not happen within a minute, or if they use
@@ -288,12 +289,25 @@ class Found:
         return [a / b for a, b in zip(self.times(over, part), self.times(under, part), strict=True)]
 
 
-def workers_of(case: Case, options: argparse.Namespace, cache: Callable[[], str]) -> dict[str, Worker]:
+def compiled(case: Case, path: str, cache: Callable[[], str], done: set[Any]) -> None:
+    """See that a build's kernels for a case lie compiled on the disk: to compile them takes memory of its own."""
+    kind = (path, case.row, *(case.work.get(name) for name in ("work", "mode", "execution")))
+    if kind not in done:
+        few = {name: least for name, least in (("vectors", 16), ("digits", 256)) if name in case.work}
+        Worker({**case.work, **few}, sys.executable, [path], cache()).close()
+        done.add(kind)
+
+
+def workers_of(
+    case: Case, options: argparse.Namespace, cache: Callable[[], str], done: set[Any]
+) -> dict[str, Worker]:  # fmt: skip
     """Start all processes of a case, one after the other."""
     now = str(Path(opusim.__file__).parents[1])
     wanted = {"now": (case.work, sys.executable, now)}
     if options.before:
         wanted["before"] = (case.work, sys.executable, str(Path(options.before).resolve()))
+    for _, _, path in list(wanted.values()):
+        compiled(case, path, cache, done)
     if case.two_threads:
         wanted["one thread"] = ({**case.work, "threads": 1}, sys.executable, now)
         if two_threads() != "now":
@@ -334,9 +348,9 @@ def quiet(others: Others, limit_s: float) -> bool:
             return False
 
 
-def measured(case: Case, options: argparse.Namespace, cache: Callable[[], str]) -> Found:
-    """Start the processes of a case, let them work round by round, and end them."""
-    workers = workers_of(case, options, cache)
+def measured(case: Case, options: argparse.Namespace, cache: Callable[[], str], done: set[Any]) -> Found:
+    """Start the processes of a case, let them work round by round, and end them; `done` is what is compiled."""
+    workers = workers_of(case, options, cache, done)
     try:
         found = Found(case, {name: [] for name in workers}, {}, 0, [])
         others = Others([os.getpid(), *(worker.process.pid for worker in workers.values())])
@@ -425,12 +439,12 @@ def speed(options: argparse.Namespace) -> None:
         f"Device aurora@1, seed 0, all noise, default threads; {options.rounds} rounds, medians (range). Load average "
         f"at the start {os.getloadavg()[0]:.2f}."
     )
-    everything, began = [], time.perf_counter()
+    everything, done, began = [], set(), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         # A folder of each process's own: none finds what another one has measured.
         for case in chosen:
             print(f"row {case.row}, {case.what} ...", file=sys.stderr, flush=True)
-            everything.append(measured(case, options, lambda: tempfile.mkdtemp(dir=folder)))
+            everything.append(measured(case, options, lambda: tempfile.mkdtemp(dir=folder), done))
     print_rounds(everything, options, time.perf_counter() - began)
     everything = [found for found in everything if found.others]
     if not everything:

@@ -175,41 +175,47 @@ def lightonml(n: int, n_out: int, vectors: int) -> tuple[Go, Any]:
 
 # ---------------------------------------------------------------- the bare loop
 
-PANEL = 256  # pixels whose sums are made together; they stay in the second-level cache
-BLOCK = 1024  # vectors whose sums are made together
 PHOTONS = 32  # frames whose photons are made once and used again and again, from a cache
 
 
-def bare_sums(bits: np.ndarray, panels: list[np.ndarray]) -> Callable[[np.ndarray, int], None]:
-    """Return what sums the rows of a panel of the matrix for all vectors: the kernel of the sums alone.
+def bare_sums(bits: np.ndarray, matrix: np.ndarray) -> tuple[Callable[[int, int], None], int]:
+    """Return what sums rows of the matrix for all vectors: the kernel of the sums alone, strip by strip.
 
-    The one place that knows the kernel's arguments; the table entries of the vectors are listed beforehand.
+    The one place that knows the kernel's arguments. What it needs to know of the vectors is listed beforehand. Sums
+    stay in the memory that the kernel works in; only those of few vectors are written, which costs them nothing.
 
     Parameters
     ----------
     bits : ndarray of uint8, shape (n, n_features)
         Vectors of 0 and 1.
-    panels : list of ndarray of float32, shape (n_features, 2 * pixels)
-        The matrix, panel by panel.
+    matrix : ndarray of float32, shape (n_features, 2 * n_out)
+        The matrix.
 
     Returns
     -------
-    callable
-        Takes memory for the sums of `BLOCK` vectors, float32, which is used for each block of vectors anew, and the
-        number of a panel.
+    work : callable
+        Takes the numbers of the first strip and of the one behind the last.
+    n_strips : int
+        How many there are.
     """
     from opusim.bench import by_matrix, matrix_kernels
 
-    listed = [by_matrix._listed(bits[v0 : v0 + BLOCK]) for v0 in range(0, len(bits), BLOCK)]
+    width, most = matrix.shape[1], matrix_kernels.VECTORS
+    blocks = [np.packbits(bits[v0 : v0 + most], axis=1, bitorder="little") for v0 in range(0, len(bits), most)]
+    listed = [by_matrix.list_groups(packed) for packed in blocks]
+    constant, strip = np.zeros(width, dtype=np.float32), 2 * matrix_kernels.STRIP
+    out = np.empty((len(bits), width), dtype=np.float32) if len(bits) <= matrix_kernels.DIRECT else None
 
-    def work(out: np.ndarray, i: int) -> None:
-        width = panels[i].shape[1]
-        constant = np.zeros(width, dtype=np.float32)
-        for codes, lists, lengths in listed:
-            sums = out[: len(codes) * width].reshape(len(codes), width)
-            matrix_kernels.sum_matrix(codes, lists, lengths, panels[i], constant, 1, sums, 0, 1)
+    def work(start: int, stop: int) -> None:
+        if out is not None:
+            matrix_kernels.sum_matrix(*listed[0], matrix, constant, strip // 2, 1, out, start, stop)
+            return
+        spaces = [matrix_kernels.make_space(len(packed)) for packed in blocks]
+        for column0 in range(start * strip, min(stop * strip, width), strip):
+            for given, space in zip(listed, spaces, strict=True):
+                matrix_kernels.sum_strip(*given, matrix, constant, column0, min(strip, width - column0), space)
 
-    return work
+    return work, -(-width // strip)
 
 
 def bare_camera(camera: Any, exposure_s: float, photons: np.ndarray) -> Callable[[np.ndarray, int, int], None]:
@@ -294,25 +300,17 @@ def bare(
     if frames is None:
         frames = vectors * {"intensity": 2, "holographic": 4, None: 1}[mode]
     bits = vectors_of(data, frames // each, n)
-    rng = np.random.default_rng(0)
-    panels = [
-        rng.standard_normal((n, 2 * min(PANEL, n_out - first)), dtype=np.float32) for first in range(0, n_out, PANEL)
-    ]
     photons = photons_of(opu, float(bits.mean()), exposure_s, n_out, reference)
     camera = bench.device.camera
-    add, develop = bare_sums(bits, panels), bare_camera(camera, exposure_s, photons)
-
-    def sums(start: int, stop: int) -> None:
-        out = np.empty(min(BLOCK, len(bits)) * 2 * PANEL, dtype=np.float32)
-        for i in range(start, stop):
-            add(out, i)
+    add, n_strips = bare_sums(bits, random_matrix(n, n_out).view(np.float32))
+    develop = bare_camera(camera, exposure_s, photons)
 
     def counts_of(start: int, stop: int) -> None:
         develop(np.empty(photons.shape, dtype=camera.dtype), start, stop)
 
     def go() -> dict[str, float]:
         begin = time.perf_counter()
-        parallel.over_ranges(sums, len(panels), bench.threads)
+        parallel.over_ranges(add, n_strips, bench.threads)
         middle = time.perf_counter()
         parallel.over_ranges(counts_of, frames, bench.threads)
         return {"sums": middle - begin, "camera": time.perf_counter() - middle, "s": time.perf_counter() - begin}
@@ -324,20 +322,18 @@ def bare_online(n: int, n_out: int, vectors: int) -> tuple[Go, Any]:
     """The sums and the camera of one vector after another, on one thread; medians of their times."""
     opu = an_opu(n_out, 1)
     exposure_s, x = opu.device.exposure_us * 1e-6, vectors_of("half-on", vectors, n)
-    panel = np.random.default_rng(0).standard_normal((n, 2 * n_out), dtype=np.float32)
+    matrix = random_matrix(n, n_out).view(np.float32)
     photons = photons_of(opu, 0.5, exposure_s, n_out, 0.0)[:1]
     camera = opu.device.bench.device.camera
     develop = bare_camera(camera, exposure_s, photons)
-    panels = [np.ascontiguousarray(panel[:, 2 * first : 2 * (first + PANEL)]) for first in range(0, n_out, PANEL)]
-    adds = [bare_sums(x[i : i + 1], panels) for i in range(len(x))]
-    out, frame = np.empty(2 * PANEL, dtype=np.float32), np.empty((1, n_out), dtype=camera.dtype)
+    adds = [bare_sums(x[i : i + 1], matrix) for i in range(len(x))]
+    frame = np.empty((1, n_out), dtype=camera.dtype)
 
     def go() -> dict[str, float]:
         times = []
-        for i, add in enumerate(adds):
+        for i, (add, n_strips) in enumerate(adds):
             begin = time.perf_counter()
-            for k in range(len(panels)):
-                add(out, k)
+            add(0, n_strips)
             middle = time.perf_counter()
             develop(frame, i, i + 1)
             times.append((middle - begin, time.perf_counter() - middle))
