@@ -460,7 +460,7 @@ def reconstruct(
     n_features, black_level_dn, level_dn : int, float, float
         As for `Intensity`.
     threads : int, optional
-        Threads to use with numpy; all processors by default. They do not change the result.
+        Threads to use with numpy; one by default. They do not change the result.
     """
     xp = arrays.of(differences).xp
     ones, with_r, without_r = anchors[0], anchors[1], anchors[2]
@@ -479,7 +479,7 @@ def reconstruct(
 
         few = differences.size < _FEW_RESULTS
         work = functools.partial(scale_rows, differences, offset, scale)
-        parallel.over_ranges(work, len(differences), 1 if few else threads or parallel.default_threads())
+        parallel.over_ranges(work, len(differences), 1 if few else threads or 1)
         return differences
     differences -= offset
     differences *= scale
