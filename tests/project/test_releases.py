@@ -28,7 +28,10 @@ from opusim.device.medium import MeasuredMedium
 from opusim.device.record import Device
 from opusim.sweep import read_sweep
 
-FOLDER = Path(__file__).resolve().parents[1] / "releases" / "0.1.0"
+RELEASES = Path(__file__).resolve().parents[1] / "releases"
+FOLDER = RELEASES / "0.1.0"
+#: Those of which there is a program, and code and commands of the README.
+ALL = sorted(path.name for path in RELEASES.iterdir() if path.is_dir())
 WHOLE = ("sweep.h5", "run.h5", "cal.h5", "cal.tm.h5")
 VERSION_1 = (
     "The device of the file is aurora, version 1, and aurora means version 2 now: aurora@1 is that device "
@@ -175,30 +178,32 @@ def test_calibrations_that_0_1_0_kept_lie_where_version_1_looks_for_them():
 
 
 @pytest.mark.slow
-def test_the_program_of_0_1_0_runs_and_prints_the_same(tmp_path, run):
-    root = Path(__file__).resolve().parents[2]
+@pytest.mark.parametrize("release", ALL)
+def test_its_program_runs_and_prints_the_same(release, tmp_path, run):
+    root, folder = Path(__file__).resolve().parents[2], RELEASES / release
     done = run(
-        sys.executable, FOLDER / "program.py", FOLDER, folder=tmp_path, XDG_CONFIG_HOME=str(tmp_path), PYTHONPATH=root
+        sys.executable, folder / "program.py", folder, folder=tmp_path, XDG_CONFIG_HOME=str(tmp_path), PYTHONPATH=root
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout == (FOLDER / "program.txt").read_text(encoding="utf-8")
+    assert done.stdout == (folder / "program.txt").read_text(encoding="utf-8")
 
 
-# ---------------------------------------------------------------- what its README showed
+# ---------------------------------------------------------------- what their READMEs showed
 
 
-def shown(kind: str) -> list[str]:
-    """Blocks of code in the README of 0.1.0."""
-    text = (FOLDER / "readme.md").read_text(encoding="utf-8")
+def shown(kind: str, release: str = "0.1.0") -> list[str]:
+    """Blocks of code in the README of a release."""
+    text = (RELEASES / release / "readme.md").read_text(encoding="utf-8")
     return re.findall(rf"^```{kind}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
 
 
 @pytest.mark.slow
-def test_the_code_of_its_readme_runs(tmp_path, run):
+@pytest.mark.parametrize(("release", "n_blocks"), [("0.1.0", 10), ("0.2.0", 10)])
+def test_the_code_of_its_readme_runs(release, n_blocks, tmp_path, run):
     """Each block goes on with the names of those before it, as there; without torch those that need it are left out."""
     has_torch = importlib.util.find_spec("torch") is not None
-    blocks = [code for code in shown("python") if has_torch or "torch" not in code]
-    assert len(shown("python")) == 10
+    blocks = [code for code in shown("python", release) if has_torch or "torch" not in code]
+    assert len(shown("python", release)) == n_blocks
     # On fewer outputs and epochs than there: it is the names that are asked for.
     code = "\n".join(blocks).replace("n_components=10_000", "n_components=1000").replace("epochs=20", "epochs=2")
     (tmp_path / "readme.py").write_text(code, encoding="utf-8")
@@ -221,8 +226,11 @@ def test_names_in_its_readme_are_there(name):
     assert callable(getattr(importlib.import_module(f"opusim.{module}"), last))
 
 
-@pytest.mark.parametrize("line", [line for code in shown("sh") for line in code.splitlines() if line.strip()])
-def test_commands_of_its_readme_are_understood(line):
+@pytest.mark.parametrize(
+    "line",
+    sorted({line for name in ALL for code in shown("sh", name) for line in code.splitlines() if line.strip()}),
+)
+def test_commands_of_their_readmes_are_understood(line):
     """Their names and options; none of them is run."""
     from typer.main import get_command
 
