@@ -25,13 +25,15 @@ import numpy as np
 
 from opusim.base.numerics import environment, numpy_dispatch, numpy_features
 
-__all__ = ["PUBLISHED", "TABLE", "Case", "check", "compare", "digests", "plain_environment", "read_table"]
+__all__ = ["PUBLISHED", "TABLE", "Case", "check", "compare", "digests", "plain_environment", "published", "read_table"]
 
 #: The hashes of the release: what every x86-64 processor gives. `python -m tests.golden.hashes` makes it.
 PUBLISHED = Path(__file__).with_name("published_hashes.json")
 _FORMAT = "opusim selftest"
+#: What its hashes depend on beside the kind of processor: docs/reference/hashes.md.
+_LIBRARIES = ("numpy", "scipy", "numba")
 #: Number of the table of cases: hashes of two numbers cannot be compared.
-VERSION = 1
+VERSION = 2
 #: docs/design.md: counts of the two ways differ in at most this share, by one level or an electron.
 _WAYS_SHARE = 0.01
 _FEATURES, _COMPONENTS, _VECTORS = 300, 400, 8
@@ -438,6 +440,52 @@ def read_table(path: Path) -> dict[str, Any]:
             "write it anew with the same version on both machines."
         )
     return table
+
+
+def published() -> tuple[dict[str, Any] | None, str]:
+    """Return the table of the release where this machine should give its hashes.
+
+    They are promised for the kind of processor and the versions of numpy, scipy and numba that they were made with; a
+    version's third number is not looked at.
+
+    Returns
+    -------
+    table : dict or None
+        As from `table_of`; None where its hashes need not hold here, or it cannot be read.
+    reason : str
+        Why there is none, a sentence; empty where there is one.
+    """
+    try:
+        table = read_table(PUBLISHED)
+        made = {name: str(table["made_with"][name]) for name in ("machine", *_LIBRARIES)}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None, (
+            f"The published hashes, which come with opusim in {PUBLISHED}, are missing or damaged, so that nothing was "
+            "compared with them: reinstall opusim."
+        )
+    here = environment()
+    kind, its_kind = _processor_kind(here["machine"]), _processor_kind(made["machine"])
+    others = [] if kind == its_kind else [f"a processor of the kind {its_kind} (here {kind})"]
+    others += [
+        f"{name} {made[name]} (here {here[name]})" for name in _LIBRARIES if _series(made[name]) != _series(here[name])
+    ]
+    if not others:
+        return table, ""
+    return None, (
+        f"Nothing was compared with the published hashes of opusim {table.get('opusim')}, which need not hold here: "
+        f"they were made with {', '.join(others)}. Two machines that are alike are compared by --write and --compare."
+    )
+
+
+def _processor_kind(machine: str) -> str:
+    """Return the kind of processor of a system and its machine, such as "Linux x86_64", by one name."""
+    kind = machine.lower().rpartition(" ")[2]
+    return {"amd64": "x86-64", "x86_64": "x86-64", "aarch64": "arm64"}.get(kind, kind)
+
+
+def _series(version: str) -> list[str]:
+    """Return the first two numbers of a version: libraries whose first stays compute otherwise by the second."""
+    return version.split(".")[:2]
 
 
 def compare(found: Mapping[str, str], stored: Mapping[str, str]) -> list[str]:

@@ -47,29 +47,29 @@ def over_ranges(work: Callable[[int, int], object], n_units: int, threads: int, 
     Raises
     ------
     KeyboardInterrupt
-        After Ctrl-C, when what runs has ended.
+        After Ctrl-C, when what runs has ended, however often it comes until then.
     Exception
         Of the first range whose work raised one, when what runs has ended; ranges not begun by then are left out.
     """
     most = n_units // max(1, least)
-    helpers = _pool.take(min(threads, most) - 1) if threads > 1 and most > 1 and not _here.inside else ()
+    helpers = _pool.idle(min(threads, most) - 1) if threads > 1 and most > 1 and not _here.inside else ()
     if not helpers:
         if n_units > 0:
             work(0, n_units)
         return
     n = min(_RANGES * threads, most)
     job = _Job(work, [(k, n_units * k // n, n_units * (k + 1) // n) for k in range(n)])
-    _here.inside = True
     try:
+        _here.inside = True
         for worker in helpers:
             worker.inbox.put(job)
         job.take_part()
         job.wait()
     except BaseException:
-        job.ranges.clear()
-        job.wait()
+        job.stop()
         raise
     finally:
+        # No calls here: Python looks for Ctrl-C after them.
         _here.inside = False
         job.work = _nothing  # a worker that is slow to wake holds none of the caller's arrays
     job.raise_first()
@@ -128,6 +128,28 @@ class _Job:
         while len(self.ended) < len(self.begun):
             self.told.get()
 
+    def stop(self) -> None:
+        """Begin no more ranges, and wait for the workers that have begun, whatever comes meanwhile.
+
+        They write into arrays of the caller, who must not go on before: what comes is raised when they have ended, the
+        last of it. No function of Python's is called here, so that nothing comes up again and again, as at the limit
+        of recursion.
+        """
+        last: BaseException | None = None
+        while True:
+            try:
+                self.ranges.clear()
+                while len(self.ended) < len(self.begun):
+                    self.told.get()
+                break
+            except BaseException as another:
+                last = another
+        if last is not None:
+            try:
+                raise last
+            finally:
+                del last
+
     def raise_first(self) -> None:
         """Raise the error of the first range that has one."""
         if self.errors:
@@ -140,59 +162,81 @@ class _Job:
 
 
 class _Worker:
-    """A thread of the pool. It keeps nothing of a job that has ended, and does not keep the process alive."""
+    """A thread of the pool. It keeps nothing of a job that has ended, and does not keep the process alive.
 
-    def __init__(self, idle: deque[_Worker], number: int) -> None:
-        self.inbox: SimpleQueue[_Job] = SimpleQueue()
-        self._idle = idle
-        threading.Thread(target=self._run, name=f"opusim-{number}", daemon=True).start()
+    A job may be put into its inbox at any time: one that finds the thread at work waits, and is over by then.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.inbox: SimpleQueue[_Job | None] = SimpleQueue()
+        self._at_work = False  # written by the thread alone
+        self._thread = threading.Thread(target=self._run, name=f"opusim-{number}", daemon=True)
+
+    def start(self) -> None:
+        """Let the thread wait for jobs, until it is given None."""
+        self._thread.start()
+
+    def is_idle(self) -> bool:
+        """Return whether a job would be begun at once."""
+        return not self._at_work and self.inbox.empty()
 
     def _run(self) -> None:
         _here.inside = True
-        while True:
-            job = self.inbox.get()
+        while (job := self.inbox.get()) is not None:
+            self._at_work = True
             job.help()
             # First, so that the caller finds this thread when it calls next.
-            self._idle.append(self)
+            self._at_work = False
             job.end()
             del job
 
 
 class _Pool:
-    """The threads of this process beside those that call."""
+    """The threads of this process beside those that call.
+
+    None is taken out by who calls and put back: between the two an interrupt would lose it. Two callers that find the
+    same one idle both give it their job, and the second goes without its help.
+    """
 
     def __init__(self) -> None:
-        self._idle: deque[_Worker] = deque()
-        self._n_workers = 0
+        self._workers: list[_Worker] = []
         self._lock = new_lock()
 
-    def take(self, n: int) -> list[_Worker]:
-        """Return idle threads, at most `n`; each must be given a job."""
+    def idle(self, n: int) -> list[_Worker]:
+        """Return idle threads, at most `n`, for a job to be put into the inbox of each."""
         found: list[_Worker] = []
+        for worker in self._workers:
+            if worker.is_idle():
+                found.append(worker)
+                if len(found) == n:
+                    return found
         while len(found) < n:
-            try:
-                found.append(self._idle.pop())
-            except IndexError:
-                if not self._grow(n):
-                    break
+            more = self._grow(n)
+            if more is None:
+                break
+            found.append(more)
         return found
 
-    def _grow(self, n: int) -> bool:
+    def _grow(self, n: int) -> _Worker | None:
         """Start one more thread, if there are fewer than are asked for, or than processors beside the caller's."""
         handled = sys.exc_info()[1]
         with self._lock:
-            if self._n_workers >= max(n, default_threads() - 1):
-                return False
+            if len(self._workers) >= max(n, default_threads() - 1):
+                return None
+            worker = _Worker(len(self._workers) + 1)
             try:
-                worker = _Worker(self._idle, self._n_workers + 1)
-            except RuntimeError as error:
+                worker.start()
+                self._workers.append(worker)
+            except BaseException as error:
+                if worker not in self._workers:
+                    worker.inbox.put(None)  # should it have started all the same
+                if not isinstance(error, RuntimeError):
+                    raise
                 interrupt = _interrupt_behind(error, handled)
                 if interrupt is not None:
                     raise interrupt from None
-                return False  # no thread can be had, as when the interpreter ends: there are those that call
-            self._n_workers += 1
-            self._idle.append(worker)
-        return True
+                return None  # no thread can be had, as when the interpreter ends: there are those that call
+        return worker
 
 
 _here = _Here()

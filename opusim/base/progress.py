@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -16,6 +16,56 @@ __all__ = ["LongWork", "ProgressBar", "counted", "long_work_shown"]
 
 LONG_S = 2.0
 """Seconds from which on work shows a bar that seldom takes so long."""
+
+
+# What a stream raises that is closed: by its object, or by the system below it, as where a terminal has gone.
+_UNWRITABLE = (ValueError, OSError)
+
+
+class _Quiet:
+    """A stream that writes what it can: tqdm would end the work, and keep its lock, where it cannot.
+
+    Parameters
+    ----------
+    stream : file
+        Where to.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._wrapped = stream  # the name by which tqdm sees that it is a standard stream, and asks how wide it is
+
+    def __getattr__(self, name: str) -> Any:
+        """Be like the stream otherwise."""
+        return getattr(self._wrapped, name)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare streams."""
+        return bool(self._wrapped == getattr(other, "_wrapped", other))
+
+    def __hash__(self) -> int:
+        """Agree with the comparison."""
+        return hash(self._wrapped)
+
+    def write(self, text: str) -> None:
+        """Write a text."""
+        with suppress(*_UNWRITABLE):
+            self._wrapped.write(text)
+
+    def flush(self) -> None:
+        """Have it seen."""
+        with suppress(*_UNWRITABLE):
+            self._wrapped.flush()
+
+
+def _standard_streams_are_open() -> bool:
+    """Return whether both can be flushed, as tqdm does when it begins: amid that a half-made bar would be left."""
+    try:
+        for stream in (sys.stderr, sys.stdout):
+            if stream is not None:
+                stream.flush()
+    except _UNWRITABLE:
+        return False
+    return True
 
 
 class ProgressBar:
@@ -33,7 +83,8 @@ class ProgressBar:
         How much of it is done already.
     shown : bool
         Whether there is a bar at all. There is none where there is nothing to write it to: a program without a
-        terminal, as those that ``pythonw`` starts, has None for ``sys.stderr``.
+        terminal, as those that ``pythonw`` starts, has None for ``sys.stderr``. Where that is closed, or is later on,
+        nothing more is written, and what is counted goes on.
     stays : bool
         Whether it is still seen when it is closed.
 
@@ -48,10 +99,12 @@ class ProgressBar:
     ) -> None:  # fmt: skip
         self.total, self.done = total, done
         self._bar: Any = None
-        if shown and sys.stderr is not None:
+        if shown and sys.stderr is not None and _standard_streams_are_open():
             from tqdm.auto import tqdm
 
-            self._bar = tqdm(total=total, desc=text or None, unit=unit, initial=done, leave=stays)
+            stream: Any = _Quiet(sys.stderr)
+            with suppress(*_UNWRITABLE):
+                self._bar = tqdm(total=total, desc=text or None, unit=unit, initial=done, leave=stays, file=stream)
 
     def reach(self, done: int) -> None:
         """Show that so much of the total is done.
@@ -157,6 +210,8 @@ def long_work_shown(shown: bool = True, bars: Bars = _plain_bar) -> Iterator[Non
 class LongWork:
     """Work in a with block that shows how much of it is done from two seconds on, where `long_work_shown` is in force.
 
+    A bar that cannot be written any more goes; the work stays.
+
     Parameters
     ----------
     total : int
@@ -190,11 +245,21 @@ class LongWork:
         self.done += n
         if self._bars is None:
             return
-        if self._bar is not None:
-            self._bar.reach(self.done)
-        elif time.monotonic() - self._start_s >= LONG_S and self.done < self.total:
-            # Not for what is over: a bar would only flash up.
-            self._bar = self._bars(self.total, self._text, self._unit, self.done)
+        try:
+            if self._bar is not None:
+                self._bar.reach(self.done)
+            elif time.monotonic() - self._start_s >= LONG_S and self.done < self.total:
+                # Not for what is over: a bar would only flash up.
+                self._bar = self._bars(self.total, self._text, self._unit, self.done)
+        except _UNWRITABLE:
+            self._close()
+            self._bars = None
+
+    def _close(self) -> None:
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            with suppress(*_UNWRITABLE):
+                bar.close()
 
     def __enter__(self) -> LongWork:
         """Begin."""
@@ -202,8 +267,7 @@ class LongWork:
 
     def __exit__(self, *exception: object) -> None:
         """Close the bar, whatever the end."""
-        if self._bar is not None:
-            self._bar.close()
+        self._close()
 
 
 def _renew_tqdm() -> None:

@@ -16,12 +16,19 @@ import pytest
 from opusim.base import parallel
 
 
+def renew():
+    """Begin with no threads, and let those that there are end."""
+    for worker in parallel._pool._workers:
+        worker.inbox.put(None)
+    parallel._renew()
+
+
 @pytest.fixture
 def fresh():
     """A pool without threads."""
-    parallel._renew()
+    renew()
     yield
-    parallel._renew()
+    renew()
 
 
 def names(threads=2, n=16):
@@ -102,7 +109,7 @@ def test_two_threads_are_the_caller_and_one_other_which_stays(fresh):
 def test_what_is_not_worth_a_range_stays_with_the_caller(fresh):
     calls = []
     parallel.over_ranges(lambda a, b: calls.append((a, b)), 19, 4, 10)
-    assert calls == [(0, 19)] and parallel._pool._n_workers == 0
+    assert calls == [(0, 19)] and len(parallel._pool._workers) == 0
     parallel.over_ranges(lambda a, b: calls.append((a, b)), 20, 4, 10)
     assert sorted(calls[1:]) == [(0, 10), (10, 20)]
 
@@ -138,7 +145,7 @@ def test_calls_of_several_threads_at_once_are_all_done(fresh):
     for caller in callers:
         caller.join(60)
     assert totals == [True] * 1200
-    assert parallel._pool._n_workers <= max(2, parallel.default_threads() - 1)
+    assert len(parallel._pool._workers) <= max(2, parallel.default_threads() - 1)
 
 
 def test_idle_threads_hold_nothing():
@@ -169,12 +176,84 @@ def test_a_forked_child_has_threads_of_its_own(fresh):
         code = 1
         try:
             signal.alarm(10)
-            code = 0 if parallel._pool._n_workers == 0 and "opusim-1" in names() else 2
+            code = 0 if len(parallel._pool._workers) == 0 and "opusim-1" in names() else 2
         finally:
             os._exit(code)
     _, status = os.waitpid(pid, 0)
     assert status == 0
     assert "opusim-1" in names()
+
+
+class Interrupt:
+    """Ctrl-C after so many steps of the module, at those where Python looks for it: calls that begin or have ended."""
+
+    def __init__(self, step):
+        self.left = step
+
+    def __call__(self, frame, event, argument):
+        if frame.f_code.co_filename == parallel.__file__ and event in ("call", "c_return"):
+            self.left -= 1
+            if self.left < 0:
+                sys.setprofile(None)
+                raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("grown", [False, True], ids=["no thread yet", "a thread that waits"])
+def test_ctrl_c_at_any_step_loses_no_thread_and_leaves_none_at_work(grown, fresh):
+    begun, ended = [], []
+
+    def work(start, stop):
+        begun.append(start)
+        time.sleep(0.001)
+        ended.append(start)
+
+    others = set(threading.enumerate())
+    for step in range(1000):
+        renew()
+        if grown:
+            assert "opusim-1" in names()
+        begun.clear(), ended.clear()
+        interrupt = Interrupt(step)
+        sys.setprofile(interrupt)
+        try:
+            parallel.over_ranges(work, 8, 2)
+        except KeyboardInterrupt:
+            assert sorted(begun) == sorted(ended)
+        finally:
+            sys.setprofile(None)
+        n_begun = len(begun)
+        for _ in range(2000):  # until it has looked at what it was given
+            if all(worker.is_idle() for worker in parallel._pool._workers):
+                break
+            time.sleep(0.001)
+        assert len(begun) == len(ended) == n_begun
+        assert names() == {threading.current_thread().name, "opusim-1"}
+        assert len(parallel._pool._workers) == 1
+        if interrupt.left >= 0:  # all steps are behind
+            break
+    assert step > 10 and n_begun == 8
+    renew()
+    for thread in set(threading.enumerate()) - others:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def test_two_callers_of_one_idle_thread_are_both_done(fresh, monkeypatch):
+    """As they are where each looks before the other has given it its job."""
+    assert "opusim-1" in names()
+    (worker,) = parallel._pool._workers
+    monkeypatch.setattr(parallel._pool, "idle", lambda n: [worker])
+    seen = [[], []]
+
+    def call(mine):
+        parallel.over_ranges(lambda a, b: (time.sleep(0.002), mine.extend(range(a, b))), 16, 2)
+
+    callers = [threading.Thread(target=call, args=(mine,)) for mine in seen]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(10)
+    assert [sorted(mine) for mine in seen] == [list(range(16))] * 2
 
 
 def run_program(text):
@@ -223,3 +302,34 @@ def test_ctrl_c_waits_for_what_runs():
         "print(len(seen))\n"
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "2 1\n9\n", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of processes")
+def test_more_of_ctrl_c_waits_too():
+    done = run_program(
+        "import os, signal, threading, time\n"
+        "from opusim.base.parallel import over_ranges\n"
+        "main, begun, ended, sent = threading.get_ident(), [], [], []\n"
+        "def send():\n"
+        "    for _ in range(3):\n"
+        "        time.sleep(.1)\n"
+        "        sent.append(None)\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "def work(a, b):\n"
+        "    begun.append(a)\n"
+        "    while len(begun) < 2:\n"
+        "        time.sleep(.001)\n"
+        "    if threading.get_ident() == main:\n"
+        "        threading.Thread(target=send).start()\n"
+        "        time.sleep(5)\n"
+        "    time.sleep(1)\n"
+        "    ended.append(a)\n"
+        "try:\n"
+        "    over_ranges(work, 100, 2)\n"
+        "except KeyboardInterrupt:\n"
+        "    print(len(begun), len(ended), len(sent))\n"
+        "seen = []\n"
+        "over_ranges(lambda a, b: seen.extend(range(a, b)), 9, 2)\n"
+        "print(len(seen))\n"
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "2 1 3\n9\n", "")

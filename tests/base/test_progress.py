@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -55,6 +57,69 @@ def test_without_a_terminal_there_is_none(monkeypatch):
         bar.reach(2)
         bar.say("there", loss="0.5")
     assert bar.done == 5 and list(counted(3, "here", True)) == [0, 1, 2]
+
+
+class _Lost:
+    """A terminal that goes after some texts."""
+
+    encoding = "utf-8"
+
+    def __init__(self, error, left):
+        self.error, self.left, self.told = error, left, []
+
+    def write(self, text):
+        self.flush()
+        self.told.append(text)
+
+    def flush(self):
+        self.left -= 1
+        if self.left < 0:
+            raise type(self.error)(*self.error.args)
+
+
+@pytest.mark.parametrize("error", [ValueError("I/O operation on closed file."), OSError(9, "Bad file descriptor")])
+@pytest.mark.parametrize("left", [0, 1, 2, 5, 9])
+def test_where_the_terminal_goes_the_bar_goes_and_the_count_stays(monkeypatch, error, left):
+    terminal = _Lost(error, left)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with ProgressBar(5, "here") as bar:
+        bar.reach(2)
+        bar.say("there", loss="0.5")
+        bar.advance()
+        assert bar.done == 3
+    assert bar.done == 5 and list(counted(3, "here", True)) == [0, 1, 2]
+    clock = _Clock(monkeypatch)
+    with long_work_shown(), LongWork(40, "here") as work:
+        for _ in range(4):
+            clock.now_s += 3
+            work.advance()
+    assert work.done == 4 and terminal.left < 0 and bool(terminal.told) == (left > 2)
+    others: list[int] = []  # tqdm's lock is open for the bars of other threads
+    monkeypatch.setattr(sys, "stderr", _Lost(error, 100))
+    thread = threading.Thread(target=lambda: others.extend(counted(3, "there", True)), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert others == [0, 1, 2]
+
+
+@pytest.mark.parametrize("how", ["sys.stderr.close()", "os.close(2)"])
+def test_a_closed_standard_error_ends_no_work(how):
+    done = subprocess.run(
+        [sys.executable, "-c", f"""
+import os, sys
+from opusim.base import progress
+progress.LONG_S = 0.0
+with progress.ProgressBar(9, "before") as bar, progress.long_work_shown(), progress.LongWork(9, "work") as work:
+    bar.reach(2), work.advance()
+    {how}
+    bar.say("there", loss="0.5"), bar.reach(4), work.advance()
+with progress.ProgressBar(9, "after") as bar, progress.long_work_shown(), progress.LongWork(9, "work") as work:
+    bar.reach(4), work.advance()
+print(bar.done, work.done)
+"""],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "9 1\n") and "before" in done.stderr
 
 
 class _Clock:
@@ -111,6 +176,27 @@ def test_the_bar_of_long_work_is_closed_whatever_happens(monkeypatch, error):
         clock.now_s += 3
         work.advance()
     assert len(shown.told) == 2
+
+
+@pytest.mark.parametrize("error", [ValueError("I/O operation on closed file."), BrokenPipeError()])
+@pytest.mark.parametrize("where", ["made", "told", "closed"])
+def test_bars_that_cannot_be_written_leave_long_work_alone(monkeypatch, error, where):
+    clock, shown = _Clock(monkeypatch), _Shown()
+
+    def broken(*_):
+        shown.told.append(where)
+        raise error
+
+    bars = broken if where == "made" else shown
+    if where != "made":
+        monkeypatch.setattr(shown, {"told": "reach", "closed": "close"}[where], broken)
+    with long_work_shown(bars=bars), LongWork(40, "here") as work:
+        for _ in range(3):
+            clock.now_s += 3
+            work.advance()
+    assert work.done == 3
+    first = (40, "here", "it", 1)
+    assert shown.told == {"made": ["made"], "told": [first, "told", "closed"], "closed": [first, 2, 3, "closed"]}[where]
 
 
 def test_what_is_over_shows_no_bar(monkeypatch):

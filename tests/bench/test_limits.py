@@ -52,9 +52,9 @@ def used(monkeypatch) -> list[int]:
     numbers: list[int] = [1]
 
     class Recording(parallel._Pool):
-        def take(self, n: int) -> list:
+        def idle(self, n: int) -> list:
             numbers.append(n + 1)
-            return super().take(n)
+            return super().idle(n)
 
     monkeypatch.setattr(parallel, "_pool", Recording())
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(5)), raising=False)

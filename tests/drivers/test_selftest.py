@@ -78,6 +78,79 @@ def test_the_command_compares_with_the_hashes_of_the_release(published: Path, mo
     assert invoke("--compare", published).exit_code == 0  # in place of those of the release
 
 
+def otherwise(published: Path, path: Path, **made_with: str) -> Path:
+    """Write the published table with another processor or library, and hashes that are none of this machine's."""
+    table = json.loads(published.read_text())
+    table["made_with"].update(made_with)
+    table["sha256"] = dict.fromkeys(table["sha256"], "0" * 64)
+    path.write_text(json.dumps(table))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("machine", "Plan9 mips", "a processor of the kind mips (here "),
+        ("numpy", "1.2.3", "numpy 1.2.3 (here "),
+        ("scipy", "1.2.3", "scipy 1.2.3 (here "),
+        ("numba", "0.1", "numba 0.1 (here "),
+    ],
+)
+def test_where_the_published_hashes_need_not_hold_they_are_not_compared(
+    name, value, words, published: Path, monkeypatch, tmp_path: Path
+):
+    other = otherwise(published, tmp_path / "other.json", **{name: value})
+    monkeypatch.setattr(selftest, "PUBLISHED", other)
+    result = invoke()
+    assert result.exit_code == 0, result.output
+    assert "both ways): all results are the same bits." in result.output and "Against" not in result.output
+    assert "Nothing was compared with the published hashes of opusim 7.0.0" in result.output and words in result.output
+    told = json.loads(invoke("--json").stdout)
+    assert told["compared_with"] is None and words in told["not_compared"] and told["differences"] == []
+    # Who names a file has it compared.
+    assert invoke("--compare", other).exit_code == 1
+
+
+def test_another_system_or_a_third_number_is_compared(published: Path, monkeypatch, tmp_path: Path):
+    scipy = environment()["scipy"].split(".")
+    kind = environment()["machine"].split()[-1]
+    made_with = {
+        "machine": f"Plan9 {kind}",
+        "processor": "another",
+        "blas": "none",
+        "scipy": f"{'.'.join(scipy[:2])}.999",
+    }
+    monkeypatch.setattr(selftest, "PUBLISHED", otherwise(published, tmp_path / "other.json", **made_with))
+    result = invoke()
+    assert result.exit_code == 1
+    assert "Against the published hashes of opusim 7.0.0: 5 results differ." in result.output
+    assert selftest._processor_kind("Windows AMD64") == selftest._processor_kind("Linux x86_64") == "x86-64"
+    assert selftest._processor_kind("Darwin arm64") == selftest._processor_kind("Linux aarch64") != "x86-64"
+
+
+@pytest.mark.parametrize(
+    "text", [None, "{", "[]", '{"format": "opusim selftest", "table": 0, "sha256": {}}', "no made_with"]
+)
+def test_without_the_published_hashes_what_can_be_compared_is(text, published: Path, monkeypatch, tmp_path: Path):
+    place, file = tmp_path / "gone.json", tmp_path / "here.json"
+    if text == "no made_with":
+        text = json.dumps({**json.loads(published.read_text()), "made_with": None})
+    if text is not None:
+        place.write_text(text)
+    monkeypatch.setattr(selftest, "PUBLISHED", place)
+    result = invoke("--write", file)
+    assert result.exit_code == 0, result.output
+    assert "both ways): all results are the same bits." in result.output
+    assert str(place) in result.output and "reinstall opusim." in result.output and "--write FILE" not in result.output
+    assert selftest.read_table(file)["sha256"] == json.loads(published.read_text())["sha256"]
+
+
+def test_what_differs_here_counts_without_the_published_hashes(monkeypatch, tmp_path: Path):
+    monkeypatch.setattr(selftest, "PUBLISHED", tmp_path / "gone.json")
+    monkeypatch.setattr(selftest, "check", lambda *_, **__: ({"a | b | c": "0" * 64}, ["a | b | c: otherwise."]))
+    assert invoke().exit_code == 1
+
+
 def test_features_of_the_processor_are_told_where_nothing_else_differs():
     here, there = ({"opusim": "1", "made_with": {"numpy": "2", "numpy_uses": uses}} for uses in ("A B", "A"))
     assert _otherwise(here, there) == ["It was made with numpy_uses A (here A B)."]
