@@ -22,6 +22,8 @@ from numba.core.typing import signature
 from numba.core.typing.templates import AbstractTemplate, infer_global
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
+from .vector_kernels import check_contiguous
+
 # Two vectors of 512 bits: with one, each step of a long chain waits for the one before (half as fast again for the
 # camera), with four, blocks below 64 pixels are mostly padding, and large ones gain a tenth.
 LANES = 32
@@ -354,6 +356,7 @@ all_of: Any = intrinsic(_asked(True))
 
 def _address(typingctx: Any, array: Any, place: Any) -> Any:
     """Return the address of ``array[place]`` of a contiguous array of one dimension; nothing keeps the array."""
+    check_contiguous(array)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         data = context.make_array(array)(context, builder, arguments[0]).data

@@ -11,7 +11,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, errors
 from numba.extending import intrinsic
 
 # Names of LLVM's attributes of a function (Language Reference, "Function Attributes"); other targets ignore them. With
@@ -31,6 +31,23 @@ def let_widest(function: Any) -> None:
         set.add(function.attributes, attribute)  # llvmlite's own `add` knows no attributes with a value
 
 
+def check_contiguous(array: Any) -> None:
+    """Refuse to compile for an array whose numbers do not lie in line: kernels that take its address read others.
+
+    Parameters
+    ----------
+    array : numba.types.Array
+        Type of the array.
+
+    Raises
+    ------
+    numba.errors.TypingError
+        If it has several dimensions, or may have gaps between its numbers.
+    """
+    if array.ndim != 1 or array.layout != "C":
+        raise errors.TypingError(f"an array of one dimension, contiguous in memory, is needed, but this is {array}")
+
+
 def _use_widest_vectors(typingctx: Any) -> Any:
     """Let the function that calls this use vectors of 512 bits; at its start, once, outside of loops."""
 
@@ -46,6 +63,7 @@ use_widest_vectors: Any = intrinsic(_use_widest_vectors)
 
 def _prefetch(typingctx: Any, array: Any, place: Any) -> Any:
     """Ask the memory for the line in which `array[place]` lies, to be read soon; beyond the array nothing happens."""
+    check_contiguous(array)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array, place = arguments

@@ -203,7 +203,7 @@ class MatrixWay(Way):
             whole = len(pixels) == self._n_pixels
             shape = (len(bits), len(pixels), self._samples)
             target = result if whole else np.empty(shape, dtype=np.complex64)
-            flat = target.reshape(len(bits), -1).view(np.float32)
+            flat = target.reshape(len(bits), len(pixels) * self._samples).view(np.float32)
             strip, n_strips, least = self._strips(len(bits), len(pixels))
             for v, listed in self._listed(bits):
                 given = (*listed, matrix, constant, strip, self._samples, flat[v])
@@ -218,7 +218,7 @@ class MatrixWay(Way):
 
     def counts(self, bits: Any, shots: Shots, out: Any, progress: Callable[[int], None] | None = None) -> None:
         """Fill `out` with the counts of a batch; see `Way.counts`."""
-        if self._arrays is NUMPY or self._arrays == NUMPY:
+        if self._arrays == NUMPY:
             self._by_sums(bits, shots, out, progress)
             return
         with self._arrays.current():
@@ -299,8 +299,10 @@ class MatrixWay(Way):
         key = state, bits.tobytes()
         fields = self._fields_kept.get(key)
         if fields is None:
-            fields = self._sums(bits, state).reshape(len(bits), -1).view(np.float32)
+            fields = self._sums(bits, state).reshape(len(bits), self._n_pixels * self._samples).view(np.float32)
             with self._lock:
+                for other in [other for other in self._fields_kept if other[0] != state]:
+                    del self._fields_kept[other]
                 self._fields_kept[key] = fields
                 while len(self._fields_kept) > _KNOWN:
                     del self._fields_kept[next(iter(self._fields_kept))]
@@ -340,8 +342,9 @@ class MatrixWay(Way):
 
     @property
     def kept_bytes(self) -> int:
-        """Bytes of mirrors, sensor and matrix; see `Way.kept_bytes`."""
-        return self._geometry.kept_bytes + (self.matrix_bytes if self.stored else 0)
+        """Bytes of mirrors, sensor, matrix and the fields of anchors; see `Way.kept_bytes`."""
+        known = sum(fields.nbytes for fields in list(self._fields_kept.values()))
+        return self._geometry.kept_bytes + known + (self.matrix_bytes if self.stored else 0)
 
     def making_bytes(self, threads: int) -> int:
         """Return the bytes that the matrix needs beside it while it is made; see `Way.making_bytes`."""
@@ -352,12 +355,10 @@ class MatrixWay(Way):
         from . import matrix_kernels
 
         n = min(n_patterns, matrix_kernels.VECTORS)
-        tables = 4 * matrix_kernels.GROUPS * matrix_kernels.ENTRIES * matrix_kernels.WIDTH
-        scratch = tables + n * 8 * matrix_kernels.STRIP
         # A word of eight groups and the number of its vector; packed bits.
         lists = n * (10 * -(-self._groups // matrix_kernels.GROUPS) + self._groups)
         tile = 0 if self.stored else min(self.matrix_bytes, self.memory_budget, _TILE_BYTES)
-        return lists + scratch * threads + 2 * tile
+        return lists + matrix_kernels.space_bytes(n) * threads + 2 * tile
 
     @property
     def vector_flops(self) -> float:
@@ -467,6 +468,7 @@ def list_groups(packed: np.ndarray, threads: int = 1) -> tuple[Any, ...]:
     from . import matrix_kernels
 
     n = len(packed)
+    assert n <= matrix_kernels.VECTORS, "lists number vectors by 16 bits"
     if n <= matrix_kernels.DIRECT:
         return packed, *_NO_LISTS
     groups = np.empty(2 * packed.shape[1], dtype=np.int64)

@@ -34,12 +34,15 @@ from .row_sums_kernels import (
 )
 
 STRIP = BLOCK  # most fields of a strip, whose sums go to the camera together: eight tiles
-VECTORS = 2048  # vectors whose sums are kept at a time: a tile of them fits a second-level cache of 1 MB
 DIRECT = 8  # up to this many vectors, sums are made directly rather than by table
+# Vectors whose sums are kept at a time. What is in turn in the second-level cache is a tile of them, .5 MB, and the
+# rows that are gathered, 1 MB: it is meant for 2 MB, as server processors since 2021 have it. With less, rows come from
+# the next level, eight times in a strip, which is little beside what is added.
+VECTORS = 2048
 
 _TILES = 2 * STRIP // WIDTH
-# Groups whose rows are gathered at a time, tile by tile: 1 MB, half of a second-level cache of 2 MB. A strip of a row
-# is 2 KB in line, which memory gives three times as fast as the 256 bytes of a tile.
+# Groups whose rows are gathered at a time, tile by tile. A strip of a row is 2 KB in line, which memory gives three
+# times as fast as the 256 bytes of a tile.
 _GATHERED = 128
 _GROUPS_AHEAD = 2  # groups whose rows are asked for before they are added directly
 _AHEAD = 2  # rows that are asked for before they are copied: no processor foresees them
@@ -228,6 +231,13 @@ def make_space(n):  # type: ignore[no-untyped-def]
     if n <= DIRECT:
         return _aligned(0), _aligned(0), _aligned(2 * STRIP * n), _aligned(2 * STRIP)
     return _aligned(GROUPS * ENTRIES * WIDTH), _aligned(_TILES * _SPAN), _aligned(2 * STRIP * n), _aligned(2 * STRIP)
+
+
+def space_bytes(n: int) -> int:
+    """Return the bytes that `make_space` takes for `n` vectors, but for the lines that align it."""
+    if n <= DIRECT:
+        return 4 * 2 * STRIP * (n + 1)
+    return 4 * (GROUPS * ENTRIES * WIDTH + _TILES * _SPAN + 2 * STRIP * (n + 1))
 
 
 @kernel()

@@ -18,15 +18,17 @@ if TYPE_CHECKING:
     from .by_matrix import MatrixWay
     from .by_waves import WavesWay
 
-# The planner weighs the two ways for ten passes of the real driver, half of a training set such as MNIST's, whatever
-# the size of the batch at hand: the choice, and with it the last bits, must not depend on the batch.
-_VECTORS = 30_000
+# The planner weighs the two ways for a training set such as MNIST's, whatever the size of the batch at hand: the
+# choice, and with it the last bits, must not depend on the batch.
+_VECTORS = 60_000
 #: Rates of a core that the planner reckons with, in flops a second. They need be right only within a factor of two.
-FFT_FLOPS, SUM_FLOPS = 1.1e10, 1.3e11
+#: Measured on one core of a Xeon of 2023 with vectors of 512 bits: transforms of 1.2e10 to 1.4e10 on grids of 200 to
+#: 450, sums of 1.6e11 to 2.1e11 (benchmarks/RESULTS.md).
+FFT_FLOPS, SUM_FLOPS = 1.3e10, 1.8e11
 #: Entries of a medium that gives them, a second.
 ENTRIES_PER_S = 2e8
 _MAX_BUILD_S = 25.0  # seconds of a core for which a first transform may make its matrix
-#: Most samples of a pixel in the matrix way; at most `matrix_kernels.TILE`.
+#: Most samples of a pixel in the matrix way; at most `matrix_kernels.STRIP`, as a strip has whole pixels.
 MAX_SAMPLES = 64
 EXECUTIONS = ("auto", "matrix", "waves")
 
@@ -84,7 +86,7 @@ def memory_budget_bytes() -> int:
 
 
 def make_plan(geometry: Geometry, matrix: MatrixWay, waves: WavesWay | None, *, execution: str) -> Plan:
-    """Choose the way: the cheaper one for ten passes of the real driver, within memory.
+    """Choose the way: the cheaper one for a training set such as MNIST's, within memory.
 
     Parameters
     ----------

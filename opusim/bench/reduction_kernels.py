@@ -14,6 +14,8 @@ from opusim.fringes import demodulation_kernels as bursts
 
 from .matrix_kernels import STRIP, make_space, photons_of, read_strip, sum_strip
 
+assert bursts.PIXELS >= BLOCK, "bursts of a block of pixels are demodulated together"
+
 
 @kernel()
 def _expose(fields, shared, f, column0, pixel0, count, photons, scratch, out):  # type: ignore[no-untyped-def]

@@ -13,15 +13,17 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from opusim.base.vector_kernels import let_widest
+from opusim.base.vector_kernels import check_contiguous, let_widest
 
 GROUP = 4  # features in a group: sixteen sums
 GROUPS = (
     8  # groups whose tables exist at a time: 32 KB, which a first-level cache of 48 KB holds beside what is added to
 )
 WIDTH = 64  # numbers of a tile, 32 fields
-ENTRY_BITS = 8  # an entry is 256 bytes long
+ENTRY_BITS = (4 * WIDTH).bit_length() - 1  # of the bytes of an entry, which is as long as a tile
 ENTRIES = 1 << GROUP
+assert GROUPS * ENTRIES <= 256 and GROUPS <= 8, "numbers of entries are bytes of one word"
+assert 4 * WIDTH == 1 << ENTRY_BITS, "entries are found by a shift"
 LINE = 16  # numbers of a line of the cache
 
 _LANES = 16
@@ -57,6 +59,8 @@ def _adder(n: int) -> Any:
 
     def add_entries(typingctx: Any, sums: Any, place: Any, tables: Any, entries: Any) -> Any:
         """Add the entries whose numbers are the low bytes of `entries`, in order, to `sums[place : place + WIDTH]`."""
+        check_contiguous(sums)
+        check_contiguous(tables)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             let_widest(builder.function)
@@ -88,6 +92,8 @@ def _fill_entries(typingctx: Any, rows: Any, place: Any, tables: Any, group: Any
     The rows begin at `rows[place]`, one after the other; the entries are those of a group of the tables. The row of the
     highest bit is added last.
     """
+    check_contiguous(rows)
+    check_contiguous(tables)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         let_widest(builder.function)

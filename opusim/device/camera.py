@@ -835,6 +835,22 @@ class SensorMaps:
     offset_e: NDArray[np.float32]
     telegraph_e: NDArray[np.float32] = field(default_factory=lambda: _NO_TELEGRAPH)
 
+    def __post_init__(self) -> None:
+        """Bring the maps into the form in which kernels read them: of their types, in line in memory.
+
+        Raises
+        ------
+        ValueError
+            If a map has another length than `pixels`.
+        """
+        n = np.size(self.pixels)
+        for name in ("pixels", "gain", "dark_e_per_s", "offset_e", "telegraph_e"):
+            kind = np.uint32 if name == "pixels" else np.float32
+            values = np.ascontiguousarray(getattr(self, name), dtype=kind).reshape(-1)
+            if values.size != n and not (name == "telegraph_e" and not values.size):
+                raise ValueError(f"{name} has {values.size} values, but pixels has {n}: it must have one for each.")
+            object.__setattr__(self, name, values)
+
     def dark_e(self, exposure_s: float) -> NDArray[np.float32]:
         """Return the mean dark electrons of each pixel in an exposure.
 

@@ -6,13 +6,19 @@ are summed in their order, in single precision, and added. So it is written here
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 import pytest
 
+import opusim
 from opusim.base import parallel
 from opusim.bench import matrix_kernels
 from opusim.bench.by_matrix import list_groups
-from opusim.bench.matrix_kernels import DIRECT, GROUP, STRIP, VECTORS
+from opusim.bench.matrix_kernels import DIRECT, GROUP, STRIP, VECTORS, make_space, space_bytes
+from opusim.bench.plan import MAX_SAMPLES
+from opusim.bench.projector import Projector
+from opusim.bench.region import Region, Roi
+from opusim.patterns.layout import MirrorLayout
 
 
 def plain_sums(bits: np.ndarray, matrix: np.ndarray, constant: np.ndarray) -> np.ndarray:
@@ -111,3 +117,30 @@ def test_numbers_beyond_single_precision_stay_where_they_are():
     found = kernel_sums(bits, matrix, constant)
     assert np.array_equal(found, plain_sums(bits, matrix, constant), equal_nan=True)
     assert np.isnan(found[bits[:, 60] == 1][:, 20:]).all() and not np.isnan(found[bits[:, 60] == 0]).any()
+
+
+@pytest.mark.parametrize("n", [1, DIRECT, DIRECT + 1, 64, VECTORS])
+def test_the_space_takes_what_is_declared(n):
+    space = make_space(n)
+    assert sum(array.nbytes for array in space) == space_bytes(n)
+    assert all(array.ctypes.data % 64 == 0 for array in space)
+
+
+def test_a_strip_has_whole_pixels():
+    assert MAX_SAMPLES <= STRIP
+
+
+def test_arrays_with_gaps_are_refused():
+    # A kernel that takes an address would read what lies between.
+    bits, matrix, constant = case(20, 40, 64, 0.5)
+    listed = list_groups(np.packbits(bits, axis=1, bitorder="little"))
+    wide = np.zeros((40, 256), dtype=np.float32)[:, ::2]
+    with pytest.raises((TypeError, ValueError, NotImplementedError, numba.errors.NumbaError)):
+        matrix_kernels.sum_matrix(*listed, wide, constant, STRIP, 1, np.empty((20, 128), np.float32), 0, 1)
+
+
+def test_no_vectors_have_no_fields():
+    device = opusim.Device.load("aurora")
+    layout = MirrorLayout.lined(device.dmd.shape, 20)
+    way = Projector(device, 0, layout, Region(Roi(0, 0, 1, 9), 9, 2040), execution="matrix").way
+    assert way.fields(np.zeros((0, 20), dtype=np.uint8)).shape == (0, 9, 1)

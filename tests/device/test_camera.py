@@ -137,6 +137,28 @@ def test_any_real_array_is_taken(sequence):
 # ---------------------------------------------------------------------- parameters
 
 
+@pytest.mark.parametrize(
+    "seen", [lambda a: np.repeat(a, 2)[::2], lambda a: a[::-1].copy()[::-1], lambda a: a.astype(np.float64)],
+    ids=["with gaps", "backwards", "double precision"],
+)  # fmt: skip
+def test_maps_may_lie_in_memory_as_they_like(seen):
+    camera = REAL.evolve(telegraph_fraction=0.5, telegraph_e=3.0)
+    maps = camera.maps(7, np.arange(300))
+    fields = [field.name for field in dataclasses.fields(SensorMaps)]
+    other = SensorMaps(**{name: seen(getattr(maps, name)) for name in fields})
+    photons = np.linspace(0, 500, 600, dtype=np.float32).reshape(2, 300)
+    given = {"exposure_s": EXPOSURE_S, "seed": 7}
+    assert np.array_equal(camera.expose(photons, maps=other, **given), camera.expose(photons, maps=maps, **given))
+    assert np.array_equal(other.gain, maps.gain) and other.gain.flags.c_contiguous and other.gain.dtype == np.float32
+
+
+def test_maps_of_other_lengths_are_refused_in_a_sentence():
+    maps = REAL.maps(7, np.arange(30))
+    with pytest.raises(ValueError, match="gain has 29 values, but pixels has 30"):
+        dataclasses.replace(maps, gain=maps.gain[1:])
+    assert dataclasses.replace(maps, telegraph_e=np.empty(0, np.float32)).telegraph_e.size == 0
+
+
 def test_a_sensor_has_four_billion_pixels_at_most():
     with pytest.raises(ValueError, match=r"camera\.shape is \(70000, 70000\), but a sensor may have at most 2"):
         REAL.evolve(shape=(70_000, 70_000))
