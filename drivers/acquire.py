@@ -88,6 +88,11 @@ def run(
         If the vectors are not of bits, or no worker could make the device's bench.
     MemoryError
         If the results do not fit the memory that is free.
+
+    Notes
+    -----
+    After an error the clock of the bench stands behind the frames of the pass that it was in. After Ctrl-C, or where
+    memory ran out meanwhile, it may be further where passes are reduced together: behind all of these.
     """
     device.check_open()
     start, n = dt.datetime.now(), data.n_samples
@@ -143,10 +148,14 @@ def run(
             return data.fetched(part) if by_light else part
 
         with bar or nullcontext(), long_work_shown(progress):
-            for first in range(0, n, stride):
-                last = min(n, first + stride)
+            last = 0
+            while last < n:
+                first, last = last, min(n, last + stride)
                 sizes = [min(step, last - k) for k in range(first, last, step)]
                 taken = None if together is None else together.taken([method.frames(size) for size in sizes])
+                if taken is not None:
+                    sizes = sizes[: len(taken.sequences)]
+                    last = first + sum(sizes)
                 if taken is not None and taken.still:
                     method.reduce(
                         data.bits(first, last, fit.bitorder), taken, sizes, shared, out=result[first:last]

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from opusim.bench.together import TakenTogether
     from opusim.drivers.lowlevel.device import OpuDevice
 
+# What `Method.reduce` stands for, and what may set attributes of it.
+_REDUCED = frozenset(
+    ("dtype", "block", "parted", "shares", "phases_rad", "n_pixels", "steps", "frames", "patterns", "encode", "decode",
+     "places", "begin", "__post_init__")
+)  # fmt: skip
 # Share of a frame left behind from which a linear transform is told to be wrong by it: error and lag are about alike.
 _MUCH_LAG = 0.05
 
@@ -60,7 +65,7 @@ class Method(ABC):
         Patterns that were shown once for the fit, before any vector.
     reductions : tuple of type
         Kinds of `opusim.bench.reduction.Reduction` that `reduce` asks a bench for, which then makes no frames of whole
-        passes; none by default.
+        passes; none by default, and for a class that has frames, patterns or results of its own without a `reduce`.
     """
 
     dtype: np.dtype[Any]
@@ -74,6 +79,16 @@ class Method(ABC):
     by_light: bool = False
     fit_patterns: int = 0
     reductions: tuple[type[Reduction], ...] = ()
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        """Let a class make frames that says otherwise what the `reduce` which it inherits stands for."""
+        super().__init_subclass__(**more)
+        for kind in cls.__mro__:
+            if "reduce" in kind.__dict__ or "reductions" in kind.__dict__:
+                return
+            if _REDUCED & kind.__dict__.keys():
+                cls.reductions = ()
+                return
 
     # ------------------------------------------------------------------ what a method says
 
@@ -157,6 +172,11 @@ class Method(ABC):
         -------
         ndarray of `dtype`, shape (n, n_out)
             The same bits as by frames.
+
+        Notes
+        -----
+        Where frames of one pass tell an error, those of the passes after it go back to the bench before it is raised
+        (`TakenTogether.give_back`): the clock is then where it would be by frames.
         """
         raise NotImplementedError(f"{type(self).__name__} has reductions, but no method reduce.")
 

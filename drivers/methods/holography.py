@@ -247,7 +247,13 @@ class Holography(Method):
             anchor(self.n_features)[None], FieldsOfBursts(maps.pixels, known=True),
             (self.steps * anchors + steps).reshape(1, -1), self.n_pixels,
         ).reshape(len(sizes), 2, -1)  # fmt: skip
-        turns = [self._turned_back(first, last, n, maps) for (first, last), n in zip(ends, sizes, strict=True)]
+        turns = []
+        for k, ((first, last), n) in enumerate(zip(ends, sizes, strict=True)):
+            try:
+                turns.append(self._turned_back(first, last, n, maps))
+            except BaseException:  # a warning that is an error, too
+                taken.give_back(k + 1)  # as if each block had been shown before the next
+                raise
         reduction = FieldsOfBursts(
             maps.pixels, np.concatenate(turns), maps.background, 1 / self.fields.scale, not self.complex_output
         )

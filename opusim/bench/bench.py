@@ -373,7 +373,7 @@ class OpticalBench(validation.Fixed):
         -------
         Singles or None
             None where they must go by `transform`: where a frame is read with electrons of the one before it, the
-            medium moves within the exposure, the backend is not numpy's, a subclass has a `transform` of its own, or
+            medium moves within the exposure, the backend is not numpy's, bench or class has another `transform`, or
             the pixels are so many that their memory is asked for.
 
         Raises
@@ -386,10 +386,9 @@ class OpticalBench(validation.Fixed):
             self.device, MirrorPatterns(none, layout), exposure_s, roi, n_pixels, None
         )
         frametime_s = self._frametime(frametime_s, rectangle[2], exposure_s)
-        own = getattr(self.transform, "__func__", None) is OpticalBench.transform
         large = self._count_type.itemsize * n_pixels > _SMALL_BYTES
         moves = exposure_s > self._still_s and self.device.drift_within(exposure_s) is not None
-        if not own or large or moves or self.lags or self.backend not in ("auto", "numpy"):
+        if not self._transforms_plainly or large or moves or self.lags or self.backend not in ("auto", "numpy"):
             return None
         return Singles(self, layout, self._region(rectangle, n_pixels), exposure_s, frametime_s)
 
@@ -419,9 +418,9 @@ class OpticalBench(validation.Fixed):
         -------
         Together or None
             None where frames must be made: by waves, a rolling shutter, a camera that lags, a medium that moves while
-            the shutter is open, by torch or CuPy, or by a class that has a `transform` of its own.
+            the shutter is open, by torch or CuPy, or where bench or class has another `transform`.
         """
-        if type(self).transform is not OpticalBench.transform or self.backend not in ("auto", "numpy"):
+        if not self._transforms_plainly or self.backend not in ("auto", "numpy"):
             return None
         none = MirrorPatterns.of_checked(np.empty((0, layout.n_features_total), np.uint8), layout)
         _, _, exposure_s, rectangle, n_pixels, phases = checked_transform(
@@ -436,10 +435,21 @@ class OpticalBench(validation.Fixed):
         if not all(projector.way.reduces(each) for each in reductions):
             return None
 
-        def take(n: int) -> ReservedFrames:
-            # Before frames are taken, so that a matrix that cannot be made costs none.
-            projector.way.prepare(int(self._states(np.array([self.clock.elapsed_s]))[0]))
-            return self.reserve(n, frametime_s=time_s)
+        drift = self._drift
+
+        def state_at(at_s: float) -> int:
+            return 0 if drift is None else drift.state_of(at_s, _CLOCK)
+
+        def take(n: int, state: int | None) -> tuple[ReservedFrames, int] | None:
+            start_s, first_to_last_s = self.clock.elapsed_s, time_s * max(0, n - 1)
+            first = state_at(start_s)
+            if state is None:
+                # Before frames are taken, so that a matrix that cannot be made costs none.
+                projector.way.prepare(first)
+            elif not first == state_at(start_s + first_to_last_s) == state:
+                return None
+            taken = self.reserve(n, frametime_s=time_s)
+            return taken, first if first == state_at(taken.start_s + first_to_last_s) else -1
 
         def shots(numbers: np.ndarray, times_s: np.ndarray) -> Shots | None:
             states = self._states(times_s[::steps])
@@ -450,7 +460,7 @@ class OpticalBench(validation.Fixed):
             arm = self._reference(region, phases, len(numbers) // steps, numbers, times_s, exposure_s)
             return Shots(int(states[0]), numbers, scale, exposure_s, maps, steps, *arm)
 
-        return Together(projector.way, take, shots)
+        return Together(projector.way, take, self._take_back, shots)
 
     def explain(
         self,
@@ -855,6 +865,15 @@ class OpticalBench(validation.Fixed):
             clock.frames, clock.elapsed_s = frames, elapsed_s
         return first, start
 
+    def _take_back(self, taken: ReservedFrames) -> bool:
+        """Put the clock back over frames that nobody has seen, if it has taken no others since; return whether."""
+        with self._lock:
+            clock, n = self.clock, taken.n_frames
+            if (clock.frames, clock.elapsed_s) != (taken.first + n, taken.start_s + n * taken.frametime_s):
+                return False
+            clock.frames, clock.elapsed_s = taken.first, taken.start_s
+        return True
+
     def _frametime(self, frametime_s: float | None, n_rows: int, exposure_s: float) -> float:
         least = self.minimum_frametime_s(n_rows, exposure_s)
         if frametime_s is None:
@@ -866,6 +885,13 @@ class OpticalBench(validation.Fixed):
         return checked_frametime(frametime_s, least)
 
     # ------------------------------------------------------------------ inside
+
+    @property
+    def _transforms_plainly(self) -> bool:
+        """Whether `transform` is the one above: no other was set here, nor in a class that derives from this one."""
+        bound = self.transform
+        own = getattr(bound, "__self__", None) is self
+        return own and getattr(bound, "__func__", None) is OpticalBench.transform
 
     def _places(self, layout: MirrorLayout | None, bits: Any) -> tuple[Arrays, Arrays]:
         """Return where bits lie, and where they are computed with."""

@@ -29,17 +29,21 @@ class Together:
     way : Way
         What reduces their frames.
     take : callable
-        Takes the next frames of the bench, so many.
+        Takes the next frames of the bench, so many, and returns them with the state that the medium is in, -1 if it is
+        not in one; None, and nothing is taken, if a state is given and it is not in that.
+    take_back : callable
+        Puts the clock back over frames that nobody has seen, if they are the last that it took; returns whether.
     shots : callable
         Returns the circumstances of frames, of their numbers and times; None if the medium is not in one state then.
     """
 
     way: Way
-    take: Callable[[int], ReservedFrames]
+    take: Callable[[int, int | None], tuple[ReservedFrames, int] | None]
+    take_back: Callable[[ReservedFrames], bool]
     shots: Callable[[np.ndarray, np.ndarray], Shots | None]
 
     def taken(self, frames: Sequence[int]) -> TakenTogether:
-        """Take the frames of sequences, one after the other.
+        """Take the frames of sequences, one after the other: as many as are of one state of the medium.
 
         Parameters
         ----------
@@ -49,14 +53,34 @@ class Together:
         Returns
         -------
         TakenTogether
-            What shows patterns in them.
+            What shows patterns in the frames of those that were taken, the first one at least.
+
+        Raises
+        ------
+        ValueError
+            If there is no time for the first one: the bench's clock is at its end. Where there is none for one of the
+            others, those before it are taken.
+        MemoryError
+            If there is not enough memory for what the first one needs.
         """
-        sequences = tuple(self.take(n) for n in frames)
+        sequences: list[ReservedFrames] = []
+        state = None
+        for n in frames:
+            try:
+                found = self.take(n, state)
+            except ValueError:
+                if not sequences:
+                    raise
+                break  # it is told when those before it have been shown
+            if found is None:
+                break
+            one, state = found
+            sequences.append(one)
         numbers, times_s = (
             np.concatenate(parts)
             for parts in zip(*((each.numbers(), each.times_s()) for each in sequences), strict=True)
         )
-        return TakenTogether(sequences, self.way, self.shots(numbers, times_s))
+        return TakenTogether(tuple(sequences), self.way, self.take_back, self.shots(numbers, times_s))
 
 
 @short_repr
@@ -70,18 +94,33 @@ class TakenTogether:
         Each of them.
     way : Way
         What reduces them.
+    take_back : callable
+        As of `Together`.
     shots : Shots or None
         Circumstances of all frames, one sequence after the other; None if they must be shown one by one.
     """
 
     sequences: tuple[ReservedFrames, ...]
     way: Way
+    take_back: Callable[[ReservedFrames], bool]
     shots: Shots | None
 
     @property
     def still(self) -> bool:
         """Whether `reduce` is there: the medium is in one state in all of them."""
         return self.shots is not None
+
+    def give_back(self, first: int) -> None:
+        """Give frames back of which nothing was handed out: they are taken anew, unless others were taken since.
+
+        Parameters
+        ----------
+        first : int
+            Number of the sequence from which on they are given back.
+        """
+        for one in reversed(self.sequences[first:]):
+            if not self.take_back(one):
+                return
 
     def reduce(
         self, bits: np.ndarray, reduction: Reduction, frames: np.ndarray, n_pixels: int, out: np.ndarray | None = None

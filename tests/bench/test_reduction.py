@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,12 @@ import pytest
 
 from opusim import OPU
 from opusim.bench.bench import OpticalBench
+from opusim.bench.frames import MOST_FRAMES
 from opusim.bench.reduction import CountSums, FieldsOfBursts, MeanDifferences
+from opusim.bench.together import TakenTogether
 from opusim.device.record import Device
 from opusim.drivers import OpuDevice
+from opusim.drivers.methods.holography import Holography
 from opusim.patterns.layout import MirrorLayout
 
 
@@ -118,3 +122,100 @@ def test_frames_that_are_taken_together_are_those_of_sequence_after_sequence():
         (s.first, s.start_s, s.n_frames) for s in alone
     ]
     assert taken.still
+
+
+def clock_of(opu: OPU) -> tuple[int, float]:
+    """Frames, and seconds to the last bit."""
+    clock = opu.device.bench.clock
+    return clock.frames, clock.elapsed_s
+
+
+def told_by(opu: OPU, x: np.ndarray) -> str:
+    """What a linear transform raises."""
+    with pytest.raises((RuntimeError, ValueError)) as found:
+        opu.linear_transform(x)
+    return str(found.value)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_reference_that_is_lost_leaves_the_clock_behind_its_block():
+    """Frames of later blocks, which nobody has seen, are not gone."""
+    x, ends = vectors(700), []
+    for opu in pair(small(**{"reference.drift_rad_per_minute": 12.5}), 600, linear_mode="holographic"):
+        opu.fit1d(x)
+        opu.linear_transform(x[:1])
+        before = clock_of(opu)[0]
+        ends.append((told_by(opu, x), *clock_of(opu)))
+        assert 4 * 66 < clock_of(opu)[0] - before < 4 * 66 * 5
+        assert (clock_of(opu)[0] - before) % (4 * 66) == 0
+    assert ends[0] == ends[1] and "reference turned" in ends[0][0]
+
+
+@pytest.mark.parametrize("left", [0, 263, 264, 1000])
+@pytest.mark.filterwarnings("ignore")
+def test_a_clock_at_its_end_leaves_the_blocks_before_it(monkeypatch, left):
+    """What had time is shown, and stays taken; one sentence."""
+    x, ends, shown = vectors(300), [], []
+    real = Holography.reduce
+
+    def reduce(self: Holography, bits: np.ndarray, *given: Any, **more: Any) -> np.ndarray:
+        shown.append(len(bits))
+        return real(self, bits, *given, **more)
+
+    monkeypatch.setattr(Holography, "reduce", reduce)
+    for opu in pair(small(**{"medium.decorrelation_time_s": math.inf}), 600, linear_mode="holographic"):
+        opu.fit1d(x)
+        opu.linear_transform(x[:1])
+        shown.clear()
+        opu.device.bench.advance_to(MOST_FRAMES - left, clock_of(opu)[1])
+        ends.append((told_by(opu, x), *clock_of(opu), list(shown)))
+    assert ends[0][:3] == ends[1][:3] and "a bench ends at frame" in ends[0][0]
+    assert [end[3] for end in ends] == [[64 * (left // 264)] if left >= 264 else [], []]
+
+
+def test_frames_that_others_took_meanwhile_stay_taken():
+    """No two frames share noise: only what lies at the end of the clock is given back."""
+    bench = OpticalBench(small(), 0, execution="matrix")
+    layout = MirrorLayout.lined(bench.mirror_shape, 50)
+    together = bench.together(layout, (CountSums,), exposure_s=4e-4, roi=(0, 0, 10, 50), n_pixels=100)
+    taken = together.taken([7, 5, 3])
+    middle = taken.sequences[1]
+    taken.give_back(2)
+    assert (bench.clock.frames, bench.clock.elapsed_s) == (12, middle.start_s + 5 * middle.frametime_s)
+    bench.skip_frames(1)
+    stands = bench.clock.frames, bench.clock.elapsed_s
+    taken.give_back(0)
+    assert (bench.clock.frames, bench.clock.elapsed_s) == stands
+    later = together.taken([2, 2])
+    bench.skip_frames(4)
+    last = together.taken([6])
+    TakenTogether((*later.sequences, *last.sequences), last.way, last.take_back, None).give_back(0)
+    assert bench.clock.frames == stands[0] + 2 + 2 + 4
+
+
+def test_sequences_are_taken_as_long_as_the_medium_stays_as_it_is():
+    """No matrix of a state is made twice: the rest of the sequences comes in the next call."""
+    device = small(**{"medium.decorrelation_time_s": 20.0})
+    bench = OpticalBench(device, 0, execution="matrix")
+    layout = MirrorLayout.lined(bench.mirror_shape, 50)
+    step_s = device.medium.drift.step_s
+    together = bench.together(
+        layout, (CountSums,), exposure_s=4e-4, roi=(0, 0, 10, 50), n_pixels=100, frametime_s=step_s / 10
+    )
+    assert [len(together.taken([4, 4, 4]).sequences), bench.clock.frames] == [2, 8]
+    crossing = together.taken([4, 4])
+    assert [len(crossing.sequences), crossing.still, bench.clock.frames] == [1, False, 12]
+    assert [len(together.taken([4, 4, 4]).sequences), bench.clock.frames] == [2, 20]
+
+
+def test_a_transform_that_is_set_on_the_bench_is_seen():
+    """As one of a class: neither single vectors nor linear transforms go past it."""
+    bench = OpticalBench(small(), 0, execution="matrix")
+    layout = MirrorLayout.lined(bench.mirror_shape, 50)
+    asked = {"exposure_s": 4e-4, "roi": (0, 0, 10, 50), "n_pixels": 100}
+    assert bench.singles(layout, **asked) is not None and bench.together(layout, (CountSums,), **asked) is not None
+    for other in (lambda *given, **more: None, OpticalBench(small(), 1).transform):
+        bench.transform = other
+        assert bench.singles(layout, **asked) is None and bench.together(layout, (CountSums,), **asked) is None
+        del bench.transform
+    assert bench.singles(layout, **asked) is not None and bench.together(layout, (CountSums,), **asked) is not None

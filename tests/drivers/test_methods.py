@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -350,3 +350,56 @@ def test_a_lazy_input_is_an_input():
     data = inputs.read(da.from_array(x, chunks=4), opu.current_fit.traits, "auto")
     assert isinstance(data, inputs.UserInput) and not isinstance(data, inputs.PresentInput)
     assert data.count_ones() == x.sum() / 9 and (data.n_samples, data.batch_shape) == (9, (9,))
+
+
+# ---------------------------------------------------------------- one that derives from ours
+
+
+def own(of: type, names: dict[str, Any]) -> type:
+    """A class that derives from one of ours, with members of its own."""
+    return type("Own", (of,), names)
+
+
+def twice(of: type) -> Any:
+    """A `decode` with twice the result."""
+
+    def decode(self, *given, **more):
+        more.pop("out", None)
+        return 2 * of.decode(self, *given, **more)
+
+    return decode
+
+
+@pytest.mark.parametrize("kind", ["intensity", "holography"])
+def test_what_a_class_says_otherwise_is_not_passed_by(kind, record):
+    """Its own `decode`, also from a class beside ours, and none of what ours does without frames."""
+    x = bits(150, N)
+    results = []
+    for made in ("ours", "own", "beside"):
+        opu = fitted(execution="matrix", seed=3)
+        method, exposure = method_of(kind, opu, record)
+        ours = type(method)
+        assert method.reductions and ours.reduce is not Method.reduce
+        changed = {"decode": twice(ours)}
+        of = {"ours": ours, "own": own(ours, changed), "beside": type("Own", (type("Beside", (), changed), ours), {})}
+        method = of[made](**{each.name: getattr(method, each.name) for each in fields(method) if each.init})
+        assert bool(method.reductions) == (made == "ours")
+        results.append(np.asarray(acquired(method, x, opu, exposure)))
+    one, *others = results
+    if kind == "holography":
+        for other in others:
+            np.testing.assert_array_equal(other, 2 * one)
+    else:  # its anchors are taken off after `decode`
+        np.testing.assert_array_equal(others[0], others[1])
+        assert np.abs(others[0]).mean() > 1.3 * np.abs(one).mean()
+
+
+@pytest.mark.parametrize("name", ["encode", "frames", "begin", "places", "phases_rad", "block", "__post_init__"])
+def test_what_reduce_stands_for_needs_a_reduce_of_its_own(name):
+    """Once a class has one, or says itself which reductions it asks for, those that derive from it have them."""
+    own_one = own(Intensity, {name: None})
+    assert own_one.reductions == () and own(own_one, {}).reductions == ()
+    own_too = own(own_one, {"reduce": Intensity.reduce, "reductions": Intensity.reductions})
+    assert own_too.reductions == Intensity.reductions and own(own_too, {}).reductions
+    assert own(Intensity, {name: None, "reductions": Intensity.reductions}).reductions
+    assert own(Intensity, {"finish": None, "task_bytes": None, "more": 1}).reductions == Intensity.reductions

@@ -48,11 +48,11 @@ def test_holography_conforms(transform, monkeypatch):
     """With what it was made for: a device that was calibrated, and a fit whose fields were measured."""
     made: list[Holography] = []
     shown: list[dict[str, Any]] = []
-    decode, project = Holography.decode, OpuDevice.project
+    reduce, project = Holography.reduce, OpuDevice.project
 
-    def decoding(self, *args: Any, **how: Any) -> Any:
+    def reducing(self, *args: Any, **how: Any) -> Any:
         made.append(self)
-        return decode(self, *args, **how)
+        return reduce(self, *args, **how)
 
     def projecting(self, patterns: Any, *args: Any, **how: Any) -> Any:
         shown.append({"layout": patterns.layout, "settings": how["settings"]})
@@ -62,7 +62,7 @@ def test_holography_conforms(transform, monkeypatch):
         opu.calibrate(store=False)
         opu.fit1d(n_features=N)
         with monkeypatch.context() as patch:
-            patch.setattr(Holography, "decode", decoding)
+            patch.setattr(Holography, "reduce", reducing)
             patch.setattr(OpuDevice, "project", projecting)
             getattr(opu, transform)(np.ones((1, N), dtype=np.uint8))
         (method,), layout, settings = made, shown[-1]["layout"], shown[-1]["settings"]
