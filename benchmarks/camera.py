@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import time
@@ -162,14 +161,13 @@ def serve(threads: int) -> None:
 class Earlier:
     """An earlier build that times what it is told."""
 
-    def __init__(self, python: str, threads: int) -> None:
-        environment = {**os.environ, "PYTHONPATH": "", "PYTHONSAFEPATH": "1"}
-        if Path(python).is_dir():
-            environment["PYTHONPATH"] = python
-            python = sys.executable
-        command = [python, str(Path(__file__).resolve()), "--serve", "--threads", str(threads)]
+    def __init__(self, where: str, threads: int) -> None:
+        import other_build  # not at the top: processes of another build do not see this folder
+
+        build = other_build.found(where, interpreters=True)
+        command = [build.python, str(Path(__file__).resolve()), "--serve", "--threads", str(threads)]
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=build.environment
         )
         assert self.process.stdout is not None
         self.process.stdout.readline()
@@ -191,8 +189,8 @@ def main() -> None:
     if options.serve:
         serve(options.threads)
         return
-    cases = all_cases(options.threads)
     earlier = Earlier(options.before, options.threads) if options.before else None
+    cases = all_cases(options.threads)
     times: dict[str, list[float]] = {name: [] for name in cases}
     before: dict[str, list[float]] = {name: [] for name in cases}
     for i in range(options.rounds):

@@ -94,16 +94,14 @@ def serve(dropin: bool, large: bool) -> None:
 class Build:
     """A build of opusim that times what it is told."""
 
-    def __init__(self, python: str, dropin: str | None, large: bool) -> None:
-        paths = [dropin] if dropin else []
-        if Path(python).is_dir():
-            paths.insert(0, python)
-            python = sys.executable
-        self.python = python
-        self.environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}
+    def __init__(self, python: str, environment: dict[str, str], dropin: str | None, large: bool) -> None:
+        self.python, self.environment = python, environment
         if dropin:
+            paths = [path for path in (environment["PYTHONPATH"], dropin) if path]
             where = "from opusim.drivers import install; install()"
-            self.environment["OPUSIM_BENCHMARK"] = where
+            self.environment = {
+                **environment, "PYTHONPATH": os.pathsep.join(paths), "OPUSIM_BENCHMARK": where,
+            }  # fmt: skip
         options = ["--dropin", dropin] if dropin else []
         command = [python, str(HERE), "--serve", *options, *(["--large"] if large else [])]
         self.process = subprocess.Popen(
@@ -130,8 +128,8 @@ class Build:
 def main() -> None:
     """Interleave the two builds and print medians and ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--before")
-    parser.add_argument("--now", default=sys.executable)
+    parser.add_argument("--before", help="interpreter of the earlier build, or a folder with its package")
+    parser.add_argument("--now", help="the same of ours; by default what this interpreter imports")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=5)
     parser.add_argument("--dropin", default=None)
@@ -143,10 +141,20 @@ def main() -> None:
             exec(os.environ["OPUSIM_BENCHMARK"])
         serve(bool(arguments.dropin), arguments.large)
         return
+    import other_build  # not at the top: processes of another build do not see this folder
+
+    if not arguments.before:
+        other_build.refuse("--before is not given: it names the earlier build.")
+    found = {"before": other_build.found(arguments.before, interpreters=True)}
+    if arguments.now:
+        found["now"] = other_build.found(arguments.now, "--now", interpreters=True)
+    else:
+        found["now"] = other_build.Build(sys.executable, os.environ.get("PYTHONPATH", ""))
     times: dict[tuple[str, str], list[list[float]]] = {}
     for _ in range(arguments.processes):
         builds = {
-            name: Build(getattr(arguments, name), arguments.dropin, arguments.large) for name in ("before", "now")
+            name: Build(build.python, build.environment, arguments.dropin, arguments.large)
+            for name, build in found.items()
         }
         names = [*builds["now"].names, "first call"]
         for build in builds.values():
@@ -156,8 +164,8 @@ def main() -> None:
             for name in names:
                 for which in order:
                     build = builds[which]
-                    found = build.first_call() if name == "first call" else build.time(name)
-                    times.setdefault((which, name), []).append(found)
+                    took = build.first_call() if name == "first call" else build.time(name)
+                    times.setdefault((which, name), []).append(took)
         for build in builds.values():
             build.process.kill()
     print(f"{'':<22}{'before':>10}{'now':>10}   ratio, median of the rounds (range); by processor time")

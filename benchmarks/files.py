@@ -2,7 +2,8 @@
 
     python benchmarks/files.py --before PYTHON [--rounds 9] [--matrix-mib 256]
 
-PYTHON is an interpreter of an environment in which the earlier build is installed. Both builds run as processes of
+PYTHON is an interpreter of an environment in which the earlier build is installed, or a folder that holds the package
+`opusim` as it is installed. Both builds run as processes of
 their own that wait for their turn. Asked: at most 5 % more than 0.1.0 for writing and for reading.
 
 Processor time, which other programs on the machine hardly change; files are in the page cache, and fsync, which both
@@ -120,7 +121,7 @@ def serve(folder: Path, matrix_mib: int) -> None:
 def main() -> None:
     """Print the median of each kind, before and now."""
     parser = argparse.ArgumentParser(description=inspect.getdoc(sys.modules[__name__]))
-    parser.add_argument("--before", type=Path, help="interpreter with the earlier build")
+    parser.add_argument("--before", help="interpreter with the earlier build, or a folder with its package")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--matrix-mib", type=int, default=256)
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
@@ -128,13 +129,24 @@ def main() -> None:
     if options.serve:
         serve(options.serve, options.matrix_mib)
         return
+    import other_build  # not at the top: processes of another build do not see this folder
+
+    if not options.before:
+        other_build.refuse("--before is not given: it names the earlier build.")
+    before = other_build.found(options.before, interpreters=True)
+    started = {"before": (before.python, before.environment), "now": (sys.executable, dict(os.environ))}
     with tempfile.TemporaryDirectory() as folder:
         builds = {}
-        for name, python in (("before", options.before), ("now", sys.executable)):
+        for name, (python, environment) in started.items():
             (Path(folder) / name).mkdir()
             command = [python, HERE, "--serve", Path(folder) / name, "--matrix-mib", options.matrix_mib]
             builds[name] = subprocess.Popen(
-                [str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder
+                [str(part) for part in command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                cwd=folder,
+                env=environment,
             )
         rounds: dict[str, list[dict[str, float]]] = {name: [] for name in builds}
         for number in range(options.rounds + 1):

@@ -25,6 +25,7 @@ import time
 from collections import defaultdict
 
 import numpy as np
+import other_build
 
 STAGES = """
 import json, sys, time
@@ -73,11 +74,8 @@ PACKAGES = ("numpy", "scipy", "numba", "llvmlite", "opusim")
 Times = dict[str, list[tuple[float, float]]]
 
 
-def ran(folder: str | None, *arguments: str) -> tuple[subprocess.CompletedProcess[str], float, float, float]:
+def ran(environment: dict[str, str], *arguments: str) -> tuple[subprocess.CompletedProcess[str], float, float, float]:
     """Run an interpreter; return what it said, its start, and its wall and processor time."""
-    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
-    if folder is not None:
-        environment["PYTHONPATH"] = folder
     before, start = os.times(), time.monotonic()
     command = [sys.executable, "-W", "ignore", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
@@ -86,9 +84,9 @@ def ran(folder: str | None, *arguments: str) -> tuple[subprocess.CompletedProces
     return done, start, wall, used
 
 
-def stages(folder: str | None, device: str, times: Times) -> None:
+def stages(environment: dict[str, str], device: str, times: Times) -> None:
     """Add wall and processor time of each stage of one fresh process."""
-    done, at, _, _ = ran(folder, "-c", STAGES, device)
+    done, at, _, _ = ran(environment, "-c", STAGES, device)
     begin, used = at, 0.0
     for name, wall, processor in json.loads(done.stdout):
         times[name].append((wall - at, processor - used))
@@ -97,9 +95,9 @@ def stages(folder: str | None, device: str, times: Times) -> None:
             times["start to first counts"].append((wall - begin, processor))
 
 
-def imports(folder: str | None, device: str, times: dict[str, list[float]]) -> None:
+def imports(environment: dict[str, str], device: str, times: dict[str, list[float]]) -> None:
     """Add the seconds that modules of each package take themselves while they are imported in one fresh process."""
-    done = ran(folder, "-X", "importtime", "-c", STAGES, device)[0]
+    done = ran(environment, "-X", "importtime", "-c", STAGES, device)[0]
     spent: dict[str, float] = defaultdict(float)
     for own, name in re.findall(r"^import time:\s+(\d+) \|\s+\d+ \| +(\S+)$", done.stderr, re.MULTILINE):
         package = name.partition(".")[0]
@@ -121,14 +119,17 @@ def main() -> None:
     parser.add_argument("--device", default="aurora@1")
     parser.add_argument("--processes", type=int, default=7)
     arguments = parser.parse_args()
-    builds = {"now": arguments.now}
-    if arguments.before:
-        builds = {"before": arguments.before, **builds}
+    builds = {"now": {**os.environ, "PYTHONSAFEPATH": "1"}}
+    for option in ("now", "before"):
+        folder = getattr(arguments, option)
+        if folder:
+            builds[option] = other_build.found(folder, f"--{option}").environment
+    builds = dict(sorted(builds.items()))  # the earlier one first
     staged: dict[str, Times] = {build: defaultdict(list) for build in builds}
     imported: dict[str, dict[str, list[float]]] = {build: defaultdict(list) for build in builds}
     whole: dict[str, Times] = {build: defaultdict(list) for build in builds}
-    for folder in builds.values():
-        ran(folder, "-c", STAGES, arguments.device)
+    for environment in builds.values():
+        ran(environment, "-c", STAGES, arguments.device)
     for i in range(arguments.processes):
         for build in list(builds) if i % 2 == 0 else list(builds)[::-1]:
             stages(builds[build], arguments.device, staged[build])

@@ -67,9 +67,7 @@ def serve() -> None:
         print(json.dumps(made(**json.loads(line))), flush=True)
 
 
-def started(folder: str | None) -> subprocess.Popen[str]:
-    path = folder or str(Path(__file__).resolve().parents[1])
-    environment = {**os.environ, "PYTHONPATH": str(Path(path).resolve())}
+def started(environment: dict[str, str]) -> subprocess.Popen[str]:
     command = [sys.executable, __file__, "--serve"]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
 
@@ -96,9 +94,12 @@ def main() -> None:
     if options.serve:
         serve()
         return
-    builds = {"now": started(None)}
+    import other_build  # not at the top: processes of another build do not see this folder
+
+    environments = {"now": {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}}
     if options.before:
-        builds["before"] = started(options.before)
+        environments["before"] = other_build.found(options.before).environment
+    builds = {name: started(environment) for name, environment in environments.items()}
     print(f"{options.device}; ratios: median (range) of {options.rounds} rounds by wall time; median by processor time")
     names = [f"matrix / transforms, {name}" for name in builds]
     print("| size | threads | grid | transforms | matrix s | " + " | ".join([*names, "before / now"]) + " |")

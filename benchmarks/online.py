@@ -84,10 +84,7 @@ def serve() -> None:
 class Build:
     """A build of opusim in a process of its own."""
 
-    def __init__(self, folder: str | None) -> None:
-        environment = dict(os.environ)
-        if folder is not None:
-            environment |= {"PYTHONPATH": str(Path(folder).resolve()), "PYTHONSAFEPATH": "1"}
+    def __init__(self, environment: dict[str, str]) -> None:
         self.process = subprocess.Popen(
             [sys.executable, str(HERE), "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env=environment,
@@ -120,7 +117,12 @@ def main() -> None:
     if arguments.serve:
         serve()
         return
-    builds = [Build(None)] + ([Build(arguments.before)] if arguments.before else [])
+    import other_build  # not at the top: processes of another build do not see this folder
+
+    environments = [dict(os.environ)]
+    if arguments.before:
+        environments.append(other_build.found(arguments.before).environment)
+    builds = [Build(environment) for environment in environments]
     head = "ms (least)      light + around (least)  processor"
     print(f"{'device, sizes, threads':<30}{head}" + (f"   before: {head}   ratio" if arguments.before else ""))
     for device in DEVICES:

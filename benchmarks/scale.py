@@ -222,6 +222,8 @@ def main() -> None:
         settings = json.loads(options.task)
         print(json.dumps(TASKS[settings.pop("task")](**settings)))
         return
+    if options.speed:
+        scale_speed.check(options)
     print(f"opusim {opusim.__version__}, numpy {np.__version__}, {len(os.sched_getaffinity(0))} processors")
     chosen = {
         "square": scale_square.square, "limit": limit, "threads": threads_of_two, "plan": scale_plans.plans,

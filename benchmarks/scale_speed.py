@@ -14,7 +14,8 @@ of `shared/data` beside the checkout.
 5. An epoch of optical DFA on 10 000 digits, over the earlier build: the projections alone, and all of it.
 6. One vector after another after `fit1d(online=True)`, over the earlier build.
 
-Each row has its memory over the earlier build's, and a bare loop: the sums alone and the camera alone, called on
+Each row has its memory over the earlier build's, what making the matrix took where counts come from one (with the layer
+that it is made of), and a bare loop: the sums alone and the camera alone, called on
 vectors, sizes and levels of the row, with nothing between them, no reference arm and no demodulation. Rows 1, 3 and 4
 have one thread beside two. Everything is done by `speed_work.py` in processes of its own, one for each piece of work,
 so that memory is that of the work alone; kernels are compiled before, in others. All of a row are started first and
@@ -43,12 +44,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import other_build
 from scale_common import row, shown, table
 
 import opusim
 
 HERE = Path(__file__).resolve()
 ROWS = (1, 2, 3, 4, 5, 6)
+DIGITS = (2, 5)  # rows that need MNIST
+LIGHTONML = "lightonml-1.4.3"
 QUIET = 0.2  # of a processor, used by others
 PATIENCE_S = 60.0
 REAL_DEVICE_S = 1.68  # 3 000 vectors of 10 000 features to 10 000 outputs, as the real device printed it
@@ -214,8 +218,9 @@ class Worker:
 
 def data_folder() -> str:
     """Return the folder of data sets; "" if there is none."""
-    beside = HERE.parents[2] / "shared" / "data"
-    return os.environ.get("OPUSIM_DATA") or (str(beside) if beside.is_dir() else "")
+    named = os.environ.get("OPUSIM_DATA")
+    folder = Path(named) if named else HERE.parents[2] / "shared" / "data"
+    return str(folder.absolute()) if folder.is_dir() else ""
 
 
 def two_threads() -> str:
@@ -289,12 +294,17 @@ class Found:
         return [a / b for a, b in zip(self.times(over, part), self.times(under, part), strict=True)]
 
 
-def compiled(case: Case, path: str, cache: Callable[[], str], done: set[Any]) -> None:
-    """See that a build's kernels for a case lie compiled on the disk: to compile them takes memory of its own."""
+def compiled(case: Case, name: str, path: str, cache: Callable[[], str], done: set[Any]) -> None:
+    """See that a build's kernels for a case lie compiled on the disk: to compile them takes memory of its own.
+
+    And that it is this build that its processes import.
+    """
     kind = (path, case.row, *(case.work.get(name) for name in ("work", "mode", "execution")))
     if kind not in done:
-        few = {name: least for name, least in (("vectors", 16), ("digits", 256)) if name in case.work}
-        Worker({**case.work, **few}, sys.executable, [path], cache()).close()
+        few = {key: least for key, least in (("vectors", 16), ("digits", 256)) if key in case.work}
+        worker = Worker({**case.work, **few}, sys.executable, [path], cache())
+        worker.close()
+        other_build.check(other_build.Build(sys.executable, path), worker.about["package"], f"--{name}")
         done.add(kind)
 
 
@@ -305,9 +315,9 @@ def workers_of(
     now = str(Path(opusim.__file__).parents[1])
     wanted = {"now": (case.work, sys.executable, now)}
     if options.before:
-        wanted["before"] = (case.work, sys.executable, str(Path(options.before).resolve()))
-    for _, _, path in list(wanted.values()):
-        compiled(case, path, cache, done)
+        wanted["before"] = (case.work, sys.executable, os.path.abspath(options.before))
+    for name, (_, _, path) in wanted.items():
+        compiled(case, name, path, cache, done)
     if case.two_threads:
         wanted["one thread"] = ({**case.work, "threads": 1}, sys.executable, now)
         if two_threads() != "now":
@@ -317,8 +327,7 @@ def workers_of(
             if options.lightonml:
                 # As it stands: the links of an environment lead to another interpreter.
                 folder = Path(os.path.abspath(options.lightonml))
-                (package,) = sorted(folder.glob("lightonml-1.4.3"))
-                wanted[name] = (work, str(folder / "bin" / "python"), str(package))
+                wanted[name] = (work, str(folder / "bin" / "python"), str(folder / LIGHTONML))
         else:
             wanted[name] = (work, sys.executable, now)
     if case.bare:
@@ -427,12 +436,50 @@ def rows_of_times(found: Found) -> None:
         row(case.row, case.what, found.shown("now"), theirs, shown(ratios, 1), "", "")
 
 
+def check(options: argparse.Namespace) -> None:
+    """Refuse what cannot be measured: builds, environments and data that are not there.
+
+    Raises
+    ------
+    SystemExit
+        With status 2.
+    """
+    if options.before:
+        other_build.found(options.before)
+    if options.lightonml:
+        folder = Path(os.path.abspath(options.lightonml))
+        if not (folder / "bin" / "python").is_file() or not (folder / LIGHTONML).is_dir():
+            other_build.refuse(
+                f"--lightonml is {options.lightonml!r}, where bin/python and {LIGHTONML} are not both. It may be a "
+                "folder that `.ci/contract-environment` has made."
+            )
+    if not rows_of(options):
+        other_build.refuse(left_out(options) + " No row is left.")
+
+
+def rows_of(options: argparse.Namespace) -> list[int]:
+    """Return the rows that were asked for, and can be measured."""
+    return [number for number in options.rows or ROWS if number not in DIGITS or data_folder()]
+
+
+def left_out(options: argparse.Namespace) -> str:
+    """Return which rows that were asked for are left out, and why; "" if none is."""
+    rows = [str(number) for number in sorted(set(options.rows or ROWS) - set(rows_of(options)))]
+    if not rows:
+        return ""
+    named = os.environ.get("OPUSIM_DATA")
+    why = f"OPUSIM_DATA is {named!r}, which is no folder" if named else (
+        "OPUSIM_DATA is not set, and there is no shared/data beside the checkout"
+    )  # fmt: skip
+    which = f"Row {rows[0]} is" if len(rows) == 1 else f"Rows {' and '.join(rows)} are"
+    return f"{which} left out: {why}."
+
+
 def speed(options: argparse.Namespace) -> None:
     """Measure the rows that were asked for, and print the tables."""
-    chosen = [case for case in cases() if case.row in (options.rows or ROWS)]
-    if not data_folder() and any(case.row in (2, 5) for case in chosen):
-        print("Rows 2 and 5 are left out: OPUSIM_DATA is not set, and there is no shared/data beside the checkout.")
-        chosen = [case for case in chosen if case.row not in (2, 5)]
+    chosen = [case for case in cases() if case.row in rows_of(options)]
+    if left_out(options):
+        print(left_out(options))
     if not options.before:
         print("What is compared with an earlier build is left out: --before FOLDER was not given.")
     print(
@@ -472,9 +519,9 @@ def print_rounds(everything: list[Found], options: argparse.Namespace, seconds: 
 
 
 def print_memory(everything: list[Found]) -> None:
-    """Print the most memory of a fresh process in each case, beside the earlier build's."""
+    """Print the most memory of a fresh process in each case, beside the earlier build's; and what comes first."""
     table("row", "what", "peak memory, MiB", "before, MiB", "ratio", "asked", "the work took, MiB", "budget, MiB", "",
-          "first call, s (before)")  # fmt: skip
+          "the matrix, s (before)", "with it the first call, s (before)")  # fmt: skip
     for found in everything:
         now, before = found.about["now"], found.about.get("before")
         took = now["mib"] - now["before_mib"]
@@ -483,8 +530,14 @@ def print_memory(everything: list[Found]) -> None:
         row(
             found.case.row, found.case.what, f"{now['mib']:.0f}", f"{before['mib']:.0f}" if before else "",
             f"{ratio:.3f}" if ratio else "", "<= 1.05", f"{took:.0f}", f"{now['budget_mib']:.0f}", verdict(reached),
-            f"{now['first_s']:.3g} ({before['first_s']:.3g})" if before else f"{now['first_s']:.3g}",
+            *(beside(now, before, part) for part in ("matrix_s", "first_s")),
         )  # fmt: skip
+
+
+def beside(now: dict[str, Any], before: dict[str, Any] | None, part: str) -> str:
+    """Return what a process took for something, and the earlier build's behind it; - for what it did not do."""
+    first, *rest = (f"{about[part]:.3g}" if part in about else "-" for about in (now, before) if about is not None)
+    return first + "".join(f" ({other})" for other in rest)
 
 
 def print_threads(everything: list[Found]) -> None:
