@@ -181,7 +181,9 @@ def run(
     return data.finished(result if shared is None else method.finish(result, shared), context)
 
 
-def run_one(data: HostInput, fit: Fit, device: OpuDevice, exposure: FrameSettings, n_out: int) -> Any:
+def run_one(
+    data: HostInput, fit: Fit, device: OpuDevice, exposure: FrameSettings, n_out: int, *, progress: bool = False
+) -> Any:
     """Return the counts of a single vector as `run` does, by a shorter way; None where there is none.
 
     Parameters
@@ -190,6 +192,8 @@ def run_one(data: HostInput, fit: Fit, device: OpuDevice, exposure: FrameSetting
         The vector.
     fit, device, exposure, n_out
         As of `run`.
+    progress : bool
+        Whether a matrix that takes long to make shows a progress bar.
 
     Returns
     -------
@@ -203,7 +207,12 @@ def run_one(data: HostInput, fit: Fit, device: OpuDevice, exposure: FrameSetting
     """
     start = dt.datetime.now()
     data.check_binary()
-    frames = device.project_one(data.bits(0, 1, fit.bitorder), fit.layout, n_out, exposure)
+    bits = data.bits(0, 1, fit.bitorder)
+    if progress:
+        with long_work_shown():
+            frames = device.project_one(bits, fit.layout, n_out, exposure)
+    else:  # a loop that asks for no bar pays nothing for it
+        frames = device.project_one(bits, fit.layout, n_out, exposure)
     if frames is None:
         return None
     return data.finished(frames, _context(fit, exposure, start))

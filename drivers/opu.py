@@ -19,7 +19,7 @@ from opusim.calibration import store as calibrations
 from opusim.drivers import inputs
 from opusim.drivers.inputs import UserInput
 from opusim.drivers.inputs.dask import decode, encode
-from opusim.drivers.inputs.traits import check_coder
+from opusim.drivers.inputs.traits import InputTraits, check_coder
 from opusim.drivers.lowlevel.device import BenchArguments, OpuDevice
 from opusim.drivers.lowlevel.settings_of_frame import FrameSettings
 from opusim.drivers.methods.base import Method
@@ -27,6 +27,7 @@ from opusim.drivers.methods.counts import Counts
 
 from . import acquire, settings
 from .batch import Batch
+from .context import ContextArray
 from .fit import Fit, Overrides, frametime_us, make_fit
 from .output_region import OutputRoi
 from .settings import Settings
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 
 _CALLS = ("transform", "linear_transform", "field_transform")
+# Phase steps of a method that is asked before there is a calibration: whatever their number, they are several.
+_PLANNED_STEPS = 4
 # What a copy of an OPU leaves out, and begins anew (`OPU._fresh`).
 _OF_THIS_OBJECT = ("_online", "_was_active", "_read_config")
 
@@ -551,9 +554,10 @@ class OPU(validation.Fixed):
 
         Notes
         -----
-        A single vector in an array of numpy, without encoder or decoder, goes a shorter way: what it has in common with
-        the one before is not looked at again, but its values and whatever was changed since are. Its counts are those
-        of a batch, bit for bit; after a fit with ``online=True`` the configuration costs no time either.
+        A single vector in an array of numpy, or one that `transform` returned, without encoder or decoder, goes a
+        shorter way: what it has in common with the one before is not looked at again, but its values and whatever was
+        changed since are. Its counts are those of a batch, bit for bit; after a fit with ``online=True`` the
+        configuration costs no time either.
 
         The lazy result of a Dask array has the counts that one call would give now, bit for bit, whatever the chunks,
         the scheduler or the workers (of one version, on one kind of processor, with numpy; with another backend as two
@@ -564,10 +568,13 @@ class OPU(validation.Fixed):
         must take each vector by itself: own ones say so by an attribute ``by_vector = True``. A worker that lacks what
         it takes, or has another opusim, is told when the array is computed, as a RuntimeError.
         """
-        if type(X) is np.ndarray and encoder_cls is None and decoder_cls is None:
-            counts = self._single(X)
-            if counts is not None:
-                return counts
+        if encoder_cls is None and decoder_cls is None:
+            kind = type(X)
+            plain = X if kind is np.ndarray else X.view(np.ndarray) if kind is ContextArray else None
+            if plain is not None:
+                counts = self._single(plain)
+                if counts is not None:
+                    return counts
         encoder, bits = self._encode(X, encoder_cls, decoder_cls)
         fit, data = self._fitted(bits)
         return data.like_input(self._decode(self._counts(fit, data), encoder, decoder_cls, data.group))
@@ -588,7 +595,8 @@ class OPU(validation.Fixed):
             if device.settings_owner is not fit:
                 return None
             exposure, n_components = device.exposure(), self._n_components
-        return acquire.run_one(data, fit, device, exposure, acquire.output_size(fit, n_components, exposure))
+        n_out = acquire.output_size(fit, n_components, exposure)
+        return acquire.run_one(data, fit, device, exposure, n_out, progress=self._shows_progress)
 
     @property
     def current_fit(self) -> Fit | None:
@@ -682,6 +690,7 @@ class OPU(validation.Fixed):
         method: Method = Counts(self.device.output_dtype)
         scale = 1.0
         if mode is not None:
+            self._check_linear(mode, fit, fit.traits, n_vectors, exposure, n_out)
             method, exposure = mode.prepare(
                 fit, self.device, exposure, n_out, arrays.NUMPY, complex_output=call == "field_transform"
             )
@@ -973,6 +982,7 @@ class OPU(validation.Fixed):
         fit, data = self._fitted(bits)
         exposure, n_components, base = self._claim(fit)
         n_out = acquire.output_size(fit, n_components, exposure)
+        self._check_linear(mode, fit, data.traits, data.n_samples, exposure, n_out)
         method, exposure = mode.prepare(
             fit, self.device, exposure, n_out, data.place or arrays.NUMPY, complex_output=complex_output
         )
@@ -980,6 +990,15 @@ class OPU(validation.Fixed):
         result = self._decode(raw, encoder, decoder_cls, data.group)
         # After the decoder, as the real driver does it.
         return data.like_input(self._rescaled(result, fit.traits.n_features_total, n_components, base.stdev))
+
+    def _check_linear(
+        self, mode: linear_modes.LinearMode, fit: Fit, traits: InputTraits, n_vectors: int, exposure: FrameSettings,
+        n_out: int,
+    ) -> None:  # fmt: skip
+        """Refuse vectors that cannot be shown after this fit, before the mode takes frames to calibrate by."""
+        if fit.online or traits.packed:
+            method, _ = mode.planned(fit, self.device, exposure, n_out, _PLANNED_STEPS)
+            acquire.check_fit(method, fit, traits, n_vectors)
 
     def _rescaled(self, result: Any, n_features: int, n_components: int, stdev: float = 1.0) -> Any:
         """Divide a linear transform as `rescale` says; `stdev` is the measured scale of a matrix entry."""

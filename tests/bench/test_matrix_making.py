@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -103,5 +105,34 @@ def test_an_opu_shows_a_bar_of_a_matrix_that_takes_long(monkeypatch, capfd):
     monkeypatch.setattr(progress, "LONG_S", 60.0)
     assert not told(verbose_level=1)
     monkeypatch.setattr(progress, "LONG_S", 0.0)
+    assert "OPU: matrix" in told(verbose_level=1)
+    assert not told(verbose_level=1, disable_pbar=True) and not told()
+
+
+class _Seconds:
+    """A clock that goes on by a second whenever it is read."""
+
+    def __init__(self):
+        self._read = itertools.count(100.0)
+
+    def monotonic(self):
+        return next(self._read)
+
+
+@pytest.mark.parametrize("online", [True, False])
+def test_so_does_a_single_vector(online, monkeypatch, capfd):
+    monkeypatch.setattr(by_waves, "_ROUND", 1)
+    monkeypatch.setattr(progress, "time", _Seconds())
+    x = np.ones(300, dtype=np.uint8)
+
+    def told(**settings) -> str:
+        with OPU(300, execution="matrix", threads=1, **settings) as opu:
+            opu.fit1d(x, online=online)
+            opu.transform(x)
+            first = capfd.readouterr().err
+            opu.transform(x)
+            assert not capfd.readouterr().err  # the matrix is there
+        return first
+
     assert "OPU: matrix" in told(verbose_level=1)
     assert not told(verbose_level=1, disable_pbar=True) and not told()

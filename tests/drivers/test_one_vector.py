@@ -50,6 +50,10 @@ def shown(monkeypatch):
     return numbers
 
 
+class Array(np.ndarray):
+    """An array that is not numpy's own, and goes the way of all."""
+
+
 class Pair:
     """An OPU, and another one of the same device that is given lists, which go the way of all."""
 
@@ -64,7 +68,7 @@ class Pair:
         """Show a vector by both."""
         one, other = self.opus
         packed = other.current_fit.traits.packed  # which must be uint8
-        y, z = one.transform(x), other.transform(x.view(ContextArray) if packed else x.tolist())
+        y, z = one.transform(x), other.transform(x.view(Array) if packed else x.tolist())
         assert type(y) is type(z) and y.dtype == z.dtype and y.shape == z.shape
         assert y.tobytes() == z.tobytes()
         assert one.bench.clock == other.bench.clock
@@ -85,6 +89,25 @@ def test_a_loop_has_the_frames_of_the_way_of_all(name, execution, shown):
         if i % 4 == 3:
             pair.each(lambda opu: opu.bench.skip_frames(5, frametime_s=0.004))
     assert len(shown) == (12 if short else 0)
+
+
+@pytest.mark.parametrize("online", [True, False])
+def test_counts_that_are_shown_again_go_the_short_way(online, shown):
+    pair = Pair(n_components=N)
+    pair.each(lambda opu: opu.fit1d(n_features=N, online=online))
+    one = bits(N)
+    for _ in range(5):
+        counts = pair.check(one)
+        one = counts > counts.mean()
+        assert type(one) is ContextArray and 0 < one.sum() < N
+    pair.each(lambda opu: opu.fit1d(n_features=4 * N, online=online))
+    joined = np.tile(one, 4)
+    pair.check(joined)
+    assert len(shown) == 6
+    levels = joined.astype(np.uint8)
+    levels[7] = 2
+    with pytest.raises(ValueError, match=r"X\[7\] is 2"):
+        pair.opus[0].transform(levels)
 
 
 def test_a_loop_has_the_frames_of_a_batch():

@@ -10,6 +10,7 @@ import pytest
 
 from opusim import OPU
 from opusim.base import folders
+from opusim.base.errors import NotReadyError
 from opusim.base.files import rescue_hdf5
 from opusim.calibration import store
 from opusim.calibration.files import record_names
@@ -244,6 +245,20 @@ def test_frames_for_each_vector():
         frames = opu.device.bench.clock.frames
         opu.linear_transform(bits(128, N))
         assert opu.device.bench.clock.frames - frames == 4 * (128 + 4)
+
+
+def test_what_cannot_be_shown_is_refused_before_a_calibration_takes_frames():
+    with OPU(200) as opu:
+        for call in (opu.linear_transform, opu.field_transform):
+            opu.fit1d(n_features=N, online=True)
+            with pytest.raises(NotReadyError, match="online mode, but the linear transform takes several frames"):
+                call(bits(N))
+            opu.fit1d(bits(2, 13), packed=True)
+            with pytest.raises(RuntimeError, match="packed"):
+                call(bits(2, 13))
+            with pytest.raises(RuntimeError, match="packed"):
+                opu.batch(4, call.__name__)
+        assert opu.bench.clock.frames == 0 and opu.calibration is None
 
 
 @pytest.mark.slow
