@@ -47,14 +47,15 @@ def task_plan(case: tuple[int, int, int, bool], rounds: int) -> dict[str, Any]:
     work = rules.workload(opu, vectors, linear=linear)
     projector = rules.projector_of(opu, work, threads=threads)
     reference = rules.reference_of(opu, projector) if work.steps > 1 else None
-    finish = rules.finisher(opu, work)
+    finish, reduction = rules.finisher(opu, work), rules.reducer(opu, work)
+    frames = work.patterns_per_vector * work.steps
     if linear:
         opu.calibrate(store=False)
     x = half_on(vectors, n)
     planned, measured = [], []
     for i in range(rounds):
         rates = scale_rates.measure(projector, [(threads, 1), (1, threads)], steps=work.steps, reference=reference,
-                                    finish=finish)  # fmt: skip
+                                    finish=finish, reduction=reduction, frames=frames)  # fmt: skip
         plan = scale.plan_scale(projector, work, *rates, program_bytes=program)
         planned.append(plan.process_s)
         opu.fit1d(n_features=n)

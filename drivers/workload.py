@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,14 @@ from opusim.drivers.methods.base import Method
 from opusim.drivers.methods.counts import Counts
 from opusim.planning.costs import Workload
 
-from .acquire import output_size, pass_size
+from .acquire import output_size, pass_size, stride_of
 
 if TYPE_CHECKING:
+    from opusim.bench.reduction import Reduction
     from opusim.device.record import Device
     from opusim.drivers.lowlevel.settings_of_frame import FrameSettings
 
-__all__ = ["demodulator", "finisher", "projector_of", "reference_of", "workload"]
+__all__ = ["demodulator", "finisher", "projector_of", "reducer", "reference_of", "workload"]
 
 
 def method_of(opu: Any, *, linear: bool, steps: int = 4) -> tuple[Method, FrameSettings]:
@@ -60,7 +62,7 @@ def workload(opu: Any, n_vectors: int, *, linear: bool = False, steps: int = 4) 
     each = method.per_vector()
     # Patterns that belong to no vector are those of a block, or all tasks share them.
     of_block, of_all = (method.patterns(n) - each * n for n in (block, n_vectors))
-    return Workload(
+    work = Workload(
         n_vectors=n_vectors, n_features=n_features, n_out=n_out, out_bytes=method.dtype.itemsize,
         frametime_s=exposure.frametime_s, power_w=device.device_model.operation.power_w, block=block,
         steps=method.steps,
@@ -69,6 +71,23 @@ def workload(opu: Any, n_vectors: int, *, linear: bool = False, steps: int = 4) 
         n_pixels=method.n_pixels or n_out, shared_patterns=of_all if method.parted else 0,
         fit_patterns=method.fit_patterns, frame_states=_frame_states(device.device_model, exposure.exposure_s),
     )  # fmt: skip
+    if not _reduces(opu, method, work):
+        return work
+    together = stride_of(method, block, n_features, work.n_pixels * item)
+    fields = max(each.patterns for each in method.reductions)
+    return dataclasses.replace(work, together=together, fields_per_vector=fields)
+
+
+def _reduces(opu: Any, method: Method, work: Workload) -> bool:
+    """Return whether `OpticalBench.together` would be there for a method; that makes maps of pixels, this nothing."""
+    bench, model = opu.device.bench, opu.device.device_model
+    apart = model.camera.shutter == "rolling" and method.phases_rad is not None and model.reference.moves
+    if not method.reductions or apart or model.camera.lag > 0 or work.frame_states:
+        return False
+    if bench.backend not in ("auto", "numpy"):
+        return False
+    way = projector_of(opu, work, threads=1).way
+    return all(way.reduces(each) for each in method.reductions)
 
 
 def _frame_states(model: Device, exposure_s: float) -> int:
@@ -130,6 +149,19 @@ def finisher(opu: Any, work: Workload) -> Callable[[np.ndarray], object] | None:
         return part if shared is None else method.finish(part, shared)
 
     return finish
+
+
+def reducer(opu: Any, work: Workload) -> Callable[[int, int], Reduction | None] | None:
+    """Return what makes a reduction for so many vectors of so many features, to be timed; None where frames are made.
+
+    Parameters
+    ----------
+    opu : OPU
+        With a fit.
+    work : Workload
+        From `workload`.
+    """
+    return method_of(opu, linear=True, steps=work.steps)[0].reduction if work.together else None
 
 
 def demodulator(opu: Any, work: Workload) -> Callable[[np.ndarray], np.ndarray]:

@@ -237,6 +237,21 @@ class Method(ABC):
 
     # ------------------------------------------------------------------ plans of work
 
+    def reduction(self, n: int, n_features: int) -> Reduction | None:
+        """Return what `reduce` asks of a bench for vectors, whatever they are, so that it can be timed.
+
+        Parameters
+        ----------
+        n, n_features : int
+            Vectors, and bits of one.
+
+        Returns
+        -------
+        Reduction or None
+            None by default: what follows the frames is timed in its place.
+        """
+        return None
+
     def rehearsed(self, frames: Any) -> Method:
         """Return the method for a fit on a device that gave these frames: `decode` takes them, and can be timed.
 

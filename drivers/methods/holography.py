@@ -254,10 +254,18 @@ class Holography(Method):
             except BaseException:  # a warning that is an error, too
                 taken.give_back(k + 1)  # as if each block had been shown before the next
                 raise
-        reduction = FieldsOfBursts(
-            maps.pixels, np.concatenate(turns), maps.background, 1 / self.fields.scale, not self.complex_output
-        )
-        return taken.reduce(bits, reduction, self.steps * vectors[:, None] + steps, self.n_out, out)
+        finishing, frames = self._finishing(maps, np.concatenate(turns)), self.steps * vectors[:, None] + steps
+        return taken.reduce(bits, finishing, frames, self.n_out, out)
+
+    def reduction(self, n: int, n_features: int) -> FieldsOfBursts:
+        """Return the demodulation of `n` vectors that are not turned."""
+        maps = self.fields.on(arrays.NUMPY, self.record, self.n_pixels)
+        return self._finishing(maps, np.ones(n, dtype=np.complex64))
+
+    def _finishing(self, maps: PlacedFields, turns: np.ndarray) -> FieldsOfBursts:
+        """Return what makes results of the frames of vectors that are turned back."""
+        scale = 1 / self.fields.scale
+        return FieldsOfBursts(maps.pixels, turns, maps.background, scale, not self.complex_output)
 
     def _turned_back(self, first: Any, last: Any, n: int, maps: PlacedFields) -> np.ndarray:
         """Return what turns `n` vectors between two anchors back to the phase of the fit: complex64 (n,)."""

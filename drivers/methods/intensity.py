@@ -338,6 +338,10 @@ class Intensity(Method):
         shared.n_sets += begins.size
         return taken.reduce(bits, MeanDifferences(r), np.concatenate(own).reshape(-1, each), n_pixels, out)
 
+    def reduction(self, n: int, n_features: int) -> MeanDifferences:
+        """Return the differences of vectors of so many features."""
+        return MeanDifferences(anchor(n_features))
+
     def begin(self) -> Anchors:
         """Return anchors to add up."""
         return Anchors()

@@ -137,7 +137,10 @@ def _rates(opu: Any, projector: Any, work: Workload, threads: int, anew: bool) -
     if len(found) < len(calls):
         reference = rules.reference_of(opu, projector) if work.steps > 1 else None
         finish = rules.finisher(opu, work)
-        found = measure_rates(projector, calls, steps=work.steps, reference=reference, finish=finish)
+        found = measure_rates(
+            projector, calls, steps=work.steps, reference=reference, finish=finish,
+            reduction=rules.reducer(opu, work), frames=work.patterns_per_vector * work.steps,
+        )  # fmt: skip
         for key, rates in zip(keys, found, strict=True):
             if _is_whole(rates, projector, work) and not rates.busy:
                 store.save(key, rates)
@@ -153,6 +156,8 @@ def _is_whole(rates: Rates, projector: Projector, work: Workload) -> bool:
         needed += [rates.transform_s_per_point, rates.layer_s_per_point]
     if work.steps > 1:
         needed.append(rates.step_s_per_pixel)
+    if work.together:
+        needed.append(rates.reduced_s_per_pixel)
     return all(rate > 0 for rate in needed)
 
 
@@ -279,22 +284,27 @@ def _tables(result: ScalePlan, model: Device, linear: bool) -> list[Any]:
     time.add_row("tasks", "", f"{work.n_tasks:,} of {work.task_size:,} vectors, {duration(result.task_s)} each")
     time.add_row("all", duration(result.process_s), duration(result.cluster_s))
 
-    held = _table("Memory of a worker", "part", "size")
-    for name, n_bytes in (
-        ("interpreter and libraries", memory.program),
-        ("kept: matrix or layer, sensor, mirrors", memory.kept),
-        ("while that is made", memory.making),
-        ("one task: vectors, buffers, results", memory.task),
-        (f"most, with {memory.at_once} tasks at once" if memory.at_once > 1 else "most", memory.total),
+    alone = result.process_memory
+    held = _table("Memory", "part", "one process", "a worker")
+    for name, in_process, n_bytes in (
+        ("interpreter and libraries", alone.program, memory.program),
+        ("kept: matrix or layer, sensor, mirrors", alone.kept, memory.kept),
+        ("while that is made", alone.making, memory.making),
+        ("one call, or one task: vectors, buffers, results", alone.task, memory.task),
+        (
+            f"most, with {memory.at_once} tasks at once on a worker" if memory.at_once > 1 else "most",
+            alone.total,
+            memory.total,
+        ),
     ):
-        held.add_row(name, text(n_bytes))
+        held.add_row(name, text(in_process), text(n_bytes))
 
     moved = _table("Between workers and client", "what", "size")
     moved.add_row("vectors, a byte a bit", text(work.bytes_in))
     moved.add_row("results", text(work.bytes_back))
     moved.add_row("so that the network is no limit", f"{text(result.traffic_bytes_per_s)}/s")
-    for table in (held, moved):
-        table.columns[1].justify = "right"
+    for column in (*held.columns[1:], moved.columns[1]):
+        column.justify = "right"
     return [what, time, held, moved]
 
 
@@ -337,11 +347,12 @@ def _as_dict(result: ScalePlan, rates: tuple[Rates, Rates], model: Device) -> di
     """Return all numbers, for JSON."""
     import dataclasses
 
-    work, memory = result.work, result.memory
+    apart = ("work", "memory", "process_memory")
+    work, memory, alone = result.work, result.memory, result.process_memory
     return {
         "device": model.name,
         "fingerprint": model.fingerprint(),
-        **{key: value for key, value in dataclasses.asdict(result).items() if key not in ("work", "memory")},
+        **{key: value for key, value in dataclasses.asdict(result).items() if key not in apart},
         "rounds": result.rounds,
         "work": {
             **dataclasses.asdict(work), "n_tasks": work.n_tasks, "task_size": work.task_size, "n_frames": work.n_frames
@@ -349,6 +360,7 @@ def _as_dict(result: ScalePlan, rates: tuple[Rates, Rates], model: Device) -> di
         "device_s": work.device_s,
         "device_j": work.device_j,
         "memory": {**dataclasses.asdict(memory), "total": memory.total},
+        "process_memory": {**dataclasses.asdict(alone), "total": alone.total},
         "traffic": {
             "bytes_in": work.bytes_in, "bytes_back": work.bytes_back, "bytes_per_s": result.traffic_bytes_per_s
         },

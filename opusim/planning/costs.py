@@ -54,6 +54,10 @@ class Workload:
     frame_states : int
         States of the medium whose light each frame averages, with a layer or entries of their own that are not kept;
         0 where the medium stands still during a frame.
+    together : int
+        Vectors whose frames one call in one process reduces at once, at most; 0 where it makes frames. Tasks make them.
+    fields_per_vector : int
+        Fields of each that are computed then: repetitions of a pattern share one.
     """
 
     n_vectors: int
@@ -71,12 +75,15 @@ class Workload:
     shared_patterns: int = 0
     fit_patterns: int = 0
     frame_states: int = 0
+    together: int = 0
+    fields_per_vector: int = 1
 
     def __post_init__(self) -> None:
         """Check the counts."""
         for name in ("n_vectors", "n_features", "n_out", "task_vectors", "block", "patterns_per_vector", "steps"):
             validation.integer(name, getattr(self, name), low=1)
-        validation.integer("frame_states", self.frame_states, low=0)
+        for name, low in (("frame_states", 0), ("together", 0), ("fields_per_vector", 1)):
+            validation.integer(name, getattr(self, name), low=low)
         object.__setattr__(self, "n_pixels", validation.integer("n_pixels", self.n_pixels or self.n_out, low=1))
 
     def patterns(self, n_vectors: int) -> int:
@@ -134,7 +141,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class Memory:
-    """What a worker holds, in bytes.
+    """What a worker holds, or one process for a call, in bytes.
 
     Parameters
     ----------
@@ -143,7 +150,7 @@ class Memory:
     making : int
         What is needed beside it while that is made.
     task : int
-        Arrays of one task: its vectors, buffers and results.
+        Arrays of one task, or of the call: its vectors, buffers and results.
     at_once : int
         Tasks at a time.
     program : int
@@ -160,6 +167,10 @@ class Memory:
     def total(self) -> int:
         """Most that is held at any time, in bytes."""
         return self.program + self.kept + max(self.making, self.at_once * self.task)
+
+
+# Bytes a pixel of a call's anchors, their fields, sums and what is compared; bytes a frame of number, time and light.
+_ANCHOR_BYTES, _SHOT_BYTES = 100, 64
 
 
 @dataclass(frozen=True)
@@ -245,6 +256,36 @@ class Costs:
             seconds += self.show_s(work.patterns(rest), work.steps, work.frame_states)
         return seconds + work.patterns(n_vectors) * work.steps * work.n_pixels * self.rates.finish_s_per_pixel
 
+    def call_s(self, work: Workload) -> float:
+        """Return the seconds of one call for all vectors in one process, what is kept being there.
+
+        Parameters
+        ----------
+        work : Workload
+            The transform.
+
+        Returns
+        -------
+        float
+            Seconds, with the patterns that all vectors share.
+        """
+        n, rates = work.n_vectors, self.rates
+        if not work.together:
+            shared_s = self.show_s(work.shared_patterns, 1, work.frame_states) if work.shared_patterns else 0.0
+            return shared_s + self.vectors_s(work, n)
+        whole, rest = divmod(n, work.together)
+        showing = self.projector.way.showing
+        sums_s = whole * rates.seconds(showing(work.fields_per_vector * work.together))
+        if rest:
+            sums_s += rates.seconds(showing(work.fields_per_vector * rest))
+        # Anchors, whose fields are known, are read on more pixels than are asked for.
+        own = work.patterns_per_vector * n
+        others = work.patterns(n) - own + work.shared_patterns
+        pixels = work.steps * (own * work.n_out + others * work.n_pixels)
+        frame_s = rates.frame_s_per_pixel if work.steps == 1 else rates.step_s_per_pixel
+        reduced_s = rates.reduced_s_per_pixel or frame_s + rates.finish_s_per_pixel
+        return sums_s * work.n_out / work.n_pixels + pixels * reduced_s
+
     # ---------------------------------------------------------------- bytes
 
     @property
@@ -284,6 +325,37 @@ class Costs:
                 made += 12 * shown * work.n_pixels  # fields of a block, and its results
         return n * work.n_features + buffers + made
 
+    def call_bytes(self, work: Workload) -> int:
+        """Return the bytes of one call for all vectors in one process: vectors, buffers, frames of a block and results.
+
+        Parameters
+        ----------
+        work : Workload
+            The transform.
+
+        Returns
+        -------
+        int
+            Bytes; without frames where none are made.
+        """
+        n, way, threads = work.n_vectors, self.projector.way, self.rates.threads
+        result = n * work.n_out * work.out_bytes
+        held = n * work.n_features + result
+        # A linear transform is scaled at the end, in an array of its own.
+        if work.together:
+            together = min(n, work.together)
+            ends = 8 * work.patterns_per_block * -(-together // work.block)
+            shots = _SHOT_BYTES * (work.patterns(together) + work.shared_patterns) * work.steps
+            anchors = (ends + _ANCHOR_BYTES) * work.n_pixels + shots
+            return held + max(result, anchors + way.showing_bytes(work.fields_per_vector * together, threads))
+        shown = work.patterns(min(n, work.block))
+        frames = shown * work.steps * work.n_pixels * self.projector.geometry.device.camera.dtype.itemsize
+        buffers = way.showing_bytes(shown, threads)
+        if work.steps == 1 and work.patterns_per_vector == 1:
+            return held + buffers + (frames if n > work.block else 0)  # else frames are the result
+        fields = 12 * shown * work.n_pixels if work.steps > 1 else 0
+        return held + max(result, buffers + frames + fields + shown * work.n_features)
+
 
 @dataclass(frozen=True)
 class ScalePlan:
@@ -303,6 +375,8 @@ class ScalePlan:
         Size that the matrix has, or would have.
     memory : Memory
         Of a worker.
+    process_memory : Memory
+        Of one process, for one call with all its threads.
     states : int
         States of the medium's drift in the device's time: what is kept is made for each of them; 1 where nothing is
         kept, as the medium moves during each frame.
@@ -323,6 +397,7 @@ class ScalePlan:
     stored: bool
     matrix_bytes: int
     memory: Memory
+    process_memory: Memory
     states: int
     process_build_s: float
     process_s: float
@@ -387,9 +462,7 @@ def plan_scale(
     moving = work.frame_states
     fit_s = one.show_s(work.fit_patterns, work.steps, moving) if work.fit_patterns else 0.0
     process_build_s, worker_build_s = (costs.build_s if kept else 0.0 for costs in (one, many))
-    shared_process_s, shared_s = (
-        costs.show_s(work.shared_patterns, 1, moving) if work.shared_patterns else 0.0 for costs in (one, many)
-    )
+    shared_s = many.show_s(work.shared_patterns, 1, moving) if work.shared_patterns else 0.0
     task_s = many.vectors_s(work, work.task_size)
     rounds = -(-work.n_tasks // (workers * threads))
     reference = 8 * work.n_pixels * plan.samples if work.steps > 1 else 0
@@ -397,12 +470,15 @@ def plan_scale(
         kept=many.kept_bytes + reference, making=many.making_bytes, task=many.task_bytes(work), at_once=threads,
         program=program_bytes,
     )  # fmt: skip
+    process_memory = Memory(
+        kept=one.kept_bytes + reference, making=one.making_bytes, task=one.call_bytes(work), program=program_bytes
+    )  # fmt: skip
     # A worker meets the states one after the other, as long as it has tasks.
     built = min(states, rounds * threads)
     return ScalePlan(
         work=work, way=plan.way, side=plan.side, stored=plan.keeps_matrix, matrix_bytes=plan.matrix_bytes,
-        memory=memory, states=states, process_build_s=process_build_s,
-        process_s=fit_s + states * process_build_s + shared_process_s + one.vectors_s(work, work.n_vectors),
+        memory=memory, process_memory=process_memory, states=states, process_build_s=process_build_s,
+        process_s=fit_s + states * process_build_s + one.call_s(work),
         worker_build_s=worker_build_s, task_s=task_s, shared_s=shared_s,
         # The client makes what is kept for the patterns of the fit.
         cluster_s=(process_build_s if work.fit_patterns else 0.0) + fit_s + built * worker_build_s + shared_s

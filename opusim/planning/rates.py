@@ -34,6 +34,7 @@ from opusim.bench.frames import Shots
 from opusim.bench.geometry import Geometry
 from opusim.bench.plan import ENTRIES_PER_S, FFT_FLOPS, SUM_FLOPS
 from opusim.bench.projector import Projector
+from opusim.bench.reduction import Reduction
 from opusim.bench.region import Region, Roi
 from opusim.bench.way import Way, Work, transform_flops
 from opusim.patterns.layout import MirrorLayout
@@ -46,9 +47,12 @@ _ROUNDS, _LONG_S = 3, 0.25
 _SLOWED = 1.1
 # Size of the matrix on which sums are timed: larger than the tables of a tile, smaller than a second's work.
 _FEATURES, _FIELDS = 256, 2048
-# A camera's pixel in seconds, one thread (benchmarks/RESULTS.md: 2 million pixels in 22 ms), and the preparation of a
-# point of the layer: what is reckoned with where nothing was measured.
-_PIXEL_S, _LAYER_S = 1.1e-8, 3e-7
+# A camera's pixel in seconds, one thread, the same where counts are reduced in the kernel, and the preparation of a
+# point of the layer: what is reckoned with where nothing was measured. On one core of a Xeon of 2023 a pixel took 4.5
+# to 5.5 ns, with means of it 6, demodulated 6.5 to 8.
+_PIXEL_S, _REDUCED_S, _LAYER_S = 6e-9, 8e-9, 3e-7
+# Mean light of a speckled reference, over full scale, at which one burst in fourteen has a saturated frame.
+_BRIGHT = 1 / 2.6
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,9 @@ class Rates:
         How many times as long as on a quiet machine the measurement took, at least, because other programs were
         running: the processors that these used and the calls had work for, over those that there are. None where it
         cannot be told.
+    reduced_s_per_pixel : float
+        A pixel of a frame, from the field to what the kernel makes of it in a linear transform without frames; 0 if it
+        was not measured.
     """
 
     threads: int
@@ -100,6 +107,7 @@ class Rates:
     entry_s: float
     measured: bool = True
     slowed: float | None = None
+    reduced_s_per_pixel: float = 0.0
 
     @property
     def busy(self) -> bool:
@@ -171,6 +179,7 @@ def planner_rates(projector: Projector, threads: int, at_once: int = 1) -> Rates
         table_s=2 * 2**matrix_kernels.GROUP / SUM_FLOPS / threads,
         entry_s=0.0 if side else 1 / ENTRIES_PER_S,
         measured=False,
+        reduced_s_per_pixel=_REDUCED_S * projector.plan.samples / threads,
     )
 
 
@@ -184,6 +193,8 @@ def measure(
     steps: int = 1,
     reference: np.ndarray | None = None,
     finish: Callable[[np.ndarray], object] | None = None,
+    reduction: Callable[[int, int], Reduction | None] | None = None,
+    frames: int = 1,
 ) -> list[Rates]:
     """Time the parts of what a projector does, at its own size but for the matrix.
 
@@ -199,13 +210,17 @@ def measure(
         Field of the reference arm, for more than one step.
     finish : callable, optional
         What follows the frames of a linear transform; takes frames (patterns * steps, n_pixels).
+    reduction : callable, optional
+        What is made in the kernel where there are no frames, for so many vectors of so many features.
+    frames : int
+        Frames of a vector, for that.
 
     Returns
     -------
     list of Rates
         One for each of `calls`.
     """
-    timer = _Timer(steps, reference)
+    timer = _Timer(steps, reference, reduction, frames)
     _warm_up(projector)
     others = _Others()
     waves: list[dict[str, float]] = [{} for _ in calls]
@@ -232,6 +247,7 @@ def measure(
                 sum_s=added.get("sum", 0.0),
                 table_s=added.get("table", 0.0),
                 entry_s=added.get("entry", 0.0),
+                reduced_s_per_pixel=added.get("reduced", 0.0),
                 slowed=None if processors is None else _slowed(processors, threads * at_once),
             )
         )
@@ -330,10 +346,12 @@ def _warm_up(like: Projector) -> None:
 
 @dataclass(frozen=True)
 class _Timer:
-    """Times the parts, for patterns of `steps` frames against a field of the reference arm."""
+    """Times the parts, for patterns of `steps` frames against the reference arm, and of what is made of them."""
 
     steps: int
     reference: np.ndarray | None
+    reduction: Callable[[int, int], Reduction | None] | None = None
+    frames: int = 1
 
     def counts(self, geometry: Geometry, way: Way, bits: np.ndarray, steps: int) -> Callable[[], object]:
         """Work that makes the counts of patterns, at the device's working point."""
@@ -353,6 +371,24 @@ class _Timer:
             way.counts(bits, shots, np.empty((n, region.n_pixels), dtype=device.camera.dtype))
 
         return work
+
+    def reduced(self, geometry: Geometry, way: Way, bits: np.ndarray) -> Callable[[], object] | None:
+        """Work that reduces the frames of vectors, as bright as a calibration has them; None if there is none."""
+        device, region, samples = geometry.device, geometry.region, geometry.sampling.samples
+        found = None if self.reduction is None else self.reduction(*bits.shape)
+        if found is None:
+            return None
+        n, camera, exposure_s = len(bits) * self.frames, device.camera, device.operation.exposure_s
+        photons, reference, phases = device.photons_per_intensity(exposure_s), None, None
+        if self.steps > 1:
+            draw = np.random.default_rng(0).normal(size=(2, region.n_pixels, samples)) / 2**0.5
+            reference = (draw[0] + 1j * draw[1]).astype(np.complex64)
+            photons = _BRIGHT * camera.full_scale_dn / (camera.gain_dn_per_e * camera.quantum_efficiency)
+            phases = np.arange(n) * (2 * np.pi / self.steps)
+        maps = camera.maps(geometry.seed, region.pixels())
+        shots = Shots(0, np.arange(n), np.full(n, photons), exposure_s, maps, self.frames, reference, phases)
+        out = found.empty(len(bits), self.frames, region.n_pixels)
+        return lambda: way.reduce(bits, shots, found, out)
 
     def waves(self, like: Projector, threads: int, at_once: int) -> dict[str, float]:
         """Rates of the way through the layer, on the grid of the projector."""
@@ -417,7 +453,14 @@ class _Timer:
             works = [counts(projector, n) for projector, n in shown]
             if self.steps > 1:
                 works.append(counts(small, many // self.steps, self.steps))
-            camera_s, few_s, many_s, *steps_s = _seconds(*works, at_once=at_once)
+            vectors = many // self.frames
+            way = small.way
+            assert isinstance(way, MatrixWay)
+            bits = _half_on(vectors, small.geometry.source.n_features)
+            reduced = self.reduced(small.geometry, way.with_threads(threads), bits)
+            if reduced is not None:
+                works.append(reduced)
+            camera_s, few_s, many_s, *rest_s = _seconds(*works, at_once=at_once)
             frame_s = camera_s / many
             sums_s = max(0.0, (many_s - few_s) / (many - few) - frame_s)
             rates = {
@@ -426,8 +469,10 @@ class _Timer:
                 "table": max(0.0, many_s - many * (sums_s + frame_s)) / groups,
                 "entry": entry_s,
             }
-            if steps_s:
-                rates["step"] = steps_s[0] / (many // self.steps * self.steps * n_pixels)
+            if reduced is not None:
+                rates["reduced"] = rest_s.pop() / (vectors * self.frames * n_pixels)
+            if rest_s:
+                rates["step"] = rest_s[0] / (many // self.steps * self.steps * n_pixels)
             result.append(rates)
         return result
 

@@ -81,6 +81,9 @@ def test_json_is_what_the_device_and_the_driver_would_do():
     assert got["traffic"]["bytes_in"] == 5000 * 10_000 and got["traffic"]["bytes_back"] == 5000 * 20_000
     memory = got["memory"]
     assert memory["total"] == memory["program"] + memory["kept"] + max(memory["making"], memory["task"])
+    alone = got["process_memory"]
+    assert alone["total"] == alone["program"] + alone["kept"] + max(alone["making"], alone["task"])
+    assert alone["at_once"] == 1 and alone["kept"] == memory["kept"]
     assert got["rates"]["process"]["measured"] is False
 
 

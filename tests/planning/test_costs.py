@@ -21,6 +21,7 @@ from opusim.bench.projector import Projector
 from opusim.bench.region import Region, Roi
 from opusim.calibration.procedures.linear import measure_linear
 from opusim.device.medium import Drift, GaussianMedium
+from opusim.drivers import acquire
 from opusim.drivers import workload as rules
 from opusim.drivers.inputs import dask as lazy
 from opusim.drivers.methods import holography
@@ -31,6 +32,7 @@ from opusim.planning.costs import Costs, Memory, Workload, plan_scale
 from opusim.planning.rates import Rates, RateStore, _Timer, machine, measure, planner_rates
 
 AURORA = Device.load("aurora")
+STILL = {"reference.vibration_rad": 0.0, "reference.drift_rad_per_minute": 0.0}
 
 
 def fitted(n_features: int, n_out: int, **settings) -> OPU:
@@ -219,6 +221,86 @@ def test_a_worker_takes_what_the_plan_says(n_features, n_out, execution):
     assert costs.kept_bytes + costs.task_bytes(work) - there == pytest.approx(kept_and_task, rel=0.3)
 
 
+# In a process of its own, with kernels loaded: the most that a call holds, and what is planned. A calibration leaves
+# memory in the heap, and a layer that a matrix does not need.
+CALL = """
+import ctypes, sys, warnings
+from pathlib import Path
+import numpy as np
+from opusim import OPU
+from opusim.drivers import workload as rules
+from opusim.planning.costs import plan_scale
+from opusim.planning.rates import planner_rates
+
+warnings.simplefilter("ignore")
+mode, (threads, n, n_features, n_out) = sys.argv[1], map(int, sys.argv[2:])
+
+def fitted(n_features, n_out):
+    opu = OPU(n_out, disable_pbar=True, linear_mode=mode, execution="matrix", threads=threads)
+    opu.fit1d(n_features=n_features)
+    if mode == "holographic":
+        opu.calibrate(store=False)
+    return opu
+
+def held(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+half_on = lambda n, n_features: np.random.default_rng(0).integers(0, 2, (n, n_features), dtype=np.uint8)
+fitted(64, 64).linear_transform(half_on(200, 64))
+opu, x = fitted(n_features, n_out), half_on(n, n_features)
+opu.bench._fresh(opu.bench._lock)
+ctypes.CDLL(None).malloc_trim(0)
+work = rules.workload(opu, n, linear=True)
+rates = planner_rates(rules.projector_of(opu, work, threads=threads), threads)
+one = planner_rates(rules.projector_of(opu, work, threads=1), 1, threads)
+program = held("VmRSS") - x.nbytes
+plan = plan_scale(rules.projector_of(opu, work, threads=threads), work, rates, one, program_bytes=program)
+Path("/proc/self/clear_refs").write_text("5")
+opu.linear_transform(x)
+print(work.together, plan.process_memory.total - program, held("VmHWM") - program)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["intensity", "holographic"])
+@pytest.mark.parametrize(
+    "size", [(2, 1_920, 784, 10_000), (2, 300, 300, 100_000), (1, 6_000, 3_000, 4_000)], ids=["large", "wide", "long"]
+)
+def test_a_linear_transform_in_one_process_takes_what_the_plan_says(mode, size):
+    """No frames, a thousand vectors at a time: sums and rows of each thread, and results."""
+    if not Path("/proc/self/clear_refs").exists() or sys.platform != "linux":
+        pytest.skip("this system does not tell the most that a process has held")
+    call = [sys.executable, "-c", CALL, mode, *map(str, size)]
+    together, expected, most = map(int, subprocess.run(call, check=True, capture_output=True, text=True).stdout.split())
+    assert together > 64
+    assert expected == pytest.approx(most, rel=0.3)
+
+
+@pytest.mark.parametrize("mode", ["intensity", "holographic"])
+@pytest.mark.parametrize(
+    ("execution", "changes"),
+    [
+        ("matrix", {}), ("waves", {}), ("auto", {}), ("matrix", {"camera.quantise": False}),
+        ("matrix", {"camera.lag": 0.1}), ("matrix", {"camera.shutter": "rolling"}),
+        ("matrix", {"camera.shutter": "rolling", **STILL}),
+        ("matrix", {"medium.decorrelation_time_s": 2 * AURORA.operation.exposure_s}),
+        ("matrix", {"medium.decorrelation_time_s": 100.0}),
+    ],
+)  # fmt: skip
+def test_vectors_are_planned_together_where_the_bench_takes_them_so(mode, execution, changes):
+    """As many as the loop takes, and none where there are frames."""
+    opu = fitted(64, 300, device=AURORA.evolve(**changes), execution=execution, linear_mode=mode)
+    work = rules.workload(opu, 2_000, linear=True)
+    method, exposure = rules.method_of(opu, linear=True)
+    taken = opu.device.together(
+        opu.current_fit.layout, method.reductions, work.n_pixels, exposure, method.phases_rad
+    )  # fmt: skip
+    assert bool(work.together) == (taken is not None)
+    assert work.together in (0, acquire.stride_of(method, work.block, 64, work.n_pixels))
+    assert work.fields_per_vector == (2 if work.together and mode == "intensity" else 1)
+
+
 def test_memory_is_what_is_held_at_the_same_time():
     memory = Memory(kept=100, making=50, task=20, at_once=2, program=7)
     assert memory.total == 7 + 100 + 50
@@ -275,6 +357,28 @@ def test_linear_takes_the_field_of_a_pattern_once():
     each = AURORA.operation.frames_per_vector
     assert by_intensity.work.patterns(1000) == 1000 * each and by_intensity.process_s > 0.95 * each * counts.process_s
     assert by_intensity.shared_s > 0 and linear.shared_s == 0
+
+
+@pytest.mark.parametrize("mode", ["intensity", "holographic"])
+def test_where_no_frames_are_made_nothing_follows_them(mode):
+    """Each vector has the fields that it needs and its frames, on the pixels that are asked for; no pass after them."""
+    costs, work = costs_of(fitted(784, 1_000, linear_mode=mode, execution="matrix"), 3_000, linear=True)
+    slow = dataclasses.replace(costs.rates, finish_s_per_pixel=1.0, frame_s_per_pixel=1.0, step_s_per_pixel=1.0)
+    once_s = costs.call_s(work)
+    assert Costs(costs.projector, slow).call_s(work) == once_s
+    assert Costs(costs.projector, slow).call_s(dataclasses.replace(work, together=0)) > 1e3 * once_s
+    # Rates that were kept before have none of it: what follows frames stands for it.
+    none = dataclasses.replace(costs.rates, reduced_s_per_pixel=0.0)
+    assert 0.5 * once_s < Costs(costs.projector, none).call_s(work) < 3 * once_s
+    # Twice the vectors, but for anchors and tables, twice the time; no table, no camera, no time.
+    twice_s = costs.call_s(dataclasses.replace(work, n_vectors=6_000, shared_patterns=2 * work.shared_patterns))
+    assert twice_s == pytest.approx(2 * once_s, rel=0.02)
+    frames = 3_000 * work.steps * work.patterns_per_vector
+    light_s = costs.rates.reduced_s_per_pixel * (frames * 1_000 + (work.n_frames - frames) * work.n_pixels)
+    blind = dataclasses.replace(costs.rates, sum_s=0.0, table_s=0.0)
+    assert Costs(costs.projector, blind).call_s(work) == pytest.approx(light_s, rel=1e-9)
+    sums_s = 3_000 * work.fields_per_vector * 784 / matrix_kernels.GROUP * 1_000 * costs.rates.sum_s
+    assert once_s - light_s == pytest.approx(sums_s, rel=0.05)
 
 
 def test_what_is_kept_is_made_for_every_state_of_the_drift():
@@ -337,20 +441,22 @@ def test_transforms_grow_as_n_log_n():
     assert dataclasses.replace(rates, side=0).transform_s(64) == math.inf
 
 
-@pytest.mark.parametrize("execution", ["matrix", "waves"])
-def test_rates_are_measured(execution):
-    opu = fitted(64, 300, execution=execution)
+@pytest.mark.parametrize(("execution", "mode"), [("matrix", "auto"), ("waves", "auto"), ("matrix", "intensity")])
+def test_rates_are_measured(execution, mode):
+    opu = fitted(64, 300, execution=execution, linear_mode=mode)
     work = rules.workload(opu, 10, linear=True)
     projector = rules.projector_of(opu, work, threads=2)
     rates = measure(
         projector, [(2, 1), (1, 2)], steps=work.steps, reference=rules.reference_of(opu, projector),
-        finish=rules.finisher(opu, work),
+        finish=rules.finisher(opu, work), reduction=rules.reducer(opu, work),
+        frames=work.patterns_per_vector * work.steps,
     )  # fmt: skip
     assert [(r.threads, r.at_once) for r in rates] == [(2, 1), (1, 2)]
     for r in rates:
         assert r.measured and r.side == projector.plan.side
         assert r.transform_s_per_point > 0 and r.layer_s_per_point > 0 and r.finish_s_per_pixel > 0
-        assert r.step_s_per_pixel > 0 or execution == "waves"
+        assert r.step_s_per_pixel > 0 or execution == "waves" or mode == "intensity"
+        assert (r.reduced_s_per_pixel > 0) == (execution == "matrix")
         # Differences of times, on which a busy machine may leave nothing.
         assert r.sum_s >= 0 and r.table_s >= 0 and r.entry_s >= 0
         assert r.frame_s_per_pixel > 0 if execution == "matrix" else r.sum_s == r.table_s == r.entry_s == 0
