@@ -30,8 +30,9 @@ def selftest(
 ) -> None:
     """Compute a fixed table of cases and compare the bits: threads, parts, a plain processor, what the release gives.
 
-    The hashes of the release come with it, and stand in the documentation. It takes about a minute; the first time
-    kernels are compiled, which takes some more. The exit status is 1 if anything differs.
+    The hashes of the release come with it, and stand in the documentation. It takes about a minute and a
+    half; the first time kernels are compiled, which takes up to two and a half minutes more. The exit status is 1 if
+    anything differs.
     """
     from opusim.drivers import selftest as library
 
