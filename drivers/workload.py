@@ -96,13 +96,30 @@ def _frame_states(model: Device, exposure_s: float) -> int:
     return 0 if drift is None else len(drift.within(0.0, exposure_s))
 
 
-def projector_of(opu: Any, work: Workload, *, threads: int) -> Projector:
-    """Return the projector that would do the work: what the OPU's bench would make, with another number of threads."""
+def projector_of(opu: Any, work: Workload, *, threads: int, execution: str | None = None) -> Projector:
+    """Return the projector that would do the work: what the OPU's bench would make, with another number of threads.
+
+    Parameters
+    ----------
+    opu : OPU
+        With a fit.
+    work : Workload
+        From `workload`.
+    threads : int
+        Threads that it uses.
+    execution : {"auto", "matrix", "waves"}, optional
+        How the light is computed; as in the bench by default.
+
+    Raises
+    ------
+    ValueError
+        If the way that `execution` names is not possible.
+    """
     bench = opu.device.bench
     region = Region(opu.device.exposure().bench_roi, work.n_pixels, bench.sensor_shape[1])
     return Projector(
         bench.device, bench.seed, opu._fit.layout, region, resolution=bench.device.resolution,
-        execution=bench.execution, memory_budget=bench.memory_budget, threads=threads,
+        execution=execution or bench.execution, memory_budget=bench.memory_budget, threads=threads,
     )  # fmt: skip
 
 

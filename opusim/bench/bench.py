@@ -74,8 +74,8 @@ class OpticalBench(validation.Fixed):
         In place of the device's own. "auto" keeps the picture of a region where its pixels average over their area
         (`Device`); "mirrors" keeps all geometry.
     execution : {"auto", "matrix", "waves"}
-        How patterns from a formatter are computed: the cheaper way, or one of the two. Same device, same
-        fields to 1e-4.
+        How patterns from a formatter are computed: the way that is cheaper for 60 000 vectors, or one of the two.
+        Same device, same fields to 1e-4. For few vectors "waves" spares the making of a matrix (`opusim.OPU`).
     memory_budget : int, optional
         Bytes that a stored matrix may take; 6 GiB by default.
     threads : int, optional

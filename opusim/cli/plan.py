@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from opusim.planning.costs import ScalePlan, Workload
     from opusim.planning.rates import Rates
 
+# The other way is told where it takes less than this share of the time: closer, no rates can tell which is shorter.
+_SHORTER = 0.8
 _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 
 
@@ -70,19 +72,21 @@ def plan(
         limit = _bytes("--worker-memory", worker_memory) if worker_memory else memory.total_bytes()
         _check_counts(model, n_features, n_components)
         case = _Case(model, seed, n_features, n_components, n_vectors, linear, n_threads, n_workers)
-        result, rates = case.plan(memory_budget, False)
+        result, rates, other = case.plan(memory_budget, False)
     needed = result.memory.total
     if needed > limit:
         raise MemoryError(_too_much(case, needed, limit, memory_budget))
     if measure is not False:
         with err.status("Measuring the rates of this machine …"):
-            result, rates = case.plan(memory_budget, measure)
+            result, rates, other = case.plan(memory_budget, measure)
+    if other is not None and other.memory.total > limit:
+        other = None
     if as_json:
-        out.print(json.dumps(_as_dict(result, rates, model), indent=1), soft_wrap=True, markup=False)
+        out.print(json.dumps(_as_dict(result, rates, other, model), indent=1), soft_wrap=True, markup=False)
         return
     for table in _tables(result, model, linear):
         out.print(table)
-    out.print(_told(result, rates, model), soft_wrap=True, markup=False)
+    out.print(_told(result, rates, other, model), soft_wrap=True, markup=False)
 
 
 class _Case:
@@ -98,8 +102,11 @@ class _Case:
 
     def plan(
         self, budget: int | None, measure: bool | None, *, threads: int = 0, components: int = 0
-    ) -> tuple[ScalePlan, tuple[Rates, Rates]]:
-        """Return the plan and the rates behind it: the planner's own if `measure` is False; see the option."""
+    ) -> tuple[ScalePlan, tuple[Rates, Rates], ScalePlan | None]:
+        """Return the plan, the rates behind it, and the plan by the other way if there is one.
+
+        The rates are the planner's own if `measure` is False; see the option.
+        """
         from opusim.drivers import OPU
         from opusim.drivers import workload as rules
         from opusim.planning.costs import plan_scale
@@ -116,7 +123,24 @@ class _Case:
                 rates = planner_rates(projector, n_threads), planner_rates(projector, 1, n_threads)
             else:
                 rates = _rates(opu, projector, work, n_threads, bool(measure))
-        return plan_scale(projector, work, *rates, workers=self.workers, program_bytes=_program_bytes()), rates
+            other = _other_way(opu, projector, work, n_threads)
+        program = _program_bytes()
+        result = plan_scale(projector, work, *rates, workers=self.workers, program_bytes=program)
+        if other is None:
+            return result, rates, None
+        both = (each.completed(other) for each in rates)
+        return result, rates, plan_scale(other, work, *both, workers=self.workers, program_bytes=program)
+
+
+def _other_way(opu: Any, projector: Projector, work: Workload, threads: int) -> Projector | None:
+    """Return the projector of the way that was not chosen, if it is possible."""
+    from opusim.drivers import workload as rules
+
+    execution = "waves" if projector.plan.way == "matrix" else "matrix"
+    try:
+        return rules.projector_of(opu, work, threads=threads, execution=execution)
+    except ValueError:
+        return None
 
 
 def _rates(opu: Any, projector: Any, work: Workload, threads: int, anew: bool) -> tuple[Rates, Rates]:
@@ -308,8 +332,10 @@ def _tables(result: ScalePlan, model: Device, linear: bool) -> list[Any]:
     return [what, time, held, moved]
 
 
-def _told(result: ScalePlan, rates: tuple[Rates, Rates], model: Device) -> str:
+def _told(result: ScalePlan, rates: tuple[Rates, Rates], other: ScalePlan | None, model: Device) -> str:
     lines = []
+    if other is not None and other.process_s < _SHORTER * result.process_s:
+        lines.append(_told_of(other, result))
     if model.camera.lag > 0:
         lines.append(
             "camera.lag is above 0: frames are made one after the other, in a slower way that is not in these times "
@@ -343,7 +369,23 @@ def _told(result: ScalePlan, rates: tuple[Rates, Rates], model: Device) -> str:
     return "\n".join(lines)
 
 
-def _as_dict(result: ScalePlan, rates: tuple[Rates, Rates], model: Device) -> dict[str, Any]:
+def _told_of(other: ScalePlan, result: ScalePlan) -> str:
+    """Say how long the way takes that was not chosen."""
+    from opusim.calibration.words import duration
+
+    by = "the matrix" if other.way == "matrix" else "waves"
+    n = result.work.n_vectors
+    return (
+        "The way is chosen for a large training set, however many vectors come. "
+        f"{n:,} vector{'s' * (n > 1)} would take {duration(other.process_s)} by {by} in one process, not "
+        f"{duration(result.process_s)}: OPU(execution={other.way!r}) takes that way. Between the two counts differ by "
+        "one level or an electron in at most 1 % of the pixels."
+    )
+
+
+def _as_dict(
+    result: ScalePlan, rates: tuple[Rates, Rates], other: ScalePlan | None, model: Device
+) -> dict[str, Any]:  # fmt: skip
     """Return all numbers, for JSON."""
     import dataclasses
 
@@ -354,6 +396,7 @@ def _as_dict(result: ScalePlan, rates: tuple[Rates, Rates], model: Device) -> di
         "fingerprint": model.fingerprint(),
         **{key: value for key, value in dataclasses.asdict(result).items() if key not in apart},
         "rounds": result.rounds,
+        "other_way": None if other is None else {"way": other.way, "process_s": other.process_s},
         "work": {
             **dataclasses.asdict(work), "n_tasks": work.n_tasks, "task_size": work.task_size, "n_frames": work.n_frames
         },

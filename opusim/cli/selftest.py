@@ -31,8 +31,9 @@ def selftest(
     """Compute a fixed table of cases and compare the bits: threads, parts, a plain processor, what the release gives.
 
     The hashes of the release come with it, and stand in the documentation. On another kind of processor, or with
-    other libraries, they need not hold: they are not compared then, and a sentence says so. It takes about a minute;
-    the first time kernels are compiled, which takes some more. The exit status is 1 if anything differs.
+    other libraries, they need not hold: they are not compared then, and a sentence says so. It takes about a minute and
+    a half; the first time kernels are compiled, which takes up to two and a half minutes more. The exit status is 1 if
+    anything differs.
     """
     from opusim.drivers import selftest as library
 

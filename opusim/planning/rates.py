@@ -114,6 +114,24 @@ class Rates:
         """Whether they were measured on a machine that was busy with something else, and are too slow."""
         return self.slowed is not None and self.slowed > _SLOWED
 
+    def completed(self, projector: Projector) -> Rates:
+        """Return rates of both ways: the planner's own where this way has no such work.
+
+        Parameters
+        ----------
+        projector : Projector
+            What they are for.
+
+        Returns
+        -------
+        Rates
+            The same, with none missing for the sums of a matrix.
+        """
+        if self.sum_s:
+            return self
+        own = planner_rates(projector, self.threads, self.at_once)
+        return dataclasses.replace(self, sum_s=own.sum_s, table_s=own.table_s, entry_s=self.entry_s or own.entry_s)
+
     def transform_s(self, side: int) -> float:
         """Return the seconds of one transform on a grid of another side: in proportion to N log N.
 

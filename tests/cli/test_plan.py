@@ -102,6 +102,41 @@ def test_budget_decides_whether_a_matrix_is_kept():
     assert small["way"] == "waves" and not small["stored"]
 
 
+def test_few_vectors_are_told_the_other_way():
+    size, told = ("--features", 3000, "--components", 3000, "--no-measure", "--threads", 1), "OPU(execution='waves')"
+    few, many = planned(*size, "--vectors", 50), planned(*size, "--vectors", 60_000)
+    for plan in (few, many):
+        assert plan["way"] == "matrix" and plan["other_way"]["way"] == "waves"
+    # Of the matrix most is its making, which waves do without; of each vector they take more.
+    assert few["process_build_s"] > 0.9 * few["process_s"] > 9 * few["other_way"]["process_s"]
+    assert many["other_way"]["process_s"] > many["process_s"]
+    text = words(invoke(*size, "--vectors", 50).stdout)
+    assert told in text and "50 vectors would take" in text and "by waves in one process" in text
+    assert "1 vector would take" in words(invoke(*size, "--vectors", 1, "--linear").stdout)
+    assert told not in words(invoke(*size, "--vectors", 60_000).stdout)
+
+
+def test_many_vectors_are_told_the_matrix_where_only_its_making_is_too_long():
+    size = ("--features", 2000, "--components", 300_000, "--no-measure", "--threads", 1)
+    few, many = planned(*size, "--vectors", 1000), planned(*size, "--vectors", 100_000)
+    assert few["way"] == many["way"] == "waves" and many["other_way"]["way"] == "matrix"
+    assert few["other_way"]["process_s"] > few["process_s"]
+    assert many["other_way"]["process_s"] < many["process_s"]
+    assert "by the matrix in one process" in words(invoke(*size, "--vectors", 100_000).stdout)
+    assert "OPU(execution" not in words(invoke(*size, "--vectors", 1000).stdout)
+
+
+def test_another_way_that_is_not_there_is_not_told(tmp_path):
+    size = ("--features", 3000, "--components", 3000, "--vectors", 50, "--no-measure", "--threads", 1)
+    assert planned(*size, "--memory-budget", "1MiB")["other_way"] is None  # no matrix
+    (tmp_path / "gaussian.toml").write_text('preset = "aurora"\n[medium]\nkind = "gaussian"\n')
+    assert planned(*size, "--device", tmp_path / "gaussian.toml")["other_way"] is None  # no waves
+    fits = planned(*size)["memory"]["total"] >> 20
+    waves = planned(*size, "--memory-budget", "1MiB")["memory"]["total"] >> 20
+    assert waves < fits
+    assert planned(*size, "--worker-memory", f"{fits + 1}MiB")["other_way"]["way"] == "waves"
+
+
 def test_linear_by_holography_and_by_intensities(tmp_path):
     counts = planned(*SMALL, "--no-measure")
     holographic = planned(*SMALL, "--no-measure", "--linear")

@@ -441,6 +441,16 @@ def test_transforms_grow_as_n_log_n():
     assert dataclasses.replace(rates, side=0).transform_s(64) == math.inf
 
 
+def test_rates_of_waves_are_completed_for_a_matrix():
+    projector = costs_of(fitted(784, 1_000))[0].projector
+    whole = planner_rates(projector, 2, 3)
+    assert whole.completed(projector) is whole
+    # A measurement of waves times no sums; what it timed stays.
+    measured = dataclasses.replace(whole, sum_s=0.0, table_s=0.0, transform_s_per_point=1.0, frame_s_per_pixel=2.0)
+    expected = dataclasses.replace(measured, sum_s=whole.sum_s, table_s=whole.table_s)
+    assert measured.completed(projector) == expected
+
+
 @pytest.mark.parametrize(("execution", "mode"), [("matrix", "auto"), ("waves", "auto"), ("matrix", "intensity")])
 def test_rates_are_measured(execution, mode):
     opu = fitted(64, 300, execution=execution, linear_mode=mode)
