@@ -164,7 +164,7 @@ class Earlier:
     def __init__(self, where: str, threads: int) -> None:
         import other_build  # not at the top: processes of another build do not see this folder
 
-        build = other_build.found(where, interpreters=True)
+        build = other_build.found(where, interpreters=True, needs="opusim.device.camera_kernels")
         command = [build.python, str(Path(__file__).resolve()), "--serve", "--threads", str(threads)]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=build.environment

@@ -98,7 +98,7 @@ def main() -> None:
 
     environments = {"now": {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}}
     if options.before:
-        environments["before"] = other_build.found(options.before).environment
+        environments["before"] = other_build.found(options.before, needs="opusim.bench.projector").environment
     builds = {name: started(environment) for name, environment in environments.items()}
     print(f"{options.device}; ratios: median (range) of {options.rounds} rounds by wall time; median by processor time")
     names = [f"matrix / transforms, {name}" for name in builds]

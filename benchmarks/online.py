@@ -121,7 +121,7 @@ def main() -> None:
 
     environments = [dict(os.environ)]
     if arguments.before:
-        environments.append(other_build.found(arguments.before).environment)
+        environments.append(other_build.found(arguments.before, needs="opusim.bench.by_matrix").environment)
     builds = [Build(environment) for environment in environments]
     head = "ms (least)      light + around (least)  processor"
     print(f"{'device, sizes, threads':<30}{head}" + (f"   before: {head}   ratio" if arguments.before else ""))

@@ -46,7 +46,7 @@ def refuse(sentence: str) -> NoReturn:
     raise SystemExit(2)
 
 
-def found(where: str, option: str = EARLIER, *, interpreters: bool = False) -> Build:
+def found(where: str, option: str = EARLIER, *, interpreters: bool = False, needs: str = "") -> Build:
     """Return the build that an option names, which a process of it has been asked for.
 
     Parameters
@@ -57,6 +57,8 @@ def found(where: str, option: str = EARLIER, *, interpreters: bool = False) -> B
         The option's name.
     interpreters : bool
         Whether it may be an interpreter of an environment in which the build is installed.
+    needs : str
+        Module of opusim that the script calls, which the build has to have; "" for none.
 
     Returns
     -------
@@ -66,8 +68,8 @@ def found(where: str, option: str = EARLIER, *, interpreters: bool = False) -> B
     Raises
     ------
     SystemExit
-        With status 2, if it is neither, if its processes import another build, or if the earlier one is the very
-        build that this process would import.
+        With status 2, if it is neither, if it lacks the module, if its processes import another build, or if the
+        earlier one is the very build that this process would import.
     """
     # Not resolved: links of an environment lead to an interpreter without its packages.
     folder = Path(os.path.abspath(where))
@@ -89,6 +91,9 @@ def found(where: str, option: str = EARLIER, *, interpreters: bool = False) -> B
         refuse(f"{option} is {where!r}, whose opusim cannot be imported: {reason}. It may be {kinds}.")
     file = asked.stdout.strip().splitlines()[-1]
     check(build, file, option)
+    command = [build.python, "-c", f"import {needs}"]
+    if needs and subprocess.run(command, capture_output=True, env=build.environment).returncode:
+        refuse(f"{option} is {where!r}, a build that has no {needs}, which is timed here. It may be a later one.")
     ours = importlib.util.find_spec("opusim")
     if option == EARLIER and ours is not None and ours.origin and Path(file).resolve() == Path(ours.origin).resolve():
         refuse(f"{option} is {where!r}, which imports the build that it is to be compared with, {ours.origin}.")

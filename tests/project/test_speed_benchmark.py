@@ -44,19 +44,20 @@ def test_a_folder_without_a_package_is_no_earlier_build(root, tmp_path, script):
     assert f"--before is {str(tmp_path)!r}, a folder without the package opusim." in done.stderr
 
 
-@pytest.mark.parametrize("named", ["missing", "broken", "ours", "elsewhere"])
+@pytest.mark.parametrize("named", ["missing", "broken", "ours", "elsewhere", "too early"])
 def test_what_is_no_earlier_build_is_told(root, tmp_path, named):
     words = {
         "missing": "which is not there",
         "broken": "ValueError: no such build",
         "ours": "imports the build that it is to be compared with",
         "elsewhere": "its processes import opusim from",
+        "too early": "a build that has no opusim.bench.by_matrix",
     }
     folder = {"missing": tmp_path / "none", "ours": root}.get(named, tmp_path)
-    if named in ("broken", "elsewhere"):
+    lines = {"broken": "raise ValueError('no such build')", "elsewhere": f"__file__ = {str(root / 'opusim/a.py')!r}"}
+    if folder == tmp_path:
         (tmp_path / "opusim").mkdir()
-        line = "raise ValueError('no such build')" if named == "broken" else f"__file__ = {str(root / 'opusim/a.py')!r}"
-        (tmp_path / "opusim" / "__init__.py").write_text(line)
+        (tmp_path / "opusim" / "__init__.py").write_text(lines.get(named, ""))
     done = run(root, ["online.py", "--before", str(folder)])
     assert done.returncode == 2 and words[named] in done.stderr, done.stderr
 
