@@ -35,7 +35,9 @@ def method_of(opu: Any, *, linear: bool, steps: int = 4) -> tuple[Method, FrameS
     return device.linear_mode(opu.linear_mode).planned(fit, device, exposure, n_out, steps)
 
 
-def workload(opu: Any, n_vectors: int, *, linear: bool = False, steps: int = 4) -> Workload:
+def workload(
+    opu: Any, n_vectors: int, *, linear: bool = False, steps: int = 4, execution: str | None = None
+) -> Workload:
     """Describe a transform of `n_vectors` vectors by an OPU that is fitted, by the rules that it follows.
 
     Parameters
@@ -48,6 +50,8 @@ def workload(opu: Any, n_vectors: int, *, linear: bool = False, steps: int = 4) 
         Whether it is `linear_transform`, in the mode that the OPU chooses, rather than `transform`.
     steps : int
         Phase steps, where the mode leaves their number free, as holography does.
+    execution : {"auto", "matrix", "waves"}, optional
+        How the light is computed; as in the bench by default.
 
     Returns
     -------
@@ -71,14 +75,14 @@ def workload(opu: Any, n_vectors: int, *, linear: bool = False, steps: int = 4) 
         n_pixels=method.n_pixels or n_out, shared_patterns=of_all if method.parted else 0,
         fit_patterns=method.fit_patterns, frame_states=_frame_states(device.device_model, exposure.exposure_s),
     )  # fmt: skip
-    if not _reduces(opu, method, work):
+    if not _reduces(opu, method, work, execution):
         return work
     together = stride_of(method, block, n_features, work.n_pixels * item)
     fields = max(each.patterns for each in method.reductions)
     return dataclasses.replace(work, together=together, fields_per_vector=fields)
 
 
-def _reduces(opu: Any, method: Method, work: Workload) -> bool:
+def _reduces(opu: Any, method: Method, work: Workload, execution: str | None) -> bool:
     """Return whether `OpticalBench.together` would be there for a method; that makes maps of pixels, this nothing."""
     bench, model = opu.device.bench, opu.device.device_model
     apart = model.camera.shutter == "rolling" and method.phases_rad is not None and model.reference.moves
@@ -86,7 +90,7 @@ def _reduces(opu: Any, method: Method, work: Workload) -> bool:
         return False
     if bench.backend not in ("auto", "numpy"):
         return False
-    way = projector_of(opu, work, threads=1).way
+    way = projector_of(opu, work, threads=1, execution=execution).way
     return all(way.reduces(each) for each in method.reductions)
 
 

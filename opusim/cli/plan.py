@@ -123,24 +123,24 @@ class _Case:
                 rates = planner_rates(projector, n_threads), planner_rates(projector, 1, n_threads)
             else:
                 rates = _rates(opu, projector, work, n_threads, bool(measure))
-            other = _other_way(opu, projector, work, n_threads)
+            other = self._other_way(opu, projector, n_threads)
         program = _program_bytes()
         result = plan_scale(projector, work, *rates, workers=self.workers, program_bytes=program)
         if other is None:
             return result, rates, None
-        both = (each.completed(other) for each in rates)
-        return result, rates, plan_scale(other, work, *both, workers=self.workers, program_bytes=program)
+        both = (each.completed(other[0]) for each in rates)
+        return result, rates, plan_scale(*other, *both, workers=self.workers, program_bytes=program)
 
+    def _other_way(self, opu: Any, projector: Projector, threads: int) -> tuple[Projector, Workload] | None:
+        """Return the projector and the work of the way that was not chosen, if it is possible."""
+        from opusim.drivers import workload as rules
 
-def _other_way(opu: Any, projector: Projector, work: Workload, threads: int) -> Projector | None:
-    """Return the projector of the way that was not chosen, if it is possible."""
-    from opusim.drivers import workload as rules
-
-    execution = "waves" if projector.plan.way == "matrix" else "matrix"
-    try:
-        return rules.projector_of(opu, work, threads=threads, execution=execution)
-    except ValueError:
-        return None
+        execution = "waves" if projector.plan.way == "matrix" else "matrix"
+        try:
+            work = rules.workload(opu, self.n_vectors, linear=self.linear, execution=execution)
+            return rules.projector_of(opu, work, threads=threads, execution=execution), work
+        except ValueError:
+            return None
 
 
 def _rates(opu: Any, projector: Any, work: Workload, threads: int, anew: bool) -> tuple[Rates, Rates]:

@@ -15,6 +15,8 @@ from opusim import OPU, cli
 from opusim.cli import plan as cli_plan
 from opusim.cli.plan import _bytes, _count
 from opusim.drivers import workload as rules
+from opusim.planning.costs import plan_scale
+from opusim.planning.rates import planner_rates
 
 SMALL = ("--features", 64, "--components", 300, "--vectors", 1000)
 
@@ -114,6 +116,21 @@ def test_few_vectors_are_told_the_other_way():
     assert told in text and "50 vectors would take" in text and "by waves in one process" in text
     assert "1 vector would take" in words(invoke(*size, "--vectors", 1, "--linear").stdout)
     assert told not in words(invoke(*size, "--vectors", 60_000).stdout)
+
+
+def test_the_other_way_of_a_linear_transform_is_that_of_an_opu_by_it(tmp_path):
+    (tmp_path / "bare.toml").write_text('preset = "aurora"\n[reference]\nrelative_amplitude = 0.0\n')
+    size = ("--features", 784, "--components", 3000, "--vectors", 500, "--no-measure", "--threads", 1, "--linear")
+    for device in ("aurora", str(tmp_path / "bare.toml")):
+        told = planned(*size, "--device", device)["other_way"]
+        assert told["way"] == "waves"
+        with OPU(3000, device=device, execution="waves") as opu:
+            opu.fit1d(n_features=784)
+            work = rules.workload(opu, 500, linear=True)
+            projector = rules.projector_of(opu, work, threads=1)
+            rates = planner_rates(projector, 1)
+        assert not work.together  # waves make frames
+        assert told["process_s"] == plan_scale(projector, work, rates, rates).process_s
 
 
 def test_many_vectors_are_told_the_matrix_where_only_its_making_is_too_long():
