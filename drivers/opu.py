@@ -89,8 +89,8 @@ class OPU(validation.Fixed):
         How the light is computed; "auto" takes the way that is cheaper for a training set of 60 000 vectors, however
         many come. Up to about 10 000 features and as many outputs that is a matrix, which the first transform makes:
         2 s of processor time for 3000 x 3000, 18 s for 9000 x 9000. For fewer vectors than one to three times the
-        features "waves" is quicker (`opusim plan` tells), 50 of them in .1 s. Counts of the two differ by one level or
-        an electron in at most 1 % of the pixels.
+        features "waves" is quicker (``opusim plan`` tells), 50 of them in .1 s. Counts of the two differ by one level
+        or an electron in at most 1 % of the pixels.
     memory_budget : int, optional
         Most bytes that a stored matrix may take; 6 GiB by default, on every machine. The way that the light is
         computed depends on it, and with it last bits. Where a matrix within it finds no room, it is refused with a

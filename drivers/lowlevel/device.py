@@ -749,13 +749,18 @@ class OpuDevice(validation.Fixed):
         layout : MirrorLayout
             How features lie on the mirrors.
         reductions : sequence of type
-            What is asked for: kinds of `opusim.bench.reduction.Reduction`.
+            What is asked for: kinds of ``opusim.bench.reduction.Reduction``.
         n_pixels : int
             How many pixels of the region, in raster order.
         settings : FrameSettings
             Region and times.
         reference_phase_rad : ndarray of float, optional
             As for `project`.
+
+        Returns
+        -------
+        Together or None
+            None for a bench that makes frames alone, or that cannot do all that is asked for.
         """
         self.check_open()
         bench = self.bench

@@ -64,8 +64,9 @@ class Method(ABC):
     fit_patterns : int
         Patterns that were shown once for the fit, before any vector.
     reductions : tuple of type
-        Kinds of `opusim.bench.reduction.Reduction` that `reduce` asks a bench for, which then makes no frames of whole
-        passes; none by default, and for a class that has frames, patterns or results of its own without a `reduce`.
+        Kinds of ``opusim.bench.reduction.Reduction`` that `reduce` asks a bench for, which then makes no frames of
+        whole passes; none by default, and for a class that has frames, patterns or results of its own without a
+        `reduce`.
     """
 
     dtype: np.dtype[Any]
@@ -176,7 +177,7 @@ class Method(ABC):
         Notes
         -----
         Where frames of one pass tell an error, those of the passes after it go back to the bench before it is raised
-        (`TakenTogether.give_back`): the clock is then where it would be by frames.
+        (``TakenTogether.give_back``): the clock is then where it would be by frames.
         """
         raise NotImplementedError(f"{type(self).__name__} has reductions, but no method reduce.")
 

@@ -190,7 +190,7 @@ def long_work_shown(shown: bool = True, bars: Bars = _plain_bar) -> Iterator[Non
     shown : bool
         Whether there are bars; False changes nothing.
     bars : callable, optional
-        Makes a bar of a total, a text, a unit and what is done already; a `ProgressBar` by default.
+        Makes a bar of a total, a text, a unit and what is done already; a ``ProgressBar`` by default.
 
     Yields
     ------

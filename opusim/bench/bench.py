@@ -410,7 +410,7 @@ class OpticalBench(validation.Fixed):
         layout : MirrorLayout
             How features lie on the mirrors.
         reductions : sequence of type
-            Kinds of `opusim.bench.reduction.Reduction` that are asked for.
+            Kinds of ``opusim.bench.reduction.Reduction`` that are asked for.
         exposure_s, roi, n_pixels, reference_phase_rad, frametime_s : object
             As in `transform`.
 

@@ -434,7 +434,7 @@ class Reducing(Protocol):
         layout : MirrorLayout
             How features lie on the mirrors.
         reductions : sequence of type
-            What is asked for: kinds of `opusim.bench.reduction.Reduction`.
+            What is asked for: kinds of ``opusim.bench.reduction.Reduction``.
         exposure_s, roi, n_pixels, reference_phase_rad, frametime_s : object
             As for `Drivable.transform`.
 
