@@ -386,9 +386,7 @@ class OpticalBench(validation.Fixed):
             self.device, MirrorPatterns(none, layout), exposure_s, roi, n_pixels, None
         )
         frametime_s = self._frametime(frametime_s, rectangle[2], exposure_s)
-        large = self._count_type.itemsize * n_pixels > _SMALL_BYTES
-        moves = exposure_s > self._still_s and self.device.drift_within(exposure_s) is not None
-        if not self._transforms_plainly or large or moves or self.lags or self.backend not in ("auto", "numpy"):
+        if self._count_type.itemsize * n_pixels > _SMALL_BYTES or not self._has_shortcuts(exposure_s):
             return None
         return Singles(self, layout, self._region(rectangle, n_pixels), exposure_s, frametime_s)
 
@@ -420,16 +418,15 @@ class OpticalBench(validation.Fixed):
             None where frames must be made: by waves, a rolling shutter, a camera that lags, a medium that moves while
             the shutter is open, by torch or CuPy, or where bench or class has another `transform`.
         """
-        if not self._transforms_plainly or self.backend not in ("auto", "numpy"):
-            return None
         none = MirrorPatterns.of_checked(np.empty((0, layout.n_features_total), np.uint8), layout)
         _, _, exposure_s, rectangle, n_pixels, phases = checked_transform(
             self.device, none, exposure_s, roi, n_pixels, reference_phase_rad
         )
         time_s = self._frametime(frametime_s, rectangle[2], exposure_s)
         region, steps = self._region(rectangle, n_pixels), 1 if phases is None else len(phases)
-        moving = exposure_s > self._still_s and self.device.drift_within(exposure_s) is not None
-        if self.lags or moving or self._rows(region, exposure_s, time_s, 2 * steps, phases, None) is not None:
+        if not self._has_shortcuts(exposure_s):
+            return None
+        if self._rows(region, exposure_s, time_s, 2 * steps, phases, None) is not None:
             return None
         projector, maps = self._parts.of(layout, region, NUMPY)
         if not all(projector.way.reduces(each) for each in reductions):
@@ -886,12 +883,20 @@ class OpticalBench(validation.Fixed):
 
     # ------------------------------------------------------------------ inside
 
-    @property
-    def _transforms_plainly(self) -> bool:
-        """Whether `transform` is the one above: no other was set here, nor in a class that derives from this one."""
+    def _moving(self, exposure_s: float) -> Drift | None:
+        """Return the drift of a medium that moves within an exposure; None where it stands still."""
+        return self.device.drift_within(exposure_s) if exposure_s > self._still_s else None
+
+    def _has_shortcuts(self, exposure_s: float) -> bool:
+        """Whether `singles` and `together` may stand for `transform`.
+
+        That is the one above, no other was set here, nor in a class that derives from this one; numpy computes; and
+        each frame is of its pattern alone, in one state of the medium.
+        """
         bound = self.transform
-        own = getattr(bound, "__self__", None) is self
-        return own and getattr(bound, "__func__", None) is OpticalBench.transform
+        own = getattr(bound, "__self__", None) is self and getattr(bound, "__func__", None) is OpticalBench.transform
+        plain = own and self.backend in ("auto", "numpy")
+        return plain and not self.lags and self._moving(exposure_s) is None
 
     def _places(self, layout: MirrorLayout | None, bits: Any) -> tuple[Arrays, Arrays]:
         """Return where bits lie, and where they are computed with."""
@@ -931,7 +936,7 @@ class OpticalBench(validation.Fixed):
             bits = home.to_host(bits)
         projector, maps = self._parts.of(layout, region, place)
         # Asked with each transform: what it is follows from the exposure alone.
-        moving = self.device.drift_within(exposure_s) if n and exposure_s > self._still_s else None
+        moving = self._moving(exposure_s) if n else None
         way, kind = (projector.way if moving is None else projector.way.unkept), self._count_type
         needed = kind.itemsize * n * steps * region.n_pixels
         if needed > _SMALL_BYTES:

@@ -50,6 +50,20 @@ _SPAN = (_GATHERED * GROUP + 1) * WIDTH  # from tile to tile; one more, so that 
 _NIBBLE = np.uint8(15)
 
 
+@kernel(inline="always")
+def _code(line, group):  # type: ignore[no-untyped-def]
+    """Return which features of a group are on, the first one in the lowest bit, from a line of packed ones."""
+    return (line[group >> 1] >> np.uint8(4 * (group & 1))) & _NIBBLE
+
+
+@kernel(inline="always")
+def strip_of(k, strip, n_pixels, samples):  # type: ignore[no-untyped-def]
+    """Return of strip `k` its first pixel and how many it has, its first number and how many it has."""
+    pixel0 = k * strip
+    count = min(strip, n_pixels - pixel0)
+    return pixel0, count, 2 * pixel0 * samples, 2 * count * samples
+
+
 @kernel()
 def used_groups(packed, groups):  # type: ignore[no-untyped-def]
     """List the groups in which any vector has a feature on, and return how many there are.
@@ -67,7 +81,7 @@ def used_groups(packed, groups):  # type: ignore[no-untyped-def]
             seen[i] |= packed[v, i]
     n = 0
     for group in range(2 * packed.shape[1]):
-        if (seen[group >> 1] >> np.uint8(4 * (group & 1))) & _NIBBLE:
+        if _code(seen, group):
             groups[n] = group
             n += 1
     return n
@@ -104,7 +118,7 @@ def list_entries(packed, groups, n_groups, entries, order, ends, start, stop):  
             word = np.uint64(0)
             for i in range(many):
                 group = groups[first + i]
-                code = (packed[v, group >> 1] >> np.uint8(4 * (group & 1))) & _NIBBLE
+                code = _code(packed[v], group)
                 if code:
                     word |= np.uint64(i * ENTRIES + code) << np.uint64(8 * length)
                     length += 1
@@ -190,13 +204,13 @@ def _add_directly(packed, v, matrix, column0, width, sums, base):  # type: ignor
     for group in range(2 * packed.shape[1]):
         ahead = group + _GROUPS_AHEAD
         if ahead < 2 * packed.shape[1]:
-            code = (packed[v, ahead >> 1] >> np.uint8(4 * (ahead & 1))) & _NIBBLE
+            code = _code(packed[v], ahead)
             for bit in range(GROUP):
                 if (code >> np.uint8(bit)) & np.uint8(1):
                     place = np.uint64(ahead * GROUP + bit) * np.uint64(n_columns) + np.uint64(column0)
                     for j in range(0, width, LINE):
                         prefetch(flat, place + np.uint64(j))
-        code = (packed[v, group >> 1] >> np.uint8(4 * (group & 1))) & _NIBBLE
+        code = _code(packed[v], group)
         n = 0
         for bit in range(GROUP):
             if (code >> np.uint8(bit)) & np.uint8(1):
@@ -313,34 +327,36 @@ def sum_matrix(  # type: ignore[no-untyped-def]
     n = packed.shape[0]
     space = make_space(n)
     for k in range(start, stop):
-        column0 = 2 * k * strip * samples
-        width = min(2 * strip * samples, out.shape[1] - column0)
+        _, _, column0, width = strip_of(k, strip, out.shape[1] // (2 * samples), samples)
         sum_strip(packed, groups, n_groups, entries, order, ends, matrix, constant, column0, width, space)
         for v in range(n):
             read_strip(space, n, v, width, out[v, column0 : column0 + width])
 
 
+@kernel(inline="always")
+def _joined(re, im, r_re, r_im, cosine, sine, incoherent):  # type: ignore[no-untyped-def]
+    """Return ``|S + c R exp(i d)|^2 + (1 - c^2) |R|^2`` of a sample; `cosine` and `sine` hold the factor c."""
+    re = re + cosine * r_re - sine * r_im
+    im = im + sine * r_re + cosine * r_im
+    return re * re + im * im + incoherent * (r_re * r_re + r_im * r_im)
+
+
 @kernel()
 def photons_of(fields, reference, column0, turn, incoherent, scale, count, samples, photons):  # type: ignore[no-untyped-def]
-    """Write the mean photons of a strip: ``|S + c R exp(i d)|^2 + (1 - c^2) |R|^2``, summed over a pixel's samples."""
+    """Write the mean photons of a strip, without a reference or with it, summed over the samples of each pixel."""
     use_widest_vectors()
-    size = np.uint64(count)
-    two = np.uint64(2)
-    one = np.uint64(1)
-    if reference.size == 0 and samples == 1:  # on its own, so that it vectorises
+    size, two, one = np.uint64(count), np.uint64(2), np.uint64(1)
+    if reference.size == 0 and samples == 1:  # loops of their own for one sample, so that they vectorise
         for p in range(size):
             re, im = fields[two * p], fields[two * p + one]
             photons[p] = (re * re + im * im) * scale
         return
-    cosine, sine = turn[0], turn[1]
-    start = np.uint64(column0)
+    cosine, sine, start = turn[0], turn[1], np.uint64(column0)
     if samples == 1:
         for p in range(size):
             k = two * p
             r_re, r_im = reference[start + k], reference[start + k + one]
-            re = fields[k] + cosine * r_re - sine * r_im
-            im = fields[k + one] + sine * r_re + cosine * r_im
-            photons[p] = (re * re + im * im + incoherent * (r_re * r_re + r_im * r_im)) * scale
+            photons[p] = _joined(fields[k], fields[k + one], r_re, r_im, cosine, sine, incoherent) * scale
         return
     for p in range(size):
         intensity = np.float32(0)
@@ -349,9 +365,7 @@ def photons_of(fields, reference, column0, turn, incoherent, scale, count, sampl
             re, im = fields[k], fields[k + one]
             if reference.size:
                 r_re, r_im = reference[start + k], reference[start + k + one]
-                re = re + cosine * r_re - sine * r_im
-                im = im + sine * r_re + cosine * r_im
-                intensity += re * re + im * im + incoherent * (r_re * r_re + r_im * r_im)
+                intensity += _joined(re, im, r_re, r_im, cosine, sine, incoherent)
             else:
                 intensity += re * re + im * im
         photons[p] = intensity * scale
@@ -406,9 +420,7 @@ def develop_matrix(  # type: ignore[no-untyped-def]
     photons = np.empty(BLOCK, dtype=np.float32)
     scratch = make_scratch()
     for k in range(start, stop):
-        pixel0 = k * strip
-        count = min(strip, n_pixels - pixel0)
-        column0, width = 2 * pixel0 * samples, 2 * count * samples
+        pixel0, count, column0, width = strip_of(k, strip, n_pixels, samples)
         sum_strip(packed, groups, n_groups, entries, order, ends, matrix, constant, column0, width, space)
         for v in range(n):
             read_strip(space, n, v, width, fields)

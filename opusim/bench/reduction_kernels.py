@@ -12,7 +12,7 @@ from opusim.base.vector_kernels import use_widest_vectors
 from opusim.device.camera_kernels import BLOCK, develop_block, make_scratch
 from opusim.fringes import demodulation_kernels as bursts
 
-from .matrix_kernels import STRIP, make_space, photons_of, read_strip, sum_strip
+from .matrix_kernels import STRIP, make_space, photons_of, read_strip, strip_of, sum_strip
 
 assert bursts.PIXELS >= BLOCK, "bursts of a block of pixels are demodulated together"
 
@@ -72,9 +72,7 @@ def total_counts(known, strip, shared, like, total, start, stop):  # type: ignor
     fields, photons, scratch = np.empty(2 * STRIP, np.float32), np.empty(BLOCK, np.float32), make_scratch()
     counts = np.empty(BLOCK, dtype=like.dtype)
     for k in range(start, stop):
-        pixel0 = k * strip
-        count = min(strip, n_pixels - pixel0)
-        column0, width = 2 * pixel0 * samples, 2 * count * samples
+        pixel0, count, column0, width = strip_of(k, strip, n_pixels, samples)
         for v in range(n):
             _read(known, v, column0, width, fields)
             for f in range(v * steps, (v + 1) * steps):
@@ -133,9 +131,7 @@ def differences_of_means(listed, matrix, constant, strip, shared, like, out, sta
     fields, photons = np.empty(2 * STRIP, dtype=np.float32), np.empty(BLOCK, dtype=np.float32)
     counts, means = np.empty(BLOCK, dtype=like.dtype), np.empty(2 * BLOCK, dtype=np.float32)
     for k in range(start, stop):
-        pixel0 = k * strip
-        count = min(strip, n_pixels - pixel0)
-        column0, width = 2 * pixel0 * samples, 2 * count * samples
+        pixel0, count, column0, width = strip_of(k, strip, n_pixels, samples)
         sum_strip(packed, groups, n_groups, entries, order, ends, matrix, constant, column0, width, space)
         for v in range(n // 2):
             for i in range(2):
@@ -184,9 +180,7 @@ def known_fields_of_bursts(known, strip, shared, like, law, finish, out, start, 
     counts, found = np.empty((steps, BLOCK), dtype=like.dtype), np.empty(2 * BLOCK, dtype=np.float32)
     own = bursts.make_space(steps)
     for k in range(start, stop):
-        pixel0 = k * strip
-        count = min(strip, n_pixels - pixel0)
-        column0, width = 2 * pixel0 * samples, 2 * count * samples
+        pixel0, count, column0, width = strip_of(k, strip, n_pixels, samples)
         for v in range(n):
             _read(known, v, column0, width, fields)
             _demodulate_vector(
@@ -223,9 +217,7 @@ def fields_of_bursts(  # type: ignore[no-untyped-def]
     counts, found = np.empty((steps, BLOCK), dtype=like.dtype), np.empty(2 * BLOCK, dtype=np.float32)
     space, own = make_space(n), bursts.make_space(steps)
     for k in range(start, stop):
-        pixel0 = k * strip
-        count = min(strip, n_pixels - pixel0)
-        column0, width = 2 * pixel0 * samples, 2 * count * samples
+        pixel0, count, column0, width = strip_of(k, strip, n_pixels, samples)
         sum_strip(packed, groups, n_groups, entries, order, ends, matrix, constant, column0, width, space)
         for v in range(n):
             read_strip(space, n, v, width, fields)

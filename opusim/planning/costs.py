@@ -312,17 +312,13 @@ class Costs:
             Bytes.
         """
         n = work.task_size
-        shown = work.patterns(min(n, work.block))
-        buffers = self.projector.way.showing_bytes(shown, self.rates.threads)
-        frames = shown * work.steps * work.n_pixels * self.projector.geometry.device.camera.dtype.itemsize
+        _, buffers, frames, fields = self._block_bytes(work, n)
         result = n * work.n_out * work.out_bytes
         if work.steps == 1 and work.patterns_per_vector == 1:
             # Frames are the result; those of a task that two passes share are put together at the end.
             made = result if work.n_vectors <= work.block or work.block % n == 0 else 2 * result
         else:
-            made = result + frames
-            if work.steps > 1:
-                made += 12 * shown * work.n_pixels  # fields of a block, and its results
+            made = result + frames + fields
         return n * work.n_features + buffers + made
 
     def call_bytes(self, work: Workload) -> int:
@@ -348,13 +344,18 @@ class Costs:
             shots = _SHOT_BYTES * (work.patterns(together) + work.shared_patterns) * work.steps
             anchors = (ends + _ANCHOR_BYTES) * work.n_pixels + shots
             return held + max(result, anchors + way.showing_bytes(work.fields_per_vector * together, threads))
-        shown = work.patterns(min(n, work.block))
-        frames = shown * work.steps * work.n_pixels * self.projector.geometry.device.camera.dtype.itemsize
-        buffers = way.showing_bytes(shown, threads)
+        shown, buffers, frames, fields = self._block_bytes(work, n)
         if work.steps == 1 and work.patterns_per_vector == 1:
             return held + buffers + (frames if n > work.block else 0)  # else frames are the result
-        fields = 12 * shown * work.n_pixels if work.steps > 1 else 0
         return held + max(result, buffers + frames + fields + shown * work.n_features)
+
+    def _block_bytes(self, work: Workload, n: int) -> tuple[int, int, int, int]:
+        """Return the patterns of one block of at most `n` vectors, and the bytes of its buffers, frames and fields."""
+        shown = work.patterns(min(n, work.block))
+        buffers = self.projector.way.showing_bytes(shown, self.rates.threads)
+        frames = shown * work.steps * work.n_pixels * self.projector.geometry.device.camera.dtype.itemsize
+        fields = 12 * shown * work.n_pixels if work.steps > 1 else 0  # and the results that are made of them
+        return shown, buffers, frames, fields
 
 
 @dataclass(frozen=True)
