@@ -846,7 +846,7 @@ class SensorMaps:
         n = np.size(self.pixels)
         for name in ("pixels", "gain", "dark_e_per_s", "offset_e", "telegraph_e"):
             kind = np.uint32 if name == "pixels" else np.float32
-            values = np.ascontiguousarray(getattr(self, name), dtype=kind).reshape(-1)
+            values = np.ascontiguousarray(getattr(self, name), dtype=kind)  # itself, where it is so
             if values.size != n and not (name == "telegraph_e" and not values.size):
                 raise ValueError(f"{name} has {values.size} values, but pixels has {n}: it must have one for each.")
             object.__setattr__(self, name, values)
