@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -153,30 +153,20 @@ def timed(work: Work) -> float:
 def serve(threads: int) -> None:
     """Time the work whose name comes in."""
     cases = all_cases(threads)
-    print("ready", flush=True)
+    print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
         print(json.dumps(timed(cases[line.rstrip("\n")][0])), flush=True)
 
 
-class Earlier:
-    """An earlier build that times what it is told."""
+def earlier_build(where: str, threads: int) -> Any:
+    """Return the process of an earlier build that times what it is told."""
+    import other_build  # not at the top: processes of another build do not see this folder
 
-    def __init__(self, where: str, threads: int) -> None:
-        import other_build  # not at the top: processes of another build do not see this folder
-
-        build = other_build.found(where, interpreters=True, needs="opusim.device.camera_kernels")
-        command = [build.python, str(Path(__file__).resolve()), "--serve", "--threads", str(threads)]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=build.environment
-        )
-        assert self.process.stdout is not None
-        self.process.stdout.readline()
-
-    def time(self, name: str) -> float:
-        """Seconds of a piece of work."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        print(name, file=self.process.stdin, flush=True)
-        return json.loads(self.process.stdout.readline())
+    build = other_build.found(where, interpreters=True, needs="opusim.device.camera_kernels")
+    command = [build.python, str(Path(__file__).resolve()), "--serve", "--threads", str(threads)]
+    earlier = other_build.Waiting(command, build.environment)
+    earlier.answer()
+    return earlier
 
 
 def main() -> None:
@@ -189,19 +179,19 @@ def main() -> None:
     if options.serve:
         serve(options.threads)
         return
-    earlier = Earlier(options.before, options.threads) if options.before else None
+    earlier = earlier_build(options.before, options.threads) if options.before else None
     cases = all_cases(options.threads)
     times: dict[str, list[float]] = {name: [] for name in cases}
     before: dict[str, list[float]] = {name: [] for name in cases}
     for i in range(options.rounds):
         for name, (work, _) in cases.items():
             if earlier and i % 2:
-                before[name].append(earlier.time(name))
+                before[name].append(earlier.ask(name))
             times[name].append(timed(work))
             if earlier and not i % 2:
-                before[name].append(earlier.time(name))
+                before[name].append(earlier.ask(name))
     if earlier:
-        earlier.process.kill()
+        earlier.close()
 
     print(f"{options.rounds} interleaved rounds; kernels on 1 thread, calls on {options.threads}")
     print(

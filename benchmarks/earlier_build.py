@@ -91,38 +91,13 @@ def serve(dropin: bool, large: bool) -> None:
         print(json.dumps([time.perf_counter() - wall, time.process_time() - processor]), flush=True)
 
 
-class Build:
-    """A build of opusim that times what it is told."""
-
-    def __init__(self, python: str, environment: dict[str, str], dropin: str | None, large: bool) -> None:
-        self.python, self.environment = python, environment
-        if dropin:
-            paths = [path for path in (environment["PYTHONPATH"], dropin) if path]
-            where = "from opusim.drivers import install; install()"
-            self.environment = {
-                **environment, "PYTHONPATH": os.pathsep.join(paths), "OPUSIM_BENCHMARK": where,
-            }  # fmt: skip
-        options = ["--dropin", dropin] if dropin else []
-        command = [python, str(HERE), "--serve", *options, *(["--large"] if large else [])]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=self.environment
-        )
-        assert self.process.stdout is not None
-        self.names: list[str] = json.loads(self.process.stdout.readline())
-
-    def time(self, name: str) -> list[float]:
-        """Wall and processor time of a piece of work, in seconds."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        print(name, file=self.process.stdin, flush=True)
-        return json.loads(self.process.stdout.readline())
-
-    def first_call(self) -> list[float]:
-        """Wall and processor time of a fresh process, in seconds."""
-        before, wall = os.times(), time.perf_counter()
-        subprocess.run([self.python, "-W", "ignore", "-c", FIRST], env=self.environment, check=True)
-        after = os.times()
-        used = after.children_user + after.children_system - before.children_user - before.children_system
-        return [time.perf_counter() - wall, used]
+def first_call(python: str, environment: dict[str, str]) -> list[float]:
+    """Wall and processor time of a fresh process, in seconds."""
+    before, wall = os.times(), time.perf_counter()
+    subprocess.run([python, "-W", "ignore", "-c", FIRST], env=environment, check=True)
+    after = os.times()
+    used = after.children_user + after.children_system - before.children_user - before.children_system
+    return [time.perf_counter() - wall, used]
 
 
 def main() -> None:
@@ -150,24 +125,35 @@ def main() -> None:
         found["now"] = other_build.found(arguments.now, "--now", interpreters=True)
     else:
         found["now"] = other_build.Build(sys.executable, os.environ.get("PYTHONPATH", ""))
+    environments = {name: build.environment for name, build in found.items()}
+    options = ["--large"] if arguments.large else []
+    if arguments.dropin:
+        options += ["--dropin", arguments.dropin]
+        for environment in environments.values():
+            paths = [path for path in (environment["PYTHONPATH"], arguments.dropin) if path]
+            environment["PYTHONPATH"] = os.pathsep.join(paths)
+            environment["OPUSIM_BENCHMARK"] = "from opusim.drivers import install; install()"
     times: dict[tuple[str, str], list[list[float]]] = {}
     for _ in range(arguments.processes):
         builds = {
-            name: Build(build.python, build.environment, arguments.dropin, arguments.large)
+            name: other_build.Waiting([build.python, str(HERE), "--serve", *options], environments[name])
             for name, build in found.items()
         }
-        names = [*builds["now"].names, "first call"]
-        for build in builds.values():
-            build.first_call()
+        known = {name: build.answer() for name, build in builds.items()}
+        names = [*known["now"], "first call"]
+        for name, build in found.items():
+            first_call(build.python, environments[name])
         for i in range(arguments.rounds):
             order = list(builds) if i % 2 == 0 else list(builds)[::-1]
             for name in names:
                 for which in order:
-                    build = builds[which]
-                    took = build.first_call() if name == "first call" else build.time(name)
+                    if name == "first call":
+                        took = first_call(found[which].python, environments[which])
+                    else:
+                        took = builds[which].ask(name)
                     times.setdefault((which, name), []).append(took)
         for build in builds.values():
-            build.process.kill()
+            build.close()
     print(f"{'':<22}{'before':>10}{'now':>10}   ratio, median of the rounds (range); by processor time")
     for name in names:
         before, now = (np.array(times[which, name]) for which in ("before", "now"))

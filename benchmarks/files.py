@@ -17,7 +17,6 @@ import importlib
 import inspect
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -140,24 +139,15 @@ def main() -> None:
         for name, (python, environment) in started.items():
             (Path(folder) / name).mkdir()
             command = [python, HERE, "--serve", Path(folder) / name, "--matrix-mib", options.matrix_mib]
-            builds[name] = subprocess.Popen(
-                [str(part) for part in command],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                cwd=folder,
-                env=environment,
-            )
+            builds[name] = other_build.Waiting([str(part) for part in command], environment, folder)
         rounds: dict[str, list[dict[str, float]]] = {name: [] for name in builds}
         for number in range(options.rounds + 1):
-            for name, process in builds.items():
-                assert process.stdin and process.stdout
-                print("go", file=process.stdin, flush=True)
-                times = json.loads(process.stdout.readline())
+            for name, build in builds.items():
+                times = build.ask("go")
                 if number:  # the first round warms up
                     rounds[name].append(times)
-        for process in builds.values():
-            process.communicate()
+        for build in builds.values():
+            build.close()
     print(f"{'':<34}{'before ms':>12}{'now ms':>10}   ratio of medians, its range over rounds")
     for what in rounds["now"][0]:
         before, now = (np.array([times[what] for times in rounds[name]]) for name in ("before", "now"))

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import time
 import warnings
@@ -67,17 +66,6 @@ def serve() -> None:
         print(json.dumps(made(**json.loads(line))), flush=True)
 
 
-def started(environment: dict[str, str]) -> subprocess.Popen[str]:
-    command = [sys.executable, __file__, "--serve"]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
-
-
-def asked(build: subprocess.Popen[str], **settings: Any) -> dict[str, Any]:
-    assert build.stdin is not None and build.stdout is not None
-    print(json.dumps(settings), file=build.stdin, flush=True)
-    return json.loads(build.stdout.readline())
-
-
 def shown(ratios: np.ndarray) -> str:
     """Median (range) by wall time; median by processor time."""
     wall, processor = ratios.T
@@ -99,7 +87,8 @@ def main() -> None:
     environments = {"now": {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}}
     if options.before:
         environments["before"] = other_build.found(options.before, needs="opusim.bench.projector").environment
-    builds = {name: started(environment) for name, environment in environments.items()}
+    command = [sys.executable, __file__, "--serve"]
+    builds = {name: other_build.Waiting(command, environment) for name, environment in environments.items()}
     print(f"{options.device}; ratios: median (range) of {options.rounds} rounds by wall time; median by processor time")
     names = [f"matrix / transforms, {name}" for name in builds]
     print("| size | threads | grid | transforms | matrix s | " + " | ".join([*names, "before / now"]) + " |")
@@ -110,7 +99,7 @@ def main() -> None:
             found: dict[str, list[dict[str, Any]]] = {name: [] for name in builds}
             for i in range(options.rounds):
                 for name in list(builds)[:: 1 if i % 2 else -1]:
-                    found[name].append(asked(builds[name], **settings))
+                    found[name].append(builds[name].ask(json.dumps(settings)))
             matrix = {name: np.array([one["matrix"] for one in each]) for name, each in found.items()}
             bare = {name: np.array([one["transforms_s"] for one in each]) for name, each in found.items()}
             cells = [shown(matrix[name] / bare[name]) for name in builds]
@@ -122,7 +111,7 @@ def main() -> None:
                 flush=True,
             )
     for build in builds.values():
-        build.terminate()
+        build.close()
 
 
 if __name__ == "__main__":

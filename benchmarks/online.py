@@ -17,7 +17,6 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
 import warnings
@@ -81,22 +80,6 @@ def serve() -> None:
         print(json.dumps([statistics.median(all_s), statistics.median(light_s), processor / VECTORS]), flush=True)
 
 
-class Build:
-    """A build of opusim in a process of its own."""
-
-    def __init__(self, environment: dict[str, str]) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, str(HERE), "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env=environment,
-        )  # fmt: skip
-
-    def time(self, case: str) -> list[float]:
-        """Return the times of one round."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        print(case, file=self.process.stdin, flush=True)
-        return json.loads(self.process.stdout.readline())
-
-
 def told(rounds: list[list[float]]) -> str:
     """Return the numbers of a build as text."""
     whole, light, processor = (np.array(column) * 1e3 for column in zip(*rounds, strict=True))
@@ -122,7 +105,8 @@ def main() -> None:
     environments = [dict(os.environ)]
     if arguments.before:
         environments.append(other_build.found(arguments.before, needs="opusim.bench.by_matrix").environment)
-    builds = [Build(environment) for environment in environments]
+    command = [sys.executable, str(HERE), "--serve"]
+    builds = [other_build.Waiting(command, environment) for environment in environments]
     head = "ms (least)      light + around (least)  processor"
     print(f"{'device, sizes, threads':<30}{head}" + (f"   before: {head}   ratio" if arguments.before else ""))
     for device in DEVICES:
@@ -132,7 +116,7 @@ def main() -> None:
                 times: list[list[list[float]]] = [[] for _ in builds]
                 for i in range(arguments.rounds + 1):
                     for build, rounds in zip(builds, times, strict=True):
-                        found = build.time(case)
+                        found = build.ask(case)
                         if i:  # the first one makes the matrix
                             rounds.append(found)
                 line = f"{f'{device}, {n_features} -> {n_outputs}, {threads}':<30}" + "   ".join(map(told, times))
@@ -141,7 +125,7 @@ def main() -> None:
                     line += f"   {before / now:.2f}"
                 print(line, flush=True)
     for build in builds:
-        build.process.kill()
+        build.close()
 
 
 if __name__ == "__main__":

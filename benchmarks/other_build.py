@@ -1,19 +1,21 @@
 """The other build of a comparison: found before anything is timed, so that no build is compared with itself.
 
-Scripts whose processes are themselves started without their folder on the path import this where they need it, not at
-their top. It imports no opusim.
+And processes that do work of a build when their turn comes. Scripts whose processes are themselves started without
+their folder on the path import this where they need it, not at their top. It imports no opusim.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 EARLIER = "--before"
 WHERE = "print(__import__('opusim').__file__)"
@@ -38,6 +40,45 @@ class Build:
     def environment(self) -> dict[str, str]:
         """Environment of its processes: scripts that they run bring no modules from their own folder."""
         return {**os.environ, "PYTHONPATH": self.path, "PYTHONSAFEPATH": "1"}
+
+
+class Waiting:
+    """A process that waits for its turn: it answers a line with a line of JSON.
+
+    Parameters
+    ----------
+    command : sequence of str
+        The program and its arguments.
+    environment : dict of str
+        Its environment.
+    folder : str, optional
+        Where it works; here by default.
+    """
+
+    def __init__(self, command: Sequence[str], environment: dict[str, str], folder: str | None = None) -> None:
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=folder
+        )
+
+    def answer(self) -> Any:
+        """Return what comes next from the process."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"The process of {self.process.args} ended without an answer.")
+        return json.loads(line)
+
+    def ask(self, what: str) -> Any:
+        """Return what the process answers to a line."""
+        assert self.process.stdin is not None
+        print(what, file=self.process.stdin, flush=True)
+        return self.answer()
+
+    def close(self) -> None:
+        """End the process."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
 
 
 def refuse(sentence: str) -> NoReturn:

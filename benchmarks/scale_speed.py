@@ -35,7 +35,6 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -182,7 +181,7 @@ def cases() -> list[Case]:
 # ---------------------------------------------------------------- processes
 
 
-class Worker:
+class Worker(other_build.Waiting):
     """A process that does one piece of work when it is told to."""
 
     def __init__(self, work: dict[str, Any], python: str, paths: Sequence[str], cache: str) -> None:
@@ -190,30 +189,8 @@ class Worker:
         environment |= {"PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1", "OPUSIM_CACHE": cache}
         if data_folder():
             environment["OPUSIM_DATA"] = data_folder()
-        command = [python, str(HERE.with_name("speed_work.py")), json.dumps(work)]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
-        self.about = self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"The process of {self.process.args} ended without an answer.")
-        return json.loads(line)
-
-    def ask(self, what: str) -> dict[str, Any]:
-        """Return what the process answers to a line."""
-        assert self.process.stdin is not None
-        print(what, file=self.process.stdin, flush=True)
-        return self._answer()
-
-    def close(self) -> None:
-        """End the process."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
+        super().__init__([python, str(HERE.with_name("speed_work.py")), json.dumps(work)], environment)
+        self.about = self.answer()
 
 
 def data_folder() -> str:
