@@ -168,7 +168,8 @@ def run(
                     rows = slice(first + k * step, first + k * step + size)
                     target = None if result is None else result[rows]
                     part = decoded(
-                        data.bits(rows.start, rows.stop, fit.bitorder), target, taken and taken.sequences[k]
+                        data.bits(rows.start, rows.stop, fit.bitorder), target,
+                        None if taken is None else taken.sequences[k],
                     )  # fmt: skip
                     if result is None:
                         result = part
