@@ -31,7 +31,7 @@ def make_space(steps):  # type: ignore[no-untyped-def]
 
 @kernel(inline="always")
 def _frame(x, y, r, alone, light, floor, c, s, own):  # type: ignore[no-untyped-def]
-    """Return the slopes of a frame's light along x and y, and what it shows beyond the model; 0 if it does not count."""
+    """Return slopes of a frame's light along x and y, and what it shows beyond the model; 0 if it does not count."""
     rest = light - (alone + 2 * r * (x * c + y * s))
     # A saturated frame counts only while the model is below what it shows at least.
     used = rest > floor
@@ -52,7 +52,7 @@ def _step(xx, yy, xy, gx, gy):  # type: ignore[no-untyped-def]
 
 @kernel()
 def _fit_four(size, fit, floor, cosine, sine, own, newton_steps):  # type: ignore[no-untyped-def]
-    """Do the steps of `fit_block` for bursts of four frames, with sums that stay in registers: added in the same order."""
+    """Do the steps of `fit_block` for bursts of four frames: the same sums, in registers."""
     use_widest_vectors()
     c0, c1, c2, c3 = cosine[0], cosine[1], cosine[2], cosine[3]
     s0, s1, s2, s3 = sine[0], sine[1], sine[2], sine[3]
