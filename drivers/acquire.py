@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from opusim.base import arrays, memory
+from opusim.base import arrays, memory, parallel
 from opusim.base.errors import NotReadyError, TooManyComponentsError
 from opusim.base.progress import ProgressBar, long_work_shown
 from opusim.bench.protocol import lags_of
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 _PASS_BYTES = 256 << 20
 # Vectors whose frames are reduced at once, in whole passes: beyond, tables cost next to nothing. Bytes of their bits.
 _TOGETHER, _TOGETHER_BYTES = 1024, 16 << 20
+# Numbers whose division takes as long as a thread takes to wake.
+_FEW_RESULTS = 1 << 18
 
 
 def run(
@@ -53,6 +55,7 @@ def run(
     *,
     n_samples_by_pass: int,
     progress: bool = False,
+    divisor: float = 1.0,
 ) -> Any:
     """Show vectors and return what the method makes of their frames, in the shape that belongs to the input.
 
@@ -74,6 +77,8 @@ def run(
         Most patterns that go to the device at a time.
     progress : bool
         Whether several patterns show a progress bar, and a matrix that takes long to make.
+    divisor : float
+        What results are divided by at last, as `divided` does it.
 
     Returns
     -------
@@ -108,7 +113,8 @@ def run(
             )
         task = Task.of(method, data.n_samples, data.traits, data.shape, fit, device, exposure, n_out, step)
         align = 1 if method.parted else step
-        return data.later(task, method.dtype, n_out, method.task_bytes(n_out, frame.itemsize), align)
+        lazy = data.later(task, method.dtype, n_out, method.task_bytes(n_out, frame.itemsize), align)
+        return divided(lazy, divisor)
     assert isinstance(data, PresentInput)
     data.check_binary()
     check_fit(method, fit, data.traits, n)
@@ -130,6 +136,7 @@ def run(
             stride = stride_of(method, step, data.traits.n_features_total, n_pixels * frame.itemsize)
         # One pass: what it decodes to is the result.
         result: Any = data.empty((n, n_out), method.dtype) if n > step or together is not None else None
+        made = result  # here: nobody else holds it
         bar = ProgressBar(patterns_of(method, n, step), "OPU: transform") if progress and several else None
 
         def decoded(bits: Any, target: Any, reserved: ReservedFrames | None = None) -> Any:
@@ -178,8 +185,39 @@ def run(
     finally:
         if begins:
             device.stop_acquisition(AcqState.batch)
-    context = _context(fit, exposure, start)
-    return data.finished(result if shared is None else method.finish(result, shared), context)
+    if shared is not None:
+        result = method.finish(result, shared)
+    # A method may hand out an array that it keeps: that is not written to.
+    if divisor != 1.0 and result is made and _divide_in_place(result, divisor, device.threads):
+        divisor = 1.0
+    return divided(data.finished(result, _context(fit, exposure, start)), divisor)
+
+
+def divided(results: Any, divisor: float) -> Any:
+    """Return results over a number, in single precision; the results themselves where it is 1.
+
+    Parameters
+    ----------
+    results : array of any library
+        Results.
+    divisor : float
+        The number.
+    """
+    return results if divisor == 1.0 else results / np.float32(divisor)
+
+
+def _divide_in_place(results: Any, divisor: float, threads: int | None) -> bool:
+    """Divide results as `divided` does, in their own memory; return whether they are of a kind that has room for it."""
+    number = np.float32(divisor)
+    if not isinstance(results, np.ndarray) or np.result_type(results.dtype, number) != results.dtype:
+        return False
+
+    def work(start: int, stop: int) -> None:
+        np.divide(results[start:stop], number, out=results[start:stop])
+
+    least = -(-_FEW_RESULTS // max(1, results.shape[1]))
+    parallel.over_ranges(work, len(results), threads or parallel.default_threads(), least)
+    return True
 
 
 def run_one(

@@ -750,11 +750,12 @@ class OPU(validation.Fixed):
         return self._run(Counts(self.device.output_dtype), fit, data)
 
     def _acquire(
-        self, method: Method, data: UserInput, fit: Fit, exposure: FrameSettings, n_out: int, base: Settings
-    ) -> Any:
+        self, method: Method, data: UserInput, fit: Fit, exposure: FrameSettings, n_out: int, base: Settings,
+        divisor: float = 1.0,
+    ) -> Any:  # fmt: skip
         return acquire.run(
             method, data, fit, self.device, exposure, n_out, n_samples_by_pass=base.n_samples_by_pass,
-            progress=self._shows_progress,
+            progress=self._shows_progress, divisor=divisor,
         )  # fmt: skip
 
     def _claim(self, fit: Fit) -> tuple[FrameSettings, int, Settings]:
@@ -990,10 +991,12 @@ class OPU(validation.Fixed):
         method, exposure = mode.prepare(
             fit, self.device, exposure, n_out, data.place or arrays.NUMPY, complex_output=complex_output
         )
+        scale = self._rescaling(fit.traits.n_features_total, n_components, base.stdev)
+        if decoder_cls is None:
+            return data.like_input(self._acquire(method, data, fit, exposure, n_out, base, scale))
         raw = self._acquire(method, data, fit, exposure, n_out, base)
-        result = self._decode(raw, encoder, decoder_cls, data.group)
         # After the decoder, as the real driver does it.
-        return data.like_input(self._rescaled(result, fit.traits.n_features_total, n_components, base.stdev))
+        return data.like_input(acquire.divided(self._decode(raw, encoder, decoder_cls, data.group), scale))
 
     def _check_linear(
         self, mode: linear_modes.LinearMode, fit: Fit, traits: InputTraits, n_vectors: int, exposure: FrameSettings,
@@ -1006,8 +1009,7 @@ class OPU(validation.Fixed):
 
     def _rescaled(self, result: Any, n_features: int, n_components: int, stdev: float = 1.0) -> Any:
         """Divide a linear transform as `rescale` says; `stdev` is the measured scale of a matrix entry."""
-        scale = self._rescaling(n_features, n_components, stdev)
-        return result if scale == 1.0 else result / np.float32(scale)
+        return acquire.divided(result, self._rescaling(n_features, n_components, stdev))
 
     def _rescaling(self, n_features: int, n_components: int, stdev: float) -> float:
         if self.rescale is OutputRescaling.none:

@@ -108,6 +108,15 @@ def _subtract_means(means, count, many, few, out, pixel0):  # type: ignore[no-un
 
 
 @kernel()
+def _subtract_counts(counts, count, out, pixel0):  # type: ignore[no-untyped-def]
+    """Write what two rows of counts differ by."""
+    use_widest_vectors()
+    first, second, target = counts[0], counts[1], np.uint64(pixel0)
+    for p in range(np.uint64(count)):
+        out[target + p] = np.float32(first[p]) - np.float32(second[p])
+
+
+@kernel()
 def differences_of_means(listed, matrix, constant, strip, shared, like, out, start, stop):  # type: ignore[no-untyped-def]
     """Write what the means over the frames of two patterns differ by, for a range of strips of outputs.
 
@@ -129,7 +138,7 @@ def differences_of_means(listed, matrix, constant, strip, shared, like, out, sta
     n, n_pixels, samples, steps = packed.shape[0], out.shape[1], shared[0], shared[1]
     space, scratch = make_space(n), make_scratch()
     fields, photons = np.empty(2 * STRIP, dtype=np.float32), np.empty(BLOCK, dtype=np.float32)
-    counts, means = np.empty(BLOCK, dtype=like.dtype), np.empty(2 * BLOCK, dtype=np.float32)
+    counts, means = np.empty((2, BLOCK), dtype=like.dtype), np.empty(2 * BLOCK, dtype=np.float32)
     for k in range(start, stop):
         pixel0, count, column0, width = strip_of(k, strip, n_pixels, samples)
         sum_strip(packed, groups, n_groups, entries, order, ends, matrix, constant, column0, width, space)
@@ -137,12 +146,17 @@ def differences_of_means(listed, matrix, constant, strip, shared, like, out, sta
             for i in range(2):
                 read_strip(space, n, 2 * v + i, width, fields)
                 for j in range(i, steps, 2):
-                    _expose(fields, shared, v * steps + j, column0, pixel0, count, photons, scratch, counts)
+                    _expose(fields, shared, v * steps + j, column0, pixel0, count, photons, scratch, counts[i])
+                    if steps == 2:
+                        continue  # the counts are their own means
                     if j == i:
-                        _begin_mean(counts, count, means, i * BLOCK)
+                        _begin_mean(counts[i], count, means, i * BLOCK)
                     else:
-                        _add_to_mean(counts, count, means, i * BLOCK)
-            _subtract_means(means, count, (steps + 1) // 2, steps // 2, out[v], pixel0)
+                        _add_to_mean(counts[i], count, means, i * BLOCK)
+            if steps == 2:
+                _subtract_counts(counts, count, out[v], pixel0)
+            else:
+                _subtract_means(means, count, (steps + 1) // 2, steps // 2, out[v], pixel0)
 
 
 @kernel()

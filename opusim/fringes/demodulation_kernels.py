@@ -19,6 +19,7 @@ _X, _Y, _R, _ALONE, _XX, _YY, _XY, _GX, _GY, _LIGHT = (np.uint64(i * PIXELS) for
 _RE, _IM, _HIGHEST = (np.uint64(i * PIXELS) for i in range(3))
 _ROW = np.uint64(PIXELS)
 _LANES = np.uint64(8)  # float64 numbers of the widest vector
+_FOUR = 4  # steps of a burst that has a loop of its own: those that a calibration takes if it is not told otherwise
 
 
 @kernel()
@@ -26,6 +27,53 @@ def make_space(steps):  # type: ignore[no-untyped-def]
     """Return what `demodulate_block` computes in, for one thread and so many phase steps."""
     fit = np.empty((9 + steps) * PIXELS, dtype=np.float64)
     return np.empty(3 * PIXELS, dtype=np.float32), np.empty(PIXELS, dtype=np.int64), fit, np.empty(steps * PIXELS)
+
+
+@kernel(inline="always")
+def _frame(x, y, r, alone, light, floor, c, s, own):  # type: ignore[no-untyped-def]
+    """Return slopes of a frame's light along x and y, and what it shows beyond the model; 0 if it does not count."""
+    rest = light - (alone + 2 * r * (x * c + y * s))
+    # A saturated frame counts only while the model is below what it shows at least.
+    used = rest > floor
+    along_x = 2 * own * x + 2 * r * c
+    along_y = 2 * own * y + 2 * r * s
+    return (along_x if used else 0.0), (along_y if used else 0.0), (rest if used else 0.0)
+
+
+@kernel(inline="always")
+def _step(xx, yy, xy, gx, gy):  # type: ignore[no-untyped-def]
+    """Return a damped step along x and y, from the sums over the frames."""
+    damping = 1e-3 * (xx + yy) + 1e-12
+    xx += damping
+    yy += damping
+    determinant = xx * yy - xy * xy
+    return (yy * gx - xy * gy) / determinant, (xx * gy - xy * gx) / determinant
+
+
+@kernel()
+def _fit_four(size, fit, floor, cosine, sine, own, newton_steps):  # type: ignore[no-untyped-def]
+    """Do the steps of `fit_block` for bursts of four frames: the same sums, in registers."""
+    use_widest_vectors()
+    c0, c1, c2, c3 = cosine[0], cosine[1], cosine[2], cosine[3]
+    s0, s1, s2, s3 = sine[0], sine[1], sine[2], sine[3]
+    second, third, fourth = np.uint64(1) * _ROW, np.uint64(2) * _ROW, np.uint64(3) * _ROW
+    for _ in range(newton_steps):
+        for i in range(size):
+            x, y, r = fit[_X + i], fit[_Y + i], fit[_R + i]
+            alone = own * (x * x + y * y) + r * r
+            a0, b0, d0 = _frame(x, y, r, alone, fit[_LIGHT + i], floor[i], c0, s0, own)
+            a1, b1, d1 = _frame(x, y, r, alone, fit[_LIGHT + second + i], floor[second + i], c1, s1, own)
+            a2, b2, d2 = _frame(x, y, r, alone, fit[_LIGHT + third + i], floor[third + i], c2, s2, own)
+            a3, b3, d3 = _frame(x, y, r, alone, fit[_LIGHT + fourth + i], floor[fourth + i], c3, s3, own)
+            # From 0 on, as a sum that begins with -0 would keep its sign.
+            xx = 0.0 + a0 * a0 + a1 * a1 + a2 * a2 + a3 * a3
+            yy = 0.0 + b0 * b0 + b1 * b1 + b2 * b2 + b3 * b3
+            xy = 0.0 + a0 * b0 + a1 * b1 + a2 * b2 + a3 * b3
+            gx = 0.0 + a0 * d0 + a1 * d1 + a2 * d2 + a3 * d3
+            gy = 0.0 + b0 * d0 + b1 * d1 + b2 * d2 + b3 * d3
+            step_x, step_y = _step(xx, yy, xy, gx, gy)
+            fit[_X + i] = x + step_x
+            fit[_Y + i] = y + step_y
 
 
 @kernel()
@@ -57,6 +105,9 @@ def fit_block(n, fit, floor, cosine, sine, own, newton_steps):  # type: ignore[n
         for k in range(np.uint64(len(cosine))):
             fit[_LIGHT + k * _ROW + i] = 1.0
             floor[k * _ROW + i] = 0.0
+    if len(cosine) == _FOUR:
+        _fit_four(size, fit, floor, cosine, sine, own, newton_steps)
+        return
     for _ in range(newton_steps):
         for i in range(size):
             fit[_XX + i] = 0.0
@@ -69,29 +120,19 @@ def fit_block(n, fit, floor, cosine, sine, own, newton_steps):  # type: ignore[n
         for k in range(np.uint64(len(cosine))):
             c, s, row = cosine[k], sine[k], k * _ROW
             for i in range(size):
-                x, y, r = fit[_X + i], fit[_Y + i], fit[_R + i]
-                rest = fit[_LIGHT + row + i] - (fit[_ALONE + i] + 2 * r * (x * c + y * s))
-                # A saturated frame counts only while the model is below what it shows at least.
-                used = rest > floor[row + i]
-                along_x = 2 * own * x + 2 * r * c
-                along_y = 2 * own * y + 2 * r * s
-                along_x = along_x if used else 0.0
-                along_y = along_y if used else 0.0
-                rest = rest if used else 0.0
+                along_x, along_y, rest = _frame(
+                    fit[_X + i], fit[_Y + i], fit[_R + i], fit[_ALONE + i], fit[_LIGHT + row + i], floor[row + i], c, s,
+                    own,
+                )  # fmt: skip
                 fit[_XX + i] += along_x * along_x
                 fit[_YY + i] += along_y * along_y
                 fit[_XY + i] += along_x * along_y
                 fit[_GX + i] += along_x * rest
                 fit[_GY + i] += along_y * rest
         for i in range(size):
-            xx, yy, xy = fit[_XX + i], fit[_YY + i], fit[_XY + i]
-            damping = 1e-3 * (xx + yy) + 1e-12
-            xx += damping
-            yy += damping
-            determinant = xx * yy - xy * xy
-            gx, gy = fit[_GX + i], fit[_GY + i]
-            fit[_X + i] += (yy * gx - xy * gy) / determinant
-            fit[_Y + i] += (xx * gy - xy * gx) / determinant
+            step_x, step_y = _step(fit[_XX + i], fit[_YY + i], fit[_XY + i], fit[_GX + i], fit[_GY + i])
+            fit[_X + i] += step_x
+            fit[_Y + i] += step_y
 
 
 @kernel()

@@ -403,3 +403,48 @@ def test_what_reduce_stands_for_needs_a_reduce_of_its_own(name):
     assert own_too.reductions == Intensity.reductions and own(own_too, {}).reductions
     assert own(Intensity, {name: None, "reductions": Intensity.reductions}).reductions
     assert own(Intensity, {"finish": None, "task_bytes": None, "more": 1}).reductions == Intensity.reductions
+
+
+# ---------------------------------------------------------------- what results are divided by
+
+
+@dataclass(frozen=True)
+class Keeping(Method):
+    """Hands out an array that it keeps."""
+
+    kept: np.ndarray
+
+    dtype = np.dtype(np.float32)
+
+    def frames(self, n: int) -> int:
+        return n
+
+    def encode(self, bits: Any, *, part: bool = False) -> Any:
+        return bits
+
+    def decode(self, frames: Any, shared: Any = None, *, out: Any = None, part: bool = False, threads: Any = None):
+        return self.kept[: len(frames)]
+
+
+@pytest.mark.parametrize("most", [3000, 4])  # one pass, whose array is the method's own, and several
+def test_an_array_that_a_method_keeps_is_not_written_to(most):
+    opu = fitted()
+    fit, device = opu.current_fit, opu.device
+    kept = np.random.default_rng(1).normal(size=(8, M)).astype(np.float32)
+    before = kept.copy()
+    data = inputs.read(bits(8, N), fit.traits, device.backend)
+    found = acquire.run(
+        Keeping(kept), data, fit, device, device.exposure(), M, n_samples_by_pass=most, divisor=3.0
+    )  # fmt: skip
+    expected = before if most == 3000 else np.concatenate([before[:4], before[:4]])
+    assert np.array_equal(found, expected / np.float32(3)) and np.array_equal(kept, before)
+
+
+@pytest.mark.parametrize("n", [5, 130])
+def test_results_are_divided_at_last(n):
+    """Where they were collected or in an array of their own, to the bit; the device is without noise."""
+    opu = fitted(linear_mode="intensity")
+    x = bits(n, N)
+    plain = np.asarray(opu.linear_transform(x))
+    opu.rescale = "variance"
+    assert np.array_equal(opu.linear_transform(x), plain / np.float32(np.sqrt(N)))

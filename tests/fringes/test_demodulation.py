@@ -7,6 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from opusim.base import elementary
 from opusim.fringes import demodulation
 
 
@@ -31,6 +32,31 @@ def test_compiled_loop_equals_its_plain_form(n, steps):
     found, plain = demodulation.field_of_clipped(*given), demodulation._fit_clipped(*given)
     assert found.dtype == np.complex128
     np.testing.assert_allclose(found, plain, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("steps", [3, 4, 5])
+def test_fits_of_any_number_of_frames_add_them_up_one_after_the_other(steps):
+    """To the bit, whether a number of frames has a loop of its own or not: whole columns are added in their order."""
+    light, clipped, r, phases, field = bursts(300, steps, 0.5, 0.9, seed=steps)
+    start = (0.7 * field).astype(np.complex64)
+    own = 1 / (0.9 * 0.9)
+    x, y = start.real.astype(np.float64), start.imag.astype(np.float64)
+    for _ in range(8):
+        alone = own * (x * x + y * y) + r * r
+        xx, yy, xy, gx, gy = np.zeros((5, len(x)))
+        for k, (c, s) in enumerate(zip(elementary.cos(phases), elementary.sin(phases), strict=True)):
+            rest = light[:, k] - (alone + 2 * r * (x * c + y * s))
+            used = ~clipped[:, k] | (rest > 0)
+            along_x, along_y = np.where(used, 2 * own * x + 2 * r * c, 0), np.where(used, 2 * own * y + 2 * r * s, 0)
+            rest = np.where(used, rest, 0)
+            xx, yy, xy = xx + along_x * along_x, yy + along_y * along_y, xy + along_x * along_y
+            gx, gy = gx + along_x * rest, gy + along_y * rest
+        damping = 1e-3 * (xx + yy) + 1e-12
+        xx, yy = xx + damping, yy + damping
+        determinant = xx * yy - xy * xy
+        x, y = x + (yy * gx - xy * gy) / determinant, y + (xx * gy - xy * gx) / determinant
+    found = demodulation.field_of_clipped(light, clipped, r, phases, 0.9, start)
+    assert np.array_equal(found, x + 1j * y)
 
 
 def test_saturated_bursts_give_back_the_field():
