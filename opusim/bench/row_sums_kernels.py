@@ -30,6 +30,7 @@ _LANES = 16
 _VECTORS = WIDTH // _LANES
 _I64 = ir.IntType(64)
 _VECTOR = ir.VectorType(ir.FloatType(), _LANES).as_pointer()
+_BYTES = ir.IntType(8).as_pointer()
 
 
 def _data(context: Any, builder: Any, kind: Any, array: Any) -> Any:
@@ -53,15 +54,6 @@ def _store(builder: Any, start: Any, values: list[Any]) -> None:
         builder.store(value, place, align=4)
 
 
-def _in_register(builder: Any, address: Any) -> Any:
-    """Return an address as one number that LLVM does not see through.
-
-    It would put base and place into each instruction that reads, and a processor then makes two of each such addition:
-    seven operations for an entry become ten.
-    """
-    return builder.asm(ir.FunctionType(_I64, [_I64]), "", "=r,0", [address], False)
-
-
 def _adder(n: int) -> Any:
     """Return an intrinsic that adds `n` entries of the tables to one tile."""
 
@@ -74,14 +66,14 @@ def _adder(n: int) -> Any:
             let_widest(builder.function)
             target, place, source, entries = arguments
             start = builder.gep(_data(context, builder, signature.args[0], target), [place])
-            table = builder.ptrtoint(_data(context, builder, signature.args[2], source), _I64)
+            table = builder.bitcast(_data(context, builder, signature.args[2], source), _BYTES)
             values = _load(builder, start)
             for i in range(n):
                 # Number i, times the bytes of an entry.
                 shift = 8 * i - ENTRY_BITS
                 moved = builder.lshr(entries, _I64(shift)) if shift >= 0 else builder.shl(entries, _I64(-shift))
-                entry = builder.add(table, builder.and_(moved, _I64(0xFF << ENTRY_BITS)))
-                added = _load(builder, builder.inttoptr(_in_register(builder, entry), ir.FloatType().as_pointer()))
+                entry = builder.gep(table, [builder.and_(moved, _I64(0xFF << ENTRY_BITS))])
+                added = _load(builder, builder.bitcast(entry, ir.FloatType().as_pointer()))
                 values = [builder.fadd(a, b) for a, b in zip(values, added, strict=True)]
             _store(builder, start, values)
             return context.get_dummy_value()
