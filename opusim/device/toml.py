@@ -17,6 +17,8 @@ from opusim.base.plain_files import parse_toml, read_text
 
 # Of the presets of a shelf, by its folder: those of whole devices lie above the others.
 _SHELVES = {"": "device", "dmds": "DMD", "cameras": "camera"}
+NAMES = {"dmd": "modulator"}
+"""By the field of a device: another name of its table, which is that of every kind but the usual one."""
 
 
 def read(source: str | Path) -> tuple[dict[str, Any], str]:
@@ -65,6 +67,35 @@ def named_in_errors(origin: str) -> Iterator[None]:
         raise kind(f"{origin}: {error}") from error
 
 
+def by_field(table: Mapping[str, Any], origin: str = "the table") -> dict[str, Any]:
+    """Return tables of stages by the fields of a device: some have another name too.
+
+    Parameters
+    ----------
+    table : mapping
+        Tables of the stages by name, and other fields.
+    origin : str
+        What the sentence of an error calls the table.
+
+    Returns
+    -------
+    dict
+        The same by the names of the fields.
+
+    Raises
+    ------
+    ValueError
+        If it has a stage under both names.
+    """
+    result = dict(table)
+    for name, other in NAMES.items():
+        if other in result:
+            if name in result:
+                raise ValueError(f"{origin} has the tables [{name}] and [{other}], but a device has one modulator.")
+            result[name] = result.pop(other)
+    return result
+
+
 def stages_of(
     table: Mapping[str, Any], cls: type, parts: Mapping[str, Part], origin: str, folder: Path | None = None
 ) -> dict[str, Any]:
@@ -94,7 +125,7 @@ def stages_of(
     TypeError, ValueError
         If a field is missing, unknown, or not what it may be.
     """
-    table, older = dict(table), 0
+    table, older = by_field(table, origin), 0
     while (base := table.pop("preset", None)) is not None:  # a preset may start from another one
         table, older = _merge(read_preset("", base, parts), table), older or _older_version(base)
     fields = dataclasses.fields(cls)
@@ -133,6 +164,7 @@ def before(table: Mapping[str, Any], parts: Mapping[str, Part]) -> tuple[dict[st
     each : dict
         The stages that the table's own start from: those, or presets of their own. None for one that it gives whole.
     """
+    table = by_field(table)
     base, older = table.get("preset"), 0
     whole: dict[str, Any] = {}
     while base is not None:
@@ -213,7 +245,7 @@ def read_preset(shelf: str, spec: Any, parts: Mapping[str, Part]) -> dict[str, A
     if not isinstance(spec, str) or not spec:
         raise ValueError(f"preset is {spec!r}, but it must be the name of a {what} preset.")
     if text := preset_text(spec, shelf):
-        return tomllib.loads(text)
+        return by_field(tomllib.loads(text))
     name, _, version = spec.partition("@")
     name = name.lower().replace(" ", "-")
     names = sorted(presets(shelf))
@@ -287,7 +319,7 @@ def _build(
         cls = part.kinds
     else:
         more.append("kind")
-        cls = part.of_kind(f"{origin}: {stage}.kind", table.pop("kind", None), folder)
+        cls = part.of_kind(f"{origin}: {stage}.kind", table.pop("kind", part.usual or None), folder)
     if older:
         table |= {name: value for name, value in before_of(cls).items() if name not in own}
     fields: Any = dataclasses.fields(cls)
