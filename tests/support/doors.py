@@ -598,6 +598,7 @@ def _bench() -> None:
     at = "opusim.patterns.layout"
     for name in ("check_bits", "count_on", "mirrors", "packed"):
         door(f"{at}.MirrorLayout.{name}(bits)", getattr(layout, name), lambda: bits(3, 16))
+    door(f"{at}.MirrorLayout.pixels(levels)", layout.pixels, lambda: bits(3, 16), called="bits")
     door(f"{at}.MirrorPatterns(bits)", lambda x: MirrorPatterns(x, layout).host_bits(), lambda: bits(3, 16))
     sequence = ReservedFrames(0, 0.0, 9, 1e-3) if not _needs_more(ReservedFrames) else None
     if sequence is not None:
