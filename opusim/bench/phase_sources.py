@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from opusim.base.arrays import NUMPY, Arrays
-from opusim.device.slm import PhaseSlm
+from opusim.device.slm import PhaseSlm, crosstalk_weights
 from opusim.patterns.layout import MirrorLayout
 
 if TYPE_CHECKING:
@@ -17,7 +18,87 @@ if TYPE_CHECKING:
     from .frames import Moments
 
 
-class PhaseMacroSource:
+class _Phases:
+    """What features of a phase modulator make of their levels: a complex weight each.
+
+    With crosstalk the phase of a feature is the mean of those of its pixels: each as the fringing fields of its
+    neighbours leave it, which are those of the same feature or of others, or of level 0. With pixels of different
+    gains it is that times their mean. Both are to first order in what the pixels of a feature differ by.
+    """
+
+    def __init__(self, layout: MirrorLayout | None, slm: PhaseSlm, seed: int) -> None:
+        self.layout, self.slm, self.seed = layout, slm, seed
+
+    def coefficients(self, levels: np.ndarray, moments: Moments | None = None) -> np.ndarray:
+        """Return by what each feature's light is multiplied, complex64 (n, n_features)."""
+        slm, seed = self.slm, self.seed
+        ripples = self._ripples(moments)
+        if not slm.uneven:
+            return slm.of_levels(levels, seed=seed, ripples=ripples)
+        phases = slm.curve_rad(seed)[levels]
+        if slm.mixes:
+            phases = np.ascontiguousarray((self._mixing @ phases.T).T)
+        if slm.gain_spread:
+            phases *= self._gains
+        if ripples is not None:
+            phases *= ripples[:, None]
+        return slm.turned(phases)
+
+    def _ripples(self, moments: Moments | None) -> np.ndarray | None:
+        if moments is None or not self.slm.moves:
+            return None
+        return self.slm.ripples(moments.frames, moments.times_s, moments.exposure_s, seed=self.seed)
+
+    @cached_property
+    def _mixing(self) -> scipy.sparse.csr_array:
+        """What each feature's phase has of those of all, (n_features, n_features)."""
+        import scipy.sparse
+
+        assert self.layout is not None, "features have a layout"
+        feature = self.layout.feature_of_mirror()
+        n = math.prod(self.layout.n_features)
+        weights = crosstalk_weights(self.slm.crosstalk_pixels)
+        whole = [_whole(weights, size) for size in feature.shape]
+        # Over each pixel's own sum, as its neighbours beyond the edge are left out, and over the pixels of a feature.
+        share = 1 / (whole[0][:, None] * whole[1])
+        count = np.bincount(feature[feature >= 0], minlength=n)
+        result = scipy.sparse.csr_array((n, n))
+        reach = len(weights) - 1
+        for down in range(-min(reach, feature.shape[0] - 1), min(reach, feature.shape[0] - 1) + 1):
+            for across in range(-min(reach, feature.shape[1] - 1), min(reach, feature.shape[1] - 1) + 1):
+                weight = weights[abs(down)] * weights[abs(across)]
+                here, there = (_shifted(feature.shape, sign * down, sign * across) for sign in (1, -1))
+                to, of = feature[here], feature[there]
+                both = (to >= 0) & (of >= 0)
+                values = weight * share[here][both] / count[to[both]]
+                result += scipy.sparse.coo_array((values, (to[both], of[both])), shape=(n, n)).tocsr()
+        return result
+
+    @cached_property
+    def _gains(self) -> np.ndarray:
+        """Mean gain of the pixels of each feature, (n_features,)."""
+        assert self.layout is not None, "features have a layout"
+        feature = self.layout.feature_of_mirror().ravel()
+        n, own = math.prod(self.layout.n_features), feature >= 0
+        gains = self.slm.pixel_gains(self.seed).ravel()[own]
+        return np.bincount(feature[own], weights=gains, minlength=n) / np.bincount(feature[own], minlength=n)
+
+
+def _whole(weights: np.ndarray, size: int) -> np.ndarray:
+    """Sum of the weights of the pixels that there are, for each pixel along an axis."""
+    result = np.full(size, weights[0])
+    for k in range(1, min(len(weights), size)):
+        result[k:] += weights[k]
+        result[:-k] += weights[k]
+    return result
+
+
+def _shifted(shape: tuple[int, ...], *by: int) -> tuple[slice, ...]:
+    """Pixels that have one as far from them as `by`."""
+    return tuple(slice(max(0, step), size + min(0, step)) for size, step in zip(shape, by, strict=True))
+
+
+class PhaseMacroSource(_Phases):
     """One cell for each feature and one for the pixels that show none: the resolution "auto".
 
     As `MacroSource`: a feature that covers m pixels sends one random field of m times the mean intensity, turned by its
@@ -34,9 +115,10 @@ class PhaseMacroSource:
     """
 
     weighted = True
+    one_weight = True
 
     def __init__(self, layout: MirrorLayout, slm: PhaseSlm, seed: int) -> None:
-        self.layout, self.slm, self.seed = layout, slm, seed
+        super().__init__(layout, slm, seed)
         self.n_features = math.prod(layout.n_features)
         self.mirrors_per_cell = layout.mirrors_per_feature
         power = np.square(slm.amplitude(), dtype=np.float64).ravel()
@@ -44,7 +126,7 @@ class PhaseMacroSource:
         of_feature = feature >= 0
         lit = np.bincount(feature[of_feature], weights=power[of_feature], minlength=self.n_features)
         self.amplitude = np.sqrt(lit).astype(np.float32)
-        # Pixels of no feature show the level 0.
+        # Pixels of no feature show the level 0, whose phase is 0; what crosstalk brings them of features is left out.
         rest = math.sqrt(float(power[~of_feature].sum()))
         self.background = np.complex64(rest * complex(slm.phasors()[0] + slm.straight))
         if len(layout.n_features) == 2:
@@ -53,10 +135,6 @@ class PhaseMacroSource:
         else:
             columns = math.ceil(math.sqrt(self.n_features + 1))
             self.input_shape = (math.ceil((self.n_features + 1) / columns), columns)
-
-    def coefficients(self, levels: np.ndarray, moments: Moments | None = None) -> np.ndarray:
-        """Return by what each feature's light is multiplied, complex64 (n, n_features)."""
-        return self.slm.phasors()[levels]
 
     def cells(self, levels: Any, arrays: Arrays = NUMPY, moments: Moments | None = None) -> Any:
         """Fields of the cells, complex64 (n, *input_shape)."""
@@ -97,7 +175,7 @@ class PhaseMacroSource:
         return scipy.sparse.csr_array(scipy.sparse.vstack([own, scipy.sparse.csr_array(rest[None, :])]))
 
 
-class PixelSource:
+class PixelSource(_Phases):
     """One cell for each pixel: the resolution "mirrors", and any picture of levels.
 
     Parameters
@@ -113,13 +191,18 @@ class PixelSource:
     weighted = True
 
     def __init__(self, layout: MirrorLayout | None, slm: PhaseSlm, seed: int) -> None:
-        self.layout, self.slm, self.seed = layout, slm, seed
+        super().__init__(layout, slm, seed)
         self.input_shape, self.mirrors_per_cell = slm.shape, 1
         self.n_features = slm.n_mirrors if layout is None else math.prod(layout.n_features)
 
-    def coefficients(self, levels: np.ndarray, moments: Moments | None = None) -> np.ndarray:
-        """Return by what each feature's light is multiplied, complex64 (n, n_features)."""
-        return self.slm.phasors()[levels]
+    @property
+    def one_weight(self) -> bool:
+        """Whether all light of a feature is multiplied by one number, and no other light is."""
+        if self.layout is None or not self.slm.uneven:
+            return True
+        if self.slm.mixes:
+            return self.n_features == self.slm.n_mirrors
+        return self.layout.mirrors_per_feature == 1
 
     def cells(self, levels: Any, arrays: Arrays = NUMPY, moments: Moments | None = None) -> Any:
         """Fields of the cells, complex64 (n, *input_shape)."""
@@ -131,7 +214,7 @@ class PixelSource:
             pixels = levels.reshape(len(levels), *self.slm.shape)
         else:
             pixels = self.layout.pixels(levels)
-        return self.slm.field(pixels, seed=self.seed)
+        return self.slm.field(pixels, seed=self.seed, ripples=self._ripples(moments))
 
     def off(self) -> np.ndarray:
         """Fields of the cells without what the levels of features turn, complex64 (1, *input_shape)."""

@@ -59,6 +59,8 @@ class MacroSource:
 
     weighted = False
     """Whether features have complex weights (`coefficients`), in place of being on or off."""
+    one_weight = True
+    """Whether all light of a feature is multiplied by one number, and no other light is."""
 
     def __init__(self, layout: MirrorLayout, dmd: Dmd, seed: int) -> None:
         self.n_features = math.prod(layout.n_features)
@@ -145,6 +147,7 @@ class MirrorSource:
     """
 
     weighted = False
+    one_weight = True
 
     def __init__(self, layout: MirrorLayout | None, dmd: Dmd, seed: int, *, on_grid: bool = True) -> None:
         self.layout = layout

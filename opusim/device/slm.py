@@ -9,10 +9,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from opusim.base import elementary
+from opusim.base import elementary, rng
 from opusim.base.parameters import parameter
 
 from .modulator import Modulator
+
+# Sines that a table's error is made of: smooth over the levels.
+_TABLE_TERMS = 5
+# Points of the Gaussian of the fringing field, and its standard deviations on either side.
+_NODES, _REACH = 2048, 6.0
 
 
 @dataclass(frozen=True)
@@ -30,10 +35,27 @@ class PhaseSlm(Modulator):
     levels : int
         Levels that a pixel is driven with: whole numbers from 0 to `levels` - 1.
     range_turns : float
-        Phase that all levels span, in turns of 2 pi: level k turns the light by ``range_turns k / levels``.
+        Phase that all levels span, in turns of 2 pi: level k is meant to turn the light by
+        ``range_turns k / levels``.
+    table_error_rms_rad : float
+        Root mean square, over the levels, of what the phase of a level differs by from what it is meant to be, in
+        radians: a look-up table that does not fit. Smooth over the levels, the same for all pixels, 0 at level 0.
+    gain_spread : float
+        Root mean square, over the pixels, of the relative deviation of a pixel's phase from that of its level.
+    flicker : float
+        Root mean square of the relative deviation of all phases together from frame to frame.
+    flicker_hz : float
+        Frequency of the flicker in hertz: a sine, of which a frame sees the mean over its exposure. 0: it is new in
+        every frame, whatever the exposure.
+    crosstalk_pixels : float
+        Width of the fringing field between pixels, as the standard deviation of the Gaussian that smooths the steps of
+        the phase, in pixels. A pixel has the mean phase of its cell.
+    fill_factor : float
+        Share of a pixel's area that turns the light. The gaps send theirs on as it is: amplitudes of ``fill_factor``
+        and ``1 - fill_factor`` in the order used, which add up.
     unmodulated : float
-        Share of the light that no level turns: that of the gaps between pixels and of the cover's reflection. It goes
-        straight on, as a zero order.
+        Share of the light that no level turns for other reasons, such as the reflection of the cover. With that of the
+        gaps it goes straight on, as a zero order.
     efficiency : float
         Share of the light on the array that leaves it in the order used.
     frame_rate_hz : float
@@ -42,6 +64,11 @@ class PhaseSlm(Modulator):
         Radius at which the beam's intensity is 1/e^2 of its centre; `inf` for even lighting.
     aberration_rms_rad : float
         Root mean square of the static low-order wavefront error over the array, in radians.
+
+    Notes
+    -----
+    The phase of level 0 is 0 by definition, and only differences between pixels show. The driver knows what phases are
+    meant to be (`phases_rad`); the light gets what they are (`curve_rad`).
     """
 
     stage: ClassVar[str] = "modulator"
@@ -53,6 +80,19 @@ class PhaseSlm(Modulator):
     pitch_m: float = parameter(low=0.1e-6, high=1e-3, unit="m", shown="µm")
     levels: int = parameter(256, low=2, high=256)
     range_turns: float = parameter(1.0, low=0.0, high=8.0, low_open=True, unit="turns")
+    table_error_rms_rad: float = parameter(
+        0.0, low=0.0, high=3.0, unit="rad", off=0.0, imperfection="look-up table error"
+    )
+    gain_spread: float = parameter(0.0, low=0.0, high=0.5, shown="%", off=0.0, imperfection="uneven phase")
+    flicker: float = parameter(
+        0.0, low=0.0, high=0.5, shown="%", off=0.0, imperfection="phase flicker", source="phase flicker"
+    )
+    flicker_hz: float = parameter(0.0, low=0.0, high=1e6, unit="Hz")
+    crosstalk_pixels: float = parameter(0.0, low=0.0, high=4.0, unit="pixels", off=0.0, imperfection="pixel crosstalk")
+    fill_factor: float = parameter(
+        1.0, low=0.0, high=1.0, low_open=True, shown="%", off=1.0, imperfection="unmodulated light",
+        source="unmodulated light",
+    )  # fmt: skip
     unmodulated: float = parameter(
         0.0, low=0.0, high=1.0, shown="%", off=0.0, imperfection="unmodulated light", source="unmodulated light"
     )
@@ -133,8 +173,25 @@ class PhaseSlm(Modulator):
             raise ValueError(f"{name} holds the level {wrong}, but levels go from 0 to {self.levels - 1}.")
         return np.ascontiguousarray(values, dtype=np.uint8)
 
+    # ------------------------------------------------------------------ phases
+
+    @property
+    def moves(self) -> bool:
+        """Whether the light of one pattern is another one from frame to frame: with flicker."""
+        return self.flicker > 0
+
+    @property
+    def mixes(self) -> bool:
+        """Whether the phase of a pixel depends on those around it."""
+        return self.crosstalk_pixels > 0
+
+    @property
+    def uneven(self) -> bool:
+        """Whether pixels of one level have different phases."""
+        return self.mixes or self.gain_spread > 0
+
     def phases_rad(self) -> np.ndarray:
-        """Return the phase by which each level turns the light.
+        """Return the phase by which each level is meant to turn the light.
 
         Returns
         -------
@@ -143,22 +200,169 @@ class PhaseSlm(Modulator):
         """
         return _phases(self)
 
-    def phasors(self) -> np.ndarray:
+    def curve_rad(self, seed: int) -> np.ndarray:
+        """Return the phase by which each level turns the light, with the error of the look-up table.
+
+        Parameters
+        ----------
+        seed : int
+            Seed of the device.
+
+        Returns
+        -------
+        ndarray of float64, shape (levels,), read-only
+            Radians; 0 for level 0.
+        """
+        return _curve(self, seed)
+
+    def pixel_gains(self, seed: int) -> np.ndarray:
+        """Return what each pixel's phase is over that of its level.
+
+        Parameters
+        ----------
+        seed : int
+            Seed of the device.
+
+        Returns
+        -------
+        ndarray of float64, shape `shape`, read-only
+            Numbers about 1, spread by `gain_spread`.
+        """
+        return _gains(self, seed)
+
+    def smoothed(self, phases_rad: np.ndarray) -> np.ndarray:
+        """Return the mean phase of each pixel with the fringing field of its neighbours.
+
+        Parameters
+        ----------
+        phases_rad : ndarray of float64, shape (..., rows, columns)
+            Phases that pixels are driven to, in radians.
+
+        Returns
+        -------
+        ndarray of float64, same shape
+            Radians. Pixels at the edge of the array see those that there are.
+        """
+        if not self.mixes:
+            return phases_rad
+        weights = crosstalk_weights(self.crosstalk_pixels)
+        return _along(_along(phases_rad, weights, -1), weights, -2)
+
+    def flicker_in(self, exposure_s: float) -> float:
+        """Return the root mean square of the phases' relative deviation in a frame.
+
+        Parameters
+        ----------
+        exposure_s : float
+            Exposure in seconds.
+
+        Returns
+        -------
+        float
+            `flicker`, times ``|sin(pi f T) / (pi f T)|`` for a sine of the frequency f over an exposure T.
+        """
+        x = math.pi * self.flicker_hz * exposure_s
+        return self.flicker * (abs(float(elementary.sin(x))) / x if x > 1e-9 else 1.0)
+
+    def ripples(self, frames: np.ndarray, times_s: np.ndarray, exposure_s: float, *, seed: int) -> np.ndarray:
+        """Return by which factor flicker multiplies all phases in each frame.
+
+        Parameters
+        ----------
+        frames : ndarray of int64, shape (n,)
+            The frames.
+        times_s : ndarray of float64, shape (n,)
+            Device time at which the exposure of each begins, in seconds.
+        exposure_s : float
+            Exposure in seconds.
+        seed : int
+            Seed of the device.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+            Numbers about 1. The mean phase of an exposure stands for what it does: to first order in the flicker.
+        """
+        if not self.flicker_hz:
+            return 1.0 + self.flicker * rng.normals_at(rng.stream_key(seed, "slm flicker"), frames).astype(np.float64)
+        start = float(rng.uniforms(rng.stream_key(seed, "slm flicker"), 1)[0])
+        turns = np.mod(self.flicker_hz * (np.asarray(times_s, dtype=np.float64) + exposure_s / 2), 1.0) + start
+        x = math.pi * self.flicker_hz * exposure_s
+        mean = float(elementary.sin(x)) / x if x > 1e-9 else 1.0
+        return 1.0 + math.sqrt(2) * self.flicker * mean * elementary.cos(2 * math.pi * turns)
+
+    # ------------------------------------------------------------------ light
+
+    @property
+    def unmodulated_share(self) -> float:
+        """Share of the light that no level turns: that of the gaps and `unmodulated`, whose amplitudes add up."""
+        if self.fill_factor == 1.0:
+            return self.unmodulated
+        if self.unmodulated == 1.0:
+            return 1.0
+        ratio = math.sqrt(self.unmodulated / (1 - self.unmodulated)) + (1 - self.fill_factor) / self.fill_factor
+        return ratio * ratio / (1 + ratio * ratio)
+
+    @property
+    def straight(self) -> float:
+        """Amplitude of the light that no level turns: the root of `unmodulated_share`."""
+        return math.sqrt(self.unmodulated_share)
+
+    def phasors(self, seed: int | None = None) -> np.ndarray:
         """Return by which number each level multiplies the light that it turns.
+
+        Parameters
+        ----------
+        seed : int, optional
+            Seed of the device. By default levels turn the light as they are meant to.
 
         Returns
         -------
         ndarray of complex64, shape (levels,), read-only
-            ``sqrt(1 - unmodulated) exp(i phase)``.
+            ``sqrt(1 - u) exp(i phase)``, u being `unmodulated_share`.
         """
-        return _phasors(self)
+        return _phasors(self, seed)
 
-    @property
-    def straight(self) -> float:
-        """Amplitude of the light that no level turns: sqrt(unmodulated)."""
-        return math.sqrt(self.unmodulated)
+    def turned(self, phases_rad: np.ndarray) -> np.ndarray:
+        """Return by which number phases multiply the light that they turn.
 
-    def field(self, levels: np.ndarray, *, seed: int) -> np.ndarray:
+        Parameters
+        ----------
+        phases_rad : ndarray of float64
+            Radians.
+
+        Returns
+        -------
+        ndarray of complex64, same shape
+            ``sqrt(1 - u) exp(i phase)``, u being `unmodulated_share`.
+        """
+        result = elementary.phasors(phases_rad, np.complex64)
+        result *= np.float32(math.sqrt(1 - self.unmodulated_share))
+        return result
+
+    def of_levels(self, levels: np.ndarray, *, seed: int, ripples: np.ndarray | None = None) -> np.ndarray:
+        """Return by which number each level multiplies the light that it turns, in frames that flicker.
+
+        Parameters
+        ----------
+        levels : ndarray of uint8, shape (n, ...)
+            Levels of n patterns.
+        seed : int
+            Seed of the device.
+        ripples : ndarray of float64, shape (n,), optional
+            Factor of all phases in each; without flicker by default.
+
+        Returns
+        -------
+        ndarray of complex64, same shape
+            ``sqrt(1 - u) exp(i phase)``, u being `unmodulated_share`, for a pixel without crosstalk and of the gain 1.
+        """
+        if ripples is None:
+            return np.asarray(self.phasors(seed)[levels])
+        tables = self.turned(self.curve_rad(seed) * ripples[:, None])
+        return np.take_along_axis(tables, levels.reshape(len(levels), -1), axis=1).reshape(levels.shape)
+
+    def field(self, levels: np.ndarray, *, seed: int, ripples: np.ndarray | None = None) -> np.ndarray:
         """Complex field that leaves the pixels.
 
         Parameters
@@ -166,15 +370,27 @@ class PhaseSlm(Modulator):
         levels : ndarray of uint8, shape (..., rows, columns)
             From 0 to `levels` - 1.
         seed : int
-            Seed of the device: which wavefront error.
+            Seed of the device: which wavefront error, which pixels.
+        ripples : ndarray of float64, shape (n,), optional
+            Of n pictures of levels: factor of all phases in each (`ripples`). Without flicker by default.
 
         Returns
         -------
         ndarray of complex64, same shape
             Field ``g [sqrt(1 - u) exp(i phase) + sqrt(u)] exp(i error)``, in units in which one pixel has the mean
-            intensity 1, over all phases.
+            intensity 1, over all phases; u is `unmodulated_share`.
         """
-        return elementary.multiply(self.phasors()[levels] + np.float32(self.straight), _lit(self, seed))
+        if self.uneven:
+            phases = self.smoothed(self.curve_rad(seed)[levels])
+            if self.gain_spread:
+                phases = phases * self.pixel_gains(seed)
+            if ripples is not None:
+                phases = phases * ripples[:, None, None]
+            turned = self.turned(phases)
+        else:
+            turned = self.of_levels(levels, seed=seed, ripples=ripples)
+        turned += np.float32(self.straight)
+        return elementary.multiply(turned, _lit(self, seed))
 
     def lit(self, seed: int) -> np.ndarray:
         """Return the field that falls on the pixels, with the static wavefront error.
@@ -192,6 +408,47 @@ class PhaseSlm(Modulator):
         return _lit(self, seed)
 
 
+@lru_cache(maxsize=32)
+def crosstalk_weights(sigma_pixels: float) -> np.ndarray:
+    """Return how much of its own and of its neighbours' phase a pixel has, along one axis.
+
+    Phases that are even over each pixel's cell are smoothed by a Gaussian, and a pixel has the mean over its cell: the
+    overlap of two cells, a triangle, under the Gaussian.
+
+    Parameters
+    ----------
+    sigma_pixels : float
+        Standard deviation of the Gaussian, in pixels.
+
+    Returns
+    -------
+    ndarray of float64, shape (k + 1,), read-only
+        Of pixels at the distances 0 ... k; with both sides they add up to 1.
+    """
+    u = (np.arange(_NODES) + 0.5) / _NODES * 2 * _REACH - _REACH
+    weights = elementary.exp(-u * u / 2)
+    weights /= weights.sum()
+    places = np.arange(math.ceil(_REACH * sigma_pixels) + 1)
+    shares = np.maximum(0.0, 1.0 - np.abs(places[:, None] - sigma_pixels * u))
+    result: np.ndarray = (shares * weights).sum(axis=1)
+    result.setflags(write=False)
+    return result
+
+
+def _along(phases: np.ndarray, weights: np.ndarray, axis: int) -> np.ndarray:
+    """Weigh each pixel with its neighbours along an axis; those beyond the edge are left out."""
+    given = np.moveaxis(phases, axis, -1)
+    size = given.shape[-1]
+    total, whole = weights[0] * given, np.full(size, weights[0])
+    for k in range(1, min(len(weights), size)):
+        total[..., k:] += weights[k] * given[..., :-k]
+        total[..., :-k] += weights[k] * given[..., k:]
+        whole[k:] += weights[k]
+        whole[:-k] += weights[k]
+    total /= whole
+    return np.moveaxis(total, -1, axis)
+
+
 @lru_cache(maxsize=8)
 def _phases(slm: PhaseSlm) -> np.ndarray:
     result: np.ndarray = (2 * np.pi * slm.range_turns / slm.levels) * np.arange(slm.levels)
@@ -200,8 +457,32 @@ def _phases(slm: PhaseSlm) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def _phasors(slm: PhaseSlm) -> np.ndarray:
-    result = elementary.phasors(slm.phases_rad(), np.complex64) * np.float32(math.sqrt(1 - slm.unmodulated))
+def _curve(slm: PhaseSlm, seed: int) -> np.ndarray:
+    if not slm.table_error_rms_rad:
+        return slm.phases_rad()
+    # Sines that are 0 at level 0 and free at the last one.
+    along = (np.pi / slm.levels) * np.arange(slm.levels)
+    weights = rng.normals(rng.stream_key(seed, "slm table error"), _TABLE_TERMS).astype(np.float64)
+    error = np.zeros(slm.levels)
+    for j, weight in enumerate(weights):
+        error += weight * elementary.sin((j + 0.5) * along)
+    error *= slm.table_error_rms_rad / math.sqrt(float(np.mean(np.square(error))))
+    result: np.ndarray = slm.phases_rad() + error
+    result.setflags(write=False)
+    return result
+
+
+@lru_cache(maxsize=4)
+def _gains(slm: PhaseSlm, seed: int) -> np.ndarray:
+    spread = rng.normals(rng.stream_key(seed, "slm pixel gains"), slm.n_mirrors).astype(np.float64)
+    result: np.ndarray = 1.0 + slm.gain_spread * spread.reshape(slm.shape)
+    result.setflags(write=False)
+    return result
+
+
+@lru_cache(maxsize=8)
+def _phasors(slm: PhaseSlm, seed: int | None) -> np.ndarray:
+    result = slm.turned(slm.phases_rad() if seed is None else slm.curve_rad(seed))
     result.setflags(write=False)
     return result
 
