@@ -242,6 +242,8 @@ class Part:
         Class of the stage, or several by the names that tables call them by.
     shelf : str
         Folder of the presets that its table may name; empty if there are none.
+    others : tuple of str
+        More such folders, where kinds have one each.
     base : type, optional
         Class of which all kinds are, where there are several.
     usual : str
@@ -252,6 +254,12 @@ class Part:
     shelf: str = ""
     base: type | None = None
     usual: str = ""
+    others: tuple[str, ...] = ()
+
+    @property
+    def shelves(self) -> tuple[str, ...]:
+        """All folders of the presets that its table may name."""
+        return (self.shelf, *self.others) if self.shelf else ()
 
     @property
     def classes(self) -> tuple[type, ...]:
@@ -338,7 +346,13 @@ class Part:
 
 
 def part(
-    kinds: type | Mapping[str, type], *, shelf: str = "", base: type | None = None, usual: str = "", given: bool = True
+    kinds: type | Mapping[str, type],
+    *,
+    shelf: str = "",
+    base: type | None = None,
+    usual: str = "",
+    others: tuple[str, ...] = (),
+    given: bool = True,
 ) -> Any:
     """Return a field that holds a stage.
 
@@ -346,7 +360,7 @@ def part(
     ----------
     kinds : type or mapping of str to type
         As for `Part`.
-    shelf, base, usual : optional
+    shelf, base, usual, others : optional
         As for `Part`.
     given : bool, optional
         Whether it must be given. If not, it is the stage with its defaults.
@@ -356,7 +370,7 @@ def part(
     dataclasses.Field
         For the body of a dataclass.
     """
-    metadata = {_PART: Part(kinds, shelf, base, usual)}
+    metadata = {_PART: Part(kinds, shelf, base, usual, others)}
     if given or not isinstance(kinds, type):
         return dataclasses.field(metadata=metadata)
     return dataclasses.field(default_factory=kinds, metadata=metadata)

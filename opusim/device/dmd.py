@@ -52,6 +52,7 @@ class Dmd(Modulator):
     stage: ClassVar[str] = "dmd"
     kind: ClassVar[str] = "dmd"
     binary: ClassVar[bool] = True
+    elements: ClassVar[str] = "mirrors"
 
     name: str = parameter(kind="name")
     shape: tuple[int, int] = parameter(kind="shape")

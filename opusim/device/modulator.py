@@ -43,10 +43,13 @@ class Modulator(Stage):
         Of the class: its name in the TOML table ``[modulator]``.
     binary : bool
         Of the class: whether a pixel is on or off; else it turns the phase of its light, by levels.
+    elements : str
+        Of the class: what its pixels are called.
     """
 
     kind: ClassVar[str] = ""
     binary: ClassVar[bool]
+    elements: ClassVar[str] = "pixels"
 
     name: str
     shape: tuple[int, int]
@@ -114,6 +117,11 @@ class Modulator(Stage):
     @property
     def off_amplitude(self) -> float:
         """Amplitude of a pixel that is off relative to the same pixel on; 0 where none is ever off."""
+        return 0.0
+
+    @property
+    def unmodulated_share(self) -> float:
+        """Share of the light that no pattern changes but by switching it off; 0 for mirrors."""
         return 0.0
 
     @property

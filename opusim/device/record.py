@@ -45,7 +45,7 @@ class Operation(Stage):
         Exposure of the camera.
     ones_range : tuple of int
         Fewest and most mirrors on for which the camera gets a good signal; above, the driver shortens the
-        exposure in proportion.
+        exposure in proportion. A phase modulator lights all of its pixels, whatever this says.
     opu_type : str
         "type1" (square region of interest), "type2" or "type3" (full width), as the real driver names them.
     minimum_output_size : int
@@ -119,7 +119,7 @@ class Device(Stage):
 
     name: str = parameter(kind="name")
     laser: Laser = part(Laser)
-    dmd: Modulator = part(MODULATORS, shelf="dmds", base=Modulator, usual=Dmd.kind)
+    dmd: Modulator = part(MODULATORS, shelf="dmds", others=("slms",), base=Modulator, usual=Dmd.kind)
     medium: Medium = part(MEDIA, base=Medium)
     camera: Camera = part(Camera, shelf="cameras")
     operation: Operation = part(Operation, given=False)
@@ -152,7 +152,7 @@ class Device(Stage):
                 "middle of its exit face, which the stop lets through, and would be far above any expected level. "
                 "medium.n_screens must be at least 2, better 3, with a thickness, or optics.pixel_integration False."
             )
-        if self.operation.ones_range[1] > self.dmd.n_mirrors:
+        if self.dmd.binary and self.operation.ones_range[1] > self.dmd.n_mirrors:
             raise ValueError(
                 f"operation.ones_range is {list(self.operation.ones_range)}, but there are {self.dmd.n_mirrors} "
                 "mirrors: the most that may be on must not be above that."
@@ -164,7 +164,7 @@ class Device(Stage):
         pixels = " x ".join(map(str, self.camera.shape))
         arm = "with" if self.reference.relative_amplitude else "without"
         return (
-            f"<Device {self.name!r}{self.title.removeprefix(self.name)}: {rows} x {columns} mirrors, "
+            f"<Device {self.name!r}{self.title.removeprefix(self.name)}: {rows} x {columns} {self.dmd.elements}, "
             f"{type(self.medium).__name__}, {pixels} pixels of {self.camera.bits} bits, {arm} a reference arm>"
         )
 
@@ -338,10 +338,10 @@ class Device(Stage):
     def from_toml(cls, source: str | Path) -> Device:
         """Read a device from a TOML file (a Path) or from TOML text (a str).
 
-        Tables ``dmd`` and ``camera`` may name a preset (``preset = "DLP4500"``) and change fields of it; a file may
-        also start from a whole device (``preset = "aurora"`` at the top) and change fields of that. A field that names
-        a file (``medium.path``, ``medium.kind = "fog.py:Fog"``) leads from the folder of the TOML file, ``~`` being
-        the user's; in a TOML text it leads from the working folder.
+        Tables ``dmd`` or ``modulator``, and ``camera``, may name a preset (``preset = "DLP4500"``) and change fields of
+        it; a file may also start from a whole device (``preset = "aurora"`` at the top) and change fields of that. A
+        field that names a file (``medium.path``, ``medium.kind = "fog.py:Fog"``) leads from the folder of the TOML
+        file, ``~`` being the user's; in a TOML text it leads from the working folder.
 
         Parameters
         ----------
@@ -464,7 +464,7 @@ class Device(Stage):
         # A table with every field is one that was written by `to_dict`.
         if not {f.name for f in dataclasses.fields(self.optics)} <= set(given):
             result += self.optics.left_without_effect(given)
-        if "dmd" in whole and "ones_range" not in table.get("operation", {}):
+        if "dmd" in whole and self.dmd.binary and "ones_range" not in table.get("operation", {}):
             now, then, kept = self.dmd.n_mirrors, whole["dmd"].n_mirrors, self.operation.ones_range
             if now != then:
                 fitting = [round(n * now / then) for n in kept]
