@@ -11,6 +11,7 @@ import numpy as np
 
 from opusim.base import elementary, rng
 from opusim.base.parameters import parameter
+from opusim.base.user_arrays import checked_array
 
 from .modulator import Modulator
 
@@ -115,8 +116,15 @@ class PhaseSlm(Modulator):
         -------
         ndarray of uint8, same shape
             Levels. Where the range is less than a turn, a phase beyond it takes whichever end is nearer.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If they are no floats, or not within their range.
         """
-        asked = np.asarray(turns, dtype=np.float64)
+        asked = checked_array("turns", turns, "phases in turns, from 0 to below 1", kinds="f").astype(np.float64)
+        if not ((asked >= 0) & (asked < 1)).all():
+            raise ValueError("turns holds a phase that is no number or out of range: they go from 0 to below 1.")
         step = self.range_turns / self.levels
         level = np.rint(asked / step)
         last = self.levels - 1
@@ -283,10 +291,11 @@ class PhaseSlm(Modulator):
         ndarray of float64, shape (n,)
             Numbers about 1. The mean phase of an exposure stands for what it does: to first order in the flicker.
         """
+        times_s = checked_array("times_s", times_s, "times in seconds")
         if not self.flicker_hz:
             return 1.0 + self.flicker * rng.normals_at(rng.stream_key(seed, "slm flicker"), frames).astype(np.float64)
         start = float(rng.uniforms(rng.stream_key(seed, "slm flicker"), 1)[0])
-        turns = np.mod(self.flicker_hz * (np.asarray(times_s, dtype=np.float64) + exposure_s / 2), 1.0) + start
+        turns = np.mod(self.flicker_hz * (times_s.astype(np.float64) + exposure_s / 2), 1.0) + start
         x = math.pi * self.flicker_hz * exposure_s
         mean = float(elementary.sin(x)) / x if x > 1e-9 else 1.0
         return 1.0 + math.sqrt(2) * self.flicker * mean * elementary.cos(2 * math.pi * turns)
@@ -379,7 +388,19 @@ class PhaseSlm(Modulator):
         ndarray of complex64, same shape
             Field ``g [sqrt(1 - u) exp(i phase) + sqrt(u)] exp(i error)``, in units in which one pixel has the mean
             intensity 1, over all phases; u is `unmodulated_share`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `levels` has another type or shape, or a level that there is not.
         """
+        levels = checked_array("levels", levels, "levels, as whole numbers", kinds="iu")
+        low, high = levels.min(initial=0), levels.max(initial=0)
+        if levels.shape[-2:] != self.shape or low < 0 or high >= self.levels:
+            raise ValueError(
+                f"levels has shape {levels.shape} and values from {low} to {high}, but it must be of "
+                f"(..., {self.shape[0]}, {self.shape[1]}), with levels from 0 to {self.levels - 1}."
+            )
         if self.uneven:
             phases = self.smoothed(self.curve_rad(seed)[levels])
             if self.gain_spread:
