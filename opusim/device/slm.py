@@ -291,6 +291,7 @@ class PhaseSlm(Modulator):
         ndarray of float64, shape (n,)
             Numbers about 1. The mean phase of an exposure stands for what it does: to first order in the flicker.
         """
+        frames = checked_array("frames", frames, "whole numbers of at least 0", kinds="iu")
         times_s = checked_array("times_s", times_s, "times in seconds")
         if not self.flicker_hz:
             return 1.0 + self.flicker * rng.normals_at(rng.stream_key(seed, "slm flicker"), frames).astype(np.float64)
