@@ -16,6 +16,7 @@ from typer.main import get_command
 from opusim.base.parameters import parameters_of, parts_of
 from opusim.cli.app import app as opusim_app
 from opusim.device.record import Device
+from opusim.device.slm import PhaseSlm
 from opusim.drivers import selftest
 
 # ---------------------------------------------------------------- the command line
@@ -70,7 +71,7 @@ def _device(name: str) -> dict[str, str]:
     device = Device.load(name)
     return {
         "what it is": device.description,
-        "mirrors": device.dmd.name,
+        "modulator": device.dmd.name,
         "camera": device.camera.name,
         "medium": device.medium.kind.replace("_", " "),
         "reference arm": "yes" if device.reference.present else "no",
@@ -91,6 +92,21 @@ def _mirrors(name: str) -> dict[str, str]:
     }
 
 
+def _phases(name: str) -> dict[str, str]:
+    slm = Device.from_dict({"preset": "aurora", "modulator": {"preset": name}}).modulator
+    assert isinstance(slm, PhaseSlm)
+    return {
+        "rows × columns": f"{slm.shape[0]} × {slm.shape[1]}",
+        "pitch, µm": f"{1e6 * slm.pitch_m:g}",
+        "mm": " × ".join(f"{1e3 * length_m:.2f}" for length_m in slm.size_m),
+        "levels": f"{slm.levels}",
+        "fill factor": f"{slm.fill_factor:g}",
+        "flicker": f"{slm.flicker:g}",
+        "efficiency": f"{slm.efficiency:g}",
+        "patterns a second": f"{slm.frame_rate_hz:g}",
+    }
+
+
 def _camera(name: str) -> dict[str, str]:
     camera = Device.from_dict({"preset": "aurora", "camera": {"preset": name}}).camera
     return {
@@ -107,7 +123,8 @@ def _camera(name: str) -> dict[str, str]:
 def presets() -> str:
     """Return a table of each kind of preset, and the files themselves, where each value has its source beside it."""
     kinds: list[tuple[str, str, Row]] = [
-        ("Devices", "", _device), ("Mirror arrays", "dmds", _mirrors), ("Cameras", "cameras", _camera)
+        ("Devices", "", _device), ("Mirror arrays", "dmds", _mirrors), ("Phase modulators", "slms", _phases),
+        ("Cameras", "cameras", _camera),
     ]  # fmt: skip
     return "\n".join(line for title, shelf, row in kinds for line in _section(title, shelf, row))
 
@@ -150,8 +167,9 @@ def parameters() -> str:
     for stage, part in parts_of(Device).items():
         for kind in part.classes:
             # A stage of several kinds has a table for each.
-            title = stage if isinstance(part.kinds, type) else f"{stage}: {kind.kind}"
-            tables.append((title, f"{stage}.", kind))
+            own = getattr(kind, "stage", "") or stage
+            title = stage if isinstance(part.kinds, type) else f"{own}: {kind.kind}"
+            tables.append((title, f"{own}.", kind))
     for title, before, kind in tables:
         rows = ("; ".join(_cells(before, kind, name)).rstrip() for name in parameters_of(kind))
         lines += ["", title, "~" * len(title), ""]

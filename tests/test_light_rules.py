@@ -34,6 +34,7 @@ ALLOWED = {
     ("opusim/device/pixel_sampling.py", "@"): "weights of points, rounded to nine digits",
     ("opusim/device/pixel_sampling.py", "lstsq"): "the same",
     ("opusim/bench/by_waves.py", "@"): "a sparse product, which goes by no BLAS",
+    ("opusim/bench/phase_sources.py", "@"): "a sparse product, which goes by no BLAS",
     ("opusim/bench/entries.py", "@"): "a sparse product, which goes by no BLAS",
     ("opusim/encoding/models.py", "@"): "an autoencoder, trained by torch",
     ("opusim/fringes/demodulation.py", "pinv"): "columns that depend on each other, which callers refuse",

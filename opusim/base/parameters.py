@@ -242,13 +242,24 @@ class Part:
         Class of the stage, or several by the names that tables call them by.
     shelf : str
         Folder of the presets that its table may name; empty if there are none.
+    others : tuple of str
+        More such folders, where kinds have one each.
     base : type, optional
         Class of which all kinds are, where there are several.
+    usual : str
+        Of several kinds the one that a table means which names none; empty if it must name one.
     """
 
     kinds: type | Mapping[str, type]
     shelf: str = ""
     base: type | None = None
+    usual: str = ""
+    others: tuple[str, ...] = ()
+
+    @property
+    def shelves(self) -> tuple[str, ...]:
+        """All folders of the presets that its table may name."""
+        return (self.shelf, *self.others) if self.shelf else ()
 
     @property
     def classes(self) -> tuple[type, ...]:
@@ -334,14 +345,22 @@ class Part:
         return value
 
 
-def part(kinds: type | Mapping[str, type], *, shelf: str = "", base: type | None = None, given: bool = True) -> Any:
+def part(
+    kinds: type | Mapping[str, type],
+    *,
+    shelf: str = "",
+    base: type | None = None,
+    usual: str = "",
+    others: tuple[str, ...] = (),
+    given: bool = True,
+) -> Any:
     """Return a field that holds a stage.
 
     Parameters
     ----------
     kinds : type or mapping of str to type
         As for `Part`.
-    shelf, base : optional
+    shelf, base, usual, others : optional
         As for `Part`.
     given : bool, optional
         Whether it must be given. If not, it is the stage with its defaults.
@@ -351,7 +370,7 @@ def part(kinds: type | Mapping[str, type], *, shelf: str = "", base: type | None
     dataclasses.Field
         For the body of a dataclass.
     """
-    metadata = {_PART: Part(kinds, shelf, base)}
+    metadata = {_PART: Part(kinds, shelf, base, usual, others)}
     if given or not isinstance(kinds, type):
         return dataclasses.field(metadata=metadata)
     return dataclasses.field(default_factory=kinds, metadata=metadata)
@@ -444,8 +463,10 @@ class Stage:
             if about.imperfection:
                 result.setdefault(about.imperfection, {})[name] = about.off
         for part_name in parts_of(type(self)):
-            for imperfection, fields in getattr(self, part_name).switches().items():
-                result.setdefault(imperfection, {}).update({f"{part_name}.{name}": off for name, off in fields.items()})
+            own: Stage = getattr(self, part_name)
+            stage = own.stage or part_name
+            for imperfection, fields in own.switches().items():
+                result.setdefault(imperfection, {}).update({f"{stage}.{name}": off for name, off in fields.items()})
         return result
 
     def ideal(self) -> Self:
@@ -585,7 +606,7 @@ def paths_of(cls: type, *, shipped: bool = False) -> Iterator[tuple[type, str, s
             if shipped and not kind.__module__.startswith("opusim."):
                 continue
             for name, about in parameters_of(kind).items():
-                yield kind, name, f"{stage}.{name}", about
+                yield kind, name, f"{getattr(kind, 'stage', '') or stage}.{name}", about
 
 
 def paths_in(record: Any) -> dict[str, Parameter]:
@@ -602,7 +623,7 @@ def paths_in(record: Any) -> dict[str, Parameter]:
         In the order of the parts and of their fields.
     """
     return {
-        f"{stage}.{name}": about
+        f"{getattr(type(getattr(record, stage)), 'stage', '') or stage}.{name}": about
         for stage in parts_of(type(record))
         for name, about in parameters_of(type(getattr(record, stage))).items()
     }

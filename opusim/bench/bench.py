@@ -26,13 +26,13 @@ from opusim.theory import exposure_contrast
 
 from . import within_exposure
 from .film import intensity
-from .frames import MOST_FRAMES, MOST_S, BenchClock, ReservedFrames, Shots, with_one_before
+from .frames import MOST_FRAMES, MOST_S, BenchClock, Moments, ReservedFrames, Shots, with_one_before
 from .inputs import (
     LONGEST_S,
     checked_before,
     checked_exposure,
     checked_frametime,
-    checked_mirrors,
+    checked_patterns,
     checked_phases,
     checked_transform,
     input_layout,
@@ -285,7 +285,7 @@ class OpticalBench(validation.Fixed):
             return self._light_evenly(0.0, n, region, exposure_s, frametime).reshape(n, *shape)
         if n_frames != 1:
             raise ValueError(f"n_frames is {n_frames!r}, but it counts dark frames only: with mirrors it must be 1.")
-        layout, bits = checked_mirrors(mirrors, self.mirror_shape)
+        layout, bits = checked_patterns(mirrors, self.device.modulator)
         frametime = self._frametime(frametime_s, shape[0], exposure_s)
         frames = self._run(layout, bits, region, exposure_s, frametime, None, phases, None, NUMPY, NUMPY)
         return frames.reshape(-1, *shape)
@@ -346,7 +346,7 @@ class OpticalBench(validation.Fixed):
         frametime = self._frametime(frametime_s, rectangle[2], exposure_s) if reserved is None else 0.0
         region = self._region(rectangle, n_pixels)
         home, place = self._places(layout, bits)
-        left = None if before is None else checked_before(before, layout, self.mirror_shape)
+        left = None if before is None else checked_before(before, layout, self.device.modulator)
         if not self.lags:
             left = None
         return self._run(layout, bits, region, exposure_s, frametime, progress, phases, reserved, home, place, left)
@@ -373,14 +373,16 @@ class OpticalBench(validation.Fixed):
         -------
         Singles or None
             None where they must go by `transform`: where a frame is read with electrons of the one before it, the
-            medium moves within the exposure, the backend is not numpy's, bench or class has another `transform`, or
-            the pixels are so many that their memory is asked for.
+            medium moves within the exposure, the modulator turns phases or moves, the backend is not numpy's, bench or
+            class has another `transform`, or the pixels are so many that their memory is asked for.
 
         Raises
         ------
         TypeError, ValueError
             If an argument is not what it may be.
         """
+        if not self.device.modulator.binary:
+            return None  # levels have weights, which `transform` sums
         none = np.zeros((0, layout.n_features_total), dtype=np.uint8)
         _, _, exposure_s, rectangle, n_pixels, _ = checked_transform(
             self.device, MirrorPatterns(none, layout), exposure_s, roi, n_pixels, None
@@ -418,6 +420,8 @@ class OpticalBench(validation.Fixed):
             None where frames must be made: by waves, a rolling shutter, a camera that lags, a medium that moves while
             the shutter is open, by torch or CuPy, or where bench or class has another `transform`.
         """
+        if not self.device.modulator.binary:
+            return None
         none = MirrorPatterns.of_checked(np.empty((0, layout.n_features_total), np.uint8), layout)
         _, _, exposure_s, rectangle, n_pixels, phases = checked_transform(
             self.device, none, exposure_s, roi, n_pixels, reference_phase_rad
@@ -490,7 +494,7 @@ class OpticalBench(validation.Fixed):
         rectangle = checked_roi(roi, self.sensor_shape)
         every = rectangle[2] * rectangle[3]
         n = every if n_pixels is None else validation.integer("n_pixels", n_pixels, low=1, high=every)
-        layout, bits = checked_mirrors(patterns, self.mirror_shape, on_device=True)
+        layout, bits = checked_patterns(patterns, self.device.modulator, on_device=True)
         _, place = self._places(layout, bits)
         return self._parts.of(layout, self._region(rectangle, n), place)[0].plan
 
@@ -563,7 +567,7 @@ class OpticalBench(validation.Fixed):
         exposure_s = checked_exposure(self.device.operation.exposure_s if exposure_s is None else exposure_s)
         if mirrors is None:
             raise ValueError("mirrors is None, but inspect needs one pattern.")
-        layout, bits = checked_mirrors(mirrors, self.mirror_shape)
+        layout, bits = checked_patterns(mirrors, self.device.modulator)
         if len(bits) != 1:
             raise ValueError(f"mirrors holds {len(bits)} patterns, but inspect takes exactly one.")
         rectangle = checked_roi(roi, self.sensor_shape)
@@ -581,12 +585,14 @@ class OpticalBench(validation.Fixed):
             np.array([frame]), np.array([time_s]), seed=self.seed, exposure_s=exposure_s
         )
         scale = power * self.photons_per_intensity(exposure_s)
-        fields = way.fields(bits, state)[0]
+        moments = Moments(np.array([frame]), np.array([time_s]), exposure_s) if self.device.modulator.moves else None
+        fields = way.fields(bits, state, moments)[0]
         rows = self._rows(region, exposure_s, math.inf, 1, phases, None)
         shots = [
             Shots(
                 state, np.array([frame]), scale, exposure_s, maps, 1,
                 *self._reference(region, phases, 1, np.array([frame]), np.array([time_s + late_s]), exposure_s),
+                np.array([time_s]),
             )
             for late_s in ([0.0] if rows is None else rows.late_s)
         ]  # fmt: skip
@@ -610,10 +616,13 @@ class OpticalBench(validation.Fixed):
             way.counts(bits, shots[0], counts)
         else:
             self._readout().read(counts, 0, photons, shots[0], 0)
-        shown = bits.reshape(self.mirror_shape) if layout is None else layout.mirrors(bits)[0]
+        if layout is None:
+            shown = bits.reshape(self.mirror_shape)
+        else:
+            shown = (layout.mirrors if self.device.modulator.binary else layout.pixels)(bits)[0]
         return Planes(
             mirrors=np.asarray(shown, dtype=np.uint8),
-            dmd_field=projector.geometry.source.shown(bits)[0],
+            dmd_field=projector.geometry.source.shown(bits, moments)[0],
             medium_field=self.device.sampling.unweighted(fields).reshape(*shape, -1),
             photons=photons.reshape(shape),
             electrons=electrons.reshape(shape),
@@ -895,7 +904,8 @@ class OpticalBench(validation.Fixed):
         """
         bound = self.transform
         own = getattr(bound, "__self__", None) is self and getattr(bound, "__func__", None) is OpticalBench.transform
-        plain = own and self.backend in ("auto", "numpy")
+        # Mirrors that move are summed with weights, frame by frame.
+        plain = own and self.backend in ("auto", "numpy") and not self.device.modulator.moves
         return plain and not self.lags and self._moving(exposure_s) is None
 
     def _places(self, layout: MirrorLayout | None, bits: Any) -> tuple[Arrays, Arrays]:
@@ -969,7 +979,7 @@ class OpticalBench(validation.Fixed):
         arms = [
             Shots(
                 state, frames, scale, exposure_s, maps, steps,
-                *self._reference(region, phases, len(frames) // steps, frames, times + late_s, exposure_s),
+                *self._reference(region, phases, len(frames) // steps, frames, times + late_s, exposure_s), times,
             )
             for late_s in ([0.0] if rows is None else rows.late_s)
         ]  # fmt: skip

@@ -14,7 +14,7 @@ from opusim.base.locks import new_lock
 
 from .entries import Entries
 from .film import Film
-from .frames import Shots
+from .frames import Moments, Shots
 from .geometry import Geometry
 from .reduction import Reduction
 from .way import Way, Work
@@ -178,7 +178,7 @@ class MatrixWay(Way):
 
     # ---------------------------------------------------------------- fields and counts
 
-    def fields(self, bits: Any, state: int = 0) -> Any:
+    def fields(self, bits: Any, state: int = 0, moments: Moments | None = None) -> Any:
         """Return the fields at the camera; see `Way.fields`.
 
         With numpy they are the sums that `counts` makes, so that a row has the same bits in any batch.
@@ -408,18 +408,22 @@ class VectorWay(Way):
         """See that entries can be made: there is nothing to keep."""
         self._source.check_content()
 
-    def fields(self, bits: Any, state: int = 0) -> np.ndarray:
+    def fields(self, bits: Any, state: int = 0, moments: Moments | None = None) -> np.ndarray:
         """Return the fields at the camera; see `Way.fields`."""
         import scipy.sparse
 
-        cells = scipy.sparse.csr_array(self._geometry.source.cells(bits).reshape(len(bits), -1))
+        cells = scipy.sparse.csr_array(self._geometry.source.cells(bits, moments=moments).reshape(len(bits), -1))
         return self._source.through(cells, range(self._geometry.region.n_pixels), state)
 
     def counts(self, bits: Any, shots: Shots, out: Any, progress: Callable[[int], None] | None = None) -> None:
         """Fill `out` with the counts of a batch; see `Way.counts`."""
+        moments = None
+        if self._geometry.device.modulator.moves:
+            bits, shots = shots.frame_by_frame(bits)
+            moments = shots.moments()
 
         def fields(vectors: slice) -> np.ndarray:
-            return self.fields(bits[vectors], shots.state)
+            return self.fields(bits[vectors], shots.state, None if moments is None else moments.part(vectors))
 
         self._film.develop_all(fields, len(bits), 1, shots, out, progress, self._threads)
 

@@ -11,13 +11,14 @@ import numpy as np
 
 from opusim.base import memory, parallel
 from opusim.base.arrays import NUMPY, Arrays
+from opusim.base.arrays import of as arrays_of
 from opusim.base.locks import new_lock
 from opusim.base.progress import LongWork
 from opusim.device.medium import WaveMedium
 from opusim.device.medium.layer import CACHE_BYTES, LayerOperator
 
 from .film import Film
-from .frames import Shots
+from .frames import Moments, Shots
 from .geometry import Geometry
 from .way import Way, Work, transform_flops
 
@@ -156,19 +157,22 @@ class WavesWay(Way):
 
     # ---------------------------------------------------------------- fields and counts
 
-    def fields(self, bits: Any, state: int = 0) -> Any:
+    def fields(self, bits: Any, state: int = 0, moments: Moments | None = None) -> Any:
         """Return the fields at the camera; see `Way.fields`."""
         geometry, step = self._geometry, self.stack
         shape = (len(bits), geometry.region.n_pixels, geometry.sampling.samples)
         result = self._arrays.empty(shape, np.complex64)
         for start in range(0, len(bits), step):
-            result[start : start + step] = self._through(bits[start : start + step], state)
+            some = slice(start, start + step)
+            result[some] = self._through(bits[some], state, None if moments is None else moments.part(some))
         return result
 
-    def _through(self, bits: Any, state: int) -> Any:
+    def _through(self, bits: Any, state: int, moments: Moments | None = None) -> Any:
         """Fields of a few patterns, at most `stack` of them."""
         geometry = self._geometry
-        cells = geometry.source.cells(self._arrays.bring(bits), self._arrays)
+        # Levels become fields where tables are looked up: in the machine's own memory.
+        given = arrays_of(bits).to_host(bits) if geometry.source.weighted else self._arrays.bring(bits)
+        cells = geometry.source.cells(given, self._arrays, moments)
         operators, points = self.operators(state), geometry.sampling.points
         if len(operators) == 1:
             return self._read(operators[0].forward(cells))
@@ -201,9 +205,13 @@ class WavesWay(Way):
 
     def counts(self, bits: Any, shots: Shots, out: Any, progress: Callable[[int], None] | None = None) -> None:
         """Fill `out` with the counts of a batch; see `Way.counts`."""
+        moments = None
+        if self._geometry.device.modulator.moves:
+            bits, shots = shots.frame_by_frame(bits)
+            moments = shots.moments()
 
         def fields(vectors: slice) -> Any:
-            return self._through(bits[vectors], shots.state)
+            return self._through(bits[vectors], shots.state, None if moments is None else moments.part(vectors))
 
         with self._arrays.current():
             self._film.develop_all(fields, len(bits), self.stack, shots, out, progress, self._threads)
@@ -232,7 +240,7 @@ class WavesWay(Way):
         n = source.n_features
         matrix = np.empty((n, m, sampling.samples), dtype=np.complex64)
         constant = np.empty((m, sampling.samples), dtype=np.complex64)
-        off = source.cells(np.zeros((1, n), dtype=np.uint8))
+        off = source.off()
         operators, outputs = self.operators(state), m * sampling.points
         # By reciprocity outputs can go through the layer the other way, which is cheaper where they are fewer.
         backward = [outputs < n and operator.reciprocal for operator in operators]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -249,6 +250,28 @@ def with_one_before(
     return frames, times_s, shown if isinstance(shown, slice) else np.concatenate([back, shown]) + steps
 
 
+class Moments(NamedTuple):
+    """When patterns are shown, for a modulator whose light changes from frame to frame.
+
+    Parameters
+    ----------
+    frames : ndarray of int64, shape (n,)
+        Frame of each pattern.
+    times_s : ndarray of float64, shape (n,)
+        Device time at which its exposure begins, in seconds.
+    exposure_s : float
+        Exposure in seconds.
+    """
+
+    frames: np.ndarray
+    times_s: np.ndarray
+    exposure_s: float
+
+    def part(self, vectors: slice) -> Moments:
+        """Return those of some of the patterns."""
+        return Moments(self.frames[vectors], self.times_s[vectors], self.exposure_s)
+
+
 @short_repr
 @dataclass(frozen=True, eq=False)
 class Shots:
@@ -276,6 +299,8 @@ class Shots:
         Contrast of the fringes.
     moduli : ndarray of float64, shape (n,), optional
         What each exposure leaves of the contrast: modulus of the reference's mean phasor. None: all of it.
+    times_s : ndarray of float64, shape (n,), optional
+        Device time at which the exposure of each frame begins; None where nothing asks for it.
     """
 
     state: int
@@ -288,6 +313,7 @@ class Shots:
     phases_rad: np.ndarray | None = None
     coherence: float = 1.0
     moduli: np.ndarray | None = None
+    times_s: np.ndarray | None = None
 
     def only(self, frames: slice | np.ndarray, state: int) -> Shots:
         """Return the circumstances of some of the frames, in a state of the medium's drift.
@@ -306,11 +332,48 @@ class Shots:
         """
         if state == self.state and isinstance(frames, slice) and len(self.frames[frames]) == len(self.frames):
             return self
-        phases, moduli = (None if one is None else one[frames] for one in (self.phases_rad, self.moduli))
-        return replace(
-            self, state=state, frames=self.frames[frames],
-            photons_per_intensity=self.photons_per_intensity[frames], phases_rad=phases, moduli=moduli,
+        phases, moduli, times_s = (
+            None if one is None else one[frames] for one in (self.phases_rad, self.moduli, self.times_s)
         )  # fmt: skip
+        return replace(
+            self, state=state, frames=self.frames[frames], photons_per_intensity=self.photons_per_intensity[frames],
+            phases_rad=phases, moduli=moduli, times_s=times_s,
+        )  # fmt: skip
+
+    def moments(self, vectors: slice = slice(None)) -> Moments:
+        """Return when some of the vectors are shown: the first frame of each.
+
+        Parameters
+        ----------
+        vectors : slice
+            Which of them.
+
+        Returns
+        -------
+        Moments
+            Of these vectors.
+        """
+        times_s = np.zeros(len(self.frames)) if self.times_s is None else self.times_s
+        return Moments(self.frames[:: self.steps][vectors], times_s[:: self.steps][vectors], self.exposure_s)
+
+    def frame_by_frame(self, bits: np.ndarray) -> tuple[np.ndarray, Shots]:
+        """Return patterns and circumstances with a pattern for each frame, for a modulator that moves between them.
+
+        Parameters
+        ----------
+        bits : ndarray, shape (n / steps, n_inputs)
+            The patterns.
+
+        Returns
+        -------
+        bits : ndarray, shape (n, n_inputs)
+            Each as often as it has frames.
+        shots : Shots
+            Of one frame a pattern.
+        """
+        if self.steps == 1:
+            return bits, self
+        return np.repeat(bits, self.steps, axis=0), replace(self, steps=1)
 
     def contrasts(self) -> np.ndarray:
         """Return the contrast of the fringes in each frame: float64 (n,)."""

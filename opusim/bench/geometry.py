@@ -12,9 +12,10 @@ from opusim.device.pixel_sampling import PixelSampling
 from opusim.device.record import Device
 from opusim.patterns.layout import MirrorLayout
 
+from .phase_sources import PixelSource
 from .pixel_block import PixelBlock
 from .region import Region
-from .sources import MacroSource, MirrorSource, make_source
+from .sources import MirrorSource, Source, make_source
 
 # Grid modes for each mode in use, so that the modes in use are a small part of a unitary map; above
 # `_LARGE` modes, where a grid costs seconds, twice as many must do, as for the whole mirror array.
@@ -46,7 +47,7 @@ class Geometry:
         How features lie on the mirrors; None if the inputs are mirrors in raster order.
     region : Region
         Pixels that are read.
-    source : MacroSource or MirrorSource
+    source : MacroSource, MirrorSource, PhaseMacroSource or PixelSource
         What feeds the medium.
     grid : ModeGrid or None
         Grid of modes of a medium that has waves.
@@ -60,7 +61,7 @@ class Geometry:
     seed: int
     layout: MirrorLayout | None
     region: Region
-    source: MacroSource | MirrorSource
+    source: Source
     grid: ModeGrid | None
     sampling: PixelSampling
     block: PixelBlock | None = None
@@ -105,7 +106,7 @@ class Geometry:
     @property
     def by_mirror(self) -> bool:
         """Whether each mirror is a mode."""
-        return isinstance(self.source, MirrorSource)
+        return isinstance(self.source, (MirrorSource, PixelSource))
 
     @property
     def n_modes(self) -> int:
@@ -140,16 +141,14 @@ class Geometry:
         return self.device.dmd.lattice == lattice.DIAMOND
 
 
-def _grid(
-    device: Device, source: MacroSource | MirrorSource, region: Region, sampling: PixelSampling
-) -> tuple[ModeGrid, PixelBlock]:
+def _grid(device: Device, source: Source, region: Region, sampling: PixelSampling) -> tuple[ModeGrid, PixelBlock]:
     """Return the grid of modes, and where the pixels lie among its output cells."""
     fine, shape_in, corner = sampling.fine, source.input_shape, None
     shape = (region.roi.n_rows, region.roi.n_columns)
     least = 0
     if sampling.aperture:
         least = min(math.ceil(_STOP_POINTS / sampling.aperture), _STOP_SIDE)
-    if isinstance(source, MirrorSource):
+    if isinstance(source, (MirrorSource, PixelSource)):
         block, sensor = PixelBlock(shape, sampling), device.camera.shape
         side = propagation.good_side(max(*shape_in, fine * sensor[0], fine * sensor[1], least))
         # The sensor is centred on the axis, whichever part of it is read.

@@ -12,8 +12,11 @@ import numpy as np
 from opusim.base import validation
 from opusim.base.user_arrays import as_numpy, checked_array
 from opusim.device.dmd import unpack_mirrors
+from opusim.device.modulator import Modulator
 from opusim.device.record import Device
+from opusim.device.slm import PhaseSlm
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
+from opusim.patterns.phases import PhasePatterns
 
 from .region import Roi, checked_roi
 
@@ -52,13 +55,13 @@ def checked_transform(
     exposure_s = checked_exposure(exposure_s)
     rectangle = checked_roi(roi, device.camera.shape)
     n = _whole("n_pixels", n_pixels, 1, rectangle.n_pixels)
-    layout, bits = checked_mirrors(patterns, device.dmd.shape, on_device=on_device)
+    layout, bits = checked_patterns(patterns, device.modulator, on_device=on_device)
     return layout, bits, exposure_s, rectangle, n, turned
 
 
-def checked_before(before: Any, layout: MirrorLayout | None, mirror_shape: tuple[int, int]) -> np.ndarray:
+def checked_before(before: Any, layout: MirrorLayout | None, modulator: Modulator) -> np.ndarray:
     """Return the bits (1, n_inputs) of the pattern that was shown before others of a layout, or of mirrors."""
-    own, bits = checked_mirrors(before, mirror_shape)
+    own, bits = checked_patterns(before, modulator)
     if own != layout or len(bits) != 1:
         raise ValueError(
             f"before holds {len(bits)} patterns of {own!r}, but it must be one, the last that was shown before, of the "
@@ -184,6 +187,55 @@ def check_inputs(layout: MirrorLayout | None, device: Device) -> None:
     raise ValueError(
         f"The patterns {what}, but the medium of this device is known for {n} inputs, and for nothing else: show {do}."
     )
+
+
+def checked_patterns(
+    patterns: Any, modulator: Modulator, *, on_device: bool = False
+) -> tuple[MirrorLayout | None, Any]:
+    """Return (layout or None, uint8 (n, n_inputs)): bits for mirrors, levels for a phase modulator.
+
+    Bits of patterns on a device stay there if `on_device` is set; everything else comes as a numpy array.
+    """
+    if not isinstance(modulator, PhaseSlm):
+        if isinstance(patterns, PhasePatterns):
+            raise TypeError(
+                "mirrors holds levels of a phase modulator, but this device has micromirrors, which are on or off: "
+                "give opusim.patterns.layout.MirrorPatterns, or use a device with a phase modulator."
+            )
+        return checked_mirrors(patterns, modulator.shape, on_device=on_device)
+    return checked_levels(patterns, modulator)
+
+
+def checked_levels(levels: Any, slm: PhaseSlm) -> tuple[MirrorLayout | None, np.ndarray]:
+    """Return (layout or None, levels (n, n_inputs), uint8) of patterns for a phase modulator.
+
+    Floats are phases in turns of 2 pi, from 0 to below 1; whole numbers are levels.
+    """
+    rows, columns = slm.shape
+    if isinstance(levels, MirrorPatterns):
+        if not isinstance(levels, PhasePatterns):
+            raise TypeError(
+                "mirrors holds bits of micromirrors, but this device has a phase modulator: give levels as "
+                "opusim.patterns.phases.PhasePatterns, or phases in turns."
+            )
+        if tuple(levels.layout.dmd_shape) != (rows, columns):
+            raise ValueError(
+                f"mirrors are laid out for {tuple(levels.layout.dmd_shape)}, but this device has {(rows, columns)}."
+            )
+        bits = levels.bits
+        if slm.levels < 256 and bits.size and bits.max() >= slm.levels:
+            raise ValueError(f"mirrors holds the level {bits.max()}, but levels go from 0 to {slm.levels - 1}.")
+        return levels.layout, bits
+    array, _ = as_numpy(levels, "mirrors", "an array of phases in turns, or of levels")
+    if array.shape == (rows, columns):
+        array = array[None]
+    if array.ndim != 3 or array.shape[1:] != (rows, columns):
+        raise ValueError(
+            f"mirrors has shape {array.shape}, but it must be ({rows}, {columns}) or (n, {rows}, {columns}): phases in "
+            "turns or levels. Features are given with their layout, as opusim.patterns.phases.PhasePatterns(levels, "
+            "layout)."
+        )
+    return None, slm.driven("mirrors", array).reshape(len(array), rows * columns)
 
 
 def checked_mirrors(

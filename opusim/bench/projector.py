@@ -9,6 +9,7 @@ from opusim.patterns.layout import MirrorLayout
 
 from .by_matrix import MatrixWay, VectorWay
 from .by_waves import Layers, WavesWay
+from .by_weights import WeightedMatrixWay
 from .entries import Entries
 from .geometry import Geometry
 from .plan import Plan, make_plan, memory_budget_bytes
@@ -80,7 +81,7 @@ class Projector:
         if self.geometry.grid is not None:
             waves = WavesWay(self.geometry, threads=self.threads, arrays=arrays, layers=layers)
         source = Entries(self.geometry, self.threads) if waves is None else waves
-        matrix = MatrixWay(
+        matrix = (WeightedMatrixWay if self.geometry.source.weighted else MatrixWay)(
             self.geometry, source, memory_budget=self.memory_budget, threads=self.threads, arrays=arrays
         )  # fmt: skip
         self.plan: Plan = make_plan(self.geometry, matrix, waves, execution=execution)

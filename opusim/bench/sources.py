@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from opusim.base.arrays import NUMPY, Arrays
 from opusim.device import lattice
 from opusim.device.dmd import Dmd
+from opusim.device.modulator import Modulator
+from opusim.device.slm import PhaseSlm
 from opusim.patterns.kinds import ALWAYS_OFF, ALWAYS_ON
 from opusim.patterns.layout import MirrorLayout
 
+from .phase_sources import PhaseMacroSource, PixelSource
+
 if TYPE_CHECKING:
     import scipy.sparse
+
+    from .frames import Moments
+
+
+Source: TypeAlias = "MacroSource | MirrorSource | PhaseMacroSource | PixelSource"
+"""One of the classes of this file, or of `phase_sources`."""
 
 
 class _Moved:
@@ -47,6 +57,11 @@ class MacroSource:
         Seed of the device.
     """
 
+    weighted = False
+    """Whether features have complex weights (`coefficients`), in place of being on or off."""
+    one_weight = True
+    """Whether all light of a feature is multiplied by one number, and no other light is."""
+
     def __init__(self, layout: MirrorLayout, dmd: Dmd, seed: int) -> None:
         self.n_features = math.prod(layout.n_features)
         self.mirrors_per_cell = layout.mirrors_per_feature
@@ -69,18 +84,18 @@ class MacroSource:
             columns = math.ceil(math.sqrt(self.n_features + 1))
             self.input_shape = (math.ceil((self.n_features + 1) / columns), columns)
 
-    def coefficients(self, bits: np.ndarray) -> np.ndarray:
+    def amplitudes(self, bits: np.ndarray) -> np.ndarray:
         """Amplitude of each mode, float32 (n, n_features + 1), the last one being the background."""
         result = np.empty((len(bits), self.n_features + 1), dtype=np.float32)
         np.multiply(np.where(bits, np.float32(1), self.off_amplitude), self.amplitude, out=result[:, :-1])
         result[:, -1] = self.background
         return result
 
-    def cells(self, bits: Any, arrays: Arrays = NUMPY) -> Any:
+    def cells(self, bits: Any, arrays: Arrays = NUMPY, moments: Moments | None = None) -> Any:
         """Fields of the cells, complex64 (n, *input_shape)."""
         flat = arrays.zeros((len(bits), math.prod(self.input_shape)), np.complex64)
         if arrays == NUMPY:
-            flat[:, : self.n_features + 1] = self.coefficients(bits)
+            flat[:, : self.n_features + 1] = self.amplitudes(bits)
         else:
             on = self._moved.get(arrays, "on", lambda: self.amplitude)
             off = self._moved.get(arrays, "off", lambda: self.amplitude * self.off_amplitude)
@@ -89,7 +104,11 @@ class MacroSource:
             flat[:, self.n_features] = self.background
         return flat.reshape(len(bits), *self.input_shape)
 
-    def shown(self, bits: np.ndarray) -> np.ndarray:
+    def off(self) -> np.ndarray:
+        """Fields of the cells with every feature off, complex64 (1, *input_shape)."""
+        return self.cells(np.zeros((1, self.n_features), dtype=np.uint8))
+
+    def shown(self, bits: np.ndarray, moments: Moments | None = None) -> np.ndarray:
         """Fields of the cells as a picture of the mirrors, for `OpticalBench.inspect`: that of `cells`."""
         return self.cells(bits)
 
@@ -127,6 +146,9 @@ class MirrorSource:
         mirrors in raster order.
     """
 
+    weighted = False
+    one_weight = True
+
     def __init__(self, layout: MirrorLayout | None, dmd: Dmd, seed: int, *, on_grid: bool = True) -> None:
         self.layout = layout
         self.dmd = dmd
@@ -141,13 +163,17 @@ class MirrorSource:
             u, v, self.input_shape = lattice.along_edges(dmd.shape)
             self._cell_of_mirror = (u * self.input_shape[1] + v).ravel()
 
-    def cells(self, bits: Any, arrays: Arrays = NUMPY) -> Any:
+    def cells(self, bits: Any, arrays: Arrays = NUMPY, moments: Moments | None = None) -> Any:
         """Fields of the cells, complex64 (n, *input_shape)."""
         if arrays != NUMPY:
             return self._cells_on(bits, arrays)
         return self._on_cells(self.shown(bits))
 
-    def shown(self, bits: Any) -> np.ndarray:
+    def off(self) -> np.ndarray:
+        """Fields of the cells with every feature off, complex64 (1, *input_shape)."""
+        return self.cells(np.zeros((1, self.n_features), dtype=np.uint8))
+
+    def shown(self, bits: Any, moments: Moments | None = None) -> np.ndarray:
         """Fields of the mirrors, complex64 (n, rows, columns)."""
         if self.layout is None or self.layout.in_order:
             mirrors = np.asarray(bits).reshape(len(bits), *self.dmd.shape)
@@ -208,16 +234,16 @@ class MirrorSource:
 
 
 def make_source(
-    layout: MirrorLayout | None, dmd: Dmd, seed: int, *, by_mirror: bool, on_grid: bool = True
-) -> MacroSource | MirrorSource:
+    layout: MirrorLayout | None, modulator: Modulator, seed: int, *, by_mirror: bool, on_grid: bool = True
+) -> Source:
     """Return what feeds the medium.
 
     Parameters
     ----------
     layout : MirrorLayout or None
         How features lie on the mirrors; None if the inputs are the mirrors themselves, in raster order.
-    dmd : Dmd
-        The mirror array.
+    modulator : Modulator
+        Mirrors, or a phase modulator.
     seed : int
         Seed of the device.
     by_mirror : bool
@@ -227,9 +253,13 @@ def make_source(
 
     Returns
     -------
-    MacroSource or MirrorSource
+    MacroSource, MirrorSource, PhaseMacroSource or PixelSource
         The source.
     """
-    if layout is None or by_mirror:
-        return MirrorSource(layout, dmd, seed, on_grid=on_grid)
-    return MacroSource(layout, dmd, seed)
+    whole = None if by_mirror else layout
+    if isinstance(modulator, PhaseSlm):
+        return PixelSource(layout, modulator, seed) if whole is None else PhaseMacroSource(whole, modulator, seed)
+    assert isinstance(modulator, Dmd), "modulators are of these two kinds"
+    if whole is None:
+        return MirrorSource(layout, modulator, seed, on_grid=on_grid)
+    return MacroSource(whole, modulator, seed)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from .frames import Shots
+from .frames import Moments, Shots
 from .reduction import Reduction
 
 
@@ -81,15 +81,17 @@ class Way(ABC):
         """
 
     @abstractmethod
-    def fields(self, bits: Any, state: int = 0) -> Any:
+    def fields(self, bits: Any, state: int = 0, moments: Moments | None = None) -> Any:
         """Return the fields at the camera.
 
         Parameters
         ----------
         bits : array of uint8, shape (n, n_features)
-            0 or 1; of any library.
+            0 or 1, or levels of a phase modulator; of any library.
         state : int
             State of the medium's drift.
+        moments : Moments, optional
+            When each is shown, for a modulator that moves; by default it does not.
 
         Returns
         -------
@@ -106,7 +108,7 @@ class Way(ABC):
         Parameters
         ----------
         bits : array of uint8, shape (n, n_features)
-            0 or 1; of any library.
+            0 or 1, or levels of a phase modulator; of any library.
         shots : Shots
             Circumstances of the n * steps frames.
         out : array, shape (n * steps, n_pixels)

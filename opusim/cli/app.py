@@ -304,7 +304,10 @@ def _load_device(kind: type[Device], spec: str) -> Device:
     from opusim.device.toml import presets as known
 
     name = spec.partition("@")[0].lower().replace(" ", "-")
-    for shelf, table, what in (("cameras", "camera", "a camera"), ("dmds", "dmd", "a mirror array (DMD)")):
+    for shelf, table, what in (
+        ("cameras", "camera", "a camera"), ("dmds", "dmd", "a mirror array (DMD)"),
+        ("slms", "modulator", "a phase modulator (SLM)"),
+    ):  # fmt: skip
         if name in {other.partition("@")[0].lower() for other in known(shelf)}:
             raise ValueError(
                 f'{spec} is no device: it is {what}. Use it in a TOML file as [{table}] preset = "{spec}".'

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from opusim.bench.bench import OpticalBench
     from opusim.device.camera import Camera
     from opusim.device.record import Device
+    from opusim.device.slm import PhaseSlm
     from opusim.noise.levels import NoiseBudget
 
 
@@ -35,12 +36,15 @@ def info(
     """Tell what a device is, and what limits its outputs at its working point."""
     from opusim.bench.bench import OpticalBench
     from opusim.device.record import Device
+    from opusim.device.slm import PhaseSlm
     from opusim.noise.levels import dark_level_dn, error_budget, noise_at_level, noise_terms
     from opusim.noise.table import fill_error_table
 
     model = _load_device(Device, device)
     exposure_s = model.operation.exposure_s
-    n_on = model.dmd.n_mirrors // 2
+    # A phase modulator lights all of its pixels.
+    binary = model.modulator.binary
+    n_on = model.dmd.n_mirrors // 2 if binary else model.dmd.n_mirrors
     out.print(_description(model))
     line = _table("Line of light", "quantity", "value")
     for name, value in lengths(model, exposure_s):
@@ -51,7 +55,8 @@ def info(
         out.print(f"Note: {sentence}", markup=False, highlight=False)
 
     budget = noise_terms(model, n_on, exposure_s)
-    facts = _table(f"Working point: half the mirrors on, {1e6 * exposure_s:.0f} µs", "quantity", "value")
+    lit = "half the mirrors on" if binary else "all pixels lit, random phases"
+    facts = _table(f"Working point: {lit}, {1e6 * exposure_s:.0f} µs", "quantity", "value")
     saturated = budget.level_dn > budget.full_scale_dn
     if saturated:
         facts.add_row("mean grey level", f"capped at the full scale, {budget.full_scale_dn:.0f} DN: saturated")
@@ -59,6 +64,10 @@ def info(
         facts.add_row("mean grey level", _level(budget.level_dn, model))
     uneven = model.medium.output_powers() is not None
     facts.add_row("contrast over outputs" if uneven else "speckle contrast", f"{budget.contrast:.3f}")
+    if isinstance(model.modulator, PhaseSlm):
+        facts.add_row("light that no phase turns", percent(model.modulator.unmodulated_share))
+        if model.modulator.moves:
+            facts.add_row("flicker of phases", _flicker(model.modulator, exposure_s))
     if math.isfinite(budget.full_scale_dn):
         share = percent(budget.saturation_probability)
         facts.add_row("saturated outputs", f"{share} (beyond {budget.full_scale_dn:.0f} DN)")
@@ -80,7 +89,7 @@ def info(
     if not saturated and budget.variance_dn2():
         out.print(_budget_table("Noise there, averaged over the speckle", budget))
     if not saturated and budget.level_dn > dark_level_dn(model, exposure_s):
-        modes = ("intensity", "linear") if model.reference.present else ("intensity",)
+        modes = ("intensity", "linear") if model.reference.present and binary else ("intensity",)
         budgets = [error_budget(model, mode, elapsed_s=elapsed) for mode in modes]
         if any(one.total > 1e-9 for one in budgets):
             shares = _table(f"Error of an output by source, {elapsed:g} s after the fit (share of the mean square)")
@@ -109,6 +118,14 @@ def info(
         one = noise_at_level(model, reference_dn, exposure_s)
         rms_dn = one.rms_dn("temporal")
         out.print(f"An output with a mean of {reference_dn} DN varies by {rms_dn:.2f} DN rms from frame to frame.")
+
+
+def _flicker(slm: PhaseSlm, exposure_s: float) -> str:
+    """Return by how much phases vary from frame to frame, and outputs by that, over their mean."""
+    from opusim.noise.flicker import between_frames
+
+    phases, outputs = slm.flicker_in(exposure_s), math.sqrt(1 - between_frames(slm, exposure_s))
+    return f"{percent(phases)} rms in a frame: {percent(outputs)} of the mean of an output"
 
 
 def _full_scale(camera: Camera) -> str:
@@ -164,6 +181,8 @@ class _Told:
     def __init__(self, stage: Stage) -> None:
         self.stage: Any = stage
         self.named: set[str] = set()
+        self.onto = ""
+        """Of a laser: what it lights."""
 
     def value(self, name: str) -> Any:
         self.named.add(name)
@@ -201,9 +220,11 @@ def _description(device: Device) -> Table:
         then = ", ".join(f"{path} {_value(device, path, value)}" for path, (_, value) in device.changes.items())
         table.add_row("", f"the preset has: {then}")
     told = {name: _Told(getattr(device, name)) for name in parts_of(type(device))}
+    told["laser"].onto = device.dmd.elements
     told["medium"].named.update(device.medium.idle_fields)
     for name, stage in told.items():
-        label, words = _STAGES[name](stage) if name in _STAGES else (name, "")
+        kind = getattr(stage.stage, "stage", "") or name
+        label, words = _STAGES[kind](stage) if kind in _STAGES else (name, "")
         rest = stage.rest()
         table.add_row(label, words or rest)
         if words and rest:
@@ -213,7 +234,8 @@ def _description(device: Device) -> Table:
                 table.add_row("", f"{what}: {fact}")
     inputs = input_layout(device)
     if inputs is not None:
-        each = f"{inputs.mirrors_per_feature:,} mirror" + ("s" if inputs.mirrors_per_feature > 1 else "")
+        what = device.dmd.elements.removesuffix("s")
+        each = f"{inputs.mirrors_per_feature:,} {what}" + ("s" if inputs.mirrors_per_feature > 1 else "")
         table.add_row("inputs", f"{inputs.n_features_total:,} of the medium's own, {each} each, in line")
     table.add_row("resolution", device.resolution)
     table.add_row("fingerprint", device.fingerprint()[:16])
@@ -232,7 +254,7 @@ def _laser(laser: _Told) -> tuple[str, str]:
     bandwidth = laser.text("power_noise_bandwidth_hz")
     band = f"up to {bandwidth}" if laser.value("power_noise_bandwidth_hz") else "per frame"
     return "laser", (
-        f"{laser.text('wavelength_m')}, {laser.text('power_w')} on the mirrors; noise "
+        f"{laser.text('wavelength_m')}, {laser.text('power_w')} on the {laser.onto}; noise "
         f"{laser.text('power_noise')} rms {band}, drift {laser.text('power_drift_per_hour')}"
     )
 
@@ -243,6 +265,16 @@ def _mirrors(dmd: _Told) -> tuple[str, str]:
         f"{dmd.value('name')}: {dmd.text('shape')}, pitch {dmd.text('pitch_m')} on a {dmd.value('lattice')} lattice, "
         f"{height} x {width}, "
         f"contrast {dmd.text('contrast_ratio')} : 1, efficiency {dmd.text('efficiency')}"
+    )
+
+
+def _phases(slm: _Told) -> tuple[str, str]:
+    height, width = (metres(length_m) for length_m in slm.stage.size_m)
+    turns = slm.value("range_turns")
+    return "phase modulator", (
+        f"{slm.value('name')}: {slm.text('shape')}, pitch {slm.text('pitch_m')}, {height} x {width}, "
+        f"{slm.value('levels')} levels over {turns:g} turn{'' if turns == 1 else 's'}, fill factor "
+        f"{slm.text('fill_factor')}, efficiency {slm.text('efficiency')}"
     )
 
 
@@ -286,8 +318,8 @@ def _optics(optics: _Told) -> tuple[str, str]:
 
 # What each stage is called, and how the best known of its fields are told; the rest follows from their description.
 _STAGES: dict[str, Callable[[_Told], tuple[str, str]]] = {
-    "laser": _laser, "dmd": _mirrors, "medium": _medium, "camera": _camera, "operation": _operation,
-    "reference": _reference, "optics": _optics,
+    "laser": _laser, "dmd": _mirrors, "modulator": _phases, "medium": _medium, "camera": _camera,
+    "operation": _operation, "reference": _reference, "optics": _optics,
 }  # fmt: skip
 
 

@@ -79,10 +79,11 @@ def drawing(device: Device) -> str:
     if held and optics.diameter_m < optics.exit_diameter_m:
         # The stop touches the face that it is on; a space parts their words.
         middle, after = str.rjust, [(" stop", ":", f" {metres(optics.diameter_m)}", str.ljust)]
+    shows = (device.dmd.kind.upper(), "|", metres(device.dmd.pitch_m), str.center)
     # (name, sign, size, side of all three) of a part; a text is the way to the next.
     parts: list[Any] = [
         ("laser", "*", metres(device.laser.wavelength_m), str.rjust), "-",
-        ("DMD", "|", metres(device.dmd.pitch_m), str.center), first, ("lens", "()", "", str.center), first,
+        shows, first, ("lens", "()", "", str.center), first,
         ("layer", "[##]", face, middle), *after, second, ("lens", "()", "", str.center), second,
         ("camera", "|", metres(device.camera.pixel_pitch_m), str.ljust),
     ]  # fmt: skip
@@ -115,8 +116,12 @@ def lengths(device: Device, exposure_s: float) -> list[tuple[str, str]]:
     from opusim.device.lattice import DIAMOND  # numpy, which the command line does not load at its start
 
     optics, camera, wavelength_m = device.optics, device.camera, device.laser.wavelength_m
-    half = device.photons_per_intensity(exposure_s) * device.dmd.n_mirrors / 2
-    light = f"{half:.3g} photons with half the mirrors on, {device.pixel_share:.3g} of the mirrors' light"
+    # A phase modulator lights all of its pixels.
+    binary = device.dmd.binary
+    lit, one = ("half the mirrors on", "mirror") if binary else ("all pixels lit", "modulator pixel")
+    its = "mirrors'" if binary else "modulator's"
+    half = device.photons_per_intensity(exposure_s) * device.dmd.n_mirrors / (2 if binary else 1)
+    light = f"{half:.3g} photons with {lit}, {device.pixel_share:.3g} of the {its} light"
     light += "" if camera.polarised else " in either polarisation"
     watts = half * device.laser.photon_energy_j / exposure_s / camera.pixel_pitch_m**2
     if not optics.by_lengths:
@@ -128,7 +133,7 @@ def lengths(device: Device, exposure_s: float) -> list[tuple[str, str]]:
                 "held",
                 "the magnification: re-magnified for each camera, grain in pixels and light of a pixel stay",
             ),
-            ("angle a mirror", "that of the grid of modes: wavelength / (side x medium.step_m)"),
+            (f"angle a {one}", "that of the grid of modes: wavelength / (side x medium.step_m)"),
             ("pixels", grain),
             ("light of a pixel", light),
             *_reference(device),
@@ -148,11 +153,11 @@ def lengths(device: Device, exposure_s: float) -> list[tuple[str, str]]:
     return [
         ("held", "the lengths: another camera gets the light that falls on its pixels"),
         (
-            "angle a mirror",
+            f"angle a {one}",
             f"{1e3 * optics.mirror_angle_rad(pitch_m):.3g} mrad, {metres(pitch_m)} / "
             f"{metres(optics.illumination_focal_m)}; a sine of {sine:.2g} in the corners",
         ),
-        ("spot on the layer", f"a square of {metres(spot_m)}, wavelength / angle a mirror{turned}"),
+        ("spot on the layer", f"a square of {metres(spot_m)}, wavelength / angle a {one}{turned}"),
         (
             "layer seen by the camera",
             f"{metres(optics.diameter_m)} across"
@@ -169,10 +174,10 @@ def lengths(device: Device, exposure_s: float) -> list[tuple[str, str]]:
             f"{metres(optics.diameter_m)}",
         ),
         ("pixel", f"{ratio:.3g} grains wide; {area}"),
-        ("layer", f"{100 * through:.3g} % of the mirrors' light leave it in one polarisation"),
+        ("layer", f"{100 * through:.3g} % of the {its} light leave it in one polarisation"),
         *_thickened(device),
         ("light of a pixel", light),
-        ("irradiance", f"{1e3 * watts:.3g} mW per square metre with half the mirrors on"),
+        ("irradiance", f"{1e3 * watts:.3g} mW per square metre with {lit}"),
         ("light on the sensor", f"{100 * whole:.2g} % of what leaves the layer"),
         *_reference(device),
     ]  # fmt: skip

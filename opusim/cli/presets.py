@@ -9,7 +9,9 @@ import typer
 from .app import command, out
 from .tables import _table
 
-_SHELVES = {"Devices": "", "Mirror arrays (DMDs)": "dmds", "Cameras": "cameras"}
+_SHELVES = {
+    "Devices": "", "Mirror arrays (DMDs)": "dmds", "Phase modulators (SLMs)": "slms", "Cameras": "cameras",
+}  # fmt: skip
 
 
 @command("presets", order=12)
@@ -18,7 +20,7 @@ def presets(
         str | None, typer.Argument(help="One of them, such as aurora or IMX250@1: print its file.", show_default=False)
     ] = None,
 ) -> None:
-    """List the devices, mirror arrays and cameras that come with opusim, or print one of them with its sources."""
+    """List the devices, modulators and cameras that come with opusim, or print one of them with its sources."""
     from opusim.device.toml import preset_text
     from opusim.device.toml import presets as known
 

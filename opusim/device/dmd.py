@@ -10,15 +10,15 @@ from typing import ClassVar
 import numpy as np
 
 from opusim.base import elementary, rng
-from opusim.base.parameters import Stage, parameter
+from opusim.base.parameters import parameter
 from opusim.base.user_arrays import checked_array
 
 from . import lattice as lattices
-from .wavefront import low_order_wavefront
+from .modulator import Modulator
 
 
 @dataclass(frozen=True)
-class Dmd(Stage):
+class Dmd(Modulator):
     """A micromirror array lit by a Gaussian beam.
 
     Parameters
@@ -50,6 +50,9 @@ class Dmd(Stage):
     """
 
     stage: ClassVar[str] = "dmd"
+    kind: ClassVar[str] = "dmd"
+    binary: ClassVar[bool] = True
+    elements: ClassVar[str] = "mirrors"
 
     name: str = parameter(kind="name")
     shape: tuple[int, int] = parameter(kind="shape")
@@ -77,86 +80,9 @@ class Dmd(Stage):
             )
 
     @property
-    def n_mirrors(self) -> int:
-        """Number of mirrors."""
-        return self.shape[0] * self.shape[1]
-
-    @property
-    def spacing_m(self) -> tuple[float, float]:
-        """Distance of rows and of columns of indices in metres: both the pitch on a square lattice.
-
-        On a diamond one sqrt(2) pitches between mirrors of a line, along the first axis; between lines half of that.
-        """
-        down, across = lattices.spacing(self.lattice)
-        return self.pitch_m * down, self.pitch_m * across
-
-    @property
-    def size_m(self) -> tuple[float, float]:
-        """Height and width of the array in metres: mirrors times their distance along each axis (`places_m`).
-
-        A diamond lattice with a DLP4500's shape and pitch, (912, 1140) and 7.637 um, is 9.85 by 6.16 mm. The corners
-        of its outermost mirrors stand out of that by a quarter of sqrt(2) pitches at each side.
-        """
-        down, across = self.spacing_m
-        return self.shape[0] * down, self.shape[1] * across
-
-    @property
-    def area_m2(self) -> float:
-        """Area of all cells of mirrors in square metres: number x pitch^2, on either lattice."""
-        return self.n_mirrors * self.pitch_m * self.pitch_m
-
-    @property
-    def half_diagonal_m(self) -> float:
-        """Radius of the circle around the array in metres: half of the diagonal of `size_m`."""
-        height, width = self.size_m
-        return math.sqrt(height * height + width * width) / 2
-
-    def places_m(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return where the mirrors stand.
-
-        Returns
-        -------
-        tuple of two ndarrays of float64, each of shape `shape`, read-only
-            Places y and x along the first and the second axis in metres, from the middle of the array. On a diamond
-            lattice columns of an odd number lie further along the first axis than those of an even one. Which of them a
-            maker shifts is its choice; the other is the mirrored array.
-        """
-        y, x = np.broadcast_arrays(*(axis * self.pitch_m for axis in lattices.places(self.shape, self.lattice)))
-        y.setflags(write=False)
-        x.setflags(write=False)
-        return y, x
-
-    @property
     def off_amplitude(self) -> float:
         """Amplitude of an off mirror relative to the same mirror on: 1/sqrt(contrast ratio)."""
         return 0.0 if math.isinf(self.contrast_ratio) else 1.0 / math.sqrt(self.contrast_ratio)
-
-    def amplitude(self) -> np.ndarray:
-        """Amplitude of every mirror that is on.
-
-        Returns
-        -------
-        ndarray of float32, shape `shape`, read-only
-            Amplitudes exp(-r^2 / w^2), scaled so that the mean of its square is 1: `Laser.power_w` is the power on
-            the array, whatever the beam's radius.
-        """
-        return _amplitude(self.shape, self.lattice, self.pitch_m, self.beam_radius_m)
-
-    def phase_rad(self, seed: int) -> np.ndarray:
-        """Return the static wavefront error of every mirror in radians.
-
-        Parameters
-        ----------
-        seed : int
-            Seed of the device.
-
-        Returns
-        -------
-        ndarray of float32, shape `shape`, read-only
-            Zernike terms 4 to 12 (Noll) over the array's circumscribed circle with random weights, scaled
-            to `aberration_rms_rad`.
-        """
-        return low_order_wavefront(self.shape, self.aberration_rms_rad, seed, "dmd aberration", self.lattice)
 
     def stuck(self, seed: int) -> np.ndarray:
         """Which mirrors are stuck.
@@ -215,15 +141,6 @@ def unpack_mirrors(packed: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """
     bits = np.unpackbits(packed, axis=-1, count=shape[0] * shape[1], bitorder="little")
     return bits.reshape(len(packed), *shape)
-
-
-@lru_cache(maxsize=8)
-def _amplitude(shape: tuple[int, int], lattice: str, pitch_m: float, beam_radius_m: float) -> np.ndarray:
-    y, x = (axis * pitch_m for axis in lattices.places(shape, lattice))
-    g = elementary.exp(-(y**2 + x**2) / (beam_radius_m * beam_radius_m))
-    g = (g / math.sqrt(float(np.mean(g**2)))).astype(np.float32)
-    g.setflags(write=False)
-    return g
 
 
 @lru_cache(maxsize=4)

@@ -12,8 +12,8 @@ from opusim.base.parameters import Stage, parameter, parameters_of
 
 if TYPE_CHECKING:
     from .camera import Camera
-    from .dmd import Dmd
     from .laser import Laser
+    from .modulator import Modulator
 
 MAGNIFICATION, LENGTHS = "magnification", "lengths"
 HELD = (MAGNIFICATION, LENGTHS)
@@ -310,14 +310,14 @@ class Optics(Stage):
 
     # ------------------------------------------------------------------ with the parts around
 
-    def doubts(self, laser: Laser, dmd: Dmd, widening_m: float | None) -> list[str]:
+    def doubts(self, laser: Laser, dmd: Modulator, widening_m: float | None) -> list[str]:
         """Say where the face that shines is not the one that the layer makes of its spot.
 
         Parameters
         ----------
         laser : Laser
             The light.
-        dmd : Dmd
+        dmd : Modulator
             The mirrors.
         widening_m : float or None
             By how much the layer widens a spot (`Medium.widening_m`); None where that is not known.
@@ -344,14 +344,14 @@ class Optics(Stage):
             f"2 x thickness. optics.exit_diameter_m = {better:.3g} would go with that{other}."
         ]
 
-    def check(self, laser: Laser, dmd: Dmd, camera: Camera, transmission: float) -> None:
+    def check(self, laser: Laser, dmd: Modulator, camera: Camera, transmission: float) -> None:
         """Raise an error where the parts around do not go with the lengths, or with none being held.
 
         Parameters
         ----------
         laser : Laser
             The light.
-        dmd : Dmd
+        dmd : Modulator
             The mirrors.
         camera : Camera
             The camera.

@@ -136,6 +136,7 @@ def _changes(device: Device, base: Mapping[str, Any]) -> dict[str, tuple[Any, An
     result: dict[str, tuple[Any, Any]] = {}
     for stage in parts_of(type(device)):
         now, then = getattr(device, stage), base[stage]
+        stage = toml.table_of(stage, now)
         if type(now) is not type(then):
             result[f"{stage}.kind"] = _kind(now), _kind(then)
             continue
@@ -159,9 +160,10 @@ def _words(device: Device, base: Mapping[str, Any]) -> str:
         if not field:
             words.append(f"{path} {getattr(device, path)}")
             continue
-        now, then = getattr(device, stage), base[stage]
+        place = toml.field_of(stage)
+        now, then = getattr(device, place), base[place]
         if field == "kind" or getattr(now, "name", "") != getattr(then, "name", ""):
-            words.append(f"{stage} {_part_words(type(device), stage, now)}")
+            words.append(f"{stage} {_part_words(type(device), place, now)}")
         else:
             words.append(f"{path} {_value(now, field)}")
     return _first(list(dict.fromkeys(words)))
@@ -195,11 +197,12 @@ def _differing(now: Any, base: Any) -> list[str]:
 
 def _versions(cls: Any, stage: str, name: str) -> list[str]:
     """Return how the versions of a preset of parts are named, the newest first, which has the plain name."""
-    shelf = parts_of(cls)[stage].shelf
-    if not shelf or not name:
+    shelves = parts_of(cls)[stage].shelves
+    if not shelves or not name:
         return []
     stem = name.lower().replace(" ", "-")
-    numbers = [int(spec.partition("@")[2]) for spec in toml.presets(shelf) if spec.partition("@")[0].lower() == stem]
+    specs = [spec for shelf in shelves for spec in toml.presets(shelf)]
+    numbers = [int(spec.partition("@")[2]) for spec in specs if spec.partition("@")[0].lower() == stem]
     return [name, *(f"{name}@{number}" for number in sorted(numbers)[-2::-1])]
 
 

@@ -22,11 +22,15 @@ from .dmd import Dmd
 from .laser import Laser
 from .medium.base import MEDIA, Medium
 from .medium.drift import Drift
+from .modulator import Modulator
 from .optics import MAGNIFICATION, Optics
 from .pixel_sampling import PixelSampling
 from .reference import Reference
+from .slm import PhaseSlm
 
 RESOLUTIONS = ("auto", "mirrors")
+MODULATORS: dict[str, type[Modulator]] = {kind.kind: kind for kind in (Dmd, PhaseSlm)}
+"""Kinds of modulators by name."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Operation(Stage):
         Exposure of the camera.
     ones_range : tuple of int
         Fewest and most mirrors on for which the camera gets a good signal; above, the driver shortens the
-        exposure in proportion.
+        exposure in proportion. A phase modulator lights all of its pixels, whatever this says.
     opu_type : str
         "type1" (square region of interest), "type2" or "type3" (full width), as the real driver names them.
     minimum_output_size : int
@@ -88,8 +92,8 @@ class Device(Stage):
         changed", unless it gets a name of its own.
     laser : Laser
         The light source.
-    dmd : Dmd
-        The mirrors.
+    dmd : Dmd or PhaseSlm
+        The mirrors, or another modulator: its table in a TOML file is ``[modulator]``, with its `kind`.
     medium : Medium
         What scatters the light; of a kind that comes with opusim, or of another (`opusim.device.medium.Medium`).
     camera : Camera
@@ -115,7 +119,7 @@ class Device(Stage):
 
     name: str = parameter(kind="name")
     laser: Laser = part(Laser)
-    dmd: Dmd = part(Dmd, shelf="dmds")
+    dmd: Modulator = part(MODULATORS, shelf="dmds", others=("slms",), base=Modulator, usual=Dmd.kind)
     medium: Medium = part(MEDIA, base=Medium)
     camera: Camera = part(Camera, shelf="cameras")
     operation: Operation = part(Operation, given=False)
@@ -148,7 +152,7 @@ class Device(Stage):
                 "middle of its exit face, which the stop lets through, and would be far above any expected level. "
                 "medium.n_screens must be at least 2, better 3, with a thickness, or optics.pixel_integration False."
             )
-        if self.operation.ones_range[1] > self.dmd.n_mirrors:
+        if self.dmd.binary and self.operation.ones_range[1] > self.dmd.n_mirrors:
             raise ValueError(
                 f"operation.ones_range is {list(self.operation.ones_range)}, but there are {self.dmd.n_mirrors} "
                 "mirrors: the most that may be on must not be above that."
@@ -160,9 +164,29 @@ class Device(Stage):
         pixels = " x ".join(map(str, self.camera.shape))
         arm = "with" if self.reference.relative_amplitude else "without"
         return (
-            f"<Device {self.name!r}{self.title.removeprefix(self.name)}: {rows} x {columns} mirrors, "
+            f"<Device {self.name!r}{self.title.removeprefix(self.name)}: {rows} x {columns} {self.dmd.elements}, "
             f"{type(self.medium).__name__}, {pixels} pixels of {self.camera.bits} bits, {arm} a reference arm>"
         )
+
+    @property
+    def modulator(self) -> Modulator:
+        """What shows patterns: micromirrors or a phase modulator; the same as `dmd`, by the name that fits both."""
+        return self.dmd
+
+    @property
+    def micromirrors(self) -> Dmd:
+        """The modulator, where it is an array of micromirrors.
+
+        Raises
+        ------
+        ValueError
+            If it is another one.
+        """
+        if not isinstance(self.dmd, Dmd):
+            raise ValueError(
+                f"The modulator of this device is a {type(self.dmd).__name__}, but this is known of micromirrors alone."
+            )
+        return self.dmd
 
     @property
     def changes(self) -> dict[str, tuple[Any, Any]]:
@@ -258,7 +282,7 @@ class Device(Stage):
         """
         value = value or (lambda path: attrgetter(path)(self))
         light = value("laser.power_w") * exposure_s / self.laser.photon_energy_j
-        light = light * value("dmd.efficiency") * value("medium.transmission") * self._over_stated
+        light = light * value(f"{self.dmd.stage}.efficiency") * value("medium.transmission") * self._over_stated
         return light * self.sampling.channels / self.dmd.n_mirrors
 
     def drift_within(self, exposure_s: float) -> Drift | None:
@@ -314,10 +338,10 @@ class Device(Stage):
     def from_toml(cls, source: str | Path) -> Device:
         """Read a device from a TOML file (a Path) or from TOML text (a str).
 
-        Tables ``dmd`` and ``camera`` may name a preset (``preset = "DLP4500"``) and change fields of it; a file may
-        also start from a whole device (``preset = "aurora"`` at the top) and change fields of that. A field that names
-        a file (``medium.path``, ``medium.kind = "fog.py:Fog"``) leads from the folder of the TOML file, ``~`` being
-        the user's; in a TOML text it leads from the working folder.
+        Tables ``dmd`` or ``modulator``, and ``camera``, may name a preset (``preset = "DLP4500"``) and change fields of
+        it; a file may also start from a whole device (``preset = "aurora"`` at the top) and change fields of that. A
+        field that names a file (``medium.path``, ``medium.kind = "fog.py:Fog"``) leads from the folder of the TOML
+        file, ``~`` being the user's; in a TOML text it leads from the working folder.
 
         Parameters
         ----------
@@ -412,10 +436,10 @@ class Device(Stage):
         dict
             Tables of plain values, as `to_dict` gives them.
         """
-        whole = dict(table)
+        whole = toml.by_field(table)
         for stage, one in parts_of(Device).items():
             given = dict(whole.get(stage, {}))
-            kind = one.kinds if isinstance(one.kinds, type) else one.kinds.get(given.get("kind", ""))
+            kind = one.kinds if isinstance(one.kinds, type) else one.kinds.get(given.get("kind", one.usual))
             before = {} if kind is None else before_of(kind)
             if before or given:
                 whole[stage] = {**before, **given}
@@ -432,6 +456,7 @@ class Device(Stage):
     def _left_behind(self, table: Mapping[str, Any]) -> list[str]:
         """Say which fields a table has left as they were though others, that they belong to, have changed."""
         whole, each = toml.before(table, parts_of(Device))
+        table = toml.by_field(table)
         result = []
         if isinstance(each["camera"], Camera):
             result += self.camera.left_behind(each["camera"], table.get("camera", {}))
@@ -439,7 +464,7 @@ class Device(Stage):
         # A table with every field is one that was written by `to_dict`.
         if not {f.name for f in dataclasses.fields(self.optics)} <= set(given):
             result += self.optics.left_without_effect(given)
-        if "dmd" in whole and "ones_range" not in table.get("operation", {}):
+        if "dmd" in whole and self.dmd.binary and "ones_range" not in table.get("operation", {}):
             now, then, kept = self.dmd.n_mirrors, whole["dmd"].n_mirrors, self.operation.ones_range
             if now != then:
                 fitting = [round(n * now / then) for n in kept]
@@ -463,7 +488,8 @@ class Device(Stage):
         for name, one in parts_of(Device).items():
             stage = result[name]
             table = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(stage).items()}
-            result[name] = table if isinstance(one.kinds, type) else {"kind": stage.kind, **table}
+            plain = isinstance(one.kinds, type) or stage.kind == one.usual
+            result[name] = table if plain else {"kind": stage.kind, **table}
         return result
 
     def to_toml(self) -> str:
@@ -476,7 +502,9 @@ class Device(Stage):
         """
         import tomli_w
 
-        return tomli_w.dumps(self.to_dict())
+        # A kind that is not the usual one has a table of the other name.
+        stages = parts_of(Device)
+        return tomli_w.dumps({getattr(self, k).stage if k in stages else k: v for k, v in self.to_dict().items()})
 
     def fingerprint(self) -> str:
         """Return the checksum of everything that sets what the device does: files carry it.
@@ -558,9 +586,12 @@ class Device(Stage):
         nested: dict[str, dict[str, Any]] = {}
         known = set(self.paths()) | set(parts_of(Device))
         for path, value in changes.items():
-            if path not in known:
+            stage, dot, name = path.partition(".")
+            # A modulator of any kind goes by the name that fits all of them, and by that of its own table.
+            own = self.dmd.stage if stage == "modulator" else stage
+            if own + dot + name not in known:
                 raise ValueError(f"There is no field {path!r} in the device{self._near(path)}.")
-            stage, _, name = path.partition(".")
+            stage = "dmd" if own == self.dmd.stage else own
             if name:
                 nested.setdefault(stage, {})[name] = tuple(value) if isinstance(value, list) else value
             else:
@@ -573,6 +604,8 @@ class Device(Stage):
         """Return what may be meant by a path that is none, for a sentence."""
         stage, _, name = path.partition(".")
         meant = getattr(self, stage).meant.get(name) if stage in parts_of(Device) else None
+        if stage == "dmd" and not meant and not self.dmd.binary:
+            return f": its modulator is a {type(self.dmd).__name__}, whose fields are modulator.NAME"
         return f": {meant}" if meant else near_matches(path, self.paths())
 
     def remagnified(self) -> Device:
@@ -609,7 +642,8 @@ class Device(Stage):
         result = []
         for f in dataclasses.fields(self):
             if f.name in parts:
-                result += [f"{f.name}.{g.name}" for g in dataclasses.fields(getattr(self, f.name))]
+                own = getattr(self, f.name)
+                result += [f"{own.stage or f.name}.{g.name}" for g in dataclasses.fields(own)]
             else:
                 result.append(f.name)
         return result

@@ -16,7 +16,9 @@ from opusim.base.parameters import Part, before_of, near_matches
 from opusim.base.plain_files import parse_toml, read_text
 
 # Of the presets of a shelf, by its folder: those of whole devices lie above the others.
-_SHELVES = {"": "device", "dmds": "DMD", "cameras": "camera"}
+_SHELVES = {"": "device", "dmds": "DMD", "slms": "phase modulator", "cameras": "camera"}
+NAMES = {"dmd": "modulator"}
+"""By the field of a device: another name of its table, which is that of every kind but the usual one."""
 
 
 def read(source: str | Path) -> tuple[dict[str, Any], str]:
@@ -65,6 +67,46 @@ def named_in_errors(origin: str) -> Iterator[None]:
         raise kind(f"{origin}: {error}") from error
 
 
+def table_of(field: str, stage: Any) -> str:
+    """Return the name of a stage's table: that of its field, or the other name for what is not the usual kind."""
+    own = getattr(stage, "stage", "")
+    return own if own and own == NAMES.get(field) else field
+
+
+def field_of(table: str) -> str:
+    """Return the field whose table has a name."""
+    return next((field for field, other in NAMES.items() if other == table), table)
+
+
+def by_field(table: Mapping[str, Any], origin: str = "the table") -> dict[str, Any]:
+    """Return tables of stages by the fields of a device: some have another name too.
+
+    Parameters
+    ----------
+    table : mapping
+        Tables of the stages by name, and other fields.
+    origin : str
+        What the sentence of an error calls the table.
+
+    Returns
+    -------
+    dict
+        The same by the names of the fields.
+
+    Raises
+    ------
+    ValueError
+        If it has a stage under both names.
+    """
+    result = dict(table)
+    for name, other in NAMES.items():
+        if other in result:
+            if name in result:
+                raise ValueError(f"{origin} has the tables [{name}] and [{other}], but a device has one modulator.")
+            result[name] = result.pop(other)
+    return result
+
+
 def stages_of(
     table: Mapping[str, Any], cls: type, parts: Mapping[str, Part], origin: str, folder: Path | None = None
 ) -> dict[str, Any]:
@@ -94,7 +136,7 @@ def stages_of(
     TypeError, ValueError
         If a field is missing, unknown, or not what it may be.
     """
-    table, older = dict(table), 0
+    table, older = by_field(table, origin), 0
     while (base := table.pop("preset", None)) is not None:  # a preset may start from another one
         table, older = _merge(read_preset("", base, parts), table), older or _older_version(base)
     fields = dataclasses.fields(cls)
@@ -133,6 +175,7 @@ def before(table: Mapping[str, Any], parts: Mapping[str, Part]) -> tuple[dict[st
     each : dict
         The stages that the table's own start from: those, or presets of their own. None for one that it gives whole.
     """
+    table = by_field(table)
     base, older = table.get("preset"), 0
     whole: dict[str, Any] = {}
     while base is not None:
@@ -158,8 +201,8 @@ def presets(shelf: str = "") -> dict[str, str]:
 
     Parameters
     ----------
-    shelf : {"", "cameras", "dmds"}
-        Whole devices, cameras or mirror arrays.
+    shelf : {"", "cameras", "dmds", "slms"}
+        Whole devices, cameras, mirror arrays or phase modulators.
 
     Returns
     -------
@@ -185,8 +228,8 @@ def preset_text(spec: str, shelf: str = "") -> str:
     ----------
     spec : str
         Its name, or name@version; older versions lie beside the newest as NAME@VERSION.toml.
-    shelf : {"", "cameras", "dmds"}
-        Whole devices, cameras or mirror arrays.
+    shelf : {"", "cameras", "dmds", "slms"}
+        Whole devices, cameras, mirror arrays or phase modulators.
 
     Returns
     -------
@@ -207,22 +250,28 @@ def preset_text(spec: str, shelf: str = "") -> str:
     return ""
 
 
-def read_preset(shelf: str, spec: Any, parts: Mapping[str, Part]) -> dict[str, Any]:
-    """Table of a preset by name or name@version."""
-    what = _SHELVES[shelf]
+def read_preset(shelf: str, spec: Any, parts: Mapping[str, Part], others: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Table of a preset by name or name@version, from a shelf or from others that it may be on too."""
+    shelves = (shelf, *others)
+    what = " or ".join(_SHELVES[one] for one in shelves)
     if not isinstance(spec, str) or not spec:
         raise ValueError(f"preset is {spec!r}, but it must be the name of a {what} preset.")
-    if text := preset_text(spec, shelf):
-        return tomllib.loads(text)
+    for one in shelves:
+        if text := preset_text(spec, one):
+            return by_field(tomllib.loads(text))
     name, _, version = spec.partition("@")
     name = name.lower().replace(" ", "-")
-    names = sorted(presets(shelf))
+    names = sorted(known for one in shelves for known in presets(one))
     for stage, part in parts.items():
-        if part.shelf and part.shelf != shelf and f"{name}@{version or 1}" in presets(part.shelf):
-            raise ValueError(
-                f"There is no {what} preset {spec!r}: that is a {stage}. Use it in a TOML file, as "
-                f"preset = {spec!r} in the table [{stage}]."
-            )
+        if shelf in part.shelves:
+            continue
+        for one in part.shelves:
+            if f"{name}@{version or 1}" in presets(one):
+                table = stage if one == part.shelf else NAMES.get(stage, stage)
+                raise ValueError(
+                    f"There is no {what} preset {spec!r}: that is a {table}. Use it in a TOML file, as "
+                    f"preset = {spec!r} in the table [{table}]."
+                )
     raise ValueError(
         f"There is no {what} preset {spec!r}{near_matches(spec, [n.partition('@')[0] for n in names])}. "
         f"The {what} presets are {', '.join(names)}."
@@ -237,7 +286,7 @@ def _older_version(spec: str, shelf: str = "") -> int:
     return int(version) if version and file.is_file() else 0
 
 
-def _of_its_time(shelf: str, spec: Any, version: int) -> Any:
+def _of_its_time(shelves: tuple[str, ...], spec: Any, version: int) -> Any:
     """Return a part's name with the version that it had when presets of devices had theirs: both have counted together.
 
     A part that is newer than that has none, and keeps its name; so does one that is named with a version.
@@ -245,7 +294,7 @@ def _of_its_time(shelf: str, spec: Any, version: int) -> Any:
     if not isinstance(spec, str) or "@" in spec:
         return spec
     versions = (f"{spec}@{v}" for v in range(version, 0, -1))
-    return next((named for named in versions if _older_version(named, shelf)), spec)
+    return next((named for named in versions if any(_older_version(named, one) for one in shelves)), spec)
 
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -281,13 +330,13 @@ def _build(
     if part.shelf:
         more.append("preset")
         if (name := table.pop("preset", None)) is not None:
-            base = read_preset(part.shelf, _of_its_time(part.shelf, name, older), parts)
+            base = read_preset(part.shelf, _of_its_time(part.shelves, name, older), parts, part.others)
             table = {**{k: v for k, v in base.items() if k not in ("version", "description")}, **table}
     if isinstance(part.kinds, type):
         cls = part.kinds
     else:
         more.append("kind")
-        cls = part.of_kind(f"{origin}: {stage}.kind", table.pop("kind", None), folder)
+        cls = part.of_kind(f"{origin}: {stage}.kind", table.pop("kind", part.usual or None), folder)
     if older:
         table |= {name: value for name, value in before_of(cls).items() if name not in own}
     fields: Any = dataclasses.fields(cls)

@@ -56,6 +56,8 @@ def low_order_wavefront(
     weights = rng.normals(rng.stream_key(seed, purpose), _N_ABERRATION_TERMS).astype(np.float64)
     surface = np.zeros(shape)
     for weight, term in zip(weights, terms, strict=True):
+        if not np.ptp(term):
+            continue  # of a single line of points
         surface += weight * (term - np.mean(term)) / np.std(term)
     surface *= rms_rad / np.std(surface) if rms_rad else 0.0
     result = surface.astype(np.float32)

@@ -237,7 +237,7 @@ class WaveField(_Field):
     def _keep_source(self, geometry: Geometry, dtype: torch.dtype) -> None:
         """Keep which feature drives each input cell, how strongly, and what the cells send with every feature off."""
         size = math.prod(self.grid.input_shape)
-        n, dmd = geometry.source.n_features, geometry.device.dmd
+        n, dmd = geometry.source.n_features, geometry.device.micromirrors
 
         def amplitudes(contrast: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             mirrors = dataclasses.replace(dmd, contrast_ratio=contrast)
@@ -298,8 +298,9 @@ def _turned(phase: Tensor) -> Tensor:
 def _background_powers(geometry: Geometry) -> tuple[float, float]:
     """Power of the macro-pixels' background from mirrors that are always on, and from the rest of it if it were on."""
     assert geometry.layout is not None, "bare mirrors have no background"
+    mirrors = geometry.device.micromirrors
     dark, lit = (
-        MacroSource(geometry.layout, dataclasses.replace(geometry.device.dmd, contrast_ratio=contrast), geometry.seed)
+        MacroSource(geometry.layout, dataclasses.replace(mirrors, contrast_ratio=contrast), geometry.seed)
         for contrast in (math.inf, 1.0)
     )
     on = float(dark.background) ** 2

@@ -482,6 +482,16 @@ def _check_still(device: Device) -> None:
     """Refuse a device whose frames average over a medium that moves, or depend on others: one matrix, one vector."""
     exposure_s = device.operation.exposure_s
     drift = device.drift_within(exposure_s)
+    if not device.modulator.binary:
+        raise ValueError(
+            f"The modulator of device is a {type(device.modulator).__name__}, which turns phases, but ExpectedOutput "
+            "knows mirrors that are on or off: device must have micromirrors."
+        )
+    if device.modulator.moves:
+        raise ValueError(
+            "The light of one pattern changes from frame to frame on the modulator of device, but ExpectedOutput knows "
+            "vectors one by one: switch off what moves in it."
+        )
     if device.camera.lag:
         raise ValueError(
             f"camera.lag is {device.camera.lag!r}, with which a frame depends on the one before it, but ExpectedOutput "

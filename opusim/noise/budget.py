@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from .point import WorkingPoint
-from .sources import FIXED, SOURCES, sources_of, unknown_sources
+from .sources import FIXED, SOURCES, all_sources, sources_of, unknown_sources
 
 __all__ = ["LARGEST_ERROR", "ErrorBudget", "bounded", "names_of", "parts_of"]
 
@@ -132,8 +132,11 @@ class ErrorBudget:
 
 
 def names_of(budgets: Iterable[ErrorBudget]) -> list[str]:
-    """Return all sources that some budgets could tell of: ``SOURCES``, and what else they name."""
-    return list(dict.fromkeys([*SOURCES, *(name for budget in budgets for name in budget.errors)]))
+    """Return all sources that some budgets could tell of: those of ``SOURCES`` that their devices have, and others."""
+    given = list(budgets)
+    known = {name for budget in given for name in all_sources(budget.point.device)}
+    own = [name for name in SOURCES if name in known]
+    return list(dict.fromkeys([*own, *(name for budget in given for name in budget.errors)]))
 
 
 def bounded(error: float) -> float:

@@ -1,7 +1,8 @@
 """Closed forms of the error of an output in intensity mode.
 
 With mu the mean signal in electrons, C the contrast of the speckle (C^2 = 1 / modes), K the gain in DN per electron,
-f the share of mirrors on and eps^2 the leakage of one that is off, the parts are, as long as nothing is clipped and
+f the share of mirrors on (1 for a phase modulator, all of whose pixels are lit), eps^2 the leakage of one that is off
+and u the share of the light that no phase turns, the parts are, as long as nothing is clipped and
 noise spans a grey level:
 
 =================  =====================================  ==============================================================
@@ -23,6 +24,9 @@ lag                l^2 (1 - p^2) / (1 - l + l p)^2        light of another patte
 decorrelation      exp(4 L) - 1                           intensities correlate as the square of the fields (Goodman,
                                                           Speckle Phenomena, 2nd ed., section 3.3), fields as exp(-L)
 off-state leakage  (1 + eps^2 (1 - f) / f)^2 - 1          as decorrelation: the field of the off mirrors is added
+phase flicker      1 / c^2 - 1                            c the mean correlation with speckle without it
+                                                          (`opusim.noise.flicker`)
+unmodulated light  1 / (1 - u)^2 - 1                      as off-state leakage: fields correlate as sqrt(1 - u)
 pixel integration  M - 1                                  a point's intensity correlates with the mean over the pixel as
                                                           1 / sqrt(M) (`theory.pixel_modes`)
 =================  =====================================  ==============================================================
@@ -54,6 +58,7 @@ from scipy import special
 from opusim.theory import pixel_modes, speckle_contrast
 
 from .budget import parts_of
+from .flicker import with_target
 from .point import WorkingPoint
 from .rounding import clipped_moments, rounded_moments
 
@@ -88,11 +93,19 @@ def _error(point: WorkingPoint, off: Collection[str]) -> float:
     leaked = point.leakage * (1 - point.share_on) / point.share_on if leaks else 0.0
     # Covariance of the light of a frame with the target, and its variance, both over that of the frame's own light.
     shared, mixed = 1 / (1 + leaked), 1.0
+    still = 0.0 if "unmodulated light" in off else point.unmodulated
+    shared *= 1 - still
+    if "phase flicker" not in off:
+        shared *= with_target(point.device.modulator, point.exposure_s)
     if point.device.camera.lag and "lag" not in off:
         lag = point.device.camera.lag
-        mixed = (1 - lag) ** 2 + lag**2 + 2 * lag * (1 - lag) * point.pattern_correlation(leakage=leaks) ** 2
         # The pattern before shares the mirrors of the target with it: those on in both, and by eps those on here alone.
-        before = point.share_on + (math.sqrt(point.leakage) * (1 - point.share_on) if leaks else 0.0)
+        # Random phases share nothing; what they do not turn is that of both frames, and not of the target.
+        alike, before = still, 0.0
+        if point.device.modulator.binary:
+            alike = point.pattern_correlation(leakage=leaks)
+            before = point.share_on + (math.sqrt(point.leakage) * (1 - point.share_on) if leaks else 0.0)
+        mixed = (1 - lag) ** 2 + lag**2 + 2 * lag * (1 - lag) * alike**2
         shared *= 1 - lag + lag * before**2
     # Correlations of independent causes multiply, and 1 + error is one over the square of a correlation.
     return (1 + _camera_error(point, leaked, off, mixed)) * mixed / shared**2 / correlation**4 - 1

@@ -24,6 +24,8 @@ from opusim.base import validation
 from opusim.base.user_arrays import checked_array
 from opusim.theory import exposure_contrast, speckle_contrast
 
+from .flicker import between_frames
+
 if TYPE_CHECKING:
     from opusim.device.camera import Camera
     from opusim.device.record import Device
@@ -255,6 +257,10 @@ def noise_at_level(device: Device, level_dn: float, exposure_s: float, *, speckl
         NoiseTerm("DSNU", "fixed", gain**2 * (offset_e2 + spread_e2)),
         NoiseTerm("hot pixels", "fixed", gain**2 * hot_variance_e2),
     )
+    if device.modulator.moves:
+        # Of speckle of the contrast C; of one level as of the mean, at which it is as large.
+        moved = 1 - between_frames(device.modulator, exposure_s)
+        terms += (NoiseTerm("phase flicker", "temporal", moved * first_dn**2 * (contrast**2 if speckle else 1.0)),)
     full_scale_dn = camera.black_level_dn + gain * camera.full_well_e
     if camera.quantise:
         full_scale_dn = min(full_scale_dn, float(2**camera.bits - 1))
@@ -270,7 +276,7 @@ def noise_terms(device: Device, n_on: int, exposure_s: float) -> NoiseBudget:
     device : Device
         The device.
     n_on : int
-        Number of mirrors that are on.
+        Number of mirrors that are on; of a phase modulator all pixels.
     exposure_s : float
         Exposure in seconds.
 
@@ -283,6 +289,10 @@ def noise_terms(device: Device, n_on: int, exposure_s: float) -> NoiseBudget:
 
     device, exposure_s = _loaded(device), _checked_exposure(exposure_s)
     n_on = validation.integer("n_on", n_on, low=0, high=device.dmd.n_mirrors)
+    if not device.modulator.binary and n_on != device.dmd.n_mirrors:
+        raise ValueError(
+            f"n_on is {n_on}, but a phase modulator lights all of its pixels: it must be {device.dmd.n_mirrors}."
+        )
     level_dn = OpticalBench(device).expected_level_dn(n_on, exposure_s)
     return noise_at_level(device, float(level_dn), exposure_s, speckle=True)
 

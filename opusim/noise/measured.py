@@ -14,6 +14,7 @@ from opusim.base import rng, validation
 from opusim.bench.bench import OpticalBench
 from opusim.bench.inputs import input_layout
 from opusim.device.record import Device
+from opusim.device.slm import PhaseSlm
 from opusim.fringes.calibrated import (
     DARK_FRAMES,
     LEAST_REFERENCE,
@@ -23,6 +24,7 @@ from opusim.fringes.calibrated import (
 )
 from opusim.fringes.demodulation import field_of_clipped, least_squares_row, offset_row
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
+from opusim.patterns.phases import PhasePatterns
 
 from .budget import ErrorBudget, bounded
 from .light import BACKGROUND_BURSTS, field_coherence, step_phases_rad, vibration_contrast
@@ -155,6 +157,10 @@ def _patterns(point: WorkingPoint, n: int, seed: int) -> MirrorPatterns:
         raise ValueError(f"share_on is {share!r}, but patterns are made for at least {0.5 / choices[-1]:.2g}.")
     if layout is None:
         layout = MirrorLayout.lined(point.device.dmd.shape, n_features)
+    modulator = point.device.modulator
+    if isinstance(modulator, PhaseSlm):
+        draws = rng.uniforms(rng.stream_key(seed, "noise budget patterns"), n * n_features).reshape(n, -1)
+        return PhasePatterns((draws * modulator.levels).astype(np.uint8), layout)
     order = rng.uniforms(rng.stream_key(seed, "noise budget patterns"), n * n_features).reshape(n, -1).argsort(axis=1)
     return MirrorPatterns((order < n_on).astype(np.uint8), layout)
 

@@ -31,7 +31,7 @@ class WorkingPoint:
     mode : "intensity" or "linear"
         What an output is: a count, or a field measured by phase-shifting holography.
     share_on : float
-        Share of the mirrors (of the features) that are on.
+        Share of the mirrors (of the features) that are on; 1 for a phase modulator.
     exposure_s : float
         Exposure of a frame in seconds.
     elapsed_s : float
@@ -63,6 +63,11 @@ class WorkingPoint:
         """Intensity of an off mirror over that of the same mirror on."""
         # A measured matrix is that of the features' changes.
         return 0.0 if self.device.medium.by_feature else self.device.dmd.off_amplitude**2
+
+    @property
+    def unmodulated(self) -> float:
+        """Share of the light that no level of a phase modulator turns; 0 for mirrors."""
+        return self.device.modulator.unmodulated_share
 
     @property
     def demodulated(self) -> bool:

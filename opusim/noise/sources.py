@@ -14,10 +14,10 @@ reference, which makes it the better one; noise that spreads levels over a step 
 response that is bent upwards is steeper in the dark, where it lifts light over the noise of the read-out.
 
 Some sources (`FIXED`) do the same to an output whenever the same input is shown: patterns on the sensor, a response
-that is no straight line, light of off mirrors, averaging over the pixel. They make another matrix, or another curve,
-rather than a noisy one, and a readout that is trained on the device's own outputs loses next to nothing by them. The
-others are new in every frame, depend on what was shown before (lag) or come with time. Rounding and saturation count
-among these: what they take away of an output is gone for good.
+that is no straight line, light of off mirrors or that no phase turns, averaging over the pixel. They make another
+matrix, or another curve, rather than a noisy one, and a readout that is trained on the device's own outputs loses next
+to nothing by them. The others are new in every frame, depend on what was shown before (lag) or come with time. Rounding
+and saturation count among these: what they take away of an output is gone for good.
 
 Row, column and pixel of a fixed pattern, and the part of it that grows with the exposure, are one source, "DSNU" or
 "PRNU"; over pixels their squares add up. The spread of the dark current ends with the dark current, so that it is in
@@ -48,6 +48,7 @@ __all__ = ["FIXED", "SOURCES", "all_sources", "sources_of", "unknown_sources", "
 _ORDER = (
     "shot noise", "read noise", "quantisation", "saturation", "non-linearity", "PRNU", "DSNU", "dark current", "lag",
     "laser power", "decorrelation", "reference phase", "off-state leakage", "pixel integration",
+    "phase flicker", "unmodulated light",
 )  # fmt: skip
 
 
@@ -65,7 +66,9 @@ SOURCES: dict[str, tuple[str, ...]] = _told(about for _, _, _, about in paths_of
 with parts of one's own may have more (`all_sources`). The slow drifts of laser and reference are none: a common scale
 or turn, which is no error, or which the anchors of a linear transform take off."""
 
-FIXED: tuple[str, ...] = ("non-linearity", "PRNU", "DSNU", "off-state leakage", "pixel integration")
+FIXED: tuple[str, ...] = (
+    "non-linearity", "PRNU", "DSNU", "off-state leakage", "pixel integration", "unmodulated light",
+)  # fmt: skip
 """Sources that do the same to an output whenever the same input is shown: a trained readout loses nothing by them."""
 
 
@@ -82,7 +85,7 @@ def all_sources(device: Device) -> dict[str, tuple[str, ...]]:
     dict of str to tuple of str
         Names of `Device.imperfections`; those of `SOURCES` first, then those that parts of one's own name.
     """
-    return _told(paths_in(device).values())
+    return {source: switches for source, switches in _told(paths_in(device).values()).items() if switches}
 
 
 def unknown_sources(device: Device) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ def working_point(
     device: Device,
     mode: str = "intensity",
     *,
-    share_on: float = 0.5,
+    share_on: float | None = None,
     exposure_s: float | None = None,
     elapsed_s: float = 60.0,
     n_steps: int = 4,
@@ -40,7 +40,8 @@ def working_point(
         What an output is. "linear": the field ``S conj(R) / |R|`` from a burst of frames under equal steps of the
         reference's phase, by least squares at the phases that the shifter makes, as `OPU.linear_transform` measures it.
     share_on : float, optional
-        Share of the mirrors that are on, above 0 and up to 1.
+        Share of the mirrors that are on, above 0 and up to 1; half of them by default. A phase modulator lights all of
+        its pixels: 1.
     exposure_s : float, optional
         Exposure in seconds. By default the device's own; in linear mode the one at which a burst in fourteen has a
         saturated frame, which is what the driver's calibration looks for.
@@ -71,7 +72,17 @@ def working_point(
             "mode is 'linear', but this device has no reference arm: it must be 'intensity', or "
             "reference.relative_amplitude above 0."
         )
+    phases = not device.modulator.binary
+    if phases and linear:
+        raise ValueError(
+            "mode is 'linear', but this device has a phase modulator, and budgets of that mode know mirrors that are "
+            "on or off: it must be 'intensity'."
+        )
+    if share_on is None:
+        share_on = 1.0 if phases else 0.5
     share_on = validation.number("share_on", share_on, low=0.0, high=1.0, low_open=True)
+    if phases and share_on != 1:
+        raise ValueError(f"share_on is {share_on!r}, but a phase modulator lights all of its pixels: it must be 1.")
     elapsed_s = validation.number("elapsed_s", elapsed_s, low=0.0, high=1e9)
     n_steps = validation.integer("n_steps", n_steps, low=3, high=1000) if linear else 1
     rows, columns = device.camera.shape

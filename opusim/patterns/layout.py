@@ -314,6 +314,24 @@ class MirrorLayout:
         numpy.ndarray
             Zeros and ones, uint8, (n, rows, columns).
         """
+        return self._shown(bits, always_on=1)
+
+    def pixels(self, levels: np.ndarray) -> np.ndarray:
+        """Return the level of every pixel of a phase modulator.
+
+        Parameters
+        ----------
+        levels : numpy.ndarray
+            Levels, uint8, (n, n_features_total).
+
+        Returns
+        -------
+        numpy.ndarray
+            Levels, uint8, (n, rows, columns); 0 where there is no feature, also outside the region of interest.
+        """
+        return self._shown(levels, always_on=0)
+
+    def _shown(self, bits: np.ndarray, always_on: int) -> np.ndarray:
         values = self.check_bits(bits)
         out = np.empty((len(values), self.n_mirrors), dtype=np.uint8)
         # The two constants stand behind the features: index -2 is one, index -1 is zero after this shift.
@@ -325,7 +343,7 @@ class MirrorLayout:
             part = values[start : start + step]
             padded = np.empty((len(part), total + 2), dtype=np.uint8)
             padded[:, :total] = part
-            padded[:, total], padded[:, total + 1] = 1, 0
+            padded[:, total], padded[:, total + 1] = always_on, 0
             np.take(padded, where, axis=1, out=out[start : start + step], mode="clip")
         return out.reshape(-1, *self.dmd_shape)
 

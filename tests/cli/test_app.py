@@ -336,7 +336,7 @@ def test_traceback_on_request(folder):
 
 def test_presets_lists_everything():
     text = words(invoke("presets").stdout)
-    for shelf in ("", "dmds", "cameras"):
+    for shelf in ("", "dmds", "slms", "cameras"):
         for spec, description in presets(shelf).items():
             name, _, version = spec.partition("@")
             assert f"{name} {version} " in text and description.split()[0] in text

@@ -202,7 +202,7 @@ def test_every_preset_is_described(texts):
     from opusim.device.toml import presets
 
     text = texts.presets()
-    for shelf in ("", "dmds", "cameras"):
+    for shelf in ("", "dmds", "slms", "cameras"):
         for name in presets(shelf):
             short, _, version = name.partition("@")
             assert re.search(rf"^\| \[{re.escape(short)}\]\(#preset-{re.escape(short)}\) \| .+ \|$", text, re.MULTILINE)

@@ -256,7 +256,11 @@ NOT_DOORS = {
             "opusim.device.medium.layer.", "opusim.device.pixel_sampling.PixelSampling.",
             "opusim.planning.rates.measure(",
             "opusim.dfa.network.MLP.times_derivative(", "opusim.dfa.optimisers.Optimiser.",
-            "opusim.patterns.layout.MirrorPatterns.of_checked(", "opusim.device.medium.drift.Drift.state_at(",
+            "opusim.patterns.layout.MirrorPatterns.of_checked(", "opusim.patterns.phases.PhasePatterns.of_checked(",
+            "opusim.device.slm.PhaseSlm.driven(", "opusim.device.slm.PhaseSlm.of_levels(",
+            "opusim.device.slm.PhaseSlm.smoothed(", "opusim.device.slm.PhaseSlm.turned(",
+            "opusim.device.slm.PhaseSlm.field(ripples)",
+            "opusim.device.medium.drift.Drift.state_at(",
             "opusim.device.medium.drift.StateSequence.state_at(", "opusim.device.medium.base.EntryMedium.outputs_at(",
             "opusim.device.medium.measured.MeasuredMedium.outputs_at(",
             "opusim.bench.singles.Singles.counts(", "opusim.drivers.lowlevel.device.OpuDevice.project_one(",
@@ -554,6 +558,15 @@ def _device() -> None:
     door(f"{at}.laser.Laser.relative_power(times_s)", lambda x: laser.relative_power(frames, x, seed=1), times.copy,
          "nan, infinity")  # fmt: skip
     door(f"{at}.dmd.Dmd.field(mirrors)", lambda x: device.dmd.field(x, seed=1), lambda: bits(2, 16, 16))
+    from opusim.device.slm import PhaseSlm
+
+    slm = PhaseSlm(name="x", shape=(16, 16), pitch_m=9e-6, flicker=0.1, flicker_hz=50.0)
+    door(f"{at}.slm.PhaseSlm.field(levels)", lambda x: slm.field(x, seed=1), lambda: bits(2, 16, 16))
+    door(f"{at}.slm.PhaseSlm.levels_of(turns)", slm.levels_of, lambda: np.linspace(0.0, 0.9, 6))
+    by_frame = PhaseSlm(name="x", shape=(16, 16), pitch_m=9e-6, flicker=0.1)
+    door(f"{at}.slm.PhaseSlm.ripples(frames)", lambda x: by_frame.ripples(x, times, 1e-3, seed=1), frames.copy)
+    door(f"{at}.slm.PhaseSlm.ripples(times_s)", lambda x: slm.ripples(frames, x, 1e-3, seed=1), times.copy,
+         "nan, infinity")  # fmt: skip
     place = {"sensor_shape": (16, 20), "pixel_pitch_m": 5e-6, "n_mirrors": 256, "seed": 1}
     door(f"{at}.reference.Reference.field(pixels)", lambda x: arm.field(x, **place), lambda: np.arange(6))
     door(f"{at}.reference.Reference.field(offsets)", lambda x: arm.field(np.arange(6), **place, offsets=x),
@@ -593,11 +606,15 @@ def _bench() -> None:
     from opusim.bench.reduction import CountSums
     from opusim.calibration import on_bench
     from opusim.patterns.layout import MirrorLayout, MirrorPatterns
+    from opusim.patterns.phases import PhasePatterns
 
     layout = MirrorLayout.lined((16, 16), 16)
+    door("opusim.patterns.phases.PhasePatterns(bits)", lambda x: PhasePatterns(x, layout).host_bits(),
+         lambda: bits(3, 16))  # fmt: skip
     at = "opusim.patterns.layout"
     for name in ("check_bits", "count_on", "mirrors", "packed"):
         door(f"{at}.MirrorLayout.{name}(bits)", getattr(layout, name), lambda: bits(3, 16))
+    door(f"{at}.MirrorLayout.pixels(levels)", layout.pixels, lambda: bits(3, 16), called="bits")
     door(f"{at}.MirrorPatterns(bits)", lambda x: MirrorPatterns(x, layout).host_bits(), lambda: bits(3, 16))
     sequence = ReservedFrames(0, 0.0, 9, 1e-3) if not _needs_more(ReservedFrames) else None
     if sequence is not None:
