@@ -185,19 +185,33 @@ class MatrixWay(Way):
         """
         arrays = self._arrays
         if arrays == NUMPY:
-            return self._sums(bits, state)
+            return self._sums(bits, state, moments)
         result = arrays.empty((len(bits), self._n_pixels, self._samples), np.complex64)
+        weights = self._factors(bits, moments)
         for pixels, matrix, constant in self._tiles(state):
-            weights = arrays.xp.astype(arrays.bring(bits), matrix.dtype)
-            tile = arrays.matmul(weights, matrix) + constant
-            part = arrays.complexes(tile).reshape(len(bits), len(pixels), self._samples)
-            result[:, pixels.start : pixels.stop] = part
+            tile = self._product(weights, matrix, constant, slice(0, len(pixels) * self._samples))
+            result[:, pixels.start : pixels.stop] = tile.reshape(len(bits), len(pixels), self._samples)
         return result
 
-    def _sums(self, bits: np.ndarray, state: int) -> np.ndarray:
-        """Fields of a batch as sums of rows of the matrix: complex64 (n, n_pixels, samples)."""
+    def _factors(self, bits: Any, moments: Moments | None) -> Any:
+        """Return what rows of the matrix are multiplied by, on the device: (n, n_features)."""
+        return self._arrays.xp.astype(self._arrays.bring(bits), self._arrays.dtype(np.float32))
+
+    def _product(self, weights: Any, matrix: Any, constant: Any, fields: slice) -> Any:
+        """Return some of the fields of vectors, complex64 (n, fields)."""
+        wide = slice(2 * fields.start, 2 * fields.stop)
+        return self._arrays.complexes(self._arrays.matmul(weights, matrix[:, wide]) + constant[wide])
+
+    @property
+    def _kernels(self) -> tuple[Any, Any]:
+        """What makes fields of what `_listed` gives, and what makes counts."""
         from . import matrix_kernels
 
+        return matrix_kernels.sum_matrix, matrix_kernels.develop_matrix
+
+    def _sums(self, bits: np.ndarray, state: int, moments: Moments | None = None) -> np.ndarray:
+        """Fields of a batch as sums of rows of the matrix: complex64 (n, n_pixels, samples)."""
+        kernel = self._kernels[0]
         result = np.empty((len(bits), self._n_pixels, self._samples), dtype=np.complex64)
         for pixels, matrix, constant in self._tiles(state):
             whole = len(pixels) == self._n_pixels
@@ -205,11 +219,11 @@ class MatrixWay(Way):
             target = result if whole else np.empty(shape, dtype=np.complex64)
             flat = target.reshape(len(bits), len(pixels) * self._samples).view(np.float32)
             strip, n_strips, least = self._strips(len(bits), len(pixels))
-            for v, listed in self._listed(bits):
+            for v, listed in self._listed(bits, moments=moments):
                 given = (*listed, matrix, constant, strip, self._samples, flat[v])
 
                 def work(a: int, b: int, given: tuple[Any, ...] = given) -> None:
-                    matrix_kernels.sum_matrix(*given, a, b)
+                    kernel(*given, a, b)
 
                 parallel.over_ranges(work, n_strips, self._threads, least)
             if not whole:
@@ -224,20 +238,21 @@ class MatrixWay(Way):
         with self._arrays.current():
             self._by_product(bits, shots, out, progress)
 
-    def _by_product(self, bits: Any, shots: Shots, out: Any, progress: Callable[[int], None] | None) -> None:
-        """Bits times matrix as a product of real matrices, tile by tile, then the camera."""
+    def _by_product(
+        self, bits: Any, shots: Shots, out: Any, progress: Callable[[int], None] | None, moments: Moments | None = None
+    ) -> None:  # fmt: skip
+        """Bits times matrix as a product of matrices, tile by tile, then the camera."""
         arrays, samples, steps, film = self._arrays, self._samples, shots.steps, self._film
         room = _PRODUCT_BYTES_GPU if arrays.is_gpu else _PRODUCT_BYTES
         exposure = film.exposure(shots)
         for pixels, matrix, constant in self._tiles(shots.state):
             for v0 in range(0, len(bits), _VECTORS):
                 v = slice(v0, min(len(bits), v0 + _VECTORS))
-                weights = arrays.xp.astype(arrays.bring(bits[v]), matrix.dtype)
+                weights = self._factors(bits[v], None if moments is None else moments.part(v))
                 width = max(1, room // (8 * samples * len(weights)))
                 for first in range(0, len(pixels), width):
                     last = min(len(pixels), first + width)
-                    wide = slice(2 * samples * first, 2 * samples * last)
-                    fields = arrays.complexes(arrays.matmul(weights, matrix[:, wide]) + constant[wide])
+                    fields = self._product(weights, matrix, constant, slice(samples * first, samples * last))
                     own = slice(pixels.start + first, pixels.start + last)
                     with film.target(out, slice(v.start * steps, v.stop * steps), own) as target:
                         fields = fields.reshape(len(weights), -1, samples)
@@ -246,24 +261,28 @@ class MatrixWay(Way):
                     progress(v.stop)
 
     def _by_sums(
-        self, bits: np.ndarray, shots: Shots, out: np.ndarray, progress: Callable[[int], None] | None
-    ) -> None:  # fmt: skip
+        self,
+        bits: np.ndarray,
+        shots: Shots,
+        out: np.ndarray,
+        progress: Callable[[int], None] | None,
+        moments: Moments | None = None,
+    ) -> None:
         """Bits times matrix as sums of its rows, which the kernel gives straight to the camera."""
-        from . import matrix_kernels
-
+        kernel = self._kernels[1]
         steps, exposure = shots.steps, self._film.exposure(shots)
         for pixels, matrix, constant in self._tiles(shots.state):
             whole = len(pixels) == out.shape[1]
             target = out if whole else np.empty((len(out), len(pixels)), dtype=out.dtype)
             strip, n_strips, least = self._strips(len(bits), len(pixels))
-            for v, listed in self._listed(bits):
+            for v, listed in self._listed(bits, moments=moments):
                 rest = exposure.part(v, slice(pixels.start, pixels.stop))
                 part = target[v.start * steps : v.stop * steps]
 
                 def work(
                     a: int, b: int, given: tuple[Any, ...] = (*listed, matrix, constant, strip, *rest, part)
                 ) -> None:
-                    matrix_kernels.develop_matrix(*given, a, b)
+                    kernel(*given, a, b)
 
                 parallel.over_ranges(work, n_strips, self._threads, least)
                 if progress is not None and pixels.stop == out.shape[1]:
@@ -324,7 +343,7 @@ class MatrixWay(Way):
         return strip, -(-n_pixels // strip), -(-_LEAST_ADDED // added)
 
     def _listed(
-        self, bits: np.ndarray, reduction: Reduction | None = None
+        self, bits: np.ndarray, reduction: Reduction | None = None, moments: Moments | None = None
     ) -> Iterator[tuple[slice, tuple[Any, ...]]]:  # fmt: skip
         """Yield vectors that go to the kernel together, with the first arguments that it takes of them."""
         from .matrix_kernels import VECTORS
@@ -357,8 +376,12 @@ class MatrixWay(Way):
         n = min(n_patterns, matrix_kernels.VECTORS)
         # A word of eight groups and the number of its vector; packed bits.
         lists = n * (10 * -(-self._groups // matrix_kernels.GROUPS) + self._groups)
-        tile = 0 if self.stored else min(self.matrix_bytes, self.memory_budget, _TILE_BYTES)
-        return lists + matrix_kernels.space_bytes(n) * threads + 2 * tile
+        return lists + matrix_kernels.space_bytes(n) * threads + 2 * self._tile_bytes
+
+    @property
+    def _tile_bytes(self) -> int:
+        """Bytes of a tile of a matrix that is not kept."""
+        return 0 if self.stored else min(self.matrix_bytes, self.memory_budget, _TILE_BYTES)
 
     @property
     def vector_flops(self) -> float:
