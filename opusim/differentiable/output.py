@@ -487,6 +487,11 @@ def _check_still(device: Device) -> None:
             f"camera.lag is {device.camera.lag!r}, with which a frame depends on the one before it, but ExpectedOutput "
             "knows vectors one by one: camera.lag must be 0."
         )
+    if device.fourier_stop.present:
+        raise ValueError(
+            f"fourier_stop.diameter_cycles is {device.fourier_stop.diameter_cycles!r}, but ExpectedOutput does not "
+            "know the light behind a Fourier stop: it must be inf."
+        )
     if drift is not None:
         raise ValueError(
             f"operation.exposure_s is {exposure_s:g}, in which a medium of medium.decorrelation_time_s = "
