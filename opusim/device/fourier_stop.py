@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 ROUND, SQUARE = "round", "square"
 SHAPES = (ROUND, SQUARE)
 
-_CACHE_BYTES = 1 << 20  # grids up to this size go through in one core's cache, as many at a time as it holds
-
 
 @dataclass(frozen=True)
 class FourierStop(Stage):
@@ -160,7 +158,8 @@ class Relay:
             return mask
         if arrays not in self._on_device:
             # Transforms of other libraries are not scaled; see `propagation.fourier`.
-            self._on_device[arrays] = arrays.from_host(mask * np.float32(1 / math.prod(self.grid)))
+            scaled = np.ascontiguousarray(mask) * np.float32(1 / math.prod(self.grid))
+            self._on_device[arrays] = arrays.from_host(scaled)
         return self._on_device[arrays]
 
     def through(self, cells: Any, arrays: Arrays = NUMPY, *, workers: int = 1, transposed: bool = False) -> Any:
@@ -182,28 +181,18 @@ class Relay:
         array of complex64, shape of `cells`
             An array of its own.
         """
-        n, (rows, columns), mask = len(cells), self.shape, self._mask(arrays)
-        lit = slice(0, rows)
+        n, mask = len(cells), self._mask(arrays)
         if arrays.name != "numpy":
-            field = arrays.zeros((n, *self.grid), np.complex64)
-            field[:, :rows, :columns] = cells
-            return propagation.filtered(field, lit, mask, inverse=transposed, arrays=arrays)[:, :, :columns]
-        out = np.empty((n, rows, columns), dtype=np.complex64)
-        bytes_ = 8 * math.prod(self.grid)
-        # Threads take grids of their own, unless there are too few of them, as in a layer.
-        step, apart = max(1, _CACHE_BYTES // bytes_), n >= workers or bytes_ <= _CACHE_BYTES
+            return propagation.filtered(cells, mask, inverse=transposed, arrays=arrays)
+        # Threads take fields of their own, unless there are too few of them, as in a layer.
+        if n < workers:
+            return propagation.filtered(cells, mask, inverse=transposed, workers=workers)
+        out = np.empty(cells.shape, dtype=np.complex64)
 
         def work(start: int, stop: int) -> None:
-            threads = 1 if apart else workers
-            for first in range(start, stop, step):
-                part = slice(first, min(stop, first + step))
-                field = propagation.padded_grids(part.stop - part.start, self.grid)
-                field[:, lit, columns:] = 0
-                field[:, lit, :columns] = cells[part]
-                done = propagation.filtered(field, lit, mask, inverse=transposed, workers=threads)
-                out[part] = done[:, :, :columns]
+            out[start:stop] = propagation.filtered(cells[start:stop], mask, inverse=transposed)
 
-        parallel.over_ranges(work, n, workers if apart else 1)
+        parallel.over_ranges(work, n, workers)
         return out
 
     # ---------------------------------------------------------------- what it takes
@@ -215,8 +204,8 @@ class Relay:
 
     @property
     def grid_bytes(self) -> int:
-        """Bytes of one field on its way, with a copy."""
-        return 16 * math.prod(self.grid)
+        """Bytes of one field on its way: on rows that are lit, and what comes out."""
+        return 16 * self.shape[0] * self.grid[1]
 
     def transforms_on(self, side: int) -> int:
         """Return as how many transforms on a square grid the two of one field count.
@@ -229,9 +218,10 @@ class Relay:
         Returns
         -------
         int
-            By their points, rounded up.
+            By the points that their passes go through, rounded up.
         """
-        return -(-2 * math.prod(self.grid) // (side * side))
+        # Along rows those of the cells alone, along columns all.
+        return -(-(self.shape[0] + self.grid[0]) * self.grid[1] // (side * side))
 
 
 def _along_edges(cycles: tuple[float, float], lattice: str) -> tuple[float, float]:
@@ -256,7 +246,7 @@ def _carrier(shape: tuple[int, int], lattice: str, centre: tuple[float, float]) 
 
 @lru_cache(maxsize=4)
 def _mask(stop: FourierStop, lattice: str, grid: tuple[int, int]) -> np.ndarray:
-    """Return what multiplies the transform of the light on a grid: complex64, read-only.
+    """Return what multiplies the transform of the light on a grid: complex64, column by column, read-only.
 
     It is that of the image of a point, so that on as many points as the image has the stop has its true edge.
     """
@@ -274,7 +264,7 @@ def _mask(stop: FourierStop, lattice: str, grid: tuple[int, int]) -> np.ndarray:
         centre = _along_edges(stop.centre_cycles, lattice)
         less = [_sinc(f + frequencies(n)) for f, n in zip(centre, grid, strict=True)]
         mask = mask * less[0][:, None] * less[1][None, :]
-    result = mask.astype(np.complex64)
+    result = mask.astype(np.complex64, order="F")
     result.setflags(write=False)
     return result
 

@@ -228,20 +228,19 @@ def inverse_fourier(
 
 
 def filtered(
-    field: Any, rows: slice, times: Any, *, inverse: bool = False, arrays: Arrays = NUMPY, workers: int | None = None
+    cells: Any, times: Any, *, inverse: bool = False, arrays: Arrays = NUMPY, workers: int | None = None
 ) -> Any:  # fmt: skip
-    """Rows `rows` of a field, transformed, multiplied and transformed back; `field` is overwritten.
+    """Fields with dark points beside them, transformed, multiplied and transformed back; the dark points are left out.
 
-    The field is zero outside `rows`. On the CPU passes skip the rows that are dark there, and those that nobody reads.
+    On the CPU passes skip the rows that are dark, and each block of columns goes there and back while it is in cache.
 
     Parameters
     ----------
-    field : array of complex64, shape (n, rows, columns)
-        Field; what a numpy array holds outside `rows` does not matter.
-    rows : slice
-        Rows that are lit, and that are read.
-    times : array of complex64, shape (rows, columns)
-        Factor of the transform; for other libraries than numpy with 1 / (rows * columns) in it.
+    cells : array of complex64, shape (n, rows, columns)
+        Fields.
+    times : array of complex64, shape (high, wide)
+        Factor of the transform, on the grid with the dark points behind the cells. For numpy's fields its columns are
+        contiguous; for other libraries 1 / (high * wide) is in it.
     inverse : bool
         Whether the inverse transform comes first.
     arrays : Arrays
@@ -251,19 +250,47 @@ def filtered(
 
     Returns
     -------
-    array of complex64
-        A view of `field`, or of a new array: only `rows`.
+    array of complex64, shape (n, rows, columns)
+        numpy's: of its own.
     """
+    (n, rows, columns), (high, wide) = cells.shape, times.shape
     if arrays.name != "numpy":
+        field = arrays.zeros((n, high, wide), np.complex64)
+        field[:, :rows, :columns] = cells
         field = fourier(field, times=times, inverse=inverse, arrays=arrays, scaled=False)
-        return fourier(field, inverse=not inverse, arrays=arrays, scaled=False)[:, rows]
-    first, last, _ = rows.indices(field.shape[-2])
-    dark = (slice(0, first), slice(last, field.shape[-2]))
-    _sweep(field, -1, norm="backward", inverse=inverse, rows=rows, workers=workers)
-    _sweep(field, -2, norm="backward", inverse=inverse, times=times, dark=dark, workers=workers)
-    _sweep(field, -2, norm="backward", inverse=not inverse, workers=workers)
-    _sweep(field, -1, norm="backward", inverse=not inverse, rows=rows, workers=workers)
-    return field[:, rows]
+        return fourier(field, inverse=not inverse, arrays=arrays, scaled=False)[:, :rows, :columns]
+    there, back = (NUMPY.ifft, NUMPY.fft) if inverse else (NUMPY.fft, NUMPY.ifft)
+    out = np.empty(cells.shape, dtype=np.complex64)
+    field = padded_grids(1, (rows, wide))[0]
+    by_columns = times.T
+    lines, stripe = max(1, _BLOCK_BYTES // (8 * wide)), max(_LINE, _BLOCK_BYTES // (8 * high) // _LINE * _LINE)
+    for one, result in zip(cells, out, strict=True):
+
+        def across(start: int, stop: int, one: np.ndarray = one) -> None:
+            for first in range(start * lines, min(rows, stop * lines), lines):
+                part = slice(first, min(rows, first + lines))
+                block = np.zeros((part.stop - first, wide), dtype=np.complex64)
+                block[:, :columns] = one[part]
+                field[part] = there(block, -1, workers=1, norm="backward")
+
+        def along(start: int, stop: int) -> None:
+            for first in range(start * stripe, min(wide, stop * stripe), stripe):
+                part = slice(first, min(wide, first + stripe))
+                block = np.zeros((part.stop - first, high), dtype=np.complex64)
+                block[:, :rows] = field[:, part].T
+                block = there(block, -1, workers=1, norm="backward")
+                elementary.multiply(block, by_columns[part], out=block)
+                field[:, part] = back(block, -1, workers=1, norm="backward")[:, :rows].T
+
+        def across_again(start: int, stop: int, result: np.ndarray = result) -> None:
+            for first in range(start * lines, min(rows, stop * lines), lines):
+                part = slice(first, min(rows, first + lines))
+                result[part] = back(field[part].copy(), -1, workers=1, norm="backward")[:, :columns]
+
+        parallel.over_ranges(across, -(-rows // lines), workers or 1)
+        parallel.over_ranges(along, -(-wide // stripe), workers or 1)
+        parallel.over_ranges(across_again, -(-rows // lines), workers or 1)
+    return out
 
 
 def lens_from_rows(
