@@ -129,9 +129,9 @@ class ExpectedOutput(validation.Fixed, CarriesState, nn.Module):
     The mean counts of such electrons are those of ``opusim.differentiable.camera.expected_counts``.
 
     The device stands at the start of its time: nothing has drifted, and a device whose medium moves within an exposure
-    (`Device.drift_within`) is refused. Phase errors are taken as small where they move the
-    light across a limit of the camera: with a jitter of .2 rad such a pixel is off by up to four grey levels, with .02
-    by none.
+    (`Device.drift_within`) is refused, and so is one with a Fourier stop. Phase errors are taken as small where they
+    move the light across a limit of the camera: with a jitter of .2 rad such a pixel is off by up to four grey levels,
+    with .02 by none.
 
     A ``state_dict`` carries what is learnt, and for which device, seed, layout and pixels it is. A module that was made
     for others refuses it: its values would be others.
