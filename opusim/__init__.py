@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from opusim.bench.bench import OpticalBench as OpticalBench
     from opusim.device.camera import Camera as Camera
     from opusim.device.dmd import Dmd as Dmd
+    from opusim.device.fourier_stop import FourierStop as FourierStop
     from opusim.device.laser import Laser as Laser
     from opusim.device.optics import Optics as Optics
     from opusim.device.record import Device as Device
@@ -64,10 +65,14 @@ _LAZY = {
     "Reference": "opusim.device.reference",
     "Optics": "opusim.device.optics",
     "Camera": "opusim.device.camera",
+    "FourierStop": "opusim.device.fourier_stop",
 }
-_MODULES = ("calibration", "datasets", "dfa", "drivers", "plotting", "sweep")
+_MODULES = ("calibration", "datasets", "dfa", "drivers", "patterns", "plotting", "sweep")
 
-__all__ = ["Camera", "Device", "Dmd", "Laser", "OPU", "OpticalBench", "Optics", "Reference", "__version__", *_MODULES]
+__all__ = [
+    "Camera", "Device", "Dmd", "FourierStop", "Laser", "OPU", "OpticalBench", "Optics", "Reference", "__version__",
+    *_MODULES,
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -20,6 +20,8 @@ from opusim.device.medium.layer import CACHE_BYTES, LayerOperator
 from .film import Film
 from .frames import Moments, Shots
 from .geometry import Geometry
+from .phase_sources import PixelSource
+from .sources import MirrorSource
 from .way import Way, Work, transform_flops
 
 _STACK_BYTES = 8 << 20  # fields that go through the layer at a time
@@ -172,7 +174,7 @@ class WavesWay(Way):
         geometry = self._geometry
         # Levels become fields where tables are looked up: in the machine's own memory.
         given = arrays_of(bits).to_host(bits) if geometry.source.weighted else self._arrays.bring(bits)
-        cells = geometry.source.cells(given, self._arrays, moments)
+        cells = geometry.source.cells(given, self._arrays, moments, self._threads)
         operators, points = self.operators(state), geometry.sampling.points
         if len(operators) == 1:
             return self._read(operators[0].forward(cells))
@@ -287,7 +289,7 @@ class WavesWay(Way):
         arrays, source = self._arrays, self._geometry.source
 
         def fill(start: int, stop: int, workers: int | None) -> None:
-            cells = arrays.from_host(source.basis(start, stop, off))
+            cells = arrays.from_host(source.basis(start, stop, off, workers or self._threads))
             matrix[start:stop] = arrays.to_host(self._read(operator.forward(cells, workers)))
 
         return fill
@@ -295,9 +297,9 @@ class WavesWay(Way):
     def _backward(self, operator: LayerOperator, matrix: np.ndarray) -> Callable[[int, int, int | None], None]:
         """Return what fills columns of the matrix, output by output."""
         arrays, geometry, points = self._arrays, self._geometry, self._geometry.sampling.points
-        n_features = geometry.source.n_features
+        source, n_features = geometry.source, geometry.source.n_features
         # In the type of the product, which scipy would make of them for each batch.
-        modes = geometry.source.modes()[:n_features].astype(np.complex64)
+        modes = source.modes()[:n_features].astype(np.complex64)
         n_modes = modes.shape[1]
         # Some features at a time: their part of the product is still in the cache when it is written to the matrix.
         parts = [(a, modes[a : a + _FEATURES]) for a in range(0, n_features, _FEATURES)]
@@ -309,6 +311,8 @@ class WavesWay(Way):
             flat = np.zeros((n, math.prod(shape)), dtype=np.complex64)
             flat[np.arange(n), places[start:stop]] = amplitudes[np.arange(start, stop) % points]
             back = arrays.to_host(operator.backward(arrays.from_host(flat.reshape(n, *shape)), workers))
+            if isinstance(source, (MirrorSource, PixelSource)):
+                back = source.before_relay(back, workers or self._threads)
             of_modes = np.ascontiguousarray(back.reshape(n, -1)[:, :n_modes].T)
             del back
             for a, some in parts:
@@ -354,7 +358,9 @@ class WavesWay(Way):
 
     @property
     def _pass_transforms(self) -> int:
-        return self._medium.n_transforms * self._geometry.sampling.channels
+        relay = self._geometry.relay
+        before = relay.transforms_on(self._grid.side) if relay else 0
+        return self._medium.n_transforms * self._geometry.sampling.channels + before
 
     @property
     def kept_bytes(self) -> int:
@@ -370,8 +376,11 @@ class WavesWay(Way):
         """Return the bytes of one go through the layer, up to the counts of one frame; see `Way.showing_bytes`."""
         geometry, stack = self._geometry, min(self._stack_on_cpu(threads), n_patterns)
         # One for each thread, or as many as fit its cache; all threads share one where there are too few.
-        each = 8 * self._grid.side**2 * (threads if stack >= threads else 1)
+        shared = threads if stack >= threads else 1
+        each = 8 * self._grid.side**2 * shared
         grids = geometry.sampling.channels * max(each, CACHE_BYTES * threads)
+        if geometry.relay:  # which is done with before the layer is begun
+            grids = max(grids, max(geometry.relay.grid_bytes * shared, CACHE_BYTES * threads))
         # The cells and what they are made of; the fields of one grid, and of all that go in one stack.
         return grids + stack * (16 * math.prod(geometry.source.input_shape) + 16 * geometry.n_fields)
 

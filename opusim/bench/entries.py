@@ -11,9 +11,12 @@ import numpy as np
 from opusim.device.medium import EntryMedium
 
 from .geometry import Geometry
+from .phase_sources import PixelSource
+from .sources import MirrorSource
 from .way import Work
 
 _MODES = 2048  # modes, and outputs, of a tile of entries
+_RELAY_BYTES = 64 << 20  # of the entries of all mirrors, for some outputs, that go through a relay together
 _AT_ONCE = 64  # features whose pixels are put in order together
 
 
@@ -51,7 +54,10 @@ class Entries:
             Field with every feature off.
         """
         n = self._geometry.source.n_features
-        result = self.through(self._modes(), pixels, state)
+        if self._geometry.relay:
+            result = self._through_relay(pixels, state)
+        else:
+            result = self.through(self._modes(), pixels, state)
         if self._medium.by_feature:
             field = self._background(pixels, state)
             if field is not None:
@@ -99,6 +105,27 @@ class Entries:
             for a in range(0, len(result), _AT_ONCE):
                 rows = result[a : a + _AT_ONCE]
                 rows[:, order] = rows.copy()
+        return result
+
+    def _through_relay(self, pixels: range, state: int) -> np.ndarray:
+        """Return the fields of the features, and of none, behind a relay: outputs go through it the other way.
+
+        Behind it a feature has light on every mirror, so that the entries of all mirrors are needed at once, for some
+        outputs at a time.
+        """
+        source, channels = self._geometry.source, self._geometry.sampling.channels
+        assert isinstance(source, (MirrorSource, PixelSource)), "there is none in front of macro-pixels"
+        modes = source.modes()
+        n_inputs, wanted = math.prod(source.input_shape), self._wanted(pixels)[0]
+        result = np.empty((modes.shape[0], len(pixels), channels), dtype=np.complex64)
+        step = max(1, _RELAY_BYTES // (8 * modes.shape[1]))
+        for first in range(0, len(pixels), step):
+            columns = slice(first, min(len(pixels), first + step))
+            outputs = _runs(wanted[columns])
+            for channel in range(channels):
+                of_cells = self._tile(range(n_inputs), outputs, state, channel).T
+                back = source.before_relay(of_cells.reshape(-1, *source.input_shape), self._threads)
+                result[:, columns, channel] = modes @ np.ascontiguousarray(back.T)
         return result
 
     def check_content(self) -> None:
@@ -173,7 +200,8 @@ class Entries:
 
     def matrix_making_bytes(self, threads: int) -> int:
         """Return the bytes that making the matrix needs beside it."""
-        return 8 * 3 * _MODES * _MODES
+        relay = self._geometry.relay
+        return 8 * 3 * _MODES * _MODES + (4 * _RELAY_BYTES + relay.grid_bytes * threads if relay else 0)
 
 
 def outputs_by_feature(geometry: Geometry) -> np.ndarray | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from opusim.device import lattice, propagation
+from opusim.device.fourier_stop import Relay
 from opusim.device.medium import ModeGrid
 from opusim.device.pixel_sampling import PixelSampling
 from opusim.device.record import Device
@@ -83,7 +84,8 @@ class Geometry:
         region : Region
             Pixels that are read.
         resolution : {"auto", "mirrors"}
-            "auto": a mode a feature; "mirrors": a mode a mirror and a pixel. Without a layout always "mirrors".
+            "auto": a mode a feature; "mirrors": a mode a mirror and a pixel. Without a layout, and behind a Fourier
+            stop, always "mirrors".
 
         Returns
         -------
@@ -95,9 +97,11 @@ class Geometry:
         ValueError
             If the medium has fewer inputs or outputs.
         """
+        stop = device.fourier_stop
         source = make_source(
-            layout, device.dmd, seed, by_mirror=resolution == "mirrors", on_grid=device.medium.has_waves
-        )
+            layout, device.dmd, seed, by_mirror=resolution == "mirrors" or stop.present,
+            on_grid=device.medium.has_waves, relay=Relay(stop, device.dmd) if stop.present else None,
+        )  # fmt: skip
         sampling, grid, block = device.sampling, None, None
         if device.medium.has_waves:
             grid, block = _grid(device, source, region, sampling)
@@ -107,6 +111,11 @@ class Geometry:
     def by_mirror(self) -> bool:
         """Whether each mirror is a mode."""
         return isinstance(self.source, (MirrorSource, PixelSource))
+
+    @property
+    def relay(self) -> Relay | None:
+        """What the light of mirrors goes through before the medium, if there is a Fourier stop."""
+        return self.source.relay if isinstance(self.source, (MirrorSource, PixelSource)) else None
 
     @property
     def n_modes(self) -> int:
@@ -128,7 +137,8 @@ class Geometry:
             mirror += _CELL_BYTES
         camera = self.device.camera
         pixel = _PIXEL_BYTES + (_TELEGRAPH_BYTES if camera.telegraph_fraction and camera.telegraph_e else 0)
-        return self.device.dmd.n_mirrors * mirror + pixel * self.region.n_pixels
+        relay = self.relay.kept_bytes if self.relay else 0
+        return self.device.dmd.n_mirrors * mirror + pixel * self.region.n_pixels + relay
 
     @property
     def making_bytes(self) -> int:

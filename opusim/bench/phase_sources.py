@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from opusim.base import elementary
 from opusim.base.arrays import NUMPY, Arrays
+from opusim.device.fourier_stop import Relay
 from opusim.device.slm import PhaseSlm, crosstalk_weights
 from opusim.patterns.layout import MirrorLayout
 
@@ -136,7 +138,9 @@ class PhaseMacroSource(_Phases):
             columns = math.ceil(math.sqrt(self.n_features + 1))
             self.input_shape = (math.ceil((self.n_features + 1) / columns), columns)
 
-    def cells(self, levels: Any, arrays: Arrays = NUMPY, moments: Moments | None = None) -> Any:
+    def cells(
+        self, levels: Any, arrays: Arrays = NUMPY, moments: Moments | None = None, workers: int = 1
+    ) -> Any:  # fmt: skip
         """Fields of the cells, complex64 (n, *input_shape)."""
         flat = np.zeros((len(levels), math.prod(self.input_shape)), dtype=np.complex64)
         own = self.coefficients(np.asarray(levels), moments)
@@ -158,7 +162,7 @@ class PhaseMacroSource(_Phases):
         """Fields of the cells as a picture of the pixels, for `OpticalBench.inspect`: that of `cells`."""
         return self.cells(levels, moments=moments)
 
-    def basis(self, start: int, stop: int, off: np.ndarray) -> np.ndarray:
+    def basis(self, start: int, stop: int, off: np.ndarray, workers: int = 1) -> np.ndarray:
         """Fields of the cells for a coefficient of 1 of features start ... stop - 1; `off` is not needed here."""
         flat = np.zeros((stop - start, math.prod(self.input_shape)), dtype=np.complex64)
         index = np.arange(start, stop)
@@ -186,12 +190,17 @@ class PixelSource(_Phases):
         The modulator.
     seed : int
         Seed of the device.
+    relay : Relay, optional
+        What the light goes through before it comes to the cells.
     """
 
     weighted = True
 
-    def __init__(self, layout: MirrorLayout | None, slm: PhaseSlm, seed: int) -> None:
+    def __init__(
+        self, layout: MirrorLayout | None, slm: PhaseSlm, seed: int, *, relay: Relay | None = None
+    ) -> None:  # fmt: skip
         super().__init__(layout, slm, seed)
+        self.relay = relay
         self.input_shape, self.mirrors_per_cell = slm.shape, 1
         self.n_features = slm.n_mirrors if layout is None else math.prod(layout.n_features)
 
@@ -204,9 +213,23 @@ class PixelSource(_Phases):
             return self.n_features == self.slm.n_mirrors
         return self.layout.mirrors_per_feature == 1
 
-    def cells(self, levels: Any, arrays: Arrays = NUMPY, moments: Moments | None = None) -> Any:
-        """Fields of the cells, complex64 (n, *input_shape)."""
-        return arrays.from_host(self.shown(np.asarray(levels), moments))
+    def cells(
+        self, levels: Any, arrays: Arrays = NUMPY, moments: Moments | None = None, workers: int = 1
+    ) -> Any:  # fmt: skip
+        """Fields of the cells, complex64 (n, *input_shape); threads share what a relay does."""
+        return arrays.from_host(self._relayed(self.shown(np.asarray(levels), moments), workers))
+
+    def _relayed(self, fields: np.ndarray, workers: int = 1) -> np.ndarray:
+        """Return the fields of the cells for those of the pixels: behind the relay, if there is one."""
+        if self.relay is None:
+            return fields
+        return self.relay.through(elementary.multiply(fields, self.relay.carrier), NUMPY, workers=workers)
+
+    def before_relay(self, fields: np.ndarray, workers: int = 1) -> np.ndarray:
+        """Return what the transposed relay makes of fields at the cells, as `MirrorSource.before_relay`."""
+        if self.relay is None:
+            return fields.reshape(len(fields), -1)
+        return self.relay.through(fields, workers=workers, transposed=True).reshape(len(fields), -1)
 
     def shown(self, levels: np.ndarray, moments: Moments | None = None) -> np.ndarray:
         """Fields of the pixels, complex64 (n, rows, columns)."""
@@ -218,25 +241,32 @@ class PixelSource(_Phases):
 
     def off(self) -> np.ndarray:
         """Fields of the cells without what the levels of features turn, complex64 (1, *input_shape)."""
+        return self._relayed(self._off()[None])
+
+    def _off(self) -> np.ndarray:
+        """Fields of the pixels without what the levels of features turn, complex64 of their shape."""
         assert self.layout is not None, "a matrix of features needs a layout"
         field = self.slm.field(np.zeros(self.slm.shape, dtype=np.uint8), seed=self.seed)
         straight = self.slm.lit(self.seed) * np.float32(self.slm.straight)
-        return np.where(self.layout.feature_of_mirror() >= 0, straight, field)[None]
+        return np.where(self.layout.feature_of_mirror() >= 0, straight, field)
 
-    def basis(self, start: int, stop: int, off: np.ndarray) -> np.ndarray:
+    def basis(self, start: int, stop: int, off: np.ndarray, workers: int = 1) -> np.ndarray:
         """Fields of the cells for a coefficient of 1 of features start ... stop - 1; `off` is not needed here."""
         assert self.layout is not None, "a matrix of features needs a layout"
         index = np.arange(start, stop)[:, None, None]
         own = self.layout.feature_of_mirror()[None] == index
-        return np.where(own, self.slm.lit(self.seed)[None], np.complex64(0))
+        return self._relayed(np.where(own, self.slm.lit(self.seed)[None], np.complex64(0)), workers)
 
     def modes(self) -> scipy.sparse.csr_array:
-        """As `PhaseMacroSource.modes`, with a mode a pixel."""
+        """As `PhaseMacroSource.modes`, with a mode a pixel; of a relay those in front of it (`before_relay`)."""
         import scipy.sparse
 
         assert self.layout is not None, "a matrix of features needs a layout"
         feature = self.layout.feature_of_mirror().ravel()
         cell = np.flatnonzero(feature >= 0)
-        lit, off = self.slm.lit(self.seed).ravel(), self.off().ravel()
+        lit, off = self.slm.lit(self.seed), self._off()
+        if self.relay is not None:
+            lit, off = (elementary.multiply(each, self.relay.carrier) for each in (lit, off))
+        lit, off = lit.ravel(), off.ravel()
         own = scipy.sparse.coo_array((lit[cell], (feature[cell], cell)), shape=(self.n_features, off.size))
         return scipy.sparse.csr_array(scipy.sparse.vstack([own, scipy.sparse.csr_array(off[None, :])]))

@@ -162,6 +162,8 @@ def make_plan(geometry: Geometry, matrix: MatrixWay, waves: WavesWay | None, *, 
             f"{_VECTORS} vectors would take {by_matrix_s:.3g} s of a core by matrix, {build_s:.3g} s of it to make "
             f"the matrix (at most {_MAX_BUILD_S:g}), and {by_waves_s:.3g} s by waves."
         )
+    if geometry.relay and geometry.layout is not None:
+        why += " Behind a Fourier stop each mirror is a mode."
     chosen = matrix if way == "matrix" else waves
     return Plan(
         way, geometry.grid.side if geometry.grid else 0, samples, matrix_bytes, stored, build_s, matrix_vector_s,

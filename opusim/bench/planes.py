@@ -21,7 +21,7 @@ class Planes:
     dmd_field : ndarray of complex64
         Field that leaves the mirrors (rows, columns), or the macro-pixels for a formatted pattern under the
         resolution "auto". Both are pictures of indices: where the mirrors of a diamond lattice stand,
-        `opusim.Dmd.places_m` tells.
+        `opusim.Dmd.places_m` tells. In front of a Fourier stop, if there is one.
     medium_field : ndarray of complex64, shape (n_rows, n_columns, samples)
         Field at the camera when the exposure begins; more than one sample for unpolarised light or integration over the
         pixel: polarisation by polarisation, points on the pixel rows first (`PixelSampling.offsets` of

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from opusim.base import elementary
 from opusim.base.arrays import NUMPY, Arrays
 from opusim.device import lattice
 from opusim.device.dmd import Dmd
+from opusim.device.fourier_stop import Relay
 from opusim.device.modulator import Modulator
 from opusim.device.slm import PhaseSlm
 from opusim.patterns.kinds import ALWAYS_OFF, ALWAYS_ON
@@ -91,7 +93,9 @@ class MacroSource:
         result[:, -1] = self.background
         return result
 
-    def cells(self, bits: Any, arrays: Arrays = NUMPY, moments: Moments | None = None) -> Any:
+    def cells(
+        self, bits: Any, arrays: Arrays = NUMPY, moments: Moments | None = None, workers: int = 1
+    ) -> Any:  # fmt: skip
         """Fields of the cells, complex64 (n, *input_shape)."""
         flat = arrays.zeros((len(bits), math.prod(self.input_shape)), np.complex64)
         if arrays == NUMPY:
@@ -112,7 +116,7 @@ class MacroSource:
         """Fields of the cells as a picture of the mirrors, for `OpticalBench.inspect`: that of `cells`."""
         return self.cells(bits)
 
-    def basis(self, start: int, stop: int, off: np.ndarray) -> np.ndarray:
+    def basis(self, start: int, stop: int, off: np.ndarray, workers: int = 1) -> np.ndarray:
         """Fields by which features start ... stop - 1 change the cells when they go on; `off` is not needed here."""
         flat = np.zeros((stop - start, math.prod(self.input_shape)), dtype=np.complex64)
         index = np.arange(start, stop)
@@ -144,30 +148,41 @@ class MirrorSource:
         Whether cells are points of a grid, and lie on it as the mirrors lie in space. A diamond lattice is turned then:
         the axes of the grid are the edges of the mirrors, and cells beyond the array send nothing. If not, cells are
         mirrors in raster order.
+    relay : Relay, optional
+        What the light goes through before it comes to the cells.
     """
 
     weighted = False
     one_weight = True
 
-    def __init__(self, layout: MirrorLayout | None, dmd: Dmd, seed: int, *, on_grid: bool = True) -> None:
+    def __init__(
+        self, layout: MirrorLayout | None, dmd: Dmd, seed: int, *, on_grid: bool = True, relay: Relay | None = None
+    ) -> None:  # fmt: skip
         self.layout = layout
         self.dmd = dmd
         self.seed = seed
+        self.relay = relay
+        self._on_grid = on_grid
         self._moved = _Moved()
         self.input_shape = dmd.shape
         self.mirrors_per_cell = 1
         self.n_features = dmd.n_mirrors if layout is None else math.prod(layout.n_features)
-        # The cell of each mirror, in raster order; None where that is its own number.
+        # Where mirrors lie side by side in space; the place of each there, in raster order, None for its own number.
+        self._box = dmd.shape
         self._cell_of_mirror: np.ndarray | None = None
-        if on_grid and dmd.lattice == lattice.DIAMOND:
-            u, v, self.input_shape = lattice.along_edges(dmd.shape)
-            self._cell_of_mirror = (u * self.input_shape[1] + v).ravel()
+        if dmd.lattice == lattice.DIAMOND and (on_grid or relay is not None):
+            u, v, self._box = lattice.along_edges(dmd.shape)
+            self._cell_of_mirror = (u * self._box[1] + v).ravel()
+            if on_grid:
+                self.input_shape = self._box
 
-    def cells(self, bits: Any, arrays: Arrays = NUMPY, moments: Moments | None = None) -> Any:
-        """Fields of the cells, complex64 (n, *input_shape)."""
+    def cells(
+        self, bits: Any, arrays: Arrays = NUMPY, moments: Moments | None = None, workers: int = 1
+    ) -> Any:  # fmt: skip
+        """Fields of the cells, complex64 (n, *input_shape); threads share what a relay does."""
         if arrays != NUMPY:
-            return self._cells_on(bits, arrays)
-        return self._on_cells(self.shown(bits))
+            return self._relayed(self._cells_on(bits, arrays), arrays, workers)
+        return self._relayed(self._on_cells(self._sent(self.shown(bits))), NUMPY, workers)
 
     def off(self) -> np.ndarray:
         """Fields of the cells with every feature off, complex64 (1, *input_shape)."""
@@ -181,23 +196,67 @@ class MirrorSource:
             mirrors = self.layout.mirrors(bits)
         return self.dmd.field(mirrors, seed=self.seed)
 
+    def _sent(self, fields: np.ndarray) -> np.ndarray:
+        """Take the carrier off the fields of mirrors (n, rows, columns), if a relay picks one; they are overwritten."""
+        return fields if self.relay is None else elementary.multiply(fields, self.relay.carrier, out=fields)
+
+    def _relayed(self, lit: Any, arrays: Arrays = NUMPY, workers: int = 1) -> Any:
+        """Return the fields of the cells for those on the box of mirrors: behind the relay, if there is one."""
+        if self.relay is None:
+            return lit
+        result = self.relay.through(lit, arrays, workers=workers)
+        if self._cell_of_mirror is None:
+            return result
+        # Beyond the array there is no mode that would take the light.
+        if self._on_grid:
+            dark = self._moved.get(arrays, "beyond", self._beyond)
+            return arrays.xp.where(dark, arrays.zeros((), np.complex64), result)
+        return result.reshape(len(result), -1)[:, self._cell_of_mirror].reshape(len(result), *self.dmd.shape)
+
+    def _beyond(self) -> np.ndarray:
+        return self._on_cells(np.zeros((1, *self.dmd.shape), dtype=np.bool_), True)[0]
+
+    def before_relay(self, fields: np.ndarray, workers: int = 1) -> np.ndarray:
+        """Return what the transposed relay makes of fields at the cells: those at the columns of `modes`.
+
+        Parameters
+        ----------
+        fields : ndarray of complex64, shape (n, *input_shape)
+            Light that comes back through the medium.
+        workers : int, optional
+            Threads, which do not change the result.
+
+        Returns
+        -------
+        ndarray of complex64, shape (n, n_modes)
+            Without a relay the fields themselves.
+        """
+        n = len(fields)
+        if self.relay is None:
+            return fields.reshape(n, -1)
+        if self._cell_of_mirror is not None:
+            of_mirrors = fields.reshape(n, -1)
+            of_mirrors = of_mirrors[:, self._cell_of_mirror] if self._on_grid else of_mirrors
+            fields = self._on_cells(of_mirrors.reshape(n, *self.dmd.shape))
+        return self.relay.through(fields, workers=workers, transposed=True).reshape(n, -1)
+
     def _on_cells(self, of_mirrors: np.ndarray, elsewhere: int = 0) -> np.ndarray:
-        """Put a value of each mirror (n, rows, columns) on its cell (n, *input_shape), and another on the rest."""
+        """Put a value of each mirror (n, rows, columns) on its place in the box, and another on the rest."""
         if self._cell_of_mirror is None:
             return of_mirrors
         n = len(of_mirrors)
-        cells = np.full((n, math.prod(self.input_shape)), elsewhere, dtype=of_mirrors.dtype)
+        cells = np.full((n, math.prod(self._box)), elsewhere, dtype=of_mirrors.dtype)
         cells[:, self._cell_of_mirror] = of_mirrors.reshape(n, -1)
-        return cells.reshape(n, *self.input_shape)
+        return cells.reshape(n, *self._box)
 
     def _cells_on(self, bits: Any, arrays: Arrays) -> Any:
-        """As `cells`, on a device: each cell fetches the bit of its feature."""
+        """Fields on the box of mirrors, on a device: each place fetches the bit of its feature."""
         assert self.layout is not None, "bare mirrors are shown by numpy"
         xp, total = arrays.xp, self.n_features
 
         def state(value: int) -> np.ndarray:
             of_mirrors = self.dmd.field(np.full((1, *self.dmd.shape), value, dtype=np.uint8), seed=self.seed)
-            return self._on_cells(of_mirrors)[0]
+            return self._on_cells(self._sent(of_mirrors))[0]
 
         def source_of_cell() -> np.ndarray:
             # Behind the features stand the two constants: one for what is always on, zero for what is always off.
@@ -210,23 +269,28 @@ class MirrorSource:
         mirrors = xp.take(padded, self._moved.get(arrays, "source", source_of_cell), axis=1)
         on = self._moved.get(arrays, "on", lambda: state(1))
         off = self._moved.get(arrays, "off", lambda: state(0))
-        return xp.where(xp.astype(mirrors, xp.bool).reshape(len(bits), *self.input_shape), on, off)
+        return xp.where(xp.astype(mirrors, xp.bool).reshape(len(bits), *self._box), on, off)
 
-    def basis(self, start: int, stop: int, off: np.ndarray) -> np.ndarray:
+    def basis(self, start: int, stop: int, off: np.ndarray, workers: int = 1) -> np.ndarray:
         """Fields by which features start ... stop - 1 change the cells when they go on; `off`: `cells` of none."""
         bits = np.zeros((stop - start, self.n_features), dtype=np.uint8)
         bits[np.arange(stop - start), np.arange(start, stop)] = 1
+        if self.relay is not None:  # of the change alone: the light of all other mirrors does not round it
+            change = self._sent(self.shown(bits))
+            change -= self._sent(self.shown(np.zeros((1, self.n_features), dtype=np.uint8)))
+            return self._relayed(self._on_cells(change), NUMPY, workers)
         cells = self.cells(bits)
         cells -= off
         return cells
 
     def modes(self) -> scipy.sparse.csr_array:
-        """As `MacroSource.modes`, with a mode a cell."""
+        """As `MacroSource.modes`, with a mode a cell; of a relay those in front of it (`before_relay`)."""
         import scipy.sparse
 
         assert self.layout is not None, "a matrix of features needs a layout"
-        off = self.cells(np.zeros((1, self.n_features), dtype=np.uint8))[0].ravel()
-        on = self._on_cells(self.dmd.field(np.ones((1, *self.dmd.shape), dtype=np.uint8), seed=self.seed)).ravel()
+        off = self._on_cells(self._sent(self.shown(np.zeros((1, self.n_features), dtype=np.uint8))))[0].ravel()
+        lit = self.dmd.field(np.ones((1, *self.dmd.shape), dtype=np.uint8), seed=self.seed)
+        on = self._on_cells(self._sent(lit)).ravel()
         feature = self._on_cells(self.layout.feature_of_mirror()[None], ALWAYS_OFF).ravel()
         cell = np.flatnonzero(feature >= 0)
         change = scipy.sparse.coo_array(((on - off)[cell], (feature[cell], cell)), shape=(self.n_features, off.size))
@@ -234,7 +298,13 @@ class MirrorSource:
 
 
 def make_source(
-    layout: MirrorLayout | None, modulator: Modulator, seed: int, *, by_mirror: bool, on_grid: bool = True
+    layout: MirrorLayout | None,
+    modulator: Modulator,
+    seed: int,
+    *,
+    by_mirror: bool,
+    on_grid: bool = True,
+    relay: Relay | None = None,
 ) -> Source:
     """Return what feeds the medium.
 
@@ -250,6 +320,8 @@ def make_source(
         Whether each mirror is a mode, as it always is without a layout.
     on_grid : bool, optional
         Whether mirrors that are modes lie on a grid, as in front of a medium that has waves.
+    relay : Relay, optional
+        What the light of mirrors goes through.
 
     Returns
     -------
@@ -258,8 +330,10 @@ def make_source(
     """
     whole = None if by_mirror else layout
     if isinstance(modulator, PhaseSlm):
-        return PixelSource(layout, modulator, seed) if whole is None else PhaseMacroSource(whole, modulator, seed)
+        if whole is None:
+            return PixelSource(layout, modulator, seed, relay=relay)
+        return PhaseMacroSource(whole, modulator, seed)
     assert isinstance(modulator, Dmd), "modulators are of these two kinds"
     if whole is None:
-        return MirrorSource(layout, modulator, seed, on_grid=on_grid)
+        return MirrorSource(layout, modulator, seed, on_grid=on_grid, relay=relay)
     return MacroSource(whole, modulator, seed)

@@ -51,6 +51,8 @@ def info(
         line.add_row(name, value)
     out.print(drawing(model), markup=False, highlight=False, soft_wrap=True)
     out.print(line)
+    if model.fourier_stop.present:
+        out.print(_WITHOUT_STOP, markup=False, highlight=False)
     for sentence in model.doubts:
         out.print(f"Note: {sentence}", markup=False, highlight=False)
 
@@ -118,6 +120,12 @@ def info(
         one = noise_at_level(model, reference_dn, exposure_s)
         rms_dn = one.rms_dn("temporal")
         out.print(f"An output with a mean of {reference_dn} DN varies by {rms_dn:.2f} DN rms from frame to frame.")
+
+
+_WITHOUT_STOP = (
+    "Note: levels and noise below are those of light that passes the Fourier stop whole. What it takes depends on the "
+    "pattern: a hologram sends 10 % of the light to its order at most."
+)
 
 
 def _flicker(slm: PhaseSlm, exposure_s: float) -> str:
@@ -316,10 +324,20 @@ def _optics(optics: _Told) -> tuple[str, str]:
     )
 
 
+def _fourier_stop(stop: _Told) -> tuple[str, str]:
+    if not stop.stage.present:
+        stop.rest()  # what there is not is not told
+        return "Fourier stop", "none"
+    return "Fourier stop", (
+        f"{stop.value('shape')}, {stop.text('diameter_cycles')} wide at {stop.text('centre_cycles')}; each mirror is a "
+        "mode"
+    )
+
+
 # What each stage is called, and how the best known of its fields are told; the rest follows from their description.
 _STAGES: dict[str, Callable[[_Told], tuple[str, str]]] = {
     "laser": _laser, "dmd": _mirrors, "modulator": _phases, "medium": _medium, "camera": _camera,
-    "operation": _operation, "reference": _reference, "optics": _optics,
+    "operation": _operation, "reference": _reference, "optics": _optics, "fourier_stop": _fourier_stop,
 }  # fmt: skip
 
 

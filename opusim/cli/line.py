@@ -80,10 +80,11 @@ def drawing(device: Device) -> str:
         # The stop touches the face that it is on; a space parts their words.
         middle, after = str.rjust, [(" stop", ":", f" {metres(optics.diameter_m)}", str.ljust)]
     shows = (device.dmd.kind.upper(), "|", metres(device.dmd.pitch_m), str.center)
+    relay = ["-", ("relay", "(:)", "", str.center)] if device.fourier_stop.present else []
     # (name, sign, size, side of all three) of a part; a text is the way to the next.
     parts: list[Any] = [
         ("laser", "*", metres(device.laser.wavelength_m), str.rjust), "-",
-        shows, first, ("lens", "()", "", str.center), first,
+        shows, *relay, first, ("lens", "()", "", str.center), first,
         ("layer", "[##]", face, middle), *after, second, ("lens", "()", "", str.center), second,
         ("camera", "|", metres(device.camera.pixel_pitch_m), str.ljust),
     ]  # fmt: skip
@@ -133,6 +134,7 @@ def lengths(device: Device, exposure_s: float) -> list[tuple[str, str]]:
                 "held",
                 "the magnification: re-magnified for each camera, grain in pixels and light of a pixel stay",
             ),
+            *_relay(device),
             (f"angle a {one}", "that of the grid of modes: wavelength / (side x medium.step_m)"),
             ("pixels", grain),
             ("light of a pixel", light),
@@ -152,6 +154,7 @@ def lengths(device: Device, exposure_s: float) -> list[tuple[str, str]]:
     area = "integrates over its area" if optics.pixel_integration else "samples a point (an idealisation)"
     return [
         ("held", "the lengths: another camera gets the light that falls on its pixels"),
+        *_relay(device),
         (
             f"angle a {one}",
             f"{1e3 * optics.mirror_angle_rad(pitch_m):.3g} mrad, {metres(pitch_m)} / "
@@ -181,6 +184,19 @@ def lengths(device: Device, exposure_s: float) -> list[tuple[str, str]]:
         ("light on the sensor", f"{100 * whole:.2g} % of what leaves the layer"),
         *_reference(device),
     ]  # fmt: skip
+
+
+def _relay(device: Device) -> list[tuple[str, str]]:
+    """Return what the Fourier stop lets pass, if there is one."""
+    stop = device.fourier_stop
+    if not stop.present:
+        return []
+    d = stop.diameter_cycles
+    spot = f"spots of {1 / d:.3g} mirrors on their image"
+    if device.optics.by_lengths:
+        lit_m = d * device.optics.spot_m(device.laser.wavelength_m, device.dmd.pitch_m)
+        spot += f", {metres(lit_m)} of the spot on the layer"
+    return [("Fourier stop", f"{stop.text('diameter_cycles')} wide: {spot}")]
 
 
 def _thickened(device: Device) -> list[tuple[str, str]]:

@@ -19,6 +19,7 @@ from opusim.base.warn import warn_outside
 from . import origin, toml
 from .camera import Camera
 from .dmd import Dmd
+from .fourier_stop import FourierStop
 from .laser import Laser
 from .medium.base import MEDIA, Medium
 from .medium.drift import Drift
@@ -83,7 +84,7 @@ class Operation(Stage):
 
 @dataclass(frozen=True)
 class Device(Stage):
-    """An optical processing unit: laser, mirrors, medium, camera, lenses, reference arm, and how they are run.
+    """An optical processing unit: laser, mirrors, stop, medium, camera, lenses, reference arm, and how they are run.
 
     Parameters
     ----------
@@ -110,11 +111,14 @@ class Device(Stage):
         columns of the region that is read, and with them the correlation of neighbours, where the pixels average over
         their area (``camera.pixel_over_grain`` above 0); a region that is long and narrow is folded into bands, at
         whose seams neighbours have nothing in common. Pixels that sample points have nothing in common anyway: "auto"
-        puts them in a square, and which pixel lies where means nothing. "mirrors" keeps all geometry.
+        puts them in a square, and which pixel lies where means nothing. "mirrors" keeps all geometry. Behind a
+        Fourier stop it is always "mirrors".
     version : int
         Version of the preset it came from; of the device itself if it came from none.
     description : str
         One line about it; that of a preset becomes one about what was changed.
+    fourier_stop : FourierStop
+        A relay with a stop behind the mirrors, for holograms; without one by default.
     """
 
     name: str = parameter(kind="name")
@@ -128,6 +132,7 @@ class Device(Stage):
     resolution: str = parameter("auto", choices=RESOLUTIONS)
     version: int = parameter(1, low=1)
     description: str = parameter("", kind="text")
+    fourier_stop: FourierStop = part(FourierStop, given=False)
 
     def __post_init__(self) -> None:
         """Check every field and what holds between them; see that name and description say what it is."""
@@ -140,6 +145,13 @@ class Device(Stage):
         """Check what holds between the stages."""
         self.optics.check(self.laser, self.dmd, self.camera, self.medium.transmission)
         self.medium.check(self.laser, self.camera)
+        self.fourier_stop.check(self.dmd)
+        if self.fourier_stop.present and self.medium.by_feature:
+            raise ValueError(
+                f"fourier_stop.diameter_cycles is {self.fourier_stop.diameter_cycles!r}, but a medium of kind "
+                f"{self.medium.kind!r} is known for its own inputs, with all that was in front of it, and not for "
+                "mirrors: it must be inf, or the medium of a kind whose inputs are mirrors."
+            )
         if self.optics.pixel_integration and not self.medium.has_waves:
             raise ValueError(
                 f"optics.pixel_integration is True, but a medium of kind {self.medium.kind!r} has no geometry to "

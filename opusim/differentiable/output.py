@@ -129,9 +129,9 @@ class ExpectedOutput(validation.Fixed, CarriesState, nn.Module):
     The mean counts of such electrons are those of ``opusim.differentiable.camera.expected_counts``.
 
     The device stands at the start of its time: nothing has drifted, and a device whose medium moves within an exposure
-    (`Device.drift_within`) is refused. Phase errors are taken as small where they move the
-    light across a limit of the camera: with a jitter of .2 rad such a pixel is off by up to four grey levels, with .02
-    by none.
+    (`Device.drift_within`) is refused, and so is one with a Fourier stop. Phase errors are taken as small where they
+    move the light across a limit of the camera: with a jitter of .2 rad such a pixel is off by up to four grey levels,
+    with .02 by none.
 
     A ``state_dict`` carries what is learnt, and for which device, seed, layout and pixels it is. A module that was made
     for others refuses it: its values would be others.
@@ -496,6 +496,11 @@ def _check_still(device: Device) -> None:
         raise ValueError(
             f"camera.lag is {device.camera.lag!r}, with which a frame depends on the one before it, but ExpectedOutput "
             "knows vectors one by one: camera.lag must be 0."
+        )
+    if device.fourier_stop.present:
+        raise ValueError(
+            f"fourier_stop.diameter_cycles is {device.fourier_stop.diameter_cycles!r}, but ExpectedOutput does not "
+            "know the light behind a Fourier stop: it must be inf."
         )
     if drift is not None:
         raise ValueError(

@@ -386,6 +386,17 @@ def test_info_tells_what_was_changed_and_what_follows(tmp_path):
     assert "full scale 1023 DN at 25,510 electrons, 189.0 % of the full well" in words(told.stdout)
 
 
+def test_info_tells_the_stop_behind_the_mirrors(tmp_path):
+    path = tmp_path / "lab.toml"
+    path.write_text('preset = "aurora"\n[fourier_stop]\ndiameter_cycles = 0.25\ncentre_cycles = [0.0, 0.125]\n')
+    text = words(invoke("info", str(path)).stdout)
+    assert "laser DMD relay lens layer lens camera" in text and "-(:)-" in text
+    # A quarter of wavelength x focal length / pitch, 532 nm x 12 mm / 7.637 um.
+    assert "Fourier stop 0.25 cycles per pitch wide: spots of 4 mirrors on their image, 209 µm of the" in text
+    assert "round, 0.25 cycles per pitch wide at 0 and 0.125 cycles per pitch; each mirror is a mode" in text
+    assert "also: envelope True" in text and "levels and noise below are those of light that passes" in text
+
+
 @pytest.mark.parametrize("name", ["aurora", "ideal"])
 def test_info_tells_every_parameter(name):
     """Some in words of their own, the others by name, in the unit that the name ends with or else with it: a new one is
@@ -403,11 +414,15 @@ def test_info_tells_every_parameter(name):
         "reference": set(), "optics": {
             "held", "illumination_focal_m", "focal_m", "exit_diameter_m", "stop_diameter_m",
         },
+        "fourier_stop": {"diameter_cycles", "centre_cycles", "shape"},
     }  # fmt: skip
     for stage in parts_of(Device):
         one = getattr(device, stage)
         if stage == "reference" and not one.present:
             assert "reference arm none" in text
+            continue
+        if stage == "fourier_stop":
+            assert "Fourier stop none" in text
             continue
         for field in dataclasses.fields(one):
             if field.name in own_words[stage]:

@@ -652,3 +652,8 @@ def test_gradients_of_an_uneven_sensor(path):
 def test_lag_is_refused():
     with pytest.raises(ValueError, match=r"camera\.lag is 0\.1, with which .* vectors one by one"):
         ExpectedOutput(STILL.evolve(**{"camera.lag": 0.1}), 64, 10)
+
+
+def test_a_fourier_stop_is_refused():
+    with pytest.raises(ValueError, match=r"fourier_stop\.diameter_cycles is 0\.25, but ExpectedOutput does not know"):
+        ExpectedOutput(STILL.evolve(**{"fourier_stop.diameter_cycles": 0.25}), 64, 10)

@@ -116,9 +116,10 @@ def test_the_package_does_not_hold_itself_nor_its_tests():
 
 
 def test_parts_of_a_device_are_names_of_the_package():
-    parts = (opusim.Laser, opusim.Dmd, opusim.Optics, opusim.Reference, opusim.Camera)
+    parts = (opusim.Laser, opusim.Dmd, opusim.Optics, opusim.Reference, opusim.Camera, opusim.FourierStop)
     device = opusim.Device.load("aurora")
-    assert tuple(map(type, (device.laser, device.dmd, device.optics, device.reference, device.camera))) == parts
+    own = (device.laser, device.dmd, device.optics, device.reference, device.camera, device.fourier_stop)
+    assert tuple(map(type, own)) == parts
 
 
 def test_unknown_name_is_an_attribute_error():

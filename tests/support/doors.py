@@ -253,7 +253,8 @@ NOT_DOORS = {
     # Between stages: what comes there was checked at the door before, and the loop is hot.
     **dict.fromkeys(
         (
-            "opusim.device.medium.layer.", "opusim.device.pixel_sampling.PixelSampling.",
+            "opusim.device.medium.layer.", "opusim.device.fourier_stop.Relay.",
+            "opusim.device.pixel_sampling.PixelSampling.",
             "opusim.planning.rates.measure(",
             "opusim.dfa.network.MLP.times_derivative(", "opusim.dfa.optimisers.Optimiser.",
             "opusim.patterns.layout.MirrorPatterns.of_checked(", "opusim.patterns.phases.PhasePatterns.of_checked(",
@@ -856,5 +857,16 @@ def _others() -> None:
          called="record")  # fmt: skip
 
 
-for fill in (_theory, _algorithms, _procedures, _device, _bench, _drivers, _encoding, _dfa, _others):
+def _patterns() -> None:
+    from opusim import patterns
+
+    draws = np.random.default_rng(2).normal(size=(2, 8, 12))
+    field = draws[0] + 1j * draws[1]
+    field /= np.abs(field).max()
+    at = "opusim.patterns.holograms"
+    door(f"{at}.lee(field)", lambda x: patterns.lee(x, (0.1, 0.2)), field.copy)
+    door(f"{at}.superpixel(field)", lambda x: patterns.superpixel(x, 2), field.copy)
+
+
+for fill in (_theory, _algorithms, _procedures, _device, _patterns, _bench, _drivers, _encoding, _dfa, _others):
     fill()
