@@ -435,3 +435,47 @@ def test_a_measured_matrix_has_no_stop():
     stop = FourierStop(0.2)
     with pytest.raises(ValueError, match=r"a medium of kind 'measured' is known for its own inputs"):
         small(medium=MeasuredMedium(path="tm.h5"), fourier_stop=stop)
+
+
+# ------------------------------------------------------------------------------------------------ a phase modulator
+
+
+def panel(resolution: str = "mirrors", **changes) -> Device:
+    """A device without noise, with a phase modulator of 32 x 48 pixels, a fifth of whose light no level turns."""
+    device = Device.from_toml(
+        f'preset = "ideal"\nname = "panel"\nresolution = "{resolution}"\n'
+        '[modulator]\nkind = "slm"\nname = "x"\nshape = [32, 48]\npitch_m = 9.2e-6\nunmodulated = 0.2\n'
+        "[camera]\nshape = [48, 64]\nframe_rate_hz = 7707.0\n[operation]\nones_range = [1, 1000]\n"
+    )
+    return device.evolve(**changes)
+
+
+def test_a_stop_takes_what_no_phase_turns():
+    """A blazed grating sends what levels turn to its first order; the zero order is left behind.
+
+    Turned by a quarter, the field behind the stop is turned by a quarter, as a whole. Without a stop the fifth that no
+    level turns stays as it was. It lights the medium at another angle than the grating, so that both make speckle of
+    their own, with .2 and .8 of the light: the correlation is .2 + .8 i. Tolerance: 3 / sqrt(1536) for as many grains
+    of speckle, and less with the stop, where all that is left of it is what the edge of the array spreads.
+    """
+    turns = (np.arange(48) / 4)[None, :] + np.zeros((32, 1))
+    roi = Roi(0, 0, 48, 64)
+    pictures = np.stack([turns % 1, (turns + 0.25) % 1])
+    found = {}
+    for name, changes in (("without", {}), ("with", lee_stop((0.0, 0.25)))):
+        device = panel(**changes)
+        levels = device.modulator.levels_of(pictures).reshape(2, -1)
+        first, turned = fields(device, levels, roi, None)
+        found[name] = correlation(turned, first)
+    assert found["with"] == pytest.approx(1j, abs=0.03)
+    assert found["without"] == pytest.approx(0.2 + 0.8j, abs=0.08)
+
+
+def test_both_ways_have_the_fields_of_pixels():
+    layout_ = MirrorLayout.macro_2d((32, 48), (8, 12))
+    levels = np.random.default_rng(3).integers(0, 256, (6, 96), dtype=np.uint8)
+    device, roi = panel(**lee_stop((0.125, 0.25))), Roi(4, 4, 10, 12)
+    bare = fields(device, layout_.pixels(levels).reshape(6, -1), roi, None)
+    for execution in ("waves", "matrix"):
+        other = fields(device, levels, roi, layout_, execution)
+        assert np.abs(other - bare).max() < 1e-4 * np.sqrt(np.mean(np.abs(bare) ** 2))
