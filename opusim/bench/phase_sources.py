@@ -64,17 +64,20 @@ class _Phases:
         # Over each pixel's own sum, as its neighbours beyond the edge are left out, and over the pixels of a feature.
         share = 1 / (whole[0][:, None] * whole[1])
         count = np.bincount(feature[feature >= 0], minlength=n)
+        reach = [min(len(weights), size) - 1 for size in feature.shape]
         result = scipy.sparse.csr_array((n, n))
-        reach = len(weights) - 1
-        for down in range(-min(reach, feature.shape[0] - 1), min(reach, feature.shape[0] - 1) + 1):
-            for across in range(-min(reach, feature.shape[1] - 1), min(reach, feature.shape[1] - 1) + 1):
-                weight = weights[abs(down)] * weights[abs(across)]
+        own = np.ones(n)
+        for down in range(-reach[0], reach[0] + 1):
+            for across in range(-reach[1], reach[1] + 1):
                 here, there = (_shifted(feature.shape, sign * down, sign * across) for sign in (1, -1))
-                to, of = feature[here], feature[there]
-                both = (to >= 0) & (of >= 0)
-                values = weight * share[here][both] / count[to[both]]
-                result += scipy.sparse.coo_array((values, (to[both], of[both])), shape=(n, n)).tocsr()
-        return result
+                # Most neighbours are of the same feature, which has what others do not.
+                others = np.nonzero((feature[here] != feature[there]) & (feature[here] >= 0))
+                to, of = feature[here][others], feature[there][others]
+                values = (weights[abs(down)] * weights[abs(across)]) * share[here][others] / count[to]
+                own -= np.bincount(to, weights=values, minlength=n)
+                lit = of >= 0  # the others are at level 0, whose phase is 0
+                result += scipy.sparse.coo_array((values[lit], (to[lit], of[lit])), shape=(n, n)).tocsr()
+        return scipy.sparse.csr_array(result + scipy.sparse.diags_array(own, format="csr"))
 
     @cached_property
     def _gains(self) -> np.ndarray:

@@ -201,7 +201,7 @@ def _print_result(result: SweepResult, title: str) -> None:
     settings = ", ".join(f"{key} {value}" for key, value in header.task.items() if key != "name")
     facts.add_row("task", f"{header.task['name']}{f' ({settings})' if settings else ''}")
     facts.add_row("device", f"{header.device_name}, fingerprint {header.fingerprint[:16]}")
-    if any(axis.path.partition(".")[0] in ("camera", "dmd", "optics") for axis in header.axes):
+    if any(axis.path.partition(".")[0] in ("camera", "dmd", "modulator", "optics") for axis in header.axes):
         facts.add_row("held", told_held(header.device, {axis.path for axis in header.axes}))
     if not any(axis.path == "n_components" for axis in header.axes):
         facts.add_row("outputs", f"{header.n_components}")

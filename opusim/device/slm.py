@@ -19,6 +19,8 @@ from .modulator import Modulator
 _TABLE_TERMS = 5
 # Points of the Gaussian of the fringing field, and its standard deviations on either side.
 _NODES, _REACH = 2048, 6.0
+# Least share of a neighbour's phase that is counted.
+_LEAST = 5e-6
 
 
 @dataclass(frozen=True)
@@ -452,7 +454,10 @@ def crosstalk_weights(sigma_pixels: float) -> np.ndarray:
     weights /= weights.sum()
     places = np.arange(math.ceil(_REACH * sigma_pixels) + 1)
     shares = np.maximum(0.0, 1.0 - np.abs(places[:, None] - sigma_pixels * u))
-    result: np.ndarray = (shares * weights).sum(axis=1)
+    found = (shares * weights).sum(axis=1)
+    # What is left out of a phase of one turn is less than 1e-4 rad; the rest makes up for it.
+    result: np.ndarray = found[found > _LEAST]
+    result /= result[0] + 2 * result[1:].sum()
     result.setflags(write=False)
     return result
 

@@ -119,13 +119,15 @@ class ErrorBudget:
         Returns
         -------
         float
-            Its share; 0 if there is no error.
+            Its share; 0 if there is no error, or no part in the device that could have it.
 
         Raises
         ------
         ValueError
             If there is no source of that name.
         """
+        if source in SOURCES and source not in all_sources(self.point.device):
+            return 0.0
         if source not in self.errors:
             raise ValueError(f"source is {source!r}, but it must be one of {', '.join(self.errors)}.")
         return self.errors[source] / self.total if self.total else 0.0

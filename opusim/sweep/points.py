@@ -97,7 +97,9 @@ def numeric_fields(device: Device, task: Any) -> dict[str, type]:
     result = dict(_SPECIAL)
     for stage in parts_of(Device):
         # A part of one's own may have plain fields too, which nothing describes but their annotation.
-        result |= {f"{stage}.{name}": kind for name, kind in _numbers_of(getattr(device, stage)).items()}
+        own = getattr(device, stage)
+        table = getattr(own, "stage", "") or stage
+        result |= {f"{table}.{name}": kind for name, kind in _numbers_of(own).items()}
     for path, about in paths_in(device).items():
         if about.is_number:
             result[path] = int if about.kind == "integer" else float
