@@ -22,6 +22,7 @@ from opusim.device.medium import Drift
 from opusim.device.medium.drift import LONGEST
 from opusim.device.record import RESOLUTIONS, Device
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
+from opusim.patterns.phases import PhasePatterns
 from opusim.theory import exposure_contrast
 
 from . import within_exposure
@@ -373,19 +374,18 @@ class OpticalBench(validation.Fixed):
         -------
         Singles or None
             None where they must go by `transform`: where a frame is read with electrons of the one before it, the
-            medium moves within the exposure, the modulator turns phases or moves, the backend is not numpy's, bench or
-            class has another `transform`, or the pixels are so many that their memory is asked for.
+            medium moves within the exposure, the modulator moves, the backend is not numpy's, bench or class has
+            another `transform`, or the pixels are so many that their memory is asked for.
 
         Raises
         ------
         TypeError, ValueError
             If an argument is not what it may be.
         """
-        if not self.device.modulator.binary:
-            return None  # levels have weights, which `transform` sums
         none = np.zeros((0, layout.n_features_total), dtype=np.uint8)
+        shown = (MirrorPatterns if self.device.modulator.binary else PhasePatterns)(none, layout)
         _, _, exposure_s, rectangle, n_pixels, _ = checked_transform(
-            self.device, MirrorPatterns(none, layout), exposure_s, roi, n_pixels, None
+            self.device, shown, exposure_s, roi, n_pixels, None
         )
         frametime_s = self._frametime(frametime_s, rectangle[2], exposure_s)
         if self._count_type.itemsize * n_pixels > _SMALL_BYTES or not self._has_shortcuts(exposure_s):

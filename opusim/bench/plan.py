@@ -25,6 +25,8 @@ _VECTORS = 60_000
 #: Measured on one core of a Xeon of 2023 with vectors of 512 bits: transforms of 1.2e10 to 1.4e10 on grids of 200 to
 #: 450, sums of 1.6e11 to 2.1e11 (benchmarks/RESULTS.md).
 FFT_FLOPS, SUM_FLOPS = 1.3e10, 1.8e11
+#: The same of products with complex weights, eight flops each: 1.3e11 to 1.45e11 were measured there.
+WEIGHT_FLOPS = 1.4e11
 #: Entries of a medium that gives them, a second.
 ENTRIES_PER_S = 2e8
 _MAX_BUILD_S = 25.0  # seconds of a core for which a first transform may make its matrix
@@ -116,7 +118,8 @@ def make_plan(geometry: Geometry, matrix: MatrixWay, waves: WavesWay | None, *, 
     """
     medium, samples = geometry.device.medium, geometry.sampling.samples
     matrix_bytes, stored = matrix.matrix_bytes, matrix.stored
-    matrix_vector_s, build_s = matrix.vector_flops / SUM_FLOPS, _seconds(matrix.making())
+    rate = WEIGHT_FLOPS if geometry.source.weighted else SUM_FLOPS
+    matrix_vector_s, build_s = matrix.vector_flops / rate, _seconds(matrix.making())
     if waves is None:
         assert isinstance(medium, EntryMedium), "a medium of waves has their way"
         n_modes, n_outputs = geometry.n_modes, geometry.n_fields

@@ -48,7 +48,7 @@ class Singles:
         Parameters
         ----------
         bits : ndarray of uint8, shape (1, n_features)
-            0 and 1, in order in memory, which is not looked at.
+            0 and 1, or levels of a phase modulator, in order in memory, which is not looked at.
 
         Returns
         -------

@@ -46,7 +46,7 @@ class Work:
     entries : int
         Entries of a matrix that are made; where they are made by waves, beside these.
     sums : int
-        Entries of tables that are added to a field.
+        Entries of tables that are added to a field; or products with complex weights.
     tables : int
         Tables of four features of a field that are made.
     """

@@ -32,7 +32,7 @@ from opusim.bench.by_matrix import MatrixWay
 from opusim.bench.by_waves import WavesWay
 from opusim.bench.frames import Shots
 from opusim.bench.geometry import Geometry
-from opusim.bench.plan import ENTRIES_PER_S, FFT_FLOPS, SUM_FLOPS
+from opusim.bench.plan import ENTRIES_PER_S, FFT_FLOPS, SUM_FLOPS, WEIGHT_FLOPS
 from opusim.bench.projector import Projector
 from opusim.bench.reduction import Reduction
 from opusim.bench.region import Region, Roi
@@ -78,7 +78,7 @@ class Rates:
     finish_s_per_pixel : float
         What follows the frames of a linear transform, for a pixel of a frame; 0 if it was not measured.
     sum_s : float
-        One entry of a table of four features added to one field.
+        One entry of a table of four features added to one field; or one product with a complex weight.
     table_s : float
         The table of four features of one field.
     entry_s : float
@@ -184,6 +184,7 @@ def planner_rates(projector: Projector, threads: int, at_once: int = 1) -> Rates
     """
     side = projector.plan.side
     pixel_s = _PIXEL_S * projector.plan.samples / threads
+    sum_s = 8 / WEIGHT_FLOPS if projector.geometry.source.weighted else 2 * matrix_kernels.GROUP / SUM_FLOPS
     return Rates(
         threads=threads,
         at_once=at_once,
@@ -193,7 +194,7 @@ def planner_rates(projector: Projector, threads: int, at_once: int = 1) -> Rates
         frame_s_per_pixel=pixel_s,
         step_s_per_pixel=pixel_s,
         finish_s_per_pixel=_PIXEL_S,
-        sum_s=2 * matrix_kernels.GROUP / SUM_FLOPS / threads,
+        sum_s=sum_s / threads,
         table_s=2 * 2**matrix_kernels.GROUP / SUM_FLOPS / threads,
         entry_s=0.0 if side else 1 / ENTRIES_PER_S,
         measured=False,
@@ -456,7 +457,7 @@ class _Timer:
             passes = made.transforms // waves.showing(1).transforms
             build_s -= time.perf_counter() - start + passes * _seconds(lambda: waves.fields(bits))[0] / len(bits)
         entry_s = max(0.0, build_s) / made.entries
-        groups = -(-n_features // matrix_kernels.GROUP) * n_pixels * samples
+        groups = large.way.showing(1).sums
         few, many = matrix_kernels.VECTORS // 8, matrix_kernels.VECTORS
         shown = ((small, many), (large, few), (large, many))
         result = []
