@@ -26,7 +26,7 @@ from opusim.theory import exposure_contrast
 
 from . import within_exposure
 from .film import intensity
-from .frames import MOST_FRAMES, MOST_S, BenchClock, Moments, ReservedFrames, Shots, with_one_before
+from .frames import MOST_FRAMES, MOST_S, BenchClock, ReservedFrames, Shots, with_one_before
 from .inputs import (
     LONGEST_S,
     checked_before,
@@ -585,8 +585,6 @@ class OpticalBench(validation.Fixed):
             np.array([frame]), np.array([time_s]), seed=self.seed, exposure_s=exposure_s
         )
         scale = power * self.photons_per_intensity(exposure_s)
-        moments = Moments(np.array([frame]), np.array([time_s]), exposure_s) if self.device.modulator.moves else None
-        fields = way.fields(bits, state, moments)[0]
         rows = self._rows(region, exposure_s, math.inf, 1, phases, None)
         shots = [
             Shots(
@@ -596,6 +594,8 @@ class OpticalBench(validation.Fixed):
             )
             for late_s in ([0.0] if rows is None else rows.late_s)
         ]  # fmt: skip
+        moments = way.in_time(bits, shots[0])[2]
+        fields = way.fields(bits, state, moments)[0]
         if rows is not None:
             level = rows.level(fields, shots, 0)
         elif moving is None:
@@ -603,7 +603,7 @@ class OpticalBench(validation.Fixed):
             level = intensity(fields, shots[0].reference, turn, float(shots[0].contrasts()[0]))
         else:
             seen = within_exposure.moments_of(shots[0], np.array([time_s]), moving, self._moving_arm(phases))
-            level = within_exposure.mean_intensity(way, bits, seen(0), NUMPY, shots[0].reference)
+            level = within_exposure.mean_intensity(way, bits, seen(0), NUMPY, shots[0].reference, moments)
         photons = (level * np.float32(scale[0] / projector.plan.samples)).astype(np.float32)
         camera = self.device.camera
         light, seen_by = self._readout().mixed(photons, maps, exposure_s)
@@ -1085,6 +1085,12 @@ class OpticalBench(validation.Fixed):
             alike = Rows(np.zeros(n_rows), region.roi.n_columns, [0.0])
         if camera.shutter != "rolling":
             return alike
+        if self.device.modulator.vibrates:
+            raise ValueError(
+                f"camera.shutter is 'rolling' and dmd.vibration_rad is {self.device.micromirrors.vibration_rad!r}, but "
+                "rows that are exposed at times of their own would each see another tilt of the mirrors, which is not "
+                "simulated: camera.shutter must be 'global', or dmd.vibration_rad 0."
+            )
         if reserved is not None:
             frametime_s = reserved.frametime_s
         shares = camera.next_shares(n_rows, exposure_s, frametime_s)

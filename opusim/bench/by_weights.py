@@ -14,7 +14,7 @@ from opusim.base.arrays import of as arrays_of
 from .by_matrix import MatrixWay
 from .frames import Moments, Shots
 from .reduction import Reduction
-from .sources import MacroSource, MirrorSource
+from .sources import MirrorSource
 
 _VECTORS = 64  # vectors whose fields are developed together
 
@@ -29,7 +29,7 @@ class WeightedMatrixWay(MatrixWay):
         """Return the fields at the camera; see `Way.fields`."""
         levels = arrays_of(bits).to_host(bits)
         source = self._geometry.source
-        assert not isinstance(source, (MacroSource, MirrorSource)), "mirrors are on or off"
+        assert not isinstance(source, MirrorSource), "mirrors that move each by itself have no matrix of features"
         weights = source.coefficients(levels, moments)
         arrays, n = self._arrays, len(levels)
         result = arrays.empty((n, self._n_pixels, self._samples), np.complex64)
@@ -58,10 +58,7 @@ class WeightedMatrixWay(MatrixWay):
 
     def counts(self, bits: Any, shots: Shots, out: Any, progress: Callable[[int], None] | None = None) -> None:
         """Fill `out` with the counts of a batch; see `Way.counts`."""
-        moments = None
-        if self._geometry.device.modulator.moves:
-            bits, shots = shots.frame_by_frame(bits)
-            moments = shots.moments()
+        bits, shots, moments = self.in_time(bits, shots)
 
         def fields(vectors: slice) -> Any:
             return self.fields(bits[vectors], shots.state, None if moments is None else moments.part(vectors))

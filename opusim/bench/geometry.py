@@ -109,6 +109,11 @@ class Geometry:
         return isinstance(self.source, (MirrorSource, PixelSource))
 
     @property
+    def has_matrix(self) -> bool:
+        """Whether there can be a matrix of features: not of bare mirrors, nor of mirrors that each move by itself."""
+        return self.layout is not None and not (isinstance(self.source, MirrorSource) and self.source.weighted)
+
+    @property
     def n_modes(self) -> int:
         """Inputs of the medium that are in use."""
         if self.by_mirror:

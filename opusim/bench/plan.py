@@ -144,6 +144,8 @@ def make_plan(geometry: Geometry, matrix: MatrixWay, waves: WavesWay | None, *, 
         why = f"execution is {execution!r}."
     elif geometry.layout is None:
         why = "Bare mirrors have no matrix of features."
+    elif not geometry.has_matrix:
+        why = "Mirrors that move, each by itself, have no matrix of features."
     elif not stored:
         why = f"A matrix would take {memory.text(matrix_bytes)} and may take {memory.text(matrix.memory_budget)}."
     elif not possible:
@@ -165,6 +167,11 @@ def _no_matrix(geometry: Geometry, matrix: MatrixWay) -> str:
     samples = geometry.sampling.samples
     if geometry.layout is None:
         return "bare mirrors have no matrix of features: patterns must come from a layout."
+    if not geometry.has_matrix:
+        return (
+            "mirrors that move, each by itself, have no matrix of features: dmd.warm_up_loss, dmd.creep_per_hour and "
+            "dmd.vibration_rad must be 0, or resolution 'auto', where a feature moves as one."
+        )
     if samples > MAX_SAMPLES:
         return (
             f"a matrix sums at most {MAX_SAMPLES} samples a pixel, and there are {samples} (polarisations times points "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from opusim.base import elementary
 from opusim.base.arrays import NUMPY, Arrays
 from opusim.device import lattice
 from opusim.device.dmd import Dmd
@@ -15,6 +16,7 @@ from opusim.device.slm import PhaseSlm
 from opusim.patterns.kinds import ALWAYS_OFF, ALWAYS_ON
 from opusim.patterns.layout import MirrorLayout
 
+from .moving import ModeMotion
 from .phase_sources import PhaseMacroSource, PixelSource
 
 if TYPE_CHECKING:
@@ -45,7 +47,8 @@ class MacroSource:
 
     A feature that covers m mirrors sends the sum of m random fields, which is one random field of m times the
     mean intensity. The mirrors that show no feature (padding, stuck ones) act as one more cell that is always
-    on. The wavefront error has no effect on these statistics.
+    on. The wavefront error has no effect on these statistics. Where mirrors move, features
+    turn as `ModeMotion` says, and that one cell, whose mirrors lie all over the array, stays.
 
     Parameters
     ----------
@@ -57,10 +60,11 @@ class MacroSource:
         Seed of the device.
     """
 
-    weighted = False
-    """Whether features have complex weights (`coefficients`), in place of being on or off."""
+    weighted: bool
+    """Whether features have complex weights (`coefficients`), in place of being on or off: where mirrors move."""
 
     def __init__(self, layout: MirrorLayout, dmd: Dmd, seed: int) -> None:
+        self.weighted = dmd.moves
         self.n_features = math.prod(layout.n_features)
         self.mirrors_per_cell = layout.mirrors_per_feature
         self._moved = _Moved()
@@ -69,6 +73,7 @@ class MacroSource:
         stuck = dmd.stuck(seed).ravel()
         eps = dmd.off_amplitude
         live = (feature >= 0) & (stuck == 0)
+        self._motion = ModeMotion(dmd, seed, np.where(live, feature, -1), self.n_features) if dmd.moves else None
         on = np.bincount(feature[live], weights=power[live], minlength=self.n_features)
         always_on = (stuck > 0) | ((feature == ALWAYS_ON) & (stuck == 0))
         always_off = (stuck < 0) | ((feature == ALWAYS_OFF) & (stuck == 0))
@@ -91,8 +96,17 @@ class MacroSource:
 
     def cells(self, bits: Any, arrays: Arrays = NUMPY, moments: Moments | None = None) -> Any:
         """Fields of the cells, complex64 (n, *input_shape)."""
+        if self._motion is not None and arrays != NUMPY:
+            return arrays.from_host(self.cells(bits, NUMPY, moments))
         flat = arrays.zeros((len(bits), math.prod(self.input_shape)), np.complex64)
-        if arrays == NUMPY:
+        if self._motion is not None and moments is not None:
+            own = self._motion.phasors(moments)
+            # Each part times a real number: no sums that could round.
+            of_modes = self.amplitudes(bits)
+            own.view(np.float32).reshape(len(own), -1, 2)[...] *= of_modes[:, :-1, None]
+            flat[:, : self.n_features] = own
+            flat[:, self.n_features] = of_modes[:, -1]
+        elif arrays == NUMPY:
             flat[:, : self.n_features + 1] = self.amplitudes(bits)
         else:
             on = self._moved.get(arrays, "on", lambda: self.amplitude)
@@ -102,13 +116,27 @@ class MacroSource:
             flat[:, self.n_features] = self.background
         return flat.reshape(len(bits), *self.input_shape)
 
+    def coefficients(self, bits: np.ndarray, moments: Moments | None = None) -> np.ndarray:
+        """Return by what the change of each feature is multiplied, complex64 (n, n_features), for features that move.
+
+        With the leakage e and ``r = e / (1 - e)`` it is ``exp(i psi) (b + r) - r``: the constant that is added has the
+        light of off mirrors as it stands still.
+        """
+        if self._motion is None or moments is None:
+            return np.asarray(bits).astype(np.complex64)
+        weights = self._motion.phasors(moments)
+        rest = np.float32(float(self.off_amplitude) / (1 - float(self.off_amplitude)))
+        weights.view(np.float32).reshape(len(weights), -1, 2)[...] *= (np.asarray(bits) + rest)[:, :, None]
+        weights -= rest
+        return weights
+
     def off(self) -> np.ndarray:
         """Fields of the cells with every feature off, complex64 (1, *input_shape)."""
         return self.cells(np.zeros((1, self.n_features), dtype=np.uint8))
 
     def shown(self, bits: np.ndarray, moments: Moments | None = None) -> np.ndarray:
         """Fields of the cells as a picture of the mirrors, for `OpticalBench.inspect`: that of `cells`."""
-        return self.cells(bits)
+        return self.cells(bits, moments=moments)
 
     def basis(self, start: int, stop: int, off: np.ndarray) -> np.ndarray:
         """Fields by which features start ... stop - 1 change the cells when they go on; `off` is not needed here."""
@@ -144,9 +172,12 @@ class MirrorSource:
         mirrors in raster order.
     """
 
-    weighted = False
+    weighted: bool
+    """Whether mirrors move. Each does so by itself, so that features have no weights (`Geometry.has_matrix`)."""
 
     def __init__(self, layout: MirrorLayout | None, dmd: Dmd, seed: int, *, on_grid: bool = True) -> None:
+        self.weighted = dmd.moves
+        self._motion = ModeMotion(dmd, seed) if dmd.moves else None
         self.layout = layout
         self.dmd = dmd
         self.seed = seed
@@ -162,9 +193,9 @@ class MirrorSource:
 
     def cells(self, bits: Any, arrays: Arrays = NUMPY, moments: Moments | None = None) -> Any:
         """Fields of the cells, complex64 (n, *input_shape)."""
-        if arrays != NUMPY:
+        if arrays != NUMPY and self._motion is None:
             return self._cells_on(bits, arrays)
-        return self._on_cells(self.shown(bits))
+        return arrays.from_host(self._on_cells(self.shown(bits, moments)))
 
     def off(self) -> np.ndarray:
         """Fields of the cells with every feature off, complex64 (1, *input_shape)."""
@@ -176,7 +207,10 @@ class MirrorSource:
             mirrors = np.asarray(bits).reshape(len(bits), *self.dmd.shape)
         else:
             mirrors = self.layout.mirrors(bits)
-        return self.dmd.field(mirrors, seed=self.seed)
+        field = self.dmd.field(mirrors, seed=self.seed)
+        if self._motion is None or moments is None:
+            return field
+        return elementary.multiply(field, self._motion.phasors(moments).reshape(field.shape))
 
     def _on_cells(self, of_mirrors: np.ndarray, elsewhere: int = 0) -> np.ndarray:
         """Put a value of each mirror (n, rows, columns) on its cell (n, *input_shape), and another on the rest."""
