@@ -164,6 +164,24 @@ class Dmd(Modulator):
         times = checked_array("times_s", times_s, dtype=np.float64)
         return mirror_motion.speckle_correlation(self, times)
 
+    def field_correlation(self, time_s: float, exposure_s: float) -> float:
+        """Return the correlation of the field behind a random medium with that of the cold array at rest.
+
+        Parameters
+        ----------
+        time_s : float
+            Seconds since the array was switched on.
+        exposure_s : float
+            Exposure in seconds.
+
+        Returns
+        -------
+        float
+            With all mirrors on; the root of that of the intensity, on average over the vibration.
+        """
+        warm = float(mirror_motion.speckle_correlation(self, np.array([float(time_s)]))[0])
+        return math.sqrt(warm * mirror_motion.vibrating_correlation(self, exposure_s))
+
     def motion_shapes(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the shapes of the phases by which mirrors move.
 

@@ -32,6 +32,8 @@ LEAST_CORRELATION = 0.5
 _STEPS, _MOST_RAD = 1024, 4.0
 # Cells of equal width that the wavefront's values are put into, each with the mean of its own.
 _CELLS = 4096
+# Moments of a quarter of a sine over which it is averaged.
+_PHASES = 64
 # Standard deviation below which values differ by rounding alone.
 _LEAST_SPREAD = 1e-6
 
@@ -79,16 +81,8 @@ class Wavefront:
         if spread < _LEAST_SPREAD:
             return cls(np.zeros(len(z), np.float32), np.array([0.0, np.inf]), np.zeros(2))
         z /= spread
-        low, high = float(z.min()), float(z.max())
-        cell = np.minimum(((z - low) * (_CELLS / (high - low))).astype(np.int64), _CELLS - 1)
-        of_cell = np.bincount(cell, weights=power, minlength=_CELLS)
-        lit = of_cell > 0
-        middle = np.bincount(cell, weights=power * z, minlength=_CELLS)[lit] / of_cell[lit]
-        of_cell = of_cell[lit]
-        sigma = _MOST_RAD / _STEPS * np.arange(_STEPS + 1)
-        angle = sigma[:, None] * middle
-        real, imaginary = ((of_cell * part).sum(axis=1) for part in (elementary.cos(angle), elementary.sin(angle)))
-        kept = real * real + imaginary * imaginary
+        sigma = np.arange(_STEPS + 1, dtype=np.float64) * (_MOST_RAD / _STEPS)
+        kept = _kept(z, power, sigma)
         kept[0] = 1.0
         # As far as it is asked for, and as it falls.
         rises = np.flatnonzero(np.diff(kept) >= 0)
@@ -219,6 +213,42 @@ def sine_left(turns: float) -> float:
     whole = round(turns)
     sine = float(elementary.sin(math.pi * (turns - whole)))
     return (-sine if whole % 2 else sine) / (math.pi * turns)
+
+
+def vibrating_correlation(dmd: Dmd, exposure_s: float) -> float:
+    """Return the correlation of the speckle's intensity with that of mirrors at rest, on average over the vibration.
+
+    Parameters
+    ----------
+    dmd : Dmd
+        The mirrors.
+    exposure_s : float
+        Exposure in seconds; 0 for moments.
+
+    Returns
+    -------
+    float
+        The mean of ``|<exp(i a Y)>|^2`` over a sine, the inner mean being over the light.
+    """
+    if not dmd.vibration_rad:
+        return 1.0
+    light = np.square(dmd.amplitude(), dtype=np.float64).ravel()
+    size = dmd.vibration_rad * sine_left(dmd.vibration_hz * exposure_s)
+    a = size * elementary.sin(np.pi / 2 * (np.arange(_PHASES) + 0.5) / _PHASES)
+    return float(_kept(tilt(dmd).ravel().astype(np.float64), light / light.sum(), a).mean())
+
+
+def _kept(values: Array, power: Array, sizes: Array) -> Array:
+    """Return ``|sum of power exp(i size values)|^2`` for each size, values being put into cells."""
+    low, high = float(values.min()), float(values.max())
+    cell = np.minimum(((values - low) * (_CELLS / (high - low))).astype(np.int64), _CELLS - 1)
+    of_cell = np.bincount(cell, weights=power, minlength=_CELLS)
+    lit = of_cell > 0
+    middle = np.bincount(cell, weights=power * values, minlength=_CELLS)[lit] / of_cell[lit]
+    angle = sizes[:, None] * middle
+    parts = ((of_cell[lit] * part).sum(axis=1) for part in (elementary.cos(angle), elementary.sin(angle)))
+    real, imaginary = parts
+    return np.asarray(real * real + imaginary * imaginary)
 
 
 @lru_cache(maxsize=4)

@@ -126,6 +126,23 @@ class Modulator(Stage):
         """Whether it is another one within a frame's own time, so that rows of a rolling shutter differ."""
         return False
 
+    def field_correlation(self, time_s: float, exposure_s: float) -> float:
+        """Return the correlation of the field behind a random medium with that at the start, of modulators that move.
+
+        Parameters
+        ----------
+        time_s : float
+            Seconds since it was switched on.
+        exposure_s : float
+            Exposure in seconds.
+
+        Returns
+        -------
+        float
+            1 where it stands still.
+        """
+        return 1.0
+
     def amplitude(self) -> np.ndarray:
         """Amplitude of every mirror that is on.
 
