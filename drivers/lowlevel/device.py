@@ -526,7 +526,7 @@ class OpuDevice(validation.Fixed):
                 self._frame_settings = FrameSettings(roi, exposure_us, frametime_us, self._gain_dB)
             return self._frame_settings
 
-    def fastest(self, settings: FrameSettings, exposure_s: float) -> FrameSettings:
+    def fastest(self, settings: FrameSettings, exposure_s: float, *, stepped: bool = False) -> FrameSettings:
         """Return settings with another exposure, and frames as fast as that allows.
 
         Parameters
@@ -535,6 +535,8 @@ class OpuDevice(validation.Fixed):
             Whose region and gain it is.
         exposure_s : float
             Exposure in seconds; the nearest whole number of microseconds is taken.
+        stepped : bool, optional
+            Whether the phase of the reference is another one in each frame (`opusim.bench.protocol.Stepping`).
 
         Returns
         -------
@@ -543,6 +545,10 @@ class OpuDevice(validation.Fixed):
         """
         exposure_us = max(1, round(exposure_s * 1e6))
         least_us = self._least_frametime_us(settings.output_roi, exposure_us)
+        if stepped:
+            rows = settings.output_roi[1][1]
+            stepped_s = protocol.stepped_frametime_of(self.bench, rows, exposure_us / 1e6)
+            least_us = max(least_us, whole_microseconds(stepped_s))
         return replace(settings, exposure_us=exposure_us, frametime_us=least_us)
 
     def _least_frametime_us(self, roi: LightonmlRoi, exposure_us: int) -> int:

@@ -336,7 +336,7 @@ class Holographic(LinearMode):
         nothing = np.zeros(n, np.complex64)
         method = Holography(record, FitFields(nothing, nothing, 1.0), fit.traits.n_features_total, n_out, n)
         # With the calibration's times, frames follow each other as fast as they can.
-        return method, device.fastest(settings, settings.exposure_s)
+        return method, device.fastest(settings, settings.exposure_s, stepped=True)
 
 
 def _calibrated(device: OpuDevice, settings: FrameSettings, n_out: int) -> LinearRecord:
@@ -404,7 +404,7 @@ def holography_of(
         with device.measuring:  # one thread measures, the others wait for it
             kept = fit.measured.get("holography")
             if not _is_of(kept, of):
-                timed = device.fastest(settings, record.exposure_s)
+                timed = device.fastest(settings, record.exposure_s, stepped=True)
                 kept = of, timed, measure_fit(fit, device, timed, record, n_out, place)
                 fit.measured["holography"] = kept
     assert kept is not None

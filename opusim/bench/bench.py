@@ -27,7 +27,7 @@ from opusim.theory import exposure_contrast
 
 from . import within_exposure
 from .film import intensity
-from .frames import MOST_FRAMES, MOST_S, BenchClock, Moments, ReservedFrames, Shots, with_one_before
+from .frames import MOST_FRAMES, MOST_S, BenchClock, ReservedFrames, Shots, with_one_before
 from .inputs import (
     LONGEST_S,
     checked_before,
@@ -252,7 +252,8 @@ class OpticalBench(validation.Fixed):
         roi : tuple of int, optional
             (row, column, n_rows, n_columns) on the sensor; the whole sensor by default.
         frametime_s : float, optional
-            Time between frames; as short as possible, but not below the device's own, by default. With a rolling
+            Time between frames; as short as possible, but not below the device's own, by default. Frames of different
+            phases take `stepped_frametime_s` at least. With a rolling
             shutter it may be shorter than `minimum_frametime_s`: rows then see a share of the next pattern, which
             takes its turn at the end of the frame time. The last pattern of a call stays.
         n_frames : int, optional
@@ -287,7 +288,7 @@ class OpticalBench(validation.Fixed):
         if n_frames != 1:
             raise ValueError(f"n_frames is {n_frames!r}, but it counts dark frames only: with mirrors it must be 1.")
         layout, bits = checked_patterns(mirrors, self.device.modulator)
-        frametime = self._frametime(frametime_s, shape[0], exposure_s)
+        frametime = self._frametime(frametime_s, shape[0], exposure_s, phases)
         frames = self._run(layout, bits, region, exposure_s, frametime, None, phases, None, NUMPY, NUMPY)
         return frames.reshape(-1, *shape)
 
@@ -344,7 +345,7 @@ class OpticalBench(validation.Fixed):
         layout, bits, exposure_s, rectangle, n_pixels, phases = checked_transform(
             self.device, patterns, exposure_s, roi, n_pixels, reference_phase_rad
         )
-        frametime = self._frametime(frametime_s, rectangle[2], exposure_s) if reserved is None else 0.0
+        frametime = self._frametime(frametime_s, rectangle[2], exposure_s, phases) if reserved is None else 0.0
         region = self._region(rectangle, n_pixels)
         home, place = self._places(layout, bits)
         left = None if before is None else checked_before(before, layout, self.device.modulator)
@@ -426,7 +427,7 @@ class OpticalBench(validation.Fixed):
         _, _, exposure_s, rectangle, n_pixels, phases = checked_transform(
             self.device, none, exposure_s, roi, n_pixels, reference_phase_rad
         )
-        time_s = self._frametime(frametime_s, rectangle[2], exposure_s)
+        time_s = self._frametime(frametime_s, rectangle[2], exposure_s, phases)
         region, steps = self._region(rectangle, n_pixels), 1 if phases is None else len(phases)
         if not self._has_shortcuts(exposure_s):
             return None
@@ -585,8 +586,6 @@ class OpticalBench(validation.Fixed):
             np.array([frame]), np.array([time_s]), seed=self.seed, exposure_s=exposure_s
         )
         scale = power * self.photons_per_intensity(exposure_s)
-        moments = Moments(np.array([frame]), np.array([time_s]), exposure_s) if self.device.modulator.moves else None
-        fields = way.fields(bits, state, moments)[0]
         rows = self._rows(region, exposure_s, math.inf, 1, phases, None)
         shots = [
             Shots(
@@ -596,6 +595,8 @@ class OpticalBench(validation.Fixed):
             )
             for late_s in ([0.0] if rows is None else rows.late_s)
         ]  # fmt: skip
+        moments = way.in_time(bits, shots[0])[2]
+        fields = way.fields(bits, state, moments)[0]
         if rows is not None:
             level = rows.level(fields, shots, 0)
         elif moving is None:
@@ -603,7 +604,7 @@ class OpticalBench(validation.Fixed):
             level = intensity(fields, shots[0].reference, turn, float(shots[0].contrasts()[0]))
         else:
             seen = within_exposure.moments_of(shots[0], np.array([time_s]), moving, self._moving_arm(phases))
-            level = within_exposure.mean_intensity(way, bits, seen(0), NUMPY, shots[0].reference)
+            level = within_exposure.mean_intensity(way, bits, seen(0), NUMPY, shots[0].reference, moments)
         photons = (level * np.float32(scale[0] / projector.plan.samples)).astype(np.float32)
         camera = self.device.camera
         light, seen_by = self._readout().mixed(photons, maps, exposure_s)
@@ -704,6 +705,32 @@ class OpticalBench(validation.Fixed):
         known = type(n_rows) is int and type(exposure_s) is float
         shown_s = _pattern_s(camera, n_rows, exposure_s) if known else camera.pattern_s(n_rows, exposure_s)
         return max(shown_s + FRAME_OVERHEAD_S, 1.0 / self.device.dmd.frame_rate_hz)
+
+    def stepped_frametime_s(self, n_rows: int, exposure_s: float) -> float:
+        """Return the shortest time between frames of which each has another phase of the reference than the last.
+
+        The shifter steps when all rows have ended their exposure, and takes `Reference.settling_s` before the next one
+        may begin; the sensor may be read meanwhile. All frames of a burst of different phases are as far apart, so that
+        the first step of a burst, back from the last one of the burst before, has the same time.
+
+        Parameters
+        ----------
+        n_rows : int
+            Rows of the sensor that are read.
+        exposure_s : float
+            Exposure in seconds.
+
+        Returns
+        -------
+        float
+            Seconds; `minimum_frametime_s` for a shifter that needs none.
+        """
+        least_s = self.minimum_frametime_s(n_rows, exposure_s)
+        settling_s = self.device.reference.settling_s
+        if not settling_s:
+            return least_s
+        rolls = self.device.camera.shutter == "rolling"
+        return max(least_s, exposure_s + settling_s + (self.readout_s(n_rows) if rolls else 0.0))
 
     def photons_per_intensity(self, exposure_s: float) -> float:
         """Return the photons on a pixel for a field of intensity 1: the light of one average mirror, at the mean power.
@@ -881,10 +908,16 @@ class OpticalBench(validation.Fixed):
             clock.frames, clock.elapsed_s = taken.first, taken.start_s
         return True
 
-    def _frametime(self, frametime_s: float | None, n_rows: int, exposure_s: float) -> float:
-        least = self.minimum_frametime_s(n_rows, exposure_s)
+    def _frametime(
+        self, frametime_s: float | None, n_rows: int, exposure_s: float, phases: np.ndarray | None = None
+    ) -> float:  # fmt: skip
+        # Asked with each transform: of most devices the same.
+        stepped = phases is not None and bool(self.device.reference.settling_s) and bool((phases != phases[0]).any())
+        least = (self.stepped_frametime_s if stepped else self.minimum_frametime_s)(n_rows, exposure_s)
         if frametime_s is None:
             return max(least, self.device.operation.frametime_s)
+        if stepped:
+            return checked_frametime(frametime_s, least, "this exposure, region and reference.settling_s")
         if self.device.camera.shutter == "rolling":
             # The camera can be triggered while it reads; what its rows see then is mixed.
             shown_s = max(self.readout_s(n_rows), exposure_s) + FRAME_OVERHEAD_S
@@ -1086,6 +1119,12 @@ class OpticalBench(validation.Fixed):
             alike = Rows(np.zeros(n_rows), region.roi.n_columns, [0.0])
         if camera.shutter != "rolling":
             return alike
+        if self.device.modulator.vibrates:
+            raise ValueError(
+                f"camera.shutter is 'rolling' and dmd.vibration_rad is {self.device.micromirrors.vibration_rad!r}, but "
+                "rows that are exposed at times of their own would each see another tilt of the mirrors, which is not "
+                "simulated: camera.shutter must be 'global', or dmd.vibration_rad 0."
+            )
         if reserved is not None:
             frametime_s = reserved.frametime_s
         shares = camera.next_shares(n_rows, exposure_s, frametime_s)

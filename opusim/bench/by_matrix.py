@@ -85,8 +85,7 @@ class MatrixWay(Way):
         self._samples = geometry.sampling.samples
         self.memory_budget, self._threads, self._arrays = memory_budget, threads, arrays
         self.matrix_bytes = 8 * (self._n_features + 1) * geometry.n_fields
-        # Bare mirrors have no matrix of features.
-        self.stored = geometry.layout is not None and self.matrix_bytes <= memory_budget
+        self.stored = geometry.has_matrix and self.matrix_bytes <= memory_budget
         self._film = Film(geometry.device.camera, geometry.seed, self._samples, arrays)
         self._lock = new_lock()
         self._fields_kept: dict[tuple[int, bytes], np.ndarray] = {}
@@ -440,10 +439,7 @@ class VectorWay(Way):
 
     def counts(self, bits: Any, shots: Shots, out: Any, progress: Callable[[int], None] | None = None) -> None:
         """Fill `out` with the counts of a batch; see `Way.counts`."""
-        moments = None
-        if self._geometry.device.modulator.moves:
-            bits, shots = shots.frame_by_frame(bits)
-            moments = shots.moments()
+        bits, shots, moments = self.in_time(bits, shots)
 
         def fields(vectors: slice) -> np.ndarray:
             return self.fields(bits[vectors], shots.state, None if moments is None else moments.part(vectors))

@@ -207,10 +207,7 @@ class WavesWay(Way):
 
     def counts(self, bits: Any, shots: Shots, out: Any, progress: Callable[[int], None] | None = None) -> None:
         """Fill `out` with the counts of a batch; see `Way.counts`."""
-        moments = None
-        if self._geometry.device.modulator.moves:
-            bits, shots = shots.frame_by_frame(bits)
-            moments = shots.moments()
+        bits, shots, moments = self.in_time(bits, shots)
 
         def fields(vectors: slice) -> Any:
             return self._through(bits[vectors], shots.state, None if moments is None else moments.part(vectors))

@@ -14,7 +14,7 @@ from opusim.base.arrays import of as arrays_of
 from .by_matrix import MatrixWay
 from .frames import Moments, Shots
 from .reduction import Reduction
-from .sources import MacroSource, MirrorSource
+from .sources import MirrorSource
 from .way import Work
 
 # Vectors whose fields are summed together, and the bytes that their weights may take: both are read again for each
@@ -33,10 +33,7 @@ class WeightedMatrixWay(MatrixWay):
 
     def counts(self, bits: Any, shots: Shots, out: Any, progress: Callable[[int], None] | None = None) -> None:
         """Fill `out` with the counts of a batch; see `Way.counts`."""
-        moments = None
-        if self._geometry.device.modulator.moves:
-            bits, shots = shots.frame_by_frame(bits)
-            moments = shots.moments()
+        bits, shots, moments = self.in_time(bits, shots)
         if self._arrays == NUMPY:
             self._by_sums(bits, shots, out, progress, moments)
             return
@@ -52,7 +49,7 @@ class WeightedMatrixWay(MatrixWay):
     def _weights(self, bits: Any, moments: Moments | None) -> np.ndarray:
         """Return the weights of vectors, complex64 (n, n_features), contiguous."""
         source = self._geometry.source
-        assert not isinstance(source, (MacroSource, MirrorSource)), "mirrors are on or off"
+        assert not isinstance(source, MirrorSource), "mirrors that move each by itself have no matrix of features"
         return np.ascontiguousarray(source.coefficients(arrays_of(bits).to_host(bits), moments))
 
     def _factors(self, bits: Any, moments: Moments | None) -> Any:

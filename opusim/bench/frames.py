@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from opusim.base import elementary
+from opusim.base.arrays import of
 from opusim.base.short_repr import short_repr
 from opusim.base.user_arrays import checked_array
 from opusim.device.camera import SensorMaps
@@ -260,7 +261,7 @@ class Moments(NamedTuple):
     times_s : ndarray of float64, shape (n,)
         Device time at which its exposure begins, in seconds.
     exposure_s : float
-        Exposure in seconds.
+        Exposure in seconds; 0 where frames see the modulator as it is when they begin.
     """
 
     frames: np.ndarray
@@ -340,13 +341,15 @@ class Shots:
             phases_rad=phases, moduli=moduli, times_s=times_s,
         )  # fmt: skip
 
-    def moments(self, vectors: slice = slice(None)) -> Moments:
+    def moments(self, vectors: slice = slice(None), *, averaged: bool = True) -> Moments:
         """Return when some of the vectors are shown: the first frame of each.
 
         Parameters
         ----------
         vectors : slice
             Which of them.
+        averaged : bool, optional
+            Whether what moves is averaged over the exposure, rather than as it is when that begins.
 
         Returns
         -------
@@ -354,7 +357,9 @@ class Shots:
             Of these vectors.
         """
         times_s = np.zeros(len(self.frames)) if self.times_s is None else self.times_s
-        return Moments(self.frames[:: self.steps][vectors], times_s[:: self.steps][vectors], self.exposure_s)
+        return Moments(
+            self.frames[:: self.steps][vectors], times_s[:: self.steps][vectors], self.exposure_s if averaged else 0.0
+        )
 
     def frame_by_frame(self, bits: np.ndarray) -> tuple[np.ndarray, Shots]:
         """Return patterns and circumstances with a pattern for each frame, for a modulator that moves between them.
@@ -373,7 +378,7 @@ class Shots:
         """
         if self.steps == 1:
             return bits, self
-        return np.repeat(bits, self.steps, axis=0), replace(self, steps=1)
+        return np.repeat(of(bits).to_host(bits), self.steps, axis=0), replace(self, steps=1)
 
     def contrasts(self) -> np.ndarray:
         """Return the contrast of the fringes in each frame: float64 (n,)."""

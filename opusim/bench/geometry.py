@@ -118,6 +118,11 @@ class Geometry:
         return self.source.relay if isinstance(self.source, (MirrorSource, PixelSource)) else None
 
     @property
+    def has_matrix(self) -> bool:
+        """Whether there can be a matrix of features: each has one weight. Not of bare mirrors."""
+        return self.layout is not None and self.source.one_weight
+
+    @property
     def n_modes(self) -> int:
         """Inputs of the medium that are in use."""
         if self.by_mirror:

@@ -77,17 +77,14 @@ def checked_exposure(exposure_s: float) -> float:
     return validation.number("exposure_s", exposure_s, low=0.0, high=LONGEST_S, low_open=True)
 
 
-def checked_frametime(frametime_s: float, least_s: float) -> float:
+def checked_frametime(frametime_s: float, least_s: float, why: str = "this exposure and region of interest") -> float:
     """Return the time of a frame in seconds, at least what it takes and at most an hour."""
     if type(frametime_s) is float and 0.0 < frametime_s <= LONGEST_S:
         value = frametime_s
     else:
         value = validation.number("frametime_s", frametime_s, low=0.0, high=LONGEST_S, low_open=True)
     if value < least_s * (1 - 1e-9):
-        raise ValueError(
-            f"frametime_s is {value!r}, but with this exposure and region of interest it must be at least "
-            f"{least_s:.6g}."
-        )
+        raise ValueError(f"frametime_s is {value!r}, but with {why} it must be at least {least_s:.6g}.")
     return value
 
 

@@ -37,6 +37,10 @@ _UNEVEN = (
     "turn the pixels of a feature by different phases, which no matrix of features has: with resolution 'auto' a "
     "feature has their mean."
 )
+_EACH_BY_ITSELF = (
+    "mirrors that move, each by itself, have no matrix of features: dmd.warm_up_loss, dmd.creep_per_hour and "
+    "dmd.vibration_rad must be 0, or resolution 'auto', where a feature moves as one."
+)
 EXECUTIONS = ("auto", "matrix", "waves")
 
 
@@ -135,8 +139,6 @@ def make_plan(geometry: Geometry, matrix: MatrixWay, waves: WavesWay | None, *, 
                 f"medium of kind {medium.kind!r} computes at most {limit:.3g}: use fewer, or a medium of kind "
                 "'phase_screens'."
             )
-        if not _one_weight(geometry):
-            raise ValueError(f"A medium of kind {medium.kind!r} has only the way 'matrix', but {_UNEVEN}")
         if execution == "waves":
             raise ValueError(f"execution is 'waves', but a medium of kind {medium.kind!r} has only the way 'matrix'.")
         return Plan(
@@ -144,7 +146,7 @@ def make_plan(geometry: Geometry, matrix: MatrixWay, waves: WavesWay | None, *, 
             f"A medium of kind {medium.kind!r} gives entries: there is no other way.",
         )  # fmt: skip
     wave_s = waves.vector_flops / FFT_FLOPS
-    possible = stored and samples <= MAX_SAMPLES and _one_weight(geometry)
+    possible = stored and samples <= MAX_SAMPLES and geometry.has_matrix
     if execution == "matrix" and not possible:
         raise ValueError(f"execution is 'matrix', but {_no_matrix(geometry, matrix)} Use 'waves' or 'auto'.")
     by_matrix_s, by_waves_s = build_s + _VECTORS * matrix_vector_s, _VECTORS * wave_s
@@ -154,10 +156,10 @@ def make_plan(geometry: Geometry, matrix: MatrixWay, waves: WavesWay | None, *, 
         why = f"execution is {execution!r}."
     elif geometry.layout is None:
         why = "Bare mirrors have no matrix of features."
+    elif not geometry.has_matrix:
+        why = f"There is no matrix: {_no_matrix(geometry, matrix)}"
     elif not stored:
         why = f"A matrix would take {memory.text(matrix_bytes)} and may take {memory.text(matrix.memory_budget)}."
-    elif not _one_weight(geometry):
-        why = "Pixels of a feature turn its light by different phases, which no matrix of features has."
     elif not possible:
         why = f"A matrix sums at most {MAX_SAMPLES} samples a pixel, and there are {samples}."
     else:
@@ -179,8 +181,8 @@ def _no_matrix(geometry: Geometry, matrix: MatrixWay) -> str:
     samples = geometry.sampling.samples
     if geometry.layout is None:
         return "bare mirrors have no matrix of features: patterns must come from a layout."
-    if not _one_weight(geometry):
-        return _UNEVEN
+    if not geometry.has_matrix:
+        return _EACH_BY_ITSELF if geometry.device.modulator.binary else _UNEVEN
     if samples > MAX_SAMPLES:
         return (
             f"a matrix sums at most {MAX_SAMPLES} samples a pixel, and there are {samples} (polarisations times points "
@@ -191,11 +193,6 @@ def _no_matrix(geometry: Geometry, matrix: MatrixWay) -> str:
         f"{memory.text(matrix.matrix_bytes)} and may take {memory.text(matrix.memory_budget)} "
         f"(memory_budget={matrix.matrix_bytes} would let it)."
     )
-
-
-def _one_weight(geometry: Geometry) -> bool:
-    """Whether the light of each feature is multiplied by one number."""
-    return geometry.source.one_weight
 
 
 def _seconds(work: Work) -> float:

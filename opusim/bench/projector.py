@@ -88,5 +88,5 @@ class Projector:
         self.way: Way = matrix
         if waves is not None and self.plan.way == "waves":
             self.way = waves
-        elif isinstance(source, Entries) and layout is None:
+        elif isinstance(source, Entries) and not self.geometry.has_matrix:
             self.way = VectorWay(self.geometry, source, threads=self.threads)

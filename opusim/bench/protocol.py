@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Backed", "Bench", "Clock", "Clocked", "Drivable", "Exposing", "Fresh", "Identified", "Identity", "Inputs",
     "Lagging", "Lamp", "Levelled", "Limited", "LitCamera", "Looping", "Outputs", "Record", "Reducing", "Repeatable",
-    "Reservable", "Resumable", "Single", "Skipping", "Threaded", "Timed", "checked_bench", "elapsed_s", "has",
-    "identity_of", "input_layout_of", "lacking", "lags_of", "output_roi_of", "reference_map_of", "threads_of", "wait",
+    "Reservable", "Resumable", "Single", "Skipping", "Stepping", "Threaded", "Timed", "checked_bench", "elapsed_s",
+    "has", "identity_of", "input_layout_of", "lacking", "lags_of", "output_roi_of", "reference_map_of",
+    "stepped_frametime_of", "threads_of", "wait",
 ]  # fmt: skip
 
 _LONGEST_SKIP_S = 3600.0
@@ -206,6 +207,28 @@ class Timed(Protocol):
         -------
         float
             Seconds.
+        """
+        ...
+
+
+@runtime_checkable
+class Stepping(Timed, Protocol):
+    """A bench whose reference needs time after a step of its phase, as one that a piezo moves."""
+
+    def stepped_frametime_s(self, n_rows: int, exposure_s: float) -> float:
+        """Return the shortest time between frames of which each has another phase than the last.
+
+        Parameters
+        ----------
+        n_rows : int
+            Rows of the sensor that are read.
+        exposure_s : float
+            Exposure in seconds.
+
+        Returns
+        -------
+        float
+            Seconds; at least `minimum_frametime_s`.
         """
         ...
 
@@ -773,6 +796,27 @@ def lags_of(bench: Any) -> bool:
         Whether they are.
     """
     return has(bench, Lagging) and bool(bench.lags)
+
+
+def stepped_frametime_of(bench: Any, n_rows: int, exposure_s: float) -> float:
+    """Return the shortest time between frames of which each has another phase of the reference than the last.
+
+    Parameters
+    ----------
+    bench : object
+        A `Timed` bench.
+    n_rows : int
+        Rows of the sensor that are read.
+    exposure_s : float
+        Exposure in seconds.
+
+    Returns
+    -------
+    float
+        Seconds; those of any frames where the bench does not say (`Stepping`).
+    """
+    asked = bench.stepped_frametime_s if has(bench, Stepping) else bench.minimum_frametime_s
+    return float(asked(n_rows, exposure_s))
 
 
 def reference_map_of(bench: Any) -> str:

@@ -153,12 +153,15 @@ class RollingFilm:
         """Yield of each frame: its pattern, its number, photons (n_pixels,), its run, and its place in that."""
         number = 0
         for patterns, shots in runs:
-            one, arms = shots[0], arms_of(shots)
+            arms, steps = arms_of(shots), shots[0].steps
+            own, one, moments = way.in_time(bits[patterns], shots[0])
             scale = (one.photons_per_intensity / self.samples).astype(np.float32)
             step = max(1, _FIELD_BYTES // (8 * len(one.maps) * self.samples))
-            for first in range(patterns.start, patterns.stop, step):
-                fields = way.fields(bits[first : min(first + step, patterns.stop)], one.state)
+            for first in range(0, len(own), step):
+                some = slice(first, first + step)
+                fields = way.fields(own[some], one.state, None if moments is None else moments.part(some))
                 for i, field in enumerate(fields, first):
-                    for k in range((i - patterns.start) * one.steps, (i + 1 - patterns.start) * one.steps):
-                        yield i, number, self.rows.level(field, shots, k, arms) * scale[k], one, k
+                    for k in range(i * one.steps, (i + 1) * one.steps):
+                        light = self.rows.level(field, shots, k, arms) * scale[k]
+                        yield patterns.start + k // steps, number, light, shots[0], k
                         number += 1

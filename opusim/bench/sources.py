@@ -17,6 +17,7 @@ from opusim.device.slm import PhaseSlm
 from opusim.patterns.kinds import ALWAYS_OFF, ALWAYS_ON
 from opusim.patterns.layout import MirrorLayout
 
+from .moving import ModeMotion
 from .phase_sources import PhaseMacroSource, PixelSource
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ class MacroSource:
 
     A feature that covers m mirrors sends the sum of m random fields, which is one random field of m times the
     mean intensity. The mirrors that show no feature (padding, stuck ones) act as one more cell that is always
-    on. The wavefront error has no effect on these statistics.
+    on. The wavefront error has no effect on these statistics. Where mirrors move, features
+    turn as `ModeMotion` says, and that one cell, whose mirrors lie all over the array, stays.
 
     Parameters
     ----------
@@ -59,12 +61,13 @@ class MacroSource:
         Seed of the device.
     """
 
-    weighted = False
-    """Whether features have complex weights (`coefficients`), in place of being on or off."""
+    weighted: bool
+    """Whether features have complex weights (`coefficients`), in place of being on or off: where mirrors move."""
     one_weight = True
     """Whether all light of a feature is multiplied by one number, and no other light is."""
 
     def __init__(self, layout: MirrorLayout, dmd: Dmd, seed: int) -> None:
+        self.weighted = dmd.moves
         self.n_features = math.prod(layout.n_features)
         self.mirrors_per_cell = layout.mirrors_per_feature
         self._moved = _Moved()
@@ -73,6 +76,7 @@ class MacroSource:
         stuck = dmd.stuck(seed).ravel()
         eps = dmd.off_amplitude
         live = (feature >= 0) & (stuck == 0)
+        self._motion = ModeMotion(dmd, seed, np.where(live, feature, -1), self.n_features) if dmd.moves else None
         on = np.bincount(feature[live], weights=power[live], minlength=self.n_features)
         always_on = (stuck > 0) | ((feature == ALWAYS_ON) & (stuck == 0))
         always_off = (stuck < 0) | ((feature == ALWAYS_OFF) & (stuck == 0))
@@ -97,8 +101,17 @@ class MacroSource:
         self, bits: Any, arrays: Arrays = NUMPY, moments: Moments | None = None, workers: int = 1
     ) -> Any:  # fmt: skip
         """Fields of the cells, complex64 (n, *input_shape)."""
+        if self._motion is not None and arrays != NUMPY:
+            return arrays.from_host(self.cells(bits, NUMPY, moments))
         flat = arrays.zeros((len(bits), math.prod(self.input_shape)), np.complex64)
-        if arrays == NUMPY:
+        if self._motion is not None and moments is not None:
+            own = self._motion.phasors(moments)
+            # Each part times a real number: no sums that could round.
+            of_modes = self.amplitudes(bits)
+            own.view(np.float32).reshape(len(own), -1, 2)[...] *= of_modes[:, :-1, None]
+            flat[:, : self.n_features] = own
+            flat[:, self.n_features] = of_modes[:, -1]
+        elif arrays == NUMPY:
             flat[:, : self.n_features + 1] = self.amplitudes(bits)
         else:
             on = self._moved.get(arrays, "on", lambda: self.amplitude)
@@ -108,13 +121,27 @@ class MacroSource:
             flat[:, self.n_features] = self.background
         return flat.reshape(len(bits), *self.input_shape)
 
+    def coefficients(self, bits: np.ndarray, moments: Moments | None = None) -> np.ndarray:
+        """Return by what the change of each feature is multiplied, complex64 (n, n_features), for features that move.
+
+        With the leakage e and ``r = e / (1 - e)`` it is ``exp(i psi) (b + r) - r``: the constant that is added has the
+        light of off mirrors as it stands still.
+        """
+        if self._motion is None or moments is None:
+            return np.asarray(bits).astype(np.complex64)
+        weights = self._motion.phasors(moments)
+        rest = np.float32(float(self.off_amplitude) / (1 - float(self.off_amplitude)))
+        weights.view(np.float32).reshape(len(weights), -1, 2)[...] *= (np.asarray(bits) + rest)[:, :, None]
+        weights -= rest
+        return weights
+
     def off(self) -> np.ndarray:
         """Fields of the cells with every feature off, complex64 (1, *input_shape)."""
         return self.cells(np.zeros((1, self.n_features), dtype=np.uint8))
 
     def shown(self, bits: np.ndarray, moments: Moments | None = None) -> np.ndarray:
         """Fields of the cells as a picture of the mirrors, for `OpticalBench.inspect`: that of `cells`."""
-        return self.cells(bits)
+        return self.cells(bits, moments=moments)
 
     def basis(self, start: int, stop: int, off: np.ndarray, workers: int = 1) -> np.ndarray:
         """Fields by which features start ... stop - 1 change the cells when they go on; `off` is not needed here."""
@@ -152,12 +179,14 @@ class MirrorSource:
         What the light goes through before it comes to the cells.
     """
 
-    weighted = False
-    one_weight = True
+    weighted: bool
+    """Whether mirrors move."""
 
     def __init__(
         self, layout: MirrorLayout | None, dmd: Dmd, seed: int, *, on_grid: bool = True, relay: Relay | None = None
     ) -> None:  # fmt: skip
+        self.weighted = dmd.moves
+        self._motion = ModeMotion(dmd, seed) if dmd.moves else None
         self.layout = layout
         self.dmd = dmd
         self.seed = seed
@@ -180,9 +209,15 @@ class MirrorSource:
         self, bits: Any, arrays: Arrays = NUMPY, moments: Moments | None = None, workers: int = 1
     ) -> Any:  # fmt: skip
         """Fields of the cells, complex64 (n, *input_shape); threads share what a relay does."""
-        if arrays != NUMPY:
+        if arrays != NUMPY and self._motion is None:
             return self._relayed(self._cells_on(bits, arrays), arrays, workers)
-        return self._relayed(self._on_cells(self._sent(self.shown(bits))), NUMPY, workers)
+        lit = self._on_cells(self._sent(self.shown(bits, moments)))
+        return arrays.from_host(self._relayed(lit, NUMPY, workers))
+
+    @property
+    def one_weight(self) -> bool:
+        """Whether all light of a feature is multiplied by one number: not where mirrors move, each by itself."""
+        return not self.weighted
 
     def off(self) -> np.ndarray:
         """Fields of the cells with every feature off, complex64 (1, *input_shape)."""
@@ -194,7 +229,10 @@ class MirrorSource:
             mirrors = np.asarray(bits).reshape(len(bits), *self.dmd.shape)
         else:
             mirrors = self.layout.mirrors(bits)
-        return self.dmd.field(mirrors, seed=self.seed)
+        field = self.dmd.field(mirrors, seed=self.seed)
+        if self._motion is None or moments is None:
+            return field
+        return elementary.multiply(field, self._motion.phasors(moments).reshape(field.shape))
 
     def _sent(self, fields: np.ndarray) -> np.ndarray:
         """Take the carrier off the fields of mirrors (n, rows, columns), if a relay picks one; they are overwritten."""

@@ -6,10 +6,13 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from .frames import Moments, Shots
 from .reduction import Reduction
+
+if TYPE_CHECKING:
+    from .geometry import Geometry
 
 
 def transform_flops(side: int, n: int = 1) -> float:
@@ -69,6 +72,32 @@ class Way(ABC):
     """
 
     name: ClassVar[str]
+    _geometry: Geometry
+
+    def in_time(self, bits: Any, shots: Shots) -> tuple[Any, Shots, Moments | None]:
+        """Return patterns and circumstances as fields are made of them, and when each is shown.
+
+        Parameters
+        ----------
+        bits : array of uint8, shape (n, n_features)
+            Patterns.
+        shots : Shots
+            Circumstances of their frames.
+
+        Returns
+        -------
+        bits : array
+            Where the modulator moves, each as often as it has frames.
+        shots : Shots
+            With a frame a pattern there.
+        moments : Moments or None
+            For `fields`; None where the modulator stands still.
+        """
+        device = self._geometry.device
+        if not device.modulator.moves:
+            return bits, shots, None
+        bits, shots = shots.frame_by_frame(bits)
+        return bits, shots, shots.moments(averaged=device.operation.exposure_average)
 
     @abstractmethod
     def prepare(self, state: int) -> None:

@@ -12,7 +12,7 @@ the phasor m_k of `Drift.within_parts`, so that this mean is the sum of
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from opusim.device.medium.drift import PARTS
 from opusim.device.reference import Reference
 
 from .film import intensity
+from .frames import Moments as ModulatorMoments
 from .frames import Shots
 from .lag import Readout
 from .way import Way
@@ -155,7 +156,8 @@ def moments_of(
 
 
 def mean_intensity(
-    way: Way, bits: Any, moments: Moments, arrays: Arrays, reference: np.ndarray | None
+    way: Way, bits: Any, moments: Moments, arrays: Arrays, reference: np.ndarray | None,
+    shown: ModulatorMoments | None = None,
 ) -> np.ndarray:  # fmt: skip
     """Return the intensity of one pattern, averaged over states of the medium.
 
@@ -171,6 +173,8 @@ def mean_intensity(
         Library and device that the way computes with.
     reference : ndarray of complex64, shape (n_pixels, samples), optional
         R; None if it is blocked.
+    shown : opusim.bench.frames.Moments, optional
+        When it is shown, for a modulator that moves.
 
     Returns
     -------
@@ -180,7 +184,7 @@ def mean_intensity(
     total: Any = 0.0
     with arrays.current():
         for state, weight, turn in zip(moments.states, moments.weights, moments.turns, strict=True):
-            fields = way.fields(bits, state)
+            fields = way.fields(bits, state, shown)
             field = of(fields).to_host(fields)[0]
             total = total + weight * intensity(field, reference, turn, moments.contrast).astype(np.float64)
     if reference is not None and moments.apart:
@@ -221,9 +225,12 @@ def counts(
     """
     scale = (shots.photons_per_intensity / samples).astype(np.float32)
     seen = moments_of(shots, times_s, drift, arm)
+    # A frame each, where the modulator moves.
+    each = way.in_time(bits[:0], replace(shots, steps=1))[2]
     for i in range(len(bits)):
         for f in range(i * shots.steps, (i + 1) * shots.steps):
-            light = mean_intensity(way, bits[i : i + 1], seen(f), arrays, shots.reference)
+            shown = None if each is None else each.part(slice(f, f + 1))
+            light = mean_intensity(way, bits[i : i + 1], seen(f), arrays, shots.reference, shown)
             readout.read(out, f, light * scale[f], shots, f)
         if progress is not None:
             progress(i + 1)

@@ -83,6 +83,9 @@ def info(
     own_s = max(least_s, model.operation.frametime_s)
     frametime = f"{1e6 * own_s:.0f} µs; whole sensor {1e6 * full_s:.0f} µs"
     facts.add_row("frame time", frametime + _mixed(bench, own_s, exposure_s))
+    if model.reference.present and model.reference.settling_s:
+        stepped_s = bench.stepped_frametime_s(max(1, round(rows)), exposure_s)
+        facts.add_row("frame time with phase steps", f"{1e6 * stepped_s:.0f} µs")
     facts.add_row("frame rate by rows", _rates(model.camera))
     if model.camera.shutter == "rolling":
         facts.add_row("one pattern on all rows", _pattern_times(bench, exposure_s))
@@ -272,7 +275,7 @@ def _mirrors(dmd: _Told) -> tuple[str, str]:
     return "mirrors", (
         f"{dmd.value('name')}: {dmd.text('shape')}, pitch {dmd.text('pitch_m')} on a {dmd.value('lattice')} lattice, "
         f"{height} x {width}, "
-        f"contrast {dmd.text('contrast_ratio')} : 1, efficiency {dmd.text('efficiency')}"
+        f"contrast {dmd.text('contrast_ratio')} : 1, efficiency {dmd.text('efficiency')}" + _motion(dmd)
     )
 
 
@@ -284,6 +287,16 @@ def _phases(slm: _Told) -> tuple[str, str]:
         f"{slm.value('levels')} levels over {turns:g} turn{'' if turns == 1 else 's'}, fill factor "
         f"{slm.text('fill_factor')}, efficiency {slm.text('efficiency')}"
     )
+
+
+def _motion(dmd: _Told) -> str:
+    """Say how mirrors move, and nothing of mirrors that stand still."""
+    warm = [dmd.text(name) for name in ("warm_up_loss", "warm_up_time_s", "creep_per_hour")]
+    shaken = [dmd.text(name) for name in ("vibration_rad", "vibration_hz")]
+    told = ""
+    if dmd.value("warm_up_loss") or dmd.value("creep_per_hour"):
+        told += f"; warm-up takes {warm[0]} of the speckle's correlation within {warm[1]}, and {warm[2]} after that"
+    return told + (f"; tilted by up to {shaken[0]} at {shaken[1]}" if dmd.value("vibration_rad") else "")
 
 
 def _medium(medium: _Told) -> tuple[str, str]:

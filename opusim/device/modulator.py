@@ -129,6 +129,28 @@ class Modulator(Stage):
         """Whether the light of one pattern is another one from frame to frame."""
         return False
 
+    @property
+    def vibrates(self) -> bool:
+        """Whether it is another one within a frame's own time, so that rows of a rolling shutter differ."""
+        return False
+
+    def field_correlation(self, time_s: float, exposure_s: float) -> float:
+        """Return the correlation of the field behind a random medium with that at the start, of modulators that move.
+
+        Parameters
+        ----------
+        time_s : float
+            Seconds since it was switched on.
+        exposure_s : float
+            Exposure in seconds.
+
+        Returns
+        -------
+        float
+            1 where it stands still.
+        """
+        return 1.0
+
     def amplitude(self) -> np.ndarray:
         """Amplitude of every mirror that is on.
 
@@ -138,7 +160,7 @@ class Modulator(Stage):
             Amplitudes exp(-r^2 / w^2), scaled so that the mean of its square is 1: `Laser.power_w` is the power on
             the array, whatever the beam's radius.
         """
-        return _amplitude(self.shape, self.lattice, self.pitch_m, self.beam_radius_m)
+        return beam_amplitude(self.shape, self.lattice, self.pitch_m, self.beam_radius_m)
 
     def phase_rad(self, seed: int) -> np.ndarray:
         """Return the static wavefront error of every mirror in radians.
@@ -158,7 +180,23 @@ class Modulator(Stage):
 
 
 @lru_cache(maxsize=8)
-def _amplitude(shape: tuple[int, int], lattice: str, pitch_m: float, beam_radius_m: float) -> np.ndarray:
+def beam_amplitude(shape: tuple[int, int], lattice: str, pitch_m: float, beam_radius_m: float) -> np.ndarray:
+    """Return the amplitude of a Gaussian beam on the pixels; see `Modulator.amplitude`.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (rows, columns).
+    lattice : {"square", "diamond"}
+        How pixels stand.
+    pitch_m, beam_radius_m : float
+        Distance of neighbours, and radius at 1/e^2 of the intensity, in metres.
+
+    Returns
+    -------
+    ndarray of float32, shape `shape`, read-only
+        Amplitudes.
+    """
     y, x = (axis * pitch_m for axis in lattices.places(shape, lattice))
     g = elementary.exp(-(y**2 + x**2) / (beam_radius_m * beam_radius_m))
     g = (g / math.sqrt(float(np.mean(g**2)))).astype(np.float32)

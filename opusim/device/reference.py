@@ -86,6 +86,10 @@ class Reference(Stage):
         the phase. It is made as a sum of 64 lines (``opusim.device.vibration.spectrum_lines``). None by default.
     coherence : float
         0 to 1: contrast of the fringes, below 1 for arms whose difference is not short against the coherence length.
+    settling_s : float
+        Time that the shifter needs after a step, before the next exposure may begin, in seconds. 0: an electro-optic
+        modulator; a piezo has milliseconds. Frames of a burst of phases follow each other no faster than exposure and
+        settling (`OpticalBench.stepped_frametime_s`).
     """
 
     stage: ClassVar[str] = "reference"
@@ -132,6 +136,7 @@ class Reference(Stage):
         source="reference phase", before=(),
     )  # fmt: skip
     coherence: float = parameter(1.0, low=0.0, high=1.0, off=1.0, imperfection="partial coherence", learnable="odds")
+    settling_s: float = parameter(0.0, low=0.0, high=60.0, unit="s", before=0.0)
 
     def _check_together(self) -> None:
         """Check that what describes the vibration belongs together."""

@@ -81,6 +81,11 @@ class ErrorBudget:
                     "Lines of the reference's vibration have equal frequencies. A device has their sum, which its seed "
                     "says; closed forms know no seed, and are those of the mean over devices."
                 )
+            if device.modulator.vibrates and self.point.mode == "linear":
+                notes.append(
+                    "Closed forms take mirrors that vibrate (dmd.vibration_rad) as tilted alike in all frames of a "
+                    "burst; measured_error_budget does not."
+                )
             if device.drift_within(exposure_s) is not None:
                 ratio = exposure_s / device.medium.decorrelation_time_s
                 notes.append(

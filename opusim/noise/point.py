@@ -133,6 +133,11 @@ class WorkingPoint:
 
     @property
     def field_correlation(self) -> float:
-        """Correlation of the field with that of the state it is compared with, in the medium's own steps of time."""
-        medium = self.device.medium
-        return medium.field_correlation(medium.drift.time(int(medium.drift.state(np.array(self.elapsed_s)))))
+        """Correlation of the field with that of the state it is compared with, in the medium's own steps of time.
+
+        That of a modulator that moves is a part of it.
+        """
+        medium, device = self.device.medium, self.device
+        kept = medium.field_correlation(medium.drift.time(int(medium.drift.state(np.array(self.elapsed_s)))))
+        averaged_s = self.exposure_s if device.operation.exposure_average else 0.0
+        return kept * device.modulator.field_correlation(self.elapsed_s, averaged_s)

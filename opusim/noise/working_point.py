@@ -99,7 +99,8 @@ def working_point(
         raise ValueError("There is no light at the camera (laser.power_w, medium.transmission), so no output either.")
     if exposure_s is None:
         exposure_s = usual_exposure_s(point) if linear else own
-    least_s = OpticalBench(device, threads=1).minimum_frametime_s(roi[2], exposure_s)
+    bench = OpticalBench(device, threads=1)
+    least_s = (bench.stepped_frametime_s if linear else bench.minimum_frametime_s)(roi[2], exposure_s)
     if frametime_s is None:
         frametime_s = least_s if linear else max(least_s, device.operation.frametime_s)
     else:

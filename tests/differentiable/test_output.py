@@ -538,6 +538,8 @@ def test_on_the_gpu(execution):
         ({"learn": ["medium.phase_std_rad"], "device": GAUSSIAN}, "no such field in the device"),
         ({"device": STILL.evolve(**{"medium.decorrelation_time_s": 0.01})},
          r"in which a medium of medium.decorrelation_time_s = 0.01 moves.*must be at most 3.16e-05 s, or"),
+        ({"device": STILL.evolve(**{"dmd.creep_per_hour": 0.001})}, "changes from frame to frame on the modulator"),
+        ({"device": STILL.evolve(**{"dmd.vibration_rad": 0.1})}, "vectors one by one: switch off what moves in it"),
         ({"mirrors": "soft"}, "mirrors is 'soft', but it must be one of 'straight-through', 'relaxed'"),
         ({"rounding": "up"}, "rounding is 'up', but it must be one of"),
         ({"execution": "gpu"}, "execution is 'gpu', but it must be one of"),

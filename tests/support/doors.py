@@ -568,6 +568,9 @@ def _device() -> None:
     door(f"{at}.slm.PhaseSlm.ripples(frames)", lambda x: by_frame.ripples(x, times, 1e-3, seed=1), frames.copy)
     door(f"{at}.slm.PhaseSlm.ripples(times_s)", lambda x: slm.ripples(frames, x, 1e-3, seed=1), times.copy,
          "nan, infinity")  # fmt: skip
+    moving = device.evolve(**{"dmd.warm_up_loss": 0.013, "dmd.vibration_rad": 0.1}).micromirrors
+    door(f"{at}.dmd.Dmd.motion(times_s)", lambda x: moving.motion(x, 1e-3, seed=1), times.copy, "nan, infinity")
+    door(f"{at}.dmd.Dmd.speckle_correlation(times_s)", moving.speckle_correlation, times.copy, "nan, infinity")
     place = {"sensor_shape": (16, 20), "pixel_pitch_m": 5e-6, "n_mirrors": 256, "seed": 1}
     door(f"{at}.reference.Reference.field(pixels)", lambda x: arm.field(x, **place), lambda: np.arange(6))
     door(f"{at}.reference.Reference.field(offsets)", lambda x: arm.field(np.arange(6), **place, offsets=x),

@@ -64,6 +64,21 @@ def test_field_correlation_is_the_root_of_the_intensitys():
     assert record.times_s[-1] == pytest.approx(1200.0, abs=1e-6)
 
 
+def test_warm_up_of_the_mirrors_is_seen_as_it_is():
+    """Over four hours of a medium that stands still: the curve of the warm-up, for which no time constant fits.
+
+    All of 900 features on; 1024 pixels, whose loss scatters by 2 / sqrt(900) of it from device to device: 20 %.
+    """
+    layout = MirrorLayout(dmd_shape=(912, 1140), n_features=(30, 30), kind="macro_2d", factor=30, roi_size=(912, 1140))
+    what = device(**{"dmd.warm_up_loss": 0.2, "dmd.creep_per_hour": 0.02})
+    record = measure(
+        what, duration_s=14400.0, looks=7, reference=False, mirrors=MirrorPatterns(np.ones((1, 900), np.uint8), layout)
+    )
+    lost = 0.2 * (1 - np.exp(-record.times_s / 1440)) + 0.02 * record.times_s / 3600
+    np.testing.assert_allclose(1 - record.intensity_correlation[1:], lost[1:], rtol=0.2)
+    assert not record.follows_law
+
+
 def test_frozen_medium_shows_no_decorrelation():
     record = measure(device(), duration_s=600.0, looks=7)
     assert record.decorrelation_time_s == math.inf == record.decorrelation_interval_s[1] == record.redo_after_s
