@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from opusim.base import arrays, validation
-from opusim.base.errors import InputTypeError, NotReadyError
+from opusim.base.errors import InputTypeError, NotReadyError, warn_outside
 from opusim.base.progress import long_work_shown
 from opusim.bench import linear_modes
 from opusim.bench.protocol import Drivable, has, input_layout_of, output_roi_of
@@ -24,6 +24,7 @@ from opusim.drivers.lowlevel.device import BenchArguments, OpuDevice
 from opusim.drivers.lowlevel.settings_of_frame import FrameSettings
 from opusim.drivers.methods.base import Method
 from opusim.drivers.methods.counts import Counts
+from opusim.drivers.values import Values
 
 from . import acquire, settings
 from .batch import Batch
@@ -158,6 +159,8 @@ class OPU(validation.Fixed):
     """
 
     _fixed = {"config_file": "Change `config`, or make another OPU."}
+    # Whether there was a word of values that are hardly meant as they are taken.
+    _told = False
 
     def __init__(
         self,
@@ -251,6 +254,11 @@ class OPU(validation.Fixed):
         if self.device.backend not in ("auto", None):
             device += f", backend={self.device.backend!r}"
         return f"OPU(n_components={self.n_components}, {device}, {state}, {fit})"
+
+    @property
+    def _values(self) -> Values:
+        """What the values of vectors are for the device's modulator."""
+        return self.device.values
 
     @property
     def _shows_progress(self) -> bool:
@@ -504,7 +512,7 @@ class OPU(validation.Fixed):
     ) -> tuple[Fit, UserInput | None]:
         overrides = Overrides.from_keywords(override)
         validation.flag("online", online)
-        traits, data = inputs.describe(X, n_features, packed, is_2d, self.device.backend)
+        traits, data = inputs.describe(X, n_features, packed, is_2d, self.device.backend, self._values)
         base = self._settings()
         if online and base.no_single_transform:
             raise RuntimeError("online is True, but this device has no online mode (no_single_transform is set).")
@@ -519,6 +527,7 @@ class OPU(validation.Fixed):
             online=online,
             inputs=input_layout_of(self.device.bench),
         )
+        self._tell_doubt(data)
         # Nothing can fail from here on, so that an error leaves the fit before in force.
         self._end_online()
         with self.device.lock:
@@ -593,6 +602,7 @@ class OPU(validation.Fixed):
             return None
         device.check_open()
         data = inputs.HostInput(X, fit.traits)
+        self._tell_doubt(data)
         if not fit.online:
             self._settings()  # which a loop, in online mode, has read at its fit
         with device.lock:
@@ -717,7 +727,9 @@ class OPU(validation.Fixed):
                     fit, data = self._make_fit(bits, None, False, False, False, {})
                     assert data is not None
                     return fit, data
-        return fit, inputs.read(bits, fit.traits, self.device.backend)
+        data = inputs.read(bits, fit.traits, self.device.backend)
+        self._tell_doubt(data)
+        return fit, data
 
     def _encode(self, X: Any, encoder_cls: Any, decoder_cls: Any) -> tuple[Any, Any]:
         """Return the encoder, if any, and what it makes of `X`."""
@@ -730,7 +742,22 @@ class OPU(validation.Fixed):
         encoder: Any = encoder_cls() if inspect.isclass(encoder_cls) else encoder_cls
         if type(X) is not np.ndarray and inputs.is_lazy(X):
             return encoder, encode(X, encoder, decoder_cls)
-        return encoder, X if encoder is None else encoder.transform(X)
+        if encoder is None:
+            return encoder, X
+        made = encoder.transform(X)
+        self._values.check_encoded(encoder, made)
+        return encoder, made
+
+    def _tell_doubt(self, data: UserInput | None) -> None:
+        """Warn, once, of values that are hardly meant as what the modulator takes them for."""
+        values = self._values
+        if self._told or values.binary or not isinstance(data, inputs.HostInput):
+            return
+        data.check_values()
+        doubt = values.doubt(data.array.dtype, data.array)
+        if doubt:
+            self._told = True
+            warn_outside(doubt)
 
     @staticmethod
     def _decode(values: Any, encoder: Any, decoder_cls: Any, group: int = 1) -> Any:
