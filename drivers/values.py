@@ -222,8 +222,12 @@ class Levels(Values):
         )
 
     def check_encoded(self, encoder: Any, made: Any) -> None:
-        """Raise an InputTypeError if an encoder made bools: bits."""
-        if str(getattr(made, "dtype", "")).removeprefix("torch.") == "bool":
+        """Raise an InputTypeError if an encoder made bits: bools, or one of ours whole numbers that are only 0 and 1."""
+        from opusim.encoding.base import BaseTransformer, NoEncoding
+
+        kind = str(getattr(made, "dtype", "")).removeprefix("torch.")
+        ours = isinstance(encoder, BaseTransformer) and not isinstance(encoder, NoEncoding)
+        if kind == "bool" or (ours and "int" in kind and 0 not in made.shape and made.max() <= 1):
             raise InputTypeError(
                 f"{encoder!r} makes bits, but this device has a phase modulator, which is neither on nor off: leave "
                 "the encoder out and give phases in turns, or use one that makes phases or levels."
