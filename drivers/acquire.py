@@ -317,6 +317,11 @@ def check_fit(method: Method, fit: Fit, traits: InputTraits, n_vectors: int) -> 
             f"X holds {n_vectors} vectors, but in online mode only single vectors are transformed: fit with "
             "online=False for batches."
         )
+    if method.needs_bits and not traits.values.binary:
+        raise NotReadyError(
+            f"{type(method).__name__} combines vectors as bits, but this device has a phase modulator: it needs one "
+            "with micromirrors."
+        )
     if traits.packed and not method.packed:
         raise RuntimeError("X is packed, but the linear transform takes bits that are not: use numpy.unpackbits.")
     if method.full and not fit.is_full:

@@ -176,7 +176,7 @@ def make_fit(
     settings : Settings
         Base times, range of ones.
     strategy : InputRoiStrategy
-        The driver's; without data, auto becomes full.
+        The driver's; without data, and for phases, auto becomes full.
     overrides : Overrides
         What was asked for.
     online : bool
@@ -205,6 +205,8 @@ def make_fit(
         strategy = overrides.input_roi_strategy
     elif ones is None and strategy is InputRoiStrategy.auto:
         strategy = InputRoiStrategy.full
+    if not traits.values.binary and strategy is InputRoiStrategy.auto:
+        strategy = InputRoiStrategy.full  # there are no ones to choose a region by
     roi: LightonmlRoi | None = None
     if inputs is not None:
         layout = inputs.first(n)

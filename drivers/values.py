@@ -33,9 +33,12 @@ class Values(ABC):
     ----------
     binary : bool
         Whether they are bits, which can be counted, packed and combined.
+    what : str
+        What they are, in sentences: an array of what.
     """
 
     binary: ClassVar[bool]
+    what: ClassVar[str]
 
     @abstractmethod
     def check_dtype(self, dtype: np.dtype[Any], packed: bool) -> None:
@@ -78,6 +81,7 @@ class Bits(Values):
     """Mirrors that are on or off: values are 0 and 1."""
 
     binary: ClassVar[bool] = True
+    what: ClassVar[str] = "0 and 1"
 
     def check_dtype(self, dtype: np.dtype[Any], packed: bool) -> None:
         """Raise an InputTypeError if values of a type cannot be bits, or packed bits."""
@@ -140,6 +144,7 @@ class Levels(Values):
     slm: PhaseSlm
 
     binary: ClassVar[bool] = False
+    what: ClassVar[str] = "phases in turns, or of levels"
 
     def check_dtype(self, dtype: np.dtype[Any], packed: bool) -> None:
         """Raise an InputTypeError if values of a type are neither phases nor levels, or if they are packed."""
@@ -222,7 +227,7 @@ class Levels(Values):
         )
 
     def check_encoded(self, encoder: Any, made: Any) -> None:
-        """Raise an InputTypeError if an encoder made bits: bools, or one of ours whole numbers that are only 0 and 1."""
+        """Raise an InputTypeError if an encoder made bits: bools, or one of ours only 0 and 1."""
         from opusim.encoding.base import BaseTransformer, NoEncoding
 
         kind = str(getattr(made, "dtype", "")).removeprefix("torch.")

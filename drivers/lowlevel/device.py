@@ -722,7 +722,7 @@ class OpuDevice(validation.Fixed):
         patterns : MirrorPatterns or numpy.ndarray
             Feature vectors with their layout, in the machine's memory or on a device that the backend computes on; or
             packed mirrors, uint8 (n, input_size), little-endian. Of a phase modulator
-            `opusim.patterns.phases.PhasePatterns`.
+            ``opusim.patterns.phases.PhasePatterns``.
         n_pixels : int
             How many pixels, in raster order; the others are not computed.
         settings : FrameSettings, optional

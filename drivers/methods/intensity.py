@@ -272,6 +272,7 @@ class Intensity(Method):
     block = BLOCK
     shares = True
     packed = False
+    needs_bits = True
     full = True
     reductions = (CountSums, MeanDifferences)
 
