@@ -22,8 +22,8 @@ from opusim.patterns.phases import PhasePatterns
 
 __all__ = ["BITS", "Bits", "Levels", "Probes", "Values", "anchor", "anchor_on", "values_of"]
 
-# Numbers that become levels together: double precision takes room.
-_STEP = 1 << 20
+# Numbers that become levels together, so that what is in between, in double precision, stays in cache.
+_STEP = 1 << 15
 
 
 class Values(ABC):
@@ -58,7 +58,7 @@ class Values(ABC):
 
     @abstractmethod
     def shown(self, part: np.ndarray) -> np.ndarray:
-        """Return what is shown for values that can be: uint8 of the same shape, in order; a view where possible."""
+        """Return what is shown for vectors (n, n_features): uint8, in order in memory; a view where possible."""
 
     @abstractmethod
     def patterns(self, shown: Any, layout: MirrorLayout) -> MirrorPatterns:
@@ -182,10 +182,12 @@ class Levels(Values):
         """Return the levels: those nearest to phases, or whole numbers as they are."""
         if part.dtype.kind != "f":
             return np.ascontiguousarray(part, dtype=np.uint8)
-        levels = np.empty(part.shape, dtype=np.uint8)
-        step = max(1, _STEP // max(1, part[:1].size))
-        for start in range(0, len(part), step):
-            levels[start : start + step] = self.slm.levels_of(part[start : start + step])
+        n, n_features = part.shape
+        levels, rows = np.empty(part.shape, dtype=np.uint8), max(1, _STEP // n_features)
+        for first in range(0, n, rows):
+            for start in range(0, n_features, _STEP):
+                block = slice(first, first + rows), slice(start, start + _STEP)
+                levels[block] = self.slm.levels_of(part[block])
         return levels
 
     def patterns(self, shown: Any, layout: MirrorLayout) -> PhasePatterns:

@@ -127,8 +127,10 @@ def _seen(
         return bits.array.shape, bits.array.dtype, partial(LazyInput, bits)
     refuse_odd_tensor(X)
     place, stays = place_for(X, backend)
-    # Phases become levels in the machine's own memory: by one law, to the same levels.
-    if place is not None and stays and values.binary:
+    if not values.binary:
+        # Phases become levels in the machine's own memory, by one law; the bench takes them to where light is computed.
+        place, stays = None, False
+    if place is not None and stays:
         return tuple(X.shape), kind_of(X), partial(DeviceInput, X, place=place)
     array, came_from = as_numpy(X)
     return array.shape, array.dtype, partial(HostInput, array, came_from=came_from, place=place)

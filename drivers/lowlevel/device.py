@@ -389,10 +389,10 @@ class OpuDevice(validation.Fixed):
             return known
         mode = linear_modes.chosen(asked, self.has_reference)
         if mode.needs_bits and not self.values.binary:
-            other = linear_modes.field_mode(linear_modes.AUTO)
+            fields = linear_modes.field_mode(linear_modes.AUTO)
             raise ValueError(
                 f"linear_mode is {mode.name!r}, which combines vectors as bits, but this device has a phase modulator: "
-                f"it must be {other!r}, on a device with a reference arm (reference.relative_amplitude above 0)."
+                f"it must be {fields!r}, on a device with a reference arm (reference.relative_amplitude above 0)."
             )
         if mode.needs_reference and not self.has_reference:
             other = linear_modes.chosen(linear_modes.AUTO, has_reference=False)

@@ -269,6 +269,31 @@ def test_linear_transforms_of_a_noisy_device_repeat_and_scale(noisy):
     assert np.linalg.norm(third) / np.linalg.norm(first) == pytest.approx(np.sqrt(N / OUT), rel=0.02)
 
 
+def test_a_linear_transform_by_torch_is_that_of_numpy():
+    torch = pytest.importorskip("torch")
+    found = []
+    for backend, given in (("numpy", PHASES), ("torch:cpu", torch.from_numpy(PHASES))):
+        with opened(slm_device(), backend=backend) as opu:
+            opu.fit1d(given)
+            calibrated(opu)
+            found.append(opu.linear_transform(given))
+    assert isinstance(found[1], torch.Tensor)
+    np.testing.assert_allclose(found[1].numpy(), found[0], atol=1e-3 * float(np.abs(found[0]).max()))
+
+
+def test_a_camera_that_lags_reads_the_vector_before(noisy):
+    device = slm_device("aurora", tables={"camera": {"lag": 0.1}})
+    with opened(device) as opu:
+        whole = np.asarray(opu.fit_transform1d(PHASES))
+    with opened(device, config_override={"n_samples_by_pass": 2}) as opu, opened(noisy) as other:
+        np.testing.assert_array_equal(opu.fit_transform1d(PHASES), whole)
+        assert not np.array_equal(other.fit_transform1d(PHASES)[1:], whole[1:])
+    with opened(device) as opu:
+        opu.fit1d(PHASES)
+        batch = opu.batch(9)
+    np.testing.assert_array_equal(batch.transform(PHASES[4:7], 4, PHASES[3:4]), whole[4:7])
+
+
 def test_probes_of_levels_leave_what_no_level_turns():
     for levels, turns in ((256, 1.0), (255, 1.0), (2, 1.0), (256, 0.3), (16, 2.0), (100, 3.7)):
         slm = slm_device(levels=levels, range_turns=turns).modulator
