@@ -90,7 +90,7 @@ def run(
     NotReadyError
         If the device is closed, or the fit is not for such vectors.
     TypeError, ValueError
-        If the vectors are not of bits, or no worker could make the device's bench.
+        If the vectors cannot be shown, or no worker could make the device's bench.
     MemoryError
         If the results do not fit the memory that is free.
 
@@ -116,7 +116,7 @@ def run(
         lazy = data.later(task, method.dtype, n_out, method.task_bytes(n_out, frame.itemsize), align)
         return divided(lazy, divisor)
     assert isinstance(data, PresentInput)
-    data.check_binary()
+    data.check_values()
     check_fit(method, fit, data.traits, n)
     if n > step or n * n_out * method.dtype.itemsize > _PASS_BYTES:
         memory.check_result(n, n_out, method.dtype.itemsize, data.home)
@@ -128,6 +128,7 @@ def run(
     try:
         lags, before, shown, n_pixels = lags_of(device.bench), None, 0, method.n_pixels or n_out
         shared = method.begin() if method.shares else None
+        values = data.traits.values
         by_light, threads = decodes_by_light(method), device.threads if method.by_light else None
         together, stride = None, step
         if method.reductions and isinstance(data, HostInput):
@@ -144,12 +145,12 @@ def run(
             nonlocal before, shown
             patterns = method.encode(data.placed(bits) if by_light else bits)
             frames = device.project(
-                MirrorPatterns.of_checked(patterns, fit.layout), n_pixels, settings=exposure,
+                values.patterns(patterns, fit.layout), n_pixels, settings=exposure,
                 reference_phase_rad=method.phases_rad, progress=None if bar is None else bar.after(shown),
                 before=before, reserved=reserved,
             )  # fmt: skip
             if lags:
-                before = MirrorPatterns.of_checked(patterns[-1:], fit.layout)
+                before = values.patterns(patterns[-1:], fit.layout)
             part = method.decode(frames, shared, out=target, threads=threads)
             shown += len(patterns)
             return data.fetched(part) if by_light else part
@@ -242,10 +243,10 @@ def run_one(
     Raises
     ------
     ValueError
-        If the vector is not of bits.
+        If the vector cannot be shown.
     """
     start = dt.datetime.now()
-    data.check_binary()
+    data.check_values()
     bits = data.bits(0, 1, fit.bitorder)
     if progress:
         with long_work_shown():
@@ -353,6 +354,11 @@ def check_fit(method: Method, fit: Fit, traits: InputTraits, n_vectors: int) -> 
         raise NotReadyError(
             f"X holds {n_vectors} vectors, but in online mode only single vectors are transformed: fit with "
             "online=False for batches."
+        )
+    if method.needs_bits and not traits.values.binary:
+        raise NotReadyError(
+            f"{type(method).__name__} combines vectors as bits, but this device has a phase modulator: it needs one "
+            "with micromirrors."
         )
     if traits.packed and not method.packed:
         raise RuntimeError("X is packed, but the linear transform takes bits that are not: use numpy.unpackbits.")
@@ -553,14 +559,14 @@ class Task:
         Raises
         ------
         TypeError, ValueError
-            If they are not of bits.
+            If they cannot be shown.
         """
         data = HostInput.from_traits(x, self.traits)
-        data.check_binary(first, self.shape)
+        data.check_values(first, self.shape)
         bits = data.bits(0, len(x), self.bitorder)
         if before is not None:
             one = HostInput.from_traits(before, self.traits)
-            one.check_binary(first - 1, self.shape)
+            one.check_values(first - 1, self.shape)
             before = one.bits(0, 1, self.bitorder)
         place = arrays.choose(self.recipe.backend) if decodes_by_light(self.method) else arrays.NUMPY
         found = [
@@ -585,7 +591,7 @@ class Task:
             reserved = reserved.only(method.places(numbers, self.passes.size_of(k)))
         last = None
         if self.lags and before is not None:
-            last = MirrorPatterns.of_checked(method.encode(place.from_host(before)), self.layout)
+            last = self.traits.values.patterns(method.encode(place.from_host(before)), self.layout)
         frames = self._show(method.encode(place.from_host(bits), part=method.parted), reserved, last)
         # A whole pass adds to what it is given; what all passes came to is known already, and other tasks have it too.
         own = method.begin() if method.shares and not method.parted else shared
@@ -597,6 +603,6 @@ class Task:
 
     def _show(self, bits: Any, reserved: ReservedFrames, before: MirrorPatterns | None = None) -> Any:
         return project(
-            self.recipe.bench(), MirrorPatterns.of_checked(bits, self.layout), self.n_pixels, self.exposure,
+            self.recipe.bench(), self.traits.values.patterns(bits, self.layout), self.n_pixels, self.exposure,
             reference_phase_rad=self.method.phases_rad, reserved=reserved, before=before,
         )  # fmt: skip

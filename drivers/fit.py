@@ -86,7 +86,7 @@ class Fit:
     layout : MirrorLayout
         Where they go.
     n_ones : int or None
-        Mirrors on, mean over the data of the fit; None without data.
+        Mirrors on, mean over the data of the fit, None without data; all pixels of a phase modulator.
     exposure_us : int
         FrameSettings for this much light.
     overrides : Overrides
@@ -169,13 +169,14 @@ def make_fit(
     traits : InputTraits
         Features of a vector.
     data : UserInput or None
-        Vectors whose ones are counted, all of them; None if only the shape is known.
+        Vectors whose ones are counted, all of them; None if only the shape is known. Phases have none: the exposure
+        is the device's own then.
     input_shape : tuple of int
         Mirrors.
     settings : Settings
         Base times, range of ones.
     strategy : InputRoiStrategy
-        The driver's; without data, auto becomes full.
+        The driver's; without data, and for phases, auto becomes full.
     overrides : Overrides
         What was asked for.
     online : bool
@@ -199,11 +200,13 @@ def make_fit(
         raise ValueError(f"n_features is {traits.shown}, but there are only {n_mirrors} mirrors: it can't be more.")
     if inputs is not None:
         _check_own(inputs, traits, overrides)
-    ones = data.count_ones() if data is not None else None
+    ones = data.count_ones() if data is not None else None  # None of phases: every pixel is lit, whatever they are
     if overrides.input_roi_strategy is not None:
         strategy = overrides.input_roi_strategy
     elif ones is None and strategy is InputRoiStrategy.auto:
         strategy = InputRoiStrategy.full
+    if not traits.values.binary and strategy is InputRoiStrategy.auto:
+        strategy = InputRoiStrategy.full  # there are no ones to choose a region by
     roi: LightonmlRoi | None = None
     if inputs is not None:
         layout = inputs.first(n)
@@ -213,7 +216,7 @@ def make_fit(
         elif n < n_mirrors:
             roi = InputRoi(input_shape, settings.ones_range).compute_roi(strategy, traits.n_features, ones)
         layout = make_layout(input_shape, traits.n_features, roi)
-    n_ones, excess = None, 0.0
+    n_ones, excess = None if traits.values.binary else n_mirrors, 0.0
     if ones is not None:
         n_ones = layout.n_always_on + int(ones * layout.mirrors_per_feature)
         excess = n_ones / settings.ones_range[1]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from opusim.base import arrays, validation
-from opusim.base.errors import InputTypeError, NotReadyError
+from opusim.base.errors import InputTypeError, NotReadyError, warn_outside
 from opusim.base.progress import long_work_shown
 from opusim.bench import linear_modes
 from opusim.bench.protocol import Drivable, has, input_layout_of, output_roi_of
@@ -24,6 +24,7 @@ from opusim.drivers.lowlevel.device import BenchArguments, OpuDevice
 from opusim.drivers.lowlevel.settings_of_frame import FrameSettings
 from opusim.drivers.methods.base import Method
 from opusim.drivers.methods.counts import Counts
+from opusim.drivers.values import Values
 
 from . import acquire, settings
 from .batch import Batch
@@ -142,6 +143,12 @@ class OPU(validation.Fixed):
     Workers that need noise of their own each call ``opu.bench.skip_frames(n)`` with another `n`, far enough
     apart.
 
+    A device with a phase modulator (``[modulator]`` with ``kind = "slm"``) takes phases where one with mirrors takes
+    bits: floats are turns of 2 pi, from 0 to below 1, and become the nearest level; whole numbers are levels. Every
+    pixel is lit, so that the exposure is the device's own, whatever the data of the fit. Nothing is packed, bools are
+    refused, and whole numbers that are only 0 and 1 are told once. What combines bits (``linear_mode="intensity"``,
+    tasks, direct feedback alignment) is refused by a sentence.
+
     The exposure follows the mirrors that are on in the data of the fit, counted over all of it: above the range of
     ones, it is divided by the excess. This is exact for features in two dimensions too, for whole mirror patterns, and
     for an input region of one's own, where lightonml counts too few or not at all.
@@ -158,6 +165,8 @@ class OPU(validation.Fixed):
     """
 
     _fixed = {"config_file": "Change `config`, or make another OPU."}
+    # Whether there was a word of values that are hardly meant as they are taken.
+    _told = False
 
     def __init__(
         self,
@@ -251,6 +260,11 @@ class OPU(validation.Fixed):
         if self.device.backend not in ("auto", None):
             device += f", backend={self.device.backend!r}"
         return f"OPU(n_components={self.n_components}, {device}, {state}, {fit})"
+
+    @property
+    def _values(self) -> Values:
+        """What the values of vectors are for the device's modulator."""
+        return self.device.values
 
     @property
     def _shows_progress(self) -> bool:
@@ -450,7 +464,7 @@ class OPU(validation.Fixed):
         ----------
         X : array_like, torch.Tensor, cupy.ndarray or dask.array.Array, optional
             0/1 data, (n_features,), (batch, n_features) or (batch1, batch2, n_features); its number of ones sets the
-            exposure. A Dask array is computed to count them, part by part.
+            exposure. A Dask array is computed to count them, part by part. Of a phase modulator phases or levels.
         n_features : int, optional
             Features of a vector, if `X` is not given; the exposure is then the device's own.
         packed : bool
@@ -484,7 +498,7 @@ class OPU(validation.Fixed):
         Parameters
         ----------
         X : array_like, torch.Tensor or cupy.ndarray, optional
-            0/1 data, (a, b), (batch, a, b) or (batch1, batch2, a, b); packed (..., ceil(a*b/8)).
+            0/1 data, or phases, (a, b), (batch, a, b) or (batch1, batch2, a, b); packed (..., ceil(a*b/8)).
         n_features : tuple of int, optional
             (a, b), if `X` is not given or is packed.
         packed, online : bool
@@ -504,7 +518,7 @@ class OPU(validation.Fixed):
     ) -> tuple[Fit, UserInput | None]:
         overrides = Overrides.from_keywords(override)
         validation.flag("online", online)
-        traits, data = inputs.describe(X, n_features, packed, is_2d, self.device.backend)
+        traits, data = inputs.describe(X, n_features, packed, is_2d, self.device.backend, self._values)
         base = self._settings()
         if online and base.no_single_transform:
             raise RuntimeError("online is True, but this device has no online mode (no_single_transform is set).")
@@ -519,6 +533,7 @@ class OPU(validation.Fixed):
             online=online,
             inputs=input_layout_of(self.device.bench),
         )
+        self._tell_doubt(data)
         # Nothing can fail from here on, so that an error leaves the fit before in force.
         self._end_online()
         with self.device.lock:
@@ -536,8 +551,9 @@ class OPU(validation.Fixed):
         Parameters
         ----------
         X : array_like, torch.Tensor, cupy.ndarray or dask.array.Array
-            0/1 data shaped as in the fit; bool, integers or floats. Without a fit before, `fit1d` is called on it, as
-            the drivers before lightonml 1.2 did.
+            0/1 data shaped as in the fit; bool, integers or floats. Of a phase modulator floats are phases in turns,
+            from 0 to below 1, and integers levels. Without a fit before, `fit1d` is called on it, as the drivers
+            before lightonml 1.2 did.
         encoder_cls : class or object, optional
             Its `transform` makes bits of `X`.
         decoder_cls : class or object, optional
@@ -593,6 +609,7 @@ class OPU(validation.Fixed):
             return None
         device.check_open()
         data = inputs.HostInput(X, fit.traits)
+        self._tell_doubt(data)
         if not fit.online:
             self._settings()  # which a loop, in online mode, has read at its fit
         with device.lock:
@@ -717,20 +734,37 @@ class OPU(validation.Fixed):
                     fit, data = self._make_fit(bits, None, False, False, False, {})
                     assert data is not None
                     return fit, data
-        return fit, inputs.read(bits, fit.traits, self.device.backend)
+        data = inputs.read(bits, fit.traits, self.device.backend)
+        self._tell_doubt(data)
+        return fit, data
 
     def _encode(self, X: Any, encoder_cls: Any, decoder_cls: Any) -> tuple[Any, Any]:
         """Return the encoder, if any, and what it makes of `X`."""
         self.device.check_open()
         if X is None:
-            raise InputTypeError("X is None, but it must be an array of 0 and 1.")
+            raise InputTypeError(f"X is None, but it must be an array of {self._values.what}.")
         for name, coder in (("encoder_cls", encoder_cls), ("decoder_cls", decoder_cls)):
             if coder is not None:
                 check_coder(name, coder)
         encoder: Any = encoder_cls() if inspect.isclass(encoder_cls) else encoder_cls
         if type(X) is not np.ndarray and inputs.is_lazy(X):
             return encoder, encode(X, encoder, decoder_cls)
-        return encoder, X if encoder is None else encoder.transform(X)
+        if encoder is None:
+            return encoder, X
+        made = encoder.transform(X)
+        self._values.check_encoded(encoder, made)
+        return encoder, made
+
+    def _tell_doubt(self, data: UserInput | None) -> None:
+        """Warn, once, of values that are hardly meant as what the modulator takes them for."""
+        values = self._values
+        if self._told or values.binary or not isinstance(data, inputs.HostInput):
+            return
+        data.check_values()
+        doubt = values.doubt(data.array.dtype, data.array)
+        if doubt:
+            self._told = True
+            warn_outside(doubt)
 
     @staticmethod
     def _decode(values: Any, encoder: Any, decoder_cls: Any, group: int = 1) -> Any:
@@ -848,7 +882,7 @@ class OPU(validation.Fixed):
 
     def _fit_and_run(self, X: Any, n_features: Any, packed: bool, is_2d: bool, override: dict[str, Any]) -> Any:
         if X is None:
-            raise InputTypeError("X is None, but it must be an array of 0 and 1.")
+            raise InputTypeError(f"X is None, but it must be an array of {self._values.what}.")
         fit, data = self._make_fit(X, n_features, packed, False, is_2d, override)
         assert data is not None
         return data.like_input(self._counts(fit, data))
@@ -915,7 +949,8 @@ class OPU(validation.Fixed):
         Returns
         -------
         ContextArray, torch.Tensor, cupy.ndarray or dask.array.Array
-            Fields, complex64, ``(*batch dimensions, n_components)``, scaled by `rescale` as `linear_transform` is; the
+            Fields, complex64, ``(*batch dimensions, n_components)``, scaled by `rescale` as `linear_transform` is: R x,
+            or R exp(i phase) of a phase modulator, without the light that no feature changes; the
             entries of R are i.i.d. complex normal numbers with mean square 1 (around a measured matrix, those of the
             matrix). Pixels that are too dark or saturated come as ordinary numbers: ``opu.calibration.valid`` names
             them.
@@ -951,8 +986,9 @@ class OPU(validation.Fixed):
         -------
         ContextArray, torch.Tensor, cupy.ndarray or dask.array.Array
             Numbers, float32, ``(*batch dimensions, n_components)``, scaled by `rescale`: "variance" divides R x by
-            sqrt(n_features), "norm" by sqrt(n_components), "none" by nothing. By holography the entries of R are i.i.d.
-            N(0, 1). By intensity they are so but in one direction: entries of one column have a mean of
+            sqrt(n_features), "norm" by sqrt(n_components), "none" by nothing. Of a phase modulator x is
+            exp(i phase), and y = sqrt(2) Re(R x) with complex R; it is scaled alike. By holography the entries of R are
+            i.i.d. N(0, 1). By intensity they are so but in one direction: entries of one column have a mean of
             +-sqrt(pi / (2 n_features)), with a fixed random sign for each column.
 
         Raises

@@ -19,11 +19,11 @@ from opusim.base.errors import InputTypeError, warn_outside
 from opusim.base.user_arrays import as_numpy, refuse_not_finite
 from opusim.drivers.context import Context, ContextArray
 from opusim.drivers.inputs import HostInput, InputTraits, describe, is_lazy
-from opusim.drivers.inputs.traits import check_dtype
 from opusim.drivers.lowlevel.device import BenchArguments, OpuDevice
 from opusim.drivers.opu import OPU as _OPU
 from opusim.drivers.settings import read_config
 from opusim.drivers.types import FeaturesFormat, InputRoiStrategy, OutputRescaling
+from opusim.drivers.values import BITS, Values
 
 from . import environment
 from .simulated_device import SimulatedOpuDevice
@@ -161,14 +161,14 @@ class OPU(_OPU):
         lightonml takes its shape from it, and as ones it counts what is not 0: programs fit on numbers that an encoder
         will make bits of. Times of 0 are none that are asked for.
         """
-        super().fit1d(_ones_of(X, packed), n_features, packed, online, **override)
+        super().fit1d(_seen(X, packed, self._values), n_features, packed, online, **override)
 
     def fit2d(
         self, X: Any = None, n_features: tuple[int, int] | None = None, packed: bool = False, online: bool = False,
         **override: Any,
     ) -> None:  # fmt: skip
         """Prepare for vectors with features in two dimensions, as `opusim.OPU.fit2d` does; see `fit1d`."""
-        super().fit2d(_ones_of(X, packed), n_features, packed, online, **override)
+        super().fit2d(_seen(X, packed, self._values), n_features, packed, online, **override)
 
     def _make_fit(
         self, X: Any, n_features: Any, packed: bool, online: bool, is_2d: bool, override: dict[str, Any]
@@ -193,12 +193,12 @@ def _is_zero(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and value == 0
 
 
-def _ones_of(X: Any, packed: bool) -> Any:
-    """Return what a fit looks at: which values are not 0; packed bits as they are."""
-    if X is None or packed is not False:
+def _seen(X: Any, packed: bool, shown: Values) -> Any:
+    """Return what a fit looks at: which values are not 0; packed bits, and phases, as they are."""
+    if X is None or packed is not False or not shown.binary:
         return X
     values = X if is_lazy(X) else as_numpy(X)[0]
-    check_dtype(values.dtype, packed)
+    shown.check_dtype(values.dtype, packed)
     if isinstance(values, np.ndarray):
         refuse_not_finite("X", values, infinite=False)  # NaN is not 0, and no number either
     return values != 0
@@ -236,6 +236,10 @@ class SimulatorOPU(OPU):
     """
 
     device: Any
+
+    @property
+    def _values(self) -> Values:
+        return BITS  # which it takes as bytes
 
     def _begin(
         self, n_components: int, opu_device: Any, max_n_features: int, config_file: str | Path,

@@ -78,12 +78,13 @@ class OPURandomMapping(LightonOPUMap):
         Returns
         -------
         numpy.ndarray
-            uint8, 1 for a mirror that is on: (1140 * 912,) or (n_samples, 1140 * 912), so that
-            ``reshape(1140, 912)`` makes a picture.
+            uint8, 1 for a mirror that is on, or levels of a phase modulator: (1140 * 912,) or (n_samples, 1140 * 912),
+            so that ``reshape(1140, 912)`` makes a picture.
         """
         fit = self.opu_._fit if self.fitted else None
         if fit is None:
             raise RuntimeError("OPURandomMapping has no fit yet, so how vectors are shown is not known: fit it first.")
         data = HostInput.from_traits(X, fit.traits)
-        mirrors = fit.layout.mirrors(data.bits(0, data.n_samples, fit.bitorder))
+        data.check_values()
+        mirrors = fit.traits.values.patterns(data.bits(0, data.n_samples, fit.bitorder), fit.layout).to_mirrors()
         return data.shape_output(np.swapaxes(mirrors, 1, 2).reshape(len(mirrors), -1))

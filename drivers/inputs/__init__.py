@@ -1,4 +1,4 @@
-"""Data of the user's, in host memory, on a GPU or lazy: what is known of them, and how they become bits.
+"""Data of the user's, in host memory, on a GPU or lazy: what is known of them, and how they become what is shown.
 
 `read` and `describe` are the doors: they choose the kind of `UserInput` by what they are given.
 """
@@ -15,6 +15,7 @@ import numpy as np
 from opusim.base import validation
 from opusim.base.errors import CallError, warn_outside
 from opusim.base.user_arrays import as_numpy, refuse_odd_tensor
+from opusim.drivers.values import BITS, Values
 
 from .dask import LazyInput, as_bits, is_lazy
 from .gpu import DeviceInput, kind_of, place_for
@@ -49,12 +50,12 @@ def read(X: Any, traits: InputTraits, backend: str | None) -> UserInput:
     """
     if type(X) is np.ndarray and backend in PLAIN:
         return HostInput(X, traits)
-    _, _, of_traits = _seen(X, backend)
+    _, _, of_traits = _seen(X, backend, traits.values)
     return of_traits(traits)
 
 
 def describe(
-    X: Any, n_features: Any, packed: bool, is_2d: bool, backend: str | None
+    X: Any, n_features: Any, packed: bool, is_2d: bool, backend: str | None, values: Values = BITS
 ) -> tuple[InputTraits, UserInput | None]:
     """Return what a fit is for, and its data if there are any.
 
@@ -68,6 +69,8 @@ def describe(
         Whether eight features share a byte; whether features have two dimensions.
     backend : str or None
         As for `read`.
+    values : Values
+        What values are for the modulator that shows them.
 
     Returns
     -------
@@ -84,12 +87,12 @@ def describe(
     of_traits: Callable[[InputTraits], UserInput] | None = None
     if X is not None:
         validation.flag("packed", packed)
-        shape, dtype, of_traits = _seen(X, backend)
-        traits = traits_of(shape, dtype, packed, is_2d, n_features)
+        shape, dtype, of_traits = _seen(X, backend, values)
+        traits = traits_of(shape, dtype, packed, is_2d, n_features, values)
     elif n_features is None:
         raise CallError("X and n_features are None, but one of them must be given.")
     else:
-        traits = InputTraits(n_features, packed)
+        traits = InputTraits(n_features, packed, values)
     data = None if of_traits is None else of_traits(traits)
     if data is not None and n_features is not None and InputTraits(n_features, packed).n_features != traits.n_features:
         raise CallError(f"n_features is {n_features!r}, but X has {traits.shown} features: leave out one of the two.")
@@ -115,13 +118,18 @@ def _warn_of_flat_pictures(a: int, b: int) -> None:
         )
 
 
-def _seen(X: Any, backend: str | None) -> tuple[tuple[int, ...], np.dtype[Any], Callable[[InputTraits], UserInput]]:
+def _seen(
+    X: Any, backend: str | None, values: Values
+) -> tuple[tuple[int, ...], np.dtype[Any], Callable[[InputTraits], UserInput]]:
     """Shape and type of data, and what makes an input of them when their traits are known."""
     if is_lazy(X):
         bits = as_bits(X)
         return bits.array.shape, bits.array.dtype, partial(LazyInput, bits)
     refuse_odd_tensor(X)
     place, stays = place_for(X, backend)
+    if not values.binary:
+        # Phases become levels in the machine's own memory, by one law; the bench takes them to where light is computed.
+        place, stays = None, False
     if place is not None and stays:
         return tuple(X.shape), kind_of(X), partial(DeviceInput, X, place=place)
     array, came_from = as_numpy(X)

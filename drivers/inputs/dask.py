@@ -76,8 +76,10 @@ class LazyInput(UserInput):
         self.array, self.group = as_bits(bits)
         super().__init__(self.array.shape, self.array.dtype, traits)
 
-    def count_ones(self) -> float:
-        """Return the mean number of ones of a vector; this computes the array, and checks it."""
+    def count_ones(self) -> float | None:
+        """Return the mean number of ones of a vector; this computes the array, and checks it. None of levels."""
+        if not self.traits.values.binary:
+            return None
         import dask.array as da
 
         x = self._matrix()
@@ -345,5 +347,7 @@ def _coded(x: np.ndarray, coder: Any, block_info: Any = None) -> np.ndarray:
 
 def _ones(x: np.ndarray, traits: Any, shape: tuple[int, ...], block_info: Any = None) -> np.ndarray:
     data = HostInput.from_traits(x, traits.load())
-    data.check_binary(_first(block_info), shape)
-    return np.array([[round(data.count_ones() * data.n_samples)]], dtype=np.int64)
+    data.check_values(_first(block_info), shape)
+    mean = data.count_ones()
+    assert mean is not None, "levels are not counted"
+    return np.array([[round(mean * data.n_samples)]], dtype=np.int64)

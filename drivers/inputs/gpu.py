@@ -67,7 +67,7 @@ def place_for(X: Any, backend: str | None) -> tuple[arrays.Arrays | None, bool]:
 
 
 class DeviceInput(PresentInput):
-    """A batch of vectors that stays on its device. What is asked of the values is asked there.
+    """A batch of vectors of bits that stays on its device. What is asked of the values is asked there.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ class DeviceInput(PresentInput):
             return
         for rows in self._parts:
             part = self._flat[rows]
-            good = (part == 0) | (part == 1)
+            good = self.traits.values.good(part)
             if not bool(xp.all(good)):
                 self._refuse(self.place.to_host(good), as_numpy(part)[0], first + rows.start, shape)
 

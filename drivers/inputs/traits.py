@@ -1,4 +1,4 @@
-"""What users pass in: arrays or tensors, single vectors or batches, packed or not. Checks of shape and type alone."""
+"""What users pass in: arrays or tensors, single vectors or batches, packed or not. `Values` says what is in them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import Any, NoReturn, cast
 import numpy as np
 
 from opusim.base import arrays, validation
-from opusim.base.errors import CallError, CoderError, InputTypeError
+from opusim.base.errors import CallError, CoderError
 from opusim.base.user_arrays import as_numpy, like
 from opusim.drivers.context import Context, ContextArray
+from opusim.drivers.values import BITS, Values
 
 # Bytes of temporaries when values are checked.
 _STEP_BYTES = 16 << 20
@@ -30,10 +31,18 @@ class InputTraits:
         Features of a vector; two numbers for features in two dimensions. Kept as a tuple.
     packed : bool
         Whether eight features share a byte.
+    values : Values
+        What the values are for the modulator that shows them: bits by default.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the numbers are none, or levels are packed.
     """
 
     n_features: tuple[int, ...]
     packed: bool = False
+    values: Values = BITS
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -43,7 +52,8 @@ class InputTraits:
             raise ValueError(f"n_features is {given!r}, but it must be one whole number or two.")
         checked = tuple(validation.integer("n_features", item, low=1) for item in items)
         object.__setattr__(self, "n_features", checked)
-        validation.flag("packed", self.packed)
+        if validation.flag("packed", self.packed):
+            self.values.check_dtype(np.dtype(np.uint8), True)
 
     @cached_property
     def n_features_total(self) -> int:
@@ -68,7 +78,7 @@ class InputTraits:
     @cached_property
     def flat(self) -> InputTraits:
         """Traits of the same vectors in one dimension; packed ones are so already."""
-        return self if self.packed else InputTraits((self.n_features_total,))
+        return self if self.packed else InputTraits((self.n_features_total,), values=self.values)
 
 
 class UserInput(ABC):
@@ -101,7 +111,7 @@ class UserInput(ABC):
     Raises
     ------
     InputTypeError
-        If values of this type are no bits; it is a TypeError and a ValueError.
+        If values of this type are none that the modulator shows; it is a TypeError and a ValueError.
     CallError, ValueError
         If the shape does not fit (a ValueError and an AssertionError), or there is no vector in it.
     """
@@ -110,7 +120,7 @@ class UserInput(ABC):
     place: arrays.Arrays | None = None
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], traits: InputTraits) -> None:
-        check_dtype(dtype, traits.packed)
+        traits.values.check_dtype(dtype, traits.packed)
         vector = traits.vector_shape
         n_batch = len(shape) - len(vector)
         if n_batch not in _BATCH_DIMS or shape[n_batch:] != vector:
@@ -126,8 +136,8 @@ class UserInput(ABC):
         self.is_batch = self.n_samples > 1
 
     @abstractmethod
-    def count_ones(self) -> float:
-        """Return the mean number of ones of a vector; a ValueError names the first value that is neither 0 nor 1."""
+    def count_ones(self) -> float | None:
+        """Return the mean number of ones of a vector; None of levels. A ValueError names the first wrong value."""
 
     def shape_output(self, Y: Any) -> Any:
         """Return results (n_samples, m) in the shape that belongs to the input: (*batch_shape, m)."""
@@ -143,8 +153,8 @@ class PresentInput(UserInput):
 
     _checked = False
 
-    def check_binary(self, first: int = 0, shape: tuple[int, ...] | None = None) -> None:
-        """Raise a ValueError that names the first value that is neither 0 nor 1. All are looked at, but once.
+    def check_values(self, first: int = 0, shape: tuple[int, ...] | None = None) -> None:
+        """Raise a ValueError that names the first value that cannot be shown. All are looked at, but once.
 
         Where this is a part of an array of a `shape`, its first vector is number `first` of that array.
         """
@@ -152,10 +162,10 @@ class PresentInput(UserInput):
             self._check_values(first, self.shape if shape is None else shape)
             self._checked = True
 
-    def count_ones(self) -> float:
-        """Return the mean number of ones of a vector; a ValueError names the first value that is neither 0 nor 1."""
-        self.check_binary()
-        return self._count() / self.n_samples
+    def count_ones(self) -> float | None:
+        """Return the mean number of ones of a vector; None of levels. A ValueError names the first wrong value."""
+        self.check_values()
+        return self._count() / self.n_samples if self.traits.values.binary else None
 
     @property
     def home(self) -> arrays.Arrays:
@@ -164,7 +174,7 @@ class PresentInput(UserInput):
 
     @abstractmethod
     def bits(self, start: int, stop: int, bitorder: str = "big") -> Any:
-        """Return some of the vectors as bits where they are, uint8 0/1 (stop - start, n_features_total)."""
+        """Return some of the vectors as they are shown, where they are: uint8 (stop - start, n_features_total)."""
 
     @abstractmethod
     def placed(self, bits: Any) -> Any:
@@ -199,10 +209,7 @@ class PresentInput(UserInput):
         place = int(good.argmin())
         size = math.prod(self.traits.vector_shape)
         index = ", ".join(str(int(i)) for i in np.unravel_index(first * size + place, shape))
-        raise ValueError(
-            f"X should be binary, but X[{index}] is {part.flat[place]}: it may contain only 0 and 1 "
-            "(an encoder makes bits of other data)."
-        )
+        raise ValueError(self.traits.values.refusal(index, part.flat[place]))
 
 
 class HostInput(PresentInput):
@@ -242,17 +249,14 @@ class HostInput(PresentInput):
         return self.array.reshape(self.n_samples, *self.traits.vector_shape)
 
     def _check_values(self, first: int, shape: tuple[int, ...]) -> None:
-        array = self.array
-        if self.traits.packed or array.dtype.kind == "b" or not array.size:
+        array, values = self.array, self.traits.values
+        if self.traits.packed or not array.size or values.all_good(array):
             return
-        if array.dtype.kind in "ui":
-            if array.max() <= 1 and (array.dtype.kind == "u" or array.min() >= 0):
-                return
         rows = self._rows()
         step = self._step
         for start in range(0, len(rows), step):
             part = rows[start : start + step]
-            good = (part == 0) | (part == 1)
+            good = values.good(part)
             if not good.all():
                 self._refuse(good, part, first + start, shape)
 
@@ -273,7 +277,7 @@ class HostInput(PresentInput):
         return ones
 
     def bits(self, start: int, stop: int, bitorder: str = "big") -> np.ndarray:
-        """Return some of the vectors as bits.
+        """Return some of the vectors as they are shown: bits, or levels.
 
         Parameters
         ----------
@@ -285,16 +289,13 @@ class HostInput(PresentInput):
         Returns
         -------
         numpy.ndarray
-            uint8 0/1, (stop - start, n_features_total), contiguous: a view of the user's array where possible.
+            uint8, (stop - start, n_features_total), contiguous: a view of the user's array where possible.
         """
         n_features = self.traits.n_features_total
         if self.traits.packed:
             part, order = self._rows()[start:stop], cast(Any, bitorder)
             return np.unpackbits(part, axis=1, count=n_features, bitorder=order)
-        flat = self.array.reshape(self.n_samples, n_features)[start:stop]
-        if flat.dtype.itemsize == 1:
-            return np.ascontiguousarray(flat).view(np.uint8)
-        return flat.astype(np.uint8)
+        return self.traits.values.shown(self.array.reshape(self.n_samples, n_features)[start:stop])
 
     def placed(self, bits: np.ndarray) -> Any:
         """Return bits where the light is computed."""
@@ -318,7 +319,12 @@ class HostInput(PresentInput):
 
 
 def traits_of(
-    shape: tuple[int, ...], dtype: np.dtype[Any], packed: bool = False, is_2d: bool = False, n_features: Any = None
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    packed: bool = False,
+    is_2d: bool = False,
+    n_features: Any = None,
+    values: Values = BITS,
 ) -> InputTraits:
     """Return the traits of data, their number of features read from their shape.
 
@@ -332,8 +338,10 @@ def traits_of(
         Whether features have two dimensions.
     n_features : tuple of int, optional
         (a, b) of packed features in two dimensions.
+    values : Values
+        What values are for the modulator.
     """
-    check_dtype(dtype, packed)
+    values.check_dtype(dtype, packed)
     if is_2d and packed:
         if n_features is None:
             raise ValueError("n_features is None, but packed features in two dimensions need it: give (a, b).")
@@ -347,7 +355,7 @@ def traits_of(
         n_features = (shape[-1] * 8,) if packed else shape[-1:]
     if not packed and math.prod(n_features) == 0:
         raise ValueError(f"X has shape {shape}, but a vector must have at least one feature.")
-    return InputTraits(n_features, packed)
+    return InputTraits(n_features, packed, values)
 
 
 _POPCOUNT = np.array([bin(k).count("1") for k in range(256)], dtype=np.int64)
@@ -357,14 +365,6 @@ def check_coder(name: str, value: Any) -> None:
     """Raise a CoderError (a TypeError) unless `value`, a class or an object, has a method `transform`."""
     if not callable(getattr(value, "transform", None)):
         raise CoderError(f"{name} is {value!r}, but it must be a class or an object with a method transform, or None.")
-
-
-def check_dtype(dtype: np.dtype[Any], packed: bool) -> None:
-    """Raise an InputTypeError if values of a type cannot be bits, or packed bits."""
-    if packed and dtype != np.uint8:
-        raise InputTypeError(f"X has dtype {dtype}, but packed input must be uint8.")
-    if dtype.kind not in "buif":
-        raise InputTypeError(f"X has dtype {dtype}, but it must be bool, integer or float, with only 0 and 1 in it.")
 
 
 def _shapes(vector: tuple[Any, ...]) -> str:

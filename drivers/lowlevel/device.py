@@ -24,6 +24,7 @@ from opusim.bench import linear_modes, protocol
 from opusim.bench.region import AnyRoi, LightonmlRoi, checked_lightonml_roi
 from opusim.drivers.settings import OPU_TYPES, microseconds, whole_microseconds
 from opusim.drivers.types import AcqState, OutputRoiStrategy, Tuple2D
+from opusim.drivers.values import Values, values_of
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 from .exclusive import ExclusiveUse
@@ -50,7 +51,7 @@ _PATTERNS_PER_STEP = 64
 # What a pickle of a device leaves out.
 _OF_THIS_PROCESS = (
     "lock", "measuring", "_acquisitions", "_use", "_frame_settings", "_threads", "_level", "_linear_modes",
-    "_singles",
+    "_singles", "_values",
 )  # fmt: skip
 # Those of this process.
 _devices: WeakSet[OpuDevice] = WeakSet()
@@ -176,6 +177,7 @@ class OpuDevice(validation.Fixed):
         # Asked for in every transform.
         self._has_reference = bool(self.device_model.reference.present)
         self._output_dtype = np.dtype(self.device_model.camera.dtype)
+        self._values = values_of(self.device_model)
         operation = self.device_model.operation
         self.opu_type = operation.opu_type if opu_type is None else opu_type
         self.name = self.device_model.name if name is None else str(name)
@@ -309,7 +311,7 @@ class OpuDevice(validation.Fixed):
         return "\n".join(
             [
                 f"simulated device {model.title}, seed {self.seed}",
-                f"mirrors {model.dmd.name} {self.input_shape}",
+                f"{'mirrors' if self.values.binary else 'phase modulator'} {model.dmd.name} {self.input_shape}",
                 f"camera {model.camera.name} {self.output_shape_max}",
             ]
         )
@@ -354,6 +356,11 @@ class OpuDevice(validation.Fixed):
         return self._output_dtype
 
     @property
+    def values(self) -> Values:
+        """What the values of vectors are for its modulator: bits of mirrors, or phases and levels."""
+        return self._values
+
+    @property
     def has_reference(self) -> bool:
         """Whether the device has a reference arm."""
         return self._has_reference
@@ -375,16 +382,23 @@ class OpuDevice(validation.Fixed):
         Raises
         ------
         ValueError
-            If there is none of that name, or no reference arm for it.
+            If there is none of that name, no reference arm for it, or if it is for bits and the device shows phases.
         """
         known = self._linear_modes.get(asked)
         if known is not None:
             return known
         mode = linear_modes.chosen(asked, self.has_reference)
-        if mode.needs_reference and not self.has_reference:
-            other = linear_modes.chosen(linear_modes.AUTO, has_reference=False).name
+        if mode.needs_bits and not self.values.binary:
+            fields = linear_modes.field_mode(linear_modes.AUTO)
             raise ValueError(
-                f"linear_mode is {mode.name!r}, but this device has no reference arm: use {other!r}, or a device "
+                f"linear_mode is {mode.name!r}, which combines vectors as bits, but this device has a phase modulator: "
+                f"it must be {fields!r}, on a device with a reference arm (reference.relative_amplitude above 0)."
+            )
+        if mode.needs_reference and not self.has_reference:
+            other = linear_modes.chosen(linear_modes.AUTO, has_reference=False)
+            use = f"use {other.name!r}, or" if self.values.binary or not other.needs_bits else "use"
+            raise ValueError(
+                f"linear_mode is {mode.name!r}, but this device has no reference arm: {use} a device "
                 "whose reference.relative_amplitude is above 0 (of a laboratory: a LabDevice with has_reference=True)."
             )
         self._linear_modes[asked] = mode
@@ -713,7 +727,8 @@ class OpuDevice(validation.Fixed):
         ----------
         patterns : MirrorPatterns or numpy.ndarray
             Feature vectors with their layout, in the machine's memory or on a device that the backend computes on; or
-            packed mirrors, uint8 (n, input_size), little-endian.
+            packed mirrors, uint8 (n, input_size), little-endian. Of a phase modulator
+            ``opusim.patterns.phases.PhasePatterns``.
         n_pixels : int
             How many pixels, in raster order; the others are not computed.
         settings : FrameSettings, optional
@@ -786,7 +801,7 @@ class OpuDevice(validation.Fixed):
         Parameters
         ----------
         bits : numpy.ndarray
-            0 and 1, uint8 (1, n_features), in order in memory; known to be right.
+            0 and 1, or levels, uint8 (1, n_features), in order in memory; known to be right.
         layout : MirrorLayout
             Where they go.
         n_pixels : int
@@ -913,6 +928,11 @@ class OpuDevice(validation.Fixed):
         return self.transform_single(v)
 
     def _check_ins(self, ins: Any, name: str = "ins") -> np.ndarray:
+        if not self.values.binary:
+            raise TypeError(
+                f"{name} holds packed mirrors, but this device has a phase modulator: call project, with "
+                "opusim.patterns.phases.PhasePatterns, or OPU.transform."
+            )
         array, _ = as_numpy(ins, name, "packed mirrors, an array of uint8")
         if array.dtype != np.uint8 or array.ndim != 2 or array.shape[1] != self.input_size:
             shape = array.shape[1:] if name == "v" else array.shape
@@ -962,6 +982,7 @@ class OpuDevice(validation.Fixed):
         active = state["_active"]
         self._fresh()
         self.__dict__.update(state)
+        self._values = values_of(self.device_model)
         self._active = False
         if active:
             self.open()

@@ -52,6 +52,8 @@ class Method(ABC):
         Whether all vectors of a call share something that frames tell: `begin`, `finish` and `shared` are there then.
     packed : bool
         Whether vectors may come packed.
+    needs_bits : bool
+        Whether they are combined as bits, so that levels of a phase modulator are nothing to it.
     full : bool
         Whether their features must use all the mirrors that they can.
     phases_rad : ndarray of float64, shape (steps,), or None
@@ -74,6 +76,7 @@ class Method(ABC):
     parted: bool = True
     shares: bool = False
     packed: bool = True
+    needs_bits: bool = False
     full: bool = False
     phases_rad: np.ndarray | None = None
     n_pixels: int | None = None
@@ -115,7 +118,7 @@ class Method(ABC):
         Parameters
         ----------
         bits : array of uint8, shape (n, n_features)
-            0 or 1, of any library, on any device; not to be written to.
+            0 or 1, of any library, on any device, or levels of a phase modulator; not to be written to.
         part : bool
             Whether the vectors are a part of a pass, whose patterns alone are wanted.
 

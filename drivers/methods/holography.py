@@ -2,7 +2,9 @@
 
 Each vector is shown once under each phase step, and its field S follows from the frames
 (`opusim.calibration.procedures.linear`). The mirrors that are always on, and the light of those that are off, add a
-background S(0), which is measured once for a fit and taken off.
+background S(0), which is measured once for a fit and taken off. Of a phase modulator x is exp(i phase) of each feature,
+and the background is the light that no level turns: the mean of a pattern and the same turned on by thirds of a turn
+(`opusim.drivers.values.Probes`).
 The phase of the reference drifts: every block begins and ends with an anchor pattern of the fit,
 whose fields say by how much the vectors between are turned, and whether the anchor is still what it was.
 """
@@ -22,11 +24,10 @@ from opusim.bench.linear_modes import LinearMode
 from opusim.bench.protocol import input_layout_of, lags_of, output_roi_of
 from opusim.bench.reduction import FieldsOfBursts
 from opusim.calibration import store as calibrations
+from opusim.drivers.values import BITS, Values, probes_on
 from opusim.fringes.demodulation import BurstPixels, fields_of_bursts, fields_of_counts, finished
-from opusim.patterns.layout import MirrorPatterns
 
 from .base import Method, tell_lag
-from .intensity import anchor, anchor_on
 
 # Procedures and algorithms of the calibration, and scipy with them, are imported where they are used: this file is read
 # when any linear mode is asked for by name.
@@ -43,6 +44,8 @@ _BLOCK_BYTES = 384 << 20
 _FIT_BYTES = 256 << 20
 # Bursts from which the fields of a fit are averaged: their noise is below that of a vector by the root of it.
 _REPEATS = 32
+# Patterns of a fit (`opusim.drivers.values.Probes`).
+_PROBES = 3
 # Pixels that are read at least, where the region has them: the anchor's phase and the scale are means over pixels.
 _PIXELS = 4000
 # Change of the anchor's field, over its rms, from which the result is in doubt, and from which it means nothing.
@@ -67,7 +70,7 @@ class FitFields:
     anchor : ndarray of complex64, shape (n_pixels,)
         Field of the anchor pattern, in roots of grey levels; its phase is the origin.
     background : ndarray of complex64, shape (n_pixels,)
-        Field with every feature off.
+        Field with every feature off, or that no level turns.
     scale : float
         Root mean square of an entry of the matrix, in the same unit.
     """
@@ -157,6 +160,8 @@ class Holography(Method):
         Whether to return the field, entries of variance 1, or sqrt(2) times its real part.
     lag : float
         Share of a frame that is read with the next one: so much of the anchor is that of the pattern before it.
+    values : Values
+        What is shown: bits by default.
     """
 
     record: LinearRecord
@@ -166,6 +171,7 @@ class Holography(Method):
     n_pixels: int
     complex_output: bool = False
     lag: float = 0.0
+    values: Values = BITS
 
     dtype: np.dtype[Any] = field(init=False)
     block: int = field(init=False)
@@ -183,7 +189,7 @@ class Holography(Method):
         put(self, "dtype", np.dtype(np.complex64 if self.complex_output else np.float32))
         put(self, "block", block_size(len(self.record.asked_rad), self.n_pixels))
         put(self, "phases_rad", self.record.asked_rad)
-        put(self, "fit_patterns", 3 * fit_repeats(len(self.record.asked_rad), self.n_pixels))
+        put(self, "fit_patterns", _PROBES * fit_repeats(len(self.record.asked_rad), self.n_pixels))
 
     def frames(self, n: int) -> int:
         """Return a frame of each vector and of two anchors under each phase."""
@@ -196,8 +202,8 @@ class Holography(Method):
     def encode(self, bits: Any, *, part: bool = False) -> Any:
         """Return the vectors of a block between two anchors."""
         place = arrays.of(bits)
-        anchor = anchor_on(place, self.n_features)[None]
-        return place.xp.concat([anchor, bits, anchor])
+        probes = probes_on(place, self.values, self.n_features)[1]
+        return place.xp.concat([probes[1:2], bits, probes[1:2]])
 
     def decode(
         self, frames: Any, shared: Any = None, *, out: Any = None, part: bool = False, threads: int | None = None
@@ -244,7 +250,7 @@ class Holography(Method):
         vectors = np.concatenate([np.arange(k + 1, k + n + 1) for k, n in zip(edges, sizes, strict=False)])
         steps = np.arange(self.steps)
         ends = taken.reduce(
-            anchor(self.n_features)[None], FieldsOfBursts(maps.pixels, known=True),
+            probes_on(arrays.NUMPY, self.values, self.n_features)[1][1:2], FieldsOfBursts(maps.pixels, known=True),
             (self.steps * anchors + steps).reshape(1, -1), self.n_pixels,
         ).reshape(len(sizes), 2, -1)  # fmt: skip
         turns = []
@@ -334,7 +340,8 @@ class Holographic(LinearMode):
             coherence=1.0, relative_error=0.1, drift_rad_per_minute=0.0, elapsed_s=0.0,
         )  # fmt: skip
         nothing = np.zeros(n, np.complex64)
-        method = Holography(record, FitFields(nothing, nothing, 1.0), fit.traits.n_features_total, n_out, n)
+        fields, traits = FitFields(nothing, nothing, 1.0), fit.traits
+        method = Holography(record, fields, traits.n_features_total, n_out, n, values=traits.values)
         # With the calibration's times, frames follow each other as fast as they can.
         return method, device.fastest(settings, settings.exposure_s, stepped=True)
 
@@ -411,7 +418,9 @@ def holography_of(
     _, timed, fields = kept
     n_pixels = n_measured(n_out, settings.n_pixels)
     lag = tell_lag(device, "has an error of about as much, as the steps of one vector mix with those of the last one")
-    return Holography(record, fields, fit.traits.n_features_total, n_out, n_pixels, complex_output, lag), timed
+    traits = fit.traits
+    method = Holography(record, fields, traits.n_features_total, n_out, n_pixels, complex_output, lag, traits.values)
+    return method, timed
 
 
 def _is_of(kept: Any, of: tuple[Any, ...]) -> bool:
@@ -428,26 +437,24 @@ def measure_fit(
     place: arrays.Arrays = arrays.NUMPY,
 ) -> FitFields:
     """Measure the fields of a fit's own patterns, with the library and on the device that vectors come from."""
-    n_features = fit.traits.n_features_total
-    r = anchor_on(place, n_features)
+    values = fit.traits.values
+    probes, shown = probes_on(place, values, fit.traits.n_features_total)
     n_pixels = n_measured(n_out, exposure.n_pixels)
     repeats = fit_repeats(record.n_steps, n_pixels)
     pixels = burst_pixels(place, record, n_pixels)
     means = []
-    for pattern in (place.xp.zeros_like(r), r, 1 - r):
-        patterns = MirrorPatterns(place.xp.tile(pattern, (repeats, 1)), fit.layout)
+    for pattern in shown:
+        patterns = values.patterns(place.xp.tile(pattern, (repeats, 1)), fit.layout)
         frames = device.project(patterns, n_pixels, settings=exposure, reference_phase_rad=record.asked_rad)
         fields = fields_of(record, frames, pixels, device.threads)
         if lags_of(device.bench):  # the first burst finds a flushed camera, the others what one of their own left
             fields = fields[1:]
         means.append(place.to_host(fields.mean(axis=0)))
-    background, first, second = means
-    use = record.valid[:n_pixels]
-    lit = sum(np.mean(elementary.square_modulus((each - background)[use])) for each in (first, second))
+    background, use = probes.background(means), record.valid[:n_pixels]
+    lit = sum(np.mean(elementary.square_modulus((means[k] - background)[use])) for k in probes.lit)
     if not lit > 0:
         raise NotReadyError("The features of this fit send no light to the camera: there is nothing to scale by.")
-    # r and its complement have each feature on once: together n entries.
-    return FitFields(first, background, float(np.sqrt(lit / n_features)))
+    return FitFields(means[1], background, float(np.sqrt(lit / probes.entries)))
 
 
 def fields_of(record: LinearRecord, frames: Any, pixels: BurstPixels, threads: int | None) -> Any:

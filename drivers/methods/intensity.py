@@ -60,9 +60,9 @@ import numpy as np
 
 from opusim.base import arrays, parallel, validation
 from opusim.base.errors import warn_outside
-from opusim.base.rng import stream_key, uniforms
 from opusim.bench.linear_modes import LinearMode
 from opusim.bench.reduction import CountSums, MeanDifferences
+from opusim.drivers.values import anchor, anchor_on
 
 from .base import Method, Show, tell_lag
 
@@ -82,20 +82,6 @@ LEAST_FRAMES = 2
 _FEW_RESULTS = 1 << 18
 # Darkest reference, relative to the mean, that is divided by: 2 % of the pixels are darker, and would only show noise.
 _DARKEST = 0.02
-
-
-@functools.lru_cache(maxsize=16)
-def anchor(n_features: int) -> np.ndarray:
-    """Return r, the fixed random vector: uint8 0/1, (n_features,), read-only, the same in every process."""
-    r = (uniforms(stream_key(0, "anchor of the linear transform", n_features), n_features) < 0.5).astype(np.uint8)
-    r.flags.writeable = False
-    return r
-
-
-@functools.lru_cache(maxsize=16)
-def anchor_on(place: arrays.Arrays, n_features: int) -> Any:
-    """Return `anchor` as an array of a library on its device, which must not be written."""
-    return place.from_host(anchor(n_features))
 
 
 def repeats_of(frames_per_vector: int) -> tuple[int, int]:
@@ -286,6 +272,7 @@ class Intensity(Method):
     block = BLOCK
     shares = True
     packed = False
+    needs_bits = True
     full = True
     reductions = (CountSums, MeanDifferences)
 
@@ -371,10 +358,11 @@ class Intensity(Method):
 
 
 class IntensityMode(LinearMode):
-    """From counts, by any device."""
+    """From counts, by any device with mirrors: vectors are combined as bits."""
 
     name = "intensity"
     what = "by intensities"
+    needs_bits = True
     auto = True
     order = 20
 

@@ -142,7 +142,11 @@ class OpuUser:
         if encoder is not None and X is not None and callable(getattr(encoder, "fit", None)):
             encoder.fit(X) if y is None else encoder.fit(X, y)
         self.__dict__["encoder_"] = encoder  # torch would register a module under both names
-        return X if X is None or encoder is None else encoder.transform(X)
+        if X is None or encoder is None:
+            return X
+        made = encoder.transform(X)
+        self.opu._values.check_encoded(encoder, made)
+        return made
 
     def _fit_opu(self, bits: Any, n_features: Any, packed: bool, online: bool) -> None:
         packed = packed or self.packed

@@ -46,8 +46,8 @@ class OPUMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OpuUser, BaseEst
     linear : bool
         Whether to return the linear transform, float32, in place of counts.
     encoder : class or object, optional
-        Its `transform` makes bits of the input; without one, the input must be 0 and 1 already. A copy of it is
-        kept, and fitted with `X` if it can be.
+        Its `transform` makes bits of the input; without one, the input must be 0 and 1 already, or, of a device with
+        a phase modulator, phases in turns as floats. A copy of it is kept, and fitted with `X` if it can be.
     decoder : class or object, optional
         Its `transform` is applied to the result. A class is made with the encoder's `get_params()`, if it has any.
         Needed if the encoder makes more vectors than it is given.

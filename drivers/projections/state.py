@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import opusim
@@ -133,11 +133,11 @@ def _is_module(encoder: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Return a record of ours as a dict of its fields, with those in it."""
+    """Return a record of ours as a dict of its fields, with those in it. What values are, the device knows."""
     if isinstance(value, InputRoiStrategy):
         return {"strategy": value.name}
     if hasattr(type(value), "__dataclass_fields__"):
-        content = {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.init}
+        content = {f.name: _plain(getattr(value, f.name)) for f in fields(value) if f.init and f.name != "values"}
         return {"record": type(value).__name__, "content": content}
     return value
 
@@ -271,6 +271,7 @@ def _take_fit(mapping: OpuUser, state: dict[str, Any], fit: Fit | None) -> None:
             _have(mapping, None)
             return
         # As a fit does it: the OPU is fitted, and the map keeps a copy with settings of its own.
+        fit = replace(fit, traits=replace(fit.traits, values=opu.device.values))
         opu._end_online()
         opu._fit = fit
         own = same_device(opu)

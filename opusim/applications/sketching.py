@@ -13,6 +13,7 @@ import scipy.linalg
 
 from opusim.base import validation
 from opusim.base.user_arrays import checked_array, exponent_of
+from opusim.bench.driver import check_driver_of_bits
 
 __all__ = ["Sketch", "moments", "own_matrix", "range_basis", "sketch_by", "sketch_noise"]
 
@@ -34,8 +35,15 @@ def sketch_by(opu: Any, n_bits: int) -> Sketch:
     -------
     callable
         Of an ndarray (rows, size) of real numbers; it returns one of float64, shape (rows, n_components).
+
+    Raises
+    ------
+    ValueError
+        If the device turns phases, or `n_bits` is not what it may be.
     """
     from opusim.dfa.error_encoding import BitPlaneEncoding
+
+    check_driver_of_bits(opu, "A sketch")
 
     encoding = BitPlaneEncoding(n_bits)
 

@@ -7,9 +7,14 @@ from __future__ import annotations
 
 from typing import Any, Protocol, runtime_checkable
 
-from .protocol import has
+from opusim.device.modulator import Modulator
 
-__all__ = ["Calibrating", "Fitting", "Moded", "OnBench", "Projecting", "Sized", "bench_of"]
+from .protocol import Identified, has
+
+__all__ = [
+    "Calibrating", "Fitting", "Moded", "OnBench", "Projecting", "Sized", "bench_of", "check_device_of_bits",
+    "check_driver_of_bits",
+]  # fmt: skip
 
 
 @runtime_checkable
@@ -135,3 +140,46 @@ def bench_of(driver: Any) -> Any:
         The bench.
     """
     return driver.device.bench if has(driver, OnBench) and has(driver.device, _Below) else None
+
+
+def check_device_of_bits(device: Any, what: str) -> None:
+    """Refuse a device that shows phases to what makes bits of its own: as levels they would hardly differ.
+
+    Parameters
+    ----------
+    device : object
+        A `Device`, or what a bench says that it is.
+    what : str
+        What shows bits, as the sentence begins.
+
+    Raises
+    ------
+    ValueError
+        If its modulator turns phases.
+    """
+    modulator = getattr(device, "dmd", None)
+    if isinstance(modulator, Modulator) and not modulator.binary:
+        raise ValueError(
+            f"{what} shows bits, but the device {getattr(device, 'name', '')!r} has a phase modulator, which is "
+            "neither on nor off: it must be a device with micromirrors."
+        )
+
+
+def check_driver_of_bits(driver: Any, what: str) -> None:
+    """Refuse a driver whose device shows phases, as `check_device_of_bits` does; one that does not say is taken.
+
+    Parameters
+    ----------
+    driver : object
+        An `OPU`, or anything that projects.
+    what : str
+        What shows bits, as the sentence begins.
+
+    Raises
+    ------
+    ValueError
+        If its modulator turns phases.
+    """
+    bench = bench_of(driver)
+    if has(bench, Identified):
+        check_device_of_bits(bench.device, what)

@@ -48,6 +48,8 @@ class LinearMode(ABC):
         What it is, in a few words, for tables and help.
     needs_reference : bool
         Whether it cannot do without a reference arm.
+    needs_bits : bool
+        Whether it combines vectors as bits, so that phases are nothing to it.
     calibrated : bool
         Whether it goes by the calibration that `OPU.calibrate` makes, and has its exposure.
     gives_fields : bool
@@ -62,6 +64,7 @@ class LinearMode(ABC):
     name: ClassVar[str]
     what: ClassVar[str] = ""
     needs_reference: ClassVar[bool] = False
+    needs_bits: ClassVar[bool] = False
     calibrated: ClassVar[bool] = False
     gives_fields: ClassVar[bool] = False
     auto: ClassVar[bool] = False

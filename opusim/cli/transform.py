@@ -27,7 +27,9 @@ from .tables import joules
 
 @command("transform", order=11)
 def transform(
-    source: Annotated[Path, typer.Argument(help="A .npy file of 0 and 1: one vector a row (or one image, with --2d).")],
+    source: Annotated[
+        Path, typer.Argument(help="A .npy file of 0 and 1, or phases in turns: one vector a row (or image, with --2d).")
+    ],
     target: Annotated[Path, typer.Argument(help="The .npy file to write: one row of counts for each vector.")],
     device: DeviceOption = "aurora",
     components: Annotated[int, typer.Option("--components", "-n", help="Outputs: camera pixels to read.")] = 10_000,
@@ -157,7 +159,9 @@ def _check_vectors(source: Path, data: Any, two_d: bool, packed: bool, features:
     if not len(data):
         raise ValueError(f"{source} has the shape {data.shape}: it holds no vectors.")
     if data.dtype.kind not in "buif":
-        raise TypeError(f"{source} holds {data.dtype}, but it must hold booleans, or numbers that are 0 or 1.")
+        raise TypeError(
+            f"{source} holds {data.dtype}, but it must hold booleans, or numbers that are 0 or 1, or phases."
+        )
     if not (packed and two_d):
         if features:
             raise ValueError(f"--features is {features!r}, but it is only for --packed --2d: the file itself tells.")

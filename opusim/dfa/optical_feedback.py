@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from opusim.base import validation
 from opusim.base.progress import counted
-from opusim.bench.driver import Calibrating, Fitting, Moded, Projecting, Sized, bench_of
+from opusim.bench.driver import Calibrating, Fitting, Moded, Projecting, Sized, bench_of, check_driver_of_bits
 from opusim.bench.linear_modes import LinearMode, chosen, is_known
 from opusim.bench.protocol import Clocked, Identified, Resumable, has, identity_of
 
@@ -69,7 +69,7 @@ class OpticalFeedback(validation.Fixed):
     TypeError
         If `opu` has no `linear_transform`, or an argument is of another type.
     ValueError
-        If an argument is not what it may be, or the driver's `n_components` is not `width`.
+        If an argument is not what it may be, the driver's `n_components` is not `width`, or its device turns phases.
 
     Notes
     -----
@@ -102,6 +102,7 @@ class OpticalFeedback(validation.Fixed):
                 f"opu is {opu!r} ({type(opu).__name__}), but it must be a driver with `linear_transform`, for instance "
                 "opusim.OPU."
             )
+        check_driver_of_bits(opu, "Feedback by light")
         self.opu = opu
         self.n_classes = validation.integer("n_classes", n_classes, low=1)
         self.width = validation.integer("width", width, low=1)

@@ -20,7 +20,7 @@ _TOLERANCE = 0.01
 _LONGEST_US = 60_000_000  # the longest exposure that a device may have
 
 
-def example_of(task: Any, seed: int) -> np.ndarray:
+def example_of(task: Any, seed: int, *, phases: bool = False) -> np.ndarray:
     """Return vectors such as a task shows: its attribute `example`, an array or a function of the seed.
 
     Parameters
@@ -29,11 +29,13 @@ def example_of(task: Any, seed: int) -> np.ndarray:
         The task. Without such an attribute, the vectors are random ones with half of the features on.
     seed : int
         Seed of the point.
+    phases : bool
+        Whether the device turns phases: random vectors are then phases in turns.
 
     Returns
     -------
     ndarray
-        0/1, (n, features) or (n, rows, columns).
+        0/1, or phases, (n, features) or (n, rows, columns).
 
     Raises
     ------
@@ -43,7 +45,8 @@ def example_of(task: Any, seed: int) -> np.ndarray:
     example = as_task(task).example
     if example is None:
         numbers = rng.uniforms(rng.stream_key(seed, "sweep example"), _VECTORS * _FEATURES)
-        return (numbers < 0.5).astype(np.uint8).reshape(_VECTORS, _FEATURES)
+        values = numbers if phases else (numbers < 0.5).astype(np.uint8)
+        return values.reshape(_VECTORS, _FEATURES)
     vectors = np.asarray(example(seed) if callable(example) else example)
     if vectors.ndim not in (2, 3) or not len(vectors):
         raise ValueError(

@@ -107,7 +107,8 @@ def _run(make_opu: MakeOpu, job: Job) -> Any:
         # On an OPU of its own, so that the point itself is that of a sweep over this exposure, and so that the light
         # does not depend on the bits: half a grey level is much where there are four.
         with _opened(make_opu, job, without_rounding(device), min(setting.n_components, OUTPUTS)) as opu:
-            exposure_s = exposure_for_level(opu, setting.mean_level, example_of(setting.task, job.seed))
+            example = example_of(setting.task, job.seed, phases=not device.modulator.binary)
+            exposure_s = exposure_for_level(opu, setting.mean_level, example)
         device = device.evolve(**{EXPOSURE: exposure_s})
     with _opened(make_opu, job, device, setting.n_components) as opu:
         return setting.task(opu, job.seed)

@@ -18,6 +18,7 @@ import numpy as np
 from opusim import datasets
 from opusim.base.short_repr import short_repr
 from opusim.bench.bench import OpticalBench
+from opusim.bench.driver import check_driver_of_bits
 from opusim.bench.protocol import output_roi_of
 from opusim.device.record import Device
 from opusim.patterns.layout import MirrorPatterns
@@ -104,7 +105,14 @@ def run(opu: Any, *, say: Callable[[str], None] | None = None) -> DemoResult:
     Returns
     -------
     DemoResult
+        What was found.
+
+    Raises
+    ------
+    ValueError
+        If the device turns phases: the digits are bits.
     """
+    check_driver_of_bits(opu, "This demonstration")
     say = say or (lambda text: None)
     bench: OpticalBench = opu.bench
     digits = datasets.load("digits")

@@ -13,6 +13,7 @@ import numpy as np
 from opusim import datasets
 from opusim.applications.ridge import ridge_classifier
 from opusim.base import validation
+from opusim.bench.driver import check_device_of_bits, check_driver_of_bits
 from opusim.bench.protocol import elapsed_s, wait
 
 from .choosing import ImageTask
@@ -87,6 +88,7 @@ class KernelRidge(ImageTask):
         ValueError, FileNotFoundError
             If it cannot.
         """
+        check_device_of_bits(device, "A task on binary images")
         self.images(0)
 
     def check_sweep(self, axes: Sequence[Axis], settings: Sequence[Setting]) -> None:
@@ -149,6 +151,7 @@ class KernelRidge(ImageTask):
 
     def __call__(self, opu: Any, seed: int) -> dict[str, float]:
         """Show all images, learn and test."""
+        check_driver_of_bits(opu, "A task on binary images")
         x_train, y_train, x_test, y_test = self.images(seed)
         bench = opu.bench
         start_s = elapsed_s(bench)

@@ -9,6 +9,7 @@ import numpy as np
 
 from opusim import datasets
 from opusim.base import validation
+from opusim.bench.driver import check_device_of_bits
 
 from .choosing import ImageTask
 from .image_sets import IMAGE_SETS, LISTED, as_floats
@@ -91,6 +92,7 @@ class DfaAccuracy(ImageTask):
         ValueError, FileNotFoundError
             If it cannot.
         """
+        check_device_of_bits(device, "A task that projects errors")
         if n_components % self.layers:
             raise ValueError(
                 f"n_components is {n_components}, but it must be a multiple of layers, {self.layers}: it is shared out "

@@ -11,6 +11,7 @@ import numpy as np
 from opusim.applications.sketching import Sketch, moments, own_matrix, range_basis, sketch_by, sketch_noise
 from opusim.base import validation
 from opusim.bench import linear_modes
+from opusim.bench.driver import check_device_of_bits
 
 from .base import Task
 from .choosing import generator
@@ -113,6 +114,7 @@ class SketchError(Task):
         ValueError
             If it cannot.
         """
+        check_device_of_bits(device, "A sketch")
         if self.kind == "randsvd" and n_components > self.size:
             raise ValueError(f"n_components is {n_components}, but the matrix has only {self.size} columns.")
         if self.kind != "randsvd" and n_components % self.block:
