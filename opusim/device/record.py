@@ -20,6 +20,7 @@ from . import origin, toml
 from .camera import Camera
 from .dmd import Dmd
 from .laser import Laser
+from .lines import line_contrast, spectral_lines
 from .medium.base import MEDIA, Medium
 from .medium.drift import Drift
 from .optics import MAGNIFICATION, Optics
@@ -148,6 +149,8 @@ class Device(Stage):
                 "middle of its exit face, which the stop lets through, and would be far above any expected level. "
                 "medium.n_screens must be at least 2, better 3, with a thickness, or optics.pixel_integration False."
             )
+        if self.laser.linewidth_hz:
+            _ = self.sampling  # a line that takes too many frequencies is refused
         if self.operation.ones_range[1] > self.dmd.n_mirrors:
             raise ValueError(
                 f"operation.ones_range is {list(self.operation.ones_range)}, but there are {self.dmd.n_mirrors} "
@@ -205,7 +208,27 @@ class Device(Stage):
     @property
     def sampling(self) -> PixelSampling:
         """How a pixel of the camera samples the field."""
-        return PixelSampling.of(polarised=self.camera.polarised, pixel_over_grain=self.pixel_over_grain)
+        laser = self.laser
+        lines: tuple[float, ...] = (0.0,)
+        if laser.linewidth_hz:
+            lines = spectral_lines(self._unshifted, laser.wavelength_m, laser.linewidth_hz, laser.line)
+        return PixelSampling.of(
+            polarised=self.camera.polarised, pixel_over_grain=self.pixel_over_grain, lines=lines
+        )  # fmt: skip
+
+    @property
+    def _unshifted(self) -> Medium:
+        """The medium without a shift of the frequency, by which the line is cut: a tuned laser has the same line."""
+        shift: float = getattr(self.medium, "frequency_shift", 0.0)
+        return self.medium.shifted(-shift) if shift else self.medium
+
+    @property
+    def line_contrast(self) -> float:
+        """Contrast that the line of the laser leaves of the speckle of one pattern, 1 for a laser of one frequency."""
+        laser = self.laser
+        if not laser.linewidth_hz:
+            return 1.0
+        return line_contrast(self._unshifted, laser.wavelength_m, laser.linewidth_hz, laser.line)
 
     @property
     def pixel_share(self) -> float:
@@ -259,7 +282,7 @@ class Device(Stage):
         value = value or (lambda path: attrgetter(path)(self))
         light = value("laser.power_w") * exposure_s / self.laser.photon_energy_j
         light = light * value("dmd.efficiency") * value("medium.transmission") * self._over_stated
-        return light * self.sampling.channels / self.dmd.n_mirrors
+        return light * self.sampling.polarisations / self.dmd.n_mirrors
 
     def drift_within(self, exposure_s: float) -> Drift | None:
         """Return the drift of the medium, if an exposure averages over several of its states.

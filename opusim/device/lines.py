@@ -1,0 +1,139 @@
+"""The line of a laser as a few frequencies, whose intensities add up in a frame."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from opusim.base import elementary
+
+if TYPE_CHECKING:
+    from .medium.base import Medium
+
+__all__ = ["GAUSSIAN", "LIGHT_SPEED_M_PER_S", "LINES", "LORENTZIAN", "MOST_LINES", "line_contrast", "spectral_lines"]
+
+LIGHT_SPEED_M_PER_S = 299_792_458.0
+GAUSSIAN, LORENTZIAN = "gaussian", "lorentzian"
+LINES = (GAUSSIAN, LORENTZIAN)
+"""Laws of a line."""
+
+MOST_LINES = 64
+"""Most frequencies that stand for a line."""
+
+# By how much the contrast that they leave may be too high.
+_CONTRAST = 0.01
+_FINE = 2000  # parts of a line on which its contrast is taken
+_TABLE, _WIDEST = 129, 40.0  # of the correlation, in widths of it
+_LEAST_SHIFT, _LARGEST_SHIFT = 2.0**-40, 2.0**-3
+_WIDTH_OF_NORMAL = 2 * math.sqrt(2 * 0.6931471805599453)  # full width at half maximum over standard deviation
+
+
+def _parts(law: str, n: int) -> np.ndarray:
+    """Middles of n equal parts of a line by its power, in full widths at half maximum: float64 (n,), rising."""
+    chance = (np.arange(n) + 0.5) / n
+    if law == GAUSSIAN:
+        from statistics import NormalDist  # which loads much, for what few devices have
+
+        normal = NormalDist()
+        found = np.array([normal.inv_cdf(float(p)) for p in chance]) / _WIDTH_OF_NORMAL
+    else:
+        angle = math.pi * (chance - 0.5)
+        found = elementary.sin(angle) / elementary.cos(angle) / 2
+    # Rounded, and symmetrical: the logarithm behind the first is the C library's.
+    half: np.ndarray = np.round((found - found[::-1]) / 2, 9)
+    return half
+
+
+@lru_cache(maxsize=256)
+def _correlations(medium: Medium, wavelength_m: float) -> tuple[np.ndarray, np.ndarray]:
+    """Relative shifts, rising from 0, and the correlation of intensities at each; its width is that of one half."""
+    width = _LEAST_SHIFT
+    while width < _LARGEST_SHIFT and medium.spectral_correlation(width, wavelength_m) ** 2 > 0.5:
+        width *= 2
+    shifts = np.minimum(width * _WIDEST * (np.arange(_TABLE) / (_TABLE - 1)) ** 2, _LARGEST_SHIFT)
+    return shifts, np.array([medium.spectral_correlation(float(d), wavelength_m) ** 2 for d in shifts])
+
+
+def _correlation(medium: Medium, wavelength_m: float, shifts: np.ndarray) -> np.ndarray:
+    known, values = _correlations(medium, wavelength_m)
+    return np.interp(np.abs(shifts), known, values)
+
+
+def line_contrast(medium: Medium, wavelength_m: float, linewidth_hz: float, law: str) -> float:
+    """Return the contrast that the line of a laser leaves of speckle.
+
+    Parameters
+    ----------
+    medium : Medium
+        What scatters the light.
+    wavelength_m : float
+        Its wavelength in metres.
+    linewidth_hz : float
+        Full width of the line at half of its maximum, in hertz.
+    law : {"gaussian", "lorentzian"}
+        Shape of the line.
+
+    Returns
+    -------
+    float
+        From 0 to 1: the root of the integral of the line's autocorrelation times the correlation of intensities at
+        two frequencies (Goodman, Speckle Phenomena in Optics, 2nd ed., section 6.3).
+
+    Notes
+    -----
+    The autocorrelation of a Gaussian line is one of sqrt(2) times the width, that of a Lorentzian line one of twice
+    the width.
+    """
+    if not linewidth_hz or not medium.disperses:
+        return 1.0
+    wider = math.sqrt(2) if law == GAUSSIAN else 2.0
+    shifts = _parts(law, _FINE) * (wider * _relative(linewidth_hz, wavelength_m))
+    return math.sqrt(float(np.mean(_correlation(medium, wavelength_m, shifts))))
+
+
+def _relative(linewidth_hz: float, wavelength_m: float) -> float:
+    return linewidth_hz * wavelength_m / LIGHT_SPEED_M_PER_S
+
+
+@lru_cache(maxsize=256)
+def spectral_lines(medium: Medium, wavelength_m: float, linewidth_hz: float, law: str) -> tuple[float, ...]:
+    """Return the frequencies that stand for the line of a laser, as relative shifts; all have the same power.
+
+    Parameters
+    ----------
+    medium : Medium
+        What scatters the light.
+    wavelength_m : float
+        Its wavelength in metres.
+    linewidth_hz : float
+        Full width of the line at half of its maximum, in hertz; 0 for one frequency.
+    law : {"gaussian", "lorentzian"}
+        Shape of the line.
+
+    Returns
+    -------
+    tuple of float
+        Middles of equal parts of the line: as few as leave the contrast of the whole line (`line_contrast`) to .01.
+
+    Raises
+    ------
+    ValueError
+        If that takes more than 64.
+    """
+    if not linewidth_hz or not medium.disperses:
+        return (0.0,)
+    wanted = line_contrast(medium, wavelength_m, linewidth_hz, law)
+    width = _relative(linewidth_hz, wavelength_m)
+    for n in range(1, MOST_LINES + 1):
+        shifts = _parts(law, n) * width
+        left = math.sqrt(float(np.mean(_correlation(medium, wavelength_m, shifts[:, None] - shifts))))
+        if left - wanted <= _CONTRAST:
+            return tuple(round(float(d), 18) for d in shifts)
+    raise ValueError(
+        f"laser.linewidth_hz is {linewidth_hz!r}, which would leave speckle a contrast of {wanted:.3g} behind this "
+        f"medium, but a frame is the sum of {MOST_LINES} frequencies at most, which leave {left:.3g}: the line must be "
+        f"narrower, or the medium thinner."
+    )
