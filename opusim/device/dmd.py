@@ -47,6 +47,9 @@ class Dmd(Stage):
         second one each line follows the last at half of that, and is shifted by half of sqrt(2) pitches along the
         first. So each mirror has four neighbours at one pitch, and a cell of pitch^2, as on a square lattice.
         Rows and columns of patterns, layouts and figures are indices on either one.
+    stated_wavelength_m : float
+        Wavelength for which `efficiency` is stated; 0 where that is not said. Light of another one, by more than 5 %,
+        is told (`opusim.Device.doubts`). It changes no frame.
     """
 
     stage: ClassVar[str] = "dmd"
@@ -67,6 +70,7 @@ class Dmd(Stage):
     stuck_on_fraction: float = parameter(0.0, low=0.0, high=1.0, off=0.0, imperfection="stuck mirrors")
     stuck_off_fraction: float = parameter(0.0, low=0.0, high=1.0, off=0.0, imperfection="stuck mirrors")
     lattice: str = parameter(lattices.SQUARE, kind="choice", choices=lattices.LATTICES, before=lattices.SQUARE)
+    stated_wavelength_m: float = parameter(0.0, low=0.0, high=20e-6, unit="m", shown="nm", before=0.0)
 
     def _check_together(self) -> None:
         """Check the mirrors that are stuck."""
@@ -75,6 +79,16 @@ class Dmd(Stage):
                 f"dmd.stuck_on_fraction is {self.stuck_on_fraction!r} and dmd.stuck_off_fraction is "
                 f"{self.stuck_off_fraction!r}, but together they must be at most 1."
             )
+
+    def without_effect(self) -> tuple[str, ...]:
+        """Return the fields that change no frame.
+
+        Returns
+        -------
+        tuple of str
+            The wavelength for which the efficiency is stated.
+        """
+        return ("stated_wavelength_m",)
 
     @property
     def n_mirrors(self) -> int:

@@ -28,6 +28,8 @@ from .pixel_sampling import PixelSampling
 from .reference import Reference
 
 RESOLUTIONS = ("auto", "mirrors")
+# From so much on, light is of another wavelength than that for which an efficiency is stated.
+_WAVELENGTH_APART = 0.05
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,9 @@ class Device(Stage):
     def __post_init__(self) -> None:
         """Check every field and what holds between them; see that name and description say what it is."""
         super().__post_init__()
+        efficiency = self.camera.efficiency_at(self.laser.wavelength_m)
+        if efficiency != self.camera.quantum_efficiency:
+            object.__setattr__(self, "camera", dataclasses.replace(self.camera, quantum_efficiency=efficiency))
         name, description = origin.told(self)
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "description", description)
@@ -200,10 +205,33 @@ class Device(Stage):
     def doubts(self) -> list[str]:
         """What the fields say that is allowed, but hardly meant: sentences, each with the values that would do.
 
-        A face of the layer that does not go with its thickness (`Optics.doubts`), and what the medium says of itself
-        (`Medium.doubts`). Reading a TOML warns of them, and ``opusim info`` tells them.
+        A face of the layer that does not go with its thickness (`Optics.doubts`), what the medium says of itself
+        (`Medium.doubts`), efficiencies that are stated for light of another wavelength, and a line or a tuning that
+        the medium does not see. Reading a TOML warns of them, and ``opusim info`` tells them.
         """
-        return self.optics.doubts(self.laser, self.dmd, self.medium.widening_m) + self.medium.doubts()
+        told = self.optics.doubts(self.laser, self.dmd, self.medium.widening_m) + self.medium.doubts()
+        return told + self._wavelength_doubts()
+
+    def _wavelength_doubts(self) -> list[str]:
+        """Say what is stated for light of another wavelength, and what of the laser's light has no effect."""
+        laser, result = self.laser, []
+        stated = [("dmd.efficiency", self.dmd.stated_wavelength_m)]
+        if not self.camera.qe_wavelengths_m:
+            stated.append(("camera.quantum_efficiency", self.camera.stated_wavelength_m))
+        for path, wavelength_m in stated:
+            if wavelength_m and abs(laser.wavelength_m / wavelength_m - 1) > _WAVELENGTH_APART:
+                stage = path.partition(".")[0]
+                result.append(
+                    f"laser.wavelength_m is {laser.wavelength_m:g}, but {path} is stated for {wavelength_m:g}: it must "
+                    f"be given anew, with {stage}.stated_wavelength_m = {laser.wavelength_m:g} beside it."
+                )
+        given = [name for name in ("linewidth_hz", "tuning_range_hz") if getattr(laser, name)]
+        if given and not self.medium.disperses:
+            result.append(
+                f"laser.{' and laser.'.join(given)} {'has' if len(given) == 1 else 'have'} no effect, because a medium "
+                f"of kind {self.medium.kind!r} does not change with the frequency of the light."
+            )
+        return result
 
     @property
     def sampling(self) -> PixelSampling:
@@ -588,6 +616,14 @@ class Device(Stage):
                 nested.setdefault(stage, {})[name] = tuple(value) if isinstance(value, list) else value
             else:
                 top[stage] = value
+        if "quantum_efficiency" in nested.get("camera", {}):
+            curve = nested["camera"].get("qe_wavelengths_m", self.camera.qe_wavelengths_m)
+            if curve and "camera" not in top:
+                raise ValueError(
+                    f"camera.quantum_efficiency is {nested['camera']['quantum_efficiency']!r}, but the camera has a "
+                    "curve of it (camera.qe_wavelengths_m), which says what it is: the curve must be empty, or changed "
+                    "in its place."
+                )
         for stage, values in nested.items():
             top[stage] = dataclasses.replace(top.get(stage, getattr(self, stage)), **values)
         return dataclasses.replace(self, **top)

@@ -487,6 +487,12 @@ def _check_still(device: Device) -> None:
             f"camera.lag is {device.camera.lag!r}, with which a frame depends on the one before it, but ExpectedOutput "
             "knows vectors one by one: camera.lag must be 0."
         )
+    if len(device.sampling.lines) > 1:
+        raise ValueError(
+            f"laser.linewidth_hz is {device.laser.linewidth_hz!r}, which makes a frame of this medium the sum of "
+            f"{len(device.sampling.lines)} frequencies, but ExpectedOutput knows light of one: it must be 0, or "
+            "narrower."
+        )
     if drift is not None:
         raise ValueError(
             f"operation.exposure_s is {exposure_s:g}, in which a medium of medium.decorrelation_time_s = "

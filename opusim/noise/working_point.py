@@ -71,6 +71,11 @@ def working_point(
             "mode is 'linear', but this device has no reference arm: it must be 'intensity', or "
             "reference.relative_amplitude above 0."
         )
+    if linear and len(device.sampling.lines) > 1:
+        raise ValueError(
+            f"mode is 'linear', but laser.linewidth_hz is {device.laser.linewidth_hz!r}, whose light this medium takes "
+            "apart, and a budget of linear outputs knows one frequency: mode must be 'intensity', or the line narrower."
+        )
     share_on = validation.number("share_on", share_on, low=0.0, high=1.0, low_open=True)
     elapsed_s = validation.number("elapsed_s", elapsed_s, low=0.0, high=1e9)
     n_steps = validation.integer("n_steps", n_steps, low=3, high=1000) if linear else 1

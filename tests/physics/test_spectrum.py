@@ -12,6 +12,7 @@ from opusim.calibration import lock_frequency
 from opusim.device.laser import LIGHT_SPEED_M_PER_S
 from opusim.device.lines import line_contrast, spectral_lines
 from opusim.device.medium import GaussianMedium, ModeGrid, PhaseScreenMedium
+from opusim.noise import error_budget, noise_at_level
 
 WAVELENGTH_M = 532e-9
 SIDE, STEP_M = 256, 0.4e-6
@@ -244,3 +245,53 @@ def test_a_servo_recovers_the_correlation_after_a_kelvin():
     assert found.correlation_before < 0.25
     assert found.correlation > 0.99 * found.correlation_of_one_state
     assert bench.tuning_hz == found.tuning_hz == pytest.approx(-1e-5 * FREQUENCY_HZ, abs=0.05 * kept.width_hz)
+
+
+# ---------------------------------------------------------------------------------------------- what counts with it
+
+
+@pytest.mark.parametrize("name", ["phase_std_rad", "thickness_m"])
+def test_phases_of_a_shifted_layer_grow_with_its_fields_as_they_say(name):
+    """A change of 1e-3 of the field turns each factor by slope x change; single precision leaves 1e-3 of a radian."""
+    grid = ModeGrid(64, (4, 4), (8, 8), cell_angle_rad=0.02)
+    medium = stack(stated_wavelength_m=500e-9, frequency_shift=0.01)
+    change = 1e-3 * getattr(medium, name)
+    how = {"wavelength_m": WAVELENGTH_M, "seed": 2}
+    here = medium.factors(grid, **how)
+    there = stack(
+        stated_wavelength_m=500e-9, frequency_shift=0.01, **{name: getattr(medium, name) + change}
+    ).factors(grid, **how)  # fmt: skip
+    slopes = medium.phase_slopes(name, grid, **how)
+    for one, other, slope in [
+        (here.screens[1], there.screens[1], slopes.screens[1] if slopes.screens else 0.0),
+        (here.transfer, there.transfer, 0.0 if slopes.transfer is None else slopes.transfer),
+    ]:
+        np.testing.assert_allclose(other, one * np.exp(1j * slope * change), atol=2e-3 * np.abs(one).max())
+
+
+def test_budgets_of_noise_count_with_the_contrast_that_the_line_leaves():
+    device = slab_device(10.0).evolve(camera=Device.load("aurora").camera.evolve(shape=(128, 128)))
+    sharp = device.evolve(**{"laser.linewidth_hz": 0.0})
+    one, other = (noise_at_level(d, 20.0, exposure_s=4e-4, speckle=True) for d in (sharp, device))
+    assert one.contrast == 1.0 and other.contrast == pytest.approx(law_of_contrast(10.0, "gaussian"), abs=0.005)
+    with pytest.raises(ValueError, match=r"laser.linewidth_hz is .*, and a budget of linear outputs knows one frequ"):
+        error_budget(device.evolve(**{"reference.relative_amplitude": 2.0}), "linear")
+
+
+def test_fringes_of_a_line_are_the_sum_of_those_of_its_frequencies():
+    """|S_k + R|^2 added up: the mean fringe is that of the mean field, and nothing of the light is lost."""
+    device = slab_device(10.0, **{"reference.relative_amplitude": 2.0})
+    bench = OpticalBench(device, 4)
+    phases = np.pi / 2 * np.arange(4)
+    frames = bench.expose(PATTERNS[:1], exposure_s=1e-3, reference_phase_rad=phases).reshape(4, -1).astype(np.float64)
+    alone = bench.expose(PATTERNS[:1], exposure_s=1e-3).ravel().astype(np.float64)
+    fringe = (frames * np.exp(1j * phases)[:, None]).mean(axis=0)
+    reference = frames.mean(axis=0) - alone  # |R|^2
+    # The mean field over the line, S = fringe / R, has the power <|S|^2> / n <sum over pairs of correlations>.
+    power = np.mean(np.abs(fringe) ** 2 / reference) / alone.mean()
+    shifts = np.array(device.sampling.lines)
+    pairs = [math.sqrt(theory.slab_correlation(d * FREQUENCY_HZ, 1e-10)) for d in (shifts[:, None] - shifts).ravel()]
+    z = np.sqrt(2j * np.pi * (shifts[:, None] - shifts).ravel() * FREQUENCY_HZ * 1e-10 + 1e-30)
+    turned = z / np.sinh(z) * np.exp(z**2 / 6)  # the mean delay is no part of the layer
+    np.testing.assert_allclose(np.abs(turned), pairs, atol=1e-6)
+    assert power == pytest.approx(np.mean(turned).real, abs=0.03)
