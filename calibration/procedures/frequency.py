@@ -14,7 +14,7 @@ from opusim.base.short_repr import short_repr
 from opusim.bench.protocol import Bench, Tunable, checked_bench, elapsed_s
 from opusim.bench.region import AnyRoi
 from opusim.calibration.contents import held
-from opusim.calibration.on_bench import exposed_each, shown_mirrors
+from opusim.calibration.on_bench import dark_frames, exposed_each, shown_mirrors
 from opusim.calibration.words import micro
 
 from .base import EXPOSURE, Procedure, Progress, Row
@@ -27,14 +27,15 @@ if TYPE_CHECKING:
 __all__ = ["FrequencyRecord", "lock_frequency"]
 
 # A width is looked for from this share of the range on, by steps of this factor.
-_FIRST, _FACTOR = 1e-4, 1.5
+_FIRST, _FACTOR = 1e-3, 2.0
+_HALVINGS = 2  # of what is between the last two
 # Tunings that a search may try, in steps of this share of the width on either side at half of the most.
 _MOST_TRIALS, _STEP = 400, 0.75
 # Shares of the correlation of one state: from the one on a search ends early, below the other it has found nothing.
 _ENOUGH, _LEAST = 0.6, 0.3
 # Parabolas through three points, each this share of the width apart: what noise leaves of the last one is below 1e-3.
 _ROUNDS = (0.5, 0.25, 0.25)
-_LEAST_PIXELS = 64
+_LEAST_PIXELS, _DARK_FRAMES = 64, 16
 
 
 @short_repr
@@ -59,7 +60,7 @@ class FrequencyRecord:
     trials : int
         Tunings that were tried.
     reference_dn : ndarray of float32, shape (patterns, rows, columns)
-        Mean frames of the patterns in the state to go back to.
+        Mean frames of the patterns in the state to go back to, dark ones taken off.
     reference_tuning_hz : float
         Tuning at which they were taken.
     exposure_s : float
@@ -146,12 +147,14 @@ def lock_frequency(
     n_frames = validation.integer("n_frames", n_frames, low=1)
     exposure_s = validation.number("exposure_s", exposure_s, low=0.0, high=3600.0, low_open=True)
     start = float(tunable.tuning_hz)
+    # Offsets of pixels are alike in all frames: with them, frames without light would correlate.
+    dark = dark_frames(bench, exposure_s, _DARK_FRAMES, roi).mean(axis=0, dtype=np.float64)
 
     def frames() -> np.ndarray:
         total: Any = 0.0
         for _ in range(n_frames):
             total = total + exposed_each(bench, mirrors, exposure_s=exposure_s, roi=roi).astype(np.float64)
-        return np.asarray(total / n_frames)
+        return np.asarray(total / n_frames - dark)
 
     def tell(part: int) -> None:
         if progress is not None:
@@ -174,7 +177,7 @@ def lock_frequency(
             f"Two sets of frames of one state correlate by {ceiling:.3g} only: a longer exposure or a larger n_frames "
             "is needed for a servo on the correlation."
         )
-    before = _correlation(search.reference, now)
+    before = ceiling if reference is None else _correlation(search.reference, now)
     tell(1)
     try:
         width = search.width(start, ceiling) if reference is None else reference.width_hz
@@ -225,15 +228,18 @@ class _Search:
     def width(self, start: float, ceiling: float) -> float:
         """Tuning away from the start that leaves half of the correlation; inf if none in the range does."""
         towards = 1.0 if start <= 0 else -1.0
-        away = _FIRST * self.most
-        last = 0.0
-        while away <= self.most:
-            if self.at(start + towards * away) < ceiling / 2:
-                # Once more between the last two: a width that is half as large again would miss the maximum.
-                middle = (last + away) / 2
-                return middle if self.at(start + towards * middle) < ceiling / 2 else away
-            last, away = away, away * _FACTOR
-        return math.inf
+        more, less = 0.0, _FIRST * self.most
+        while less <= self.most and self.at(start + towards * less) >= ceiling / 2:
+            more, less = less, less * _FACTOR
+        if less > self.most:
+            return math.inf
+        for _ in range(_HALVINGS):
+            middle = (more + less) / 2
+            if self.at(start + towards * middle) < ceiling / 2:
+                less = middle
+            else:
+                more = middle
+        return (more + less) / 2
 
     def best(self, start: float, before: float, ceiling: float, width: float) -> tuple[float, float]:
         """Tuning of the highest correlation, and what it is there; the laser is left there."""

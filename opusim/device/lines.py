@@ -21,6 +21,7 @@ __all__ = [
     "MOST_LINES",
     "line_contrast",
     "spectral_lines",
+    "spectral_width",
     "stepped_shift",
 ]
 
@@ -71,6 +72,33 @@ def _correlations(medium: Medium, wavelength_m: float) -> tuple[np.ndarray, np.n
 def _correlation(medium: Medium, wavelength_m: float, shifts: np.ndarray) -> np.ndarray:
     known, values = _correlations(medium, wavelength_m)
     return np.interp(np.abs(shifts), known, values)
+
+
+def spectral_width(medium: Medium, wavelength_m: float) -> float:
+    """Return the relative shift of the frequency at which half of the correlation of intensities is left.
+
+    Parameters
+    ----------
+    medium : Medium
+        What scatters the light.
+    wavelength_m : float
+        Its wavelength in metres.
+
+    Returns
+    -------
+    float
+        To one per cent; `inf` for a medium that keeps more than half over an eighth of the frequency.
+    """
+    low, high = _LEAST_SHIFT, _LARGEST_SHIFT
+    if medium.spectral_correlation(high, wavelength_m) ** 2 > 0.5:
+        return math.inf
+    while high > 1.01 * low:
+        middle = math.sqrt(low * high)
+        if medium.spectral_correlation(middle, wavelength_m) ** 2 > 0.5:
+            low = middle
+        else:
+            high = middle
+    return high
 
 
 def stepped_shift(medium: Medium, wavelength_m: float, relative_shift: float) -> float:
