@@ -33,7 +33,7 @@ LINES = (GAUSSIAN, LORENTZIAN)
 MOST_LINES = 64
 """Most frequencies that stand for a line."""
 
-# By how much the contrast that they leave may be too high.
+# By how much the contrast that they leave may be another one.
 _CONTRAST = 0.01
 # Least correlation of the fields at a shift and at the next one that is computed.
 _ALIKE = 0.99995
@@ -198,7 +198,7 @@ def spectral_lines(medium: Medium, wavelength_m: float, linewidth_hz: float, law
     for n in range(1, MOST_LINES + 1):
         shifts = _parts(law, n) * width
         left = math.sqrt(float(np.mean(_correlation(medium, wavelength_m, shifts[:, None] - shifts))))
-        if left - wanted <= _CONTRAST:
+        if abs(left - wanted) <= _CONTRAST:
             return tuple(round(float(d), 18) for d in shifts)
     raise ValueError(
         f"laser.linewidth_hz is {linewidth_hz!r}, which would leave speckle a contrast of {wanted:.3g} behind this "
