@@ -687,7 +687,8 @@ def _bench_limits(p: _BenchProbe) -> Iterator[str]:
 def _bench_tuning(p: _BenchProbe) -> Iterator[str]:
     _needs(p.bench, protocol.Tunable)
     if not protocol.tunes(p.bench):
-        raise _NothingToCheck("its laser cannot be tuned: tuning_range_hz is 0")
+        yield from _refused(p, "a tuning of a laser whose tuning_range_hz is 0", lambda: p.bench.tune(1.0))
+        return
     start, most = p.bench.tuning_hz, p.bench.tuning_range_hz
     for tuning_hz in (most / 2, 0.0):
         p.bench.tune(tuning_hz)

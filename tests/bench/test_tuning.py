@@ -12,6 +12,7 @@ import pytest
 from opusim import Device, OpticalBench
 from opusim.bench.protocol import Tunable, has, tunes
 from opusim.device.medium import GaussianMedium, PhaseScreenMedium
+from opusim.drivers.recipe import BenchRecipe
 
 DEVICE = Device.load("aurora").evolve(
     **{"laser.tuning_range_hz": 1e13, "medium.expansion_per_k": 1e-5, "camera.shape": (48, 48), "dmd.shape": (48, 48),
@@ -130,3 +131,17 @@ def test_a_linewidth_that_is_none_is_refused(value):
 def test_a_line_that_takes_too_many_frequencies_is_refused():
     with pytest.raises(ValueError, match=r"laser.linewidth_hz is 1\d+\.0, .* 64 frequencies at most, which leave .*\."):
         DEVICE.evolve(**{"laser.linewidth_hz": 1e14, "medium.spectral_law": "slab", "medium.diffusion_time_s": 1e-9})
+
+
+def test_a_recipe_is_that_of_the_light_when_it_was_written():
+    """A worker's bench has the tuning of then, also where the bench of the recipe was tuned to another since."""
+    bench = OpticalBench(Device.load("aurora").evolve(**{"laser.tuning_range_hz": 1e13}), 1)
+    plain = BenchRecipe.of(bench)
+    plain.offer(bench)
+    assert plain.bench() is bench
+    bench.tune(SHIFT_HZ)
+    tuned = BenchRecipe.of(bench)
+    assert plain.bench() is not bench and plain.bench().device.medium.frequency_shift == 0.0
+    shift = bench.frequency_shift
+    bench.tune(0.0)
+    assert tuned.bench().device.medium.frequency_shift == tuned.frequency_shift == shift != 0.0
