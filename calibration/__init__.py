@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from opusim.calibration.procedures.focus import focus_binary as focus_binary
     from opusim.calibration.procedures.focus import focus_phase as focus_phase
     from opusim.calibration.procedures.focus import measure_focus as measure_focus
+    from opusim.calibration.procedures.frequency import FrequencyRecord as FrequencyRecord
+    from opusim.calibration.procedures.frequency import lock_frequency as lock_frequency
     from opusim.calibration.procedures.linear import LinearRecord as LinearRecord
     from opusim.calibration.procedures.linear import measure_linear as measure_linear
     from opusim.calibration.procedures.matrix.measure import TmRecord as TmRecord
@@ -74,6 +76,8 @@ _LAZY = {
     "focus_binary": "opusim.calibration.procedures.focus",
     "focus_phase": "opusim.calibration.procedures.focus",
     "measure_focus": "opusim.calibration.procedures.focus",
+    "FrequencyRecord": "opusim.calibration.procedures.frequency",
+    "lock_frequency": "opusim.calibration.procedures.frequency",
     "LinearRecord": "opusim.calibration.procedures.linear",
     "measure_linear": "opusim.calibration.procedures.linear",
     "PhaseRecord": "opusim.calibration.procedures.phase",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from opusim.base import validation
 from opusim.base.parameters import near_matches
-from opusim.bench.protocol import Bench, identity_of, output_roi_of
+from opusim.bench.protocol import Bench, identity_of, output_roi_of, tunes
 from opusim.bench.region import AnyRoi, Roi
 from opusim.calibration.on_bench import random_patterns
 from opusim.calibration.procedures.base import PROCEDURES, Progress, options_of
@@ -113,6 +113,11 @@ class Calibration:
             return False
         return True
 
+    @property
+    def has_tuning(self) -> bool:
+        """Whether the laser of the bench can be tuned (`opusim.bench.protocol.Tunable`)."""
+        return tunes(self.bench)
+
     def done(self, procedure: str) -> bool:
         """Whether the record of a procedure is there already.
 
@@ -194,6 +199,11 @@ class Calibration:
         one.prepare(self)
         if one.needs_reference and not self.has_reference:
             raise ValueError(f"This device has no reference arm, and {procedure!r} cannot do without one.")
+        if one.needs_tuning and not self.has_tuning:
+            raise ValueError(
+                f"The laser of this device cannot be tuned (laser.tuning_range_hz), and {procedure!r} cannot do "
+                "without one that can."
+            )
         records = one.measure(self, progress)
         one.store(self, records)
         return records

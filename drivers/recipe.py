@@ -61,6 +61,8 @@ class BenchRecipe:
         Of opusim there.
     backend : str
         What the bench computes with; a worker that lacks it says so.
+    frequency_shift : float
+        Of the light to the medium, by tuning and surroundings (`OpticalBench.frequency_shift`), when it was written.
     """
 
     device: Any
@@ -70,6 +72,7 @@ class BenchRecipe:
     fingerprint: str
     version: str
     backend: str = "auto"
+    frequency_shift: float = 0.0
 
     @classmethod
     def of(cls, bench: Any) -> BenchRecipe:
@@ -91,7 +94,7 @@ class BenchRecipe:
         device = bench.device if medium is bench.device.medium else bench.device.evolve(medium=medium)
         return cls(
             device, bench.seed, bench.execution, bench.memory_budget, device.fingerprint(), opusim.__version__,
-            bench.backend,
+            bench.backend, bench.frequency_shift,
         )  # fmt: skip
 
     def offer(self, bench: OpticalBench) -> None:
@@ -107,7 +110,7 @@ class BenchRecipe:
 
     @property
     def _key(self) -> tuple[Any, ...]:
-        return self.fingerprint, self.seed, self.execution, self.memory_budget, self.backend
+        return self.fingerprint, self.seed, self.execution, self.memory_budget, self.backend, self.frequency_shift
 
     def bench(self) -> OpticalBench:
         """Return a bench: that of an OPU in this process, one that is kept, or a new one that uses one thread.
@@ -121,7 +124,9 @@ class BenchRecipe:
 
         kept = _benches
         with kept.lock:
-            bench = kept.of_opus.get(self._key) or kept.made.get(self._key)
+            bench = kept.of_opus.get(self._key)
+            if bench is None or bench.frequency_shift != self.frequency_shift:  # it may have been tuned since
+                bench = kept.made.get(self._key)
             if bench is None:
                 if self.version != opusim.__version__:
                     raise RuntimeError(
@@ -134,8 +139,11 @@ class BenchRecipe:
                         f"{self.device.told_beside_fields()}."
                     )
                 # One thread: a worker has as many tasks at a time as it may use processors.
+                device = self.device
+                if self.frequency_shift:
+                    device = device.evolve(medium=device.medium.shifted(self.frequency_shift))
                 bench = OpticalBench(
-                    self.device, self.seed, execution=self.execution, memory_budget=self.memory_budget, threads=1,
+                    device, self.seed, execution=self.execution, memory_budget=self.memory_budget, threads=1,
                     backend=self.backend,
                 )  # fmt: skip
                 kept.made[self._key] = bench

@@ -255,7 +255,7 @@ def check_bench(bench: Any, *, exposure_s: float | None = None, seed: int = 0) -
         _bench_order, _bench_fewer_inputs, _bench_own_arrays, _bench_exposure, _bench_region, _bench_forms_of_mirrors,
         _bench_noise, _bench_refusals, _bench_clock, _bench_frame_times, _bench_identity, _bench_lamp, _bench_transform,
         _bench_packed_mirrors, _bench_level, _bench_reference_arm, _bench_reserved_frames, _bench_limits,
-        _bench_resuming, _bench_repeating,
+        _bench_tuning, _bench_resuming, _bench_repeating,
     )  # fmt: skip
     return _run(_subject("bench", bench), _BenchProbe(bench, exposure_s, seed), gates, checks)
 
@@ -682,6 +682,20 @@ def _bench_limits(p: _BenchProbe) -> Iterator[str]:
         other.expose(p.sequence[0:1], exposure_s=p.exposure_s, roi=p.region)
         if p.bench.clock.frames != before + 1:
             yield "a bench with other limits does not share the clock, but no two of their frames may share noise."
+
+
+def _bench_tuning(p: _BenchProbe) -> Iterator[str]:
+    _needs(p.bench, protocol.Tunable)
+    if not protocol.tunes(p.bench):
+        yield from _refused(p, "a tuning of a laser whose tuning_range_hz is 0", lambda: p.bench.tune(1.0))
+        return
+    start, most = p.bench.tuning_hz, p.bench.tuning_range_hz
+    for tuning_hz in (most / 2, 0.0):
+        p.bench.tune(tuning_hz)
+        if p.bench.tuning_hz != tuning_hz:
+            yield f"tune({tuning_hz:g}) left tuning_hz at {p.bench.tuning_hz!r}, but it must be what was asked for."
+    yield from _refused(p, "a tuning beyond tuning_range_hz", lambda: p.bench.tune(2.0 * most))
+    p.bench.tune(start)
 
 
 def _bench_resuming(p: _BenchProbe) -> Iterator[str]:

@@ -236,6 +236,33 @@ def screens_correlation(
     return float(np.exp(-2 * loss) * (1 - one_spot + one_spot * np.exp(2 * loss / n_screens)))
 
 
+def slab_correlation(shift_hz: float, diffusion_time_s: float) -> float:
+    """Return the correlation of the intensities behind a diffusive slab at two optical frequencies.
+
+    Parameters
+    ----------
+    shift_hz : float
+        Difference of the frequencies in hertz.
+    diffusion_time_s : float
+        L^2 / D in seconds: square of the thickness over the diffusion constant of the light.
+
+    Returns
+    -------
+    float
+        x^2 / (cosh x - cos x) with x = sqrt(2 w L^2 / D), w the difference in radians per second: the square of
+        ``|z / sinh z|`` for z^2 = i w L^2 / D (Genack, Phys. Rev. Lett. 58, 2043, 1987; docs/physics.md, section 3).
+    """
+    shift_hz = validation.number("shift_hz", shift_hz, low=-1e18, high=1e18)
+    diffusion_time_s = validation.number("diffusion_time_s", diffusion_time_s, low=0.0, high=1e3)
+    x = float(np.sqrt(4 * np.pi * abs(shift_hz) * diffusion_time_s))
+    if x < 0.1:  # where the differences would be lost in rounding
+        return 1 - x * x * x * x / 360
+    if x > 700:
+        return 0.0
+    left = float(elementary.exp(-x))
+    return 2 * x * x * left / (1 + left * left - 2 * left * float(elementary.cos(x)))
+
+
 def _mean_over_pairs(u: float) -> float:
     """Mean of exp(-(u (s - t))^2) over s and t from 0 to 1."""
     if u < 1e-3:  # the closed form would be lost in rounding

@@ -115,6 +115,8 @@ class Procedure(ABC):
         Classes of what it finds: frozen dataclasses that `write_record` can store. They tell a file of it in a report.
     needs_reference : bool
         Whether it cannot do without a reference arm.
+    needs_tuning : bool
+        Whether it cannot do without a laser that can be tuned.
     options : tuple of Option
         What it can be told.
     order : float
@@ -165,6 +167,7 @@ class Procedure(ABC):
     title: ClassVar[str]
     records: ClassVar[tuple[type, ...]]
     needs_reference: ClassVar[bool] = False
+    needs_tuning: ClassVar[bool] = False
     options: ClassVar[tuple[Option, ...]] = ()
     order: ClassVar[float] = 100.0
 

@@ -18,6 +18,7 @@ from opusim.base.locks import new_lock
 from opusim.base.numerics import numerics
 from opusim.base.warn import warn_outside
 from opusim.device.camera import Camera
+from opusim.device.lines import stepped_shift
 from opusim.device.medium import Drift
 from opusim.device.medium.drift import LONGEST
 from opusim.device.record import RESOLUTIONS, Device
@@ -100,6 +101,9 @@ class OpticalBench(validation.Fixed):
         Device time, frames and energy. It stays: `advance_to` and `skip_frames` let it go on.
     mirror_shape, sensor_shape : tuple of int
         (rows, columns) of the mirrors and of the sensor.
+    tuning_hz, temperature_change_k, pressure_change_pa : float
+        By how much the laser is tuned, and how far the surroundings of the medium are from those for which the device
+        is described; 0 at first. `tune` and `surround` set them.
 
     Raises
     ------
@@ -117,6 +121,8 @@ class OpticalBench(validation.Fixed):
     _fixed = {
         **dict.fromkeys(("device", "seed", "execution", "backend"), "Make another OpticalBench."),
         **dict.fromkeys(("memory_budget", "threads"), "Use with_limits, which returns a bench with others."),
+        "tuning_hz": "Use tune.",
+        **dict.fromkeys(("temperature_change_k", "pressure_change_pa"), "Use surround."),
         "clock": "Use advance_to or skip_frames, which let it go on.",
     }
 
@@ -143,20 +149,29 @@ class OpticalBench(validation.Fixed):
         self.memory_budget: int = self._limits["memory_budget"] or memory_budget_bytes()
         self.threads: int = self._limits["threads"] or parallel.default_threads()
         self.clock = BenchClock(power_w=device.operation.power_w)
+        self.tuning_hz = self.temperature_change_k = self.pressure_change_pa = 0.0
         self._fresh(new_lock())
 
     def _fresh(self, lock: threading.RLock) -> None:
         """Start without anything prepared; the lock guards the clock."""
         self._lock = lock
-        self._parts = PreparedParts(
-            self.device, self.seed, execution=self.execution, memory_budget=self.memory_budget, threads=self.threads
-        )
+        self._shift = self._stepped_shift()
+        self._parts = self._prepared()
         for name in ("_drift", "_still_s"):
             self.__dict__.pop(name, None)
         self._told_contrast = False  # whether the user knows that an exposure is too long for the medium
         self._told_end = False  # and that the time is behind all that is known of the medium
         self._count_type = self.device.camera.dtype
         self._photons: dict[float, float] = {}  # for an intensity of 1, by exposure
+
+    def _prepared(self) -> PreparedParts:
+        """Return parts, nothing of which is made yet, for the light as the medium sees it now."""
+        device = self.device
+        if self._shift:
+            device = device.evolve(medium=device.medium.shifted(self._shift))
+        return PreparedParts(
+            device, self.seed, execution=self.execution, memory_budget=self.memory_budget, threads=self.threads
+        )
 
     @cached_property
     def _drift(self) -> Drift | None:
@@ -201,7 +216,17 @@ class OpticalBench(validation.Fixed):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what can be computed again; the clock is one of its own."""
-        left_out = ("_lock", "_parts", "_drift", "_still_s", "_count_type", "_photons", "_told_contrast", "_told_end")
+        left_out = (
+            "_lock",
+            "_parts",
+            "_drift",
+            "_still_s",
+            "_count_type",
+            "_photons",
+            "_told_contrast",
+            "_told_end",
+            "_shift",
+        )
         state = {name: value for name, value in self.__dict__.items() if name not in left_out}
         with self._lock:
             state["clock"] = copy.copy(self.clock)
@@ -215,7 +240,7 @@ class OpticalBench(validation.Fixed):
         self._restore(state, new_lock())
 
     def _restore(self, state: dict[str, Any], lock: threading.RLock) -> None:
-        self.__dict__.update(state)
+        self.__dict__.update({"tuning_hz": 0.0, "temperature_change_k": 0.0, "pressure_change_pa": 0.0} | state)
         if self._limits["threads"] is None:
             self.__dict__["threads"] = parallel.default_threads()
         self._fresh(lock)
@@ -223,6 +248,107 @@ class OpticalBench(validation.Fixed):
     def __repr__(self) -> str:
         """Say which device it is, and where its clock stands."""
         return f"OpticalBench(device={self.device.name!r}, seed={self.seed}, frames={self.clock.frames})"
+
+    # ------------------------------------------------------------------ frequency and surroundings
+
+    @property
+    def tuning_range_hz(self) -> float:
+        """By how much the laser can be tuned to either side, in hertz; 0 for one that cannot."""
+        return self.device.laser.tuning_range_hz
+
+    @property
+    def frequency_shift(self) -> float:
+        """By how much higher the frequency of the light is to the medium than that of the laser's wavelength, over it.
+
+        That of the tuning, and of what acts as a shift of the frequency does (`Medium.equivalent_shift`), in steps so
+        small that fields of two neighbours correlate by more than .99995: one shift has one matrix.
+        """
+        return self._shift
+
+    def tune(self, shift_hz: float) -> None:
+        """Tune the laser: frames from now on are of light of another frequency.
+
+        Clock and noise go on as they would have; the medium is computed for that frequency when the next frame is
+        taken. Lenses, mirrors and camera stay those of the laser's wavelength.
+
+        Parameters
+        ----------
+        shift_hz : float
+            By how many hertz the frequency is higher than that of the laser's wavelength, within `tuning_range_hz` to
+            either side.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is no number in that range, or the medium does not change with the frequency.
+        """
+        most = self.tuning_range_hz
+        if not most:
+            raise ValueError(
+                f"shift_hz is {shift_hz!r}, but the laser of this device cannot be tuned: laser.tuning_range_hz is 0."
+            )
+        shift_hz = validation.number("shift_hz", shift_hz, low=-most, high=most)
+        if shift_hz:
+            self._check_disperses("shift_hz", shift_hz)
+        self._surround(tuning_hz=shift_hz)
+
+    def surround(
+        self, *, temperature_change_k: float | None = None, pressure_change_pa: float | None = None
+    ) -> None:  # fmt: skip
+        """Change the surroundings of the medium: frames from now on see it warmer, or under another pressure.
+
+        What that does to the light is that of another frequency: `Medium.equivalent_shift`.
+
+        Parameters
+        ----------
+        temperature_change_k : float, optional
+            By how many kelvin it is warmer than where the device is described; what is not given stays.
+        pressure_change_pa : float, optional
+            By how many pascal the pressure is higher.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If one is no such number, or the medium does not change with the frequency.
+        """
+        given = {
+            "temperature_change_k": (temperature_change_k, 1e3), "pressure_change_pa": (pressure_change_pa, 1e7)
+        }  # fmt: skip
+        changed = {}
+        for name, (value, most) in given.items():
+            if value is not None:
+                changed[name] = validation.number(name, value, low=-most, high=most)
+                if value:
+                    self._check_disperses(name, value)
+        self._surround(**changed)
+
+    def _check_disperses(self, name: str, value: float) -> None:
+        medium = self.device.medium
+        if not medium.disperses:
+            raise ValueError(
+                f"{name} is {value!r}, but a medium of kind {medium.kind!r} does not change with the frequency of the "
+                "light: it must be 0, or the medium of a kind that does, such as 'phase_screens'."
+            )
+
+    def _surround(self, **changed: float) -> None:
+        with self._lock:
+            kept = (self.tuning_hz, self.temperature_change_k, self.pressure_change_pa, self._shift)
+            self.__dict__.update(changed)
+            try:
+                self._shift = self._stepped_shift()
+                if self._shift != kept[-1]:
+                    self._parts = self._prepared()
+            except BaseException:
+                names = ("tuning_hz", "temperature_change_k", "pressure_change_pa", "_shift")
+                self.__dict__.update(zip(names, kept, strict=True))
+                raise
+
+    def _stepped_shift(self) -> float:
+        """Shift of the light's frequency as the medium sees it, in the steps in which it is computed."""
+        medium, laser = self.device.medium, self.device.laser
+        shift = self.tuning_hz / laser.frequency_hz
+        shift += medium.equivalent_shift(self.temperature_change_k, self.pressure_change_pa)
+        return stepped_shift(medium, laser.wavelength_m, shift) if shift else 0.0
 
     # ------------------------------------------------------------------ exposures
 
@@ -856,7 +982,8 @@ class OpticalBench(validation.Fixed):
     @property
     def made_with(self) -> str:
         """What the last bits of its frames depend on, beside device, seed and clock: way, libraries and processor."""
-        return f"{self.execution}; {self.memory_budget} bytes; {numerics()}"
+        shifted = f"shifted by {self._shift!r}; " if self._shift else ""
+        return f"{shifted}{self.execution}; {self.memory_budget} bytes; {numerics()}"
 
     def advance_from(self, start: tuple[int, float], end: tuple[int, float]) -> bool:
         """Put the clock forward, if it stands where it is said to, as over frames whose outcome is known.

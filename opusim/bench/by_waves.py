@@ -101,7 +101,7 @@ class WavesWay(Way):
         Returns
         -------
         list of LayerOperator
-            One a polarisation.
+            One for each channel (`PixelSampling.wave`).
         """
         with self._lock:
             kept = self._operators
@@ -132,12 +132,13 @@ class WavesWay(Way):
             "use fewer components, a smaller camera or fewer mirrors, or free memory.",
             self._arrays,
         )  # fmt: skip
+        waves = [geometry.sampling.wave(channel) for channel in range(geometry.sampling.channels)]
         return [
-            self._medium.operator(
+            self._medium.shifted(shift).operator(
                 grid, wavelength_m=geometry.device.laser.wavelength_m, seed=geometry.seed, state=state,
-                channel=channel, workers=self._threads, arrays=self._arrays,
+                channel=polarisation, workers=self._threads, arrays=self._arrays,
             )
-            for channel in range(geometry.sampling.channels)
+            for polarisation, shift in waves
         ]  # fmt: skip
 
     @property

@@ -150,10 +150,12 @@ class Entries:
         return field
 
     def _tile(self, inputs: range, outputs: list[range], state: int, channel: int) -> np.ndarray:
+        polarisation, shift = self._geometry.sampling.wave(channel)
         how: dict[str, Any] = {
-            "seed": self._geometry.seed, "state": state, "channel": channel, "threads": self._threads
+            "seed": self._geometry.seed, "state": state, "channel": polarisation, "threads": self._threads
         }  # fmt: skip
-        tiles = [self._medium.entries(inputs, run, **how) for run in outputs]
+        medium = self._medium.shifted(shift)
+        tiles = [medium.entries(inputs, run, **how) for run in outputs]
         return tiles[0] if len(tiles) == 1 else np.concatenate(tiles, axis=1)
 
     def _modes(self) -> Any:

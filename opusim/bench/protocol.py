@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Backed", "Bench", "Clock", "Clocked", "Drivable", "Exposing", "Fresh", "Identified", "Identity", "Inputs",
     "Lagging", "Lamp", "Levelled", "Limited", "LitCamera", "Looping", "Outputs", "Record", "Reducing", "Repeatable",
-    "Reservable", "Resumable", "Single", "Skipping", "Stepping", "Threaded", "Timed", "checked_bench", "elapsed_s",
-    "has", "identity_of", "input_layout_of", "lacking", "lags_of", "output_roi_of", "reference_map_of",
-    "stepped_frametime_of", "threads_of", "wait",
+    "Reservable", "Resumable", "Single", "Skipping", "Stepping", "Threaded", "Timed", "Tunable", "checked_bench",
+    "elapsed_s", "has", "identity_of", "input_layout_of", "lacking", "lags_of", "output_roi_of", "reference_map_of",
+    "stepped_frametime_of", "threads_of", "tunes", "wait",
 ]  # fmt: skip
 
 _LONGEST_SKIP_S = 3600.0
@@ -555,6 +555,36 @@ class Looping(Protocol):
 
 
 @runtime_checkable
+class Tunable(Protocol):
+    """A bench whose laser can be tuned: a servo then undoes what temperature and pressure do to the medium."""
+
+    @property
+    def tuning_range_hz(self) -> float:
+        """By how much it can be tuned to either side, in hertz; 0 where it cannot."""
+        ...
+
+    @property
+    def tuning_hz(self) -> float:
+        """By how much it is tuned now, in hertz."""
+        ...
+
+    def tune(self, shift_hz: float) -> None:
+        """Tune it: frames from now on are of light of that frequency.
+
+        Parameters
+        ----------
+        shift_hz : float
+            By how many hertz the frequency is higher than that at a tuning of 0.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is no number within `tuning_range_hz` to either side.
+        """
+        ...
+
+
+@runtime_checkable
 class Threaded(Protocol):
     """A bench that computes, with so many threads; what is made of its frames uses no more."""
 
@@ -866,6 +896,22 @@ def threads_of(bench: Any) -> int | None:
         Threads.
     """
     return bench.threads if has(bench, Threaded) else None
+
+
+def tunes(bench: Any) -> bool:
+    """Return whether the laser of a bench can be tuned; False where a bench is not `Tunable`.
+
+    Parameters
+    ----------
+    bench : object
+        Any bench.
+
+    Returns
+    -------
+    bool
+        Whether there is a range above 0.
+    """
+    return has(bench, Tunable) and float(bench.tuning_range_hz) > 0
 
 
 def wait(bench: Any, time_s: float) -> None:

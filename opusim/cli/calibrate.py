@@ -98,6 +98,8 @@ def calibrate(
         left_out = [name for name in todo if PROCEDURES[name].needs_reference]
         todo = [name for name in todo if name not in left_out]
         out.print(f"{bench.device.name} has no reference arm: {', '.join(left_out)} are left out.")
+    if procedure == _ALL and not calibration.has_tuning:
+        todo = [name for name in todo if not PROCEDURES[name].needs_tuning]
     resume, refused = bool(options["resume"]), False
     for name in todo:
         if procedure == _ALL and resume and calibration.done(name):

@@ -138,6 +138,7 @@ def lengths(device: Device, exposure_s: float) -> list[tuple[str, str]]:
             (f"angle a {one}", "that of the grid of modes: wavelength / (side x medium.step_m)"),
             ("pixels", grain),
             ("light of a pixel", light),
+            *_frequency(device),
             *_reference(device),
         ]
     pitch_m = device.dmd.pitch_m
@@ -182,6 +183,7 @@ def lengths(device: Device, exposure_s: float) -> list[tuple[str, str]]:
         ("light of a pixel", light),
         ("irradiance", f"{1e3 * watts:.3g} mW per square metre with {lit}"),
         ("light on the sensor", f"{100 * whole:.2g} % of what leaves the layer"),
+        *_frequency(device),
         *_reference(device),
     ]  # fmt: skip
 
@@ -197,6 +199,31 @@ def _relay(device: Device) -> list[tuple[str, str]]:
         lit_m = d * device.optics.spot_m(device.laser.wavelength_m, device.dmd.pitch_m)
         spot += f", {metres(lit_m)} of the spot on the layer"
     return [("Fourier stop", f"{stop.text('diameter_cycles')} wide: {spot}")]
+
+
+def _frequency(device: Device) -> list[tuple[str, str]]:
+    """Tell how the medium takes the line of the laser, its tuning, and warmth; nothing of a device without any."""
+    from opusim.device.lines import spectral_width
+
+    laser, medium = device.laser, device.medium
+    warm = medium.equivalent_shift(1.0, 0.0)
+    if not medium.disperses or not (laser.linewidth_hz or laser.tuning_range_hz or warm):
+        return []
+    width = spectral_width(medium, laser.wavelength_m)
+    law = getattr(medium, "spectral_law", "medium")
+    away = f"half as alike {_hertz(width * laser.frequency_hz)} away" if width < math.inf else "alike at any frequency"
+    rows = [("speckle", f"{away}, by the law of the {law}")]
+    if laser.linewidth_hz:
+        told = f"{_hertz(laser.linewidth_hz)} wide, {laser.line}: leaves a contrast of {device.line_contrast:.3g}"
+        rows.append(("line of the laser", f"{told}, as the sum of {len(device.sampling.lines)} frequencies"))
+    if warm:
+        rows.append(("a kelvin more", f"is as a laser tuned by {_hertz(warm * laser.frequency_hz)}"))
+    return rows
+
+
+def _hertz(hz: float) -> str:
+    power = min(4, max(0, int(math.log10(abs(hz) or 1.0) // 3)))
+    return f"{hz / 1000**power:.3g} {('Hz', 'kHz', 'MHz', 'GHz', 'THz')[power]}"
 
 
 def _thickened(device: Device) -> list[tuple[str, str]]:

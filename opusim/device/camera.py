@@ -115,6 +115,12 @@ class Camera(Stage):
     lag : float
         Share of the electrons of a frame that are read with the next one. A linear transform by intensities gets
         smaller by half as much again, and warns from .05 on; dark frames and flat fields show nothing of it.
+    stated_wavelength_m : float
+        Wavelength for which `quantum_efficiency` is stated; 0 where that is not said. Light of another one, by more
+        than 5 %, is told (`opusim.Device.doubts`). It changes no frame.
+    qe_wavelengths_m, qe_values : tuple of float
+        A curve of the quantum efficiency: rising wavelengths, and the value at each, with lines between them. In a
+        device `quantum_efficiency` is then that of the curve at the laser's wavelength, which must lie on it.
 
     Raises
     ------
@@ -210,6 +216,9 @@ class Camera(Stage):
     )
     telegraph_e: float = parameter(0.0, low=0.0, high=1e6, unit="e", before=0.0)
     lag: float = parameter(0.0, low=0.0, high=0.5, off=0.0, imperfection="lag", source="lag", before=0.0)
+    stated_wavelength_m: float = parameter(0.0, low=0.0, high=20e-6, unit="m", shown="nm", before=0.0)
+    qe_wavelengths_m: tuple[float, ...] = parameter((), kind="list", low=100e-9, high=20e-6, unit="m", before=())
+    qe_values: tuple[float, ...] = parameter((), kind="list", low=0.0, high=1.0, low_open=True, before=())
 
     def _check_together(self) -> None:
         """Check the size of the sensor, and the black level against the full scale."""
@@ -238,6 +247,16 @@ class Camera(Stage):
                 f"{self.scale_end_e:.3g} e, by camera.full_well_e = {self.full_well_e!r} and camera.gain_dn_per_e = "
                 f"{self.gain_dn_per_e!r}: it must be 0, or the scale must end at {_LEAST_SCALE_END_E:g} e or above."
             )
+        at, values = self.qe_wavelengths_m, self.qe_values
+        if len(at) != len(values):
+            raise ValueError(
+                f"camera.qe_wavelengths_m holds {len(at)} numbers, but camera.qe_values holds {len(values)}: there "
+                "must be as many of one as of the other."
+            )
+        if len(at) == 1 or any(b <= a for a, b in zip(at, at[1:], strict=False)):
+            raise ValueError(
+                f"camera.qe_wavelengths_m is {list(at)}, but it must be at least two wavelengths that rise, or none."
+            )
         if 0 < self.pixel_over_grain < LEAST_PIXEL_OVER_GRAIN:
             raise ValueError(
                 f"camera.pixel_over_grain is {self.pixel_over_grain!r}, but it must be 0, for pixels that sample "
@@ -245,6 +264,47 @@ class Camera(Stage):
             )
 
     # ------------------------------------------------------------------ what follows from the fields
+
+    def without_effect(self) -> tuple[str, ...]:
+        """Return the fields that change no frame.
+
+        Returns
+        -------
+        tuple of str
+            The wavelength for which the quantum efficiency is stated.
+        """
+        return ("stated_wavelength_m",)
+
+    def efficiency_at(self, wavelength_m: float) -> float:
+        """Return the quantum efficiency for light of a wavelength.
+
+        Parameters
+        ----------
+        wavelength_m : float
+            Wavelength in metres.
+
+        Returns
+        -------
+        float
+            That of the curve; `quantum_efficiency` where there is none.
+
+        Raises
+        ------
+        ValueError
+            If the wavelength lies outside of the curve.
+        """
+        at = self.qe_wavelengths_m
+        if not at:
+            return self.quantum_efficiency
+        if not at[0] <= wavelength_m <= at[-1]:
+            raise ValueError(
+                f"laser.wavelength_m is {wavelength_m!r}, but the quantum efficiency of the camera is known from "
+                f"{at[0]!r} to {at[-1]!r} m only (camera.qe_wavelengths_m): the wavelength must lie there, or the "
+                "curve reach as far."
+            )
+        k = max(1, sum(one < wavelength_m for one in at))
+        share = (wavelength_m - at[k - 1]) / (at[k] - at[k - 1])
+        return self.qe_values[k - 1] * (1 - share) + self.qe_values[k] * share
 
     @property
     def n_pixels(self) -> int:

@@ -68,6 +68,9 @@ class Dmd(Modulator):
         ``vibration_rad^2 / 6`` at most where it is small, is left out.
     vibration_hz : float
         Frequency of it.
+    stated_wavelength_m : float
+        Wavelength for which `efficiency` is stated; 0 where that is not said. Light of another one, by more than 5 %,
+        is told (`opusim.Device.doubts`). It changes no frame.
     """
 
     stage: ClassVar[str] = "dmd"
@@ -104,6 +107,7 @@ class Dmd(Modulator):
         before=0.0,
     )  # fmt: skip
     vibration_hz: float = parameter(100.0, low=0.0, high=1e6, unit="Hz", before=100.0)
+    stated_wavelength_m: float = parameter(0.0, low=0.0, high=20e-6, unit="m", shown="nm", before=0.0)
 
     def _check_together(self) -> None:
         """Check the mirrors that are stuck, and those that move."""

@@ -14,8 +14,9 @@ from opusim.base import elementary, rng
 from opusim.base.parameters import Stage, parameter
 from opusim.base.user_arrays import checked_array
 
+from .lines import GAUSSIAN, LIGHT_SPEED_M_PER_S, LINES
+
 PLANCK_J_S = 6.62607015e-34
-LIGHT_SPEED_M_PER_S = 299_792_458.0
 
 # Periods of the drift's Fourier series: from ten minutes (air conditioning) to four days.
 _SHORTEST_S, _LONGEST_S, _N_PERIODS = 600.0, 4 * 86400.0, 16
@@ -42,6 +43,15 @@ class Laser(Stage):
         (docs/physics.md section 3).
     power_drift_per_hour : float
         Root mean square of the relative change of power over one hour.
+    linewidth_hz : float
+        Full width of the line at half of its maximum, in hertz; 0 for one frequency. A frame is the mean of the
+        intensities over the line: where the medium changes with the frequency (`Medium.disperses`), speckle loses
+        contrast (``opusim.device.lines``). It is taken as fast against an exposure. What the path lengths of the arms
+        leave of the fringes is `Reference.coherence`, whatever the line.
+    line : {"gaussian", "lorentzian"}
+        Shape of the line.
+    tuning_range_hz : float
+        By how much the frequency can be tuned to either side (`OpticalBench.tune`); 0 for a laser that cannot.
     """
 
     stage: ClassVar[str] = "laser"
@@ -56,6 +66,14 @@ class Laser(Stage):
     power_drift_per_hour: float = parameter(
         0.0, low=0.0, high=0.5, unit="per hour", shown="% per hour", off=0.0, imperfection="laser power drift"
     )
+    linewidth_hz: float = parameter(0.0, low=0.0, high=1e14, unit="Hz", off=0.0, imperfection="linewidth", before=0.0)
+    line: str = parameter(GAUSSIAN, kind="choice", choices=LINES, before=GAUSSIAN)
+    tuning_range_hz: float = parameter(0.0, low=0.0, high=1e13, unit="Hz", before=0.0)
+
+    @property
+    def frequency_hz(self) -> float:
+        """Optical frequency, c / wavelength, in hertz."""
+        return LIGHT_SPEED_M_PER_S / self.wavelength_m
 
     @property
     def photon_energy_j(self) -> float:

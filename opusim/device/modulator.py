@@ -36,6 +36,8 @@ class Modulator(Stage):
         Radius at which the beam's intensity is 1/e^2 of its centre; `inf` for even lighting.
     aberration_rms_rad : float
         Root mean square of the static low-order wavefront error over the array, in radians.
+    stated_wavelength_m : float
+        Wavelength for which `efficiency` is stated; 0 where that is not said.
 
     Attributes
     ----------
@@ -58,11 +60,22 @@ class Modulator(Stage):
     frame_rate_hz: float
     beam_radius_m: float
     aberration_rms_rad: float
+    stated_wavelength_m: float
 
     @property
     def lattice(self) -> str:
         """How pixels stand, one of `opusim.device.lattice.LATTICES`; a field of kinds that have the choice."""
         return lattices.SQUARE
+
+    def without_effect(self) -> tuple[str, ...]:
+        """Return the fields that change no frame.
+
+        Returns
+        -------
+        tuple of str
+            The wavelength for which the efficiency is stated.
+        """
+        return ("stated_wavelength_m",)
 
     @property
     def n_mirrors(self) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from opusim.base.parameters import parts_of
+from opusim.base.parameters import before_of, parts_of
 
 from . import toml
 
@@ -140,12 +140,20 @@ def _changes(device: Device, base: Mapping[str, Any]) -> dict[str, tuple[Any, An
         if type(now) is not type(then):
             result[f"{stage}.kind"] = _kind(now), _kind(then)
             continue
+        later = _not_told(now)
         for f in dataclasses.fields(now):
-            if f.name != "name" and getattr(now, f.name) != getattr(then, f.name):
+            if f.name not in ("name", *later) and getattr(now, f.name) != getattr(then, f.name):
                 result[f"{stage}.{f.name}"] = getattr(now, f.name), getattr(then, f.name)
     if device.resolution != base["resolution"]:
         result["resolution"] = device.resolution, base["resolution"]
     return result
+
+
+def _not_told(stage: Any) -> tuple[str, ...]:
+    """Fields that change no frame, and that a device was written without before there were any of them."""
+    return tuple(name for name, before in before_of(type(stage)).items() if name in stage.without_effect() and (
+        getattr(stage, name) == before
+    ))  # fmt: skip
 
 
 def _kind(stage: Any) -> str:

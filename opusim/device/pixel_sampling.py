@@ -31,22 +31,27 @@ class PixelSampling:
     Parameters
     ----------
     channels : int
-        Polarisations: 1 behind a polariser, 2 without one.
+        Waves that do not interfere with each other: for each polarisation, 1 behind a polariser and 2 without one, one
+        for each of the `lines`, side by side.
     fine : int
         Points along each side of a pixel at which the field is sampled.
     aperture : float
         Diameter of the stop as a share of the grid's side; 0 for none.
     axis_weights : tuple of float
         Weights of the `fine` points along one side; their sum is 1. A point of the pixel has the product of two.
+    lines : tuple of float
+        Frequencies that stand for the laser's line, as relative shifts (``opusim.device.lines``); they have equal
+        parts of the power.
     """
 
     channels: int
     fine: int
     aperture: float
     axis_weights: tuple[float, ...] = (1.0,)
+    lines: tuple[float, ...] = (0.0,)
 
     @classmethod
-    def of(cls, *, polarised: bool, pixel_over_grain: float) -> PixelSampling:
+    def of(cls, *, polarised: bool, pixel_over_grain: float, lines: tuple[float, ...] = (0.0,)) -> PixelSampling:
         """Return the sampling of a pixel.
 
         Parameters
@@ -55,17 +60,41 @@ class PixelSampling:
             Whether there is a polariser.
         pixel_over_grain : float
             Pixel pitch over the speckle grain; 0 for no integration over the pixel.
+        lines : tuple of float, optional
+            Frequencies of the light, as relative shifts.
 
         Returns
         -------
         PixelSampling
             The sampling.
         """
-        return cls(1 if polarised else 2, *pixel_sampling(pixel_over_grain))
+        return cls((1 if polarised else 2) * len(lines), *pixel_sampling(pixel_over_grain), lines)
+
+    @property
+    def polarisations(self) -> int:
+        """Polarisations that the camera sees: 1 behind a polariser, 2 without one."""
+        return self.channels // len(self.lines)
+
+    def wave(self, channel: int) -> tuple[int, float]:
+        """Return what a channel is.
+
+        Parameters
+        ----------
+        channel : int
+            Which one, from 0.
+
+        Returns
+        -------
+        polarisation : int
+            0 or 1.
+        relative_shift : float
+            Of its frequency.
+        """
+        return channel // len(self.lines), self.lines[channel % len(self.lines)]
 
     @property
     def points(self) -> int:
-        """Points of a pixel in one polarisation."""
+        """Points of a pixel in one channel."""
         return self.fine**2
 
     @property
@@ -122,7 +151,7 @@ class PixelSampling:
         return math.prod(_sinc(f) for f in carrier)
 
     def polarised(self, field: np.ndarray) -> np.ndarray:
-        """Return light that is polarised as the signal's first channel is.
+        """Return light that is polarised as the signal's first channel is, at every frequency of the line.
 
         Parameters
         ----------
@@ -132,14 +161,15 @@ class PixelSampling:
         Returns
         -------
         ndarray of complex64, shape (n, samples)
-            The field on the points of the first polarisation, weighted as the signal is (`amplitudes`); 0 on the
-            others.
+            The field on the points of the first polarisation, weighted as the signal is (`amplitudes`); 0 on those of
+            the other one.
         """
         wave = np.zeros((len(field), self.channels, self.points), dtype=np.complex64)
-        wave[:, 0] = field if field.ndim == 2 else field[:, None]
+        first = wave[:, : len(self.lines)]
+        first[:] = field[:, None] if field.ndim == 2 else field[:, None, None]
         if self.fine > 1:
-            wave[:, 0].real *= self.amplitudes
-            wave[:, 0].imag *= self.amplitudes
+            first.real *= self.amplitudes
+            first.imag *= self.amplitudes
         return wave.reshape(len(field), -1)
 
     def unweighted(self, fields: np.ndarray) -> np.ndarray:

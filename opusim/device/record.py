@@ -21,6 +21,7 @@ from .camera import Camera
 from .dmd import Dmd
 from .fourier_stop import FourierStop
 from .laser import Laser
+from .lines import line_contrast, spectral_lines
 from .medium.base import MEDIA, Medium
 from .medium.drift import Drift
 from .modulator import Modulator
@@ -32,6 +33,8 @@ from .slm import PhaseSlm
 RESOLUTIONS = ("auto", "mirrors")
 MODULATORS: dict[str, type[Modulator]] = {kind.kind: kind for kind in (Dmd, PhaseSlm)}
 """Kinds of modulators by name."""
+# From so much on, light is of another wavelength than that for which an efficiency is stated.
+_WAVELENGTH_APART = 0.05
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,9 @@ class Device(Stage):
     def __post_init__(self) -> None:
         """Check every field and what holds between them; see that name and description say what it is."""
         super().__post_init__()
+        efficiency = self.camera.efficiency_at(self.laser.wavelength_m)
+        if efficiency != self.camera.quantum_efficiency:
+            object.__setattr__(self, "camera", dataclasses.replace(self.camera, quantum_efficiency=efficiency))
         name, description = origin.told(self)
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "description", description)
@@ -164,6 +170,8 @@ class Device(Stage):
                 "middle of its exit face, which the stop lets through, and would be far above any expected level. "
                 "medium.n_screens must be at least 2, better 3, with a thickness, or optics.pixel_integration False."
             )
+        if self.laser.linewidth_hz:
+            _ = self.sampling  # a line that takes too many frequencies is refused
         if self.dmd.binary and self.operation.ones_range[1] > self.dmd.n_mirrors:
             raise ValueError(
                 f"operation.ones_range is {list(self.operation.ones_range)}, but there are {self.dmd.n_mirrors} "
@@ -233,15 +241,58 @@ class Device(Stage):
     def doubts(self) -> list[str]:
         """What the fields say that is allowed, but hardly meant: sentences, each with the values that would do.
 
-        A face of the layer that does not go with its thickness (`Optics.doubts`), and what the medium says of itself
-        (`Medium.doubts`). Reading a TOML warns of them, and ``opusim info`` tells them.
+        A face of the layer that does not go with its thickness (`Optics.doubts`), what the medium says of itself
+        (`Medium.doubts`), efficiencies that are stated for light of another wavelength, and a line or a tuning that
+        the medium does not see. Reading a TOML warns of them, and ``opusim info`` tells them.
         """
-        return self.optics.doubts(self.laser, self.dmd, self.medium.widening_m) + self.medium.doubts()
+        told = self.optics.doubts(self.laser, self.dmd, self.medium.widening_m) + self.medium.doubts()
+        return told + self._wavelength_doubts()
+
+    def _wavelength_doubts(self) -> list[str]:
+        """Say what is stated for light of another wavelength, and what of the laser's light has no effect."""
+        laser, result = self.laser, []
+        stated = [(f"{self.dmd.stage}.efficiency", self.dmd.stated_wavelength_m)]
+        if not self.camera.qe_wavelengths_m:
+            stated.append(("camera.quantum_efficiency", self.camera.stated_wavelength_m))
+        for path, wavelength_m in stated:
+            if wavelength_m and abs(laser.wavelength_m / wavelength_m - 1) > _WAVELENGTH_APART:
+                stage = path.partition(".")[0]
+                result.append(
+                    f"laser.wavelength_m is {laser.wavelength_m:g}, but {path} is stated for {wavelength_m:g}: it must "
+                    f"be given anew, with {stage}.stated_wavelength_m = {laser.wavelength_m:g} beside it."
+                )
+        given = [name for name in ("linewidth_hz", "tuning_range_hz") if getattr(laser, name)]
+        if given and not self.medium.disperses:
+            result.append(
+                f"laser.{' and laser.'.join(given)} {'has' if len(given) == 1 else 'have'} no effect, because a medium "
+                f"of kind {self.medium.kind!r} does not change with the frequency of the light."
+            )
+        return result
 
     @property
     def sampling(self) -> PixelSampling:
         """How a pixel of the camera samples the field."""
-        return PixelSampling.of(polarised=self.camera.polarised, pixel_over_grain=self.pixel_over_grain)
+        laser = self.laser
+        lines: tuple[float, ...] = (0.0,)
+        if laser.linewidth_hz:
+            lines = spectral_lines(self._unshifted, laser.wavelength_m, laser.linewidth_hz, laser.line)
+        return PixelSampling.of(
+            polarised=self.camera.polarised, pixel_over_grain=self.pixel_over_grain, lines=lines
+        )  # fmt: skip
+
+    @property
+    def _unshifted(self) -> Medium:
+        """The medium without a shift of the frequency, by which the line is cut: a tuned laser has the same line."""
+        shift: float = getattr(self.medium, "frequency_shift", 0.0)
+        return self.medium.shifted(-shift) if shift else self.medium
+
+    @property
+    def line_contrast(self) -> float:
+        """Contrast that the line of the laser leaves of the speckle of one pattern, 1 for a laser of one frequency."""
+        laser = self.laser
+        if not laser.linewidth_hz:
+            return 1.0
+        return line_contrast(self._unshifted, laser.wavelength_m, laser.linewidth_hz, laser.line)
 
     @property
     def pixel_share(self) -> float:
@@ -295,7 +346,7 @@ class Device(Stage):
         value = value or (lambda path: attrgetter(path)(self))
         light = value("laser.power_w") * exposure_s / self.laser.photon_energy_j
         light = light * value(f"{self.dmd.stage}.efficiency") * value("medium.transmission") * self._over_stated
-        return light * self.sampling.channels / self.dmd.n_mirrors
+        return light * self.sampling.polarisations / self.dmd.n_mirrors
 
     def drift_within(self, exposure_s: float) -> Drift | None:
         """Return the drift of the medium, if an exposure averages over several of its states.
@@ -608,6 +659,14 @@ class Device(Stage):
                 nested.setdefault(stage, {})[name] = tuple(value) if isinstance(value, list) else value
             else:
                 top[stage] = value
+        if "quantum_efficiency" in nested.get("camera", {}):
+            curve = nested["camera"].get("qe_wavelengths_m", self.camera.qe_wavelengths_m)
+            if curve and "camera" not in top:
+                raise ValueError(
+                    f"camera.quantum_efficiency is {nested['camera']['quantum_efficiency']!r}, but the camera has a "
+                    "curve of it (camera.qe_wavelengths_m), which says what it is: the curve must be empty, or changed "
+                    "in its place."
+                )
         for stage, values in nested.items():
             top[stage] = dataclasses.replace(top.get(stage, getattr(self, stage)), **values)
         return dataclasses.replace(self, **top)

@@ -67,6 +67,10 @@ class PhaseSlm(Modulator):
         Radius at which the beam's intensity is 1/e^2 of its centre; `inf` for even lighting.
     aberration_rms_rad : float
         Root mean square of the static low-order wavefront error over the array, in radians.
+    stated_wavelength_m : float
+        Wavelength for which `efficiency` and `range_turns` are stated; 0 where that is not said. Light of another one,
+        by more than 5 %, is told (`opusim.Device.doubts`): a panel turns it by as many turns less as it is longer. It
+        changes no frame.
 
     Notes
     -----
@@ -105,6 +109,7 @@ class PhaseSlm(Modulator):
         math.inf, low=0.0, high=math.inf, low_open=True, unit="m", off=math.inf, imperfection="uneven beam"
     )
     aberration_rms_rad: float = parameter(0.0, low=0.0, high=100.0, unit="rad", off=0.0, imperfection="aberration")
+    stated_wavelength_m: float = parameter(0.0, low=0.0, high=20e-6, unit="m", shown="nm", before=0.0)
 
     def levels_of(self, turns: np.ndarray) -> np.ndarray:
         """Return the level whose phase is nearest to a phase that is asked for.

@@ -502,6 +502,12 @@ def _check_still(device: Device) -> None:
             f"fourier_stop.diameter_cycles is {device.fourier_stop.diameter_cycles!r}, but ExpectedOutput does not "
             "know the light behind a Fourier stop: it must be inf."
         )
+    if len(device.sampling.lines) > 1:
+        raise ValueError(
+            f"laser.linewidth_hz is {device.laser.linewidth_hz!r}, which makes a frame of this medium the sum of "
+            f"{len(device.sampling.lines)} frequencies, but ExpectedOutput knows light of one: it must be 0, or "
+            "narrower."
+        )
     if drift is not None:
         raise ValueError(
             f"operation.exposure_s is {exposure_s:g}, in which a medium of medium.decorrelation_time_s = "

@@ -131,6 +131,11 @@ class Parameters(nn.Module):
                 f"learn names {path!r}, but the mean output has no gradient with respect to it here. It may name "
                 f"{allowed}."
             )
+        if path == "camera.quantum_efficiency" and self.device.camera.qe_wavelengths_m:
+            raise ValueError(
+                f"learn names {path!r}, but the camera has a curve of it (camera.qe_wavelengths_m), which says what it "
+                "is: the curve must be empty."
+            )
         if path.startswith("reference.") and phase_rad is None:
             raise ValueError(
                 f"learn names {path!r}, but reference_phase_rad is None, which blocks the reference arm: it must be a "

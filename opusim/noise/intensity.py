@@ -116,7 +116,7 @@ def _camera_error(point: WorkingPoint, leaked: float, off: Collection[str], mixe
     device = point.device
     camera, laser = device.camera, device.laser
     mean_e = point.electrons_per_intensity * point.share_on * device.dmd.n_mirrors * (1 + leaked)
-    contrast = speckle_contrast(device.pixel_over_grain, camera.polarised) * math.sqrt(mixed)
+    contrast = speckle_contrast(device.pixel_over_grain, camera.polarised) * device.line_contrast * math.sqrt(mixed)
     signal, weight = _speckle(mean_e, contrast)
     bounded = "saturation" not in off
 

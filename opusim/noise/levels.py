@@ -191,7 +191,8 @@ def noise_at_level(device: Device, level_dn: float, exposure_s: float, *, speckl
         False: one pixel whose expected level is `level_dn`. True: the average over the pixels of a speckle
         pattern with that mean, whose intensities follow a gamma law of the camera's contrast C (exponential
         for C = 1), less what an exposure takes that is long against the medium's decorrelation
-        (`opusim.theory.exposure_contrast`). Terms that grow as the square of the signal then carry the factor 1 + C².
+        (`opusim.theory.exposure_contrast`), and what the line of the laser takes (`Device.line_contrast`). Terms that
+        grow as the square of the signal then carry the factor 1 + C².
         Around a measured matrix C is that over its own outputs, of unequal strength and with their background
         (`Medium.output_powers`).
 
@@ -232,6 +233,7 @@ def noise_at_level(device: Device, level_dn: float, exposure_s: float, *, speckl
         contrast = _uneven_contrast(device, powers, exposure_s, level_dn - dark_dn)
     if device.drift_within(exposure_s) is not None:
         contrast *= exposure_contrast(exposure_s / device.medium.decorrelation_time_s)
+    contrast *= device.line_contrast
     if camera.nonlinearity:
         signal_dn = gain * _signal_e(camera, (level_dn - camera.black_level_dn) / gain, dark_e, contrast)
         slope2, times, squared = _bent(camera, signal_dn / gain, dark_e, contrast)

@@ -67,7 +67,7 @@ def linear_coherence(point: WorkingPoint) -> float:
     device = point.device
     drift = device.drift_within(point.exposure_s)
     moved = 1.0 if drift is None else exposure_fringe_contrast(point.exposure_s / drift.decorrelation_time_s)
-    share = field_coherence(point) / device.sampling.channels
+    share = field_coherence(point) / device.sampling.polarisations
     return device.fringe_coherence * vibration_contrast(point) * moved * math.sqrt(share)
 
 
@@ -143,7 +143,7 @@ class FrameLight:
     def of(point: WorkingPoint, off: Collection[str]) -> FrameLight:
         """Light at a working point, some sources being off."""
         device = point.device
-        camera, arm, channels = device.camera, device.reference, device.sampling.channels
+        camera, arm, channels = device.camera, device.reference, device.sampling.polarisations
         leakage = 0.0 if "off-state leakage" in off else point.leakage
         on = point.share_on * device.dmd.n_mirrors
         unit = point.electrons_per_intensity / channels

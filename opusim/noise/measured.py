@@ -249,7 +249,7 @@ def _linear(point: WorkingPoint, off: Collection[str], patterns: MirrorPatterns,
     if "quantisation" in off:
         full_scale_dn -= 0.5  # what would be rounded up to it
     coherence = point.device.fringe_coherence * vibration_contrast(point, off)
-    coherence *= math.sqrt(field_coherence(point) / point.device.sampling.channels)
+    coherence *= math.sqrt(field_coherence(point) / point.device.sampling.polarisations)
     times: dict[str, Any] = {"exposure_s": point.exposure_s, "roi": point.roi, "frametime_s": point.frametime_s}
 
     def show(shown: MirrorPatterns, phases: np.ndarray) -> np.ndarray:

@@ -80,6 +80,11 @@ def working_point(
         )
     if share_on is None:
         share_on = 1.0 if phases else 0.5
+    if linear and len(device.sampling.lines) > 1:
+        raise ValueError(
+            f"mode is 'linear', but laser.linewidth_hz is {device.laser.linewidth_hz!r}, whose light this medium takes "
+            "apart, and a budget of linear outputs knows one frequency: mode must be 'intensity', or the line narrower."
+        )
     share_on = validation.number("share_on", share_on, low=0.0, high=1.0, low_open=True)
     if phases and share_on != 1:
         raise ValueError(f"share_on is {share_on!r}, but a phase modulator lights all of its pixels: it must be 1.")

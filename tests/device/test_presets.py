@@ -28,8 +28,8 @@ MARK = re.compile(r"(V|F|C|I|R|R-hi|R-lo)(:|$)")
 LINE = re.compile(r"(?P<key>\w+) = (?P<value>.*?)\s*(?:#\s*(?P<comment>.*))?")
 # What a file says of itself, and not of a device.
 LABELS = {"name", "version", "description"}
-# Of a camera's fields those that say how it is used or simulated, and not what it is.
-OF_THE_MODEL = {"quantise", "shot_noise", "polarised", "pixel_over_grain"}
+# Of a camera's fields those that say how it is used or simulated, and not what it is; and a curve, which no source has.
+OF_THE_MODEL = {"quantise", "shot_noise", "polarised", "pixel_over_grain", "qe_wavelengths_m", "qe_values"}
 NEWEST_CAMERAS = sorted(file.stem for file in (FOLDER / "cameras").glob("*.toml") if "@" not in file.stem)
 DEVICES = ("aurora", "aurora-type1", "aurora-type3")
 

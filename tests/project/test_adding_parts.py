@@ -275,7 +275,7 @@ def test_a_procedure_that_a_program_imports(folder):
         from opusim.calibration import PROCEDURES, Calibration, read_record, read_report
         from opusim.calibration.report import summary
 
-        assert list(PROCEDURES) == ["exposure", "camera", "phase", "linear", "tm", "drift", "dark"]
+        assert list(PROCEDURES) == ["exposure", "camera", "phase", "linear", "tm", "drift", "frequency", "dark"]
         bench = OpticalBench("aurora")
         session = Calibration(bench, "cal.h5", roi=(500, 900, 16, 64), frames=4)
         assert not session.done("dark")

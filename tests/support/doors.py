@@ -232,7 +232,8 @@ NOT_DOORS = {
             "opusim.bench.planes.Planes(", "opusim.calibration.procedures.camera.CameraRecord(",
             "opusim.calibration.procedures.phase.PhaseRecord(", "opusim.calibration.procedures.linear.LinearRecord(",
             "opusim.calibration.procedures.matrix.file.TmRecord(", "opusim.calibration.procedures.drift.DriftRecord(",
-            "opusim.calibration.procedures.focus.FocusRecord(", "opusim.device.camera.SensorMaps(",
+            "opusim.calibration.procedures.focus.FocusRecord(",
+            "opusim.calibration.procedures.frequency.FrequencyRecord(", "opusim.device.camera.SensorMaps(",
             "opusim.dfa.history.History(", "opusim.dfa.error_encoding.EncodedErrors(", "opusim.dfa.checkpoint.RunFile(",
             "opusim.tasks.image_sets.Task(", "opusim.calibration.algorithms.fringe_fit.Demodulated(",
             "opusim.calibration.algorithms.iterative.PhaseEstimate(", "opusim.bench.frames.ReservedFrames(",
@@ -486,11 +487,15 @@ def _procedures() -> None:
         lambda x: find(optical_bench(), any_mirrors(), reference_phase_rad=x), _STEPS.copy, "none", same=False,
     )  # fmt: skip
     # What is wrong is refused before the first pattern is shown; a whole measurement is another test's.
-    required = {("phase.measure_phases", "phases_rad"), ("matrix.measure.measure_tm", "steps")}
+    required = {
+        ("phase.measure_phases", "phases_rad"), ("matrix.measure.measure_tm", "steps"),
+        ("frequency.lock_frequency", "mirrors"),
+    }  # fmt: skip
     for name, make, arguments in (
         ("phase.measure_phases", calibration.measure_phases, ("phases_rad", "mirrors")),
         ("drift.measure_drift", calibration.measure_drift, ("mirrors", "phases_rad", "actual_rad")),
         ("linear.measure_linear", calibration.measure_linear, ("mirrors",)),
+        ("frequency.lock_frequency", calibration.lock_frequency, ("mirrors",)),
         ("matrix.measure.measure_tm", calibration.measure_tm, ("steps", "actual_rad", "carrier")),
     ):
         for argument in arguments:
@@ -514,6 +519,10 @@ def _refused_by(make: Callable[..., Any], argument: str, how: dict[str, Any]) ->
 
     class Blind:
         mirror_shape, sensor_shape = (16, 16), (16, 20)
+        tuning_hz, tuning_range_hz = 0.0, 1e9
+
+        def tune(self, shift_hz: float) -> None:
+            raise NoFrames
 
         def expose(self, mirrors: Any, **given: Any) -> Any:
             if mirrors is None:
@@ -536,7 +545,7 @@ def _refused_by(make: Callable[..., Any], argument: str, how: dict[str, Any]) ->
                 given |= {"inputs": 4, "out": f"{folder}/tm.h5"}
                 given |= {"method": "off-axis", "grain_px": 6.0} if argument == "carrier" else {}
             given["full_scale_dn"] = 255.0
-            if make.__name__ == "measure_linear":
+            if make.__name__ in ("measure_linear", "lock_frequency"):
                 del given["full_scale_dn"]
             try:
                 make(Blind(), **{**given, argument: value})

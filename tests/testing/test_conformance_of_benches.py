@@ -33,6 +33,7 @@ ALL = {
     "mirrors": lambda: OpticalBench(small("aurora"), resolution="mirrors"),
     "gaussian": lambda: OpticalBench(small("aurora", medium=GaussianMedium(Device.load("aurora").medium.transmission))),
     "without an arm": lambda: OpticalBench(small("aurora", **{"reference.relative_amplitude": 0.0})),
+    "tuned": lambda: OpticalBench(small("aurora", **{"laser.tuning_range_hz": 1e12})),
     "laboratory": Numbers,
     "bare": Bare,
 }  # fmt: skip

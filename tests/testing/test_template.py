@@ -84,7 +84,7 @@ def test_a_copy_that_is_filled_in_conforms(filled):
     report = check_bench(filled())
     assert {"order", "region", "clock", "transform", "level"} <= set(report.passed)
     assert set(report.skipped) == {
-        "lamp", "reference arm", "fewer inputs", "reserved frames", "limits", "resuming", "repeating"
+        "lamp", "reference arm", "fewer inputs", "reserved frames", "limits", "tuning", "resuming", "repeating"
     }  # fmt: skip
 
 

@@ -252,6 +252,60 @@ class Medium(Stage, ABC):
         """
         return self.drift.correlation(time_s)
 
+    @property
+    def disperses(self) -> bool:
+        """Whether it changes with the frequency of the light; one that does has `shifted` of its own."""
+        return False
+
+    def spectral_correlation(self, relative_shift: float, wavelength_m: float) -> float:
+        """Return the correlation of its field with that at another frequency of the light.
+
+        Parameters
+        ----------
+        relative_shift : float
+            Difference of the frequencies over the first one.
+        wavelength_m : float
+            Wavelength of the first one in metres.
+
+        Returns
+        -------
+        float
+            Modulus of the correlation, from 0 to 1; 1 for a medium that does not change with the frequency.
+        """
+        return 1.0
+
+    def shifted(self, relative_shift: float) -> Self:
+        """Return the medium as light of another frequency sees it.
+
+        Parameters
+        ----------
+        relative_shift : float
+            By how much the frequency is higher, over the frequency itself.
+
+        Returns
+        -------
+        Medium
+            Of the same class; this one where there is no shift, or where the medium does not change with the frequency.
+        """
+        return self
+
+    def equivalent_shift(self, temperature_change_k: float, pressure_change_pa: float) -> float:
+        """Return the relative shift of the frequency that acts on the light as a change of its surroundings does.
+
+        Parameters
+        ----------
+        temperature_change_k : float
+            By how many kelvin it is warmer.
+        pressure_change_pa : float
+            By how many pascal the pressure is higher.
+
+        Returns
+        -------
+        float
+            0 for a medium that says nothing of it.
+        """
+        return 0.0
+
     def check(self, laser: Laser, camera: Camera) -> None:
         """Raise an error if a laser or a camera does not go with it.
 

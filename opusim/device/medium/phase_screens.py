@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
 from opusim.base import elementary, fourier, rng
 from opusim.base.parameters import parameter
 from opusim.device import propagation
+from opusim.device.lines import LIGHT_SPEED_M_PER_S
+from opusim.theory import slab_correlation
 
 from .base import WaveMedium, decorrelation_time, transmission
 from .drift import Drift
@@ -30,6 +32,9 @@ _MIDDLE, _EXIT = "middle screen", "exit face"  # planes where the light leaves t
 # middle of the exit face. Harmonics of the wrapped law have exp(-2 pi^2 .4^2) = .04 after one gap; four of them are
 # first ones, and two independent gaps leave 4 x .04^2 = .7 %.
 _LEAST_EVENING = 0.4
+
+STACK, SLAB = "stack", "slab"
+"""Laws by which a layer changes with the frequency of the light."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,27 @@ class PhaseScreenMedium(WaveMedium):
         Share of the light that leaves the mirrors (all on) which reaches one pixel on average, in one polarisation
         (`Medium`).
     decorrelation_time_s : float
-        Time after which the field correlation has fallen to 1/e; `inf` for none.
+        Time after which the field correlation has fallen to 1/e; `inf` for none. At the laser's own wavelength.
+    stated_wavelength_m : float
+        Wavelength for which `phase_std_rad` is stated: a screen is a length of path, so that its phases go as stated
+        over true wavelength. 0: it is stated for the laser's, whatever that is.
+    frequency_shift : float
+        By how much the frequency of the light is higher than that of the laser's wavelength, over it. It acts on paths
+        inside the layer, by `spectral_law`, and on nothing else: grid and lenses are those of the laser's wavelength.
+    spectral_law : {"stack", "slab"}
+        How the layer changes with the frequency. "stack": by its own paths, phases of the screens times 1 + shift and
+        free space at the wavelength / (1 + shift), of the stated thickness on whatever grid (`depth_on`).
+        "slab": as a diffusive slab does, whose light has paths of many lengths. Every point of the screens behind the
+        first delays the light by a time of its own, so that intensities correlate by
+        `opusim.theory.slab_correlation`; the stated thickness has no part in it.
+    diffusion_time_s : float
+        With "slab", L^2 / D of the slab in seconds: square of the thickness over the diffusion constant of the light.
+    expansion_per_k : float
+        Thermal expansion of the paths in the layer, per kelvin.
+    index_per_k, index_per_pa : float
+        Change of their refractive index over it, n^-1 dn/dT, per kelvin, and the same per pascal of the pressure around
+        it. Warmer by dT it is as for light of a frequency that is higher by (expansion + n^-1 dn/dT) dT, which a laser
+        tuned by as much to the other side undoes (docs/physics.md, section 3; US 2021/0041219).
     """
 
     kind: ClassVar[str] = "phase_screens"
@@ -93,6 +118,101 @@ class PhaseScreenMedium(WaveMedium):
     depolarised_at: str = parameter(_MIDDLE, choices=(_MIDDLE, _EXIT), before=_EXIT)
     transmission: float = transmission()
     decorrelation_time_s: float = decorrelation_time()
+    stated_wavelength_m: float = parameter(0.0, low=0.0, high=20e-6, unit="m", shown="nm", before=0.0)
+    frequency_shift: float = parameter(0.0, low=-0.1, high=0.1, before=0.0)
+    spectral_law: str = parameter(STACK, kind="choice", choices=(STACK, SLAB), before=STACK)
+    diffusion_time_s: float = parameter(0.0, low=0.0, high=1e-3, unit="s", before=0.0)
+    expansion_per_k: float = parameter(
+        0.0, low=-1e-2, high=1e-2, unit="per K", off=0.0, imperfection="temperature of the medium", before=0.0
+    )
+    index_per_k: float = parameter(
+        0.0, low=-1e-2, high=1e-2, unit="per K", off=0.0, imperfection="temperature of the medium", before=0.0
+    )
+    index_per_pa: float = parameter(
+        0.0, low=-1e-4, high=1e-4, unit="per Pa", off=0.0, imperfection="pressure around the medium", before=0.0
+    )
+
+    def _check_together(self) -> None:
+        """Check that a slab has a time, and nothing else has one."""
+        if self.diffusion_time_s and self.spectral_law != SLAB:
+            raise ValueError(
+                f"medium.diffusion_time_s is {self.diffusion_time_s!r}, but medium.spectral_law is "
+                f"{self.spectral_law!r}: it must be 0, or the law {SLAB!r}."
+            )
+        if not self.diffusion_time_s and self.spectral_law == SLAB:
+            raise ValueError(
+                f"medium.spectral_law is {SLAB!r}, but medium.diffusion_time_s is {self.diffusion_time_s!r}: it must "
+                "be above 0, the L^2 / D of the slab in seconds."
+            )
+
+    @property
+    def disperses(self) -> bool:
+        """Whether it changes with the frequency of the light: always."""
+        return True
+
+    def shifted(self, relative_shift: float) -> Self:
+        """Return the layer as light of another frequency sees it.
+
+        Parameters
+        ----------
+        relative_shift : float
+            By how much the frequency is higher, over the frequency itself.
+
+        Returns
+        -------
+        PhaseScreenMedium
+            With `frequency_shift` larger by as much.
+        """
+        return replace(self, frequency_shift=self.frequency_shift + relative_shift) if relative_shift else self
+
+    def equivalent_shift(self, temperature_change_k: float, pressure_change_pa: float) -> float:
+        """Return the relative shift of the frequency that acts on the light as a change of its surroundings does.
+
+        Parameters
+        ----------
+        temperature_change_k : float
+            By how many kelvin it is warmer.
+        pressure_change_pa : float
+            By how many pascal the pressure is higher.
+
+        Returns
+        -------
+        float
+            Paths that are longer by so much hold as many more waves as those of light of a higher frequency.
+        """
+        warmed = (self.expansion_per_k + self.index_per_k) * temperature_change_k
+        return warmed + self.index_per_pa * pressure_change_pa
+
+    def spectral_correlation(self, relative_shift: float, wavelength_m: float) -> float:
+        """Return the correlation of the field with that at another frequency of the light.
+
+        Parameters
+        ----------
+        relative_shift : float
+            Difference of the frequencies over the first one.
+        wavelength_m : float
+            Wavelength of the first one in metres.
+
+        Returns
+        -------
+        float
+            Modulus of the correlation, from 0 to 1, by `spectral_law`.
+        """
+        if self.spectral_law == SLAB:
+            shift_hz = relative_shift * LIGHT_SPEED_M_PER_S / wavelength_m
+            return math.sqrt(slab_correlation(shift_hz, self.diffusion_time_s))
+        from .spectrum import stack_correlation
+
+        return stack_correlation(
+            float(relative_shift), n_screens=self.n_screens,
+            phase_std_rad=self.phase_std_rad * self._scale(wavelength_m),
+            correlation_length_m=self.correlation_length_m, gap_m=self.gap_m, step_m=self.step_m,
+            wavelength_m=wavelength_m,
+        )  # fmt: skip
+
+    def _scale(self, wavelength_m: float) -> float:
+        """Return what the stated phases are multiplied by at a wavelength."""
+        return self.stated_wavelength_m / wavelength_m if self.stated_wavelength_m else 1.0
 
     @property
     def n_transforms(self) -> int:
@@ -124,7 +244,7 @@ class PhaseScreenMedium(WaveMedium):
             wavelength / (2 sqrt 3 step), that of light which is even over all angles of the grid.
         """
         even = wavelength_m / (2 * math.sqrt(3) * self.step_m)
-        slope = wavelength_m * self.phase_std_rad / (math.sqrt(2) * math.pi)
+        slope = wavelength_m * (self.phase_std_rad * self._scale(wavelength_m)) / (math.sqrt(2) * math.pi)
         return slope / self.correlation_length_m if slope < even * self.correlation_length_m else even
 
     def evening(self, cell_angle_rad: float, wavelength_m: float) -> float:
@@ -178,7 +298,9 @@ class PhaseScreenMedium(WaveMedium):
         depth = grid.cell_angle_rad * grid.side * self.step_m / wavelength_m
         return depth * self.evening(grid.cell_angle_rad, wavelength_m) if grid.aperture else depth
 
-    def screen_phase(self, screen: int, side: int, *, seed: int, state: int = 0, channel: int = 0) -> np.ndarray:
+    def screen_phase(
+        self, screen: int, side: int, *, seed: int, state: int = 0, channel: int = 0, wavelength_m: float | None = None
+    ) -> np.ndarray:
         """Phase of one screen.
 
         Parameters
@@ -193,11 +315,14 @@ class PhaseScreenMedium(WaveMedium):
             State of the drift (`Drift`); 0 at the start.
         channel : int
             Polarisation channel: the two see independent screens.
+        wavelength_m : float, optional
+            Wavelength in metres; that for which the phases are stated by default.
 
         Returns
         -------
         ndarray of float32, shape (side, side)
-            Phase in radians: Gaussian, standard deviation `phase_std_rad`, correlation exp(-(r / l_c)^2).
+            Phase in radians: Gaussian, standard deviation `phase_std_rad` at the stated wavelength, correlation
+            exp(-(r / l_c)^2). Without the shift of the frequency.
 
         Notes
         -----
@@ -205,8 +330,9 @@ class PhaseScreenMedium(WaveMedium):
         tau = sqrt(K sigma^2) tau_d: the field correlation of K screens, exp(-K sigma^2 (1 - rho)), is then
         exp(-(t/tau_d)^2) until it is lost, and every state keeps the energy.
         """
+        deviation = self.phase_std_rad * (1.0 if wavelength_m is None else self._scale(wavelength_m))
         drift = Drift(self.decorrelation_time_s)
-        strength = self.n_screens * self.phase_std_rad * self.phase_std_rad
+        strength = self.n_screens * deviation * deviation
         slow = Drift(self.decorrelation_time_s * math.sqrt(strength) if strength else math.inf)
         first, others = slow.mixture(drift.time(state))
         white = rng.normals(rng.stream_key(seed, "phase screen", screen, channel), side * side)
@@ -217,12 +343,12 @@ class PhaseScreenMedium(WaveMedium):
                 white += np.float32(weight) * rng.normals(key, side * side)
         white = white.reshape(side, side)
         if self.correlation_length_m == 0:
-            return white * np.float32(self.phase_std_rad)
+            return white * np.float32(deviation)
         fy = fourier.frequencies(side, self.step_m)
         fx = fourier.half_frequencies(side, self.step_m)
         # Half the exponent of the power spectrum, which is the transform of exp(-(r / l_c)^2).
         y, x = (elementary.exp(-0.5 * (np.pi * self.correlation_length_m * f) ** 2) for f in (fy, fx))
-        scale = self.phase_std_rad / float(np.mean(y**2))  # the root of a mean for each axis
+        scale = deviation / float(np.mean(y**2))  # the root of a mean for each axis
         spectrum = fourier.rfft2(white)
         spectrum *= (scale * y).astype(np.float32)[:, None]
         spectrum *= x.astype(np.float32)[None, :]
@@ -424,7 +550,11 @@ class PhaseScreenMedium(WaveMedium):
         side = grid.side
         screens = []
         for k in range(self.n_screens):
-            phase = self.screen_phase(k, side, seed=seed, state=state, channel=channel)
+            phase = self.screen_phase(
+                k, side, seed=seed, state=state, channel=channel, wavelength_m=wavelength_m
+            )  # fmt: skip
+            if self.frequency_shift:
+                phase = self._shifted_phase(phase, k, wavelength_m, seed, channel)
             screens.append(elementary.phasors(phase, np.complex64))
         signs = propagation.axis_signs(side)
         for end in (0, -1):
@@ -440,17 +570,60 @@ class PhaseScreenMedium(WaveMedium):
             screens[-1] *= _of_mean_square_one(passing)
         if self._middle:
             screens[self.n_screens // 2] *= _of_mean_square_one(self.middle_amplitude(side, seed=seed, channel=channel))
-        space: dict[str, float] = {"step_m": self.step_m, "wavelength_m": wavelength_m}
         transfer, ballistic = None, None
         depth = self.depth_on(grid, wavelength_m)
         if self.n_screens > 1:
-            transfer = propagation.transfer_function((side, side), distance_m=depth * self.gap_m, **space)
+            transfer = self._space(side, depth, self.gap_m, wavelength_m)
         # The unscattered light is fully polarised: it stays in the first channel.
         if self.ballistic_fraction and channel == 0:
-            ballistic = propagation.transfer_function((side, side), distance_m=depth * self.thickness_m, **space)
+            ballistic = self._space(side, depth, self.thickness_m, wavelength_m)
             ballistic *= np.float32(side * math.sqrt(self.ballistic_fraction))
             ballistic = fourier.centred(ballistic)  # counted from the axis, as the image is
         return LayerFactors(screens, transfer, stop, ballistic)
+
+    def _shifted_phase(
+        self, phase: np.ndarray, screen: int, wavelength_m: float, seed: int, channel: int
+    ) -> np.ndarray:  # fmt: skip
+        """Phase of a screen at the shifted frequency, of that at the laser's."""
+        if self.spectral_law != SLAB:
+            return phase * np.float32(1 + self.frequency_shift)
+        # All paths through one point of the first screen, such as that of a pattern's mean, would have one delay of it.
+        parts = max(1, self.n_screens - 1)
+        if screen < self.n_screens - parts:
+            return phase
+        from .spectrum import delays, mean_delay
+
+        quantiles = delays(parts)
+        chance = rng.uniforms(rng.stream_key(seed, "slab delay", screen, channel), phase.size)
+        late = np.interp(chance, np.arange(len(quantiles)) / (len(quantiles) - 1), quantiles) - mean_delay(parts)
+        turned = 2 * np.pi * LIGHT_SPEED_M_PER_S / wavelength_m * self.frequency_shift * self.diffusion_time_s
+        result: np.ndarray = (phase - (turned * late).reshape(phase.shape)).astype(np.float32)
+        return result
+
+    def _space(self, side: int, depth: float, distance_m: float, wavelength_m: float) -> np.ndarray:
+        """Return what a distance multiplies plane waves by, on a grid whose depth is so many times the true one.
+
+        The memory effect goes by angle and depth, so that a grid of other angles has another depth (`depth_on`). Paths
+        have no other lengths for that: what a shift of the frequency adds is that of the true distance.
+        """
+        space: dict[str, float] = {"step_m": self.step_m, "wavelength_m": wavelength_m}
+        if not self._paths_shift:
+            return propagation.transfer_function((side, side), distance_m=depth * distance_m, **space)
+        phase = propagation.axial_wave_numbers((side, side), **space)
+        phase *= depth - 1
+        phase += self._shifted_numbers(side, wavelength_m)
+        phase *= distance_m
+        return elementary.phasors(phase, np.complex64)
+
+    @property
+    def _paths_shift(self) -> bool:
+        """Whether the space between the screens is another one at the shifted frequency."""
+        return bool(self.frequency_shift) and self.spectral_law == STACK
+
+    def _shifted_numbers(self, side: int, wavelength_m: float) -> np.ndarray:
+        return propagation.axial_wave_numbers(
+            (side, side), step_m=self.step_m, wavelength_m=wavelength_m / (1 + self.frequency_shift)
+        )
 
     def phase_slopes(
         self, name: str, grid: ModeGrid, *, wavelength_m: float, seed: int, channel: int = 0
@@ -486,8 +659,10 @@ class PhaseScreenMedium(WaveMedium):
         growth = self.depth_on(grid, wavelength_m)
         screens: list[np.ndarray] = []
         if name == "phase_std_rad":
-            phases = (self.screen_phase(k, side, seed=seed, channel=channel) for k in range(self.n_screens))
-            screens = [phase / self.phase_std_rad for phase in phases]
+            how = {"seed": seed, "channel": channel}
+            phases = (self.screen_phase(k, side, wavelength_m=wavelength_m, **how) for k in range(self.n_screens))
+            times = 1 + self.frequency_shift if self._paths_shift else 1.0
+            screens = [phase / (self.phase_std_rad / times) for phase in phases]
             even = wavelength_m / (2 * math.sqrt(3) * self.step_m)
             if not evened or self.scattered_sine(wavelength_m) >= even:
                 return LayerFactors(screens)
@@ -495,7 +670,11 @@ class PhaseScreenMedium(WaveMedium):
         elif evened:
             growth = 0.0
         numbers = propagation.axial_wave_numbers((side, side), step_m=self.step_m, wavelength_m=wavelength_m)
-        numbers *= growth
+        if name == "thickness_m" and self._paths_shift:
+            numbers *= growth - 1
+            numbers += self._shifted_numbers(side, wavelength_m)
+        else:
+            numbers *= growth
         return LayerFactors(
             screens,
             transfer=numbers / (self.n_screens - 1) if self.n_screens > 1 else None,

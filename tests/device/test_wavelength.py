@@ -1,0 +1,82 @@
+"""Efficiencies at a wavelength: a curve, what is stated for another one, and what says so."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from opusim import Device
+from opusim.device.medium import GaussianMedium
+
+AURORA = Device.load("aurora")
+COARSE = {"medium.step_m": 0.5e-6, "medium.correlation_length_m": 1e-6}  # a grid for longer waves too
+CURVE = {"camera.qe_wavelengths_m": (450e-9, 550e-9, 650e-9), "camera.qe_values": (0.4, 0.6, 0.5)}
+
+
+def test_a_curve_gives_the_efficiency_at_the_laser():
+    device = AURORA.evolve(**CURVE, **COARSE)
+    assert device.camera.quantum_efficiency == pytest.approx(0.6 - 18 / 100 * 0.2, rel=1e-12)
+    assert AURORA.camera.evolve(quantum_efficiency=0.1).efficiency_at(1e-6) == 0.1
+    other = device.evolve(**{"laser.wavelength_m": 550e-9})
+    assert other.camera.quantum_efficiency == 0.6
+    assert other.evolve(**{"laser.wavelength_m": 600e-9}).camera.quantum_efficiency == pytest.approx(0.55, rel=1e-12)
+    assert Device.from_toml(other.to_toml()) == other
+    ends = [device.camera.efficiency_at(w) for w in (450e-9, 650e-9)]
+    assert ends == [0.4, 0.5]
+
+
+def test_a_wavelength_outside_of_the_curve_is_refused():
+    with pytest.raises(ValueError, match=r"laser.wavelength_m is 6.6e-07, but the quantum efficiency .* is known from"):
+        AURORA.evolve(**CURVE, **COARSE, **{"laser.wavelength_m": 660e-9})
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"camera.qe_wavelengths_m": (5e-7, 6e-7)}, r"camera.qe_wavelengths_m holds 2 numbers, but"),
+        ({"camera.qe_wavelengths_m": (5e-7,), "camera.qe_values": (0.5,)}, "it must be at least two wavelengths"),
+        ({"camera.qe_wavelengths_m": (6e-7, 5e-7), "camera.qe_values": (0.5, 0.6)}, "two wavelengths that rise"),
+        ({"camera.qe_wavelengths_m": (5e-7, math.nan), "camera.qe_values": (0.5, 0.6)}, r"wavelengths_m\[1\] is nan"),
+        ({"camera.qe_wavelengths_m": (5e-7, 6e-7), "camera.qe_values": (0.5, 0.0)}, r"camera.qe_values\[1\] is 0"),
+        (CURVE | {"camera.quantum_efficiency": 0.3}, "camera.quantum_efficiency is 0.3, but the camera has a curve"),
+    ],
+)  # fmt: skip
+def test_a_curve_that_is_none_is_refused(changes, words):
+    with pytest.raises(ValueError, match=words):
+        AURORA.evolve(**changes)
+
+
+def test_efficiencies_that_are_stated_for_other_light_are_told():
+    assert AURORA.doubts == []
+    red = AURORA.evolve(**{"laser.wavelength_m": 633e-9}, **COARSE)
+    told = red.doubts
+    assert len(told) == 2 and "dmd.efficiency is stated for 5.32e-07" in told[0]
+    assert "camera.quantum_efficiency is stated for 5.5e-07" in told[1]
+    anew = red.evolve(**{"dmd.efficiency": 0.16, "dmd.stated_wavelength_m": 633e-9, "camera.stated_wavelength_m": 0.0})
+    assert anew.doubts == []
+
+
+@pytest.mark.parametrize("stage", ["camera", "dmd"])
+def test_a_stated_wavelength_changes_no_fingerprint_and_no_name(stage):
+    """A device that was written before there was such a field is the preset that it was."""
+    table = AURORA.to_dict()
+    del table[stage]["stated_wavelength_m"]
+    stored = Device.from_stored(table)
+    assert stored.fingerprint() == AURORA.fingerprint()
+    assert stored.name == "aurora" and stored.changes == {}
+
+
+def test_presets_of_parts_say_for_which_light_their_efficiency_is():
+    assert AURORA.dmd.stated_wavelength_m == AURORA.laser.wavelength_m
+    assert AURORA.camera.stated_wavelength_m == 550e-9
+
+
+def test_a_line_that_no_medium_sees_is_told():
+    lined = AURORA.evolve(**{"laser.linewidth_hz": 1e9, "laser.tuning_range_hz": 1e9})
+    assert lined.doubts == []
+    plain = lined.evolve(medium=GaussianMedium(transmission=AURORA.medium.transmission))
+    assert plain.doubts == [
+        "laser.linewidth_hz and laser.tuning_range_hz have no effect, because a medium of kind 'gaussian' does not "
+        "change with the frequency of the light."
+    ]
