@@ -279,7 +279,7 @@ def shown_features(bench: Bench, bits: np.ndarray, layout: MirrorLayout) -> Mirr
     MirrorPatterns
         Of bits; on a modulator of phases `PhasePatterns`, 1 as the phase 0 and 0 as half a turn.
     """
-    turns = level_turns_of(bench)
+    turns, bits = level_turns_of(bench), layout.check_bits(bits)
     if turns is None:
         return MirrorPatterns(bits, layout)
     return PhasePatterns(nearest_levels(np.array([0.5, 0.0]), turns)[bits], layout)

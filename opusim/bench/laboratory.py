@@ -21,6 +21,7 @@ import numpy as np
 from opusim.base import validation
 from opusim.base.user_arrays import as_numpy, checked_array
 from opusim.device.record import Operation
+from opusim.device.slm import PhaseSlm
 from opusim.patterns.layout import MirrorPatterns
 from opusim.patterns.phases import PhasePatterns, driven, nearest_levels
 
@@ -182,7 +183,12 @@ class LabDevice:
 
     @property
     def dmd(self) -> Any:
-        """Name, `shape` and `n_mirrors` of the mirrors."""
+        """Name, `shape` and `n_mirrors` of the mirrors; of a modulator of phases also what its levels are."""
+        if self.phase_levels:  # the pitch is nobody's business here
+            return PhaseSlm(
+                f"{self.name} pixels", self.mirror_shape, 8e-6, levels=self.phase_levels,
+                range_turns=float(self.phase_range_turns),
+            )  # fmt: skip
         return _Mirrors(f"{self.name} mirrors", self.mirror_shape)
 
     @property
