@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from opusim.calibration.procedures.exposure import find_exposure as find_exposure
     from opusim.calibration.procedures.focus import FocusRecord as FocusRecord
     from opusim.calibration.procedures.focus import focus_binary as focus_binary
+    from opusim.calibration.procedures.focus import focus_levels as focus_levels
     from opusim.calibration.procedures.focus import focus_phase as focus_phase
     from opusim.calibration.procedures.focus import measure_focus as measure_focus
     from opusim.calibration.procedures.frequency import FrequencyRecord as FrequencyRecord
@@ -74,6 +75,7 @@ _LAZY = {
     "write_records": ".files",
     "FocusRecord": "opusim.calibration.procedures.focus",
     "focus_binary": "opusim.calibration.procedures.focus",
+    "focus_levels": "opusim.calibration.procedures.focus",
     "focus_phase": "opusim.calibration.procedures.focus",
     "measure_focus": "opusim.calibration.procedures.focus",
     "FrequencyRecord": "opusim.calibration.procedures.frequency",

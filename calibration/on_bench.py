@@ -10,14 +10,25 @@ import numpy as np
 from opusim.base import validation
 from opusim.base.user_arrays import as_numpy
 from opusim.bench.inputs import checked_phases
-from opusim.bench.protocol import Bench, Drivable, Exposing, Lamp, checked_bench, has, input_layout_of, lags_of
+from opusim.bench.protocol import (
+    Bench,
+    Drivable,
+    Exposing,
+    Lamp,
+    checked_bench,
+    has,
+    input_layout_of,
+    lags_of,
+    level_turns_of,
+)
 from opusim.bench.region import AnyRoi
 from opusim.bench.returned import exposed, flat_frames, number_of_patterns
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
+from opusim.patterns.phases import PhasePatterns, driven, nearest_levels
 
 __all__ = [
     "all_off", "dark_frames", "exposed_each", "exposed_steadily", "feature_layout", "random_mirrors", "random_patterns",
-    "saturation_dn",
+    "repeated", "saturation_dn", "shown_features", "shown_mirrors",
 ]  # fmt: skip
 
 _MACRO_PIXELS = 1024
@@ -74,7 +85,7 @@ def exposed_steadily(bench: Bench, mirrors: Any, *, reference_phase_rad: Any = N
     """
     if not lags_of(bench) or mirrors is None:  # frames without light are steady anyway
         return exposed(bench, mirrors, reference_phase_rad=reference_phase_rad, **how)
-    mirrors, phases = shown_mirrors(mirrors), checked_phases(reference_phase_rad, True)
+    mirrors, phases = shown_mirrors(mirrors, bench), checked_phases(reference_phase_rad, True)
     n, steps = number_of_patterns(bench, mirrors), 1 if phases is None else len(phases)
     if not n:
         return exposed(bench, mirrors, reference_phase_rad=phases, **how)
@@ -110,7 +121,7 @@ def exposed_each(bench: Bench, mirrors: Any, *, reference_phase_rad: Any = None,
     """
     if not lags_of(bench) or mirrors is None:
         return exposed(bench, mirrors, reference_phase_rad=reference_phase_rad, **how)
-    mirrors, phases = shown_mirrors(mirrors), checked_phases(reference_phase_rad, True)
+    mirrors, phases = shown_mirrors(mirrors, bench), checked_phases(reference_phase_rad, True)
     if phases is None:
         twice = np.repeat(np.arange(number_of_patterns(bench, mirrors)), 2)
         return exposed(bench, _chosen(bench, mirrors, twice), **how)[1::2]
@@ -120,10 +131,30 @@ def exposed_each(bench: Bench, mirrors: Any, *, reference_phase_rad: Any = None,
 def _chosen(bench: Bench, mirrors: Any, which: np.ndarray) -> Any:
     """Return some of the patterns, in any form that a bench takes, by their numbers."""
     if isinstance(mirrors, MirrorPatterns):
-        return MirrorPatterns(mirrors.bits[which], mirrors.layout)
+        return type(mirrors)(mirrors.bits[which], mirrors.layout)
     array, _ = as_numpy(mirrors, "mirrors", "an array of 0 and 1, or MirrorPatterns")
     alone = array.shape == tuple(bench.mirror_shape) and number_of_patterns(bench, array) == 1
     return (array[None] if alone else array)[which]
+
+
+def repeated(bench: Bench, mirrors: Any, n: int) -> Any:
+    """Return the first of some patterns so many times, in any form that a bench takes.
+
+    Parameters
+    ----------
+    bench : Bench
+        Whose mirrors they are.
+    mirrors : ndarray or MirrorPatterns
+        Patterns, as for `opusim.bench.protocol.Bench.expose`.
+    n : int
+        How often.
+
+    Returns
+    -------
+    ndarray or MirrorPatterns
+        The patterns.
+    """
+    return _chosen(bench, mirrors, np.zeros(n, dtype=np.int64))
 
 
 def feature_layout(bench: Bench, n: int | None = None) -> MirrorLayout:
@@ -156,7 +187,7 @@ def feature_layout(bench: Bench, n: int | None = None) -> MirrorLayout:
 
 
 def random_patterns(bench: Bench, n: int, *, seed: int = 0) -> MirrorPatterns:
-    """Return patterns of random macro-pixels, or inputs of the bench, half of them on.
+    """Return patterns of random macro-pixels, or inputs of the bench: half of them on, or of random phases.
 
     Parameters
     ----------
@@ -171,10 +202,13 @@ def random_patterns(bench: Bench, n: int, *, seed: int = 0) -> MirrorPatterns:
     -------
     MirrorPatterns
         The same ones for the same seed, number and bench. Of inputs that the bench has of its own exactly half are on,
-        since of few inputs drawn one by one none might be.
+        since of few inputs drawn one by one none might be. On a modulator of phases
+        (`opusim.bench.protocol.Phases`) `PhasePatterns`, each phase drawn from a whole turn.
     """
-    layout, draws = feature_layout(bench), np.random.default_rng(seed)
+    layout, draws, turns = feature_layout(bench), np.random.default_rng(seed), level_turns_of(bench)
     total = layout.n_features_total
+    if turns is not None:
+        return PhasePatterns(nearest_levels(draws.random((n, total)), turns), layout)
     if input_layout_of(bench) is None:
         return MirrorPatterns(draws.integers(0, 2, (n, total), dtype=np.uint8), layout)
     half = (np.arange(total) < (total + 1) // 2).astype(np.uint8)
@@ -194,9 +228,10 @@ def random_mirrors(bench: Bench, *, seed: int = 0) -> np.ndarray | MirrorPattern
     Returns
     -------
     ndarray of bool, shape (1, rows, columns), or MirrorPatterns
-        The same one for the same seed and shape. On a bench with inputs of its own one pattern of these.
+        The same one for the same seed and shape. On a bench with inputs of its own one pattern of these, on a
+        modulator of phases one of `random_patterns`.
     """
-    if input_layout_of(bench) is not None:
+    if input_layout_of(bench) is not None or level_turns_of(bench) is not None:
         return random_patterns(bench, 1, seed=seed)
     return np.random.default_rng(seed).random((1, *bench.mirror_shape)) < 0.5
 
@@ -213,37 +248,82 @@ def all_off(bench: Bench) -> np.ndarray | MirrorPatterns:
     -------
     ndarray of uint8, shape (1, rows, columns), or MirrorPatterns
         The pattern.
+
+    Raises
+    ------
+    ValueError
+        If the bench has a modulator of phases, none of whose pixels is ever dark.
     """
+    if level_turns_of(bench) is not None:
+        raise ValueError("The bench has a modulator of phases, and no pattern of these is dark: there is none all off.")
     own = input_layout_of(bench)
     if own is None:
         return np.zeros((1, *bench.mirror_shape), dtype=np.uint8)
     return MirrorPatterns(np.zeros((1, own.n_features_total), dtype=np.uint8), own)
 
 
-def shown_mirrors(mirrors: Any) -> Any:
+def shown_features(bench: Bench, bits: np.ndarray, layout: MirrorLayout) -> MirrorPatterns:
+    """Return patterns of two values as a bench shows them: mirrors on for 1, or half a turn of phase for 0 against 1.
+
+    Parameters
+    ----------
+    bench : Bench
+        Whose mirrors or pixels they are.
+    bits : ndarray of uint8, shape (n, n_features)
+        0 and 1.
+    layout : MirrorLayout
+        Where they go.
+
+    Returns
+    -------
+    MirrorPatterns
+        Of bits; on a modulator of phases `PhasePatterns`, 1 as the phase 0 and 0 as half a turn.
+    """
+    turns, bits = level_turns_of(bench), layout.check_bits(bits)
+    if turns is None:
+        return MirrorPatterns(bits, layout)
+    return PhasePatterns(nearest_levels(np.array([0.5, 0.0]), turns)[bits], layout)
+
+
+def shown_mirrors(mirrors: Any, bench: Any = None) -> Any:
     """Return patterns in a form that every bench takes, or raise a sentence: a bench of one's own may not look.
 
     Parameters
     ----------
     mirrors : ndarray or MirrorPatterns
         Patterns, as for ``Bench.expose``.
+    bench : Bench, optional
+        That shows them: whether it has mirrors or turns phases. Mirrors by default.
 
     Returns
     -------
     ndarray or MirrorPatterns
-        The same.
+        The same; phases in turns (floats) as the nearest levels.
 
     Raises
     ------
     TypeError
-        If they are no array of bool or uint8.
+        If they are no array of bool or uint8; or bits for a bench that turns phases, or levels for mirrors.
+    ValueError
+        If phases or levels are not what they may be.
     """
+    turns = None if bench is None else level_turns_of(bench)
     if isinstance(mirrors, MirrorPatterns):
+        if bench is not None and isinstance(mirrors, PhasePatterns) != (turns is not None):
+            given, has_, give = (
+                ("bits of mirrors", "a modulator of phases", "opusim.patterns.phases.PhasePatterns")
+                if turns is not None
+                else ("levels of phases", "mirrors, which are on or off", "opusim.patterns.layout.MirrorPatterns")
+            )
+            raise TypeError(f"mirrors holds {given}, but the bench has {has_}: give {give}.")
         return mirrors
-    array, _ = as_numpy(mirrors, "mirrors", "an array of 0 and 1, or MirrorPatterns")
-    if array.dtype not in (np.bool_, np.uint8):
-        raise TypeError(f"mirrors has type {array.dtype}, but it must be bool or uint8.")
-    return array
+    if turns is None:
+        array, _ = as_numpy(mirrors, "mirrors", "an array of 0 and 1, or MirrorPatterns")
+        if array.dtype not in (np.bool_, np.uint8):
+            raise TypeError(f"mirrors has type {array.dtype}, but it must be bool or uint8.")
+        return array
+    array, _ = as_numpy(mirrors, "mirrors", "an array of phases in turns, or of levels, or PhasePatterns")
+    return driven("mirrors", array, turns)
 
 
 def saturation_dn(bench: Any, exposure_s: float, roi: AnyRoi | None = None) -> float:

@@ -65,9 +65,9 @@ class Calibration:
         `level_dn` (grey level that "exposure" aims at; by default the longest exposure with few clipped outputs),
         `clipped_share` (share of outputs that may clip there), `inputs` (macro-pixels of the matrix: so many in line,
         or (rows, columns)), `basis` ("hadamard" or "canonical", of the matrix), `method`
-        ("phase-stepping" or "off-axis", of the matrix), `grain_px` and `carrier` (for off-axis; by default the grain of
-        a simulated device, and a carrier that is found), `minutes` (device time that "drift"
-        watches) and `resume` (whether to go on with an interrupted matrix).
+        ("phase-stepping", "off-axis" or "internal", of the matrix), `grain_px` and `carrier` (for off-axis; by default
+        the grain of a simulated device, and a carrier that is found), `minutes` (device time that "drift" watches) and
+        `resume` (whether to go on with an interrupted matrix).
 
     Attributes
     ----------
@@ -197,7 +197,7 @@ class Calibration:
         """
         one = self._procedure(procedure)
         one.prepare(self)
-        if one.needs_reference and not self.has_reference:
+        if one.needs_reference_on(self.bench) and not self.has_reference:
             raise ValueError(f"This device has no reference arm, and {procedure!r} cannot do without one.")
         if one.needs_tuning and not self.has_tuning:
             raise ValueError(

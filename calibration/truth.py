@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from opusim.bench.bench import OpticalBench
-from opusim.bench.protocol import Identity
+from opusim.bench.protocol import Identity, level_turns_of
+from opusim.calibration.on_bench import shown_features
 from opusim.calibration.procedures.matrix.file import TmRecord
 from opusim.device.record import Device
 from opusim.device.toml import presets
 from opusim.device.versions import told_version
-from opusim.patterns.layout import MirrorPatterns
 
 __all__ = ["known_device", "true_entries"]
 
@@ -51,7 +51,7 @@ def known_device(identity: Identity, given: Device | None, path: Path) -> tuple[
 
 
 def true_entries(record: TmRecord, device: Device, seed: int, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Return entries of the simulated matrix, from the fields of single inputs less that of none.
+    """Return entries of the simulated matrix, from the fields of single inputs less that of none, or of its opposite.
 
     Parameters
     ----------
@@ -77,6 +77,7 @@ def true_entries(record: TmRecord, device: Device, seed: int, rows: np.ndarray, 
     sum of w_k |S_k|^2, the light of a pixel.
     """
     bench, layout = OpticalBench(device, seed), record.layout()
+    phases = level_turns_of(bench) is not None
     bits = np.zeros((len(columns) + 1, layout.n_features_total), dtype=np.uint8)
     bits[np.arange(1, len(bits)), columns] = 1
     camera = device.camera
@@ -86,7 +87,9 @@ def true_entries(record: TmRecord, device: Device, seed: int, rows: np.ndarray, 
     light = interfering = 0.0
     none: np.ndarray | None = None
     for k, one in enumerate(bits):
-        planes = bench.inspect(MirrorPatterns(one[None], layout), exposure_s=record.exposure_s, roi=record.rectangle)
+        # Of a phase modulator the bit 1 is the phase 0 and 0 is half a turn: an input is half of the difference.
+        shown = shown_features(bench, one[None], layout)
+        planes = bench.inspect(shown, exposure_s=record.exposure_s, roi=record.rectangle)
         points = planes.medium_field.reshape(-1, planes.medium_field.shape[-1])[rows].astype(np.complex128)
         fields[k] = np.sum(points * passed, axis=1)
         if none is None:
@@ -95,7 +98,7 @@ def true_entries(record: TmRecord, device: Device, seed: int, rows: np.ndarray, 
             light += float(np.sum(planes.weights * np.abs(points - none) ** 2))
             interfering += float(np.sum(np.abs(fields[k] - fields[0]) ** 2))
     contrast = math.sqrt(interfering / light) if light > 0 and interfering > 0 else 1.0
-    return scale / contrast * (fields[1:] - fields[0]).T
+    return scale / contrast * (0.5 if phases else 1.0) * (fields[1:] - fields[0]).T
 
 
 def _reference_weights(record: TmRecord, device: Device, seed: int, rows: np.ndarray) -> np.ndarray:

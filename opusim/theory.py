@@ -315,6 +315,41 @@ def optical_kernel(x: np.ndarray, y: np.ndarray, modes: float = 1.0) -> np.ndarr
     return norms + np.square(x @ y.T) / modes
 
 
+def phase_kernel(
+    x_turns: np.ndarray, y_turns: np.ndarray, modes: float = 1.0, unmodulated: float = 0.0
+) -> np.ndarray:  # fmt: skip
+    """Return the kernel of ``|R z|^2`` features of phases, ``z = sqrt(1 - u) exp(i phase) + sqrt(u)``.
+
+    It is ``||z||^2 ||z'||^2 + |<z, z'>|^2 / modes``: the fourth moment of circular Gaussian fields (Isserlis 1918; for
+    real inputs Saade et al. 2016, 1510.06664). Without unmodulated light it is
+    ``d^2 + |sum exp(i (phase - phase'))|^2 / modes`` for d inputs.
+
+    Parameters
+    ----------
+    x_turns, y_turns : ndarray, shapes (n, d) and (m, d)
+        Phases of the inputs in turns of 2 pi; any finite numbers.
+    modes : float
+        Speckle modes that a pixel adds up.
+    unmodulated : float
+        Share u of the light that no phase turns, from 0 to 1.
+
+    Returns
+    -------
+    ndarray, shape (n, m)
+        Mean over outputs of ``|R z|^2 |R z'|^2`` for entries of unit variance.
+    """
+    share = validation.number("unmodulated", unmodulated, low=0.0, high=1.0)
+    turned, straight = np.sqrt(1 - share), np.sqrt(share)
+    fields = []
+    for name, turns in (("x_turns", x_turns), ("y_turns", y_turns)):
+        phases = checked_array(name, turns, "phases in turns", finite=True, dtype=np.float64)
+        # Whole turns off before the product with 2 pi, which would round them in.
+        fields.append(turned * elementary.phasors(2 * np.pi * (phases % 1.0), np.complex128) + straight)
+    x, y = fields
+    norms = np.sum(elementary.square_modulus(x), axis=1)[:, None] * np.sum(elementary.square_modulus(y), axis=1)[None]
+    return norms + np.square(np.abs(x @ y.conj().T)) / modes
+
+
 def gaussian_beam_radius(waist_m: float, distance_m: float, wavelength_m: float) -> float:
     """Return the 1/e^2 radius of a Gaussian beam: w0 sqrt(1 + (z wavelength / (pi w0^2))^2) (Siegman, Lasers, ch. 17).
 

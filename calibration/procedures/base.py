@@ -19,6 +19,7 @@ from opusim.base.plugins import Registry
 from opusim.calibration.files import read_info, record_names, write_records
 
 if TYPE_CHECKING:
+    from opusim.bench.protocol import Bench
     from opusim.calibration.session import Calibration
     from opusim.device.record import Device
 
@@ -184,6 +185,21 @@ class Procedure(ABC):
         if cls.name == "all":
             raise ValueError("The name of a procedure is 'all', but that means every one.")
         PROCEDURES.add(cls.name, cls(), origin=f"{cls.__module__}:{cls.__qualname__}", order=cls.order)
+
+    def needs_reference_on(self, bench: Bench) -> bool:
+        """Whether it cannot do without a reference arm on this bench: `needs_reference`, unless a class knows better.
+
+        Parameters
+        ----------
+        bench : Bench
+            The bench.
+
+        Returns
+        -------
+        bool
+            Whether it cannot.
+        """
+        return self.needs_reference
 
     def prepare(self, session: Calibration) -> list[str]:
         """Refuse options that do not fit each other or the bench, before a frame is taken.

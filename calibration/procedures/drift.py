@@ -194,7 +194,7 @@ def measure_drift(
     asked = made = equal_steps(4) if phases_rad is None else checked_shifter_phases("phases_rad", phases_rad, least=3)
     if actual_rad is not None:
         made = checked_shifter_phases("actual_rad", actual_rad, n=len(asked))
-    shown = random_mirrors(bench) if mirrors is None else shown_mirrors(mirrors)
+    shown = random_mirrors(bench) if mirrors is None else shown_mirrors(mirrors, bench)
     dark = dark_frames(bench, exposure_s, _DARK_FRAMES, roi).reshape(_DARK_FRAMES, -1).mean(axis=0, dtype=np.float64)
     limit = saturation_dn(bench, exposure_s, roi) if full_scale_dn is None else full_scale_dn
     watch = _Watch(bench, shown, exposure_s, roi, dark, repeats, asked, made, limit)

@@ -141,7 +141,7 @@ def find_exposure(
     checked_bench(bench)
     if mirrors is None:
         raise ValueError("mirrors is None, which shuts the laser, but an exposure is found for patterns with light.")
-    mirrors = shown_mirrors(mirrors)
+    mirrors = shown_mirrors(mirrors, bench)
     number = validation.number
     if target_level_dn is not None:
         number("target_level_dn", target_level_dn, low=0.0, high=1e9, low_open=True)

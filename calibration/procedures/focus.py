@@ -11,16 +11,20 @@ import numpy as np
 from opusim.base import validation
 from opusim.base.short_repr import short_repr
 from opusim.base.user_arrays import checked_array, exponent_of, times_two_to
-from opusim.bench.protocol import Bench
+from opusim.bench.protocol import Bench, level_turns_of
 from opusim.calibration.contents import held
 from opusim.calibration.on_bench import dark_frames, exposed_each, saturation_dn
 from opusim.calibration.procedures.matrix.file import TmRecord
 from opusim.patterns.layout import MirrorPatterns
+from opusim.patterns.phases import PhasePatterns, nearest_levels
 
 __all__ = [
-    "FocusRecord", "binary_enhancement", "focus_binary", "focus_phase", "measure_focus", "phase_enhancement",
-    "phase_enhancement_of",
+    "FocusRecord", "binary_enhancement", "focus_binary", "focus_levels", "focus_phase", "measure_focus",
+    "phase_enhancement", "phase_enhancement_of",
 ]  # fmt: skip
+
+# Phases of a turn over which the rounding to levels is averaged.
+_PHASES = 4096
 
 
 def binary_enhancement(n_inputs: int, *, towards_mean: bool = False) -> float:
@@ -45,9 +49,29 @@ def binary_enhancement(n_inputs: int, *, towards_mean: bool = False) -> float:
     return (value + math.sqrt(n) / 2) / (1 + 1 / math.sqrt(n)) if towards_mean else value
 
 
-def phase_enhancement(n_inputs: int) -> float:
-    """Return that of phase-only focusing, pi / 4 (n - 1) + 1 (Vellekoop and Mosk, Opt. Lett. 32, 2309, 2007)."""
-    return math.pi / 4 * (validation.integer("n_inputs", n_inputs, low=1) - 1) + 1
+def phase_enhancement(n_inputs: int, level_turns: np.ndarray | None = None) -> float:
+    """Return that of phase-only focusing, pi / 4 (n - 1) + 1 (Vellekoop and Mosk, Opt. Lett. 32, 2309, 2007).
+
+    Parameters
+    ----------
+    n_inputs : int
+        Inputs n.
+    level_turns : ndarray of float, shape (levels,), optional
+        Phases in turns that there are; each input then shows the nearest one. Any phase by default.
+
+    Returns
+    -------
+    float
+        With levels the first term times the square of the mean cosine of what phases are off by: sinc^2(1 / levels)
+        where they divide a turn evenly.
+    """
+    n = validation.integer("n_inputs", n_inputs, low=1)
+    if level_turns is None:
+        return math.pi / 4 * (n - 1) + 1
+    turns = checked_array("level_turns", level_turns, "the phase of each level, in turns", finite=True)
+    asked = (np.arange(_PHASES) + 0.5) / _PHASES
+    along = np.exp(2j * np.pi * (turns[nearest_levels(asked, turns)] - asked)).mean()
+    return math.pi / 4 * float(abs(along)) ** 2 * (n - 1) + 1
 
 
 def focus_binary(rows: np.ndarray, phase_rad: float | str = 0.0) -> np.ndarray:
@@ -78,6 +102,33 @@ def focus_binary(rows: np.ndarray, phase_rad: float | str = 0.0) -> np.ndarray:
     else:
         turn = np.exp(-1j * validation.number("phase_rad", phase_rad, low=-1e6, high=1e6))
     return ((matrix * turn).real > 0).astype(np.uint8)
+
+
+def focus_levels(rows: np.ndarray, level_turns: np.ndarray, phase_rad: float = 0.0) -> np.ndarray:
+    """Choose for each target the levels of a phase modulator whose light adds up there: nearest to -arg(t).
+
+    Parameters
+    ----------
+    rows : ndarray of complex, shape (targets, inputs) or (inputs,)
+        Rows t of the transmission matrix.
+    level_turns : ndarray of float, shape (levels,)
+        Phases of the levels, in turns (`opusim.bench.protocol.Phases`).
+    phase_rad : float
+        Phase along which they add up, in radians, as in `focus_binary`.
+
+    Returns
+    -------
+    ndarray of uint8, shape (targets, inputs)
+        Levels.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not of the kind named.
+    """
+    turns = checked_array("level_turns", level_turns, "the phase of each level, in turns", finite=True)
+    phase = validation.number("phase_rad", phase_rad, low=-1e6, high=1e6)
+    return nearest_levels((phase - np.angle(_rows(rows))) / (2 * np.pi), turns)
 
 
 def focus_phase(rows: np.ndarray) -> np.ndarray:
@@ -138,13 +189,13 @@ class FocusRecord:
     enhancement : float
         Mean intensity at the targets over that of random patterns with as many inputs on.
     theory : float
-        `binary_enhancement` for a perfect matrix.
+        `binary_enhancement` for a perfect matrix; `phase_enhancement` on a modulator of phases.
     targets : ndarray of int64, shape (n,)
         Pixels, numbered in raster order of the matrix's region.
     focus_dn, random_dn : ndarray of float64, shape (n,)
         Counts at each target, dark level taken off, both for `exposure_s`: focused, and mean of random patterns.
     mean_on : float
-        Inputs that are on, on average.
+        Inputs that are on, on average: all on a modulator of phases.
     exposure_s, focus_exposure_s : float
         Exposures of random and of focusing patterns, in seconds.
     saturated_share : float
@@ -186,7 +237,7 @@ def measure_focus(
     targets : int or array_like of int
         Pixels of the matrix's region, or how many of the valid ones, evenly spread.
     phase_rad : float or "mean"
-        As for `focus_binary`.
+        As for `focus_binary`; on a modulator of phases a number.
     exposure_s, focus_exposure_s : float, optional
         Exposure of random patterns, that of the matrix by default; and of focusing ones, shorter by the enhancement
         that theory lets expect by default, so that they do not saturate.
@@ -211,19 +262,29 @@ def measure_focus(
     """
     chosen = _targets(record, targets)
     n_random = validation.integer("n_random", n_random, low=1)
-    theory = binary_enhancement(record.n_inputs, towards_mean=isinstance(phase_rad, str))
+    turns = level_turns_of(bench)
+    if turns is None:
+        theory = binary_enhancement(record.n_inputs, towards_mean=isinstance(phase_rad, str))
+    else:
+        theory = phase_enhancement(record.n_inputs, turns)
     exposure = record.exposure_s if exposure_s is None else exposure_s
     short = exposure / theory if focus_exposure_s is None else focus_exposure_s
     for name, value in (("exposure_s", exposure), ("focus_exposure_s", short)):
         validation.number(name, value, low=0.0, high=3600.0, low_open=True)
-    bits = focus_binary(record.matrix(chosen), phase_rad)
+    if turns is None:
+        bits = focus_binary(record.matrix(chosen), phase_rad)
+    elif isinstance(phase_rad, str):
+        raise ValueError(f"phase_rad is {phase_rad!r}, but on a modulator of phases it must be a number.")
+    else:
+        bits = focus_levels(record.matrix(chosen), turns, phase_rad)
+    kind = MirrorPatterns if turns is None else PhasePatterns
     draws = np.random.default_rng(validation.integer("seed", seed, low=0))
     others = draws.permuted(bits[np.arange(n_random) % len(bits)], axis=1)
 
     def shown(patterns: np.ndarray, time_s: float) -> np.ndarray:
         """Return counts (patterns, targets) without the dark level."""
         dark = dark_frames(bench, time_s, dark_n, record.rectangle).reshape(dark_n, -1)[:, chosen].mean(axis=0)
-        frames = exposed_each(bench, MirrorPatterns(patterns, record.layout()), exposure_s=time_s, roi=record.rectangle)
+        frames = exposed_each(bench, kind(patterns, record.layout()), exposure_s=time_s, roi=record.rectangle)
         counts = frames.reshape(len(patterns), -1)[:, chosen].astype(np.float64)
         return counts - dark
 
@@ -238,9 +299,13 @@ def measure_focus(
     focus_dn = focused * (exposure / short)
     return FocusRecord(
         enhancement=float(focus_dn.mean() / random.mean()), theory=theory, targets=chosen, focus_dn=focus_dn,
-        random_dn=random, mean_on=float(bits.sum(axis=1).mean()), exposure_s=exposure, focus_exposure_s=short,
+        random_dn=random, mean_on=_mean_on(bits, turns), exposure_s=exposure, focus_exposure_s=short,
         saturated_share=float(np.mean(focused + record.dark_dn[chosen] >= limit)),
     )  # fmt: skip
+
+
+def _mean_on(shown: np.ndarray, turns: np.ndarray | None) -> float:
+    return float(shown.shape[1] if turns is not None else shown.sum(axis=1).mean())
 
 
 def _targets(record: TmRecord, targets: Any) -> np.ndarray:

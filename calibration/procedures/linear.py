@@ -10,7 +10,7 @@ import numpy as np
 
 from opusim.base import elementary, validation
 from opusim.base.short_repr import short_repr
-from opusim.bench.protocol import Bench, elapsed_s, reference_map_of, threads_of
+from opusim.bench.protocol import Bench, elapsed_s, level_turns_of, reference_map_of, threads_of
 from opusim.bench.region import AnyRoi, Roi
 from opusim.calibration.algorithms.masks import dark_pixels, saturated_pixels
 from opusim.calibration.algorithms.phase_shifting import equal_steps, least_squares
@@ -20,6 +20,7 @@ from opusim.calibration.on_bench import (
     dark_frames,
     exposed_steadily,
     random_patterns,
+    repeated,
     saturation_dn,
     shown_mirrors,
 )
@@ -239,7 +240,8 @@ def measure_linear(
     reference_map : {"alone", "demodulated"}, optional
         What is taken for ``|R|^2``. "alone": the mean of 64 frames with every mirror off, ``|R + E|^2`` with the light
         E of off mirrors. "demodulated": bursts of as many frames or a few more with every mirror off, whose fringes
-        tell E from R. By default what the bench's device says (`Operation.reference_map`), or "demodulated".
+        tell E from R. By default what the bench's device says (`Operation.reference_map`), or "demodulated". A
+        modulator of phases has no such pattern: there it is what the arm adds to the light of a test pattern.
     seed : int
         Of the test patterns.
     progress : callable, optional
@@ -261,7 +263,7 @@ def measure_linear(
     asked = equal_steps(steps)
     way = reference_map_of(bench) if reference_map is None else reference_map
     validation.choice("reference_map", way, REFERENCE_MAPS)
-    shown = random_patterns(bench, _PATTERNS, seed=seed) if mirrors is None else shown_mirrors(mirrors)
+    shown = random_patterns(bench, _PATTERNS, seed=seed) if mirrors is None else shown_mirrors(mirrors, bench)
     if len(shown) < 16:
         raise ValueError(f"mirrors holds {len(shown)} patterns, but at least 16 are needed to tell how good it is.")
     rectangle = (0, 0, *bench.sensor_shape) if roi is None else roi
@@ -277,12 +279,18 @@ def measure_linear(
     dark_dn = dark.reshape(len(dark), -1).mean(axis=0, dtype=np.float64).astype(np.float32)
     # Bursts of a step each are frames of one phase.
     bursts, turns = (reference_bursts(steps), asked) if way == "demodulated" else (REFERENCE_FRAMES, np.zeros(1))
-    alone = exposed_steadily(
-        bench, all_off(bench), exposure_s=exposure_s, reference_phase_rad=np.tile(turns, bursts), roi=roi
-    )
+    level_turns = level_turns_of(bench)
+    if level_turns is not None:  # no pattern is dark: one of the test patterns, with the arm and without
+        way, bursts, turns = "beside", reference_bursts(steps), asked
+    pattern = all_off(bench) if level_turns is None else shown[:1]
+    alone = exposed_steadily(bench, pattern, exposure_s=exposure_s, reference_phase_rad=np.tile(turns, bursts), roi=roi)
     alone = alone.reshape(bursts, len(turns), -1)
     full_scale = saturation_dn(bench, exposure_s, roi)
-    reference_dn = alone.mean(axis=(0, 1), dtype=np.float64).astype(np.float32) - dark_dn
+    beside_dn = dark_dn
+    if way == "beside":
+        blocked = exposed_steadily(bench, repeated(bench, pattern, bursts * steps), exposure_s=exposure_s, roi=roi)
+        beside_dn = blocked.reshape(bursts * steps, -1).mean(axis=0, dtype=np.float64).astype(np.float32)
+    reference_dn = alone.mean(axis=(0, 1), dtype=np.float64).astype(np.float32) - beside_dn
     if float(reference_dn.mean()) <= 0:
         raise ValueError("The reference alone gives no light on this region, so there is nothing to interfere with.")
     if float(np.mean(alone >= full_scale)) > 0.5:
@@ -298,6 +306,9 @@ def measure_linear(
     actual, jitter = np.asarray(steps_found.phases_rad), float(steps_found.repeatability_rad)
     if way == "demodulated":
         reference_dn = _without_off_light(alone, actual, dark_dn)
+    elif way == "beside":
+        offset = least_squares(alone.mean(axis=0, dtype=np.float64), actual).offset
+        reference_dn = np.maximum(offset - beside_dn, 0).astype(np.float32)
     report(3, total)
     started = elapsed_s(bench)
     first = _bursts(bench, shown, exposure_s, asked, roi)

@@ -159,7 +159,7 @@ def measure_phases(
     validation.number("exposure_s", exposure_s, low=0.0, high=3600.0, low_open=True)
     validation.integer("bursts", bursts, low=2, high=100_000)
     quantile = checked_confidence(confidence)
-    shown = random_mirrors(bench) if mirrors is None else shown_mirrors(mirrors)
+    shown = random_mirrors(bench) if mirrors is None else shown_mirrors(mirrors, bench)
     nominal = np.concatenate([asked, _MORE])
     dark = dark_frames(bench, exposure_s, _DARK_FRAMES, roi).reshape(_DARK_FRAMES, -1).astype(np.float64)
     limit = saturation_dn(bench, exposure_s, roi) if full_scale_dn is None else full_scale_dn

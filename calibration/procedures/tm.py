@@ -11,6 +11,7 @@ import numpy as np
 from scipy import stats
 
 from opusim.base import validation
+from opusim.bench.protocol import Bench, level_turns_of
 from opusim.calibration.algorithms.off_axis import check_room, checked_carrier, half_bandwidth
 from opusim.calibration.algorithms.phase_shifting import equal_steps
 from opusim.calibration.files import device_of
@@ -23,7 +24,8 @@ from .exposure import usual_exposure
 from .matrix.file import GROUP, TmRecord, read_tm
 from .matrix.journal import Journal, clear_removed, interrupted_header
 from .matrix.measure import METHODS, measure_tm, refuse_carrier_of
-from .matrix.patterns import PLANS
+from .matrix.patterns import plan_of
+from .matrix.phases import INTERNAL_STEPS
 from .phase import actual_phases
 
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ def _basis(text: str) -> str:
 
 def _method(text: str) -> str:
     if text not in METHODS:
-        raise ValueError(f"--method is {text!r}, but it must be {' or '.join(METHODS)}.")
+        raise ValueError(f"--method is {text!r}, but it must be {', '.join(METHODS[:-1])} or {METHODS[-1]}.")
     return text
 
 
@@ -132,12 +134,17 @@ def _exposure_for_all(session: Calibration, exposure_s: float, n_inputs: int, pa
     if math.isinf(full) or not 0 < share < 1:
         return exposure_s
     shown = session.patterns(_PATTERNS)
-    off = MirrorPatterns(np.zeros_like(shown.bits[:1]), shown.layout)
     dark = dark_frames(session.bench, exposure_s, _DARK, session.roi)
     floor = float(dark.mean(dtype=np.float64))
     both = exposed_each(session.bench, shown, reference_phase_rad=np.zeros(1), **how)
-    signal = float(exposed_each(session.bench, shown, **how).mean(dtype=np.float64)) - floor
-    alone = exposed_each(session.bench, off, reference_phase_rad=np.zeros(1), **how).astype(np.float64) - floor
+    signals = exposed_each(session.bench, shown, **how)
+    signal = float(signals.mean(dtype=np.float64)) - floor
+    if level_turns_of(session.bench) is None:
+        off = MirrorPatterns(np.zeros_like(shown.bits[:1]), shown.layout)
+        alone = exposed_each(session.bench, off, reference_phase_rad=np.zeros(1), **how).astype(np.float64) - floor
+    else:  # no pattern is dark: the mean of opposite phases less what the arm does not bring
+        opposite = exposed_each(session.bench, shown, reference_phase_rad=np.array([0.0, np.pi]), **how)
+        alone = opposite.mean(axis=0, dtype=np.float64) - signals.mean(axis=0, dtype=np.float64)
     level, spread = float(alone.mean()), float(both.var(dtype=np.float64) - dark.var(dtype=np.float64))
     if not (signal > 0 and level > 0):
         return exposure_s
@@ -154,7 +161,22 @@ def _how(record: TmRecord) -> str:
     """Return in words how the fields were found."""
     if record.method == "phase-stepping":
         return f"{len(record.asked_rad)} steps"
+    if record.method == "internal":
+        return f"{len(record.asked_rad)} steps of each half against the other"
     return "off axis"
+
+
+def _method_on(session: Calibration) -> str:
+    """Return the method asked for; on phases without a reference arm steps are those of one half of them."""
+    method: str = session.options["method"]
+    if method != "phase-stepping" or level_turns_of(session.bench) is None or session.has_reference:
+        return method
+    return "internal"
+
+
+def _check_steps(steps: Any) -> None:
+    if steps not in (None, len(INTERNAL_STEPS)):
+        raise ValueError(f"--steps is {steps}, but an internal reference is stepped by {len(INTERNAL_STEPS)} quarters.")
 
 
 def _off_axis_rows(record: TmRecord, device: Device | None) -> list[Row]:
@@ -194,7 +216,8 @@ class MatrixProcedure(Procedure):
             order=60,
         ),
         Option(
-            "method", "--method", str, "tm: phase-stepping (the default) or off-axis, a frame a pattern.",
+            "method", "--method", str,
+            "tm: phase-stepping (the default), off-axis, a frame a pattern, or internal, of phases without an arm.",
             default="phase-stepping", read=_method, order=62,
         ),
         Option(
@@ -212,6 +235,10 @@ class MatrixProcedure(Procedure):
         ),
     )  # fmt: skip
 
+    def needs_reference_on(self, bench: Bench) -> bool:
+        """Whether the bench has mirrors: phases have a reference in their own light."""
+        return level_turns_of(bench) is None
+
     def file(self, path: Path) -> Path:
         """Return the file beside that of the calibration."""
         return tm_path(path)
@@ -219,6 +246,8 @@ class MatrixProcedure(Procedure):
     def prepare(self, session: Calibration) -> list[str]:
         """Refuse what cannot be read off axis; say which grain is taken where none is given."""
         options = session.options
+        if options["method"] == "internal" and level_turns_of(session.bench) is None:
+            raise ValueError("--method is internal, but it is for a modulator of phases, and this bench has mirrors.")
         if options["method"] != "off-axis":
             for name in ("grain_px", "carrier"):
                 if options[name] is not None:
@@ -241,9 +270,13 @@ class MatrixProcedure(Procedure):
         options = session.options
         out, asked = self.file(session.path), equal_steps(options["steps"] or 4)
         inputs = _wanted(session)
-        off_axis = options["method"] == "off-axis"
+        method = _method_on(session)
+        off_axis = method == "off-axis"
         if off_axis:
             asked = np.zeros(1)
+        elif method == "internal":
+            _check_steps(options["steps"])
+            asked = 2 * np.pi * INTERNAL_STEPS
         header = interrupted_header(out)
         if header is not None and not options["resume"]:
             raise FileExistsError(
@@ -259,16 +292,18 @@ class MatrixProcedure(Procedure):
             exposure_s, actual = options["exposure_s"] or done.exposure_s, done.actual_rad if same else asked
         else:
             exposure_s = usual_exposure(session)
-            actual = asked if off_axis else actual_phases(session, asked, exposure_s)
+            actual = asked if method != "phase-stepping" else actual_phases(session, asked, exposure_s)
             if off_axis and options["exposure_s"] is None:
                 n = int(np.prod(inputs))
-                plan = PLANS[options["basis"]](n, 1)
+                plan = plan_of(options["basis"], n, 1, phases=level_turns_of(session.bench) is not None)
                 exposure_s = _exposure_for_all(session, exposure_s, n, plan.patterns(0, plan.n_groups))
-        how: dict[str, Any] = {"actual_rad": actual}
-        if off_axis:
+        how: dict[str, Any] = {"steps": asked, "actual_rad": actual}
+        if method == "internal":
+            how = {"method": method}
+        elif off_axis:
             how = {"method": "off-axis", "grain_px": _grain(session)[0], "carrier": options["carrier"]}
         record = measure_tm(
-            session.bench, inputs, exposure_s=exposure_s, out=out, basis=options["basis"], steps=asked,
+            session.bench, inputs, exposure_s=exposure_s, out=out, basis=options["basis"],
             roi=session.roi, resume=options["resume"], progress=progress, **how,
         )  # fmt: skip
         return {"tm": record}
@@ -282,7 +317,10 @@ class MatrixProcedure(Procedure):
         record = read_tm(path, bench=session.bench)
         session.check_same(path, "inputs", record.n_inputs, int(np.prod(_wanted(session))))
         session.check_same(path, "basis", record.basis, session.options["basis"])
-        session.check_same(path, "method", record.method, session.options["method"])
+        asked = session.options["method"]
+        # Where there is no arm phases have been stepped against each other.
+        own = record.method == "internal" and asked == "phase-stepping" and level_turns_of(session.bench) is not None
+        session.check_same(path, "method", record.method, "internal" if own else asked)
         session.check_same(path, "roi", tuple(map(int, record.roi)), tuple(session.roi))
         return True
 

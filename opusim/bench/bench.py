@@ -22,6 +22,7 @@ from opusim.device.lines import stepped_shift
 from opusim.device.medium import Drift
 from opusim.device.medium.drift import LONGEST
 from opusim.device.record import RESOLUTIONS, Device
+from opusim.device.slm import PhaseSlm
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 from opusim.patterns.phases import PhasePatterns
 from opusim.theory import exposure_contrast
@@ -783,6 +784,18 @@ class OpticalBench(validation.Fixed):
         """
         self._parts.check_files()
         return input_layout(self.device)
+
+    @property
+    def level_turns(self) -> np.ndarray | None:
+        """Phases of the modulator's levels in turns, float64 (levels,), as its table says; None for mirrors.
+
+        Of `opusim.bench.protocol.Phases`. What pixels really do may differ by the modulator's imperfections.
+        """
+        slm = self.device.modulator
+        if not isinstance(slm, PhaseSlm):
+            return None
+        turns: np.ndarray = np.arange(slm.levels) * (slm.range_turns / slm.levels)
+        return turns
 
     @property
     def output_roi(self) -> Roi | None:

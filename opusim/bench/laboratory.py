@@ -12,7 +12,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -21,10 +21,12 @@ import numpy as np
 from opusim.base import validation
 from opusim.base.user_arrays import as_numpy, checked_array
 from opusim.device.record import Operation
+from opusim.device.slm import PhaseSlm
 from opusim.patterns.layout import MirrorPatterns
+from opusim.patterns.phases import PhasePatterns, driven, nearest_levels
 
 from .inputs import checked_exposure, checked_mirrors, checked_phases
-from .protocol import input_layout_of
+from .protocol import input_layout_of, level_turns_of
 from .region import Roi, checked_roi
 from .returned import checked_frames
 
@@ -139,6 +141,10 @@ class LabDevice:
         Electrical power in watts, for the energy on the clock.
     version : int
         Raise it when the device has been changed.
+    phase_levels : int
+        Levels of a modulator that turns the phase of its light, 2 to 256; 0 for mirrors, which are on or off.
+    phase_range_turns : float
+        Phase that all its levels span, in turns of 2 pi: level k turns the light by ``phase_range_turns k / levels``.
     """
 
     name: str
@@ -154,6 +160,9 @@ class LabDevice:
     opu_type: str = "type1"
     power_w: float = 0.0
     version: int = 1
+    # Not in the text of mirrors, whose fingerprint is that of before there were phases.
+    phase_levels: int = field(default=0, repr=False)
+    phase_range_turns: float = field(default=1.0, repr=False)
 
     def __post_init__(self) -> None:
         """Check every parameter."""
@@ -167,12 +176,28 @@ class LabDevice:
         validation.number("row_time_s", self.row_time_s, low=0.0, high=60.0)
         validation.flag("has_reference", self.has_reference)
         validation.integer("version", self.version, low=1)
+        if validation.integer("phase_levels", self.phase_levels, low=0, high=256) == 1:
+            raise ValueError("phase_levels is 1, but a modulator of phases has 2 to 256 levels; mirrors have 0.")
+        validation.number("phase_range_turns", self.phase_range_turns, low=0.0, high=8.0, low_open=True)
         self.operation  # noqa: B018 - it checks the others
 
     @property
     def dmd(self) -> Any:
-        """Name, `shape` and `n_mirrors` of the mirrors."""
+        """Name, `shape` and `n_mirrors` of the mirrors; of a modulator of phases also what its levels are."""
+        if self.phase_levels:  # the pitch is nobody's business here
+            return PhaseSlm(
+                f"{self.name} pixels", self.mirror_shape, 8e-6, levels=self.phase_levels,
+                range_turns=float(self.phase_range_turns),
+            )  # fmt: skip
         return _Mirrors(f"{self.name} mirrors", self.mirror_shape)
+
+    @property
+    def level_turns(self) -> np.ndarray | None:
+        """Phase of each level in turns of 2 pi, float64 (levels,); None for mirrors."""
+        if not self.phase_levels:
+            return None
+        turns: np.ndarray = np.arange(self.phase_levels) * (float(self.phase_range_turns) / self.phase_levels)
+        return turns
 
     @property
     def camera(self) -> LabCamera:
@@ -207,7 +232,10 @@ class LabDevice:
         str
             64 digits.
         """
-        return hashlib.sha256(repr(self).encode()).hexdigest()
+        text = repr(self)
+        if self.phase_levels:
+            text += f", phases {self.phase_levels} {float(self.phase_range_turns)!r}"
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass
@@ -282,6 +310,13 @@ class FromExpose:
             frametime_s=float(self.minimum_frametime_s(int(self.sensor_shape[0]), exposure_s)),
         )  # fmt: skip
 
+    @property
+    def level_turns(self) -> np.ndarray | None:
+        """Phases of the levels in turns that a `LabDevice` of one's own says; None for mirrors."""
+        if type(self).device is FromExpose.device:
+            return None  # one that a dark frame tells would know of none
+        return self.device.level_turns if isinstance(self.device, LabDevice) else None
+
     def transform(
         self,
         patterns: MirrorPatterns,
@@ -336,7 +371,11 @@ class FromExpose:
         result = np.empty((len(patterns) * steps, n_pixels), dtype=self.device.camera.dtype)
         for start in range(0, len(patterns), _PATTERNS_PER_STEP):
             part = patterns[start : start + _PATTERNS_PER_STEP]
-            mirrors = part.to_mirrors() if isinstance(part, MirrorPatterns) else unpacked(part, self.mirror_shape)
+            if not isinstance(part, MirrorPatterns):
+                mirrors = unpacked(part, self.mirror_shape)
+            else:
+                _check_kind(part, level_turns_of(self))
+                mirrors = part.to_mirrors()
             frames = self.expose(
                 mirrors, exposure_s=exposure_s, reference_phase_rad=reference_phase_rad, roi=roi,
                 frametime_s=frametime_s,
@@ -350,6 +389,8 @@ class FromExpose:
 
     def expected_level_dn(self, n_on: float, exposure_s: float) -> float:
         """Return the mean grey level for so many mirrors on: measured with none and with half of them on.
+
+        Where pixels turn phases it is measured in the dark and with random phases, whose light is that of all of them.
 
         Parameters
         ----------
@@ -365,31 +406,68 @@ class FromExpose:
         """
         kept = self.__dict__.setdefault("_levels_dn", {})
         if exposure_s not in kept:
-            own, draws = input_layout_of(self), np.random.default_rng(0)
-            if own is None:
-                none = np.zeros((1, *self.mirror_shape), dtype=np.uint8)
-                half = (draws.random((_LEVEL_PATTERNS, *self.mirror_shape)) < 0.5).astype(np.uint8)
-            else:
-                bits = draws.integers(0, 2, (1 + _LEVEL_PATTERNS, own.n_features_total), dtype=np.uint8)
-                bits[0] = 0
-                none, half = np.split(own.mirrors(bits), [1])
-            whole = (0, 0, *self.sensor_shape)
-            levels = [
-                float(checked_frames(self.expose(m, exposure_s=exposure_s), len(m), whole).mean(dtype=np.float64))
-                for m in (none, half)
-            ]
-            more = half.mean(dtype=np.float64) - none.mean(dtype=np.float64)
-            kept[exposure_s] = levels[0], (levels[1] - levels[0]) / more / half[0].size
+            kept[exposure_s] = self._level_of_mirrors(exposure_s)
         at_none, per_mirror = kept[exposure_s]
         return float(at_none + per_mirror * n_on)
 
+    def _level_of_mirrors(self, exposure_s: float) -> tuple[float, float]:
+        """Return the mean grey level with none on, or where pixels turn phases in the dark, and what each adds."""
+        own, draws, turns = input_layout_of(self), np.random.default_rng(0), level_turns_of(self)
+        none: np.ndarray | None
+        if turns is not None:
+            shape = self.mirror_shape if own is None else (own.n_features_total,)
+            shown = nearest_levels(draws.random((_LEVEL_PATTERNS, *shape)), turns)
+            none, half = None, shown if own is None else own.pixels(shown)
+        elif own is None:
+            none = np.zeros((1, *self.mirror_shape), dtype=np.uint8)
+            half = (draws.random((_LEVEL_PATTERNS, *self.mirror_shape)) < 0.5).astype(np.uint8)
+        else:
+            bits = draws.integers(0, 2, (1 + _LEVEL_PATTERNS, own.n_features_total), dtype=np.uint8)
+            bits[0] = 0
+            none, half = np.split(own.mirrors(bits), [1])
+        whole = (0, 0, *self.sensor_shape)
+        levels = [
+            float(checked_frames(self.expose(m, exposure_s=exposure_s), n, whole).mean(dtype=np.float64))
+            for m, n in ((none, 1), (half, len(half)))
+        ]
+        # All pixels send light whatever their phase.
+        more = 1.0 if none is None else half.mean(dtype=np.float64) - none.mean(dtype=np.float64)
+        return levels[0], (levels[1] - levels[0]) / more / half[0].size
 
-def unpacked(mirrors: Any, mirror_shape: tuple[int, int]) -> np.ndarray:
-    """Return patterns of any form that `expose` takes as mirrors, uint8 (n, rows, columns) of 0 and 1."""
+
+def unpacked(mirrors: Any, mirror_shape: tuple[int, int], level_turns: np.ndarray | None = None) -> np.ndarray:
+    """Return patterns of any form that `expose` takes as mirrors, uint8 (n, rows, columns) of 0 and 1; or as levels."""
     if isinstance(mirrors, MirrorPatterns):
+        _check_kind(mirrors, level_turns)
         checked_mirrors(mirrors, mirror_shape)
         return mirrors.to_mirrors()
-    return checked_mirrors(mirrors, mirror_shape)[1].reshape(-1, *mirror_shape)
+    if level_turns is None:
+        return checked_mirrors(mirrors, mirror_shape)[1].reshape(-1, *mirror_shape)
+    array, _ = as_numpy(mirrors, "mirrors", "an array of phases in turns, or of levels")
+    if array.shape == tuple(mirror_shape):
+        array = array[None]
+    if array.ndim != 3 or array.shape[1:] != tuple(mirror_shape):
+        rows, columns = mirror_shape
+        raise ValueError(
+            f"mirrors has shape {array.shape}, but it must be ({rows}, {columns}) or (n, {rows}, {columns}): phases in "
+            "turns or levels. Features are given with their layout, as opusim.patterns.phases.PhasePatterns(levels, "
+            "layout)."
+        )
+    return driven("mirrors", array, level_turns)
+
+
+def _check_kind(patterns: MirrorPatterns, level_turns: np.ndarray | None) -> None:
+    """Refuse bits for a modulator of phases, and levels for mirrors or that it has not."""
+    if isinstance(patterns, PhasePatterns) == (level_turns is None):
+        raise TypeError(
+            "mirrors holds levels of a phase modulator, but this bench has mirrors, which are on or off: give "
+            "opusim.patterns.layout.MirrorPatterns."
+            if level_turns is None
+            else "mirrors holds bits of mirrors, but this bench has a modulator of phases: give levels, as "
+            "opusim.patterns.phases.PhasePatterns."
+        )
+    if level_turns is not None:
+        driven("mirrors", patterns.host_bits(), level_turns)
 
 
 class LaboratoryBench(FromExpose, ABC):
@@ -554,7 +632,7 @@ class LaboratoryBench(FromExpose, ABC):
                 raise ValueError(
                     f"n_frames is {n_frames!r}, but it counts dark frames only: with mirrors it must be 1."
                 )
-            shown = unpacked(mirrors, self.mirror_shape)
+            shown = unpacked(mirrors, self.mirror_shape, level_turns_of(self))
             frames = self._shown(shown, phases, given) if len(shown) else self._empty(region)
         self.clock.frames += len(frames)
         return frames

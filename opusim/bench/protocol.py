@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 
 from opusim.base import validation
+from opusim.base.user_arrays import checked_array
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 from .region import AnyRoi, Roi, checked_roi
@@ -29,13 +30,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Backed", "Bench", "Clock", "Clocked", "Drivable", "Exposing", "Fresh", "Identified", "Identity", "Inputs",
-    "Lagging", "Lamp", "Levelled", "Limited", "LitCamera", "Looping", "Outputs", "Record", "Reducing", "Repeatable",
-    "Reservable", "Resumable", "Single", "Skipping", "Stepping", "Threaded", "Timed", "Tunable", "checked_bench",
-    "elapsed_s", "has", "identity_of", "input_layout_of", "lacking", "lags_of", "output_roi_of", "reference_map_of",
-    "stepped_frametime_of", "threads_of", "tunes", "wait",
+    "Lagging", "Lamp", "Levelled", "Limited", "LitCamera", "Looping", "Outputs", "Phases", "Record", "Reducing",
+    "Repeatable", "Reservable", "Resumable", "Single", "Skipping", "Stepping", "Threaded", "Timed", "Tunable",
+    "checked_bench", "elapsed_s", "has", "identity_of", "input_layout_of", "lacking", "lags_of", "level_turns_of",
+    "output_roi_of", "reference_map_of", "stepped_frametime_of", "threads_of", "tunes", "wait",
 ]  # fmt: skip
 
 _LONGEST_SKIP_S = 3600.0
+# Levels are bytes.
+_MOST_LEVELS = 256
 
 
 # ---------------------------------------------------------------------------------------------- what every bench has
@@ -156,6 +159,20 @@ class Inputs(Protocol):
     @property
     def input_layout(self) -> MirrorLayout | None:
         """How its inputs lie on the mirrors; None if any pattern of the mirrors will do."""
+        ...
+
+
+@runtime_checkable
+class Phases(Protocol):
+    """A bench that says whether its modulator turns the phase of its light, and by which levels.
+
+    Patterns of such a bench are levels, `opusim.patterns.phases.PhasePatterns` or whole numbers: no pixel is ever dark.
+    One that does not say so has mirrors, which are on or off.
+    """
+
+    @property
+    def level_turns(self) -> np.ndarray | None:
+        """Phase of each level in turns of 2 pi, float64 (levels,); None for mirrors."""
         ...
 
 
@@ -810,6 +827,36 @@ def output_roi_of(bench: Any) -> Roi | None:
             f"output_roi of the bench is {roi!r}, but it must be None, or a rectangle (row, column, n_rows, n_columns) "
             f"of its {(int(rows), int(columns))} pixels."
         ) from error
+
+
+def level_turns_of(bench: Any) -> np.ndarray | None:
+    """Return the phases of the levels of a bench whose modulator turns phases; None, for mirrors, if it is no `Phases`.
+
+    Parameters
+    ----------
+    bench : object
+        Any bench.
+
+    Returns
+    -------
+    ndarray of float64, shape (levels,), or None
+        In turns of 2 pi.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it has something else, or not from 2 to 256 levels.
+    """
+    turns = bench.level_turns if has(bench, Phases) else None
+    if turns is None:
+        return None
+    found = checked_array("level_turns of the bench", turns, "the phase of each level, in turns", finite=True)
+    if found.ndim != 1 or not 2 <= len(found) <= _MOST_LEVELS:
+        raise ValueError(
+            f"level_turns of the bench has the shape {found.shape}, but it must hold the phase of each of 2 to "
+            f"{_MOST_LEVELS} levels."
+        )
+    return found.astype(np.float64)
 
 
 def lags_of(bench: Any) -> bool:

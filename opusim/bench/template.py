@@ -9,7 +9,8 @@
 Everything else comes from `opusim.bench.laboratory.LaboratoryBench`: arguments are checked, patterns become mirrors,
 frames are counted. Where patterns are to lie on a part of the mirrors, or on inputs of one size, set `input_layout`, a
 `~opusim.patterns.layout.MirrorLayout` (`opusim.bench.protocol.Inputs`); where light falls on a part of the sensor,
-`output_roi` (`opusim.bench.protocol.Outputs`). Replace what your instruments do better:
+`output_roi` (`opusim.bench.protocol.Outputs`). A modulator that turns phases is one of `phase_levels` in `device`:
+`show` is then given levels in place of 0 and 1. Replace what your instruments do better:
 `expose`, if the phase of the reference can be stepped in one sequence; `transform`, if the camera need not send all
 pixels; a `flat_field` (`opusim.bench.protocol.Lamp`), if you have a calibrated lamp, which `characterise_camera` needs.
 

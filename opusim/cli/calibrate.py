@@ -95,7 +95,7 @@ def calibrate(
         calibration = Calibration(bench, target, roi=roi, **options)
     todo = list(PROCEDURES) if procedure == _ALL else [procedure]
     if procedure == _ALL and not calibration.has_reference:
-        left_out = [name for name in todo if PROCEDURES[name].needs_reference]
+        left_out = [name for name in todo if PROCEDURES[name].needs_reference_on(bench)]
         todo = [name for name in todo if name not in left_out]
         out.print(f"{bench.device.name} has no reference arm: {', '.join(left_out)} are left out.")
     if procedure == _ALL and not calibration.has_tuning:

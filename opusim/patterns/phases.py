@@ -9,6 +9,73 @@ import numpy as np
 
 from .layout import MirrorLayout, MirrorPatterns
 
+__all__ = ["PhasePatterns", "driven", "nearest_levels"]
+
+
+def nearest_levels(turns: np.ndarray, level_turns: np.ndarray) -> np.ndarray:
+    """Return the level whose phase is nearest to a phase, whole turns not counted.
+
+    Parameters
+    ----------
+    turns : ndarray of float
+        Phases in turns of 2 pi; any finite numbers.
+    level_turns : ndarray of float, shape (levels,)
+        Phase of each level, in turns; at most 256.
+
+    Returns
+    -------
+    ndarray of uint8, shape of `turns`
+        Levels; the lowest where several have the same phase.
+    """
+    phases, levels = np.unique(np.asarray(level_turns, dtype=np.float64) % 1.0, return_index=True)
+    asked = np.asarray(turns, dtype=np.float64) % 1.0
+    # The last phase stands also a turn below the first one, and the first one a turn above the last.
+    around = np.concatenate([phases[-1:] - 1.0, phases, phases[:1] + 1.0])
+    which = np.concatenate([levels[-1:], levels, levels[:1]]).astype(np.uint8)
+    return which[np.searchsorted((around[1:] + around[:-1]) / 2, asked)]
+
+
+def driven(name: str, values: np.ndarray, level_turns: np.ndarray) -> np.ndarray:
+    """Return the levels that phases or levels of a user's stand for, on a modulator with so many levels.
+
+    Parameters
+    ----------
+    name : str
+        What the sentence of an error calls them.
+    values : ndarray
+        Floats are phases in turns of 2 pi, from 0 to below 1; whole numbers are levels.
+    level_turns : ndarray of float64, shape (levels,)
+        Phase of each level, in turns.
+
+    Returns
+    -------
+    ndarray of uint8, same shape
+        Levels, in order in memory.
+
+    Raises
+    ------
+    TypeError
+        If they are neither floats nor whole numbers.
+    ValueError
+        If one is not a number, or beyond what it may be.
+    """
+    last = len(level_turns) - 1
+    if values.dtype.kind not in "fui":
+        raise TypeError(
+            f"{name} has type {values.dtype}, but a modulator of phases is neither on nor off: it must be floats, "
+            f"phases in turns from 0 to below 1, or whole numbers, levels from 0 to {last}."
+        )
+    if values.dtype.kind == "f":
+        good = (values >= 0) & (values < 1)
+        if not good.all():
+            wrong = values.ravel()[int(good.argmin())]
+            raise ValueError(f"{name} holds {wrong}, but phases are in turns of 2 pi, from 0 to below 1.")
+        return nearest_levels(values, level_turns)
+    if values.size and not 0 <= values.min() <= values.max() <= last:
+        wrong = values.min() if values.min() < 0 else values.max()
+        raise ValueError(f"{name} holds the level {wrong}, but levels go from 0 to {last}.")
+    return np.ascontiguousarray(values, dtype=np.uint8)
+
 
 @dataclass(frozen=True, eq=False)
 class PhasePatterns(MirrorPatterns):

@@ -286,7 +286,7 @@ def test_a_finished_matrix_is_not_measured_again(whole, tmp_path):
         (("focus",), "The procedure is 'focus', but it must be one of exposure, camera"),
         (("camera", "--basis", "hadamard"), "--basis is given, but it is for tm, all, not for camera"),
         (("exposure", "--minutes", "3"), "--minutes is given, but it is for drift, all"),
-        (("tm", "--method", "twin"), "--method is 'twin', but it must be phase-stepping or off-axis"),
+        (("tm", "--method", "twin"), "--method is 'twin', but it must be phase-stepping, off-axis or internal"),
         (("tm", "--method", "off-axis"), "--grain-px is not given, but --method off-axis needs it"),
         (("tm", "--carrier", "0.3"), "--carrier is '0.3', but it must be two numbers from -0.5 to 0.5"),
         (("tm", "--carrier", "0.3,0.3"), "--carrier is given, but it is for --method off-axis"),

@@ -399,6 +399,9 @@ def _theory() -> None:
     other = numbers(3, 4)
     kernel = theory.optical_kernel
     door("opusim.theory.optical_kernel(x)", lambda x: kernel(x, other), lambda: numbers(5, 4), not_a_number)
+    turns = theory.phase_kernel
+    door("opusim.theory.phase_kernel(x_turns)", lambda x: turns(x, other), lambda: numbers(5, 4))
+    door("opusim.theory.phase_kernel(y_turns)", lambda y: turns(other, y), lambda: numbers(5, 4))
     moments, one_each = theory.exposure_moments, lambda: np.abs(numbers(5))
     door("opusim.theory.exposure_moments(hz)", lambda x: moments(x, one_each(), 0.1), one_each)
     door("opusim.theory.exposure_moments(rad)", lambda x: moments(one_each(), x, 0.1), one_each)
@@ -471,8 +474,10 @@ def _algorithms() -> None:
 
 def _procedures() -> None:
     from opusim import calibration
+    from opusim.calibration import on_bench
     from opusim.calibration.procedures import focus
-    from opusim.calibration.procedures.focus import focus_binary, focus_phase
+    from opusim.calibration.procedures.focus import focus_binary, focus_levels, focus_phase, phase_enhancement
+    from opusim.patterns.layout import MirrorLayout
 
     at = "opusim.calibration.procedures"
 
@@ -505,8 +510,18 @@ def _procedures() -> None:
             takes = "" if (name, argument) in required else "none"
             door(f"{at}.{name}({argument})", _refused_by(make, argument, how), good, takes, same=False)
     rows = numbers(2, 5)
-    for call in (focus_phase, focus_binary):
-        door(f"{at}.focus.{call.__name__}(rows)", call, lambda: rows + 1j * rows[::-1], "complex")
+    levels = np.arange(8) / 8
+
+    def levels_for(rows: Any) -> np.ndarray:
+        return focus_levels(rows, levels)
+
+    for name, call in (("focus_phase", focus_phase), ("focus_binary", focus_binary), ("focus_levels", levels_for)):
+        door(f"{at}.focus.{name}(rows)", call, lambda: rows + 1j * rows[::-1], "complex")
+    door(f"{at}.focus.focus_levels(level_turns)", lambda x: focus_levels(rows, x), levels.copy)
+    door(f"{at}.focus.phase_enhancement(level_turns)", lambda x: phase_enhancement(9, x), levels.copy, "none")
+    sixteen = MirrorLayout.lined((16, 16), 16)
+    door("opusim.calibration.on_bench.shown_features(bits)",
+         lambda x: on_bench.shown_features(optical_bench(), x, sixteen).host_bits(), lambda: bits(3, 16))  # fmt: skip
     record = type("Record", (), {"valid": np.ones(20, dtype=bool), "n_outputs": 20})
     door(f"{at}.focus.measure_focus(targets)", lambda x: focus._targets(record, x), lambda: np.array([3, 5]))
 

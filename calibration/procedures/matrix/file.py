@@ -29,6 +29,7 @@ from opusim.calibration.files import open_calibration, read_record, stamp_file, 
 from opusim.patterns.layout import MirrorLayout
 
 from .journal import Journal
+from .phases import HalvesPlan
 from .steps import Measurement
 
 __all__ = ["GROUP", "TmRecord", "read_matrix", "read_tm", "write_tm"]
@@ -40,6 +41,8 @@ _CHUNK_BYTES = 1 << 18
 # Share of the patterns in which a pixel may have lost its fringe to saturation. Off axis a field is a mean over a
 # grain, in which one clipped pixel has a small part, and all of a grain's pixels count as lost by it.
 _MOST_LOST, _MOST_LOST_OFF_AXIS = 0.01, 0.05
+# Share of the pixels that may be left out without a word. A reference that is speckle is dark in some.
+_MOST_INVALID, _MOST_INVALID_INTERNAL = 0.05, 0.2
 _GOOD_CORRELATION = 0.9
 _FAST_DRIFT_RAD = 0.5
 
@@ -91,7 +94,8 @@ class TmRecord:
     path : str
         The file; set when it is read.
     method : str
-        "phase-stepping", or "off-axis" for one frame a pattern, at the phase 0.
+        "phase-stepping", "off-axis" for one frame a pattern, at the phase 0, or "internal" for steps of one half of the
+        inputs against the other.
     carrier_cycles_per_pixel : tuple of float
         Off axis: tilt of the reference along rows and columns; what it differs by from the true one stays in the
         fields, as a phase of each row.
@@ -128,7 +132,7 @@ class TmRecord:
     lost_share: float = held(low=0.0, high=1.0)
     frames: int = held(low=1.0, of="whole")
     path: str = ""
-    method: str = held(choices=("phase-stepping", "off-axis"), later="phase-stepping")
+    method: str = held(choices=("phase-stepping", "off-axis", "internal"), later="phase-stepping")
     carrier_cycles_per_pixel: tuple[float, float] = held(low=-0.5, high=0.5, shape=(2,), later=(0.0, 0.0))
     grain_px: float = held(low=0.0, later=0.0)
     carrier_uncertainty: float = held(low=0.0, later=0.0)
@@ -328,7 +332,11 @@ def write_tm(
             part = slice(first, min(n_pixels, first + step))
             units = np.concatenate([p[:, part] for p in parts])
             off = background[part].astype(np.complex64)
-            yield part, plan.columns(units, off) * scale[part], off * scale[part]
+            columns = plan.columns(units, off)
+            if "join" in start:
+                assert isinstance(plan, HalvesPlan)
+                columns = plan.joined(columns, start["join"][part].astype(np.complex64))
+            yield part, columns * scale[part], off * scale[part]
 
     share = 0j
     if circular:
@@ -385,6 +393,8 @@ def write_tm(
 
 def _how(m: Measurement) -> dict[str, Any]:
     """Fields of a record that only a measurement off axis has."""
+    if m.internal:
+        return {"method": "internal"}
     if m.off_axis is None:
         return {}
     assert m.off_axis.carrier is not None
@@ -457,7 +467,7 @@ def _check_quality(record: TmRecord, phases: np.ndarray, correlations: np.ndarra
             f"to the next (median), where {_FAST_DRIFT_RAD:g} is the most that can be followed.",
             stacklevel=4,
         )
-    if np.mean(~record.valid) > 0.05:
+    if np.mean(~record.valid) > (_MOST_INVALID_INTERNAL if record.method == "internal" else _MOST_INVALID):
         warnings.warn(
             f"{100 * np.mean(~record.valid):.1f} % of the pixels are left out: their reference is dark or they "
             "saturate. A shorter exposure may help.",

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from opusim.base import validation
 from opusim.base.user_arrays import checked_array
-from opusim.bench.protocol import Bench, checked_bench, identity_of, input_layout_of
+from opusim.bench.protocol import Bench, checked_bench, identity_of, input_layout_of, level_turns_of
 from opusim.bench.region import AnyRoi
 from opusim.calibration.algorithms.frame_input import checked_phases
 from opusim.calibration.algorithms.off_axis import checked_carrier, half_bandwidth
@@ -30,7 +30,8 @@ from opusim.patterns.layout import MirrorLayout
 from .file import GROUP, TmRecord, read_matrix, read_tm, write_tm
 from .journal import Journal, clear_removed, clock_of, resume_clock
 from .one_frame import OffAxis, free_carrier
-from .patterns import PLANS, PatternPlan
+from .patterns import PLANS, PatternPlan, plan_of
+from .phases import INTERNAL_STEPS, check_levels
 from .steps import Measurement, measure_batch, measure_start
 
 __all__ = ["TmRecord", "measure_tm", "read_matrix", "read_tm", "refuse_carrier_of", "resume_clock"]
@@ -38,8 +39,9 @@ __all__ = ["TmRecord", "measure_tm", "read_matrix", "read_tm", "refuse_carrier_o
 # Bytes of frames and fields that one batch may hold.
 _BATCH_BYTES = 64 << 20
 _LEAST_BATCHES = 16
-#: How a pattern's field is found: from frames at several phases of the reference, or from one under a tilted one.
-METHODS = ("phase-stepping", "off-axis")
+#: How a pattern's field is found: from frames at several phases of the reference, from one under a tilted one, or, on a
+#: modulator of phases, from frames at several phases of one half of the inputs against the other.
+METHODS = ("phase-stepping", "off-axis", "internal")
 
 
 def measure_tm(
@@ -67,7 +69,7 @@ def measure_tm(
     Parameters
     ----------
     bench : Bench
-        With a reference arm.
+        With a reference arm, or with a modulator of phases (`opusim.bench.protocol.Phases`).
     inputs : int, tuple of int, or MirrorLayout
         Macro-pixels: so many in line, (rows, columns) of square ones, or a layout. On a bench with inputs of its own
         (`opusim.bench.protocol.Inputs`) a number of these.
@@ -77,7 +79,8 @@ def measure_tm(
         The file. Beside it, in ``.NAME.parts``, lies the journal until the measurement is whole.
     basis : {"hadamard", "canonical"}
         "hadamard": each Hadamard vector as two complementary binary patterns, whose difference is kept, so that what
-        is always on drops out. "canonical": one macro-pixel on at a time, against all off.
+        is always on drops out. "canonical": one macro-pixel on at a time, against all off. On a modulator of phases
+        "hadamard" alone, +1 and -1 as the phases 0 and half a turn.
     steps : int or array_like of float
         Phase steps: how many equal ones, or the phases to ask of the shifter in radians.
     actual_rad : array_like of float, optional
@@ -91,9 +94,11 @@ def measure_tm(
         How often each pattern is measured; the mean is kept.
     full_scale_dn : float, optional
         Count from which a pixel is saturated; found with the flat field by default.
-    method : {"phase-stepping", "off-axis"}
+    method : {"phase-stepping", "off-axis", "internal"}
         "off-axis": the field of one frame, under a tilted reference (`opusim.calibration.algorithms.off_axis`), for a
-        region of 8 x 8 pixels at least; `steps`, `actual_rad` and `circular` are not for it.
+        region of 8 x 8 pixels at least; `steps`, `actual_rad` and `circular` are not for it. "internal": without a
+        reference arm, on a modulator of phases. One half of the inputs is stepped against the other by quarters of a
+        turn, then the other half; these are not for it either.
     grain_px : float, optional
         Off axis: width of a speckle grain, wavelength x distance / diameter of the aperture, in pixels. It must be
         given, and sets the half bandwidth B = 1 / (2 grain_px).
@@ -144,6 +149,10 @@ def measure_tm(
     along the region's edges are wrong by several per cent. The start takes 32 frames of the reference alone, at
     opposite phases: their mean has its light without that of mirrors that are off.
 
+    With an internal reference about 2 n patterns of four frames give all n inputs. The light that stands still is
+    speckle: pixels where it is dark, some 6 %, are left out. The phase of a row is then that of the first half's
+    reference.
+
     A killed measurement loses the frames of the batch in flight. Resumed on the simulated bench, in a new process, it
     gives the same bits as an uninterrupted one, for frame numbers and times address the noise.
     """
@@ -151,14 +160,21 @@ def measure_tm(
     layout = _layout(bench, inputs)
     validation.choice("basis", basis, tuple(PLANS))
     rectangle = (0, 0, *bench.sensor_shape) if roi is None else tuple(int(v) for v in roi)
+    turns, internal = level_turns_of(bench), method == "internal"
     apart = _off_axis(bench, method, grain_px, carrier, subtract_reference, circular, actual_rad, rectangle)
-    if apart is None:
+    if internal:
+        _check_internal(turns, steps, actual_rad, circular)
+        asked = actual = 2 * np.pi * INTERNAL_STEPS
+    elif apart is None:
         asked = equal_steps(steps) if isinstance(steps, (int, np.integer)) else checked_array("steps", steps)
         asked = checked_phases("steps", asked, asked.size)
         actual = asked if actual_rad is None else checked_phases("actual_rad", actual_rad, len(asked))
     else:
         asked = actual = np.zeros(1)
-    plan = PLANS[basis](layout.n_features_total, validation.integer("repeats", repeats, low=1))
+    if turns is not None:
+        check_levels(turns, INTERNAL_STEPS if internal else np.array([0.0, 0.5]), "a matrix")
+    repeats = validation.integer("repeats", repeats, low=1)
+    plan = plan_of(basis, layout.n_features_total, repeats, phases=turns is not None, internal=internal)
     n_pixels = rectangle[2] * rectangle[3]
     if full_scale_dn is not None:
         full_scale_dn = validation.number("full_scale_dn", full_scale_dn, low=0.0, high=np.inf, low_open=True,
@@ -168,7 +184,7 @@ def measure_tm(
         bench=bench, plan=plan, layout=layout, roi=rectangle, n_pixels=n_pixels, asked_rad=asked, actual_rad=actual,
         exposure_s=validation.number("exposure_s", exposure_s, low=0.0, high=3600.0, low_open=True),
         patterns_at_once=max(1, _BATCH_BYTES // (n_pixels * (2 * len(asked) + (24 if apart is None else 64)))),
-        off_axis=apart,
+        off_axis=apart, level_turns=turns, internal=internal,
     )  # fmt: skip
     header = {
         "device_fingerprint": identity.fingerprint, "seed": identity.seed, "basis": basis,
@@ -179,6 +195,8 @@ def measure_tm(
     if apart is not None:
         tilt = None if apart.carrier is None else apart.carrier.tolist()
         header |= {"method": method, "grain_px": apart.grain_px, "carrier": tilt, "subtract": apart.subtract}
+    if turns is not None:
+        header |= {"level_turns": turns.tolist(), "method": method}
     out = Path(out)
     clear_removed(out)
     if resume and out.exists() and not Journal.there(out):
@@ -228,10 +246,10 @@ def _off_axis(
 ) -> OffAxis | None:
     """Return how fields are found off axis after checking what is given for it; None for phase stepping."""
     validation.flag("subtract_reference", subtract)
-    if validation.choice("method", method, METHODS) == "phase-stepping":
+    if validation.choice("method", method, METHODS) != "off-axis":
         for name, value in (("grain_px", grain_px), ("carrier", carrier)):
             if value is not None:
-                raise ValueError(f"{name} is given, but it is for method='off-axis', and method is 'phase-stepping'.")
+                raise ValueError(f"{name} is given, but it is for method='off-axis', and method is {method!r}.")
         return None
     for name, given in (("actual_rad", actual_rad is not None), ("circular", circular)):
         if given:
@@ -247,6 +265,22 @@ def _off_axis(
     if tilt is None:
         refuse_carrier_of(bench, grain_px)
     return found
+
+
+def _check_internal(turns: np.ndarray | None, steps: Any, actual_rad: Any, circular: bool) -> None:
+    """Refuse a bench without phases, and what is for phase steps of the reference arm."""
+    if turns is None:
+        raise ValueError(
+            "method is 'internal', but it steps the phases of the inputs, and the mirrors of this bench are on or off: "
+            "it must be 'phase-stepping' or 'off-axis', with a reference arm."
+        )
+    if not isinstance(steps, (int, np.integer)) or steps != len(INTERNAL_STEPS):
+        raise ValueError(f"steps is {steps!r}, but an internal reference is stepped by {len(INTERNAL_STEPS)} quarters.")
+    for name, given in (("actual_rad", actual_rad is not None), ("circular", circular)):
+        if given:
+            raise ValueError(
+                f"{name} is given, but it is for phase steps of a reference arm, and method is 'internal'."
+            )
 
 
 def refuse_carrier_of(bench: Bench, grain_px: float) -> None:

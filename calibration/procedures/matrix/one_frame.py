@@ -13,6 +13,7 @@ from opusim.base import rng
 from opusim.base.short_repr import short_repr
 from opusim.base.warn import warn_outside
 from opusim.calibration.algorithms import off_axis
+from opusim.calibration.on_bench import dark_frames
 from opusim.patterns.layout import MirrorLayout
 
 if TYPE_CHECKING:
@@ -158,8 +159,7 @@ def begin(m: Measurement, limit: float) -> tuple[OffAxis, dict[str, np.ndarray]]
     if own.carrier is not None:
         carrier = own.carrier
     else:
-        draws = rng.uniforms(rng.stream_key(0, "off-axis patterns"), _CARRIER_PATTERNS * m.plan.n_inputs)
-        bits = (draws < 0.5).astype(np.uint8).reshape(_CARRIER_PATTERNS, -1)
+        bits = random_bits(_CARRIER_PATTERNS, m.plan.n_inputs, "off-axis patterns")
         frames = m.in_parts(bits).reshape(-1, *own.shape).astype(np.float32)
         # Half of the light is alike in all patterns: without it their spectra are independent, and their sum smooth.
         # The light of the reference goes with it.
@@ -195,13 +195,24 @@ def _signed(m: Measurement, found: OffAxis, bits: np.ndarray) -> np.ndarray:
     return found.carrier if turn.imag < 0 else -found.carrier
 
 
+def random_bits(n: int, n_inputs: int, what: str = "random signs") -> np.ndarray:
+    """Return the same random patterns each time, uint8 0/1 (n, n_inputs)."""
+    draws = rng.uniforms(rng.stream_key(0, what), n * n_inputs)
+    return (draws < 0.5).astype(np.uint8).reshape(n, -1)
+
+
 def without_always_on(layout: MirrorLayout) -> MirrorLayout:
     """Return a layout whose pattern of all inputs off has no mirror on."""
     return layout if layout.n_always_on == 0 else MirrorLayout.lined(layout.dmd_shape, layout.n_features_total)
 
 
 def _alone(m: Measurement, layout: MirrorLayout, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean frame with all inputs off at opposite phases, half their difference, and where any frame saturates."""
+    """Mean frame with all inputs off at opposite phases, half their difference, and where any frame saturates.
+
+    Where no pattern is dark, on a modulator of phases: of random signs, less the light with the arm shut.
+    """
+    if m.level_turns is not None:
+        return _beside_phases(m, limit)
     total, clipped = np.zeros((2, m.n_pixels)), np.zeros(m.n_pixels, dtype=bool)
     left = _REFERENCE_BURSTS
     while left:
@@ -212,6 +223,20 @@ def _alone(m: Measurement, layout: MirrorLayout, limit: float) -> tuple[np.ndarr
         left -= k
     one, other = total / _REFERENCE_BURSTS
     return (one + other) / 2, (one - other) / 2, clipped
+
+
+def _beside_phases(m: Measurement, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    bits = random_bits(_REFERENCE_BURSTS, m.layout.n_features_total)
+    dark = dark_frames(m.bench, m.exposure_s, len(bits), m.roi).reshape(len(bits), -1).mean(axis=0, dtype=np.float64)
+    alone, used = np.zeros(m.n_pixels), np.zeros(m.n_pixels, dtype=np.int64)
+    for first in range(0, len(bits), m.patterns_at_once):
+        part = bits[first : first + m.patterns_at_once]
+        frames = m.expose(part, phases=_OPPOSITE)
+        blocked = m.expose(part, stepped=False)[:, 0]
+        good = (frames < limit).all(axis=1) & (blocked < limit)
+        alone += np.where(good, frames.mean(axis=1, dtype=np.float64) - blocked, 0).sum(axis=0)
+        used += good.sum(axis=0)
+    return alone / np.maximum(used, 1) + dark, np.zeros(m.n_pixels), used < len(bits) / 2
 
 
 def reference_light(
@@ -229,7 +254,7 @@ def reference_light(
     q = own.demodulate(start["opposite_dn"][None], biased=True).q[0]
     reference = (level + np.sqrt(np.maximum(level * np.abs(level) - 4 * np.abs(q) ** 2, 0))) / 2
     background, clipped = q, start["alone_clipped"]
-    if m.layout.n_always_on:
+    if m.layout.n_always_on and m.level_turns is None:
         _, opposite, more = _alone(m, m.layout, limit)
         background, clipped = own.demodulate(opposite[None], biased=True).q[0], clipped | more
     return np.maximum(reference, 0), background, own.lost(np.where(clipped, limit, -np.inf)[None], limit)[0]

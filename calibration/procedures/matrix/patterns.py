@@ -9,7 +9,9 @@ import numpy as np
 from opusim.base import rng
 from opusim.calibration.algorithms import hadamard
 
-__all__ = ["PLANS", "CanonicalPlan", "HadamardPlan", "PatternPlan"]
+from .phases import HalvesPlan, SignsPlan
+
+__all__ = ["PLANS", "CanonicalPlan", "HadamardPlan", "PatternPlan", "plan_of"]
 
 
 class PatternPlan(Protocol):
@@ -134,4 +136,34 @@ class CanonicalPlan:
         return 1.0 + 1.0 / self.n_groups
 
 
+#: On mirrors, by the name of their basis.
 PLANS: dict[str, type[HadamardPlan] | type[CanonicalPlan]] = {"hadamard": HadamardPlan, "canonical": CanonicalPlan}
+
+
+def plan_of(basis: str, n_inputs: int, repeats: int, *, phases: bool = False, internal: bool = False) -> PatternPlan:
+    """Return the plan of a basis, on mirrors or on a modulator of phases.
+
+    Parameters
+    ----------
+    basis : str
+        One of `PLANS`.
+    n_inputs, repeats : int
+        Inputs, and how often each pattern is measured.
+    phases : bool
+        Whether they turn phases.
+    internal : bool
+        Whether one half of the inputs is the reference of the other.
+
+    Raises
+    ------
+    ValueError
+        If there is no such plan.
+    """
+    if not phases:
+        return PLANS[basis](n_inputs, repeats)
+    if basis != "hadamard":
+        raise ValueError(
+            f"basis is {basis!r}, but the bench has a modulator of phases, of which no input is ever alone in the "
+            "light: it must be 'hadamard'."
+        )
+    return HalvesPlan(n_inputs, repeats) if internal else SignsPlan(n_inputs, repeats)

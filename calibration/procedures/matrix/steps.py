@@ -11,13 +11,16 @@ from opusim.base.short_repr import short_repr
 from opusim.bench.protocol import Bench
 from opusim.calibration.algorithms.masks import dark_pixels, least_squares_unsaturated
 from opusim.calibration.algorithms.phase_shifting import least_squares
-from opusim.calibration.on_bench import dark_frames, exposed_each, exposed_steadily, saturation_dn
+from opusim.calibration.on_bench import dark_frames, exposed_each, exposed_steadily, saturation_dn, shown_features
 from opusim.fringes.calibrated import light_of_reference
 from opusim.fringes.demodulation import least_squares_row
-from opusim.patterns.layout import MirrorLayout, MirrorPatterns
+from opusim.patterns.layout import MirrorLayout
+from opusim.patterns.phases import PhasePatterns
 
-from .one_frame import OffAxis, begin, reference_light, without_always_on
+from .internal import measure_internal_start
+from .one_frame import OffAxis, begin, random_bits, reference_light, without_always_on
 from .patterns import PatternPlan
+from .phases import levels_of_codes
 
 __all__ = ["Measurement", "measure_batch", "measure_start"]
 
@@ -27,6 +30,8 @@ _START_FRAMES, _REFERENCE_BURSTS = 16, 64
 # Least mean of |R|^2 over that of a pattern with half the inputs on: below it hardly any of the light interferes.
 _LEAST_REFERENCE = 0.01
 _LEAST_CONTRAST = 0.1
+# Share of the bursts of a reference beside phases that must not saturate in a pixel.
+_LEAST_BURSTS = 0.5
 _LEAST_CORRELATION = 0.3
 
 
@@ -45,6 +50,9 @@ class Measurement:
     exposure_s: float
     patterns_at_once: int
     off_axis: OffAxis | None = None
+    # Phases of the levels in turns where the modulator turns phases; and whether it makes the steps itself.
+    level_turns: np.ndarray | None = None
+    internal: bool = False
 
     def expose(
         self,
@@ -55,11 +63,18 @@ class Measurement:
         phases: np.ndarray | None = None,
     ) -> np.ndarray:
         """Frames (patterns, phases or 1, n_pixels): at the steps, at other phases, or without the reference."""
+        if self.internal:
+            assert self.level_turns is not None
+            levels = levels_of_codes(bits, self.level_turns, self.asked_rad / (2 * np.pi))
+            frames = exposed_steadily(
+                self.bench, PhasePatterns(levels, self.layout), exposure_s=self.exposure_s, roi=self.roi
+            )
+            return frames.reshape(len(bits), len(self.asked_rad), self.n_pixels)
         # Usual bursts are as those of a transform; a few at other phases tell of one pattern, or of light beside.
         show = exposed_steadily if phases is None else exposed_each
         phases = (self.asked_rad if phases is None else phases) if stepped else None
         frames = show(
-            self.bench, MirrorPatterns(bits, layout or self.layout), exposure_s=self.exposure_s,
+            self.bench, shown_features(self.bench, bits, layout or self.layout), exposure_s=self.exposure_s,
             reference_phase_rad=phases, roi=self.roi,
         )  # fmt: skip
         return frames.reshape(len(bits), 1 if phases is None else len(phases), self.n_pixels)
@@ -109,6 +124,8 @@ def measure_start(m: Measurement, full_scale_dn: float | None) -> dict[str, np.n
         If there is no reference arm, no light or no fringe, most pixels saturate, or off axis the side band is not
         found or not free.
     """
+    if m.internal:
+        return measure_internal_start(m, full_scale_dn)
     n = _START_FRAMES
     bits = m.plan.group(0)
     # First of all, since a bench without a reference arm refuses it.
@@ -182,11 +199,33 @@ def _reference(m: Measurement, dark: np.ndarray, limit: float) -> tuple[np.ndarr
     Mirrors that are off leave a little light S. The steps' mean is a = |R|^2 + |S|^2 and their fringe |q| = |R| |S|,
     so |R|^2 = (a + sqrt(a^2 - 4 |q|^2)) / 2, for |R| > |S| (`opusim.fringes.calibrated.light_of_reference`).
     """
+    if m.level_turns is not None:
+        return _reference_beside_phases(m, limit)
     layout = m.layout
     full = without_always_on(layout)
     offset, q, clipped = _all_off(m, full, limit)
     reference = light_of_reference(offset - dark, np.abs(q) ** 2)
     return reference, q if full is layout else _all_off(m, layout, limit)[1], clipped
+
+
+def _reference_beside_phases(m: Measurement, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return |R|^2, no background, and where frames saturate, on a modulator that is never dark.
+
+    Steps' mean less the frame with the arm shut is |R|^2, whatever the pattern: each burst has one of its own. What no
+    level turns the groups measure. Bursts in which a pixel saturates are left out there.
+    """
+    light, used = np.zeros(m.n_pixels), np.zeros(m.n_pixels, dtype=np.int64)
+    bits = random_bits(_REFERENCE_BURSTS, m.layout.n_features_total)
+    for first in range(0, len(bits), m.patterns_at_once):
+        part = bits[first : first + m.patterns_at_once]
+        frames = m.expose(part)
+        blocked = m.expose(part, stepped=False)[:, 0]
+        good = (frames < limit).all(axis=1) & (blocked < limit)
+        each = np.asarray(least_squares(frames, m.actual_rad, axis=1).offset, dtype=np.float64) - blocked
+        light += np.where(good, each, 0).sum(axis=0)
+        used += good.sum(axis=0)
+    background = np.zeros(m.n_pixels, dtype=np.complex128)
+    return light / np.maximum(used, 1), background, used < _LEAST_BURSTS * len(bits)
 
 
 def _all_off(m: Measurement, layout: MirrorLayout, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -17,6 +17,7 @@ from opusim.calibration.procedures.tm import MatrixProcedure
 from opusim.calibration.report import read_report
 from opusim.device.medium import MeasuredMedium
 from opusim.device.record import Device
+from opusim.device.slm import PhaseSlm
 from opusim.plotting.calibration import report_figure
 
 SIZE, GRAIN_PX, INPUTS, RANK = 64, 6.0, 24, 6
@@ -388,3 +389,20 @@ def test_files_from_before_are_phase_stepping(tmp_path, device):
     again = read_tm(tmp_path / "old.h5")
     assert again.method == "phase-stepping" and again.grain_px == 0 and again.carrier_cycles_per_pixel == (0.0, 0.0)
     assert np.array_equal(again.matrix(), record.matrix())
+
+
+@pytest.mark.parametrize("carrier", [TILT, None])
+def test_phases_off_axis_are_the_true_ones(tmp_path, device, carrier):
+    """No pattern of a modulator of phases is dark: the reference alone is told by what the arm adds. To 1e-3.
+
+    The carrier that is found may be off by what the record says of it: rows then have other phases, which `error`
+    takes off.
+    """
+    preset = Device.load("ideal").dmd
+    pixels = PhaseSlm("pixels", preset.shape, preset.pitch_m, efficiency=preset.efficiency, frame_rate_hz=1e3)
+    record = measured(tmp_path, device(dmd=pixels), carrier=carrier)
+    assert record.method == "off-axis" and record.valid.all()
+    if carrier is None:
+        np.testing.assert_allclose(record.carrier_cycles_per_pixel, TILT, atol=3 * record.carrier_uncertainty)
+    found, _ = error(record.matrix(), true_matrix(RANK))
+    assert found < (1e-3 if carrier else 0.15)
