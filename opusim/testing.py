@@ -30,6 +30,7 @@ from opusim.bench.protocol import has, lacking
 from opusim.bench.region import Roi
 from opusim.device.medium import Drift, EntryMedium, Medium, ModeGrid, StateSequence
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
+from opusim.patterns.phases import PhasePatterns, nearest_levels
 
 __all__ = ["ConformanceError", "Report", "check_bench", "check_medium", "check_method", "check_task"]
 
@@ -191,8 +192,22 @@ class _BenchProbe:
         return np.stack([first, 1 - first])
 
     @cached_property
+    def level_turns(self) -> np.ndarray | None:
+        return protocol.level_turns_of(self.bench)
+
+    def shown(self, bits: np.ndarray, layout: MirrorLayout | None = None) -> MirrorPatterns:
+        """Patterns of bits; where pixels turn phases 1 is no phase and 0 a quarter of a turn.
+
+        With half a turn a pattern and its opposite would be the same light.
+        """
+        layout = self.layout if layout is None else layout
+        if self.level_turns is None:
+            return MirrorPatterns(bits, layout)
+        return PhasePatterns(nearest_levels(np.array([0.25, 0.0]), self.level_turns)[bits], layout)
+
+    @cached_property
     def sequence(self) -> MirrorPatterns:
-        return MirrorPatterns(np.tile(self.pair, (_REPEATS, 1)), self.layout)
+        return self.shown(np.tile(self.pair, (_REPEATS, 1)))
 
     def expose(self, mirrors: Any, **how: Any) -> np.ndarray:
         # Copied: what a later call does to them is looked at by a check of its own.
@@ -334,7 +349,7 @@ def _bench_order(p: _BenchProbe) -> Iterator[str]:
             f"{p.repeat:.3f} only, but frame k must be that of pattern k."
         )
         return
-    first = np.concatenate([p.expose(MirrorPatterns(p.pair[k : k + 1], p.layout)) for k in (0, 1)])
+    first = np.concatenate([p.expose(p.shown(p.pair[k : k + 1])) for k in (0, 1)])
     found = p.likeness(p.frames, first)
     if not found > 0.3 * p.repeat:
         yield (
@@ -351,7 +366,7 @@ def _bench_fewer_inputs(p: _BenchProbe) -> Iterator[str]:
     if layout.kind != "lined":
         raise _NothingToCheck(f"its inputs, of kind {layout.kind!r}, are used all together")
     n = layout.n_features_total - 1
-    shown = MirrorPatterns(np.tile(p.pair[:, :n], (_REPEATS, 1)), layout.first(n))
+    shown = p.shown(np.tile(p.pair[:, :n], (_REPEATS, 1)), layout.first(n))
     frames = p.expose(shown)
     yield from _frames_are(f"frames of patterns of {n} inputs", frames, p.frames.shape, p.dark.dtype)
     # Of very few inputs the one that is left out is most of the light.
@@ -366,11 +381,9 @@ def _bench_fewer_inputs(p: _BenchProbe) -> Iterator[str]:
 
 def _bench_own_arrays(p: _BenchProbe) -> Iterator[str]:
     how: dict[str, Any] = {"exposure_s": p.exposure_s, "roi": p.region}
-    calls: dict[str, Callable[[int], Any]] = {
-        "expose": lambda k: p.bench.expose(MirrorPatterns(p.pair[k : k + 1], p.layout), **how)
-    }
+    calls: dict[str, Callable[[int], Any]] = {"expose": lambda k: p.bench.expose(p.shown(p.pair[k : k + 1]), **how)}
     if has(p.bench, protocol.Drivable):
-        calls["transform"] = lambda k: _transformed(p, MirrorPatterns(p.pair[k : k + 1], p.layout), p.region[3])
+        calls["transform"] = lambda k: _transformed(p, p.shown(p.pair[k : k + 1]), p.region[3])
     for name, call in calls.items():
         first = call(0)
         before = np.array(first)
@@ -409,7 +422,7 @@ def _needs_mirrors(p: _BenchProbe) -> None:
         raise _NothingToCheck("its medium was measured for features, and knows no single mirrors")
     if protocol.input_layout_of(p.bench) is not None:
         try:
-            p.expose(MirrorPatterns(p.pair[:1], p.layout).to_mirrors())
+            p.expose(p.shown(p.pair[:1]).to_mirrors())
         except (TypeError, ValueError) as error:
             raise _NothingToCheck(f"it has inputs of its own, and takes no bare mirrors ({error})") from error
 
@@ -417,7 +430,7 @@ def _needs_mirrors(p: _BenchProbe) -> None:
 def _bench_region(p: _BenchProbe) -> Iterator[str]:
     _needs_mirrors(p)
     # As mirrors: a simulated bench may realise what comes from the formatter anew for each region.
-    shown = MirrorPatterns(p.pair, p.layout).to_mirrors()
+    shown = p.shown(p.pair).to_mirrors()
     whole = p.expose(shown.copy(), roi=None)
     broken = list(_frames_are("frames without roi", whole, (2, *p.bench.sensor_shape), p.dark.dtype))
     yield from broken
@@ -435,17 +448,18 @@ def _bench_region(p: _BenchProbe) -> Iterator[str]:
 
 def _bench_forms_of_mirrors(p: _BenchProbe) -> Iterator[str]:
     _needs_mirrors(p)
-    mirrors = MirrorPatterns(p.pair, p.layout).to_mirrors()
+    mirrors = p.shown(p.pair).to_mirrors()
     small = (*p.region[:2], min(8, p.region[2]), p.region[3])
     given = mirrors.copy()
     known = p.expose(given, roi=small)
     if not np.array_equal(given, mirrors):
         yield "expose changed the mirrors that it was given, but they are the caller's."
     yield from _frames_are("frames of mirrors of uint8 (2, rows, columns)", known, (2, *small[2:]), p.dark.dtype)
-    forms = {
-        "one pattern of (rows, columns)": mirrors[0].copy(),
-        "mirrors of bool": mirrors[:1].astype(bool),
-    }
+    forms = {"one pattern of (rows, columns)": mirrors[0].copy()}
+    if p.level_turns is None:
+        forms["mirrors of bool"] = mirrors[:1].astype(bool)
+    else:
+        forms["phases in turns"] = np.full(mirrors[:1].shape, 0.25)
     for what, form in forms.items():
         yield from _frames_are(f"frames of {what}", p.expose(form, roi=small), (1, *small[2:]), p.dark.dtype)
     none = p.expose(np.zeros((0, *mirrors.shape[1:]), dtype=np.uint8), roi=small)
@@ -476,15 +490,21 @@ def _refused(p: _BenchProbe, what: str, call: Callable[[], Any]) -> Iterator[str
 
 def _bench_refusals(p: _BenchProbe) -> Iterator[str]:
     rows, columns = p.bench.sensor_shape
-    shown = MirrorPatterns(p.pair[:1], p.layout)
+    shown = p.shown(p.pair[:1])
     before = p.bench.clock.frames if has(p.bench, protocol.Clocked) else 0
     outside = (0, 0, rows + 1, columns)
     yield from _refused(p, f"roi = {outside}, beyond the sensor,", lambda: p.expose(shown, roi=outside))
     yield from _refused(p, "exposure_s = 0", lambda: p.expose(shown, exposure_s=0.0))
     wrong = np.zeros((1, p.bench.mirror_shape[0] + 1, p.bench.mirror_shape[1]), dtype=np.uint8)
     yield from _refused(p, f"mirrors of the shape {wrong.shape}", lambda: p.expose(wrong))
-    grey = np.full((1, *p.bench.mirror_shape), 2, dtype=np.uint8)
-    yield from _refused(p, "mirrors of the value 2", lambda: p.expose(grey))
+    if p.level_turns is None:
+        grey = np.full((1, *p.bench.mirror_shape), 2, dtype=np.uint8)
+        yield from _refused(p, "mirrors of the value 2", lambda: p.expose(grey))
+    else:
+        beyond = np.full((1, *p.bench.mirror_shape), 1.5)
+        yield from _refused(p, "phases of 1.5 turns", lambda: p.expose(beyond))
+        bits = MirrorPatterns(p.pair[:1], p.layout)
+        yield from _refused(p, "bits of mirrors, which turn no phase,", lambda: p.expose(bits))
     yield from _refused(p, "n_frames = 2 with mirrors, of dark frames alone,", lambda: p.expose(shown, n_frames=2))
     if has(p.bench, protocol.Clocked) and p.bench.clock.frames != before:
         yield f"what was refused took {p.bench.clock.frames - before} frames of the clock, but it must take none."
@@ -591,6 +611,8 @@ def _bench_transform(p: _BenchProbe) -> Iterator[str]:
 
 def _bench_packed_mirrors(p: _BenchProbe) -> Iterator[str]:
     _needs(p.bench, protocol.Drivable)
+    if p.level_turns is not None:
+        raise _NothingToCheck("its modulator has levels, which are not packed")
     _needs_mirrors(p)
     n_mirrors = math.prod(p.bench.mirror_shape)
     first = (np.random.default_rng(p.seed).permutation(n_mirrors) < n_mirrors // 2).astype(np.uint8)
@@ -659,7 +681,7 @@ def _bench_reserved_frames(p: _BenchProbe) -> Iterator[str]:
     # Of a camera that leaves electrons behind, a frame needs the one before it.
     lags = has(p.bench, protocol.Lagging) and p.bench.lags
     some = np.arange(n // 2) if lags else np.arange(1, n, 2)
-    part = MirrorPatterns(p.sequence.bits[some], p.layout)
+    part = type(p.sequence)(p.sequence.bits[some], p.layout)
     if not np.array_equal(_transformed(p, part, n_pixels, reserved=reserved.only(some)), whole[some]):
         yield (
             "a part of the patterns, shown in their reserved frames, gave other counts than in the whole sequence, but "

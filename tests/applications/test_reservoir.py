@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lorenz import DigitalSpeckle, lorenz63
 from opusim import OpticalBench
 from opusim.applications.reservoir import Past, Readout, fit_readout, forecast, forecast_error
 from opusim.patterns.layout import MirrorLayout
 from opusim.patterns.phases import PhasePatterns, nearest_levels
-from tests.support.lorenz import DigitalSpeckle, lorenz63
-from tests.support.phase_benches import phase_device
+from phase_benches import phase_device
 
 OUTPUTS, TRAIN, TEST = 400, 2000, 1500
 # The mean level at which 255 is 9 times the mean, and the gain at which shot noise is 1.7 % of it.

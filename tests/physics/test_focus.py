@@ -16,7 +16,7 @@ from opusim.calibration.procedures.focus import (
     phase_enhancement_of,
 )
 from opusim.calibration.procedures.matrix.measure import measure_tm
-from tests.support.phase_benches import phase_device
+from phase_benches import phase_device
 
 ROI = (500, 0, 2, 2040)
 

@@ -8,7 +8,7 @@ import pytest
 from opusim import OpticalBench, theory
 from opusim.patterns.layout import MirrorLayout
 from opusim.patterns.phases import PhasePatterns
-from tests.support.phase_benches import phase_device
+from phase_benches import phase_device
 
 D = 64
 

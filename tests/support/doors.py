@@ -476,7 +476,7 @@ def _procedures() -> None:
     from opusim import calibration
     from opusim.calibration import on_bench
     from opusim.calibration.procedures import focus
-    from opusim.calibration.procedures.focus import focus_binary, focus_levels, focus_phase, phase_enhancement
+    from opusim.calibration.procedures.focus import focus_binary, focus_levels, focus_phase
     from opusim.patterns.layout import MirrorLayout
 
     at = "opusim.calibration.procedures"
@@ -518,7 +518,6 @@ def _procedures() -> None:
     for name, call in (("focus_phase", focus_phase), ("focus_binary", focus_binary), ("focus_levels", levels_for)):
         door(f"{at}.focus.{name}(rows)", call, lambda: rows + 1j * rows[::-1], "complex")
     door(f"{at}.focus.focus_levels(level_turns)", lambda x: focus_levels(rows, x), levels.copy)
-    door(f"{at}.focus.phase_enhancement(level_turns)", lambda x: phase_enhancement(9, x), levels.copy, "none")
     sixteen = MirrorLayout.lined((16, 16), 16)
     door("opusim.calibration.on_bench.shown_features(bits)",
          lambda x: on_bench.shown_features(optical_bench(), x, sixteen).host_bits(), lambda: bits(3, 16))  # fmt: skip

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from laboratory_bench import Numbers
 from opusim.bench.laboratory import LabDevice
 from opusim.device.record import Device
 from opusim.device.slm import PhaseSlm
-from tests.support.laboratory_bench import Numbers
 
 
 def phase_device(base="ideal", *, reference=True, **slm) -> Device:

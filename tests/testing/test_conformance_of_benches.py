@@ -19,6 +19,7 @@ from opusim.device.record import Device
 from opusim.drivers import OpuDevice
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 from opusim.testing import ConformanceError, Report, check_bench
+from phase_benches import Phases, phase_device
 
 
 def small(name: str, **changes) -> Device:
@@ -53,6 +54,25 @@ def test_a_bench_whose_matrix_was_measured_conforms(tmp_path):
     bench = OpticalBench(small("aurora", medium=MeasuredMedium(str(tmp_path / "tm.h5"), transmission=light)))
     report = check_bench(bench)
     assert set(report.skipped) == {"region", "forms of mirrors", "packed mirrors"} and "transform" in report.passed
+
+
+@pytest.mark.parametrize("bench", [Phases, lambda: OpticalBench(phase_device("aurora"))])
+def test_benches_of_phases_conform(bench):
+    report = check_bench(bench())
+    assert "its modulator has levels" in str(report)
+
+
+def test_a_bench_that_shows_phases_as_mirrors_does_not_conform():
+    """One that turns light on and off by levels, and takes bits: each is named."""
+
+    class OnOff(Phases):
+        def expose(self, mirrors, **how):
+            if isinstance(mirrors, MirrorPatterns):
+                mirrors = mirrors.to_mirrors()
+            return super().expose(mirrors, **how)
+
+    with pytest.raises(ConformanceError, match="bits of mirrors, which turn no phase, was taken"):
+        check_bench(OnOff())
 
 
 def test_a_laboratory_s_bench_with_inputs_of_its_own_conforms():

@@ -20,7 +20,7 @@ from opusim.calibration.session import Calibration
 from opusim.calibration.truth import true_entries
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 from opusim.patterns.phases import PhasePatterns, nearest_levels
-from tests.support.phase_benches import Phases, phase_device
+from phase_benches import Phases, phase_device
 
 ROI = (500, 0, 1, 1020)
 EXPOSURE_S = 400e-6
