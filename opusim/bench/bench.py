@@ -141,6 +141,7 @@ class OpticalBench(validation.Fixed):
         arrays.choose(backend)
         self.backend = backend
         device = Device.load(device)
+        device.tell_wavelength()
         if resolution is not None:
             device = device.evolve(resolution=validation.choice("resolution", resolution, RESOLUTIONS))
         self.device = device

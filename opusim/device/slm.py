@@ -69,8 +69,8 @@ class PhaseSlm(Modulator):
         Root mean square of the static low-order wavefront error over the array, in radians.
     stated_wavelength_m : float
         Wavelength for which `efficiency` and `range_turns` are stated; 0 where that is not said. Light of another one,
-        by more than 5 %, is told (`opusim.Device.doubts`): a panel turns it by as many turns less as it is longer. It
-        changes no frame.
+        by more than 5 %, is told (`opusim.Device.wavelength_doubts`): a panel turns it by as many turns less as it is
+        longer. It changes no frame.
 
     Notes
     -----
