@@ -196,6 +196,11 @@ class PhaseSlm(Modulator):
         return self.flicker > 0
 
     @property
+    def vibrates(self) -> bool:
+        """Whether it is another one within a frame's own time: with flicker of a frequency."""
+        return self.flicker > 0 and self.flicker_hz > 0
+
+    @property
     def mixes(self) -> bool:
         """Whether the phase of a pixel depends on those around it."""
         return self.crosstalk_pixels > 0

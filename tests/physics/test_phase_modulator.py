@@ -269,6 +269,21 @@ def test_each_frame_of_a_burst_has_its_own_flicker():
     assert np.abs(burst[:, 1] - burst[:, 0]).max() > 1e-3 * burst.mean()
 
 
+def test_rows_of_a_rolling_shutter_take_no_flicker_of_a_frequency():
+    """Each row would see another phase of the sine. Flicker that is new in every frame is the same for its rows."""
+    rolling = small(flicker=0.05).evolve(**{"camera.shutter": "rolling"})
+    patterns = PhasePatterns(random_levels(1, 100), MirrorLayout.lined((40, 48), 100))
+    times = {"exposure_s": 1e-3, "roi": (0, 0, 16, 16), "n_pixels": 256}
+    seen = OpticalBench(rolling, seed=7).transform(patterns, **times)
+    still = OpticalBench(rolling.evolve(**{"modulator.flicker": 0.0}), seed=7).transform(patterns, **times)
+    assert np.abs(seen - still).max() > 1e-3 * still.mean()
+    fast = rolling.evolve(**{"modulator.flicker_hz": 120.0})
+    with pytest.raises(ValueError, match="camera.shutter is 'rolling' and modulator.flicker_hz is 120.0, but rows"):
+        OpticalBench(fast, seed=7).transform(patterns, **times)
+    silent = fast.evolve(**{"modulator.flicker": 0.0})
+    np.testing.assert_array_equal(OpticalBench(silent, seed=7).transform(patterns, **times), still)
+
+
 # ------------------------------------------------------------------------------------------------ the bench
 
 ALL = {
