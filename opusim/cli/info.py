@@ -66,10 +66,11 @@ def info(
         facts.add_row("mean grey level", _level(budget.level_dn, model))
     uneven = model.medium.output_powers() is not None
     facts.add_row("contrast over outputs" if uneven else "speckle contrast", f"{budget.contrast:.3f}")
-    if isinstance(model.modulator, PhaseSlm):
-        facts.add_row("light that no phase turns", percent(model.modulator.unmodulated_share))
-        if model.modulator.moves:
-            facts.add_row("flicker of phases", _flicker(model.modulator, exposure_s))
+    lit_modulator = model.lit_modulator
+    if isinstance(lit_modulator, PhaseSlm):
+        facts.add_row("light that no phase turns", percent(lit_modulator.unmodulated_share))
+        if lit_modulator.moves:
+            facts.add_row("flicker of phases", _flicker(lit_modulator, exposure_s))
     if math.isfinite(budget.full_scale_dn):
         share = percent(budget.saturation_probability)
         facts.add_row("saturated outputs", f"{share} (beyond {budget.full_scale_dn:.0f} DN)")

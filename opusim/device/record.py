@@ -152,6 +152,7 @@ class Device(Stage):
         self.optics.check(self.laser, self.dmd, self.camera, self.medium.transmission)
         self.medium.check(self.laser, self.camera)
         self.fourier_stop.check(self.dmd)
+        _ = self.lit_modulator  # phases beyond what there may be are refused
         if self.fourier_stop.present and self.medium.by_feature:
             raise ValueError(
                 f"fourier_stop.diameter_cycles is {self.fourier_stop.diameter_cycles!r}, but a medium of kind "
@@ -192,6 +193,15 @@ class Device(Stage):
     def modulator(self) -> Modulator:
         """What shows patterns: micromirrors or a phase modulator; the same as `dmd`, by the name that fits both."""
         return self.dmd
+
+    @property
+    def lit_modulator(self) -> Modulator:
+        """The modulator as the laser's light sees it (`Modulator.lit_by`).
+
+        The same as `modulator` but for a phase modulator that is stated for another wavelength: drivers know the one,
+        the light goes through the other.
+        """
+        return self.dmd.lit_by(self.laser.wavelength_m)
 
     @property
     def micromirrors(self) -> Dmd:
@@ -251,15 +261,16 @@ class Device(Stage):
     def _wavelength_doubts(self) -> list[str]:
         """Say what is stated for light of another wavelength, and what of the laser's light has no effect."""
         laser, result = self.laser, []
-        stated = [(f"{self.dmd.stage}.efficiency", self.dmd.stated_wavelength_m)]
+        stated = [(self.dmd.stage, self.dmd.stated, self.dmd.stated_wavelength_m)]
         if not self.camera.qe_wavelengths_m:
-            stated.append(("camera.quantum_efficiency", self.camera.stated_wavelength_m))
-        for path, wavelength_m in stated:
+            stated.append(("camera", ("quantum_efficiency",), self.camera.stated_wavelength_m))
+        for stage, names, wavelength_m in stated:
             if wavelength_m and abs(laser.wavelength_m / wavelength_m - 1) > _WAVELENGTH_APART:
-                stage = path.partition(".")[0]
+                paths, one = " and ".join(f"{stage}.{name}" for name in names), len(names) == 1
                 result.append(
-                    f"laser.wavelength_m is {laser.wavelength_m:g}, but {path} is stated for {wavelength_m:g}: it must "
-                    f"be given anew, with {stage}.stated_wavelength_m = {laser.wavelength_m:g} beside it."
+                    f"laser.wavelength_m is {laser.wavelength_m:g}, but {paths} {'is' if one else 'are'} stated for "
+                    f"{wavelength_m:g}: {'it' if one else 'they'} must be given anew, with {stage}.stated_wavelength_m "
+                    f"= {laser.wavelength_m:g} beside {'it' if one else 'them'}."
                 )
         given = [name for name in ("linewidth_hz", "tuning_range_hz") if getattr(laser, name)]
         if given and not self.medium.disperses:

@@ -124,6 +124,50 @@ def test_table_that_is_in_error_costs_the_first_order():
     assert orders(again)[1] > 0.9995
 
 
+def test_light_of_longer_waves_is_turned_by_fewer_turns():
+    """Phase = 2 pi path / wavelength: a blaze of one turn at 532 nm has at 1064 nm the first order of half a turn.
+
+    sinc^2(1 - R) of the light for a blaze of R turns (Goodman, Introduction to Fourier Optics, 3rd ed., section 7.3):
+    .405 for R = 1/2; the sum over 256 pixels stands for the integral, within .1 %. Levels are as the driver means them.
+    """
+    slm = dataclasses.replace(PLAIN, stated_wavelength_m=532e-9, table_error_rms_rad=0.2)
+    assert slm.lit_by(532e-9) is slm and PLAIN.lit_by(532e-9) is PLAIN
+    lit = slm.lit_by(1064e-9)
+    np.testing.assert_allclose(lit.curve_rad(3), slm.curve_rad(3) / 2, rtol=1e-12)
+    plain = dataclasses.replace(slm, table_error_rms_rad=0.0).lit_by(1064e-9)
+    levels = np.broadcast_to(slm.levels_of(np.arange(256) / 256), slm.shape)
+    assert orders(plain.field(levels, seed=0)[0])[1] == pytest.approx(np.sinc(0.5) ** 2, rel=2e-3)
+
+
+@pytest.mark.parametrize("resolution", ["auto", "mirrors"])
+def test_a_bench_turns_phases_at_its_laser(resolution):
+    """Counts at another wavelength are those of a modulator that is stated there; levels of the driver stay."""
+    device = small(resolution, stated_wavelength_m=532e-9, table_error_rms_rad=0.1, flicker=0.05)
+    other = device.evolve(**{"modulator.stated_wavelength_m": 665e-9})
+    here = device.evolve(**{"modulator.range_turns": 1.25, "modulator.table_error_rms_rad": 0.125})
+    none = device.evolve(**{"modulator.stated_wavelength_m": 0.0})
+    patterns = PhasePatterns(random_levels(3, 320), layout_of("auto"))
+    times = {"exposure_s": 1e-3, "roi": (0, 0, 16, 16), "n_pixels": 256}
+    frames = {
+        name: OpticalBench(each, seed=3).transform(patterns, **times)
+        for name, each in {"device": device, "other": other, "here": here, "none": none}.items()
+    }
+    np.testing.assert_allclose(frames["other"], frames["here"], rtol=1e-3, atol=1e-4 * frames["here"].mean())
+    np.testing.assert_array_equal(frames["device"], frames["none"])
+    assert np.abs(frames["other"] - frames["device"]).mean() > 0.1 * frames["device"].mean()
+    np.testing.assert_array_equal(OpticalBench(other).level_turns, np.arange(256) / 256)
+    fluctuation = [noise_terms(each, 40 * 48, 1e-3).share("phase flicker") for each in (other, here, device)]
+    assert fluctuation[0] == pytest.approx(fluctuation[1], rel=1e-9)
+    # Another device than one without: its phases depend on the laser. One that says nothing is as before.
+    assert len({each.fingerprint() for each in (device, other, none)}) == 3
+    assert none.fingerprint() == small(resolution, table_error_rms_rad=0.1, flicker=0.05).fingerprint()
+
+
+def test_phases_beyond_what_a_modulator_may_have_at_the_laser_are_refused():
+    with pytest.raises(ValueError, match="modulator.range_turns is 6.0 for light of 1.064e-06 m, which is 12 at"):
+        small(range_turns=6.0, stated_wavelength_m=1064e-9)
+
+
 def test_gains_of_pixels_have_their_spread_and_leave_level_0():
     """Five sigma of 48 000 pixels: 5 / sqrt(2 n) = 1.6 %. The field of one level spreads by gain times phase."""
     slm = PhaseSlm(name="x", shape=(200, 240), pitch_m=9.2e-6, gain_spread=0.02)
