@@ -896,8 +896,8 @@ class OpticalBench(validation.Fixed):
     def expected_level_dn(self, n_on: float, exposure_s: float) -> float:
         """Mean grey level for `n_on` mirrors on, spread evenly over the beam, without clipping, of a linear sensor.
 
-        Over all outputs of a measured matrix, with the light of its background. Behind a Fourier stop it is less, by
-        what that takes of a pattern.
+        Over all outputs of a measured matrix, with the light of its background. A Fourier stop is left out: what it
+        takes depends on the pattern, and the level behind it is less by that.
 
         Parameters
         ----------

@@ -285,7 +285,7 @@ def noise_terms(device: Device, n_on: int, exposure_s: float) -> NoiseBudget:
     Returns
     -------
     NoiseBudget
-        At the mean grey level that `OpticalBench.expected_level_dn` gives.
+        At the mean grey level that `OpticalBench.expected_level_dn` gives: of light that passes a Fourier stop whole.
     """
     from opusim.bench.bench import OpticalBench
 
