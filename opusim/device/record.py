@@ -153,6 +153,7 @@ class Device(Stage):
         self.optics.check(self.laser, self.dmd, self.camera, self.medium.transmission)
         self.medium.check(self.laser, self.camera)
         self.fourier_stop.check(self.dmd)
+        _ = self.lit_modulator  # phases beyond what there may be are refused
         if self.fourier_stop.present and self.medium.by_feature:
             raise ValueError(
                 f"fourier_stop.diameter_cycles is {self.fourier_stop.diameter_cycles!r}, but a medium of kind "
@@ -193,6 +194,15 @@ class Device(Stage):
     def modulator(self) -> Modulator:
         """What shows patterns: micromirrors or a phase modulator; the same as `dmd`, by the name that fits both."""
         return self.dmd
+
+    @property
+    def lit_modulator(self) -> Modulator:
+        """The modulator as the laser's light sees it (`Modulator.lit_by`).
+
+        The same as `modulator` but for a phase modulator that is stated for another wavelength: drivers know the one,
+        the light goes through the other.
+        """
+        return self.dmd.lit_by(self.laser.wavelength_m)
 
     @property
     def micromirrors(self) -> Dmd:
@@ -257,19 +267,22 @@ class Device(Stage):
         laser, and that stayed when the laser became another one.
         """
         laser, result = self.laser, []
-        for place, name in (("dmd", "efficiency"), ("camera", "quantum_efficiency")):
-            one = getattr(self, place)
-            if name == "quantum_efficiency" and one.qe_wavelengths_m:
+        for place, names in (("dmd", self.dmd.stated), ("camera", ("quantum_efficiency",))):
+            part = getattr(self, place)
+            if place == "camera" and part.qe_wavelengths_m:
                 continue
-            stage, wavelength_m = toml.table_of(place, one), one.stated_wavelength_m
-            why = f"{stage}.{name} is stated for"
+            stage, wavelength_m = toml.table_of(place, part), part.stated_wavelength_m
+            why = "is stated for" if len(names) == 1 else "are stated for"
             if not wavelength_m:
-                wavelength_m = origin.left_wavelength_m(self, place, name)
-                why = f"{stage}.{name} is that of the preset it comes from, whose laser has"
+                names = names[:1]
+                wavelength_m = origin.left_wavelength_m(self, place, names[0])
+                why = "is that of the preset it comes from, whose laser has"
             if wavelength_m and abs(laser.wavelength_m / wavelength_m - 1) > _WAVELENGTH_APART:
+                paths, one = " and ".join(f"{stage}.{name}" for name in names), len(names) == 1
                 result.append(
-                    f"laser.wavelength_m is {laser.wavelength_m:g}, but {why} {wavelength_m:g}: it must be given anew, "
-                    f"with {stage}.stated_wavelength_m = {laser.wavelength_m:g} beside it."
+                    f"laser.wavelength_m is {laser.wavelength_m:g}, but {paths} {why} {wavelength_m:g}: "
+                    f"{'it' if one else 'they'} must be given anew, with {stage}.stated_wavelength_m = "
+                    f"{laser.wavelength_m:g} beside {'it' if one else 'them'}."
                 )
         return result
 

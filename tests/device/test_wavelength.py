@@ -106,6 +106,18 @@ def test_presets_of_parts_say_for_which_light_their_efficiency_is():
     assert AURORA.camera.stated_wavelength_m == 550e-9
 
 
+def test_phases_that_are_stated_for_other_light_are_told():
+    """Of a whole bench; the panels by themselves say nothing, as no source says for which light they are."""
+    bench = Device.load("ngrc-bench")
+    assert bench.modulator.stated_wavelength_m == bench.laser.wavelength_m and bench.doubts == []
+    grid = {"medium.step_m": 0.8e-6, "medium.correlation_length_m": 1.6e-6}
+    told = bench.evolve(**{"laser.wavelength_m": 1064e-9}, **grid).doubts
+    assert len(told) == 2 and "modulator.efficiency and modulator.range_turns are stated for 5.32e-07: they" in told[0]
+    assert "camera.quantum_efficiency is stated for 5.25e-07: it must be given anew" in told[1]
+    plain = Device.from_toml('preset = "aurora"\n[modulator]\npreset = "HSP1920"\n')
+    assert plain.modulator.stated_wavelength_m == 0 and plain.lit_modulator is plain.modulator
+
+
 def test_a_line_that_no_medium_sees_is_told():
     lined = AURORA.evolve(**{"laser.linewidth_hz": 1e9, "laser.tuning_range_hz": 1e9})
     assert lined.doubts == []
