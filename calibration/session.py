@@ -66,8 +66,9 @@ class Calibration:
         `clipped_share` (share of outputs that may clip there), `inputs` (macro-pixels of the matrix: so many in line,
         or (rows, columns)), `basis` ("hadamard" or "canonical", of the matrix), `method`
         ("phase-stepping", "off-axis" or "internal", of the matrix), `grain_px` and `carrier` (for off-axis; by default
-        the grain of a simulated device, and a carrier that is found), `minutes` (device time that "drift" watches) and
-        `resume` (whether to go on with an interrupted matrix).
+        the grain of a simulated device, and a carrier that is found), `minutes` (device time that "drift" watches),
+        `temperature_k` and `pressure_pa` (changes of a simulated bench's surroundings, for "frequency") and `resume`
+        (whether to go on with an interrupted matrix).
 
     Attributes
     ----------

@@ -53,8 +53,8 @@ class Values(ABC):
         """Return which values can be shown: bools, of an array's own library."""
 
     @abstractmethod
-    def refusal(self, index: str, value: Any) -> str:
-        """Return the sentence for one that cannot."""
+    def refusal(self, index: str, value: Any, seen: Any) -> str:
+        """Return the sentence for one that cannot, which may tell of those around it that were seen until there."""
 
     @abstractmethod
     def shown(self, part: np.ndarray) -> np.ndarray:
@@ -101,7 +101,7 @@ class Bits(Values):
         """Return which values are 0 or 1."""
         return (part == 0) | (part == 1)
 
-    def refusal(self, index: str, value: Any) -> str:
+    def refusal(self, index: str, value: Any, seen: Any) -> str:
         """Return the sentence for a value that is neither 0 nor 1."""
         told = ""
         if isinstance(value, (float, np.floating)) and 0 < value < 1:
@@ -167,13 +167,16 @@ class Levels(Values):
         """Return which phases are from 0 to below 1, or which levels there are."""
         return (part >= 0) & (part < (1 if part.dtype.kind == "f" else self.slm.levels))
 
-    def refusal(self, index: str, value: Any) -> str:
+    def refusal(self, index: str, value: Any, seen: Any) -> str:
         """Return the sentence for a phase or a level that there is not."""
         if not isinstance(value, (float, np.floating)):
             return f"X[{index}] is {value}, but levels of this phase modulator go from 0 to {self.slm.levels - 1}."
         told = ""
         if value == 1:
-            told = ": a whole turn is 0, and bits may be shown as phases by 0.5 * X"
+            bits = bool(((seen == 0) | (seen == 1)).all())
+            told = ": a whole turn is 0, " + (
+                "and bits may be shown as phases by 0.5 * X" if bits else "and X % 1 takes whole turns off"
+            )
         elif np.isfinite(value):
             told = ": phases in radians, divided by 2 pi, modulo 1"
         return f"X[{index}] is {value}, but phases are in turns of 2 pi, from 0 to below 1{told}."

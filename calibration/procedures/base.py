@@ -118,6 +118,9 @@ class Procedure(ABC):
         Whether it cannot do without a reference arm.
     needs_tuning : bool
         Whether it cannot do without a laser that can be tuned.
+    changes_light : bool
+        Whether it changes the light or the medium from one frame to the next: ``opusim calibrate`` then computes a
+        simulated bench by waves, as each change would be another matrix.
     options : tuple of Option
         What it can be told.
     order : float
@@ -169,6 +172,7 @@ class Procedure(ABC):
     records: ClassVar[tuple[type, ...]]
     needs_reference: ClassVar[bool] = False
     needs_tuning: ClassVar[bool] = False
+    changes_light: ClassVar[bool] = False
     options: ClassVar[tuple[Option, ...]] = ()
     order: ClassVar[float] = 100.0
 

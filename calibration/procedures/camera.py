@@ -11,6 +11,7 @@ import numpy as np
 
 from opusim.base import validation
 from opusim.base.short_repr import short_repr
+from opusim.base.warn import warn_outside
 from opusim.bench.protocol import Exposing, Lamp, LitCamera, checked_bench, elapsed_s
 from opusim.bench.region import AnyRoi, Roi
 from opusim.bench.returned import flat_frames
@@ -57,6 +58,8 @@ _FAINTEST, _BRIGHTEST = 4.0, 1e9
 _ABOVE_ZERO = 3.0
 _LEAST_SIGNIFICANCE = 3.0
 _LEAST_PIXELS = 64
+# What is told of the dark where rounding hides its noise, if it is more than that.
+_SEEN_DN = 0.01
 # Share of the pixels whose read noise is below the one that is told.
 _TAIL = 0.99
 # Where a camera that never clips is measured: shot noise of 1 %.
@@ -206,6 +209,13 @@ class CameraRecord:
     read_noise_99_e: float | None = held(low=0.0, later=None)
     read_noise_99_normal_e: float | None = held(low=0.0, later=None)
 
+    @property
+    def below_rounding(self) -> bool:
+        """Whether rounding hides the dark noise, so that intervals do not hold: its read noise has no lower end."""
+        low, high = self.read_noise_interval
+        hidden = low == 0 and high * self.gain_dn_per_e >= _LEAST_READ_NOISE_DN * (1 - 1e-9)
+        return hidden and float(self.variance_dn2[0]) < _LEAST_DARK_VARIANCE
+
 
 def characterise_camera(
     bench: LitCamera,
@@ -252,6 +262,11 @@ def characterise_camera(
     TypeError, ValueError
         If an argument is not what it may be, the flat field gives no light or is saturated throughout, or its noise
         does not grow with the light.
+
+    Warns
+    -----
+    UserWarning
+        If rounding hides the dark noise, so that intervals do not hold (`CameraRecord.below_rounding`).
 
     Notes
     -----
@@ -305,7 +320,7 @@ def characterise_camera(
 
     curve = _Curve(photons, photons / top.photons, lit, dark, ordinary, dark_exposures, dark_levels, darks, quantile)
     patterns = _patterns(curve)
-    return CameraRecord(
+    record = CameraRecord(
         **_temporal(curve, top, patterns),
         **patterns.fields(),
         **_linear(curve, top),
@@ -325,6 +340,14 @@ def characterise_camera(
         dark_levels_dn=dark_levels,
         elapsed_s=elapsed_s(bench),
     )
+    if record.below_rounding:
+        warn_outside(
+            f"The dark noise of this camera has a variance of {record.variance_dn2[0]:.3g} DN^2. Below "
+            f"{_LEAST_DARK_VARIANCE} DN^2 (EMVA 1288, 6.5) rounding hides it: gain, quantum efficiency and what is "
+            "told in electrons are biased by more than their intervals say, and what is not seen in the dark may be "
+            "there."
+        )
+    return record
 
 
 @dataclass(frozen=True)
@@ -611,7 +634,15 @@ class CameraProcedure(Procedure):
 
         def with_interval(value: float, interval: tuple[float, float], scale: float = 1.0, unit: str = "") -> str:
             low, high = interval
+            if record.below_rounding:
+                return f"{scale * value:.4g}{unit}"
             return f"{scale * value:.4g} ({scale * low:.4g} to {scale * high:.4g}){unit}"
+
+        def in_the_dark(value: float, interval: tuple[float, float], unit: str) -> str:
+            # Pixels that all read the same count tell nothing of what is below a level.
+            if record.below_rounding and value * record.gain_dn_per_e < _SEEN_DN:
+                return "not seen"
+            return with_interval(value, interval, 1, unit)
 
         def own(name: str, scale: float = 1.0) -> str:
             return "" if camera is None else f"{scale * getattr(camera, name):.4g}"
@@ -642,11 +673,13 @@ class CameraProcedure(Procedure):
             ),
             (
                 "read noise",
-                with_interval(record.read_noise_e, record.read_noise_interval, 1, " e"),
+                f"not seen: below {record.read_noise_interval[1]:.3g} e"
+                if record.below_rounding
+                else with_interval(record.read_noise_e, record.read_noise_interval, 1, " e"),
                 own("temporal_dark_noise_e"),
             ),
         ]
-        if record.read_noise_99_e is not None:
+        if record.read_noise_99_e is not None and not record.below_rounding:
             rows.append(
                 (
                     "read noise of pixels",
@@ -658,7 +691,7 @@ class CameraProcedure(Procedure):
         rows.append(
             (
                 "dark current",
-                with_interval(record.dark_current_e_per_s, record.dark_current_interval, 1, " e/s"),
+                in_the_dark(record.dark_current_e_per_s, record.dark_current_interval, " e/s"),
                 own("mean_dark_current_e_per_s"),
             )
         )
@@ -666,7 +699,7 @@ class CameraProcedure(Procedure):
             rows.append(
                 (
                     "dark current differs by",
-                    with_interval(record.dark_current_spread_e_per_s, record.dark_current_spread_interval, 1, " e/s"),
+                    in_the_dark(record.dark_current_spread_e_per_s, record.dark_current_spread_interval, " e/s"),
                     own("dark_current_deviation_e_per_s"),
                 )
             )
@@ -680,10 +713,14 @@ class CameraProcedure(Procedure):
             *parts("prnu", ("prnu_row", "prnu_column", "prnu"), 100, unit=" %"),
             (
                 "DSNU",
-                with_interval(record.dsnu_e, record.dsnu_interval, 1, " e"),
+                in_the_dark(record.dsnu_e, record.dsnu_interval, " e"),
                 dsnu,
             ),
-            *parts("dsnu", ("dsnu_row_e", "dsnu_column_e", "dsnu_e"), ending="_e", unit=" e"),
+            *(
+                []
+                if record.below_rounding
+                else parts("dsnu", ("dsnu_row_e", "dsnu_column_e", "dsnu_e"), ending="_e", unit=" e")
+            ),
             ("linearity error", f"{100 * record.linearity_error:.2g} %", ""),
         ]
         if record.linearity_least is not None and record.linearity_most is not None:
@@ -700,5 +737,7 @@ class CameraProcedure(Procedure):
         return [
             *rows,
             ("hot pixels", f"{len(record.hot_pixels)} of {record.roi[2] * record.roi[3]:,}", ""),
-            ("intervals hold with", f"{100 * record.confidence:g} %, each alone", ""),
+            ("intervals", "none: rounding hides the dark noise, and biases gain and quantum efficiency", "")
+            if record.below_rounding
+            else ("intervals hold with", f"{100 * record.confidence:g} %, each alone", ""),
         ]

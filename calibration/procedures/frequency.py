@@ -11,14 +11,15 @@ import numpy as np
 
 from opusim.base import validation
 from opusim.base.short_repr import short_repr
-from opusim.bench.protocol import Bench, Tunable, checked_bench, elapsed_s
+from opusim.bench.protocol import Bench, Surrounded, Tunable, checked_bench, elapsed_s, has
 from opusim.bench.region import AnyRoi
 from opusim.calibration.contents import held
 from opusim.calibration.on_bench import dark_frames, exposed_each, shown_mirrors
 from opusim.calibration.words import micro
 
-from .base import EXPOSURE, Procedure, Progress, Row
+from .base import EXPOSURE, Option, Procedure, Progress, Row
 from .exposure import usual_exposure
+from .matrix.journal import resume_clock
 
 if TYPE_CHECKING:
     from opusim.calibration.session import Calibration
@@ -133,6 +134,9 @@ def lock_frequency(
     Without a reference of an earlier call the width is found by tuning away until half of the correlation is left. The
     search goes outwards from the present tuning, in steps of three quarters of the width, until 60 % of the correlation
     of one state is there, and then by parabolas through three tunings.
+
+    Each tuning is another layer. A simulated bench that goes by the matrix makes one for each of them, which takes some
+    thirty times longer than waves do: ``OpticalBench(device, execution="waves")``.
     """
     checked_bench(bench, Bench, Tunable)
     tunable: Any = bench
@@ -282,6 +286,10 @@ class _Search:
 _PATTERNS = 4
 
 
+def _checked_change(value: Any) -> Any:
+    return value if value is None else validation.number("a change of the surroundings", value, low=-1e7, high=1e7)
+
+
 class FrequencyProcedure(Procedure):
     """The tuning at which speckle is as it was when the file got its reference."""
 
@@ -289,12 +297,39 @@ class FrequencyProcedure(Procedure):
     title = "Tuning of the laser that brings back the speckle of a reference, the file's or the present one."
     records = (FrequencyRecord,)
     needs_tuning = True
+    changes_light = True
     order = 70.0
-    options = (EXPOSURE,)
+    options = (
+        EXPOSURE,
+        Option(
+            "temperature_k", "--temperature-k", float,
+            "frequency: kelvin by which a simulated medium is warmer than described.",
+            check=_checked_change, alone=True, order=90,
+        ),
+        Option(
+            "pressure_pa", "--pressure-pa", float,
+            "frequency: pascal by which the pressure on a simulated medium is higher.",
+            check=_checked_change, alone=True, order=92,
+        ),
+    )  # fmt: skip
+
+    def prepare(self, session: Calibration) -> list[str]:
+        """Refuse other surroundings of a bench that is not simulated."""
+        flags = {option.name: option.flag for option in self.options}
+        for name in ("temperature_k", "pressure_pa"):
+            if session.options[name] is not None and not has(session.bench, Surrounded):
+                raise ValueError(f"{flags[name]} is given, but this bench is not simulated: its medium is as it is.")
+        return []
 
     def measure(self, session: Calibration, progress: Progress | None = None) -> dict[str, Any]:
         """Go back to the reference that the file has, or take the present state as one."""
         reference = session.stored("frequency", FrequencyRecord)
+        if (clock := self.clock(session)) is not None:  # no frame may have the noise of one of the reference
+            resume_clock(session.bench, *clock)
+        kelvin, pascal = (session.options[name] for name in ("temperature_k", "pressure_pa"))
+        if kelvin is not None or pascal is not None:
+            bench: Any = session.bench  # whether it has surroundings is asked by `prepare`
+            bench.surround(temperature_change_k=kelvin, pressure_change_pa=pascal)
         exposure_s = session.options["exposure_s"]
         if exposure_s is None:
             exposure_s = usual_exposure(session) if reference is None else reference.exposure_s

@@ -167,10 +167,23 @@ def _how(record: TmRecord) -> str:
 
 
 def _method_on(session: Calibration) -> str:
-    """Return the method asked for; on phases without a reference arm steps are those of one half of them."""
-    method: str = session.options["method"]
-    if method != "phase-stepping" or level_turns_of(session.bench) is None or session.has_reference:
-        return method
+    """Return the method asked for; by default, on phases without a reference arm, one half of them is stepped.
+
+    Raises
+    ------
+    ValueError
+        If steps of an arm are asked for that is not there.
+    """
+    method: str | None = session.options["method"]
+    if method not in (None, "phase-stepping"):
+        return str(method)
+    if level_turns_of(session.bench) is None or session.has_reference:
+        return "phase-stepping"
+    if method is not None:
+        raise ValueError(
+            "--method is phase-stepping, but this device has no reference arm to be stepped: it must be internal, as "
+            "it is by default there."
+        )
     return "internal"
 
 
@@ -217,8 +230,9 @@ class MatrixProcedure(Procedure):
         ),
         Option(
             "method", "--method", str,
-            "tm: phase-stepping (the default), off-axis, a frame a pattern, or internal, of phases without an arm.",
-            default="phase-stepping", read=_method, order=62,
+            "tm: phase-stepping, off-axis, a frame a pattern, or internal, of phases; phase-stepping by default, "
+            "internal where phases have no reference arm.",
+            read=_method, order=62,
         ),
         Option(
             "grain_px", "--grain-px", float, "tm: width of a speckle grain in pixels, for off-axis.",
@@ -318,9 +332,10 @@ class MatrixProcedure(Procedure):
         session.check_same(path, "inputs", record.n_inputs, int(np.prod(_wanted(session))))
         session.check_same(path, "basis", record.basis, session.options["basis"])
         asked = session.options["method"]
-        # Where there is no arm phases have been stepped against each other.
-        own = record.method == "internal" and asked == "phase-stepping" and level_turns_of(session.bench) is not None
-        session.check_same(path, "method", record.method, "internal" if own else asked)
+        if asked is None:  # where there is no arm phases have been stepped against each other
+            own = record.method == "internal" and level_turns_of(session.bench) is not None
+            asked = "internal" if own else "phase-stepping"
+        session.check_same(path, "method", record.method, asked)
         session.check_same(path, "roi", tuple(map(int, record.roi)), tuple(session.roi))
         return True
 

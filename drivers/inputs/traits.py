@@ -209,7 +209,9 @@ class PresentInput(UserInput):
         place = int(good.argmin())
         size = math.prod(self.traits.vector_shape)
         index = ", ".join(str(int(i)) for i in np.unravel_index(first * size + place, shape))
-        raise ValueError(self.traits.values.refusal(index, part.flat[place]))
+        # What has passed before this part may be anything that is good.
+        seen = part if first == 0 else np.full(1, np.nan)
+        raise ValueError(self.traits.values.refusal(index, part.flat[place], seen))
 
 
 class HostInput(PresentInput):

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Backed", "Bench", "Clock", "Clocked", "Drivable", "Exposing", "Fresh", "Identified", "Identity", "Inputs",
     "Lagging", "Lamp", "Levelled", "Limited", "LitCamera", "Looping", "Outputs", "Phases", "Record", "Reducing",
-    "Repeatable", "Reservable", "Resumable", "Single", "Skipping", "Stepping", "Threaded", "Timed", "Tunable",
-    "checked_bench", "elapsed_s", "has", "identity_of", "input_layout_of", "lacking", "lags_of", "level_turns_of",
-    "output_roi_of", "reference_map_of", "stepped_frametime_of", "threads_of", "tunes", "wait",
+    "Repeatable", "Reservable", "Resumable", "Single", "Skipping", "Stepping", "Surrounded", "Threaded", "Timed",
+    "Tunable", "checked_bench", "elapsed_s", "has", "identity_of", "input_layout_of", "lacking", "lags_of",
+    "level_turns_of", "output_roi_of", "reference_map_of", "stepped_frametime_of", "threads_of", "tunes", "wait",
 ]  # fmt: skip
 
 _LONGEST_SKIP_S = 3600.0
@@ -597,6 +597,30 @@ class Tunable(Protocol):
         ------
         TypeError, ValueError
             If it is no number within `tuning_range_hz` to either side.
+        """
+        ...
+
+
+@runtime_checkable
+class Surrounded(Protocol):
+    """A simulated bench whose medium can be made warmer, or put under another pressure."""
+
+    def surround(
+        self, *, temperature_change_k: float | None = None, pressure_change_pa: float | None = None
+    ) -> None:  # fmt: skip
+        """Change the surroundings of the medium: frames from now on see them.
+
+        Parameters
+        ----------
+        temperature_change_k : float, optional
+            By how many kelvin it is warmer than where the device is described; what is not given stays.
+        pressure_change_pa : float, optional
+            By how many pascal the pressure is higher.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If one is no such number, or the medium does not change with the frequency.
         """
         ...
 

@@ -66,7 +66,8 @@ def calibrate(
     """Measure a device by patterns and frames alone, and write what is found to an HDF5 file.
 
     The matrix of tm goes into a file of its own beside it: cal.tm.h5 beside cal.h5. With the defaults each procedure
-    takes seconds, 10 minutes of drift included: the device's time is simulated.
+    takes seconds, 10 minutes of drift included: the device's time is simulated. The first frequency keeps the present
+    state as a reference, to which later ones tune the laser back, as with --temperature-k.
     """
     from opusim.calibration.procedures.base import PROCEDURES, options_of
 
@@ -93,13 +94,27 @@ def calibrate(
 
         bench = OpticalBench(_load_device(Device, device), seed)
         calibration = Calibration(bench, target, roi=roi, **options)
+
+    def session_of(name: str) -> Calibration:
+        """Return that on the bench, or on one by waves at the same time and tuning, for what changes the light."""
+        if not (PROCEDURES[name].changes_light and calibration.has_tuning and bench.device.medium.disperses):
+            return calibration
+        quick = OpticalBench(bench.device, seed, execution="waves")
+        quick.advance_to(bench.clock.frames, bench.clock.elapsed_s)
+        quick.tune(bench.tuning_hz)
+        return Calibration(quick, target, roi=roi, **options)
+
     todo = list(PROCEDURES) if procedure == _ALL else [procedure]
     if procedure == _ALL and not calibration.has_reference:
         left_out = [name for name in todo if PROCEDURES[name].needs_reference_on(bench)]
         todo = [name for name in todo if name not in left_out]
         out.print(f"{bench.device.name} has no reference arm: {', '.join(left_out)} are left out.")
     if procedure == _ALL and not calibration.has_tuning:
-        todo = [name for name in todo if not PROCEDURES[name].needs_tuning]
+        left_out = [name for name in todo if PROCEDURES[name].needs_tuning]
+        todo = [name for name in todo if name not in left_out]
+        told = f"The laser of {bench.device.name} cannot be tuned (laser.tuning_range_hz)"
+        out.print(f"{told}: {', '.join(left_out)} is left out." if len(left_out) == 1 else
+                  f"{told}: {', '.join(left_out)} are left out.")  # fmt: skip
     resume, refused = bool(options["resume"]), False
     for name in todo:
         if procedure == _ALL and resume and calibration.done(name):
@@ -109,10 +124,14 @@ def calibrate(
         goes_on = procedure == _ALL or any(option.name == "resume" for option in PROCEDURES[name].options)
         try:
             # What cannot work is said at once, without a bar.
-            for sentence in calibration.prepare(name):
+            session = session_of(name)
+            for sentence in session.prepare(name):
                 out.print(sentence, markup=False, soft_wrap=True)
             with _Bar(name) as tell:
-                records = calibration.run(name, tell)
+                records = session.run(name, tell)
+            if session is not calibration:
+                bench.advance_to(session.bench.clock.frames, session.bench.clock.elapsed_s)
+                bench.tune(session.bench.tuning_hz)
         except KeyboardInterrupt:
             going_on = " --resume goes on where it stopped." if goes_on else ""
             _end(f"Interrupted; what was whole is stored.{going_on}", EXIT_INTERRUPTED)

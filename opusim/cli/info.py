@@ -96,7 +96,9 @@ def info(
     if not saturated and budget.variance_dn2():
         out.print(_budget_table("Noise there, averaged over the speckle", budget))
     if not saturated and budget.level_dn > dark_level_dn(model, exposure_s):
-        modes = ("intensity", "linear") if model.reference.present and binary else ("intensity",)
+        linear = model.reference.present and binary
+        line_resolved = len(model.sampling.lines) > 1
+        modes = ("intensity", "linear") if linear and not line_resolved else ("intensity",)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Closed forms know nothing of the Fourier stop")  # said above
             budgets = [error_budget(model, mode, elapsed_s=elapsed) for mode in modes]
@@ -106,6 +108,11 @@ def info(
             out.print(shares)
             if any(one.share(name) < -5e-4 for one in budgets for name in one.errors):
                 out.print("A share below 0: without that source the error would be larger.")
+        if linear and line_resolved:
+            out.print(
+                "Note: errors of linear outputs are left out: the medium takes the light of this laser.linewidth_hz "
+                "apart, and their budget knows one frequency."
+            )
     if uneven:
         out.print(
             "Level, contrast and noise are means over all outputs of the file, with the strength of its rows and its "
@@ -121,8 +128,10 @@ def info(
         return
     if not budget.variance_dn2():
         out.print("There is no noise.")
-    # The level at which the real device's output noise was printed, if this camera reaches it.
+    # The level at which the output noise of the real device, of mirrors and this camera, was printed.
     reference_dn = 21.6
+    if not binary or model.camera.name != "CMV2000":
+        return
     if budget.variance_dn2() and dark_level_dn(model, exposure_s) < reference_dn < budget.full_scale_dn:
         one = noise_at_level(model, reference_dn, exposure_s)
         rms_dn = one.rms_dn("temporal")
@@ -237,6 +246,8 @@ def _description(device: Device) -> Table:
     told = {name: _Told(getattr(device, name)) for name in parts_of(type(device))}
     told["laser"].onto = device.dmd.elements
     told["medium"].named.update(device.medium.idle_fields)
+    if not device.modulator.binary:
+        told["operation"].named.add("ones_range")  # pixels of phases are all lit
     for name, stage in told.items():
         kind = getattr(stage.stage, "stage", "") or name
         label, words = _STAGES[kind](stage) if kind in _STAGES else (name, "")
@@ -252,7 +263,8 @@ def _description(device: Device) -> Table:
         what = device.dmd.elements.removesuffix("s")
         each = f"{inputs.mirrors_per_feature:,} {what}" + ("s" if inputs.mirrors_per_feature > 1 else "")
         table.add_row("inputs", f"{inputs.n_features_total:,} of the medium's own, {each} each, in line")
-    table.add_row("resolution", device.resolution)
+    by_mirror = ": behind the Fourier stop each mirror is a mode" if device.fourier_stop.present else ""
+    table.add_row("resolution", device.resolution + (by_mirror if device.resolution == "auto" else ""))
     table.add_row("fingerprint", device.fingerprint()[:16])
     return table
 

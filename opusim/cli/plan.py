@@ -26,7 +26,7 @@ _UNITS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 
 @command("plan", order=21)
 def plan(
-    features: Annotated[str, typer.Option("--features", help="Bits of a vector; 1e6 is a number too.")],
+    features: Annotated[str, typer.Option("--features", help="Bits or phases of a vector; 1e6 is a number too.")],
     components: Annotated[str, typer.Option("--components", "-n", help="Outputs of a vector: camera pixels.")],
     vectors: Annotated[str, typer.Option("--vectors", help="Vectors in all.")] = "1e4",
     device: DeviceOption = "aurora",
@@ -190,7 +190,8 @@ def _check_counts(model: Device, n_features: int, n_components: int) -> None:
     mirrors, pixels = model.dmd.n_mirrors, model.camera.n_pixels
     if n_features > mirrors:
         raise ValueError(
-            f"--features is {n_features}, but {model.name} has {mirrors} mirrors: it must be a number from 1 to that."
+            f"--features is {n_features}, but {model.name} has {mirrors} {model.dmd.elements}: it must be a number "
+            "from 1 to that."
         )
     if n_components > pixels:
         raise ValueError(
@@ -278,7 +279,8 @@ def _tables(result: ScalePlan, model: Device, linear: bool) -> list[Any]:
     from opusim.bench.linear_modes import AUTO, chosen
     from opusim.calibration.words import duration
 
-    work, memory = result.work, result.memory
+    work, memory, binary = result.work, result.memory, model.modulator.binary
+    shown = "mirrors" if binary else "modulator"
     what = _table(
         f"{work.n_vectors:,} vectors, {work.n_features:,} -> {work.n_out:,}, on {model.name}", "quantity", "value"
     )
@@ -312,7 +314,7 @@ def _tables(result: ScalePlan, model: Device, linear: bool) -> list[Any]:
     held = _table("Memory", "part", "one process", "a worker")
     for name, in_process, n_bytes in (
         ("interpreter and libraries", alone.program, memory.program),
-        ("kept: matrix or layer, sensor, mirrors", alone.kept, memory.kept),
+        (f"kept: matrix or layer, sensor, {shown}", alone.kept, memory.kept),
         ("while that is made", alone.making, memory.making),
         ("one call, or one task: vectors, buffers, results", alone.task, memory.task),
         (
@@ -324,7 +326,7 @@ def _tables(result: ScalePlan, model: Device, linear: bool) -> list[Any]:
         held.add_row(name, text(in_process), text(n_bytes))
 
     moved = _table("Between workers and client", "what", "size")
-    moved.add_row("vectors, a byte a bit", text(work.bytes_in))
+    moved.add_row(f"vectors, a byte a {'bit' if binary else 'phase'}", text(work.bytes_in))
     moved.add_row("results", text(work.bytes_back))
     moved.add_row("so that the network is no limit", f"{text(result.traffic_bytes_per_s)}/s")
     for column in (*held.columns[1:], moved.columns[1]):

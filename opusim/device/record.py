@@ -685,7 +685,9 @@ class Device(Stage):
         """
         top: dict[str, Any] = {}
         nested: dict[str, dict[str, Any]] = {}
-        known = set(self.paths()) | set(parts_of(Device))
+        known = set(self.paths()) | set(parts_of(Device)) | {self.dmd.stage}
+        if "dmd" in changes and "modulator" in changes:
+            raise ValueError("dmd and modulator are both given, but a device has one modulator: give it by one name.")
         for path, value in changes.items():
             stage, dot, name = path.partition(".")
             # A modulator of any kind goes by the name that fits all of them, and by that of its own table.

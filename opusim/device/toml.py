@@ -19,6 +19,8 @@ from opusim.base.plain_files import parse_toml, read_text
 _SHELVES = {"": "device", "dmds": "DMD", "slms": "phase modulator", "cameras": "camera"}
 NAMES = {"dmd": "modulator"}
 """By the field of a device: another name of its table, which is that of every kind but the usual one."""
+# What is taken for the name of a table, and which one is meant.
+_MEANT = {"slm": "the table of a phase modulator is [modulator], with kind = 'slm'"}
 
 
 def read(source: str | Path) -> tuple[dict[str, Any], str]:
@@ -136,11 +138,14 @@ def stages_of(
     TypeError, ValueError
         If a field is missing, unknown, or not what it may be.
     """
+    # Sentences call a table what it is called where it stands.
+    called = {name: other for name, other in NAMES.items() if other in table}
     table, older = by_field(table, origin), 0
     while (base := table.pop("preset", None)) is not None:  # a preset may start from another one
         table, older = _merge(read_preset("", base, parts), table), older or _older_version(base)
     fields = dataclasses.fields(cls)
-    _refuse_unknown(table, {f.name for f in fields}, origin, "", ["preset"])
+    others = [other for name, other in NAMES.items() if name in parts]
+    _refuse_unknown(table, {f.name for f in fields}, origin, "", ["preset", *others], _MEANT)
     missing = [f.name for f in fields if _required(f) and f.name not in table]
     if missing:
         raise ValueError(
@@ -148,10 +153,10 @@ def stages_of(
         )
     for name, part in parts.items():
         if name in table and not isinstance(table[name], Mapping):
-            hint = f' such as [{name}] with preset = "NAME"' if part.shelf else ""
-            raise ValueError(f"{origin}: {name} is {table[name]!r}, but it must be a table{hint}.")
+            hint = f' such as [{called.get(name, name)}] with preset = "NAME"' if part.shelf else ""
+            raise ValueError(f"{origin}: {called.get(name, name)} is {table[name]!r}, but it must be a table{hint}.")
     built = {
-        name: _build(part, table.get(name, {}), origin, name, parts, folder, older=older)
+        name: _build(part, table.get(name, {}), origin, called.get(name, name), parts, folder, older=older)
         for name, part in parts.items()
         if name in table or (older and isinstance(part.kinds, type) and before_of(part.kinds))
     }

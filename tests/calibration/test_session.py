@@ -140,6 +140,7 @@ def test_without_a_reference_arm(no_arm, tmp_path):
         assert not path.exists() and not tm_path(path).exists()
     result = calibrate("all", path, "-d", no_arm, "--minutes", "3")
     assert result.exit_code == 0 and "phase, linear, tm are left out" in result.stdout
+    assert "cannot be tuned (laser.tuning_range_hz): frequency is left out" in " ".join(result.stdout.split())
     assert record_names(path) == ["camera", "drift", "exposure_signal"]
     assert np.isnan(read_record(path, "drift", DriftRecord).phase_rad).all()
 

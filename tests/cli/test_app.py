@@ -394,6 +394,7 @@ def test_info_tells_the_stop_behind_the_mirrors(tmp_path):
     # A quarter of wavelength x focal length / pitch, 532 nm x 12 mm / 7.637 um.
     assert "Fourier stop 0.25 cycles per pitch wide: spots of 4 mirrors on their image, 209 µm of the" in text
     assert "round, 0.25 cycles per pitch wide at 0 and 0.125 cycles per pitch; each mirror is a mode" in text
+    assert "resolution auto: behind the Fourier stop each mirror is a mode" in text
     assert "also: envelope True" in text and "levels and noise below are those of light that passes" in text
 
 
@@ -402,9 +403,11 @@ def test_info_tells_every_parameter(name):
     """Some in words of their own, the others by name, in the unit that the name ends with or else with it: a new one is
     there by itself. Empty lists are left out."""
     device, text = Device.load(name), words(invoke("info", name).stdout)
+    # Mirrors that stand still are not told.
+    still = ("warm_up_loss", "warm_up_time_s", "creep_per_hour", "vibration_rad", "vibration_hz")
     own_words = {
         "laser": {"wavelength_m", "power_w", "power_noise", "power_noise_bandwidth_hz", "power_drift_per_hour"},
-        "dmd": {"name", "shape", "pitch_m", "lattice", "contrast_ratio", "efficiency"},
+        "dmd": {"name", "shape", "pitch_m", "lattice", "contrast_ratio", "efficiency", *still},
         "medium": set(),
         "camera": {
             "name", "shape", "pixel_pitch_m", "bits", "quantise", "gain_dn_per_e", "quantum_efficiency", "full_well_e",
@@ -426,7 +429,7 @@ def test_info_tells_every_parameter(name):
             continue
         for field in dataclasses.fields(one):
             if field.name in own_words[stage]:
-                quiet = ("quantise", "bits", "minimum_output_size", "stop_diameter_m")
+                quiet = (*still, "quantise", "bits", "minimum_output_size", "stop_diameter_m")
                 assert one.text(field.name) in text or field.name in quiet
             elif getattr(one, field.name) == ():
                 assert field.name not in text
@@ -466,6 +469,24 @@ def test_info_gives_the_working_point_of_the_default_device():
     assert level == pytest.approx(9.0, abs=0.06) and "speckle contrast 1.000" in text
     rms = float(text.split("a mean of 21.6 DN varies by ")[1].split()[0])
     assert 1.0 <= rms <= 1.2
+
+
+def test_info_of_a_phase_modulator_has_no_words_of_mirrors():
+    text = words(invoke("info", "ngrc-bench").stdout)
+    assert "ones_range" not in text and "mirrors" not in text and "21.6 DN" not in text
+
+
+def test_info_of_a_broad_line_and_a_reference_arm_leaves_linear_outputs_out(folder):
+    table = (
+        'preset = "aurora"\nname = "broad"\n[laser]\nlinewidth_hz = 3e9\n[reference]\nrelative_amplitude = 2.0\n'
+        '[medium]\nspectral_law = "slab"\ndiffusion_time_s = 1e-10\n'
+    )
+    Path("broad.toml").write_text(table)
+    assert len(Device.load("broad.toml").sampling.lines) > 1
+    result = invoke("info", "broad.toml")
+    assert result.exit_code == 0, result.output
+    text = words(result.stdout)
+    assert "Error of an output by source" in text and text.count("errors of linear outputs are left out") == 1
 
 
 def test_info_of_a_device_with_too_much_light(folder):

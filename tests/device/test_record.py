@@ -9,6 +9,7 @@ from opusim.bench.bench import OpticalBench
 from opusim.device.camera import Camera
 from opusim.device.medium import PhaseScreenMedium
 from opusim.device.record import Device
+from opusim.device.slm import PhaseSlm
 from opusim.device.toml import presets
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
@@ -164,3 +165,16 @@ def test_a_device_for_the_near_infrared():
 
 def test_camera_field_is_a_camera():
     assert isinstance(AURORA.camera, Camera)
+
+
+def test_a_modulator_goes_by_either_name_whatever_there_was():
+    """The same device by `dmd` and by `modulator`, from mirrors to phases, from one to another, and back."""
+    aurora = Device.load("aurora")
+    slm = PhaseSlm("pixels", aurora.dmd.shape, aurora.dmd.pitch_m)
+    phases = aurora.evolve(modulator=slm)
+    assert phases == aurora.evolve(dmd=slm) and phases.modulator is slm
+    other = PhaseSlm("others", aurora.dmd.shape, aurora.dmd.pitch_m)
+    assert phases.evolve(modulator=other).modulator is other
+    assert phases.evolve(modulator=aurora.dmd).modulator == aurora.dmd
+    with pytest.raises(ValueError, match="dmd and modulator are both given"):
+        phases.evolve(dmd=aurora.dmd, modulator=other)

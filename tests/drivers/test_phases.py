@@ -315,7 +315,10 @@ def test_probes_of_levels_leave_what_no_level_turns():
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        (1.0, r"X\[3, 5\] is 1\.0, but phases are in turns of 2 pi, from 0 to below 1: a whole turn is 0"),
+        (
+            1.0,
+            r"X\[3, 5\] is 1\.0, but phases are in turns of 2 pi, from 0 to below 1: a whole turn is 0, and X % 1",
+        ),
         (6.2, r"X\[3, 5\] is 6\.2, but phases are in turns of 2 pi.*radians"),
         (-0.25, r"X\[3, 5\] is -0\.25, but phases are in turns"),
         (np.nan, r"X\[3, 5\] is nan, but phases are in turns of 2 pi, from 0 to below 1\."),
@@ -331,6 +334,12 @@ def test_phases_out_of_range_are_named(opu, wrong, sentence):
     with pytest.raises(ValueError, match=sentence.replace("3, 5", "5")):
         opu.transform(given[3])
     assert opu.transform(PHASES).shape == (9, OUT)
+
+
+def test_bits_as_phases_are_told_how_they_are_shown(opu):
+    """Only where all are 0 or 1: half of other phases would be other ones."""
+    with pytest.raises(ValueError, match=r"a whole turn is 0, and bits may be shown as phases by 0\.5 \* X"):
+        opu.transform((PHASES > 0.5).astype(np.float32))
 
 
 def test_levels_out_of_range_are_named(opu):

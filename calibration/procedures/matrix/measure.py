@@ -26,6 +26,7 @@ from opusim.calibration.algorithms.phase_shifting import equal_steps
 from opusim.calibration.files import device_of, read_info
 from opusim.calibration.on_bench import feature_layout
 from opusim.patterns.layout import MirrorLayout
+from opusim.patterns.phases import PhasePatterns
 
 from .file import GROUP, TmRecord, read_matrix, read_tm, write_tm
 from .journal import Journal, clear_removed, clock_of, resume_clock
@@ -57,7 +58,7 @@ def measure_tm(
     roi: AnyRoi | None = None,
     repeats: int = 1,
     full_scale_dn: float | None = None,
-    method: str = "phase-stepping",
+    method: str | None = None,
     grain_px: float | None = None,
     carrier: ArrayLike | None = None,
     subtract_reference: bool = True,
@@ -94,11 +95,12 @@ def measure_tm(
         How often each pattern is measured; the mean is kept.
     full_scale_dn : float, optional
         Count from which a pixel is saturated; found with the flat field by default.
-    method : {"phase-stepping", "off-axis", "internal"}
-        "off-axis": the field of one frame, under a tilted reference (`opusim.calibration.algorithms.off_axis`), for a
-        region of 8 x 8 pixels at least; `steps`, `actual_rad` and `circular` are not for it. "internal": without a
-        reference arm, on a modulator of phases. One half of the inputs is stepped against the other by quarters of a
-        turn, then the other half; these are not for it either.
+    method : {"phase-stepping", "off-axis", "internal"}, optional
+        By default "phase-stepping"; "internal" on a modulator of phases whose bench has no reference arm. "off-axis": the
+        field of one frame, under a tilted reference (`opusim.calibration.algorithms.off_axis`), for a region of 8 x 8
+        pixels at least; `steps`, `actual_rad` and `circular` are not for it. "internal": without a reference arm, on a
+        modulator of phases. One half of the inputs is stepped against the other by quarters of a turn, then the other
+        half; these are not for it either.
     grain_px : float, optional
         Off axis: width of a speckle grain, wavelength x distance / diameter of the aperture, in pixels. It must be
         given, and sets the half bandwidth B = 1 / (2 grain_px).
@@ -160,7 +162,9 @@ def measure_tm(
     layout = _layout(bench, inputs)
     validation.choice("basis", basis, tuple(PLANS))
     rectangle = (0, 0, *bench.sensor_shape) if roi is None else tuple(int(v) for v in roi)
-    turns, internal = level_turns_of(bench), method == "internal"
+    turns = level_turns_of(bench)
+    method = _usual_method(bench, turns, layout, exposure_s, rectangle) if method is None else method
+    internal = method == "internal"
     apart = _off_axis(bench, method, grain_px, carrier, subtract_reference, circular, actual_rad, rectangle)
     if internal:
         _check_internal(turns, steps, actual_rad, circular)
@@ -232,6 +236,24 @@ def measure_tm(
         raise
     journal.remove()
     return record
+
+
+def _usual_method(
+    bench: Bench, turns: np.ndarray | None, layout: MirrorLayout, exposure_s: float, roi: tuple[int, ...]
+) -> str:
+    """Return "internal" for phases without a reference arm, else "phase-stepping"."""
+    if turns is None:
+        return "phase-stepping"
+    device = device_of(bench)
+    if device is not None:
+        return "phase-stepping" if device.reference.present else "internal"
+    row, column, _, n_columns = roi
+    shown = PhasePatterns(np.zeros((1, layout.n_features_total), np.uint8), layout)
+    try:  # a bench of a laboratory is asked for a frame with it
+        bench.expose(shown, exposure_s=exposure_s, roi=(row, column, 1, n_columns), reference_phase_rad=0.0)
+    except ValueError:
+        return "internal"
+    return "phase-stepping"
 
 
 def _off_axis(

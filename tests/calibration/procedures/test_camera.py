@@ -12,6 +12,7 @@ from opusim import OpticalBench
 from opusim.calibration.algorithms.camera_statistics import gather, spatial_variance
 from opusim.calibration.files import read_record, write_record
 from opusim.calibration.procedures.camera import CameraRecord, characterise_camera
+from opusim.calibration.report import summary
 from opusim.device.record import Device
 
 # Cameras of version 1 have a plain sensor: what rows, columns, temperature and bend do is in test_camera_components.py.
@@ -140,7 +141,11 @@ def test_rounding_is_not_taken_for_read_noise():
 def test_read_noise_below_a_step_is_a_bound():
     """EMVA 1288: below .24 DN^2 of dark variance only a bound of .4 DN can be given."""
     camera = AURORA.camera.evolve(read_noise_e=2.0)
-    record = characterise_camera(OpticalBench(with_camera(camera), seed=1), roi=ROI)
+    with pytest.warns(UserWarning, match=r"Below 0.24 DN\^2 \(EMVA 1288, 6.5\) rounding hides it"):
+        record = characterise_camera(OpticalBench(with_camera(camera), seed=1), roi=ROI)
+    rows = {name: found for name, found, _ in summary(record)}
+    assert record.below_rounding and rows["read noise"].startswith("not seen: below ")
+    assert rows["intervals"].startswith("none: rounding hides") and " to " not in rows["gain"] + rows["DSNU"]
     assert record.read_noise_interval[0] == 0 and record.read_noise_interval[1] >= 0.4 / record.gain_dn_per_e
     assert holds(record, "read_noise", 2.0)
 

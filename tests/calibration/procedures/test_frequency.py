@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from opusim import Device, OpticalBench
+from opusim import Device, OpticalBench, cli
 from opusim.calibration import Calibration, FrequencyRecord, lock_frequency, read_record, read_report
 from opusim.calibration.report import summary
 from opusim.device.medium import PhaseScreenMedium
@@ -107,3 +108,64 @@ def test_what_is_no_servo_is_refused(tmp_path):
     assert not session.has_tuning
     with pytest.raises(ValueError, match=r"cannot be tuned \(laser.tuning_range_hz\), and 'frequency' cannot do with"):
         session.run("frequency")
+
+
+def test_surroundings_of_a_simulated_bench_are_an_option(tmp_path):
+    """A fresh bench goes back to the file's reference: 1.5 K are 1.5e-5 of the frequency, against the warming."""
+    path, how = tmp_path / "cal.h5", {"roi": ROI, "exposure_s": 2e-3}
+    first = Calibration(OpticalBench(DEVICE, 1, execution="waves"), path, **how).run("frequency")["frequency"]
+    bench = OpticalBench(DEVICE, 1, execution="waves")
+    warm = Calibration(bench, path, temperature_k=1.5, pressure_pa=0.0, **how).run("frequency")["frequency"]
+    assert warm.tuning_hz == pytest.approx(-1.5e-5 * DEVICE.laser.frequency_hz, abs=0.1 * first.width_hz)
+    assert warm.correlation_before < 0.3 and bench.temperature_change_k == 1.5
+    # Its clock has passed over the frames of the reference, whose noise none of its own has.
+    assert warm.elapsed_s > first.elapsed_s and warm.correlation_of_one_state < 1
+    with pytest.raises(TypeError, match="a change of the surroundings is 'hot'"):
+        Calibration(bench, path, temperature_k="hot", **how)
+
+
+def test_a_laboratorys_medium_is_as_it_is(tmp_path):
+    class Bench:
+        def __init__(self):
+            self.inside = OpticalBench(DEVICE, 2, execution="waves")
+            self.mirror_shape, self.sensor_shape = self.inside.mirror_shape, self.inside.sensor_shape
+            self.expose, self.tuning_range_hz, self.tuning_hz = self.inside.expose, 12e9, 0.0
+
+        def tune(self, shift_hz):
+            self.tuning_hz = shift_hz
+
+    session = Calibration(Bench(), tmp_path / "cal.h5", roi=ROI, temperature_k=1.0)
+    with pytest.raises(ValueError, match="--temperature-k is given, but this bench is not simulated"):
+        session.run("frequency")
+
+
+def test_the_command_warms_a_bench_and_finds_its_tuning(tmp_path):
+    """By waves, in a program of its own for each run."""
+    device, path = tmp_path / "warm.toml", tmp_path / "cal.h5"
+    table = (
+        'preset = "aurora"\nname = "warm"\n[laser]\ntuning_range_hz = 20e9\n[operation]\nones_range = [1, 2000]\n'
+        '[medium]\nspectral_law = "slab"\ndiffusion_time_s = 5e-10\nexpansion_per_k = 1e-5\n'
+        "[dmd]\nshape = [48, 64]\n[camera]\nshape = [48, 64]\n"
+    )
+    device.write_text(table)
+    call = [
+        "calibrate",
+        "frequency",
+        "-o",
+        str(path),
+        "-d",
+        str(device),
+        "--exposure-us",
+        "2000",
+        "--roi",
+        "16,0,16,64",
+    ]
+    for more in ([], ["--temperature-k", "1"]):
+        result = CliRunner().invoke(cli.app, [*call, *more])
+        assert result.exit_code == 0, result.output
+    found = read_record(path, "frequency", FrequencyRecord)
+    assert found.tuning_hz == pytest.approx(-1e-5 * DEVICE.laser.frequency_hz, abs=0.1 * found.width_hz)
+    table = table.replace("20e9", "0.0")
+    device.write_text(table)
+    refused = CliRunner().invoke(cli.app, ["calibrate", "frequency", "-o", str(tmp_path / "b.h5"), "-d", str(device)])
+    assert refused.exit_code == 2 and "cannot be tuned" in " ".join(refused.stderr.split())

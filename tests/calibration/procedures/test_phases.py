@@ -171,10 +171,22 @@ def test_matrix_of_one_go_and_of_a_resumed_one_are_the_same(tmp_path):
     assert np.array_equal(one.matrix(), other.matrix()) and np.array_equal(one.background(), other.background())
 
 
+def test_without_an_arm_the_method_is_internal_by_itself(tmp_path):
+    """To the bit what the named method gives; with an arm steps are those of the arm."""
+    bare = phase_device(reference=False)
+    own = measured(tmp_path, OpticalBench(bare))
+    named = measured(tmp_path, OpticalBench(bare), method="internal", out=tmp_path / "b.h5")
+    assert own.method == "internal" and np.array_equal(own.matrix(), named.matrix())
+    assert measured(tmp_path, OpticalBench(phase_device()), out=tmp_path / "c.h5").method == "phase-stepping"
+
+
 def test_what_a_matrix_of_phases_refuses(tmp_path):
     bench = OpticalBench(phase_device(reference=False))
     with pytest.raises(ValueError, match="has no reference arm"):
-        measured(tmp_path, bench)
+        measured(tmp_path, bench, method="phase-stepping")
+    asked = Calibration(bench, tmp_path / "cal.h5", roi=ROI, inputs=24, exposure_s=EXPOSURE_S, method="phase-stepping")
+    with pytest.raises(ValueError, match="--method is phase-stepping, but this device has no reference arm"):
+        asked.run("tm")
     with pytest.raises(ValueError, match="no input is ever alone"):
         measured(tmp_path, bench, basis="canonical", method="internal")
     with pytest.raises(ValueError, match="stepped by 4 quarters"):
