@@ -66,7 +66,11 @@ def make(kind: type, **fields: Any) -> Any:
     # A slab has a time, and nothing else has.
     if given.get("spectral_law") == "slab":
         given.setdefault("diffusion_time_s", 1e-10)
-    elif given.get("diffusion_time_s") and "spectral_law" not in fields:
+    elif (
+        "spectral_law" not in fields
+        and isinstance(given.get("diffusion_time_s"), float)
+        and given["diffusion_time_s"] > 0
+    ):
         given["spectral_law"] = "slab"
     return kind(**given)
 
