@@ -478,8 +478,8 @@ def test_info_of_a_phase_modulator_has_no_words_of_mirrors():
 
 def test_info_of_a_broad_line_and_a_reference_arm_leaves_linear_outputs_out(folder):
     table = (
-        'preset = "aurora"\nname = "broad"\n[laser]\nlinewidth_hz = 3e9\n[reference]\nrelative_amplitude = 2.0\n'
-        '[medium]\nspectral_law = "slab"\ndiffusion_time_s = 1e-10\n'
+        'preset = "aurora"\nname = "broad"\n[laser]\nlinewidth_hz = 1e10\n[reference]\nrelative_amplitude = 2.0\n'
+        '[medium]\nspectral_law = "slab"\ndiffusion_time_s = 1e-9\n'
     )
     Path("broad.toml").write_text(table)
     assert len(Device.load("broad.toml").sampling.lines) > 1

@@ -228,11 +228,8 @@ def test_a_sweep_of_a_device_whose_file_has_another_path_now_goes_on(folders, mo
         ('[dmd]\npreset = "DLP7000"\n[operation]\nones_range = [5, 900000]', "operation.ones_range is"),  # of stages
         ('[medium]\nkind = "fogg"', "medium.kind is 'fogg'"),
         ("colour = 1", ""),
-        ('[modulator]\nkind = "slm"', "lacks modulator.name, modulator.shape, modulator.pitch_m"),
         ('[modulator]\nkind = "slmm"', "modulator.kind is 'slmm'"),
-        ("[modulator]\ncolour = 1", "has an unknown key 'modulator.colour'"),
         ("modulator = 3", "modulator is 3, but it must be a table such as [modulator]"),
-        ('[slm]\npreset = "HSP1920"', "has an unknown key 'slm': the table of a phase modulator is [modulator]"),
     ],
 )
 def test_an_error_names_the_file_once(text, words, tmp_path):
@@ -245,6 +242,15 @@ def test_an_error_names_the_file_once(text, words, tmp_path):
     assert sentence.count(str(path)) == 1
 
 
-def test_the_table_of_any_modulator_is_among_those_that_are_allowed():
+def test_a_table_is_called_by_its_own_name():
+    """That of a modulator of any kind is allowed, and is not called by the name of the usual kind."""
+    for text, sentence in (
+        ('[modulator]\nkind = "slm"', "lacks modulator.name, modulator.shape, modulator.pitch_m"),
+        ("[modulator]\ncolour = 1", "has an unknown key 'modulator.colour'"),
+        ("[dmd]\ncolour = 1", "has an unknown key 'dmd.colour'"),
+        ('[slm]\npreset = "HSP1920"', r"has an unknown key 'slm': the table of a phase modulator is \[modulator\]"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            Device.from_toml(f'preset = "aurora"\n{text}\n')
     with pytest.raises(ValueError, match=r"unknown key 'colour'.* Allowed are .* dmd, .* modulator, "):
         Device.from_toml('preset = "aurora"\ncolour = 1\n')

@@ -96,11 +96,11 @@ def measure_tm(
     full_scale_dn : float, optional
         Count from which a pixel is saturated; found with the flat field by default.
     method : {"phase-stepping", "off-axis", "internal"}, optional
-        By default "phase-stepping"; "internal" on a modulator of phases whose bench has no reference arm. "off-axis":
-        the field of one frame, under a tilted reference (`opusim.calibration.algorithms.off_axis`), for a region of
-        8 x 8 pixels at least; `steps`, `actual_rad` and `circular` are not for it. "internal": without a reference arm,
-        on a modulator of phases. One half of the inputs is stepped against the other by quarters of a turn, then the
-        other half; these are not for it either.
+        By default "phase-stepping"; "internal" on a modulator of phases without a reference arm. "off-axis": the field
+        of one frame, under a tilted reference (`opusim.calibration.algorithms.off_axis`), for a region of 8 x 8
+        pixels at least; `steps`, `actual_rad` and `circular` are not for it. "internal": without a reference arm, on a
+        modulator of phases. One half of the inputs is stepped against the other by quarters of a turn, then the other
+        half; these are not for it either.
     grain_px : float, optional
         Off axis: width of a speckle grain, wavelength x distance / diameter of the aperture, in pixels. It must be
         given, and sets the half bandwidth B = 1 / (2 grain_px).
