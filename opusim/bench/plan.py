@@ -167,6 +167,11 @@ def make_plan(geometry: Geometry, matrix: MatrixWay, waves: WavesWay | None, *, 
             f"{_VECTORS} vectors would take {by_matrix_s:.3g} s of a core by matrix, {build_s:.3g} s of it to make "
             f"the matrix (at most {_MAX_BUILD_S:g}), and {by_waves_s:.3g} s by waves."
         )
+        if by_matrix_s < by_waves_s and not cheaper:
+            why += (
+                f" Making it takes more than the {_MAX_BUILD_S:g} s that a first transform may wait for it by itself: "
+                "execution='matrix' takes it all the same."
+            )
     if geometry.relay and geometry.layout is not None:
         why += " Behind a Fourier stop each mirror is a mode."
     chosen = matrix if way == "matrix" else waves
