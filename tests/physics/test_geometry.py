@@ -396,6 +396,7 @@ def lit_bench(focal_m: float, **changes) -> Device:
     )  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:laser.wavelength_m is")  # the efficiency is no part of it
 @pytest.mark.parametrize("focal_m", [12e-3, 30e-3, 60e-3])
 def test_bare_mirrors_light_every_part_of_the_sensor_as_expected(focal_m):
     """Mean light over `expected_level_dn`: 1 for any share of mirrors on, on the whole sensor and in its ninths.
