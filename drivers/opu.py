@@ -167,6 +167,8 @@ class OPU(validation.Fixed):
     _fixed = {"config_file": "Change `config`, or make another OPU."}
     # Whether there was a word of values that are hardly meant as they are taken.
     _told = False
+    # Whether there was one of a stop that features send no light through.
+    _told_stop = False
 
     def __init__(
         self,
@@ -482,6 +484,12 @@ class OPU(validation.Fixed):
             If the device is closed. A RuntimeError and an AssertionError.
         TypeError, ValueError
             If an argument is not what it may be, or `X` holds no vector. The fit before stays in force.
+
+        Warns
+        -----
+        UserWarning
+            Of data that give too little light or too much; once, of a Fourier stop that the light of features does not
+            pass.
         """
         self._make_fit(X, n_features, packed, online, False, override)
 
@@ -534,6 +542,7 @@ class OPU(validation.Fixed):
             inputs=input_layout_of(self.device.bench),
         )
         self._tell_doubt(data)
+        self._tell_stop(fit)
         # Nothing can fail from here on, so that an error leaves the fit before in force.
         self._end_online()
         with self.device.lock:
@@ -765,6 +774,26 @@ class OPU(validation.Fixed):
         if doubt:
             self._told = True
             warn_outside(doubt)
+
+    def _tell_stop(self, fit: Fit) -> None:
+        """Warn, once, of features without a carrier before a stop that picks an order of a hologram."""
+        from opusim.device.record import Device
+
+        # A laboratory's record says nothing of a stop.
+        if self._told_stop or fit.layout.by_mirror or not isinstance(self.model, Device):
+            return
+        stop = self.model.fourier_stop
+        if stop.passes_axis(self.model.dmd.lattice):
+            return
+        self._told_stop = True
+        down, across = stop.centre_cycles
+        warn_outside(
+            f"The Fourier stop of this device ({stop.diameter_cycles:g} cycles per pitch wide at {down:g} and "
+            f"{across:g}) leaves out the light that goes straight on, where features on macro-pixels send nearly all "
+            "of theirs: outputs will be near the dark level. It is meant for holograms (opusim.patterns.lee, "
+            "superpixel): show them with OpticalBench.expose, or as features of one mirror each, or use a device "
+            "without the stop (fourier_stop.diameter_cycles=inf)."
+        )
 
     @staticmethod
     def _decode(values: Any, encoder: Any, decoder_cls: Any, group: int = 1) -> Any:

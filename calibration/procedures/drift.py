@@ -394,7 +394,8 @@ def _field_correlation(fields: np.ndarray, times: np.ndarray) -> tuple[np.ndarra
     if not powers[0] > 6 * noise / math.sqrt(n * fields.shape[2]):
         raise ValueError(
             "The reference's phase is lost: bursts of one pattern have no field in common. Is the arm open, coherent "
-            "with the signal, and quiet within a burst?"
+            "with the signal, and quiet within a burst? With a Fourier stop behind the mirrors: do the patterns send "
+            "light through it, as holograms for its place do?"
         )
     mean = fields.mean(axis=1, dtype=np.complex128)
     cross = np.array([np.vdot(look, mean[0]) / look.size for look in mean])

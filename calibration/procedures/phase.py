@@ -265,7 +265,8 @@ def _check_fringes(frames: np.ndarray, mean_frames: np.ndarray, nominal: np.ndar
             )
         raise ValueError(
             f"The reference's phase is lost: frames change with it by no more than {math.sqrt(between) / level:.2%} of "
-            "their level. Is the arm open and coherent with the signal, and does the shifter move?"
+            "their level. Is the arm open and coherent with the signal, and does the shifter move? With a Fourier stop "
+            "behind the mirrors: do the patterns send light through it, as holograms for its place do?"
         )
 
 

@@ -38,7 +38,7 @@ Kind = Literal["number", "integer", "flag", "choice", "text", "name", "label", "
 _KINDS: dict[Any, Kind] = {float: "number", int: "integer", bool: "flag", str: "text"}
 _PARAMETER, _PART = "parameter", "part"
 # How many of the unit that is shown make one of the parameter's own.
-_SHOWN = {"nm": 1e9, "µm": 1e6, "mm": 1e3, "mW": 1e3, "%": 100}
+_SHOWN = {"nm": 1e9, "µm": 1e6, "mm": 1e3, "mW": 1e3, "kHz": 1e-3, "GHz": 1e-9, "%": 100}
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Parameter:
     unit : str
         Unit of the value; empty for a number without one.
     shown : str
-        Unit in which people read it, where that is another one: its first word is one of nm, µm, mm, mW, %.
+        Unit in which people read it, where that is another one: its first word is one of nm, µm, mm, mW, kHz, GHz, %.
     off : object
         Value that switches an imperfection off; None for a parameter that is none.
     imperfection : str

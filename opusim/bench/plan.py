@@ -29,7 +29,8 @@ FFT_FLOPS, SUM_FLOPS = 1.3e10, 1.8e11
 WEIGHT_FLOPS = 1.4e11
 #: Entries of a medium that gives them, a second.
 ENTRIES_PER_S = 2e8
-_MAX_BUILD_S = 25.0  # seconds of a core for which a first transform may make its matrix
+#: Seconds of a core for which a first transform may make its matrix.
+MAX_BUILD_S = 25.0
 #: Most samples of a pixel in the matrix way; at most `matrix_kernels.STRIP`, as a strip has whole pixels.
 MAX_SAMPLES = 64
 _UNEVEN = (
@@ -150,7 +151,7 @@ def make_plan(geometry: Geometry, matrix: MatrixWay, waves: WavesWay | None, *, 
     if execution == "matrix" and not possible:
         raise ValueError(f"execution is 'matrix', but {_no_matrix(geometry, matrix)} Use 'waves' or 'auto'.")
     by_matrix_s, by_waves_s = build_s + _VECTORS * matrix_vector_s, _VECTORS * wave_s
-    cheaper = by_matrix_s < by_waves_s and build_s < _MAX_BUILD_S
+    cheaper = by_matrix_s < by_waves_s and build_s < MAX_BUILD_S
     way = execution if execution != "auto" else ("matrix" if possible and cheaper else "waves")
     if execution != "auto":
         why = f"execution is {execution!r}."
@@ -165,8 +166,13 @@ def make_plan(geometry: Geometry, matrix: MatrixWay, waves: WavesWay | None, *, 
     else:
         why = (
             f"{_VECTORS} vectors would take {by_matrix_s:.3g} s of a core by matrix, {build_s:.3g} s of it to make "
-            f"the matrix (at most {_MAX_BUILD_S:g}), and {by_waves_s:.3g} s by waves."
+            f"the matrix (at most {MAX_BUILD_S:g}), and {by_waves_s:.3g} s by waves."
         )
+        if by_matrix_s < by_waves_s and not cheaper:
+            why += (
+                f" Making it takes more than the {MAX_BUILD_S:g} s that a first transform may wait for it by itself: "
+                "execution='matrix' takes it all the same."
+            )
     if geometry.relay and geometry.layout is not None:
         why += " Behind a Fourier stop each mirror is a mode."
     chosen = matrix if way == "matrix" else waves

@@ -282,8 +282,18 @@ def _laser(laser: _Told) -> tuple[str, str]:
     band = f"up to {bandwidth}" if laser.value("power_noise_bandwidth_hz") else "per frame"
     return "laser", (
         f"{laser.text('wavelength_m')}, {laser.text('power_w')} on the {laser.onto}; noise "
-        f"{laser.text('power_noise')} rms {band}, drift {laser.text('power_drift_per_hour')}"
+        f"{laser.text('power_noise')} rms {band}, drift {laser.text('power_drift_per_hour')}" + _light(laser)
     )
+
+
+def _light(laser: _Told) -> str:
+    """Say how wide a laser's line is and how far it tunes, and nothing of one that has one frequency."""
+    told = ""
+    if laser.stage.linewidth_hz:
+        told += f"; a {laser.value('line')} line of {laser.text('linewidth_hz')}"
+    if laser.stage.tuning_range_hz:
+        told += f"; tunes by {laser.text('tuning_range_hz')} to either side"
+    return told
 
 
 def _mirrors(dmd: _Told) -> tuple[str, str]:

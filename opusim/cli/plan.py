@@ -373,12 +373,18 @@ def _told(result: ScalePlan, rates: tuple[Rates, Rates], other: ScalePlan | None
 
 def _told_of(other: ScalePlan, result: ScalePlan) -> str:
     """Say how long the way takes that was not chosen."""
+    from opusim.bench.plan import MAX_BUILD_S
     from opusim.calibration.words import duration
 
     by = "the matrix" if other.way == "matrix" else "waves"
     n = result.work.n_vectors
+    waits = (
+        f" A matrix is made unasked only where that takes at most {MAX_BUILD_S:g} s of a core."
+        if other.way == "matrix"
+        else ""
+    )
     return (
-        "The way is chosen for a large training set, however many vectors come. "
+        f"The way is chosen for a large training set, however many vectors come.{waits} "
         f"{n:,} vector{'s' * (n > 1)} would take {duration(other.process_s)} by {by} in one process, not "
         f"{duration(result.process_s)}: OPU(execution={other.way!r}) takes that way. Between the two counts differ by "
         "one level or an electron in at most 1 % of the pixels."

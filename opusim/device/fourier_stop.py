@@ -72,6 +72,26 @@ class FourierStop(Stage):
         """Whether there is a stop."""
         return self.diameter_cycles < math.inf
 
+    def passes_axis(self, lattice: str) -> bool:
+        """Return whether light that goes straight on passes, as that of patterns without a carrier does.
+
+        Parameters
+        ----------
+        lattice : str
+            Lattice of the mirrors, along whose edges the sides of a square stop are.
+
+        Returns
+        -------
+        bool
+            True without a stop.
+        """
+        if not self.present:
+            return True
+        if self.shape == SQUARE:
+            return 2 * max(map(abs, _along_edges(self.centre_cycles, lattice))) <= self.diameter_cycles
+        down, across = self.centre_cycles
+        return 2 * math.sqrt(down * down + across * across) <= self.diameter_cycles
+
     def without_effect(self) -> tuple[str, ...]:
         """Return the fields that change no frame as it is: without a stop all but its diameter.
 

@@ -62,13 +62,15 @@ class Laser(Stage):
         0.0, low=0.0, high=0.5, shown="%", off=0.0, imperfection="laser power noise", source="laser power",
         learnable="odds",
     )  # fmt: skip
-    power_noise_bandwidth_hz: float = parameter(0.0, low=0.0, high=1e9, unit="Hz", before=0.0)
+    power_noise_bandwidth_hz: float = parameter(0.0, low=0.0, high=1e9, unit="Hz", shown="kHz", before=0.0)
     power_drift_per_hour: float = parameter(
         0.0, low=0.0, high=0.5, unit="per hour", shown="% per hour", off=0.0, imperfection="laser power drift"
     )
-    linewidth_hz: float = parameter(0.0, low=0.0, high=1e14, unit="Hz", off=0.0, imperfection="linewidth", before=0.0)
+    linewidth_hz: float = parameter(
+        0.0, low=0.0, high=1e14, unit="Hz", shown="GHz", off=0.0, imperfection="linewidth", before=0.0
+    )
     line: str = parameter(GAUSSIAN, kind="choice", choices=LINES, before=GAUSSIAN)
-    tuning_range_hz: float = parameter(0.0, low=0.0, high=1e13, unit="Hz", before=0.0)
+    tuning_range_hz: float = parameter(0.0, low=0.0, high=1e13, unit="Hz", shown="GHz", before=0.0)
 
     @property
     def frequency_hz(self) -> float:

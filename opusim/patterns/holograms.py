@@ -5,7 +5,12 @@ they are narrower it is less; a stop behind the mirrors (`opusim.device.fourier_
 pass::
 
     device = Device.load("aurora").evolve(**lee_stop((0.0, 0.25)))
-    frames = OpticalBench(device).expose(lee(field, (0.0, 0.25), device.dmd))
+    y, x = device.dmd.places_m()
+    tilt = np.exp(0.5j * np.pi * y / y.max()) * np.ones_like(x)  # a smooth field: a turn of pi over the rows
+    frames = OpticalBench(device).expose(lee(tilt, (0.0, 0.25), device.dmd), exposure_s=4e-3)
+
+An order has a tenth of the light at most: exposures are some ten times as long as those of bare mirrors. Details of a
+field that are finer than the stop passes are lost.
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from opusim.base import elementary, validation
+from opusim.base.errors import InputTypeError
 from opusim.base.user_arrays import checked_array
 
 if TYPE_CHECKING:
@@ -37,7 +43,7 @@ def lee(field: Any, carrier: Any, dmd: Dmd | None = None) -> np.ndarray:
     ----------
     field : array_like of complex, shape (rows, columns) or (n, rows, columns)
         Amplitude and phase wanted at each mirror, of modulus 1 at most.
-    carrier : tuple of float
+    carrier : array_like of float, shape (2,)
         Lines of the grating along the first and the second axis, in cycles per pitch: each within -.5 and .5, not both
         0. The first order lies there in the plane of the stop.
     dmd : Dmd, optional
@@ -80,7 +86,7 @@ def lee_stop(carrier: Any, diameter: float | None = None) -> dict[str, Any]:
 
     Parameters
     ----------
-    carrier : tuple of float
+    carrier : array_like of float, shape (2,)
         As of `lee`.
     diameter : float, optional
         Full width of the stop in cycles per pitch. By default its edge is half way to the nearest of the orders 0 and
@@ -243,9 +249,12 @@ def _checked_field(field: Any, dmd: Dmd | None) -> tuple[np.ndarray, tuple[int, 
 
 def _checked_carrier(carrier: Any) -> tuple[float, float]:
     """Return a carrier as two floats, for which the orders 1, 0 and -1 lie apart."""
-    if not isinstance(carrier, (list, tuple)) or len(carrier) != 2:
-        raise TypeError(f"carrier is {carrier!r}, but it must be two numbers, in cycles per pitch along both axes.")
-    down, across = (validation.number("carrier", one, low=-0.5, high=0.5) for one in carrier)
+    pair = checked_array("carrier", carrier, "two numbers, in cycles per pitch along both axes")
+    if pair.shape != (2,):
+        raise InputTypeError(
+            f"carrier has shape {pair.shape}, but it must be two numbers, in cycles per pitch along both axes."
+        )
+    down, across = (validation.number("carrier", one, low=-0.5, high=0.5) for one in pair.tolist())
     if all(abs(one) in (0.0, 0.5) for one in (down, across)):
         raise ValueError(
             f"carrier is {(down, across)}, but one of both numbers must lie between 0 and half a cycle per pitch: else "

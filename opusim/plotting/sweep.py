@@ -46,7 +46,7 @@ def axis_label(path: str) -> str:
     units = [suffix for suffix in _UNITS if name.endswith(f"_{suffix}")]
     suffix = max(units, key=len, default="")
     words = (name.removesuffix(f"_{suffix}") if suffix else name).replace("_", " ")
-    stage, words = _SHORT.get(stage, stage), _SHORT.get(words, words)
+    stage, words = _SHORT.get(stage, stage.replace("_", " ")), _SHORT.get(words, words)
     return f"{stage}: {words}{f' ({_UNITS[suffix]})' if suffix else ''}"
 
 

@@ -62,7 +62,17 @@ OTHERS: dict[str, list[Any]] = {
 
 
 def make(kind: type, **fields: Any) -> Any:
-    return kind(**{**GIVEN.get(kind, {}), **fields})
+    given = {**GIVEN.get(kind, {}), **fields}
+    # A slab has a time, and nothing else has.
+    if given.get("spectral_law") == "slab":
+        given.setdefault("diffusion_time_s", 1e-10)
+    elif (
+        "spectral_law" not in fields
+        and isinstance(given.get("diffusion_time_s"), float)
+        and given["diffusion_time_s"] > 0
+    ):
+        given["spectral_law"] = "slab"
+    return kind(**given)
 
 
 def outside(about: Parameter) -> Iterator[Any]:

@@ -517,6 +517,11 @@ def test_the_choice_of_a_way_is_explained():
     assert small.way == "waves" and "1.54 MiB and may take 977 KiB" in small.why
     assert small.vector_flops / small.wave_vector_s == pytest.approx(FFT_FLOPS)
     assert "Bare mirrors" in bench.explain(mirrors, roi=(0, 0, 4, 4)).why
+    # Mirror by mirror the matrix is much the quicker way for many vectors, but takes longer to make than it may.
+    stopped = OpticalBench(AURORA.evolve(**{"fourier_stop.diameter_cycles": 0.25}), 0)
+    waits = stopped.explain(patterns(2, lined(784)), roi=(500, 0, 5, 2000))
+    assert waits.way == "waves" and waits.build_s > 25 and "execution='matrix' takes it all the same" in waits.why
+    assert "all the same" not in plan.why
     assert "execution is 'waves'" in OpticalBench(AURORA, 0, execution="waves").explain(features, roi=ROI).why
     entries = OpticalBench(AURORA.evolve(medium=GaussianMedium()), 0)
     assert "'gaussian' gives entries" in entries.explain(features, roi=ROI, n_pixels=9).why

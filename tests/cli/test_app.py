@@ -398,6 +398,17 @@ def test_info_tells_the_stop_behind_the_mirrors(tmp_path):
     assert "also: envelope True" in text and "levels and noise below are those of light that passes" in text
 
 
+def test_info_tells_frequencies_in_units_that_are_read(tmp_path):
+    path = tmp_path / "lab.toml"
+    path.write_text(
+        'preset = "aurora"\n[laser]\nlinewidth_hz = 50e9\nline = "lorentzian"\ntuning_range_hz = 5e11\n'
+        "power_noise_bandwidth_hz = 100e3\n"
+    )
+    text = words(invoke("info", str(path)).stdout)
+    assert "rms up to 100 kHz, drift 1 % per hour; a lorentzian line of 50 GHz; tunes by 500 GHz to either side" in text
+    assert "5e+11" not in text and "5e+10" not in text and "100000" not in text
+
+
 @pytest.mark.parametrize("name", ["aurora", "ideal"])
 def test_info_tells_every_parameter(name):
     """Some in words of their own, the others by name, in the unit that the name ends with or else with it: a new one is

@@ -7,7 +7,9 @@ import datetime as dt
 import numpy as np
 import pytest
 
+from opusim import Device
 from opusim.drivers import OPU, ContextArray, FeaturesFormat
+from opusim.patterns import lee_stop
 
 torch = pytest.importorskip("torch")
 
@@ -217,3 +219,35 @@ def test_encoders_and_decoders(opu):
     y = opu.transform(x, Doubling, Cutting)
     assert y.shape == (4, 2) and y.context is not None  # the class is made with the encoder's parameters
     assert isinstance(opu.transform(torch.from_numpy(x), Doubling, Cutting), torch.Tensor)
+
+
+def small_device(**changes):
+    sizes = {"dmd.shape": (48, 64), "camera.shape": (64, 64), "operation.ones_range": (0, 48 * 64)}
+    return Device.load("aurora").evolve(**sizes, **changes)
+
+
+def test_features_before_a_stop_off_axis_are_told_once():
+    bits = np.random.default_rng(0).integers(0, 2, (4, 48), dtype=np.uint8)
+    stopped = small_device(**lee_stop((0.0, 0.25)))
+    with OPU(64, device=stopped) as opu:
+        with pytest.warns(UserWarning, match=r"Fourier stop .*0\.25 cycles per pitch wide at 0 and 0\.25") as told:
+            y = opu.fit_transform1d(bits)
+            opu.fit1d(bits)
+        assert len(told) == 1
+        assert y.mean() < stopped.camera.black_level_dn + 1  # in the dark, as the warning says
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("n", "changes"),
+    [
+        (48, {}),  # no stop
+        (48, {"fourier_stop.diameter_cycles": 0.25}),  # on the axis
+        (48, {"fourier_stop.diameter_cycles": 0.5, "fourier_stop.centre_cycles": (0.0, 0.25)}),  # the axis on its edge
+        (48 * 64, lee_stop((0.0, 0.25))),  # a feature a mirror, as a hologram needs
+    ],
+)
+def test_features_that_may_pass_a_stop_are_not(n, changes):
+    with OPU(64, device=small_device(**changes)) as opu:
+        opu.fit1d(n_features=n)
+        assert opu.transform(np.ones(n, dtype=np.uint8)).shape == (64,)

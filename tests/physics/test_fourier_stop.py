@@ -426,6 +426,25 @@ def test_a_stop_is_part_of_a_device():
     assert bench.explain(MirrorPatterns(BITS, layout("square"))).why.endswith("each mirror is a mode.")
 
 
+def test_what_goes_straight_on_passes_a_stop_around_the_axis():
+    """The constant field of a plain device, by the light itself: it comes through, or next to none of it does."""
+    for lattice in LATTICES:
+        dmd = mirrors((64, 64), lattice)
+        for shape in SHAPES:
+            for centre, diameter in (((0.0, 0.1), 0.3), ((0.0, 0.25), 0.3), ((0.1, 0.1), 0.25), ((-0.2, 0.1), 0.3)):
+                stop = FourierStop(diameter_cycles=diameter, centre_cycles=centre, shape=shape)
+                light = behind(
+                    np.ones((1, 64, 64), dtype=np.uint8),
+                    dmd,
+                    diameter_cycles=diameter,
+                    centre_cycles=centre,
+                    shape=shape,
+                )
+                share = np.vdot(light, light).real / light.size
+                assert (share > 0.8) == stop.passes_axis(lattice) and (share > 0.8 or share < 0.1)
+    assert FourierStop().passes_axis("square")
+
+
 def refused(words: str, device: Device, **changes) -> None:
     with pytest.raises(ValueError, match=words):
         device.evolve(**changes)

@@ -409,7 +409,9 @@ def test_a_frame_in_which_the_medium_moves_takes_fields_of_each_state(monkeypatc
         return
     taken, kind = [], type(way)
     fields = kind.fields
-    monkeypatch.setattr(kind, "fields", lambda self, bits, state: taken.append(state) or fields(self, bits, state))
+    monkeypatch.setattr(
+        kind, "fields", lambda self, bits, state, *moments: taken.append(state) or fields(self, bits, state, *moments)
+    )
     opu.transform(bits(2, 64))
     assert len(taken) == 2 * work.frame_states and len(set(taken)) == len(taken)
 

@@ -891,6 +891,9 @@ def _patterns() -> None:
     field /= np.abs(field).max()
     at = "opusim.patterns.holograms"
     door(f"{at}.lee(field)", lambda x: patterns.lee(x, (0.1, 0.2)), field.copy)
+    carrier = functools.partial(np.array, (0.1, 0.2))
+    door(f"{at}.lee(carrier)", lambda x: patterns.lee(field, x), carrier)
+    door(f"{at}.lee_stop(carrier)", patterns.lee_stop, carrier)
     door(f"{at}.superpixel(field)", lambda x: patterns.superpixel(x, 2), field.copy)
 
 
