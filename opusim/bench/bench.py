@@ -141,6 +141,7 @@ class OpticalBench(validation.Fixed):
         arrays.choose(backend)
         self.backend = backend
         device = Device.load(device)
+        device.tell_wavelength()
         if resolution is not None:
             device = device.evolve(resolution=validation.choice("resolution", resolution, RESOLUTIONS))
         self.device = device
@@ -896,8 +897,8 @@ class OpticalBench(validation.Fixed):
     def expected_level_dn(self, n_on: float, exposure_s: float) -> float:
         """Mean grey level for `n_on` mirrors on, spread evenly over the beam, without clipping, of a linear sensor.
 
-        Over all outputs of a measured matrix, with the light of its background. Behind a Fourier stop it is less, by
-        what that takes of a pattern.
+        Over all outputs of a measured matrix, with the light of its background. A Fourier stop is left out: what it
+        takes depends on the pattern, and the level behind it is less by that.
 
         Parameters
         ----------
@@ -1259,11 +1260,17 @@ class OpticalBench(validation.Fixed):
             alike = Rows(np.zeros(n_rows), region.roi.n_columns, [0.0])
         if camera.shutter != "rolling":
             return alike
-        if self.device.modulator.vibrates:
+        slm = self.device.modulator
+        if slm.vibrates:
+            if isinstance(slm, PhaseSlm):
+                path, value, what, still = "modulator.flicker_hz", slm.flicker_hz, "flicker of the phases", "flicker"
+            else:
+                path, value = "dmd.vibration_rad", self.device.micromirrors.vibration_rad
+                what, still = "tilt of the mirrors", "vibration_rad"
             raise ValueError(
-                f"camera.shutter is 'rolling' and dmd.vibration_rad is {self.device.micromirrors.vibration_rad!r}, but "
-                "rows that are exposed at times of their own would each see another tilt of the mirrors, which is not "
-                "simulated: camera.shutter must be 'global', or dmd.vibration_rad 0."
+                f"camera.shutter is 'rolling' and {path} is {value!r}, but rows that are exposed at times of their own "
+                f"would each see another {what}, which is not simulated: camera.shutter must be 'global', or "
+                f"{path.partition('.')[0]}.{still} 0."
             )
         if reserved is not None:
             frametime_s = reserved.frametime_s

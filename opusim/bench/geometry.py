@@ -99,7 +99,7 @@ class Geometry:
         """
         stop = device.fourier_stop
         source = make_source(
-            layout, device.dmd, seed, by_mirror=resolution == "mirrors" or stop.present,
+            layout, device.lit_modulator, seed, by_mirror=resolution == "mirrors" or stop.present,
             on_grid=device.medium.has_waves, relay=Relay(stop, device.dmd) if stop.present else None,
         )  # fmt: skip
         sampling, grid, block = device.sampling, None, None

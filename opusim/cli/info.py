@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -66,10 +67,11 @@ def info(
         facts.add_row("mean grey level", _level(budget.level_dn, model))
     uneven = model.medium.output_powers() is not None
     facts.add_row("contrast over outputs" if uneven else "speckle contrast", f"{budget.contrast:.3f}")
-    if isinstance(model.modulator, PhaseSlm):
-        facts.add_row("light that no phase turns", percent(model.modulator.unmodulated_share))
-        if model.modulator.moves:
-            facts.add_row("flicker of phases", _flicker(model.modulator, exposure_s))
+    lit_modulator = model.lit_modulator
+    if isinstance(lit_modulator, PhaseSlm):
+        facts.add_row("light that no phase turns", percent(lit_modulator.unmodulated_share))
+        if lit_modulator.moves:
+            facts.add_row("flicker of phases", _flicker(lit_modulator, exposure_s))
     if math.isfinite(budget.full_scale_dn):
         share = percent(budget.saturation_probability)
         facts.add_row("saturated outputs", f"{share} (beyond {budget.full_scale_dn:.0f} DN)")
@@ -97,7 +99,9 @@ def info(
         linear = model.reference.present and binary
         line_resolved = len(model.sampling.lines) > 1
         modes = ("intensity", "linear") if linear and not line_resolved else ("intensity",)
-        budgets = [error_budget(model, mode, elapsed_s=elapsed) for mode in modes]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Closed forms know nothing of the Fourier stop")  # said above
+            budgets = [error_budget(model, mode, elapsed_s=elapsed) for mode in modes]
         if any(one.total > 1e-9 for one in budgets):
             shares = _table(f"Error of an output by source, {elapsed:g} s after the fit (share of the mean square)")
             fill_error_table(shares, budgets)

@@ -117,7 +117,7 @@ class Camera(Stage):
         smaller by half as much again, and warns from .05 on; dark frames and flat fields show nothing of it.
     stated_wavelength_m : float
         Wavelength for which `quantum_efficiency` is stated; 0 where that is not said. Light of another one, by more
-        than 5 %, is told (`opusim.Device.doubts`). It changes no frame.
+        than 5 %, is told (`opusim.Device.wavelength_doubts`). It changes no frame.
     qe_wavelengths_m, qe_values : tuple of float
         A curve of the quantum efficiency: rising wavelengths, and the value at each, with lines between them. In a
         device `quantum_efficiency` is then that of the curve at the laser's wavelength, which must lie on it.

@@ -70,7 +70,7 @@ class Dmd(Modulator):
         Frequency of it.
     stated_wavelength_m : float
         Wavelength for which `efficiency` is stated; 0 where that is not said. Light of another one, by more than 5 %,
-        is told (`opusim.Device.doubts`). It changes no frame.
+        is told (`opusim.Device.wavelength_doubts`). It changes no frame.
     """
 
     stage: ClassVar[str] = "dmd"

@@ -47,11 +47,14 @@ class Modulator(Stage):
         Of the class: whether a pixel is on or off; else it turns the phase of its light, by levels.
     elements : str
         Of the class: what its pixels are called.
+    stated : tuple of str
+        Of the class: the fields that are stated for `stated_wavelength_m`.
     """
 
     kind: ClassVar[str] = ""
     binary: ClassVar[bool]
     elements: ClassVar[str] = "pixels"
+    stated: ClassVar[tuple[str, ...]] = ("efficiency",)
 
     name: str
     shape: tuple[int, int]
@@ -76,6 +79,21 @@ class Modulator(Stage):
             The wavelength for which the efficiency is stated.
         """
         return ("stated_wavelength_m",)
+
+    def lit_by(self, wavelength_m: float) -> Modulator:
+        """Return the modulator as light of a wavelength sees it.
+
+        Parameters
+        ----------
+        wavelength_m : float
+            Wavelength in metres.
+
+        Returns
+        -------
+        Modulator
+            Itself, unless it does something else to light of another wavelength than to that for which it is stated.
+        """
+        return self
 
     @property
     def n_mirrors(self) -> int:

@@ -19,7 +19,7 @@ from . import toml
 if TYPE_CHECKING:
     from .record import Device
 
-__all__ = ["changes", "preset_of", "title", "told"]
+__all__ = ["changes", "left_wavelength_m", "preset_of", "title", "told"]
 
 _CHANGED = ", changed"
 # So many changes are told in a description.
@@ -63,6 +63,31 @@ def title(device: Device) -> str:
     if not spec or device.name == preset:
         return f"{device.name}, version {device.version}"
     return f"{device.name} (from {preset}, version {spec.partition('@')[2]})"
+
+
+def left_wavelength_m(device: Device, stage: str, field: str) -> float:
+    """Return the wavelength of the preset's laser, where a device has a field of the preset's own value still.
+
+    Parameters
+    ----------
+    device : Device
+        Any.
+    stage, field : str
+        Such as "camera" and "quantum_efficiency".
+
+    Returns
+    -------
+    float
+        In metres; 0 where the value is another one, or of another part, or there is no preset.
+    """
+    _, spec = preset_of(device)
+    if not spec:
+        return 0.0
+    base, now = _preset(device, spec), getattr(device, stage)
+    then = base[stage]
+    same = type(now) is type(then) and now.name == then.name and getattr(now, field) == getattr(then, field)
+    wavelength_m: float = base["laser"].wavelength_m if same else 0.0
+    return wavelength_m
 
 
 def _plain(name: str) -> str:

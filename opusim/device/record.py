@@ -35,6 +35,7 @@ MODULATORS: dict[str, type[Modulator]] = {kind.kind: kind for kind in (Dmd, Phas
 """Kinds of modulators by name."""
 # From so much on, light is of another wavelength than that for which an efficiency is stated.
 _WAVELENGTH_APART = 0.05
+_TOLD = "_told"
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,7 @@ class Device(Stage):
         self.optics.check(self.laser, self.dmd, self.camera, self.medium.transmission)
         self.medium.check(self.laser, self.camera)
         self.fourier_stop.check(self.dmd)
+        _ = self.lit_modulator  # phases beyond what there may be are refused
         if self.fourier_stop.present and self.medium.by_feature:
             raise ValueError(
                 f"fourier_stop.diameter_cycles is {self.fourier_stop.diameter_cycles!r}, but a medium of kind "
@@ -192,6 +194,15 @@ class Device(Stage):
     def modulator(self) -> Modulator:
         """What shows patterns: micromirrors or a phase modulator; the same as `dmd`, by the name that fits both."""
         return self.dmd
+
+    @property
+    def lit_modulator(self) -> Modulator:
+        """The modulator as the laser's light sees it (`Modulator.lit_by`).
+
+        The same as `modulator` but for a phase modulator that is stated for another wavelength: drivers know the one,
+        the light goes through the other.
+        """
+        return self.dmd.lit_by(self.laser.wavelength_m)
 
     @property
     def micromirrors(self) -> Dmd:
@@ -246,21 +257,44 @@ class Device(Stage):
         the medium does not see. Reading a TOML warns of them, and ``opusim info`` tells them.
         """
         told = self.optics.doubts(self.laser, self.dmd, self.medium.widening_m) + self.medium.doubts()
-        return told + self._wavelength_doubts()
+        return told + self.wavelength_doubts + self._light_doubts()
 
-    def _wavelength_doubts(self) -> list[str]:
-        """Say what is stated for light of another wavelength, and what of the laser's light has no effect."""
+    @property
+    def wavelength_doubts(self) -> list[str]:
+        """Those of `doubts` about efficiencies for light of another wavelength, which a bench warns of too.
+
+        An efficiency whose wavelength is not stated is that at the laser's, but for one that a preset had for its own
+        laser, and that stayed when the laser became another one.
+        """
         laser, result = self.laser, []
-        stated = [(f"{self.dmd.stage}.efficiency", self.dmd.stated_wavelength_m)]
-        if not self.camera.qe_wavelengths_m:
-            stated.append(("camera.quantum_efficiency", self.camera.stated_wavelength_m))
-        for path, wavelength_m in stated:
+        for place, names in (("dmd", self.dmd.stated), ("camera", ("quantum_efficiency",))):
+            part = getattr(self, place)
+            if place == "camera" and part.qe_wavelengths_m:
+                continue
+            stage, wavelength_m = toml.table_of(place, part), part.stated_wavelength_m
+            why = "is stated for" if len(names) == 1 else "are stated for"
+            if not wavelength_m:
+                names = names[:1]
+                wavelength_m = origin.left_wavelength_m(self, place, names[0])
+                why = "is that of the preset it comes from, whose laser has"
             if wavelength_m and abs(laser.wavelength_m / wavelength_m - 1) > _WAVELENGTH_APART:
-                stage = path.partition(".")[0]
+                paths, one = " and ".join(f"{stage}.{name}" for name in names), len(names) == 1
                 result.append(
-                    f"laser.wavelength_m is {laser.wavelength_m:g}, but {path} is stated for {wavelength_m:g}: it must "
-                    f"be given anew, with {stage}.stated_wavelength_m = {laser.wavelength_m:g} beside it."
+                    f"laser.wavelength_m is {laser.wavelength_m:g}, but {paths} {why} {wavelength_m:g}: "
+                    f"{'it' if one else 'they'} must be given anew, with {stage}.stated_wavelength_m = "
+                    f"{laser.wavelength_m:g} beside {'it' if one else 'them'}."
                 )
+        return result
+
+    def tell_wavelength(self) -> None:
+        """Warn of `wavelength_doubts`, unless reading the TOML of this device did."""
+        if not self.__dict__.get(_TOLD):
+            for sentence in self.wavelength_doubts:
+                warn_outside(sentence)
+
+    def _light_doubts(self) -> list[str]:
+        """Say what of the laser's light has no effect."""
+        laser, result = self.laser, []
         given = [name for name in ("linewidth_hz", "tuning_range_hz") if getattr(laser, name)]
         if given and not self.medium.disperses:
             result.append(
@@ -288,7 +322,10 @@ class Device(Stage):
 
     @property
     def line_contrast(self) -> float:
-        """Contrast that the line of the laser leaves of the speckle of one pattern, 1 for a laser of one frequency."""
+        """Contrast that the line of the laser leaves of the speckle of one pattern, 1 for a laser of one frequency.
+
+        By a closed form over all angles: of phase screens what is seen may be .03 higher.
+        """
         laser = self.laser
         if not laser.linewidth_hz:
             return 1.0
@@ -514,6 +551,7 @@ class Device(Stage):
             device = cls(**toml.stages_of(table, cls, parts_of(Device), label, folder))
         for sentence in device._left_behind(table) + (device.doubts if doubts else []):
             warn_outside(f"{label}: {sentence}")
+        device.__dict__[_TOLD] = doubts  # a bench of this very device need not say it again
         return device
 
     def _left_behind(self, table: Mapping[str, Any]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import ClassVar
 
@@ -21,6 +21,8 @@ _TABLE_TERMS = 5
 _NODES, _REACH = 2048, 6.0
 # Least share of a neighbour's phase that is counted.
 _LEAST = 5e-6
+# Most turns of the range, and most radians of the table's error.
+_MOST_TURNS, _MOST_ERROR_RAD = 8.0, 3.0
 
 
 @dataclass(frozen=True)
@@ -68,27 +70,30 @@ class PhaseSlm(Modulator):
     aberration_rms_rad : float
         Root mean square of the static low-order wavefront error over the array, in radians.
     stated_wavelength_m : float
-        Wavelength for which `efficiency` and `range_turns` are stated; 0 where that is not said. Light of another one,
-        by more than 5 %, is told (`opusim.Device.doubts`): a panel turns it by as many turns less as it is longer. It
-        changes no frame.
+        Wavelength for which `efficiency`, `range_turns` and `table_error_rms_rad` are stated; 0 where that is not said,
+        for phases as they are at the laser's. A panel turns light by a length of path: light of another wavelength by
+        as many turns less as it is longer (`lit_by`). One that is off by more than 5 % is told
+        (`opusim.Device.wavelength_doubts`).
 
     Notes
     -----
     The phase of level 0 is 0 by definition, and only differences between pixels show. The driver knows what phases are
-    meant to be (`phases_rad`); the light gets what they are (`curve_rad`).
+    meant to be (`phases_rad`), at the wavelength for which they are stated, as its table knows no laser; the light gets
+    what they are (`curve_rad`). A table that was made for the laser is `range_turns` at `stated_wavelength_m` of it.
     """
 
     stage: ClassVar[str] = "modulator"
     kind: ClassVar[str] = "slm"
     binary: ClassVar[bool] = False
+    stated: ClassVar[tuple[str, ...]] = ("efficiency", "range_turns")
 
     name: str = parameter(kind="name")
     shape: tuple[int, int] = parameter(kind="shape")
     pitch_m: float = parameter(low=0.1e-6, high=1e-3, unit="m", shown="µm")
     levels: int = parameter(256, low=2, high=256)
-    range_turns: float = parameter(1.0, low=0.0, high=8.0, low_open=True, unit="turns")
+    range_turns: float = parameter(1.0, low=0.0, high=_MOST_TURNS, low_open=True, unit="turns")
     table_error_rms_rad: float = parameter(
-        0.0, low=0.0, high=3.0, unit="rad", off=0.0, imperfection="look-up table error"
+        0.0, low=0.0, high=_MOST_ERROR_RAD, unit="rad", off=0.0, imperfection="look-up table error"
     )
     gain_spread: float = parameter(0.0, low=0.0, high=0.5, shown="%", off=0.0, imperfection="uneven phase")
     flicker: float = parameter(
@@ -110,6 +115,51 @@ class PhaseSlm(Modulator):
     )
     aberration_rms_rad: float = parameter(0.0, low=0.0, high=100.0, unit="rad", off=0.0, imperfection="aberration")
     stated_wavelength_m: float = parameter(0.0, low=0.0, high=20e-6, unit="m", shown="nm", before=0.0)
+
+    def without_effect(self) -> tuple[str, ...]:
+        """Return the fields that change no frame.
+
+        Returns
+        -------
+        tuple of str
+            None: the wavelength for which phases are stated says what they are at the laser's.
+        """
+        return ()
+
+    def lit_by(self, wavelength_m: float) -> PhaseSlm:
+        """Return the modulator as light of a wavelength sees it.
+
+        Parameters
+        ----------
+        wavelength_m : float
+            Wavelength in metres.
+
+        Returns
+        -------
+        PhaseSlm
+            One whose range and whose table's error, as lengths of path, are over this wavelength; itself where they
+            are stated for it, or for none.
+
+        Raises
+        ------
+        ValueError
+            If they are more than a modulator may have.
+        """
+        stated_m = self.stated_wavelength_m
+        if not stated_m or stated_m == wavelength_m:
+            return self
+        ratio = stated_m / wavelength_m
+        for name, most in (("range_turns", _MOST_TURNS), ("table_error_rms_rad", _MOST_ERROR_RAD)):
+            value = getattr(self, name)
+            if value * ratio > most:
+                raise ValueError(
+                    f"modulator.{name} is {value!r} for light of {stated_m:g} m, which is {value * ratio:.4g} at "
+                    f"laser.wavelength_m {wavelength_m:g}, but there it must be at most {most:g}."
+                )
+        return replace(
+            self, range_turns=self.range_turns * ratio, table_error_rms_rad=self.table_error_rms_rad * ratio,
+            stated_wavelength_m=wavelength_m,
+        )  # fmt: skip
 
     def levels_of(self, turns: np.ndarray) -> np.ndarray:
         """Return the level whose phase is nearest to a phase that is asked for.
@@ -194,6 +244,11 @@ class PhaseSlm(Modulator):
     def moves(self) -> bool:
         """Whether the light of one pattern is another one from frame to frame: with flicker."""
         return self.flicker > 0
+
+    @property
+    def vibrates(self) -> bool:
+        """Whether it is another one within a frame's own time: with flicker of a frequency."""
+        return self.flicker > 0 and self.flicker_hz > 0
 
     @property
     def mixes(self) -> bool:

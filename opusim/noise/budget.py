@@ -81,6 +81,12 @@ class ErrorBudget:
                     "Lines of the reference's vibration have equal frequencies. A device has their sum, which its seed "
                     "says; closed forms know no seed, and are those of the mean over devices."
                 )
+            if device.fourier_stop.present:
+                notes.append(
+                    "Closed forms know nothing of the Fourier stop (fourier_stop.diameter_cycles): they are those of "
+                    "light that passes whole. What it takes depends on the pattern, and shot noise and rounding weigh "
+                    "more in the light that is left."
+                )
             if device.modulator.vibrates and self.point.mode == "linear":
                 notes.append(
                     "Closed forms take mirrors that vibrate (dmd.vibration_rad) as tilted alike in all frames of a "

@@ -261,7 +261,7 @@ def noise_at_level(device: Device, level_dn: float, exposure_s: float, *, speckl
     )
     if device.modulator.moves:
         # Of speckle of the contrast C; of one level as of the mean, at which it is as large.
-        moved = 1 - between_frames(device.modulator, exposure_s)
+        moved = 1 - between_frames(device.lit_modulator, exposure_s)
         terms += (NoiseTerm("phase flicker", "temporal", moved * first_dn**2 * (contrast**2 if speckle else 1.0)),)
     full_scale_dn = camera.black_level_dn + gain * camera.full_well_e
     if camera.quantise:
@@ -285,7 +285,7 @@ def noise_terms(device: Device, n_on: int, exposure_s: float) -> NoiseBudget:
     Returns
     -------
     NoiseBudget
-        At the mean grey level that `OpticalBench.expected_level_dn` gives.
+        At the mean grey level that `OpticalBench.expected_level_dn` gives: of light that passes a Fourier stop whole.
     """
     from opusim.bench.bench import OpticalBench
 

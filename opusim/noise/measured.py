@@ -182,10 +182,15 @@ def _blocks(patterns: MirrorPatterns, bytes_each: int) -> Iterator[tuple[slice, 
         yield part, patterns[part]
 
 
+def _let_pass(bench: OpticalBench, elapsed_s: float) -> None:
+    """Let one frame and some time pass, which may be more than that of a frame."""
+    bench.advance_to(bench.clock.frames + 1, bench.clock.elapsed_s + elapsed_s)
+
+
 def _intensity(point: WorkingPoint, off: Collection[str], patterns: MirrorPatterns, seed: int) -> np.ndarray:
     """Return counts (n, n_pixels) some time after the start."""
     bench = OpticalBench(without(point.device, off), seed)
-    bench.skip_frames(1, frametime_s=point.elapsed_s)
+    _let_pass(bench, point.elapsed_s)
     n_pixels = point.roi[2] * point.roi[3]
     result = np.empty((len(patterns), n_pixels), dtype=np.float32)
     for part, shown in _blocks(patterns, 4 * n_pixels):
@@ -208,7 +213,7 @@ def _valid(point: WorkingPoint, patterns: MirrorPatterns, seed: int) -> np.ndarr
         return bench.transform(all_off, n_pixels=n_pixels, reference_phase_rad=phases, **times)
 
     reference_dn = _reference_dn(show, point, dark_dn)
-    bench.skip_frames(1, frametime_s=point.elapsed_s)
+    _let_pass(bench, point.elapsed_s)
     asked = step_phases_rad(point)[0]
     clipped = np.zeros(n_pixels)
     shown = patterns[: min(len(patterns), _CLIPPED_PATTERNS)]
@@ -278,7 +283,7 @@ def _linear(point: WorkingPoint, off: Collection[str], patterns: MirrorPatterns,
     alone_dn = _reference_dn(lambda phases: show(all_off, phases), point, dark_dn)
     floor_dn = max(LEAST_REFERENCE * float(alone_dn.mean()), 1e-30)
     amplitude = np.sqrt(np.maximum(alone_dn, floor_dn)).astype(np.float32)
-    bench.skip_frames(1, frametime_s=point.elapsed_s)
+    _let_pass(bench, point.elapsed_s)
     repeated = MirrorPatterns(np.repeat(all_off.bits, BACKGROUND_BURSTS, axis=0), patterns.layout)
     background = np.zeros(n_pixels, dtype=np.complex128)
     for _, shown in _blocks(repeated, 12 * steps * n_pixels):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import pickle
 
 import pytest
 
-from opusim import Device
+from opusim import Device, OpticalBench
 from opusim.device.medium import GaussianMedium
 
 AURORA = Device.load("aurora")
@@ -53,8 +54,41 @@ def test_efficiencies_that_are_stated_for_other_light_are_told():
     told = red.doubts
     assert len(told) == 2 and "dmd.efficiency is stated for 5.32e-07" in told[0]
     assert "camera.quantum_efficiency is stated for 5.5e-07" in told[1]
-    anew = red.evolve(**{"dmd.efficiency": 0.16, "dmd.stated_wavelength_m": 633e-9, "camera.stated_wavelength_m": 0.0})
+    anew = red.evolve(
+        **{"dmd.efficiency": 0.16, "dmd.stated_wavelength_m": 633e-9, "camera.stated_wavelength_m": 633e-9}
+    )
     assert anew.doubts == []
+
+
+def test_efficiencies_that_a_preset_had_for_its_own_laser_are_told_where_they_stay():
+    """Those of aurora@1 are stated for no wavelength; one that is given anew is that at the laser's."""
+    old = Device.load("aurora@1").evolve(**COARSE)
+    assert old.wavelength_doubts == [] and old.evolve(**{"laser.wavelength_m": 540e-9}).wavelength_doubts == []
+    red = old.evolve(**{"laser.wavelength_m": 633e-9})
+    assert [sentence.split(", but ")[1].split(":")[0] for sentence in red.wavelength_doubts] == [
+        "dmd.efficiency is that of the preset it comes from, whose laser has 5.32e-07",
+        "camera.quantum_efficiency is that of the preset it comes from, whose laser has 5.32e-07",
+    ]
+    assert red.evolve(**{"dmd.efficiency": 0.5, "camera.quantum_efficiency": 0.4}).wavelength_doubts == []
+    own = red.evolve(name="mine", description="A device of its own.")
+    assert own.wavelength_doubts == []
+
+
+def test_a_bench_warns_of_efficiencies_for_other_light_as_evolve_does_not(tmp_path, recwarn):
+    red = AURORA.evolve(**{"laser.wavelength_m": 633e-9}, **COARSE)
+    OpticalBench(AURORA)
+    assert len(recwarn) == 0
+    OpticalBench(red)
+    told = [str(one.message) for one in recwarn.list]
+    assert told == red.wavelength_doubts and len(told) == 2 and recwarn.list[0].filename == __file__
+    recwarn.clear()
+    path = tmp_path / "red.toml"
+    path.write_text(red.to_toml())
+    bench = OpticalBench(path)  # reading it says so, and that is enough
+    assert len(recwarn) == 2 and bench.device == red
+    recwarn.clear()
+    pickle.loads(pickle.dumps(bench))
+    assert len(recwarn) == 0
 
 
 @pytest.mark.parametrize("stage", ["camera", "dmd"])
@@ -70,6 +104,18 @@ def test_a_stated_wavelength_changes_no_fingerprint_and_no_name(stage):
 def test_presets_of_parts_say_for_which_light_their_efficiency_is():
     assert AURORA.dmd.stated_wavelength_m == AURORA.laser.wavelength_m
     assert AURORA.camera.stated_wavelength_m == 550e-9
+
+
+def test_phases_that_are_stated_for_other_light_are_told():
+    """Of a whole bench; the panels by themselves say nothing, as no source says for which light they are."""
+    bench = Device.load("ngrc-bench")
+    assert bench.modulator.stated_wavelength_m == bench.laser.wavelength_m and bench.doubts == []
+    grid = {"medium.step_m": 0.8e-6, "medium.correlation_length_m": 1.6e-6}
+    told = bench.evolve(**{"laser.wavelength_m": 1064e-9}, **grid).doubts
+    assert len(told) == 2 and "modulator.efficiency and modulator.range_turns are stated for 5.32e-07: they" in told[0]
+    assert "camera.quantum_efficiency is stated for 5.25e-07: it must be given anew" in told[1]
+    plain = Device.from_toml('preset = "aurora"\n[modulator]\npreset = "HSP1920"\n')
+    assert plain.modulator.stated_wavelength_m == 0 and plain.lit_modulator is plain.modulator
 
 
 def test_a_line_that_no_medium_sees_is_told():

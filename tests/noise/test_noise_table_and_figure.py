@@ -57,6 +57,17 @@ def test_notes_of_measured_parts():
     assert note.startswith("Measured parts of read noise are smaller than their uncertainty")
 
 
+def test_outputs_of_long_after_a_fit_are_measured_too():
+    """A day, more than a frame may take: a medium that falls to 1/e of it has lost as much as the closed form says."""
+    device = AURORA.evolve(**{"medium.decorrelation_time_s": 86400.0})
+    how = {"n_vectors": 16, "roi": (400, 400, 16, 16), "sources": ["decorrelation"], "elapsed_s": 43200.0}
+    found = measured_error_budget(device, **how)
+    wanted = error_budget(device, elapsed_s=43200.0, roi=how["roi"]).errors["decorrelation"]
+    assert found.errors["decorrelation"] == pytest.approx(
+        wanted, abs=3 * found.uncertainty["decorrelation"] + 0.05 * wanted
+    )
+
+
 def test_uncertainty_is_that_of_other_seeds():
     """Standard errors of a jackknife over eight groups are known to 1/4; of twelve seeds the spread is to 1/5."""
     arguments = {"n_vectors": 16, "roi": (400, 400, 16, 16), "sources": ["shot noise", "DSNU"]}

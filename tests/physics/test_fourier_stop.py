@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -18,6 +19,7 @@ from opusim.device.fourier_stop import FourierStop, Relay
 from opusim.device.medium.gaussian import GaussianMedium
 from opusim.device.medium.measured import MeasuredMedium
 from opusim.device.record import Device
+from opusim.noise.levels import error_budget
 from opusim.patterns import lee, lee_stop, superpixel, superpixel_stop
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
@@ -337,6 +339,19 @@ def test_both_ways_have_the_fields_of_bare_mirrors(lattice, size):
     without = device.evolve(**{"fourier_stop.diameter_cycles": math.inf})
     other = fields(without, own.mirrors(BITS).reshape(5, -1), roi, None)
     assert np.linalg.norm(bare - other) > np.linalg.norm(bare)
+
+
+def test_budgets_say_that_they_know_no_stop():
+    """Closed forms with a stop are those without one, and say so; what is measured on a bench has it."""
+    device = small(medium=GaussianMedium())
+    stopped_device = device.evolve(**{"fourier_stop.diameter_cycles": 0.3})
+    with pytest.warns(UserWarning, match="know nothing of the Fourier stop"):
+        budget = error_budget(stopped_device, exposure_s=1e-3)
+    without = error_budget(device, exposure_s=1e-3)
+    assert budget.errors == without.errors
+    assert not without.notes
+    assert any("fourier_stop.diameter_cycles" in note for note in budget.notes)
+    assert not any("fourier_stop" in note for note in dataclasses.replace(budget, measured=True).notes)
 
 
 @pytest.mark.parametrize("lattice", LATTICES)

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 # Of K sigma^2, and of the scattered angle over that of the grid: the fourth moment of the entries on half of a grid's
 # side is within .05 of 2 from there on (docs/physics.md section 3).
 _LEAST_STRENGTH, _LEAST_SPREAD = 10.0, 0.55
+# Of the scattered angle again: delays of the points of a grid scatter into all of its angles, which takes no light from
+# the axis only where the screens do so anyway (docs/physics.md section 3).
+_LEAST_SPREAD_OF_SLAB = 0.9
 
 _MIDDLE, _EXIT = "middle screen", "exit face"  # planes where the light leaves the polarisation that is read
 # Least rms width, over the period of the grid, to which a gap spreads the light of a point where a stop cuts out the
@@ -93,7 +96,8 @@ class PhaseScreenMedium(WaveMedium):
         free space at the wavelength / (1 + shift), of the stated thickness on whatever grid (`depth_on`).
         "slab": as a diffusive slab does, whose light has paths of many lengths. Every point of the screens behind the
         first delays the light by a time of its own, so that intensities correlate by
-        `opusim.theory.slab_correlation`; the stated thickness has no part in it.
+        `opusim.theory.slab_correlation`; the stated thickness has no part in it. It asks for two screens at least,
+        and for scattering into all angles of the grid, as such delays do; other layers are doubted (`doubts`).
     diffusion_time_s : float
         With "slab", L^2 / D of the slab in seconds: square of the thickness over the diffusion constant of the light.
     expansion_per_k : float
@@ -433,7 +437,8 @@ class PhaseScreenMedium(WaveMedium):
         Returns
         -------
         list of str
-            A sentence where the light scatters too little, and one where it scatters into too few of the grid's angles.
+            A sentence where the light scatters too little, or where it scatters into too few of the grid's angles; and
+            one where the law "slab" does not hold, for a single screen or too few angles.
         """
         strength = self.n_screens * self.phase_std_rad * self.phase_std_rad
         result = []
@@ -453,7 +458,28 @@ class PhaseScreenMedium(WaveMedium):
                 "the axis are darker than the others, so that the entries are not as independent ones are. "
                 f"medium.correlation_length_m must be at most {most:.3g} for that; two steps are usual."
             )
-        return result
+        return result + self._doubts_of_slab()
+
+    def _doubts_of_slab(self) -> list[str]:
+        """Say where a change of the frequency acts otherwise than by the law of a slab."""
+        if self.spectral_law != SLAB:
+            return []
+        if self.n_screens == 1:
+            return [
+                f"medium.spectral_law is {SLAB!r} and medium.n_screens 1: the mean of a pattern comes to one spot of a "
+                "single screen, where all of its light has one delay, so that speckle keeps more than the law says. "
+                "medium.n_screens must be 2 at least for it."
+            ]
+        if self.angular_spread >= _LEAST_SPREAD_OF_SLAB:
+            return []
+        least = (
+            _LEAST_SPREAD_OF_SLAB * math.pi * self.correlation_length_m / self.step_m / math.sqrt(2 * self.n_screens)
+        )
+        return [
+            f"medium.spectral_law is {SLAB!r}, but the screens scatter into {self.angular_spread:.2g} of the grid's "
+            f"angles (rms): below {_LEAST_SPREAD_OF_SLAB:g} light about the axis dims where the frequency changes, and "
+            f"speckle keeps more than the law says. medium.phase_std_rad = {math.ceil(100 * least) / 100:g} would do."
+        ]
 
     def check(self, laser: Laser, camera: Camera) -> None:
         """Raise an error if the grid of the layer is too fine for the light.
@@ -593,6 +619,7 @@ class PhaseScreenMedium(WaveMedium):
             return phase
         from .spectrum import delays, mean_delay
 
+        # Each point by itself: delays as long as the screens are correlated are fewer, and leave the law to chance.
         quantiles = delays(parts)
         chance = rng.uniforms(rng.stream_key(seed, "slab delay", screen, channel), phase.size)
         late = np.interp(chance, np.arange(len(quantiles)) / (len(quantiles) - 1), quantiles) - mean_delay(parts)
