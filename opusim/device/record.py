@@ -364,6 +364,21 @@ class Device(Stage):
         drift = self.medium.drift
         return drift if self.operation.exposure_average and drift.moves_within(exposure_s) else None
 
+    def averaged_s(self, exposure_s: float) -> float:
+        """Return over which time what moves in a frame is averaged.
+
+        Parameters
+        ----------
+        exposure_s : float
+            Exposure in seconds.
+
+        Returns
+        -------
+        float
+            The exposure; 0 where ``operation.exposure_average`` is off, and a frame sees its first moment.
+        """
+        return exposure_s if self.operation.exposure_average else 0.0
+
     # ------------------------------------------------------------------ reading
 
     @classmethod

@@ -425,6 +425,43 @@ def test_error_budget_of_a_phase_modulator_against_switching_sources_off():
     assert not closed.notes
 
 
+def test_flicker_of_frames_that_see_a_moment_in_both_budgets():
+    """Without `Operation.exposure_average` an exposure of a whole period averages nothing of the flicker.
+
+    A sine of flicker .05 rms, sampled at 60 moments: the variance of outputs is 2 / 3 (pi .05)^2 to second order; that
+    of a sine over 60 frames without a common period is known within a tenth.
+    """
+    device = small(flicker=0.05, flicker_hz=2500.0)
+    still = device.evolve(**{"operation.exposure_average": False})
+    layout = MirrorLayout.lined((40, 48), 384)
+    found = []
+    for seed in range(4):
+        patterns = PhasePatterns(np.repeat(random_levels(1, 384, seed), 60, axis=0), layout)
+        frames = OpticalBench(still, seed=seed).transform(
+            patterns, exposure_s=400e-6, roi=(0, 0, 48, 64), n_pixels=3072, frametime_s=2.0371e-2
+        )
+        frames = frames.astype(np.float64)
+        found.append(frames.var(axis=0, ddof=1).mean() / frames.mean() ** 2)
+
+    def told(of):
+        budget = noise_terms(of, 40 * 48, 400e-6)
+        (term,) = (term for term in budget.terms if term.name == "phase flicker")
+        return term.variance_dn2 / (budget.level_dn - dark_level_dn(of, 400e-6)) ** 2
+
+    assert told(still) == pytest.approx(2 / 3 * (np.pi * 0.05) ** 2, rel=0.02)
+    assert np.mean(found) == pytest.approx(told(still), rel=0.2)
+    assert told(device) == pytest.approx(0.0, abs=1e-9)
+    alike = 1 - (np.pi * 0.05) ** 2 / 3  # the mean of sinc^2, to second order
+    errors = [error_budget(of, exposure_s=400e-6).errors["phase flicker"] for of in (still, device)]
+    assert errors[0] == pytest.approx(1 / alike**2 - 1, rel=0.03)
+    assert errors[1] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_mirrors_that_move_have_no_flicker_in_their_budget():
+    budget = noise_terms(Device.load("aurora").evolve(**{"dmd.warm_up_loss": 0.05}), 1000, 1e-3)
+    assert "phase flicker" not in [term.name for term in budget.terms]
+
+
 def test_budgets_refuse_what_phases_have_not():
     device = small().evolve(**{"reference.relative_amplitude": 1.0})
     with pytest.raises(ValueError, match="n_on is 960, but a phase modulator lights all of its pixels: it must be"):
