@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from opusim import Device, OpticalBench
+from opusim.bench import phase_sources
 from opusim.bench.phase_sources import PhaseMacroSource
 from opusim.device.slm import PhaseSlm, crosstalk_weights
 from opusim.noise.levels import dark_level_dn, error_budget, noise_terms
@@ -280,6 +281,38 @@ ALL = {
 def layout_of(resolution: str) -> MirrorLayout:
     """Features of six pixels, or of one where each is a mode: there a matrix of features exists with crosstalk."""
     return MirrorLayout.lined((40, 48), 320) if resolution == "auto" else MirrorLayout.plain((40, 48))
+
+
+@pytest.mark.parametrize("sigma", [0.25, 1.0, 4.0])
+@pytest.mark.parametrize(
+    "layout",
+    [MirrorLayout.lined((40, 48), 320), MirrorLayout.lined((40, 48), 37), MirrorLayout.macro_2d((40, 48), (5, 7)),
+     MirrorLayout.plain((12, 20))],
+    ids=["runs", "runs with pixels of none", "squares", "pixels"],
+)  # fmt: skip
+def test_crosstalk_of_features_is_the_mean_over_their_pixels(layout, sigma):
+    """Against the plain form: all pixels by all pixels, a product of one matrix an axis. Sums of doubles: 1e-12."""
+    slm = dataclasses.replace(PLAIN, shape=layout.dmd_shape, crosstalk_pixels=sigma)
+    weights = crosstalk_weights(sigma)
+    axes = []
+    for size in layout.dmd_shape:
+        apart = np.abs(np.subtract.outer(np.arange(size), np.arange(size)))
+        axis = np.append(weights, 0.0)[np.minimum(apart, len(weights))]
+        axes.append(axis / axis.sum(axis=1, keepdims=True))
+    n = layout.n_features_total
+    member = (layout.feature_of_mirror().ravel()[:, None] == np.arange(n)).astype(np.float64)
+    plain = (member / member.sum(axis=0)).T @ np.kron(*axes) @ member
+    found = PhaseMacroSource(layout, slm, 0)._mixing
+    np.testing.assert_allclose(found.toarray(), plain, rtol=0, atol=1e-12)
+    assert np.array_equal(found.toarray() == 0, plain == 0)
+
+
+def test_crosstalk_is_found_in_parts(monkeypatch):
+    """The same bits, however many features go into the room at a time."""
+    layout, slm = MirrorLayout.plain((12, 20)), dataclasses.replace(PLAIN, shape=(12, 20), crosstalk_pixels=1.0)
+    whole = PhaseMacroSource(layout, slm, 0)._mixing
+    monkeypatch.setattr(phase_sources, "_ROOM", 0)
+    np.testing.assert_array_equal(PhaseMacroSource(layout, slm, 0)._mixing.toarray(), whole.toarray())
 
 
 @pytest.mark.parametrize("resolution", ["auto", "mirrors"])
