@@ -24,7 +24,7 @@ from opusim.device.medium.drift import LONGEST
 from opusim.device.record import RESOLUTIONS, Device
 from opusim.device.slm import PhaseSlm
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
-from opusim.patterns.phases import PhasePatterns
+from opusim.patterns.phases import PhasePatterns, doubt_of_bits
 from opusim.theory import exposure_contrast
 
 from . import within_exposure
@@ -161,6 +161,7 @@ class OpticalBench(validation.Fixed):
         for name in ("_drift", "_still_s"):
             self.__dict__.pop(name, None)
         self._told_contrast = False  # whether the user knows that an exposure is too long for the medium
+        self._told_bits = False  # that bits are shown as levels
         self._told_end = False  # and that the time is behind all that is known of the medium
         self._count_type = self.device.camera.dtype
         self._photons: dict[float, float] = {}  # for an intensity of 1, by exposure
@@ -239,6 +240,7 @@ class OpticalBench(validation.Fixed):
             "_count_type",
             "_photons",
             "_told_contrast",
+            "_told_bits",
             "_told_end",
         )
         state = {name: value for name, value in self.__dict__.items() if name not in left_out}
@@ -429,7 +431,8 @@ class OpticalBench(validation.Fixed):
         Warns
         -----
         UserWarning
-            If a rolling shutter mixes patterns: which rows, and the frame time that avoids it.
+            If a rolling shutter mixes patterns: which rows, and the frame time that avoids it. Once, if a phase
+            modulator is given whole numbers that are only 0 and 1.
         """
         phases = checked_phases(reference_phase_rad, self.device.reference.present)
         exposure_s = checked_exposure(exposure_s)
@@ -445,6 +448,8 @@ class OpticalBench(validation.Fixed):
         if n_frames != 1:
             raise ValueError(f"n_frames is {n_frames!r}, but it counts dark frames only: with mirrors it must be 1.")
         layout, bits = checked_patterns(mirrors, self.device.modulator)
+        if layout is None:
+            self._tell_bits(mirrors, bits)
         frametime = self._frametime(frametime_s, shape[0], exposure_s, phases)
         frames = self._run(layout, bits, region, exposure_s, frametime, None, phases, None, NUMPY, NUMPY)
         return frames.reshape(-1, *shape)
@@ -824,8 +829,7 @@ class OpticalBench(validation.Fixed):
         slm = self.device.modulator
         if not isinstance(slm, PhaseSlm):
             return None
-        turns: np.ndarray = np.arange(slm.levels) * (slm.range_turns / slm.levels)
-        return turns
+        return slm.level_turns
 
     @property
     def output_roi(self) -> Roi | None:
@@ -1213,6 +1217,15 @@ class OpticalBench(validation.Fixed):
             film.develop(way, bits, runs, out, progress)
             return home.from_host(out) if home is not NUMPY else out
         return out if home is NUMPY or home.is_gpu else home.from_host(out)
+
+    def _tell_bits(self, given: Any, levels: np.ndarray) -> None:
+        """Warn, once a bench, of levels that are hardly meant as such."""
+        slm = self.device.modulator
+        if not isinstance(slm, PhaseSlm) or self._told_bits or not levels.size or levels.max() != 1:
+            return
+        if doubt := doubt_of_bits("mirrors", np.asarray(given).dtype.kind, levels, slm.levels):
+            self._told_bits = True
+            warn_outside(doubt)
 
     def _tell_contrast(self, drift: Drift, exposure_s: float) -> None:
         """Warn, once a bench, of an exposure whose speckle keeps more contrast than it should."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from opusim.device.slm import PhaseSlm, crosstalk_weights
 from opusim.noise.levels import dark_level_dn, error_budget, noise_terms
 from opusim.noise.measured import measured_error_budget
 from opusim.patterns.layout import MirrorLayout
-from opusim.patterns.phases import PhasePatterns
+from opusim.patterns.phases import PhasePatterns, nearest_levels
 
 PLAIN = PhaseSlm(name="x", shape=(4, 256), pitch_m=9.2e-6)
 
@@ -58,6 +59,37 @@ def test_phases_within_half_a_level_and_both_ends():
     back = PLAIN.phases_rad()[PLAIN.levels_of(turns)] / (2 * np.pi)
     off = np.abs(back - turns)
     assert np.minimum(off, 1 - off).max() <= 0.5 / 256 + 1e-12
+
+
+@pytest.mark.parametrize("turns", [0.3, 1.0, 1.5, 3.7])
+def test_levels_of_phases_are_the_nearest_ones_round_the_circle(turns):
+    """Against all distances on the circle; the same for the modulator, and for a table that a laboratory gives."""
+    slm = dataclasses.replace(PLAIN, levels=50, range_turns=turns)
+    uneven = slm.level_turns + 0.003 * np.sin(np.arange(50))
+    asked = np.random.default_rng(0).random(3000)
+
+    def apart(table, levels):
+        return np.abs((table[levels] - asked + 0.5) % 1.0 - 0.5)
+
+    for table in (slm.level_turns, uneven):
+        best = np.abs((table[None] - asked[:, None] + 0.5) % 1.0 - 0.5).min(axis=1)
+        np.testing.assert_allclose(apart(table, nearest_levels(asked, table)), best, atol=1e-12)
+    np.testing.assert_array_equal(slm.levels_of(asked), nearest_levels(asked, slm.level_turns))
+    np.testing.assert_array_equal(nearest_levels(asked + 2, uneven), nearest_levels(asked, uneven))
+
+
+def test_a_picture_of_bits_is_doubted_once():
+    bits = (np.arange(40 * 48).reshape(40, 48) % 2).astype(np.uint8)
+    bench, how = OpticalBench(small()), {"exposure_s": 1e-3, "roi": (0, 0, 4, 4)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        bench.expose(bits * 0.5, **how)
+        bench.expose(bits * 2, **how)
+    with pytest.warns(UserWarning, match=r"mirrors holds whole numbers .* the levels 0 and 1 of 256.* 0.5 \* mirrors"):
+        bench.expose(bits, **how)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        bench.expose(bits, **how)
 
 
 def test_zero_order_has_the_unmodulated_share():
