@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,9 +17,10 @@ from opusim.base import arrays, elementary
 from opusim.base.errors import InputTypeError, NotReadyError
 from opusim.base.rng import stream_key, uniforms
 from opusim.base.short_repr import short_repr
+from opusim.bench.protocol import level_turns_of
 from opusim.device.slm import PhaseSlm
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
-from opusim.patterns.phases import PhasePatterns
+from opusim.patterns.phases import PhasePatterns, doubt_of_bits, driven, nearest_levels
 
 __all__ = ["BITS", "Bits", "Levels", "Probes", "Values", "anchor", "anchor_on", "values_of"]
 
@@ -137,14 +139,18 @@ class Levels(Values):
 
     Parameters
     ----------
-    slm : PhaseSlm
-        The modulator.
+    turns : tuple of float
+        Phase of each level in turns, as the modulator's table says.
     """
 
-    slm: PhaseSlm
+    turns: tuple[float, ...]
 
     binary: ClassVar[bool] = False
     what: ClassVar[str] = "phases in turns, or of levels"
+
+    @cached_property
+    def _table(self) -> np.ndarray:
+        return np.array(self.turns)
 
     def check_dtype(self, dtype: np.dtype[Any], packed: bool) -> None:
         """Raise an InputTypeError if values of a type are neither phases nor levels, or if they are packed."""
@@ -154,23 +160,23 @@ class Levels(Values):
                 "turns as floats, or levels as whole numbers."
             )
         try:
-            self.slm.driven("X", np.empty(0, dtype))
+            driven("X", np.empty(0, dtype), self._table)
         except TypeError as error:
             raise InputTypeError(str(error)) from None
 
     def all_good(self, array: np.ndarray) -> bool:
         """Return whether all are within what they may be."""
-        top = 1 if array.dtype.kind == "f" else self.slm.levels
+        top = 1 if array.dtype.kind == "f" else len(self.turns)
         return bool(array.min() >= 0) and bool(array.max() < top)  # a NaN is neither
 
     def good(self, part: Any) -> Any:
         """Return which phases are from 0 to below 1, or which levels there are."""
-        return (part >= 0) & (part < (1 if part.dtype.kind == "f" else self.slm.levels))
+        return (part >= 0) & (part < (1 if part.dtype.kind == "f" else len(self.turns)))
 
     def refusal(self, index: str, value: Any, seen: Any) -> str:
         """Return the sentence for a phase or a level that there is not."""
         if not isinstance(value, (float, np.floating)):
-            return f"X[{index}] is {value}, but levels of this phase modulator go from 0 to {self.slm.levels - 1}."
+            return f"X[{index}] is {value}, but levels of this phase modulator go from 0 to {len(self.turns) - 1}."
         told = ""
         if value == 1:
             bits = bool(((seen == 0) | (seen == 1)).all())
@@ -190,7 +196,7 @@ class Levels(Values):
         for first in range(0, n, rows):
             for start in range(0, n_features, _STEP):
                 block = slice(first, first + rows), slice(start, start + _STEP)
-                levels[block] = self.slm.levels_of(part[block])
+                levels[block] = nearest_levels(part[block], self._table)
         return levels
 
     def patterns(self, shown: Any, layout: MirrorLayout) -> PhasePatterns:
@@ -202,8 +208,12 @@ class Levels(Values):
 
         The light that no level turns is the mean of the three, with weights where levels are no thirds of a turn. A
         smooth error of the levels' phases shows in harmonics of the phase; of those the mean leaves each third one.
+        Levels of uneven phases take those nearest to the thirds, and leave what they differ by.
         """
-        levels, turns = self.slm.levels, self.slm.range_turns
+        levels, step = len(self.turns), self.turns[1]
+        if not (step > 0 and np.allclose(self._table, np.arange(levels) * step, rtol=0, atol=1e-9)):
+            return self._uneven_probes(n_features)
+        turns = float(f"{step * levels:.12g}")  # as it was given, but for the rounding of a step
         steps = np.minimum(np.rint(np.arange(3) * levels / (3 * turns)), levels - 1).astype(np.int64)
         round_about = float(turns).is_integer()  # the level above the last one is level 0
         count = levels if round_about else levels - int(steps[-1])
@@ -221,15 +231,15 @@ class Levels(Values):
         weights = [(3 - total * complex(one).conjugate()) / left for one in turned]
         return Probes(patterns.astype(np.uint8), tuple(weights), (0, 1, 2), 3 * n_features)
 
+    def _uneven_probes(self, n_features: int) -> Probes:
+        levels = len(self.turns)
+        drawn = uniforms(stream_key(0, "levels of the linear transform", n_features), n_features) * levels
+        asked = self._table[np.floor(drawn).astype(np.int64)] + np.array([[1 / 3], [0.0], [2 / 3]])
+        return Probes(nearest_levels(asked, self._table), (1 / 3,) * 3, (0, 1, 2), 3 * n_features)
+
     def doubt(self, dtype: np.dtype[Any], shown: np.ndarray) -> str:
         """Return a sentence for whole numbers that are only 0 and 1, as bits are, where there are more levels."""
-        if dtype.kind == "f" or self.slm.levels == 2 or not shown.size or shown.max() != 1:
-            return ""
-        return (
-            "X holds whole numbers that are only 0 and 1, as bits for mirrors are. This device has a phase modulator, "
-            f"which takes them as the levels 0 and 1 of {self.slm.levels}: phases that hardly differ. 0.5 * X shows a "
-            "1 as half a turn."
-        )
+        return doubt_of_bits("X", dtype.kind, shown, len(self.turns))
 
     def check_encoded(self, encoder: Any, made: Any) -> None:
         """Raise an InputTypeError if an encoder made bits: bools, or one of ours only 0 and 1."""
@@ -244,20 +254,25 @@ class Levels(Values):
             )
 
 
-def values_of(device: Any) -> Values:
+def values_of(device: Any, bench: Any = None) -> Values:
     """Return what values are for the modulator of a device.
 
     Parameters
     ----------
     device : Device
-        The device; that of a laboratory has mirrors.
+        The device, or what a laboratory's bench says of its own.
+    bench : Bench, optional
+        The bench that it stands on, which is asked for its levels first (`opusim.bench.protocol.Phases`).
 
     Returns
     -------
     Values
         `BITS`, or `Levels` of its phase modulator.
     """
-    return Levels(device.dmd) if isinstance(device.dmd, PhaseSlm) else BITS
+    turns = None if bench is None else level_turns_of(bench)
+    if turns is None and isinstance(device.dmd, PhaseSlm):
+        turns = device.dmd.level_turns
+    return BITS if turns is None else Levels(tuple(turns.tolist()))
 
 
 @short_repr

@@ -177,7 +177,7 @@ class OpuDevice(validation.Fixed):
         # Asked for in every transform.
         self._has_reference = bool(self.device_model.reference.present)
         self._output_dtype = np.dtype(self.device_model.camera.dtype)
-        self._values = values_of(self.device_model)
+        self._values = values_of(self.device_model, self._bench)
         operation = self.device_model.operation
         self.opu_type = operation.opu_type if opu_type is None else opu_type
         self.name = self.device_model.name if name is None else str(name)
@@ -982,7 +982,7 @@ class OpuDevice(validation.Fixed):
         active = state["_active"]
         self._fresh()
         self.__dict__.update(state)
-        self._values = values_of(self.device_model)
+        self._values = values_of(self.device_model, self._bench)
         self._active = False
         if active:
             self.open()

@@ -105,18 +105,22 @@ class Fixed:
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; one that stays is set once."""
-        if name in self._fixed and name in self.__dict__:
+        if name in self._fixed and self._has(name):
             raise AttributeError(
                 f"{name} can't be set to {_short(value)}: this {type(self).__name__} was made with "
-                f"{_short(self.__dict__[name])}, which stays. {self._fixed[name]}"
+                f"{_short(getattr(self, name))}, which stays. {self._fixed[name]}"
             )
         super().__setattr__(name, value)
 
     def __delattr__(self, name: str) -> None:
         """Take an attribute away, unless it stays."""
-        if name in self._fixed and name in self.__dict__:
+        if name in self._fixed and self._has(name):
             raise AttributeError(f"{name} can't be taken away: this {type(self).__name__} was made with it.")
         super().__delattr__(name)
+
+    def _has(self, name: str) -> bool:
+        """Whether it was made with it: it holds the attribute, or finds it elsewhere by a property."""
+        return name in self.__dict__ or isinstance(getattr(type(self), name, None), property)
 
 
 def _short(value: Any) -> str:

@@ -24,7 +24,7 @@ from opusim.device.medium.drift import LONGEST
 from opusim.device.record import RESOLUTIONS, Device
 from opusim.device.slm import PhaseSlm
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
-from opusim.patterns.phases import PhasePatterns
+from opusim.patterns.phases import PhasePatterns, doubt_of_bits
 from opusim.theory import exposure_contrast
 
 from . import within_exposure
@@ -42,6 +42,7 @@ from .inputs import (
     output_roi,
 )  # fmt: skip
 from .lag import Readout
+from .light_state import LightState
 from .plan import EXECUTIONS, Plan, memory_budget_bytes
 from .planes import Planes
 from .prepared import PreparedParts
@@ -151,27 +152,38 @@ class OpticalBench(validation.Fixed):
         self.memory_budget: int = self._limits["memory_budget"] or memory_budget_bytes()
         self.threads: int = self._limits["threads"] or parallel.default_threads()
         self.clock = BenchClock(power_w=device.operation.power_w)
-        self.tuning_hz = self.temperature_change_k = self.pressure_change_pa = 0.0
+        self._light = LightState()
         self._fresh(new_lock())
 
     def _fresh(self, lock: threading.RLock) -> None:
         """Start without anything prepared; the lock guards the clock."""
         self._lock = lock
-        self._shift = self._stepped_shift()
-        self._parts = self._prepared()
+        self._parts_of = self._prepared(self._light.shift)
         for name in ("_drift", "_still_s"):
             self.__dict__.pop(name, None)
         self._told_contrast = False  # whether the user knows that an exposure is too long for the medium
+        self._told_bits = False  # that bits are shown as levels
         self._told_end = False  # and that the time is behind all that is known of the medium
         self._count_type = self.device.camera.dtype
         self._photons: dict[float, float] = {}  # for an intensity of 1, by exposure
 
-    def _prepared(self) -> PreparedParts:
-        """Return parts, nothing of which is made yet, for the light as the medium sees it now."""
+    @property
+    def _parts(self) -> PreparedParts:
+        """What is prepared for the light as the medium sees it now; a bench that shares it may have tuned it."""
+        shift, parts = self._parts_of
+        if shift != self._light.shift:
+            with self._lock:
+                shift, parts = self._parts_of
+                if shift != self._light.shift:
+                    self._parts_of = shift, parts = self._prepared(self._light.shift)
+        return parts
+
+    def _prepared(self, shift: float) -> tuple[float, PreparedParts]:
+        """Return a shift of the light, and parts for it, nothing of which is made yet."""
         device = self.device
-        if self._shift:
-            device = device.evolve(medium=device.medium.shifted(self._shift))
-        return PreparedParts(
+        if shift:
+            device = device.evolve(medium=device.medium.shifted(shift))
+        return shift, PreparedParts(
             device, self.seed, execution=self.execution, memory_budget=self.memory_budget, threads=self.threads
         )
 
@@ -195,6 +207,8 @@ class OpticalBench(validation.Fixed):
     def with_limits(self, *, memory_budget: int | None = None, threads: int | None = None) -> Self:
         """Return this bench with other limits. Both keep one clock, so that no two of their frames share noise.
 
+        They also have one laser and one medium: `tune` and `surround` of either are those of both.
+
         Parameters
         ----------
         memory_budget, threads : int, optional
@@ -212,26 +226,28 @@ class OpticalBench(validation.Fixed):
         """
         given = {name: value for name, value in _checked_limits(memory_budget, threads).items() if value is not None}
         other = type(self).__new__(type(self))
-        shared = {"clock": self.clock, "_limits": {**self._limits, **given}}
+        shared = {"clock": self.clock, "_light": self._light, "_limits": {**self._limits, **given}}
         other._restore({**self.__getstate__(), **given, **shared}, self._lock)
         return other
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what can be computed again; the clock is one of its own."""
+        """Leave out what can be computed again; the clock is one of its own, and so are tuning and surroundings."""
         left_out = (
             "_lock",
-            "_parts",
+            "_light",
+            "_parts_of",
             "_drift",
             "_still_s",
             "_count_type",
             "_photons",
             "_told_contrast",
+            "_told_bits",
             "_told_end",
-            "_shift",
         )
         state = {name: value for name, value in self.__dict__.items() if name not in left_out}
         with self._lock:
             state["clock"] = copy.copy(self.clock)
+            state |= self._light.given()
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -242,7 +258,11 @@ class OpticalBench(validation.Fixed):
         self._restore(state, new_lock())
 
     def _restore(self, state: dict[str, Any], lock: threading.RLock) -> None:
-        self.__dict__.update({"tuning_hz": 0.0, "temperature_change_k": 0.0, "pressure_change_pa": 0.0} | state)
+        names = LightState().given()
+        self.__dict__.update({name: value for name, value in state.items() if name not in names})
+        if "_light" not in state:
+            self._light = LightState(**{name: value for name, value in state.items() if name in names})
+            self._light.shift = self._stepped_shift(**self._light.given())
         if self._limits["threads"] is None:
             self.__dict__["threads"] = parallel.default_threads()
         self._fresh(lock)
@@ -252,6 +272,21 @@ class OpticalBench(validation.Fixed):
         return f"OpticalBench(device={self.device.name!r}, seed={self.seed}, frames={self.clock.frames})"
 
     # ------------------------------------------------------------------ frequency and surroundings
+
+    @property
+    def tuning_hz(self) -> float:
+        """By how many hertz the laser is tuned: `tune` sets it."""
+        return self._light.tuning_hz
+
+    @property
+    def temperature_change_k(self) -> float:
+        """By how many kelvin the medium is warmer than where the device is described: `surround` sets it."""
+        return self._light.temperature_change_k
+
+    @property
+    def pressure_change_pa(self) -> float:
+        """By how many pascal the pressure is higher than where the device is described: `surround` sets it."""
+        return self._light.pressure_change_pa
 
     @property
     def tuning_range_hz(self) -> float:
@@ -265,7 +300,7 @@ class OpticalBench(validation.Fixed):
         That of the tuning, and of what acts as a shift of the frequency does (`Medium.equivalent_shift`), in steps so
         small that fields of two neighbours correlate by more than .99995: one shift has one matrix.
         """
-        return self._shift
+        return self._light.shift
 
     def tune(self, shift_hz: float) -> None:
         """Tune the laser: frames from now on are of light of another frequency.
@@ -334,22 +369,19 @@ class OpticalBench(validation.Fixed):
 
     def _surround(self, **changed: float) -> None:
         with self._lock:
-            kept = (self.tuning_hz, self.temperature_change_k, self.pressure_change_pa, self._shift)
-            self.__dict__.update(changed)
-            try:
-                self._shift = self._stepped_shift()
-                if self._shift != kept[-1]:
-                    self._parts = self._prepared()
-            except BaseException:
-                names = ("tuning_hz", "temperature_change_k", "pressure_change_pa", "_shift")
-                self.__dict__.update(zip(names, kept, strict=True))
-                raise
+            light = self._light
+            given = light.given() | changed
+            shift = self._stepped_shift(**given)
+            if shift != self._parts_of[0]:
+                self._parts_of = self._prepared(shift)
+            # When nothing can fail any more; a bench that shares it prepares its own when it takes a frame.
+            vars(light).update(given, shift=shift)
 
-    def _stepped_shift(self) -> float:
+    def _stepped_shift(self, tuning_hz: float, temperature_change_k: float, pressure_change_pa: float) -> float:
         """Shift of the light's frequency as the medium sees it, in the steps in which it is computed."""
         medium, laser = self.device.medium, self.device.laser
-        shift = self.tuning_hz / laser.frequency_hz
-        shift += medium.equivalent_shift(self.temperature_change_k, self.pressure_change_pa)
+        shift = tuning_hz / laser.frequency_hz
+        shift += medium.equivalent_shift(temperature_change_k, pressure_change_pa)
         return stepped_shift(medium, laser.wavelength_m, shift) if shift else 0.0
 
     # ------------------------------------------------------------------ exposures
@@ -400,7 +432,8 @@ class OpticalBench(validation.Fixed):
         Warns
         -----
         UserWarning
-            If a rolling shutter mixes patterns: which rows, and the frame time that avoids it.
+            If a rolling shutter mixes patterns: which rows, and the frame time that avoids it. Once, if a phase
+            modulator is given whole numbers that are only 0 and 1.
         """
         phases = checked_phases(reference_phase_rad, self.device.reference.present)
         exposure_s = checked_exposure(exposure_s)
@@ -416,6 +449,8 @@ class OpticalBench(validation.Fixed):
         if n_frames != 1:
             raise ValueError(f"n_frames is {n_frames!r}, but it counts dark frames only: with mirrors it must be 1.")
         layout, bits = checked_patterns(mirrors, self.device.modulator)
+        if layout is None:
+            self._tell_bits(mirrors, bits)
         frametime = self._frametime(frametime_s, shape[0], exposure_s, phases)
         frames = self._run(layout, bits, region, exposure_s, frametime, None, phases, None, NUMPY, NUMPY)
         return frames.reshape(-1, *shape)
@@ -795,8 +830,7 @@ class OpticalBench(validation.Fixed):
         slm = self.device.modulator
         if not isinstance(slm, PhaseSlm):
             return None
-        turns: np.ndarray = np.arange(slm.levels) * (slm.range_turns / slm.levels)
-        return turns
+        return slm.level_turns
 
     @property
     def output_roi(self) -> Roi | None:
@@ -996,7 +1030,7 @@ class OpticalBench(validation.Fixed):
     @property
     def made_with(self) -> str:
         """What the last bits of its frames depend on, beside device, seed and clock: way, libraries and processor."""
-        shifted = f"shifted by {self._shift!r}; " if self._shift else ""
+        shifted = f"shifted by {self._light.shift!r}; " if self._light.shift else ""
         return f"{shifted}{self.execution}; {self.memory_budget} bytes; {numerics()}"
 
     def advance_from(self, start: tuple[int, float], end: tuple[int, float]) -> bool:
@@ -1184,6 +1218,15 @@ class OpticalBench(validation.Fixed):
             film.develop(way, bits, runs, out, progress)
             return home.from_host(out) if home is not NUMPY else out
         return out if home is NUMPY or home.is_gpu else home.from_host(out)
+
+    def _tell_bits(self, given: Any, levels: np.ndarray) -> None:
+        """Warn, once a bench, of levels that are hardly meant as such."""
+        slm = self.device.modulator
+        if not isinstance(slm, PhaseSlm) or self._told_bits or not levels.size or levels.max() != 1:
+            return
+        if doubt := doubt_of_bits("mirrors", np.asarray(given).dtype.kind, levels, slm.levels):
+            self._told_bits = True
+            warn_outside(doubt)
 
     def _tell_contrast(self, drift: Drift, exposure_s: float) -> None:
         """Warn, once a bench, of an exposure whose speckle keeps more contrast than it should."""

@@ -16,7 +16,7 @@ from opusim.device.modulator import Modulator
 from opusim.device.record import Device
 from opusim.device.slm import PhaseSlm
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
-from opusim.patterns.phases import PhasePatterns
+from opusim.patterns.phases import PhasePatterns, driven
 
 from .region import Roi, checked_roi
 
@@ -232,7 +232,7 @@ def checked_levels(levels: Any, slm: PhaseSlm) -> tuple[MirrorLayout | None, np.
             "turns or levels. Features are given with their layout, as opusim.patterns.phases.PhasePatterns(levels, "
             "layout)."
         )
-    return None, slm.driven("mirrors", array).reshape(len(array), rows * columns)
+    return None, driven("mirrors", array, slm.level_turns).reshape(len(array), rows * columns)
 
 
 def checked_mirrors(

@@ -194,10 +194,7 @@ class LabDevice:
     @property
     def level_turns(self) -> np.ndarray | None:
         """Phase of each level in turns of 2 pi, float64 (levels,); None for mirrors."""
-        if not self.phase_levels:
-            return None
-        turns: np.ndarray = np.arange(self.phase_levels) * (float(self.phase_range_turns) / self.phase_levels)
-        return turns
+        return self.dmd.level_turns if self.phase_levels else None
 
     @property
     def camera(self) -> LabCamera:

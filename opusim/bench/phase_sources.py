@@ -14,10 +14,15 @@ from opusim.device.fourier_stop import Relay
 from opusim.device.slm import PhaseSlm, crosstalk_weights
 from opusim.patterns.layout import MirrorLayout
 
+from .crosstalk_kernels import add_shares, run_ends
+
 if TYPE_CHECKING:
     import scipy.sparse
 
     from .frames import Moments
+
+# Entries of a matrix of crosstalk that are found at a time.
+_ROOM = 1 << 20
 
 
 class _Phases:
@@ -54,30 +59,12 @@ class _Phases:
     @cached_property
     def _mixing(self) -> scipy.sparse.csr_array:
         """What each feature's phase has of those of all, (n_features, n_features)."""
-        import scipy.sparse
-
         assert self.layout is not None, "features have a layout"
         feature = self.layout.feature_of_mirror()
-        n = math.prod(self.layout.n_features)
         weights = crosstalk_weights(self.slm.crosstalk_pixels)
-        whole = [_whole(weights, size) for size in feature.shape]
-        # Over each pixel's own sum, as its neighbours beyond the edge are left out, and over the pixels of a feature.
-        share = 1 / (whole[0][:, None] * whole[1])
-        count = np.bincount(feature[feature >= 0], minlength=n)
-        reach = [min(len(weights), size) - 1 for size in feature.shape]
-        result = scipy.sparse.csr_array((n, n))
-        own = np.ones(n)
-        for down in range(-reach[0], reach[0] + 1):
-            for across in range(-reach[1], reach[1] + 1):
-                here, there = (_shifted(feature.shape, sign * down, sign * across) for sign in (1, -1))
-                # Most neighbours are of the same feature, which has what others do not.
-                others = np.nonzero((feature[here] != feature[there]) & (feature[here] >= 0))
-                to, of = feature[here][others], feature[there][others]
-                values = (weights[abs(down)] * weights[abs(across)]) * share[here][others] / count[to]
-                own -= np.bincount(to, weights=values, minlength=n)
-                lit = of >= 0  # the others are at level 0, whose phase is 0
-                result += scipy.sparse.coo_array((values[lit], (to[lit], of[lit])), shape=(n, n)).tocsr()
-        return scipy.sparse.csr_array(result + scipy.sparse.diags_array(own, format="csr"))
+        # Over each pixel's own sum, as its neighbours beyond the edge are left out.
+        shares = [1 / _whole(weights, size) for size in feature.shape]
+        return _mixed(feature, math.prod(self.layout.n_features), weights, *shares)
 
     @cached_property
     def _gains(self) -> np.ndarray:
@@ -98,9 +85,35 @@ def _whole(weights: np.ndarray, size: int) -> np.ndarray:
     return result
 
 
-def _shifted(shape: tuple[int, ...], *by: int) -> tuple[slice, ...]:
-    """Pixels that have one as far from them as `by`."""
-    return tuple(slice(max(0, step), size + min(0, step)) for size, step in zip(shape, by, strict=True))
+def _mixed(
+    feature: np.ndarray, n: int, weights: np.ndarray, down_share: np.ndarray, across_share: np.ndarray
+) -> scipy.sparse.csr_array:  # fmt: skip
+    """Return the mean over the pixels of each of `n` features of the weights of those of each, (n, n)."""
+    import scipy.sparse
+
+    flat = feature.ravel()
+    pixels = np.argsort(flat, kind="stable")[np.count_nonzero(flat < 0) :]
+    starts = np.concatenate([[0], np.cumsum(np.bincount(flat[flat >= 0], minlength=n))])
+    from_left = np.concatenate([[0.0], np.cumsum(np.concatenate([weights[:0:-1], weights]))])
+    own, ends, first = np.empty(n), run_ends(feature), 0
+    # One feature at least goes into the room.
+    indptr, indices, values = np.empty(n + 1, np.int64), np.empty(n + _ROOM, np.int32), np.empty(n + _ROOM)
+    counts, parts = np.zeros(n + 1, dtype=np.int64), []
+    while first < n:
+        last = add_shares(
+            feature, ends, pixels, starts, first, weights, from_left, down_share, across_share,
+            own, indptr, indices, values,
+        )  # fmt: skip
+        filled = indptr[last]
+        counts[first + 1 : last + 1] = np.diff(indptr[first : last + 1])
+        parts.append((indices[:filled].copy(), values[:filled].copy()))
+        first = last
+    of, value = (np.concatenate(each) for each in zip(*parts, strict=True))
+    others = scipy.sparse.csr_array((value, of, np.cumsum(counts)), shape=(n, n))
+    # In the order of columns, which is that in which phases are added up.
+    result = scipy.sparse.csr_array(others + scipy.sparse.diags_array(own, format="csr"))
+    result.sort_indices()
+    return result
 
 
 class PhaseMacroSource(_Phases):

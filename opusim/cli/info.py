@@ -71,7 +71,7 @@ def info(
     if isinstance(lit_modulator, PhaseSlm):
         facts.add_row("light that no phase turns", percent(lit_modulator.unmodulated_share))
         if lit_modulator.moves:
-            facts.add_row("flicker of phases", _flicker(lit_modulator, exposure_s))
+            facts.add_row("flicker of phases", _flicker(lit_modulator, model.averaged_s(exposure_s)))
     if math.isfinite(budget.full_scale_dn):
         share = percent(budget.saturation_probability)
         facts.add_row("saturated outputs", f"{share} (beyond {budget.full_scale_dn:.0f} DN)")
@@ -144,11 +144,11 @@ _WITHOUT_STOP = (
 )
 
 
-def _flicker(slm: PhaseSlm, exposure_s: float) -> str:
+def _flicker(slm: PhaseSlm, averaged_s: float) -> str:
     """Return by how much phases vary from frame to frame, and outputs by that, over their mean."""
     from opusim.noise.flicker import between_frames
 
-    phases, outputs = slm.flicker_in(exposure_s), math.sqrt(1 - between_frames(slm, exposure_s))
+    phases, outputs = slm.flicker_in(averaged_s), math.sqrt(1 - between_frames(slm, averaged_s))
     return f"{percent(phases)} rms in a frame: {percent(outputs)} of the mean of an output"
 
 

@@ -36,6 +36,8 @@ MODULATORS: dict[str, type[Modulator]] = {kind.kind: kind for kind in (Dmd, Phas
 # From so much on, light is of another wavelength than that for which an efficiency is stated.
 _WAVELENGTH_APART = 0.05
 _TOLD = "_told"
+# Share by which a quantum efficiency that a table gives may differ from that of a curve, as it is written rounded.
+_ROUNDED = 1e-6
 
 
 @dataclass(frozen=True)
@@ -401,6 +403,21 @@ class Device(Stage):
         drift = self.medium.drift
         return drift if self.operation.exposure_average and drift.moves_within(exposure_s) else None
 
+    def averaged_s(self, exposure_s: float) -> float:
+        """Return over which time what moves in a frame is averaged.
+
+        Parameters
+        ----------
+        exposure_s : float
+            Exposure in seconds.
+
+        Returns
+        -------
+        float
+            The exposure; 0 where ``operation.exposure_average`` is off, and a frame sees its first moment.
+        """
+        return exposure_s if self.operation.exposure_average else 0.0
+
     # ------------------------------------------------------------------ reading
 
     @classmethod
@@ -456,7 +473,8 @@ class Device(Stage):
         Raises
         ------
         TypeError, ValueError
-            If the file cannot be read, the text is not TOML, or it does not describe a device.
+            If the file cannot be read, the text is not TOML, or it does not describe a device; if it gives a quantum
+            efficiency that is not that of the camera's curve at the laser's wavelength.
 
         Warns
         -----
@@ -549,10 +567,23 @@ class Device(Stage):
     def _of_table(cls, table: Mapping[str, Any], label: str, folder: Path | None, *, doubts: bool = True) -> Device:
         with toml.named_in_errors(label):
             device = cls(**toml.stages_of(table, cls, parts_of(Device), label, folder))
+            device._check_efficiency(table)
         for sentence in device._left_behind(table) + (device.doubts if doubts else []):
             warn_outside(f"{label}: {sentence}")
         device.__dict__[_TOLD] = doubts  # a bench of this very device need not say it again
         return device
+
+    def _check_efficiency(self, table: Mapping[str, Any]) -> None:
+        """Refuse a quantum efficiency in a table that is not that of the camera's curve, which would be in force."""
+        given, by_curve = toml.by_field(table).get("camera", {}), self.camera.quantum_efficiency
+        if "quantum_efficiency" not in given or not self.camera.qe_wavelengths_m:
+            return
+        if abs(given["quantum_efficiency"] - by_curve) > _ROUNDED * by_curve:
+            raise ValueError(
+                f"camera.quantum_efficiency is {given['quantum_efficiency']!r}, but the camera has a curve of it "
+                f"(camera.qe_wavelengths_m), by which it is {by_curve:.9g} at laser.wavelength_m = "
+                f"{self.laser.wavelength_m:g}: it must be that, or the curve must be empty."
+            )
 
     def _left_behind(self, table: Mapping[str, Any]) -> list[str]:
         """Say which fields a table has left as they were though others, that they belong to, have changed."""
@@ -713,11 +744,26 @@ class Device(Stage):
 
     def _near(self, path: str) -> str:
         """Return what may be meant by a path that is none, for a sentence."""
+        return self.meant_by(path) or near_matches(path, self.paths())
+
+    def meant_by(self, path: str) -> str:
+        """Return what is said of a path that was the name of something, or that belongs to another kind of part.
+
+        Parameters
+        ----------
+        path : str
+            Such as "dmd.contrast_ratio" of a device with a phase modulator.
+
+        Returns
+        -------
+        str
+            The end of a sentence, such as ": its modulator is a PhaseSlm, ..."; empty for any other path.
+        """
         stage, _, name = path.partition(".")
         meant = getattr(self, stage).meant.get(name) if stage in parts_of(Device) else None
         if stage == "dmd" and not meant and not self.dmd.binary:
             return f": its modulator is a {type(self.dmd).__name__}, whose fields are modulator.NAME"
-        return f": {meant}" if meant else near_matches(path, self.paths())
+        return f": {meant}" if meant else ""
 
     def remagnified(self) -> Device:
         """Return the device with the magnification held: grain in pixels and light of a pixel stay from here on.

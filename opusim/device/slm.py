@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from opusim.base import elementary, rng
+from opusim.base.circle import nearest_on_circle
 from opusim.base.parameters import parameter
 from opusim.base.user_arrays import checked_array
 
@@ -161,6 +162,12 @@ class PhaseSlm(Modulator):
             stated_wavelength_m=wavelength_m,
         )  # fmt: skip
 
+    @property
+    def level_turns(self) -> np.ndarray:
+        """Phase of each level in turns, as it is meant to be: float64 (levels,)."""
+        turns: np.ndarray = np.arange(self.levels) * (self.range_turns / self.levels)
+        return turns
+
     def levels_of(self, turns: np.ndarray) -> np.ndarray:
         """Return the level whose phase is nearest to a phase that is asked for.
 
@@ -172,7 +179,8 @@ class PhaseSlm(Modulator):
         Returns
         -------
         ndarray of uint8, same shape
-            Levels. Where the range is less than a turn, a phase beyond it takes whichever end is nearer.
+            Levels, whole turns not counted: where the range is less than a turn, a phase beyond it takes whichever end
+            is nearer.
 
         Raises
         ------
@@ -182,61 +190,7 @@ class PhaseSlm(Modulator):
         asked = checked_array("turns", turns, "phases in turns, from 0 to below 1", kinds="f").astype(np.float64)
         if not ((asked >= 0) & (asked < 1)).all():
             raise ValueError("turns holds a phase that is no number or out of range: they go from 0 to below 1.")
-        step = self.range_turns / self.levels
-        level = np.rint(asked / step)
-        last = self.levels - 1
-        beyond = level > last
-        if beyond.any():
-            # Behind the last level the next one up is a whole turn.
-            back = 1.0 - asked < asked - last * step
-            level = np.where(beyond, np.where(back, 0.0, last), level)
-        return level.astype(np.uint8)
-
-    def driven(self, name: str, values: np.ndarray) -> np.ndarray:
-        """Return the levels that phases or levels of a user's stand for.
-
-        Parameters
-        ----------
-        name : str
-            What the sentence of an error calls them.
-        values : ndarray
-            Floats are phases in turns of 2 pi, from 0 to below 1; whole numbers are levels, from 0 to `levels` - 1.
-
-        Returns
-        -------
-        ndarray of uint8, same shape
-            Levels, in order in memory.
-
-        Raises
-        ------
-        TypeError
-            If they are bool, or neither floats nor whole numbers.
-        ValueError
-            If one is not a number, or beyond what it may be.
-        """
-        kind = values.dtype.kind
-        if kind == "b":
-            raise TypeError(
-                f"{name} has dtype bool, but a phase modulator is neither on nor off: give phases in turns as floats, "
-                f"from 0 to below 1, or levels as whole numbers, from 0 to {self.levels - 1}."
-            )
-        if kind not in "fui":
-            raise TypeError(
-                f"{name} has dtype {values.dtype}, but it must be floats, phases in turns, or whole numbers, levels."
-            )
-        if kind == "f":
-            good = (values >= 0) & (values < 1)
-            if not good.all():
-                wrong = values.ravel()[int(good.argmin())]
-                raise ValueError(
-                    f"{name} holds {wrong}, but phases are in turns of 2 pi, from 0 to below 1"
-                    + (": phases in radians, divided by 2 pi, modulo 1." if np.isfinite(wrong) else ".")
-                )
-            return np.ascontiguousarray(self.levels_of(values))
-        if values.size and not 0 <= values.min() <= values.max() < self.levels:
-            wrong = values.min() if values.min() < 0 else values.max()
-            raise ValueError(f"{name} holds the level {wrong}, but levels go from 0 to {self.levels - 1}.")
-        return np.ascontiguousarray(values, dtype=np.uint8)
+        return nearest_on_circle(asked, self.level_turns)
 
     # ------------------------------------------------------------------ phases
 

@@ -96,7 +96,7 @@ def _error(point: WorkingPoint, off: Collection[str]) -> float:
     still = 0.0 if "unmodulated light" in off else point.unmodulated
     shared *= 1 - still
     if "phase flicker" not in off:
-        shared *= with_target(point.device.lit_modulator, point.exposure_s)
+        shared *= with_target(point.device.lit_modulator, point.device.averaged_s(point.exposure_s))
     if point.device.camera.lag and "lag" not in off:
         lag = point.device.camera.lag
         # The pattern before shares the mirrors of the target with it: those on in both, and by eps those on here alone.

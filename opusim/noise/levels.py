@@ -259,9 +259,9 @@ def noise_at_level(device: Device, level_dn: float, exposure_s: float, *, speckl
         NoiseTerm("DSNU", "fixed", gain**2 * (offset_e2 + spread_e2)),
         NoiseTerm("hot pixels", "fixed", gain**2 * hot_variance_e2),
     )
-    if device.modulator.moves:
+    if device.modulator.moves and not device.modulator.binary:  # what moves mirrors is no flicker
         # Of speckle of the contrast C; of one level as of the mean, at which it is as large.
-        moved = 1 - between_frames(device.lit_modulator, exposure_s)
+        moved = 1 - between_frames(device.lit_modulator, device.averaged_s(exposure_s))
         terms += (NoiseTerm("phase flicker", "temporal", moved * first_dn**2 * (contrast**2 if speckle else 1.0)),)
     full_scale_dn = camera.black_level_dn + gain * camera.full_well_e
     if camera.quantise:

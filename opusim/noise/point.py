@@ -139,5 +139,4 @@ class WorkingPoint:
         """
         medium, device = self.device.medium, self.device
         kept = medium.field_correlation(medium.drift.time(int(medium.drift.state(np.array(self.elapsed_s)))))
-        averaged_s = self.exposure_s if device.operation.exposure_average else 0.0
-        return kept * device.modulator.field_correlation(self.elapsed_s, averaged_s)
+        return kept * device.modulator.field_correlation(self.elapsed_s, device.averaged_s(self.exposure_s))

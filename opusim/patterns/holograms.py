@@ -58,6 +58,7 @@ def lee(field: Any, carrier: Any, dmd: Dmd | None = None) -> np.ndarray:
     ------
     TypeError, ValueError
         If the field is no such array, holds NaN, infinity or a modulus above 1, or is not of the shape of the mirrors;
+        if these are a phase modulator;
         if the carrier has no first order of its own.
 
     Notes
@@ -130,6 +131,7 @@ def superpixel(field: Any, size: int, dmd: Dmd | None = None) -> np.ndarray:
     ------
     TypeError, ValueError
         If the field is no such array, holds NaN, infinity or a modulus above 1, or is not of the shape of the mirrors;
+        if these are a phase modulator;
         if the size is none of these, or does not divide the array; if the mirrors stand on a diamond lattice.
 
     Notes
@@ -231,6 +233,11 @@ def _nearest(sums: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 def _checked_field(field: Any, dmd: Dmd | None) -> tuple[np.ndarray, tuple[int, ...]]:
     """Return a field as complex128 (n, rows, columns), and the shape in which it was given."""
+    if dmd is not None and not dmd.binary:
+        raise TypeError(
+            f"dmd is a {type(dmd).__name__}, which turns phases, but a hologram is made of mirrors that are on or off: "
+            "it must be a Dmd. A phase modulator is given the phases themselves, in turns."
+        )
     array = checked_array("field", field, "complex numbers", kinds="biufc", finite=True, dtype=np.complex128)
     shape = array.shape
     wanted = "(rows, columns) or (n, rows, columns)" if dmd is None else f"{dmd.shape} or (n, *{dmd.shape})"

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from opusim.base.circle import nearest_on_circle
+
 from .layout import MirrorLayout, MirrorPatterns
 
-__all__ = ["PhasePatterns", "driven", "nearest_levels"]
+__all__ = ["PhasePatterns", "doubt_of_bits", "driven", "nearest_levels"]
 
 
 def nearest_levels(turns: np.ndarray, level_turns: np.ndarray) -> np.ndarray:
@@ -27,12 +29,7 @@ def nearest_levels(turns: np.ndarray, level_turns: np.ndarray) -> np.ndarray:
     ndarray of uint8, shape of `turns`
         Levels; the lowest where several have the same phase.
     """
-    phases, levels = np.unique(np.asarray(level_turns, dtype=np.float64) % 1.0, return_index=True)
-    asked = np.asarray(turns, dtype=np.float64) % 1.0
-    # The last phase stands also a turn below the first one, and the first one a turn above the last.
-    around = np.concatenate([phases[-1:] - 1.0, phases, phases[:1] + 1.0])
-    which = np.concatenate([levels[-1:], levels, levels[:1]]).astype(np.uint8)
-    return which[np.searchsorted((around[1:] + around[:-1]) / 2, asked)]
+    return nearest_on_circle(np.asarray(turns, dtype=np.float64), np.asarray(level_turns, dtype=np.float64))
 
 
 def driven(name: str, values: np.ndarray, level_turns: np.ndarray) -> np.ndarray:
@@ -55,26 +52,61 @@ def driven(name: str, values: np.ndarray, level_turns: np.ndarray) -> np.ndarray
     Raises
     ------
     TypeError
-        If they are neither floats nor whole numbers.
+        If they are bool, or neither floats nor whole numbers.
     ValueError
         If one is not a number, or beyond what it may be.
     """
-    last = len(level_turns) - 1
-    if values.dtype.kind not in "fui":
+    last, kind = len(level_turns) - 1, values.dtype.kind
+    if kind == "b":
         raise TypeError(
-            f"{name} has type {values.dtype}, but a modulator of phases is neither on nor off: it must be floats, "
-            f"phases in turns from 0 to below 1, or whole numbers, levels from 0 to {last}."
+            f"{name} has dtype bool, but a phase modulator is neither on nor off: give phases in turns as floats, from "
+            f"0 to below 1, or levels as whole numbers, from 0 to {last}."
         )
-    if values.dtype.kind == "f":
+    if kind not in "fui":
+        raise TypeError(
+            f"{name} has dtype {values.dtype}, but it must be floats, phases in turns, or whole numbers, levels."
+        )
+    if kind == "f":
         good = (values >= 0) & (values < 1)
         if not good.all():
             wrong = values.ravel()[int(good.argmin())]
-            raise ValueError(f"{name} holds {wrong}, but phases are in turns of 2 pi, from 0 to below 1.")
-        return nearest_levels(values, level_turns)
+            raise ValueError(
+                f"{name} holds {wrong}, but phases are in turns of 2 pi, from 0 to below 1"
+                + (": phases in radians, divided by 2 pi, modulo 1." if np.isfinite(wrong) else ".")
+            )
+        return np.ascontiguousarray(nearest_levels(values, level_turns))
     if values.size and not 0 <= values.min() <= values.max() <= last:
         wrong = values.min() if values.min() < 0 else values.max()
         raise ValueError(f"{name} holds the level {wrong}, but levels go from 0 to {last}.")
     return np.ascontiguousarray(values, dtype=np.uint8)
+
+
+def doubt_of_bits(name: str, kind: str, shown: np.ndarray, n_levels: int) -> str:
+    """Return a sentence for whole numbers that are only 0 and 1, as bits are, where there are more levels.
+
+    Parameters
+    ----------
+    name : str
+        What the sentence calls them.
+    kind : str
+        Of their dtype: "f" for phases, else they are levels.
+    shown : ndarray of whole numbers
+        Their levels.
+    n_levels : int
+        Levels of the modulator.
+
+    Returns
+    -------
+    str
+        Nothing where they are hardly meant as bits.
+    """
+    if kind == "f" or n_levels == 2 or not shown.size or shown.max() != 1:
+        return ""
+    return (
+        f"{name} holds whole numbers that are only 0 and 1, as bits for mirrors are. This device has a phase "
+        f"modulator, which takes them as the levels 0 and 1 of {n_levels}: phases that hardly differ. 0.5 * {name} "
+        "shows a 1 as half a turn."
+    )
 
 
 @dataclass(frozen=True, eq=False)

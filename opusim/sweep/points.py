@@ -176,7 +176,7 @@ def _unknown(path: Any, device: Device, known: dict[str, type]) -> str:
         return f"vary: {path} cannot be varied, because it is no number{words}."
     names = [*known, *_ALIASES]
     # `contrast` for `contrast_ratio`: a word of the name is nearer than its letters tell.
-    near = near_matches(str(path), names, cutoff=_ALIKE, parts="last")
+    near = device.meant_by(str(path)) or near_matches(str(path), names, cutoff=_ALIKE, parts="last")
     return (
         f"vary: there is no numeric field {path!r} in the device {device.name!r}{near}. Beside the device's there are "
         f"{', '.join([*_SPECIAL, 'exposure_s', *(name for name in known if name.startswith('task.'))])}."

@@ -9,9 +9,10 @@ import pickle
 import numpy as np
 import pytest
 
-from opusim import Device, OpticalBench
+from opusim import OPU, Device, OpticalBench
 from opusim.bench.protocol import Tunable, has, tunes
 from opusim.device.medium import GaussianMedium, PhaseScreenMedium
+from opusim.drivers.lowlevel.device import OpuDevice
 from opusim.drivers.recipe import BenchRecipe
 
 DEVICE = Device.load("aurora").evolve(
@@ -69,6 +70,54 @@ def test_a_tuned_bench_is_copied_pickled_and_limited_as_it_is(bench):
     limited = bench.with_limits(memory_budget=1 << 20)
     assert limited.frequency_shift == bench.frequency_shift
     assert bench.made_with != OpticalBench(DEVICE, 3, threads=1).made_with
+
+
+def test_benches_of_other_limits_have_one_laser(bench):
+    """Whichever is tuned, both are: frames are those of a bench that was tuned alone."""
+    limited = bench.with_limits(memory_budget=1 << 20)
+    alone = OpticalBench(DEVICE, 3, threads=1)
+    for tuned, shown in ((bench, limited), (limited, bench)):
+        frame(shown), frame(alone)  # what was prepared before is not what is shown behind it
+        shift_hz = alone.tuning_hz + SHIFT_HZ
+        tuned.tune(shift_hz)
+        alone.tune(shift_hz)
+        assert (shown.tuning_hz, shown.frequency_shift) == (shift_hz, alone.frequency_shift)
+        assert np.array_equal(frame(shown), frame(alone))
+        assert shown.made_with.startswith("shifted")
+    limited.surround(temperature_change_k=3.0)
+    assert bench.temperature_change_k == 3.0
+    # Copies are tables of their own.
+    for other in (copy.copy(bench), copy.deepcopy(limited), pickle.loads(pickle.dumps(limited))):
+        other.tune(0.0)
+        assert other.temperature_change_k == 3.0
+    assert bench.tuning_hz == limited.tuning_hz == 2 * SHIFT_HZ
+
+
+def test_an_opu_sees_the_tuning_of_the_bench_that_it_was_given():
+    """Also after its device was given other limits, which are another object; single vectors and batches."""
+    bench, alone = OpticalBench(DEVICE, 3, threads=1), OpticalBench(DEVICE, 3, threads=1)
+    x = (np.random.default_rng(1).random((3, 64)) < 0.5).astype(np.uint8)
+    opus = []
+    for one in (bench, alone):
+        device = OpuDevice(bench=one)
+        device.set_limits(threads=2)
+        opu = OPU(n_components=100, opu_device=device)
+        opu.fit1d(x)
+        opu.transform(x), opu.transform(x[0])
+        opus.append((opu, device))
+    bench.tune(SHIFT_HZ)
+    opus[1][1].bench.tune(SHIFT_HZ)
+    assert np.array_equal(opus[0][0].transform(x), opus[1][0].transform(x))
+    assert np.array_equal(opus[0][0].transform(x[0]), opus[1][0].transform(x[0]))
+    assert opus[0][1].bench.frequency_shift == bench.frequency_shift != 0.0
+
+
+def test_a_tuning_that_fails_leaves_both_as_they_were(bench, monkeypatch):
+    limited = bench.with_limits(memory_budget=1 << 20)
+    monkeypatch.setattr(PhaseScreenMedium, "shifted", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        limited.tune(SHIFT_HZ)
+    assert bench.tuning_hz == limited.tuning_hz == bench.frequency_shift == 0.0
 
 
 def test_a_pickle_of_a_bench_without_tuning_is_read(bench):

@@ -27,6 +27,22 @@ def test_a_curve_gives_the_efficiency_at_the_laser():
     assert ends == [0.4, 0.5]
 
 
+def test_a_table_that_gives_another_efficiency_than_its_curve_is_refused():
+    """The curve is in force; what is written beside it, even rounded, must be its value."""
+    text = """preset = "aurora"
+    [medium]
+    step_m = 0.5e-6
+    correlation_length_m = 1e-6
+    [camera]
+    qe_wavelengths_m = [450e-9, 550e-9, 650e-9]
+    qe_values = [0.4, 0.6, 0.5]
+    """
+    assert Device.from_toml(text).camera.quantum_efficiency == pytest.approx(0.564)
+    assert Device.from_toml(text + "quantum_efficiency = 0.564").camera.quantum_efficiency == pytest.approx(0.564)
+    with pytest.raises(ValueError, match=r"camera.quantum_efficiency is 0.3, but the camera has a curve .* 0.564 at"):
+        Device.from_toml(text + "quantum_efficiency = 0.3")
+
+
 def test_a_wavelength_outside_of_the_curve_is_refused():
     with pytest.raises(ValueError, match=r"laser.wavelength_m is 6.6e-07, but the quantum efficiency .* is known from"):
         AURORA.evolve(**CURVE, **COARSE, **{"laser.wavelength_m": 660e-9})

@@ -15,15 +15,17 @@ from opusim import OPU, cli
 from opusim.applications.sketching import sketch_by
 from opusim.dfa import OpticalFeedback
 from opusim.drivers.compat.opu import OPU as LightonOPU
+from opusim.drivers.lowlevel.device import OpuDevice
 from opusim.drivers.methods.intensity import Intensity
 from opusim.drivers.projections.sklearn import OPUMap
-from opusim.drivers.values import BITS, Levels
+from opusim.drivers.values import BITS, Levels, values_of
 from opusim.encoding import BinaryThresholdEncoder
 from opusim.patterns.phases import PhasePatterns
 from opusim.sweep import Sweep
 from opusim.tasks.images import KernelRidge
 from opusim.tasks.projected_errors import DfaAccuracy
 from opusim.tasks.sketch import SketchError
+from phase_benches import Phases
 from slm_device import calibrated, slm_device
 
 N, OUT = 97, 300
@@ -297,7 +299,7 @@ def test_a_camera_that_lags_reads_the_vector_before(noisy):
 def test_probes_of_levels_leave_what_no_level_turns():
     for levels, turns in ((256, 1.0), (255, 1.0), (2, 1.0), (256, 0.3), (16, 2.0), (100, 3.7)):
         slm = slm_device(levels=levels, range_turns=turns).modulator
-        probes = Levels(slm).probes(50)
+        probes = Levels(tuple(slm.level_turns)).probes(50)
         phasors = np.exp(2j * np.pi * turns / levels * probes.patterns.astype(np.float64))
         weights = np.array(probes.weights)
         assert probes.patterns.shape == (3, 50) and probes.patterns.max() < levels
@@ -452,6 +454,35 @@ def test_lightonml_names_take_phases(noisy, table, monkeypatch):
             opu.fit1d(PHASES > 0.5)
         with pytest.raises(ValueError, match="combines vectors as bits"):
             opu.linear_transform(PHASES)
+
+
+class Uneven(Phases):
+    """As a table that was measured says."""
+
+    level_turns = (np.arange(64) / 64) ** 1.2
+
+
+@pytest.mark.parametrize("kind", [Phases, Uneven])
+def test_a_laboratorys_modulator_is_driven_by_the_table_of_its_bench(kind):
+    """Phases are shown as the levels that its own table has nearest, after a pickle too."""
+    turns = np.random.default_rng(2).random((5, 24))
+    table = np.asarray(kind().level_turns)
+    apart = np.abs((table - turns[..., None] + 0.5) % 1 - 0.5)
+    levels = apart.argmin(axis=-1).astype(np.uint8)
+    frames = []
+    for given in (turns, levels):
+        opu = OPU(50, opu_device=OpuDevice(bench=kind()), disable_pbar=True)
+        opu.device.exposure_us = 400
+        opu.fit1d(given)
+        frames.append(opu.transform(given))
+    np.testing.assert_array_equal(*frames)
+    values = values_of(kind().device, kind())
+    assert pickle.loads(pickle.dumps(values)) == values
+    probes = values.probes(1000)
+    left = np.array(probes.weights) @ np.exp(2j * np.pi * table[probes.patterns])
+    # Thirds of a turn, but for half of the largest step of the table.
+    assert np.abs(left).max() < 2 * np.pi * np.diff(table).max()
+    assert sum(probes.weights) == pytest.approx(1, abs=1e-12)
 
 
 # ---------------------------------------------------------------- commands, tasks and sweeps

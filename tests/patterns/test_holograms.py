@@ -11,6 +11,7 @@ import pytest
 import opusim.patterns
 from opusim import Device, OpticalBench
 from opusim.device.dmd import Dmd
+from opusim.device.slm import PhaseSlm
 from opusim.patterns import holograms, lee, lee_stop, superpixel, superpixel_stop
 
 ONES = np.ones((8, 12))
@@ -79,6 +80,8 @@ def test_fields_that_no_mirrors_make_are_refused(make):
         make(np.stack([ONES, bright]))
     with pytest.raises(ValueError, match=r"field has shape \(12,\), but it must be of \(rows, columns\)"):
         make(ONES[0])
+    with pytest.raises(TypeError, match="dmd is a PhaseSlm, which turns phases, but a hologram is made of mirrors"):
+        make(ONES, dmd=PhaseSlm(name="x", shape=(8, 12), pitch_m=1e-5))
     square = Dmd(name="x", shape=(8, 10), pitch_m=1e-5)
     with pytest.raises(ValueError, match=r"field has shape \(8, 12\), but it must be of \(8, 10\) or \(n, \*\(8, 10\)"):
         make(ONES, dmd=square)

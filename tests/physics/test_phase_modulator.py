@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 
 import numpy as np
 import pytest
 
 from opusim import Device, OpticalBench
+from opusim.bench import phase_sources
 from opusim.bench.phase_sources import PhaseMacroSource
 from opusim.device.slm import PhaseSlm, crosstalk_weights
 from opusim.noise.levels import dark_level_dn, error_budget, noise_at_level, noise_terms
 from opusim.noise.measured import measured_error_budget
 from opusim.patterns.layout import MirrorLayout
-from opusim.patterns.phases import PhasePatterns
+from opusim.patterns.phases import PhasePatterns, nearest_levels
 
 PLAIN = PhaseSlm(name="x", shape=(4, 256), pitch_m=9.2e-6)
 
@@ -57,6 +59,37 @@ def test_phases_within_half_a_level_and_both_ends():
     back = PLAIN.phases_rad()[PLAIN.levels_of(turns)] / (2 * np.pi)
     off = np.abs(back - turns)
     assert np.minimum(off, 1 - off).max() <= 0.5 / 256 + 1e-12
+
+
+@pytest.mark.parametrize("turns", [0.3, 1.0, 1.5, 3.7])
+def test_levels_of_phases_are_the_nearest_ones_round_the_circle(turns):
+    """Against all distances on the circle; the same for the modulator, and for a table that a laboratory gives."""
+    slm = dataclasses.replace(PLAIN, levels=50, range_turns=turns)
+    uneven = slm.level_turns + 0.003 * np.sin(np.arange(50))
+    asked = np.random.default_rng(0).random(3000)
+
+    def apart(table, levels):
+        return np.abs((table[levels] - asked + 0.5) % 1.0 - 0.5)
+
+    for table in (slm.level_turns, uneven):
+        best = np.abs((table[None] - asked[:, None] + 0.5) % 1.0 - 0.5).min(axis=1)
+        np.testing.assert_allclose(apart(table, nearest_levels(asked, table)), best, atol=1e-12)
+    np.testing.assert_array_equal(slm.levels_of(asked), nearest_levels(asked, slm.level_turns))
+    np.testing.assert_array_equal(nearest_levels(asked + 2, uneven), nearest_levels(asked, uneven))
+
+
+def test_a_picture_of_bits_is_doubted_once():
+    bits = (np.arange(40 * 48).reshape(40, 48) % 2).astype(np.uint8)
+    bench, how = OpticalBench(small()), {"exposure_s": 1e-3, "roi": (0, 0, 4, 4)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        bench.expose(bits * 0.5, **how)
+        bench.expose(bits * 2, **how)
+    with pytest.warns(UserWarning, match=r"mirrors holds whole numbers .* the levels 0 and 1 of 256.* 0.5 \* mirrors"):
+        bench.expose(bits, **how)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        bench.expose(bits, **how)
 
 
 def test_zero_order_has_the_unmodulated_share():
@@ -341,6 +374,38 @@ def layout_of(resolution: str) -> MirrorLayout:
     return MirrorLayout.lined((40, 48), 320) if resolution == "auto" else MirrorLayout.plain((40, 48))
 
 
+@pytest.mark.parametrize("sigma", [0.25, 1.0, 4.0])
+@pytest.mark.parametrize(
+    "layout",
+    [MirrorLayout.lined((40, 48), 320), MirrorLayout.lined((40, 48), 37), MirrorLayout.macro_2d((40, 48), (5, 7)),
+     MirrorLayout.plain((12, 20))],
+    ids=["runs", "runs with pixels of none", "squares", "pixels"],
+)  # fmt: skip
+def test_crosstalk_of_features_is_the_mean_over_their_pixels(layout, sigma):
+    """Against the plain form: all pixels by all pixels, a product of one matrix an axis. Sums of doubles: 1e-12."""
+    slm = dataclasses.replace(PLAIN, shape=layout.dmd_shape, crosstalk_pixels=sigma)
+    weights = crosstalk_weights(sigma)
+    axes = []
+    for size in layout.dmd_shape:
+        apart = np.abs(np.subtract.outer(np.arange(size), np.arange(size)))
+        axis = np.append(weights, 0.0)[np.minimum(apart, len(weights))]
+        axes.append(axis / axis.sum(axis=1, keepdims=True))
+    n = layout.n_features_total
+    member = (layout.feature_of_mirror().ravel()[:, None] == np.arange(n)).astype(np.float64)
+    plain = (member / member.sum(axis=0)).T @ np.kron(*axes) @ member
+    found = PhaseMacroSource(layout, slm, 0)._mixing
+    np.testing.assert_allclose(found.toarray(), plain, rtol=0, atol=1e-12)
+    assert np.array_equal(found.toarray() == 0, plain == 0)
+
+
+def test_crosstalk_is_found_in_parts(monkeypatch):
+    """The same bits, however many features go into the room at a time."""
+    layout, slm = MirrorLayout.plain((12, 20)), dataclasses.replace(PLAIN, shape=(12, 20), crosstalk_pixels=1.0)
+    whole = PhaseMacroSource(layout, slm, 0)._mixing
+    monkeypatch.setattr(phase_sources, "_ROOM", 0)
+    np.testing.assert_array_equal(PhaseMacroSource(layout, slm, 0)._mixing.toarray(), whole.toarray())
+
+
 @pytest.mark.parametrize("resolution", ["auto", "mirrors"])
 def test_waves_and_matrix_agree_with_everything_on(resolution):
     """The same fields to 1e-4 relative, as for micromirrors (docs/design.md)."""
@@ -486,6 +551,43 @@ def test_error_budget_of_a_phase_modulator_against_switching_sources_off():
         assert measured.errors[name] == pytest.approx(closed.errors[name], abs=allowed), name
     assert "off-state leakage" not in closed.errors
     assert not closed.notes
+
+
+def test_flicker_of_frames_that_see_a_moment_in_both_budgets():
+    """Without `Operation.exposure_average` an exposure of a whole period averages nothing of the flicker.
+
+    A sine of flicker .05 rms, sampled at 60 moments: the variance of outputs is 2 / 3 (pi .05)^2 to second order; that
+    of a sine over 60 frames without a common period is known within a tenth.
+    """
+    device = small(flicker=0.05, flicker_hz=2500.0)
+    still = device.evolve(**{"operation.exposure_average": False})
+    layout = MirrorLayout.lined((40, 48), 384)
+    found = []
+    for seed in range(4):
+        patterns = PhasePatterns(np.repeat(random_levels(1, 384, seed), 60, axis=0), layout)
+        frames = OpticalBench(still, seed=seed).transform(
+            patterns, exposure_s=400e-6, roi=(0, 0, 48, 64), n_pixels=3072, frametime_s=2.0371e-2
+        )
+        frames = frames.astype(np.float64)
+        found.append(frames.var(axis=0, ddof=1).mean() / frames.mean() ** 2)
+
+    def told(of):
+        budget = noise_terms(of, 40 * 48, 400e-6)
+        (term,) = (term for term in budget.terms if term.name == "phase flicker")
+        return term.variance_dn2 / (budget.level_dn - dark_level_dn(of, 400e-6)) ** 2
+
+    assert told(still) == pytest.approx(2 / 3 * (np.pi * 0.05) ** 2, rel=0.02)
+    assert np.mean(found) == pytest.approx(told(still), rel=0.2)
+    assert told(device) == pytest.approx(0.0, abs=1e-9)
+    alike = 1 - (np.pi * 0.05) ** 2 / 3  # the mean of sinc^2, to second order
+    errors = [error_budget(of, exposure_s=400e-6).errors["phase flicker"] for of in (still, device)]
+    assert errors[0] == pytest.approx(1 / alike**2 - 1, rel=0.03)
+    assert errors[1] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_mirrors_that_move_have_no_flicker_in_their_budget():
+    budget = noise_terms(Device.load("aurora").evolve(**{"dmd.warm_up_loss": 0.05}), 1000, 1e-3)
+    assert "phase flicker" not in [term.name for term in budget.terms]
 
 
 def test_budgets_refuse_what_phases_have_not():

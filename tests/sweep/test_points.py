@@ -30,6 +30,13 @@ def settings(vary, **arguments):
 # ---------------------------------------------------------------- paths and values
 
 
+def test_a_field_of_mirrors_is_told_where_there_is_a_phase_modulator():
+    device = Device.from_toml('preset = "aurora"\n[modulator]\npreset = "HSP1920"\n')
+    words = "no numeric field 'dmd.contrast_ratio' .*: its modulator is a PhaseSlm, whose fields are modulator.NAME"
+    with pytest.raises(ValueError, match=words):
+        sweep({"dmd.contrast_ratio": [10, 100]}, device=device)
+
+
 def test_numeric_fields_are_those_of_the_stages_with_their_kind():
     known = numeric_fields(AURORA, task)
     assert known["camera.bits"] is int and known["camera.full_well_e"] is float
