@@ -154,7 +154,7 @@ def repeated(bench: Bench, mirrors: Any, n: int) -> Any:
     ndarray or MirrorPatterns
         The patterns.
     """
-    return _chosen(bench, mirrors, np.zeros(n, dtype=np.int64))
+    return _chosen(bench, shown_mirrors(mirrors, bench), np.zeros(n, dtype=np.int64))
 
 
 def feature_layout(bench: Bench, n: int | None = None) -> MirrorLayout:

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import re
 import tomllib
+import warnings
 from collections.abc import Callable, Iterable
 from importlib import resources
 from pathlib import Path
@@ -79,8 +80,10 @@ def _device(name: str) -> dict[str, str]:
 
 
 def _mirrors(name: str) -> dict[str, str]:
-    device = Device.from_dict({"preset": "aurora", "dmd": {"preset": name}, "operation": {"ones_range": [0, 1]}})
-    dmd = device.dmd
+    # In a laboratory of its own it is lit by the light that it is for; here it is only read.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "the table: laser.wavelength_m")
+        dmd = Device.from_dict({"preset": "aurora", "dmd": {"preset": name}, "operation": {"ones_range": [0, 1]}}).dmd
     return {
         "rows × columns": f"{dmd.shape[0]} × {dmd.shape[1]}",
         "pitch, µm": f"{1e6 * dmd.pitch_m:g}",

@@ -249,7 +249,7 @@ def slab_correlation(shift_hz: float, diffusion_time_s: float) -> float:
     Returns
     -------
     float
-        x^2 / (cosh x - cos x) with x = sqrt(2 w L^2 / D), w the difference in radians per second: the square of
+        The number x^2 / (cosh x - cos x), x = sqrt(2 w L^2 / D), w the difference in radians per second: the square of
         ``|z / sinh z|`` for z^2 = i w L^2 / D (Genack, Phys. Rev. Lett. 58, 2043, 1987; docs/physics.md, section 3).
     """
     shift_hz = validation.number("shift_hz", shift_hz, low=-1e18, high=1e18)

@@ -67,7 +67,7 @@ class Modulator(Stage):
 
     @property
     def lattice(self) -> str:
-        """How pixels stand, one of `opusim.device.lattice.LATTICES`; a field of kinds that have the choice."""
+        """How pixels stand, one of ``opusim.device.lattice.LATTICES``; a field of kinds that have the choice."""
         return lattices.SQUARE
 
     def without_effect(self) -> tuple[str, ...]:

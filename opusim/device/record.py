@@ -199,7 +199,7 @@ class Device(Stage):
 
     @property
     def lit_modulator(self) -> Modulator:
-        """The modulator as the laser's light sees it (`Modulator.lit_by`).
+        """The modulator as the laser's light sees it (``Modulator.lit_by``).
 
         The same as `modulator` but for a phase modulator that is stated for another wavelength: drivers know the one,
         the light goes through the other.

@@ -669,6 +669,10 @@ def _bench() -> None:
     door(f"{at}.expose(reference_phase_rad)", lambda x: optical_bench().expose(shown, reference_phase_rad=x, **how),
          _STEPS.copy, "none", same=False)  # fmt: skip
     door(f"{at}.inspect(mirrors)", lambda x: optical_bench().inspect(x, **how), shown.copy, same=False)
+    door("opusim.calibration.on_bench.repeated(mirrors)", lambda x: on_bench.repeated(optical_bench(), x, 2),
+         shown.copy, same=False)  # fmt: skip
+    door("opusim.calibration.on_bench.shown_mirrors(mirrors)", lambda x: on_bench.shown_mirrors(x, optical_bench()),
+         shown.copy, same=False)  # fmt: skip
     for name, show in (("exposed_each", on_bench.exposed_each), ("exposed_steadily", on_bench.exposed_steadily)):
         door(f"opusim.calibration.on_bench.{name}(mirrors)",
              lambda x, show=show: show(lagging_bench(), x, **how), shown.copy, "none", same=False)  # fmt: skip
