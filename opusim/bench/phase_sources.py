@@ -14,8 +14,6 @@ from opusim.device.fourier_stop import Relay
 from opusim.device.slm import PhaseSlm, crosstalk_weights
 from opusim.patterns.layout import MirrorLayout
 
-from .crosstalk_kernels import add_shares, run_ends
-
 if TYPE_CHECKING:
     import scipy.sparse
 
@@ -90,6 +88,8 @@ def _mixed(
 ) -> scipy.sparse.csr_array:  # fmt: skip
     """Return the mean over the pixels of each of `n` features of the weights of those of each, (n, n)."""
     import scipy.sparse
+
+    from .crosstalk_kernels import add_shares, run_ends  # numba is loaded when first needed
 
     flat = feature.ravel()
     pixels = np.argsort(flat, kind="stable")[np.count_nonzero(flat < 0) :]

@@ -67,7 +67,7 @@ def calibrate(
 
     The matrix of tm goes into a file of its own beside it: cal.tm.h5 beside cal.h5. With the defaults each procedure
     takes seconds, 10 minutes of drift included: the device's time is simulated. The first frequency keeps the present
-    state as a reference, to which later ones tune the laser back, as with --temperature-k.
+    state as a reference, to which later ones, in other surroundings, tune the laser back.
     """
     from opusim.calibration.procedures.base import PROCEDURES, options_of
 

@@ -270,11 +270,14 @@ def train(
                 # A run that goes on prepares the device itself, once it is known to be the same run.
                 if not resume:
                     projection.prepare()
+        before = _stamp(target)
         try:
             trainer.fit(data.x_train, data.y_train, validation=(data.x_test, data.y_test), resume=resume)
         except KeyboardInterrupt:
             bar.stop()
-            _end(_interrupted(target, trainer, resume), EXIT_INTERRUPTED)
+            # It may come after a file was whole and before the trainer knew.
+            done = read_run(target).epochs_done if _stamp(target) != before else 0
+            _end(_interrupted(target, trainer, done, resume), EXIT_INTERRUPTED)
     print_run(target, read_run(target), epochs=False)
     out.print(f"File: {target} (opusim report {target} --figure run.png draws it)", markup=False, soft_wrap=True)
 
@@ -302,8 +305,17 @@ def _optimiser(name: str, learning_rate: float | None, momentum: float | None) -
     return (dfa.Adam if name == "adam" else dfa.SGD)(**{key: x for key, x in chosen.items() if x is not None})
 
 
-def _interrupted(target: Path, trainer: Trainer, resume: bool) -> str:
-    done = trainer.checkpoint_epoch
+def _stamp(target: Path) -> tuple[int, int] | None:
+    """Return what is another number when another file is there."""
+    try:
+        stat = target.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns
+
+
+def _interrupted(target: Path, trainer: Trainer, done: int, resume: bool) -> str:
+    done = done or trainer.checkpoint_epoch
     if not done and resume:
         return f"Interrupted before training went on; {target} is as it was."
     if not done:

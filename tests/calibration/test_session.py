@@ -371,5 +371,5 @@ def test_help_lists_the_options_in_their_order():
     own = [name for name in dict.fromkeys(options) if name not in ("--out", "--device", "--seed", "--roi", "--help")]
     assert own == [
         "--steps", "--exposure-us", "--level", "--clipped", "--inputs", "--basis", "--method", "--grain-px",
-        "--carrier", "--minutes", "--resume",
+        "--carrier", "--minutes", "--resume", "--temperature-k", "--pressure-pa",
     ]  # fmt: skip
