@@ -150,6 +150,7 @@ class Camera(Stage):
     """
 
     stage: ClassVar[str] = "camera"
+    stated: ClassVar[tuple[str, ...]] = ("quantum_efficiency",)
 
     name: str = parameter(kind="name")
     shape: tuple[int, int] = parameter(kind="shape")

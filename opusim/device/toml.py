@@ -344,6 +344,8 @@ def _build(
         cls = part.of_kind(f"{origin}: {stage}.kind", table.pop("kind", part.usual or None), folder)
     if older:
         table |= {name: value for name, value in before_of(cls).items() if name not in own}
+    if "stated_wavelength_m" not in own and set(own) & set(getattr(cls, "stated", ())):
+        table["stated_wavelength_m"] = 0.0  # that of the preset's value goes with it: another one is at the laser's
     fields: Any = dataclasses.fields(cls)
     _refuse_unknown(table, {f.name for f in fields}, origin, f"{stage}.", more, getattr(cls, "meant", {}))
     missing = [f"{stage}.{f.name}" for f in fields if _required(f) and f.name not in table]

@@ -338,7 +338,11 @@ def differences(then: Header, now: Header) -> list[str]:
     tables = {"task": (dict(then.task), dict(now.task))}
     if not version:  # one sentence in place of all fields that a version of a preset has set
         # Fields that came after the file was written are at what was done then.
-        tables["device"] = _flat(Device.stored_table(then.device)), _flat(Device.stored_table(now.device))
+        flat = (_flat(Device.stored_table(header.device)) for header in (then, now))
+        # Wavelengths that are stated for efficiencies change no frame where the fingerprint is the same.
+        same = then.fingerprint == now.fingerprint
+        old, new = ({k: v for k, v in one.items() if not (same and k.endswith(_STATED))} for one in flat)
+        tables["device"] = old, new
     for what, (old, new) in tables.items():
         for key in [*old, *(key for key in new if key not in old)]:
             if old.get(key, _ABSENT) != new.get(key, _ABSENT):
@@ -387,6 +391,7 @@ def _part_name(part: Part | None) -> str:
 
 
 _ABSENT = "not there"
+_STATED = ".stated_wavelength_m"
 _EARLIER = "that of an earlier opusim"
 
 
