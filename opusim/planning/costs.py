@@ -337,17 +337,17 @@ class Costs:
         n, way, threads = work.n_vectors, self.projector.way, self.rates.threads
         result = n * work.n_out * work.out_bytes
         held = n * work.n_features + result
-        # A linear transform is scaled at the end, in an array of its own.
+        # A linear transform is scaled at the end, in the array that it was collected in.
         if work.together:
             together = min(n, work.together)
             ends = 8 * work.patterns_per_block * -(-together // work.block)
             shots = _SHOT_BYTES * (work.patterns(together) + work.shared_patterns) * work.steps
             anchors = (ends + _ANCHOR_BYTES) * work.n_pixels + shots
-            return held + max(result, anchors + way.showing_bytes(work.fields_per_vector * together, threads))
+            return held + anchors + way.showing_bytes(work.fields_per_vector * together, threads)
         shown, buffers, frames, fields = self._block_bytes(work, n)
         if work.steps == 1 and work.patterns_per_vector == 1:
             return held + buffers + (frames if n > work.block else 0)  # else frames are the result
-        return held + max(result, buffers + frames + fields + shown * work.n_features)
+        return held + buffers + frames + fields + shown * work.n_features
 
     def _block_bytes(self, work: Workload, n: int) -> tuple[int, int, int, int]:
         """Return the patterns of one block of at most `n` vectors, and the bytes of its buffers, frames and fields."""

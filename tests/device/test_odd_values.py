@@ -25,6 +25,13 @@ ODD = [
 AURORA = Device.load("aurora").to_dict()
 
 
+# What a kind of a stage must be given.
+GIVEN: dict[str, dict[str, Any]] = {
+    "medium": {"transmission": 1e-10},
+    "dmd": {"name": "x", "shape": [912, 1140], "pitch_m": 8e-6},
+}
+
+
 def tables(name: str, value: Any) -> Iterator[dict[str, Any]]:
     """Tables with a value in a field: alone over a preset, and in a whole table."""
     stage, _, field = name.rpartition(".")
@@ -35,9 +42,9 @@ def tables(name: str, value: Any) -> Iterator[dict[str, Any]]:
     stage, _, kind = stage.partition(" ")
     table: dict[str, Any] = {field: value}
     if kind and field != "kind":
-        table = {"kind": kind, "transmission": 1e-10} | table
+        table = {"kind": kind, **GIVEN[stage]} | table
     yield {"preset": "aurora", stage: table}
-    if not kind or kind == AURORA[stage]["kind"]:
+    if not kind or kind == AURORA[stage].get("kind", PARTS[stage].usual):
         yield AURORA | {stage: AURORA[stage] | table}
 
 

@@ -274,7 +274,8 @@ def test_a_linear_transform_in_one_process_takes_what_the_plan_says(mode, size):
     call = [sys.executable, "-c", CALL, mode, *map(str, size)]
     together, expected, most = map(int, subprocess.run(call, check=True, capture_output=True, text=True).stdout.split())
     assert together > 64
-    assert expected == pytest.approx(most, rel=0.3)
+    # Buffers are planned whole, of which a thousand vectors touch a part: rather too much than too little.
+    assert 0.7 * most < expected < 1.35 * most
 
 
 @pytest.mark.parametrize("mode", ["intensity", "holographic"])
