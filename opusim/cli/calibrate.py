@@ -130,8 +130,9 @@ def calibrate(
             with _Bar(name) as tell:
                 records = session.run(name, tell)
             if session is not calibration:
-                bench.advance_to(session.bench.clock.frames, session.bench.clock.elapsed_s)
-                bench.tune(session.bench.tuning_hz)
+                other: Any = session.bench  # a simulated one, as `bench` is
+                bench.advance_to(other.clock.frames, other.clock.elapsed_s)
+                bench.tune(other.tuning_hz)
         except KeyboardInterrupt:
             going_on = " --resume goes on where it stopped." if goes_on else ""
             _end(f"Interrupted; what was whole is stored.{going_on}", EXIT_INTERRUPTED)
