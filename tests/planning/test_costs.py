@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import subprocess
 import sys
 import time
@@ -272,10 +273,13 @@ def test_a_linear_transform_in_one_process_takes_what_the_plan_says(mode, size):
     if not Path("/proc/self/clear_refs").exists() or sys.platform != "linux":
         pytest.skip("this system does not tell the most that a process has held")
     call = [sys.executable, "-c", CALL, mode, *map(str, size)]
-    together, expected, most = map(int, subprocess.run(call, check=True, capture_output=True, text=True).stdout.split())
+    # What is freed goes back to the system: what a calibration leaves in the heap would be taken again, and not counted.
+    done = subprocess.run(
+        call, check=True, capture_output=True, text=True, env={**os.environ, "MALLOC_MMAP_THRESHOLD_": str(128 << 10)}
+    )
+    together, expected, most = map(int, done.stdout.split())
     assert together > 64
-    # Buffers are planned whole, of which a thousand vectors touch a part: rather too much than too little.
-    assert 0.7 * most < expected < 1.35 * most
+    assert expected == pytest.approx(most, rel=0.15)
 
 
 @pytest.mark.parametrize("mode", ["intensity", "holographic"])
