@@ -273,7 +273,7 @@ def test_a_linear_transform_in_one_process_takes_what_the_plan_says(mode, size):
     if not Path("/proc/self/clear_refs").exists() or sys.platform != "linux":
         pytest.skip("this system does not tell the most that a process has held")
     call = [sys.executable, "-c", CALL, mode, *map(str, size)]
-    # What is freed goes back to the system: what a calibration leaves in the heap would be taken again, and not counted.
+    # What is freed goes back to the system: left in the heap by a calibration, it would be taken again, uncounted.
     done = subprocess.run(
         call, check=True, capture_output=True, text=True, env={**os.environ, "MALLOC_MMAP_THRESHOLD_": str(128 << 10)}
     )
