@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from opusim.base.folders import expanded
-from opusim.base.parameters import Stage, before_of, near_matches, parameter, part, parts_of
+from opusim.base.parameters import Stage, before_of, near_matches, parameter, part, parts_of, stage_name
 from opusim.base.plugins import code_of
 from opusim.base.warn import warn_outside
 
@@ -798,7 +798,7 @@ class Device(Stage):
         for f in dataclasses.fields(self):
             if f.name in parts:
                 own = getattr(self, f.name)
-                result += [f"{own.stage or f.name}.{g.name}" for g in dataclasses.fields(own)]
+                result += [f"{stage_name(type(own), f.name)}.{g.name}" for g in dataclasses.fields(own)]
             else:
                 result.append(f.name)
         return result
