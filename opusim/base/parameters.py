@@ -32,6 +32,7 @@ __all__ = [
     "paths_in",
     "paths_of",
     "plain_text",
+    "stage_name",
 ]
 
 Kind = Literal["number", "integer", "flag", "choice", "text", "name", "label", "shape", "integers", "numbers", "list"]
@@ -464,7 +465,7 @@ class Stage:
                 result.setdefault(about.imperfection, {})[name] = about.off
         for part_name in parts_of(type(self)):
             own: Stage = getattr(self, part_name)
-            stage = own.stage or part_name
+            stage = stage_name(type(own), part_name)
             for imperfection, fields in own.switches().items():
                 result.setdefault(imperfection, {}).update({f"{stage}.{name}": off for name, off in fields.items()})
         return result
@@ -580,6 +581,24 @@ def parts_of(cls: type) -> Mapping[str, Part]:
     return {f.name: f.metadata[_PART] for f in dataclasses.fields(cls) if _PART in f.metadata}
 
 
+def stage_name(kind: type, field: str) -> str:
+    """Return what paths call a stage.
+
+    Parameters
+    ----------
+    kind : type
+        Class of the stage.
+    field : str
+        The field of the record that holds it.
+
+    Returns
+    -------
+    str
+        `Stage.stage` of the class; the name of the field where that is empty.
+    """
+    return getattr(kind, "stage", "") or field
+
+
 def paths_of(cls: type, *, shipped: bool = False) -> Iterator[tuple[type, str, str, Parameter]]:
     """Go through all parameters of the stages of a record, whose classes are known so far.
 
@@ -606,7 +625,7 @@ def paths_of(cls: type, *, shipped: bool = False) -> Iterator[tuple[type, str, s
             if shipped and not kind.__module__.startswith("opusim."):
                 continue
             for name, about in parameters_of(kind).items():
-                yield kind, name, f"{getattr(kind, 'stage', '') or stage}.{name}", about
+                yield kind, name, f"{stage_name(kind, stage)}.{name}", about
 
 
 def paths_in(record: Any) -> dict[str, Parameter]:
@@ -623,7 +642,7 @@ def paths_in(record: Any) -> dict[str, Parameter]:
         In the order of the parts and of their fields.
     """
     return {
-        f"{getattr(type(getattr(record, stage)), 'stage', '') or stage}.{name}": about
+        f"{stage_name(type(getattr(record, stage)), stage)}.{name}": about
         for stage in parts_of(type(record))
         for name, about in parameters_of(type(getattr(record, stage))).items()
     }

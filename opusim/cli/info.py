@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from opusim.base.parameters import parameters_of
+from opusim.base.parameters import parameters_of, stage_name
 
 from .app import _load_device, command, out
 from .line import drawing, lengths, metres
@@ -249,7 +249,7 @@ def _description(device: Device) -> Table:
     if not device.modulator.binary:
         told["operation"].named.add("ones_range")  # pixels of phases are all lit
     for name, stage in told.items():
-        kind = getattr(stage.stage, "stage", "") or name
+        kind = stage_name(type(stage.stage), name)
         label, words = _STAGES[kind](stage) if kind in _STAGES else (name, "")
         rest = stage.rest()
         table.add_row(label, words or rest)

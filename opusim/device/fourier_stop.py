@@ -259,7 +259,6 @@ def _carrier(shape: tuple[int, int], lattice: str, centre: tuple[float, float]) 
     turns = -(centre[0] * y + centre[1] * x)
     turns -= np.rint(turns)  # exact, and small
     result = elementary.phasors(2 * np.pi * turns, np.complex64)
-    result = np.ascontiguousarray(np.broadcast_to(result, shape))
     result.setflags(write=False)
     return result
 

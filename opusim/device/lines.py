@@ -119,7 +119,8 @@ def stepped_shift(medium: Medium, wavelength_m: float, relative_shift: float) ->
         A multiple of the largest power of two by which the fields of neighbours correlate by .99995 or more; what a
         bench leaves out by taking it is below .5 % of the mean light.
     """
-    return round(relative_shift / _step(medium, wavelength_m)) * _step(medium, wavelength_m)
+    step = _step(medium, wavelength_m)
+    return round(relative_shift / step) * step
 
 
 @lru_cache(maxsize=256)

@@ -20,6 +20,7 @@ from opusim.base import elementary, rng
 from opusim.base.short_repr import short_repr
 
 from . import lattice as lattices
+from .modulator import beam_amplitude
 from .wavefront import low_order_wavefront
 
 if TYPE_CHECKING:
@@ -253,8 +254,6 @@ def _kept(values: Array, power: Array, sizes: Array) -> Array:
 
 @lru_cache(maxsize=4)
 def _warm_up(shape: tuple[int, int], lattice: str, pitch_m: float, beam_radius_m: float, seed: int) -> Wavefront:
-    from .modulator import beam_amplitude
-
     light = np.square(beam_amplitude(shape, lattice, pitch_m, beam_radius_m), dtype=np.float64).ravel()
     z = low_order_wavefront(shape, 1.0, seed, "dmd warm-up", lattice).astype(np.float64).ravel()
     return Wavefront.of(z, light)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from opusim.base.folders import expanded
-from opusim.base.parameters import Stage, before_of, near_matches, parameter, part, parts_of
+from opusim.base.parameters import Stage, before_of, near_matches, parameter, part, parts_of, stage_name
 from opusim.base.plugins import code_of
 from opusim.base.warn import warn_outside
 
@@ -269,11 +269,11 @@ class Device(Stage):
         laser, and that stayed when the laser became another one.
         """
         laser, result = self.laser, []
-        for place, names in (("dmd", self.dmd.stated), ("camera", ("quantum_efficiency",))):
+        for place in ("dmd", "camera"):
             part = getattr(self, place)
             if place == "camera" and part.qe_wavelengths_m:
                 continue
-            stage, wavelength_m = toml.table_of(place, part), part.stated_wavelength_m
+            stage, names, wavelength_m = toml.table_of(place, part), part.stated, part.stated_wavelength_m
             why = "is stated for" if len(names) == 1 else "are stated for"
             if not wavelength_m:
                 names = names[:1]
@@ -567,6 +567,7 @@ class Device(Stage):
     def _of_table(cls, table: Mapping[str, Any], label: str, folder: Path | None, *, doubts: bool = True) -> Device:
         with toml.named_in_errors(label):
             device = cls(**toml.stages_of(table, cls, parts_of(Device), label, folder))
+            table = toml.by_field(table)
             device._check_efficiency(table)
         for sentence in device._left_behind(table) + (device.doubts if doubts else []):
             warn_outside(f"{label}: {sentence}")
@@ -575,7 +576,7 @@ class Device(Stage):
 
     def _check_efficiency(self, table: Mapping[str, Any]) -> None:
         """Refuse a quantum efficiency in a table that is not that of the camera's curve, which would be in force."""
-        given, by_curve = toml.by_field(table).get("camera", {}), self.camera.quantum_efficiency
+        given, by_curve = table.get("camera", {}), self.camera.quantum_efficiency
         if "quantum_efficiency" not in given or not self.camera.qe_wavelengths_m:
             return
         if abs(given["quantum_efficiency"] - by_curve) > _ROUNDED * by_curve:
@@ -588,7 +589,6 @@ class Device(Stage):
     def _left_behind(self, table: Mapping[str, Any]) -> list[str]:
         """Say which fields a table has left as they were though others, that they belong to, have changed."""
         whole, each = toml.before(table, parts_of(Device))
-        table = toml.by_field(table)
         result = []
         if isinstance(each["camera"], Camera):
             result += self.camera.left_behind(each["camera"], table.get("camera", {}))
@@ -634,9 +634,7 @@ class Device(Stage):
         """
         import tomli_w
 
-        # A kind that is not the usual one has a table of the other name.
-        stages = parts_of(Device)
-        return tomli_w.dumps({getattr(self, k).stage if k in stages else k: v for k, v in self.to_dict().items()})
+        return tomli_w.dumps({toml.table_of(k, getattr(self, k)): v for k, v in self.to_dict().items()})
 
     def fingerprint(self) -> str:
         """Return the checksum of everything that sets what the device does: files carry it.
@@ -800,7 +798,7 @@ class Device(Stage):
         for f in dataclasses.fields(self):
             if f.name in parts:
                 own = getattr(self, f.name)
-                result += [f"{own.stage or f.name}.{g.name}" for g in dataclasses.fields(own)]
+                result += [f"{stage_name(type(own), f.name)}.{g.name}" for g in dataclasses.fields(own)]
             else:
                 result.append(f.name)
         return result

@@ -285,8 +285,12 @@ class PhaseSlm(Modulator):
         float
             `flicker`, times ``|sin(pi f T) / (pi f T)|`` for a sine of the frequency f over an exposure T.
         """
+        return self.flicker * abs(self._sine_left(exposure_s))
+
+    def _sine_left(self, exposure_s: float) -> float:
+        """Return what a mean over an exposure T leaves of a sine of the frequency f: sin(pi f T) / (pi f T)."""
         x = math.pi * self.flicker_hz * exposure_s
-        return self.flicker * (abs(float(elementary.sin(x))) / x if x > 1e-9 else 1.0)
+        return float(elementary.sin(x)) / x if x > 1e-9 else 1.0
 
     def ripples(self, frames: np.ndarray, times_s: np.ndarray, exposure_s: float, *, seed: int) -> np.ndarray:
         """Return by which factor flicker multiplies all phases in each frame.
@@ -313,8 +317,7 @@ class PhaseSlm(Modulator):
             return 1.0 + self.flicker * rng.normals_at(rng.stream_key(seed, "slm flicker"), frames).astype(np.float64)
         start = float(rng.uniforms(rng.stream_key(seed, "slm flicker"), 1)[0])
         turns = np.mod(self.flicker_hz * (times_s.astype(np.float64) + exposure_s / 2), 1.0) + start
-        x = math.pi * self.flicker_hz * exposure_s
-        mean = float(elementary.sin(x)) / x if x > 1e-9 else 1.0
+        mean = self._sine_left(exposure_s)
         return 1.0 + math.sqrt(2) * self.flicker * mean * elementary.cos(2 * math.pi * turns)
 
     # ------------------------------------------------------------------ light

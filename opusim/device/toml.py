@@ -169,7 +169,7 @@ def before(table: Mapping[str, Any], parts: Mapping[str, Part]) -> tuple[dict[st
     Parameters
     ----------
     table : mapping
-        As for `stages_of`, which has taken it.
+        As for `stages_of`, which has taken it; by the fields of a device (`by_field`).
     parts : mapping of str to Part
         The stages.
 
@@ -180,7 +180,6 @@ def before(table: Mapping[str, Any], parts: Mapping[str, Part]) -> tuple[dict[st
     each : dict
         The stages that the table's own start from: those, or presets of their own. None for one that it gives whole.
     """
-    table = by_field(table)
     base, older = table.get("preset"), 0
     whole: dict[str, Any] = {}
     while base is not None:

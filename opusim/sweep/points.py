@@ -28,7 +28,7 @@ from typing import Any, get_type_hints
 import numpy as np
 
 from opusim.base import validation
-from opusim.base.parameters import near_matches, parameters_of, parts_of, paths_in
+from opusim.base.parameters import near_matches, parameters_of, parts_of, paths_in, stage_name
 from opusim.device.optics import LENGTH_FIELDS
 from opusim.device.record import Device
 from opusim.tasks.base import as_task
@@ -98,7 +98,7 @@ def numeric_fields(device: Device, task: Any) -> dict[str, type]:
     for stage in parts_of(Device):
         # A part of one's own may have plain fields too, which nothing describes but their annotation.
         own = getattr(device, stage)
-        table = getattr(own, "stage", "") or stage
+        table = stage_name(type(own), stage)
         result |= {f"{table}.{name}": kind for name, kind in _numbers_of(own).items()}
     for path, about in paths_in(device).items():
         if about.is_number:

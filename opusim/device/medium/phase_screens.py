@@ -686,8 +686,10 @@ class PhaseScreenMedium(WaveMedium):
         growth = self.depth_on(grid, wavelength_m)
         screens: list[np.ndarray] = []
         if name == "phase_std_rad":
-            how = {"seed": seed, "channel": channel}
-            phases = (self.screen_phase(k, side, wavelength_m=wavelength_m, **how) for k in range(self.n_screens))
+            phases = (
+                self.screen_phase(k, side, seed=seed, channel=channel, wavelength_m=wavelength_m)
+                for k in range(self.n_screens)
+            )
             times = 1 + self.frequency_shift if self._paths_shift else 1.0
             screens = [phase / (self.phase_std_rad / times) for phase in phases]
             even = wavelength_m / (2 * math.sqrt(3) * self.step_m)

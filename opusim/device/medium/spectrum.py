@@ -63,11 +63,10 @@ def stack_correlation(
         alike = elementary.exp(-np.square(axis / correlation_length_m))
     variance = phase_std_rad * phase_std_rad
     passed = elementary.exp(-variance * (1 - alike[:, None] * alike[None, :])).astype(np.complex128)
-    space: dict[str, float] = {"step_m": step_m}
-    numbers = axial_wave_numbers((_SIDE, _SIDE), wavelength_m=wavelength_m / (1 + relative_shift), **space)
-    numbers -= axial_wave_numbers((_SIDE, _SIDE), wavelength_m=wavelength_m, **space)
+    numbers = axial_wave_numbers((_SIDE, _SIDE), step_m=step_m, wavelength_m=wavelength_m / (1 + relative_shift))
+    numbers -= axial_wave_numbers((_SIDE, _SIDE), step_m=step_m, wavelength_m=wavelength_m)
     turned = elementary.phasors(gap_m * numbers)
-    field = passed.copy()
+    field = passed
     for _ in range(n_screens - 1):
         field = passed * fourier.transform(fourier.transform(field, (0, 1)) * turned, (0, 1), inverse=True)
     screens = float(elementary.exp(-0.5 * n_screens * variance * relative_shift * relative_shift))
