@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from opusim.base import rng
 from opusim.calibration.algorithms.masks import dark_pixels
 from opusim.calibration.algorithms.phase_shifting import least_squares
 from opusim.calibration.on_bench import dark_frames, saturation_dn
 
-from .phases import HalvesPlan
+from .phases import HalvesPlan, random_bits
 
 if TYPE_CHECKING:
     from .steps import Measurement
@@ -57,13 +56,12 @@ def measure_internal_start(m: Measurement, full_scale_dn: float | None) -> dict[
     anchors, lights = [], []
     for half, inputs in enumerate(plan.halves):
         base = plan.stepped(half, np.repeat(plan.base[None, inputs], _BURSTS, axis=0))
-        draws = rng.uniforms(rng.stream_key(half, "patterns of an internal reference"), _PATTERNS * len(inputs))
-        random = plan.stepped(half, (draws < 0.5).astype(np.uint8).reshape(_PATTERNS, -1))
+        random = random_bits(_PATTERNS, len(inputs), "patterns of an internal reference", half)
         q, _, good, whole = _fields(m, base, limit)
         _check_repeats(q, dark, m.exposure_s)
         clipped |= ~good.all(axis=0)
         anchors.append(q.mean(axis=0))
-        q, offset, good, _ = _fields(m, random, limit)
+        q, offset, good, _ = _fields(m, plan.stepped(half, random), limit)
         clipped |= good.sum(axis=0) < _LEAST_GOOD * len(good)
         lights.append(_light(q, offset - dark, good))
     joint = [anchor + light for anchor, light in zip(anchors, lights, strict=True)]
