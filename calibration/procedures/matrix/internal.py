@@ -21,7 +21,7 @@ from .phases import HalvesPlan, random_bits
 if TYPE_CHECKING:
     from .steps import Measurement
 
-__all__ = ["measure_internal_start"]
+__all__ = ["fitted_light", "measure_internal_start"]
 
 # Patterns that tell the light of a reference, bursts of the anchor, dark frames.
 _PATTERNS, _BURSTS, _DARK = 48, 32, 16
@@ -63,7 +63,7 @@ def measure_internal_start(m: Measurement, full_scale_dn: float | None) -> dict[
         anchors.append(q.mean(axis=0))
         q, offset, good, _ = _fields(m, plan.stepped(half, random), limit)
         clipped |= good.sum(axis=0) < _LEAST_GOOD * len(good)
-        lights.append(_light(q, offset - dark, good))
+        lights.append(fitted_light(q, offset - dark, good))
     joint = [anchor + light for anchor, light in zip(anchors, lights, strict=True)]
     if np.mean(clipped) > 0.5:
         raise ValueError(
@@ -94,7 +94,7 @@ def _fields(m: Measurement, codes: np.ndarray, limit: float) -> tuple[np.ndarray
     return np.concatenate(fields), np.concatenate(offsets), np.concatenate(good), whole
 
 
-def _light(q: np.ndarray, offset: np.ndarray, good: np.ndarray) -> np.ndarray:
+def fitted_light(q: np.ndarray, offset: np.ndarray, good: np.ndarray) -> np.ndarray:
     """Return |R|^2 (n_pixels,) from fields S conj(R) and offsets |S|^2 + |R|^2 of several S, by least squares.
 
     With P = |q|^2 an offset is P / I + I. One pattern leaves open which of the two is the reference's; many do not.
