@@ -285,15 +285,15 @@ def shown_features(bench: Bench, bits: np.ndarray, layout: MirrorLayout) -> Mirr
     return PhasePatterns(nearest_levels(np.array([0.5, 0.0]), turns)[bits], layout)
 
 
-def shown_mirrors(mirrors: Any, bench: Any = None) -> Any:
+def shown_mirrors(mirrors: Any, bench: Any) -> Any:
     """Return patterns in a form that every bench takes, or raise a sentence: a bench of one's own may not look.
 
     Parameters
     ----------
     mirrors : ndarray or MirrorPatterns
         Patterns, as for ``Bench.expose``.
-    bench : Bench, optional
-        That shows them: whether it has mirrors or turns phases. Mirrors by default.
+    bench : Bench
+        That shows them: whether it has mirrors or turns phases.
 
     Returns
     -------
@@ -307,9 +307,9 @@ def shown_mirrors(mirrors: Any, bench: Any = None) -> Any:
     ValueError
         If phases or levels are not what they may be.
     """
-    turns = None if bench is None else level_turns_of(bench)
+    turns = level_turns_of(bench)
     if isinstance(mirrors, MirrorPatterns):
-        if bench is not None and isinstance(mirrors, PhasePatterns) != (turns is not None):
+        if isinstance(mirrors, PhasePatterns) != (turns is not None):
             given, has_, give = (
                 ("bits of mirrors", "a modulator of phases", "opusim.patterns.phases.PhasePatterns")
                 if turns is not None

@@ -116,9 +116,8 @@ def _reference_weights(record: TmRecord, device: Device, seed: int, rows: np.nda
     ).astype(np.complex128)  # fmt: skip
     wave /= np.maximum(np.abs(wave), 1e-300)
     passed = np.zeros((len(rows), sampling.channels, sampling.points), dtype=np.complex128)
-    passed[:, : len(sampling.lines)] = wave.conj()[
-        :, None
-    ]  # the others are of the polarisation that the reference has not
+    # The others are of the polarisation that the reference has not.
+    passed[:, : len(sampling.lines)] = wave.conj()[:, None]
     passed *= weights.reshape(1, sampling.channels, sampling.points)
     found: np.ndarray = passed.reshape(len(rows), -1)
     return found

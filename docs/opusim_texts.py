@@ -14,7 +14,7 @@ from pathlib import Path
 from typer.cli import get_docs_for_click
 from typer.main import get_command
 
-from opusim.base.parameters import parameters_of, parts_of
+from opusim.base.parameters import parameters_of, parts_of, stage_name
 from opusim.cli.app import app as opusim_app
 from opusim.device.record import Device
 from opusim.device.slm import PhaseSlm
@@ -170,7 +170,7 @@ def parameters() -> str:
     for stage, part in parts_of(Device).items():
         for kind in part.classes:
             # A stage of several kinds has a table for each.
-            own = getattr(kind, "stage", "") or stage
+            own = stage_name(kind, stage)
             title = stage if isinstance(part.kinds, type) else f"{own}: {kind.kind}"
             tables.append((title, f"{own}.", kind))
     for title, before, kind in tables:

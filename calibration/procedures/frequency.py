@@ -147,7 +147,7 @@ def lock_frequency(
         raise TypeError(f"reference is {reference!r}, but it must be a FrequencyRecord, or None.")
     if mirrors is None:
         raise ValueError("mirrors is None, which shuts the laser, but speckle needs its light.")
-    mirrors = shown_mirrors(mirrors)
+    mirrors = shown_mirrors(mirrors, bench)
     n_frames = validation.integer("n_frames", n_frames, low=1)
     exposure_s = validation.number("exposure_s", exposure_s, low=0.0, high=3600.0, low_open=True)
     start = float(tunable.tuning_hz)

@@ -311,13 +311,13 @@ class MatrixProcedure(Procedure):
                 n = int(np.prod(inputs))
                 plan = plan_of(options["basis"], n, 1, phases=level_turns_of(session.bench) is not None)
                 exposure_s = _exposure_for_all(session, exposure_s, n, plan.patterns(0, plan.n_groups))
-        how: dict[str, Any] = {"steps": asked, "actual_rad": actual}
-        if method == "internal":
-            how = {"method": method}
-        elif off_axis:
-            how = {"method": "off-axis", "grain_px": _grain(session)[0], "carrier": options["carrier"]}
+        how: dict[str, Any] = {}
+        if off_axis:
+            how = {"grain_px": _grain(session)[0], "carrier": options["carrier"]}
+        elif method != "internal":
+            how = {"steps": asked, "actual_rad": actual}
         record = measure_tm(
-            session.bench, inputs, exposure_s=exposure_s, out=out, basis=options["basis"],
+            session.bench, inputs, exposure_s=exposure_s, out=out, basis=options["basis"], method=method,
             roi=session.roi, resume=options["resume"], progress=progress, **how,
         )  # fmt: skip
         return {"tm": record}

@@ -157,12 +157,11 @@ def _patterns(point: WorkingPoint, n: int, seed: int) -> MirrorPatterns:
         raise ValueError(f"share_on is {share!r}, but patterns are made for at least {0.5 / choices[-1]:.2g}.")
     if layout is None:
         layout = MirrorLayout.lined(point.device.dmd.shape, n_features)
+    draws = rng.uniforms(rng.stream_key(seed, "noise budget patterns"), n * n_features).reshape(n, -1)
     modulator = point.device.modulator
     if isinstance(modulator, PhaseSlm):
-        draws = rng.uniforms(rng.stream_key(seed, "noise budget patterns"), n * n_features).reshape(n, -1)
         return PhasePatterns((draws * modulator.levels).astype(np.uint8), layout)
-    order = rng.uniforms(rng.stream_key(seed, "noise budget patterns"), n * n_features).reshape(n, -1).argsort(axis=1)
-    return MirrorPatterns((order < n_on).astype(np.uint8), layout)
+    return MirrorPatterns((draws.argsort(axis=1) < n_on).astype(np.uint8), layout)
 
 
 def _read(frames: np.ndarray, point: WorkingPoint, off: Collection[str]) -> np.ndarray:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -502,7 +502,7 @@ class MirrorPatterns:
         object.__setattr__(self, "bits", checked)
 
     @classmethod
-    def of_checked(cls, bits: Any, layout: MirrorLayout) -> MirrorPatterns:
+    def of_checked(cls, bits: Any, layout: MirrorLayout) -> Self:
         """Return patterns of bits that are known to be right, without looking at them again.
 
         Parameters
@@ -530,11 +530,11 @@ class MirrorPatterns:
         """Return the number of patterns."""
         return len(self.bits)
 
-    def __getitem__(self, rows: slice) -> MirrorPatterns:
+    def __getitem__(self, rows: slice) -> Self:
         """Return some of the patterns, without copying them."""
         if not isinstance(rows, slice):
             raise TypeError(f"The index is {rows!r}, but patterns are taken by slices, as in patterns[2:5].")
-        part = object.__new__(MirrorPatterns)
+        part = object.__new__(type(self))
         some = self.bits[rows]
         if arrays.is_device_array(some):
             some = checked_device_bits(some, self.layout.n_features_total, values=False)

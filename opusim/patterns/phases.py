@@ -137,45 +137,6 @@ class PhasePatterns(MirrorPatterns):
             raise TypeError("bits has dtype bool, but it must hold levels of a phase modulator, as uint8.")
         object.__setattr__(self, "bits", checked)
 
-    @classmethod
-    def of_checked(cls, bits: Any, layout: MirrorLayout) -> PhasePatterns:
-        """Return patterns of levels that are known to be right, without looking at them again.
-
-        Parameters
-        ----------
-        bits : numpy.ndarray
-            Levels, uint8, (n, n_features_total), in order in memory.
-        layout : MirrorLayout
-            Where they go.
-
-        Returns
-        -------
-        PhasePatterns
-            With a read-only view of the array.
-        """
-        patterns = object.__new__(cls)
-        view = bits.view()
-        view.flags.writeable = False
-        object.__setattr__(patterns, "bits", view)
-        object.__setattr__(patterns, "layout", layout)
-        return patterns
-
-    def __getitem__(self, rows: slice) -> PhasePatterns:
-        """Return some of the patterns, without copying them."""
-        if not isinstance(rows, slice):
-            raise TypeError(f"The index is {rows!r}, but patterns are taken by slices, as in patterns[2:5].")
-        return PhasePatterns.of_checked(self.bits[rows], self.layout)
-
-    def host_bits(self) -> np.ndarray:
-        """Return the levels as a numpy array.
-
-        Returns
-        -------
-        numpy.ndarray
-            Levels, uint8, (n, n_features_total).
-        """
-        return self.bits
-
     def to_mirrors(self) -> np.ndarray:
         """Return the level of every pixel.
 

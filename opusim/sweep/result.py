@@ -339,7 +339,8 @@ def differences(then: Header, now: Header) -> list[str]:
     if not version:  # one sentence in place of all fields that a version of a preset has set
         # Fields that came after the file was written are at what was done then.
         flat = (_flat(Device.stored_table(header.device)) for header in (then, now))
-        # Wavelengths that are stated for efficiencies change no frame where the fingerprint is the same.
+        # Wavelengths that are stated for efficiencies change no frame where the fingerprint is the same. Other fields
+        # `without_effect` may have one at a point, where what is varied switches them on.
         same = then.fingerprint == now.fingerprint
         old, new = ({k: v for k, v in one.items() if not (same and k.endswith(_STATED))} for one in flat)
         tables["device"] = old, new

@@ -258,7 +258,7 @@ NOT_DOORS = {
             "opusim.device.pixel_sampling.PixelSampling.",
             "opusim.planning.rates.measure(",
             "opusim.dfa.network.MLP.times_derivative(", "opusim.dfa.optimisers.Optimiser.",
-            "opusim.patterns.layout.MirrorPatterns.of_checked(", "opusim.patterns.phases.PhasePatterns.of_checked(",
+            "opusim.patterns.layout.MirrorPatterns.of_checked(",
             "opusim.device.slm.PhaseSlm.of_levels(",
             "opusim.device.slm.PhaseSlm.smoothed(", "opusim.device.slm.PhaseSlm.turned(",
             "opusim.device.slm.PhaseSlm.field(ripples)",

@@ -12,17 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from opusim.base import rng
 from opusim.calibration.algorithms.masks import dark_pixels
 from opusim.calibration.algorithms.phase_shifting import least_squares
 from opusim.calibration.on_bench import dark_frames, saturation_dn
 
-from .phases import HalvesPlan
+from .phases import HalvesPlan, random_bits
 
 if TYPE_CHECKING:
     from .steps import Measurement
 
-__all__ = ["measure_internal_start"]
+__all__ = ["fitted_light", "measure_internal_start"]
 
 # Patterns that tell the light of a reference, bursts of the anchor, dark frames.
 _PATTERNS, _BURSTS, _DARK = 48, 32, 16
@@ -57,15 +56,14 @@ def measure_internal_start(m: Measurement, full_scale_dn: float | None) -> dict[
     anchors, lights = [], []
     for half, inputs in enumerate(plan.halves):
         base = plan.stepped(half, np.repeat(plan.base[None, inputs], _BURSTS, axis=0))
-        draws = rng.uniforms(rng.stream_key(half, "patterns of an internal reference"), _PATTERNS * len(inputs))
-        random = plan.stepped(half, (draws < 0.5).astype(np.uint8).reshape(_PATTERNS, -1))
+        random = random_bits(_PATTERNS, len(inputs), "patterns of an internal reference", half)
         q, _, good, whole = _fields(m, base, limit)
         _check_repeats(q, dark, m.exposure_s)
         clipped |= ~good.all(axis=0)
         anchors.append(q.mean(axis=0))
-        q, offset, good, _ = _fields(m, random, limit)
+        q, offset, good, _ = _fields(m, plan.stepped(half, random), limit)
         clipped |= good.sum(axis=0) < _LEAST_GOOD * len(good)
-        lights.append(_light(q, offset - dark, good))
+        lights.append(fitted_light(q, offset - dark, good))
     joint = [anchor + light for anchor, light in zip(anchors, lights, strict=True)]
     if np.mean(clipped) > 0.5:
         raise ValueError(
@@ -96,7 +94,7 @@ def _fields(m: Measurement, codes: np.ndarray, limit: float) -> tuple[np.ndarray
     return np.concatenate(fields), np.concatenate(offsets), np.concatenate(good), whole
 
 
-def _light(q: np.ndarray, offset: np.ndarray, good: np.ndarray) -> np.ndarray:
+def fitted_light(q: np.ndarray, offset: np.ndarray, good: np.ndarray) -> np.ndarray:
     """Return |R|^2 (n_pixels,) from fields S conj(R) and offsets |S|^2 + |R|^2 of several S, by least squares.
 
     With P = |q|^2 an offset is P / I + I. One pattern leaves open which of the two is the reference's; many do not.

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import ndimage
 
-from opusim.base import rng
 from opusim.base.short_repr import short_repr
 from opusim.base.warn import warn_outside
 from opusim.calibration.algorithms import off_axis
 from opusim.calibration.on_bench import dark_frames
 from opusim.patterns.layout import MirrorLayout
+
+from .phases import light_beside, random_bits
 
 if TYPE_CHECKING:
     from .steps import Measurement
@@ -195,12 +196,6 @@ def _signed(m: Measurement, found: OffAxis, bits: np.ndarray) -> np.ndarray:
     return found.carrier if turn.imag < 0 else -found.carrier
 
 
-def random_bits(n: int, n_inputs: int, what: str = "random signs") -> np.ndarray:
-    """Return the same random patterns each time, uint8 0/1 (n, n_inputs)."""
-    draws = rng.uniforms(rng.stream_key(0, what), n * n_inputs)
-    return (draws < 0.5).astype(np.uint8).reshape(n, -1)
-
-
 def without_always_on(layout: MirrorLayout) -> MirrorLayout:
     """Return a layout whose pattern of all inputs off has no mirror on."""
     return layout if layout.n_always_on == 0 else MirrorLayout.lined(layout.dmd_shape, layout.n_features_total)
@@ -226,17 +221,10 @@ def _alone(m: Measurement, layout: MirrorLayout, limit: float) -> tuple[np.ndarr
 
 
 def _beside_phases(m: Measurement, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    bits = random_bits(_REFERENCE_BURSTS, m.layout.n_features_total)
-    dark = dark_frames(m.bench, m.exposure_s, len(bits), m.roi).reshape(len(bits), -1).mean(axis=0, dtype=np.float64)
-    alone, used = np.zeros(m.n_pixels), np.zeros(m.n_pixels, dtype=np.int64)
-    for first in range(0, len(bits), m.patterns_at_once):
-        part = bits[first : first + m.patterns_at_once]
-        frames = m.expose(part, phases=_OPPOSITE)
-        blocked = m.expose(part, stepped=False)[:, 0]
-        good = (frames < limit).all(axis=1) & (blocked < limit)
-        alone += np.where(good, frames.mean(axis=1, dtype=np.float64) - blocked, 0).sum(axis=0)
-        used += good.sum(axis=0)
-    return alone / np.maximum(used, 1) + dark, np.zeros(m.n_pixels), used < len(bits) / 2
+    n = _REFERENCE_BURSTS
+    dark = dark_frames(m.bench, m.exposure_s, n, m.roi).reshape(n, -1).mean(axis=0, dtype=np.float64)
+    light, clipped = light_beside(m, n, limit, lambda frames: frames.mean(axis=1, dtype=np.float64), _OPPOSITE)
+    return light + dark, np.zeros(m.n_pixels), clipped
 
 
 def reference_light(

@@ -1,8 +1,12 @@
-"""Patterns of a phase modulator that a matrix is measured with: signs against a reference arm, or halves in turn."""
+"""Patterns of a phase modulator that a matrix is measured with: signs against a reference arm, or halves in turn.
+
+And the light of a reference arm beside them, as none of them is dark.
+"""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -10,7 +14,12 @@ from opusim.base import rng
 from opusim.calibration.algorithms import hadamard
 from opusim.patterns.phases import nearest_levels
 
-__all__ = ["INTERNAL_STEPS", "HalvesPlan", "SignsPlan", "check_levels", "levels_of_codes"]
+if TYPE_CHECKING:
+    from .steps import Measurement
+
+__all__ = [
+    "INTERNAL_STEPS", "HalvesPlan", "SignsPlan", "check_levels", "levels_of_codes", "light_beside", "random_bits",
+]  # fmt: skip
 
 #: Steps in turns by which one half of the inputs is turned against the other.
 INTERNAL_STEPS = np.array([0.0, 0.25, 0.5, 0.75])
@@ -19,6 +28,8 @@ _VECTORS = 8
 # Farthest that a level may be from the phase that a pattern needs, in turns: 18 degrees, where a difference of two
 # patterns is 1.2 % smaller than it is taken for.
 _FARTHEST = 0.05
+# Share of the bursts of a reference beside phases that must not saturate in a pixel.
+_LEAST_BURSTS = 0.5
 
 
 def check_levels(level_turns: np.ndarray, turns: np.ndarray, what: str) -> None:
@@ -72,9 +83,51 @@ def levels_of_codes(codes: np.ndarray, level_turns: np.ndarray, step_turns: np.n
     return table[:, codes].swapaxes(0, 1).reshape(-1, codes.shape[1])
 
 
+def random_bits(n: int, n_inputs: int, what: str = "random signs", key: int = 0) -> np.ndarray:
+    """Return the same random patterns each time, uint8 0/1 (n, n_inputs)."""
+    draws = rng.uniforms(rng.stream_key(key, what), n * n_inputs)
+    return (draws < 0.5).astype(np.uint8).reshape(n, -1)
+
+
 def _anchor(n_inputs: int) -> np.ndarray:
-    draws = rng.uniforms(rng.stream_key(0, "anchor of phases"), n_inputs)
-    return (draws < 0.5).astype(np.uint8)
+    return random_bits(1, n_inputs, "anchor of phases")[0]
+
+
+def light_beside(
+    m: Measurement,
+    n: int,
+    limit: float,
+    level: Callable[[np.ndarray], np.ndarray],
+    phases: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return |R|^2 and where frames saturate, (n_pixels,), on a modulator that is never dark.
+
+    Steps' mean less the frame with the arm shut is |R|^2, whatever the pattern: each burst has one of its own. Bursts
+    in which a pixel saturates are left out there.
+
+    Parameters
+    ----------
+    m : Measurement
+        With a modulator of phases, and a reference arm.
+    n : int
+        Bursts.
+    limit : float
+        Count from which a pixel is saturated.
+    level : callable
+        Steps' mean (patterns, n_pixels) of frames (patterns, phases, n_pixels).
+    phases : ndarray of float, shape (phases,), optional
+        Phases of a burst, in radians; the steps by default.
+    """
+    light, used = np.zeros(m.n_pixels), np.zeros(m.n_pixels, dtype=np.int64)
+    bits = random_bits(n, m.layout.n_features_total)
+    for first in range(0, n, m.patterns_at_once):
+        part = bits[first : first + m.patterns_at_once]
+        frames = m.expose(part, phases=phases)
+        blocked = m.expose(part, stepped=False)[:, 0]
+        good = (frames < limit).all(axis=1) & (blocked < limit)
+        light += np.where(good, level(frames) - blocked, 0).sum(axis=0)
+        used += good.sum(axis=0)
+    return light / np.maximum(used, 1), used < _LEAST_BURSTS * n
 
 
 class SignsPlan:

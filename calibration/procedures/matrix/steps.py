@@ -18,9 +18,9 @@ from opusim.patterns.layout import MirrorLayout
 from opusim.patterns.phases import PhasePatterns
 
 from .internal import measure_internal_start
-from .one_frame import OffAxis, begin, random_bits, reference_light, without_always_on
+from .one_frame import OffAxis, begin, reference_light, without_always_on
 from .patterns import PatternPlan
-from .phases import levels_of_codes
+from .phases import levels_of_codes, light_beside
 
 __all__ = ["Measurement", "measure_batch", "measure_start"]
 
@@ -30,8 +30,6 @@ _START_FRAMES, _REFERENCE_BURSTS = 16, 64
 # Least mean of |R|^2 over that of a pattern with half the inputs on: below it hardly any of the light interferes.
 _LEAST_REFERENCE = 0.01
 _LEAST_CONTRAST = 0.1
-# Share of the bursts of a reference beside phases that must not saturate in a pixel.
-_LEAST_BURSTS = 0.5
 _LEAST_CORRELATION = 0.3
 
 
@@ -200,32 +198,17 @@ def _reference(m: Measurement, dark: np.ndarray, limit: float) -> tuple[np.ndarr
     so |R|^2 = (a + sqrt(a^2 - 4 |q|^2)) / 2, for |R| > |S| (`opusim.fringes.calibrated.light_of_reference`).
     """
     if m.level_turns is not None:
-        return _reference_beside_phases(m, limit)
+        # What no level turns the groups measure.
+        reference, clipped = light_beside(
+            m, _REFERENCE_BURSTS, limit,
+            lambda frames: np.asarray(least_squares(frames, m.actual_rad, axis=1).offset, dtype=np.float64),
+        )  # fmt: skip
+        return reference, np.zeros(m.n_pixels, dtype=np.complex128), clipped
     layout = m.layout
     full = without_always_on(layout)
     offset, q, clipped = _all_off(m, full, limit)
     reference = light_of_reference(offset - dark, np.abs(q) ** 2)
     return reference, q if full is layout else _all_off(m, layout, limit)[1], clipped
-
-
-def _reference_beside_phases(m: Measurement, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return |R|^2, no background, and where frames saturate, on a modulator that is never dark.
-
-    Steps' mean less the frame with the arm shut is |R|^2, whatever the pattern: each burst has one of its own. What no
-    level turns the groups measure. Bursts in which a pixel saturates are left out there.
-    """
-    light, used = np.zeros(m.n_pixels), np.zeros(m.n_pixels, dtype=np.int64)
-    bits = random_bits(_REFERENCE_BURSTS, m.layout.n_features_total)
-    for first in range(0, len(bits), m.patterns_at_once):
-        part = bits[first : first + m.patterns_at_once]
-        frames = m.expose(part)
-        blocked = m.expose(part, stepped=False)[:, 0]
-        good = (frames < limit).all(axis=1) & (blocked < limit)
-        each = np.asarray(least_squares(frames, m.actual_rad, axis=1).offset, dtype=np.float64) - blocked
-        light += np.where(good, each, 0).sum(axis=0)
-        used += good.sum(axis=0)
-    background = np.zeros(m.n_pixels, dtype=np.complex128)
-    return light / np.maximum(used, 1), background, used < _LEAST_BURSTS * len(bits)
 
 
 def _all_off(m: Measurement, layout: MirrorLayout, limit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

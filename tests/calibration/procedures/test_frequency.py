@@ -12,6 +12,7 @@ from opusim import Device, OpticalBench, cli
 from opusim.calibration import Calibration, FrequencyRecord, lock_frequency, read_record, read_report
 from opusim.calibration.report import summary
 from opusim.device.medium import PhaseScreenMedium
+from opusim.device.slm import PhaseSlm
 
 AURORA = Device.load("aurora")
 # A kelvin is a shift of 1e-5, 5.6 GHz, and half of the correlation is left 2.8 GHz away.
@@ -42,6 +43,17 @@ def test_a_file_keeps_the_reference_to_which_the_laser_goes_back(tmp_path):
     rows = dict((name, text) for name, text, _ in summary(second, DEVICE))
     assert rows["laser tuned to"].startswith("+8.") and "of ±20 GHz" in rows["laser tuned to"]
     assert "frequency" in read_report(path).records
+
+
+def test_phases_in_turns_are_patterns_too():
+    """A modulator of phases takes them as floats, as by `expose`."""
+    mirrors = DEVICE.dmd
+    pixels = PhaseSlm(
+        "pixels", mirrors.shape, mirrors.pitch_m, efficiency=mirrors.efficiency, frame_rate_hz=mirrors.frame_rate_hz
+    )
+    bench = OpticalBench(DEVICE.evolve(dmd=pixels), 1, execution="waves")
+    turns = np.random.default_rng(0).random((2, *mirrors.shape))
+    assert lock_frequency(bench, turns, roi=ROI, exposure_s=2e-3).correlation > 0.98
 
 
 def test_a_bench_of_a_laboratory_is_tuned_too():

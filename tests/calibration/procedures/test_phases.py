@@ -12,7 +12,7 @@ from opusim.calibration.procedures.drift import measure_drift
 from opusim.calibration.procedures.exposure import find_exposure
 from opusim.calibration.procedures.focus import focus_levels, measure_focus
 from opusim.calibration.procedures.linear import demodulate, measure_linear
-from opusim.calibration.procedures.matrix.internal import _light
+from opusim.calibration.procedures.matrix.internal import fitted_light
 from opusim.calibration.procedures.matrix.measure import measure_tm, read_tm
 from opusim.calibration.procedures.matrix.phases import HalvesPlan, SignsPlan, check_levels, levels_of_codes
 from opusim.calibration.procedures.phase import measure_phases
@@ -109,7 +109,7 @@ def test_light_of_a_reference_among_brighter_and_darker_patterns():
     light = np.array([0.03, 0.3, 1.0, 3.0, 30.0])
     field = (rng.standard_normal((48, 5)) + 1j * rng.standard_normal((48, 5))) / np.sqrt(2)
     q = field * np.sqrt(light)
-    np.testing.assert_allclose(_light(q, np.abs(field) ** 2 + light, field.real > -1), light, rtol=1e-6)
+    np.testing.assert_allclose(fitted_light(q, np.abs(field) ** 2 + light, field.real > -1), light, rtol=1e-6)
 
 
 # ---------------------------------------------------------------------------------------------- matrices
