@@ -20,8 +20,6 @@ from opusim.device.medium.layer import CACHE_BYTES, LayerOperator
 from .film import Film
 from .frames import Moments, Shots, part_of
 from .geometry import Geometry
-from .phase_sources import PixelSource
-from .sources import MirrorSource
 from .way import Way, Work, transform_flops
 
 _STACK_BYTES = 8 << 20  # fields that go through the layer at a time
@@ -309,9 +307,8 @@ class WavesWay(Way):
             flat = np.zeros((n, math.prod(shape)), dtype=np.complex64)
             flat[np.arange(n), places[start:stop]] = amplitudes[np.arange(start, stop) % points]
             back = arrays.to_host(operator.backward(arrays.from_host(flat.reshape(n, *shape)), workers))
-            if isinstance(source, (MirrorSource, PixelSource)):
-                back = source.before_relay(back, workers or self._threads)
-            of_modes = np.ascontiguousarray(back.reshape(n, -1)[:, :n_modes].T)
+            back = source.before_relay(back, workers or self._threads)
+            of_modes = np.ascontiguousarray(back[:, :n_modes].T)
             del back
             for a, some in parts:
                 rows = some @ of_modes
