@@ -14,7 +14,7 @@ from opusim.device.fourier_stop import Relay
 from opusim.device.slm import PhaseSlm, crosstalk_weights
 from opusim.patterns.layout import MirrorLayout
 
-from .cells import Cells, macro_shape
+from .cells import Cells, macro_shape, scale
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -158,8 +158,7 @@ class PhaseMacroSource(_Phases):
         flat = np.zeros((len(levels), math.prod(self.input_shape)), dtype=np.complex64)
         own = self.coefficients(np.asarray(levels), moments)
         own += np.float32(self.slm.straight)
-        # Each part times a real number: no sums that could round.
-        own.view(np.float32).reshape(len(own), -1, 2)[...] *= self.amplitude[:, None]
+        scale(own, self.amplitude)
         flat[:, : self.n_features] = own
         flat[:, self.n_features] = self.background
         return arrays.from_host(flat.reshape(len(levels), *self.input_shape))

@@ -17,7 +17,7 @@ from opusim.device.slm import PhaseSlm
 from opusim.patterns.kinds import ALWAYS_OFF, ALWAYS_ON
 from opusim.patterns.layout import MirrorLayout
 
-from .cells import Cells, macro_shape
+from .cells import Cells, macro_shape, scale
 from .moving import ModeMotion
 from .phase_sources import PhaseMacroSource, PixelSource
 
@@ -102,9 +102,8 @@ class MacroSource(Cells):
         flat = arrays.zeros((len(bits), math.prod(self.input_shape)), np.complex64)
         if self._motion is not None and moments is not None:
             own = self._motion.phasors(moments)
-            # Each part times a real number: no sums that could round.
             of_modes = self.amplitudes(bits)
-            own.view(np.float32).reshape(len(own), -1, 2)[...] *= of_modes[:, :-1, None]
+            scale(own, of_modes[:, :-1])
             flat[:, : self.n_features] = own
             flat[:, self.n_features] = of_modes[:, -1]
         elif arrays == NUMPY:
@@ -127,7 +126,7 @@ class MacroSource(Cells):
             return np.asarray(bits).astype(np.complex64)
         weights = self._motion.phasors(moments)
         rest = np.float32(float(self.off_amplitude) / (1 - float(self.off_amplitude)))
-        weights.view(np.float32).reshape(len(weights), -1, 2)[...] *= (np.asarray(bits) + rest)[:, :, None]
+        scale(weights, np.asarray(bits) + rest)
         weights -= rest
         return weights
 
