@@ -1072,11 +1072,8 @@ class OPU(validation.Fixed):
             method, _ = mode.planned(fit, self.device, exposure, n_out, _PLANNED_STEPS)
             acquire.check_fit(method, fit, traits, n_vectors)
 
-    def _rescaled(self, result: Any, n_features: int, n_components: int, stdev: float = 1.0) -> Any:
-        """Divide a linear transform as `rescale` says; `stdev` is the measured scale of a matrix entry."""
-        return acquire.divided(result, self._rescaling(n_features, n_components, stdev))
-
-    def _rescaling(self, n_features: int, n_components: int, stdev: float) -> float:
+    def _rescaling(self, n_features: int, n_components: int, stdev: float = 1.0) -> float:
+        """Return what a linear transform is divided by, as `rescale` says; `stdev` is the scale of a matrix entry."""
         if self.rescale is OutputRescaling.none:
             return 1.0
         return stdev * math.sqrt(n_features if self.rescale is OutputRescaling.variance else n_components)

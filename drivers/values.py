@@ -215,7 +215,7 @@ class Levels(Values):
             return self._uneven_probes(n_features)
         turns = float(f"{step * levels:.12g}")  # as it was given, but for the rounding of a step
         steps = np.minimum(np.rint(np.arange(3) * levels / (3 * turns)), levels - 1).astype(np.int64)
-        round_about = float(turns).is_integer()  # the level above the last one is level 0
+        round_about = turns.is_integer()  # the level above the last one is level 0
         count = levels if round_about else levels - int(steps[-1])
         random = np.floor(uniforms(stream_key(0, "levels of the linear transform", n_features), n_features) * count)
         patterns = (random.astype(np.int64) + steps[[1, 0, 2], None]) % levels
@@ -283,7 +283,7 @@ class Probes:
     Attributes
     ----------
     patterns : ndarray of uint8, shape (3, n_features)
-        What is shown; number 1 is the anchor.
+        What is shown; number 1 is the anchor, which is shown before and after each block.
     weights : tuple of complex
         The field that no feature changes is the sum of theirs with these weights.
     lit : tuple of int
@@ -296,11 +296,6 @@ class Probes:
     weights: tuple[complex, ...]
     lit: tuple[int, ...]
     entries: int
-
-    @property
-    def anchor(self) -> np.ndarray:
-        """The pattern that is shown before and after each block: uint8, (n_features,)."""
-        return self.patterns[1]
 
     def background(self, fields: list[np.ndarray]) -> np.ndarray:
         """Return the field that no feature changes.

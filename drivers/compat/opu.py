@@ -17,6 +17,7 @@ import numpy as np
 from opusim.base import validation
 from opusim.base.errors import InputTypeError, warn_outside
 from opusim.base.user_arrays import as_numpy, refuse_not_finite
+from opusim.drivers.acquire import divided
 from opusim.drivers.context import Context, ContextArray
 from opusim.drivers.inputs import HostInput, InputTraits, describe, is_lazy
 from opusim.drivers.lowlevel.device import BenchArguments, OpuDevice
@@ -344,7 +345,8 @@ class SimulatorOPU(OPU):
         """Return the real part of X R, divided as `rescale` says."""
         encoder, field, data, start = self._fields(X, encoder_cls, decoder_cls)
         result = self._finish(np.ascontiguousarray(field.real), data, start, encoder, decoder_cls)
-        return data.like_input(self._rescaled(result, data.traits.n_features_total, self._n_components))
+        scale = self._rescaling(data.traits.n_features_total, self._n_components)
+        return data.like_input(divided(result, scale))
 
     def _fit_and_run(self, X: Any, n_features: Any, packed: bool, is_2d: bool, override: dict[str, Any]) -> Any:
         if X is None:

@@ -758,7 +758,7 @@ class OpticalBench(validation.Fixed):
             )
             for late_s in ([0.0] if rows is None else rows.late_s)
         ]  # fmt: skip
-        moments = way.in_time(bits, shots[0])[2]
+        moments = way.moments(shots[0])
         fields = way.fields(bits, state, moments)[0]
         if rows is not None:
             level = rows.level(fields, shots, 0)

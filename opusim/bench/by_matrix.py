@@ -14,7 +14,7 @@ from opusim.base.locks import new_lock
 
 from .entries import Entries
 from .film import Film
-from .frames import Moments, Shots
+from .frames import Moments, Shots, part_of
 from .geometry import Geometry
 from .reduction import Reduction
 from .way import Way, Work
@@ -247,7 +247,7 @@ class MatrixWay(Way):
         for pixels, matrix, constant in self._tiles(shots.state):
             for v0 in range(0, len(bits), _VECTORS):
                 v = slice(v0, min(len(bits), v0 + _VECTORS))
-                weights = self._factors(bits[v], None if moments is None else moments.part(v))
+                weights = self._factors(bits[v], part_of(moments, v))
                 width = max(1, room // (8 * samples * len(weights)))
                 for first in range(0, len(pixels), width):
                     last = min(len(pixels), first + width)
@@ -442,7 +442,7 @@ class VectorWay(Way):
         bits, shots, moments = self.in_time(bits, shots)
 
         def fields(vectors: slice) -> np.ndarray:
-            return self.fields(bits[vectors], shots.state, None if moments is None else moments.part(vectors))
+            return self.fields(bits[vectors], shots.state, part_of(moments, vectors))
 
         self._film.develop_all(fields, len(bits), 1, shots, out, progress, self._threads)
 

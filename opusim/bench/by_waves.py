@@ -18,10 +18,8 @@ from opusim.device.medium import WaveMedium
 from opusim.device.medium.layer import CACHE_BYTES, LayerOperator
 
 from .film import Film
-from .frames import Moments, Shots
+from .frames import Moments, Shots, part_of
 from .geometry import Geometry
-from .phase_sources import PixelSource
-from .sources import MirrorSource
 from .way import Way, Work, transform_flops
 
 _STACK_BYTES = 8 << 20  # fields that go through the layer at a time
@@ -167,7 +165,7 @@ class WavesWay(Way):
         result = self._arrays.empty(shape, np.complex64)
         for start in range(0, len(bits), step):
             some = slice(start, start + step)
-            result[some] = self._through(bits[some], state, None if moments is None else moments.part(some))
+            result[some] = self._through(bits[some], state, part_of(moments, some))
         return result
 
     def _through(self, bits: Any, state: int, moments: Moments | None = None) -> Any:
@@ -211,7 +209,7 @@ class WavesWay(Way):
         bits, shots, moments = self.in_time(bits, shots)
 
         def fields(vectors: slice) -> Any:
-            return self._through(bits[vectors], shots.state, None if moments is None else moments.part(vectors))
+            return self._through(bits[vectors], shots.state, part_of(moments, vectors))
 
         with self._arrays.current():
             self._film.develop_all(fields, len(bits), self.stack, shots, out, progress, self._threads)
@@ -309,9 +307,8 @@ class WavesWay(Way):
             flat = np.zeros((n, math.prod(shape)), dtype=np.complex64)
             flat[np.arange(n), places[start:stop]] = amplitudes[np.arange(start, stop) % points]
             back = arrays.to_host(operator.backward(arrays.from_host(flat.reshape(n, *shape)), workers))
-            if isinstance(source, (MirrorSource, PixelSource)):
-                back = source.before_relay(back, workers or self._threads)
-            of_modes = np.ascontiguousarray(back.reshape(n, -1)[:, :n_modes].T)
+            back = source.before_relay(back, workers or self._threads)
+            of_modes = np.ascontiguousarray(back[:, :n_modes].T)
             del back
             for a, some in parts:
                 rows = some @ of_modes

@@ -12,7 +12,7 @@ from opusim.base.arrays import NUMPY
 from opusim.base.arrays import of as arrays_of
 
 from .by_matrix import MatrixWay
-from .frames import Moments, Shots
+from .frames import Moments, Shots, part_of
 from .reduction import Reduction
 from .sources import MirrorSource
 from .way import Work
@@ -75,7 +75,7 @@ class WeightedMatrixWay(MatrixWay):
         n = -(-len(bits) // self._at_once)
         for k in range(n):
             v = slice(len(bits) * k // n, len(bits) * (k + 1) // n)
-            given = self._packed(bits[v], None if moments is None else moments.part(v))
+            given = self._packed(bits[v], part_of(moments, v))
             yield v, (given, v.stop - v.start)
 
     @property
@@ -97,7 +97,7 @@ class WeightedMatrixWay(MatrixWay):
         def work(a: int, b: int) -> None:
             for first in range(a * step, min(n, b * step), step):
                 v = slice(first, min(n, first + step))
-                own = self._weights(bits[v], None if moments is None else moments.part(v))
+                own = self._weights(bits[v], part_of(moments, v))
                 pack_weights(own.view(np.float32), self._n_features, panel[0], first // ABREAST, n_blocks)
 
         parallel.over_ranges(work, -(-n // step), self._threads, -(-_LEAST_PACKED // (step * self._n_features)))

@@ -11,8 +11,6 @@ import numpy as np
 from opusim.device.medium import EntryMedium
 
 from .geometry import Geometry
-from .phase_sources import PixelSource
-from .sources import MirrorSource
 from .way import Work
 
 _MODES = 2048  # modes, and outputs, of a tile of entries
@@ -114,7 +112,6 @@ class Entries:
         outputs at a time.
         """
         source, channels = self._geometry.source, self._geometry.sampling.channels
-        assert isinstance(source, (MirrorSource, PixelSource)), "there is none in front of macro-pixels"
         modes = source.modes()
         n_inputs, wanted = math.prod(source.input_shape), self._wanted(pixels)[0]
         result = np.empty((modes.shape[0], len(pixels), channels), dtype=np.complex64)

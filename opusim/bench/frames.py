@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 
 from opusim.base import elementary
-from opusim.base.arrays import of
 from opusim.base.short_repr import short_repr
 from opusim.base.user_arrays import checked_array
 from opusim.device.camera import SensorMaps
@@ -273,6 +272,11 @@ class Moments(NamedTuple):
         return Moments(self.frames[vectors], self.times_s[vectors], self.exposure_s)
 
 
+def part_of(moments: Moments | None, vectors: slice) -> Moments | None:
+    """Return the moments of some of the patterns; None where there are none, of a modulator that stands still."""
+    return None if moments is None else moments.part(vectors)
+
+
 @short_repr
 @dataclass(frozen=True, eq=False)
 class Shots:
@@ -340,45 +344,6 @@ class Shots:
             self, state=state, frames=self.frames[frames], photons_per_intensity=self.photons_per_intensity[frames],
             phases_rad=phases, moduli=moduli, times_s=times_s,
         )  # fmt: skip
-
-    def moments(self, vectors: slice = slice(None), *, averaged: bool = True) -> Moments:
-        """Return when some of the vectors are shown: the first frame of each.
-
-        Parameters
-        ----------
-        vectors : slice
-            Which of them.
-        averaged : bool, optional
-            Whether what moves is averaged over the exposure, rather than as it is when that begins.
-
-        Returns
-        -------
-        Moments
-            Of these vectors.
-        """
-        times_s = np.zeros(len(self.frames)) if self.times_s is None else self.times_s
-        return Moments(
-            self.frames[:: self.steps][vectors], times_s[:: self.steps][vectors], self.exposure_s if averaged else 0.0
-        )
-
-    def frame_by_frame(self, bits: np.ndarray) -> tuple[np.ndarray, Shots]:
-        """Return patterns and circumstances with a pattern for each frame, for a modulator that moves between them.
-
-        Parameters
-        ----------
-        bits : ndarray, shape (n / steps, n_inputs)
-            The patterns.
-
-        Returns
-        -------
-        bits : ndarray, shape (n, n_inputs)
-            Each as often as it has frames.
-        shots : Shots
-            Of one frame a pattern.
-        """
-        if self.steps == 1:
-            return bits, self
-        return np.repeat(of(bits).to_host(bits), self.steps, axis=0), replace(self, steps=1)
 
     def contrasts(self) -> np.ndarray:
         """Return the contrast of the fringes in each frame: float64 (n,)."""

@@ -13,10 +13,9 @@ from opusim.device.pixel_sampling import PixelSampling
 from opusim.device.record import Device
 from opusim.patterns.layout import MirrorLayout
 
-from .phase_sources import PixelSource
 from .pixel_block import PixelBlock
 from .region import Region
-from .sources import MirrorSource, Source, make_source
+from .sources import Source, make_source
 
 # Grid modes for each mode in use, so that the modes in use are a small part of a unitary map; above
 # `_LARGE` modes, where a grid costs seconds, twice as many must do, as for the whole mirror array.
@@ -110,12 +109,12 @@ class Geometry:
     @property
     def by_mirror(self) -> bool:
         """Whether each mirror is a mode."""
-        return isinstance(self.source, (MirrorSource, PixelSource))
+        return self.source.by_mirror
 
     @property
     def relay(self) -> Relay | None:
         """What the light of mirrors goes through before the medium, if there is a Fourier stop."""
-        return self.source.relay if isinstance(self.source, (MirrorSource, PixelSource)) else None
+        return self.source.relay
 
     @property
     def has_matrix(self) -> bool:
@@ -163,7 +162,7 @@ def _grid(device: Device, source: Source, region: Region, sampling: PixelSamplin
     least = 0
     if sampling.aperture:
         least = min(math.ceil(_STOP_POINTS / sampling.aperture), _STOP_SIDE)
-    if isinstance(source, (MirrorSource, PixelSource)):
+    if source.by_mirror:
         block, sensor = PixelBlock(shape, sampling), device.camera.shape
         side = propagation.good_side(max(*shape_in, fine * sensor[0], fine * sensor[1], least))
         # The sensor is centred on the axis, whichever part of it is read.

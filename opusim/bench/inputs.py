@@ -208,22 +208,25 @@ def checked_levels(levels: Any, slm: PhaseSlm) -> tuple[MirrorLayout | None, np.
 
     Floats are phases in turns of 2 pi, from 0 to below 1; whole numbers are levels.
     """
-    rows, columns = slm.shape
     if isinstance(levels, MirrorPatterns):
         if not isinstance(levels, PhasePatterns):
             raise TypeError(
                 "mirrors holds bits of micromirrors, but this device has a phase modulator: give levels as "
                 "opusim.patterns.phases.PhasePatterns, or phases in turns."
             )
-        if tuple(levels.layout.dmd_shape) != (rows, columns):
-            raise ValueError(
-                f"mirrors are laid out for {tuple(levels.layout.dmd_shape)}, but this device has {(rows, columns)}."
-            )
+        _check_laid_out(levels, slm.shape)
         bits = levels.bits
         if slm.levels < 256 and bits.size and bits.max() >= slm.levels:
             raise ValueError(f"mirrors holds the level {bits.max()}, but levels go from 0 to {slm.levels - 1}.")
         return levels.layout, bits
-    array, _ = as_numpy(levels, "mirrors", "an array of phases in turns, or of levels")
+    pictures = level_pictures(levels, slm.shape, slm.level_turns)
+    return None, pictures.reshape(len(pictures), slm.n_mirrors)
+
+
+def level_pictures(given: Any, shape: tuple[int, int], level_turns: np.ndarray) -> np.ndarray:
+    """Return the levels of pixels, uint8 (n, rows, columns), for one picture of phases or levels, or several."""
+    rows, columns = shape
+    array, _ = as_numpy(given, "mirrors", "an array of phases in turns, or of levels")
     if array.shape == (rows, columns):
         array = array[None]
     if array.ndim != 3 or array.shape[1:] != (rows, columns):
@@ -232,7 +235,15 @@ def checked_levels(levels: Any, slm: PhaseSlm) -> tuple[MirrorLayout | None, np.
             "turns or levels. Features are given with their layout, as opusim.patterns.phases.PhasePatterns(levels, "
             "layout)."
         )
-    return None, driven("mirrors", array, slm.level_turns).reshape(len(array), rows * columns)
+    return driven("mirrors", array, level_turns)
+
+
+def _check_laid_out(patterns: MirrorPatterns, shape: tuple[int, int]) -> None:
+    """Raise an error if patterns are laid out for another modulator."""
+    if tuple(patterns.layout.dmd_shape) != tuple(shape):
+        raise ValueError(
+            f"mirrors are laid out for {tuple(patterns.layout.dmd_shape)}, but this device has {tuple(shape)}."
+        )
 
 
 def checked_mirrors(
@@ -245,10 +256,7 @@ def checked_mirrors(
     """
     rows, columns = mirror_shape
     if isinstance(mirrors, MirrorPatterns):
-        if tuple(mirrors.layout.dmd_shape) != (rows, columns):
-            raise ValueError(
-                f"mirrors are laid out for {tuple(mirrors.layout.dmd_shape)}, but this device has {(rows, columns)}."
-            )
+        _check_laid_out(mirrors, mirror_shape)
         return mirrors.layout, mirrors.bits if on_device else mirrors.host_bits()
     array, _ = as_numpy(mirrors, "mirrors", "an array of 0 and 1")
     if array.dtype not in (np.bool_, np.uint8):

@@ -25,7 +25,7 @@ from opusim.device.slm import PhaseSlm
 from opusim.patterns.layout import MirrorPatterns
 from opusim.patterns.phases import PhasePatterns, driven, nearest_levels
 
-from .inputs import checked_exposure, checked_mirrors, checked_phases
+from .inputs import checked_exposure, checked_mirrors, checked_phases, level_pictures
 from .protocol import input_layout_of, level_turns_of
 from .region import Roi, checked_roi
 from .returned import checked_frames
@@ -366,12 +366,13 @@ class FromExpose:
             reference_phase_rad = np.atleast_1d(checked_array("reference_phase_rad", reference_phase_rad, finite=True))
             steps = reference_phase_rad.size
         result = np.empty((len(patterns) * steps, n_pixels), dtype=self.device.camera.dtype)
+        turns = level_turns_of(self)
         for start in range(0, len(patterns), _PATTERNS_PER_STEP):
             part = patterns[start : start + _PATTERNS_PER_STEP]
             if not isinstance(part, MirrorPatterns):
                 mirrors = unpacked(part, self.mirror_shape)
             else:
-                _check_kind(part, level_turns_of(self))
+                _check_kind(part, turns)
                 mirrors = part.to_mirrors()
             frames = self.expose(
                 mirrors, exposure_s=exposure_s, reference_phase_rad=reference_phase_rad, roi=roi,
@@ -440,17 +441,7 @@ def unpacked(mirrors: Any, mirror_shape: tuple[int, int], level_turns: np.ndarra
         return mirrors.to_mirrors()
     if level_turns is None:
         return checked_mirrors(mirrors, mirror_shape)[1].reshape(-1, *mirror_shape)
-    array, _ = as_numpy(mirrors, "mirrors", "an array of phases in turns, or of levels")
-    if array.shape == tuple(mirror_shape):
-        array = array[None]
-    if array.ndim != 3 or array.shape[1:] != tuple(mirror_shape):
-        rows, columns = mirror_shape
-        raise ValueError(
-            f"mirrors has shape {array.shape}, but it must be ({rows}, {columns}) or (n, {rows}, {columns}): phases in "
-            "turns or levels. Features are given with their layout, as opusim.patterns.phases.PhasePatterns(levels, "
-            "layout)."
-        )
-    return driven("mirrors", array, level_turns)
+    return level_pictures(mirrors, mirror_shape, level_turns)
 
 
 def _check_kind(patterns: MirrorPatterns, level_turns: np.ndarray | None) -> None:

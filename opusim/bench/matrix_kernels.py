@@ -232,7 +232,7 @@ def _add_directly(packed, v, matrix, column0, width, sums, base):  # type: ignor
 
 
 @kernel()
-def _aligned(n):  # type: ignore[no-untyped-def]
+def aligned(n):  # type: ignore[no-untyped-def]
     """Return an array of float32 that begins with a line of the cache."""
     raw = np.empty(n + LINE, dtype=np.float32)
     skip = (-(raw.ctypes.data >> 2)) & (LINE - 1)
@@ -243,8 +243,8 @@ def _aligned(n):  # type: ignore[no-untyped-def]
 def make_space(n):  # type: ignore[no-untyped-def]
     """Return what `sum_strip` computes in, for one thread and `n` vectors: tables, rows, sums, and a small one."""
     if n <= DIRECT:
-        return _aligned(0), _aligned(0), _aligned(2 * STRIP * n), _aligned(2 * STRIP)
-    return _aligned(GROUPS * ENTRIES * WIDTH), _aligned(_TILES * _SPAN), _aligned(2 * STRIP * n), _aligned(2 * STRIP)
+        return aligned(0), aligned(0), aligned(2 * STRIP * n), aligned(2 * STRIP)
+    return aligned(GROUPS * ENTRIES * WIDTH), aligned(_TILES * _SPAN), aligned(2 * STRIP * n), aligned(2 * STRIP)
 
 
 def space_bytes(n: int) -> int:

@@ -14,6 +14,8 @@ from opusim.device.fourier_stop import Relay
 from opusim.device.slm import PhaseSlm, crosstalk_weights
 from opusim.patterns.layout import MirrorLayout
 
+from .cells import Cells, macro_shape, scale
+
 if TYPE_CHECKING:
     import scipy.sparse
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 _ROOM = 1 << 20
 
 
-class _Phases:
+class _Phases(Cells):
     """What features of a phase modulator make of their levels: a complex weight each.
 
     With crosstalk the phase of a feature is the mean of those of its pixels: each as the fringing fields of its
@@ -147,12 +149,7 @@ class PhaseMacroSource(_Phases):
         # Pixels of no feature show the level 0, whose phase is 0; what crosstalk brings them of features is left out.
         rest = math.sqrt(float(power[~of_feature].sum()))
         self.background = np.complex64(rest * complex(slm.phasors()[0] + slm.straight))
-        if len(layout.n_features) == 2:
-            rows, columns = layout.n_features
-            self.input_shape = (rows + 1, columns)  # the background lies in the row below
-        else:
-            columns = math.ceil(math.sqrt(self.n_features + 1))
-            self.input_shape = (math.ceil((self.n_features + 1) / columns), columns)
+        self.input_shape = macro_shape(layout.n_features)
 
     def cells(
         self, levels: Any, arrays: Arrays = NUMPY, moments: Moments | None = None, workers: int = 1
@@ -161,8 +158,7 @@ class PhaseMacroSource(_Phases):
         flat = np.zeros((len(levels), math.prod(self.input_shape)), dtype=np.complex64)
         own = self.coefficients(np.asarray(levels), moments)
         own += np.float32(self.slm.straight)
-        # Each part times a real number: no sums that could round.
-        own.view(np.float32).reshape(len(own), -1, 2)[...] *= self.amplitude[:, None]
+        scale(own, self.amplitude)
         flat[:, : self.n_features] = own
         flat[:, self.n_features] = self.background
         return arrays.from_host(flat.reshape(len(levels), *self.input_shape))
@@ -191,8 +187,8 @@ class PhaseMacroSource(_Phases):
 
         n = self.n_features
         own = scipy.sparse.diags_array(self.amplitude, shape=(n, n + 1))
-        rest = np.append((self.amplitude * np.float32(self.slm.straight)).astype(np.complex64), self.background)
-        return scipy.sparse.csr_array(scipy.sparse.vstack([own, scipy.sparse.csr_array(rest[None, :])]))
+        rest = self.off().reshape(1, -1)[:, : n + 1]
+        return scipy.sparse.csr_array(scipy.sparse.vstack([own, scipy.sparse.csr_array(rest)]))
 
 
 class PixelSource(_Phases):
@@ -210,6 +206,7 @@ class PixelSource(_Phases):
         What the light goes through before it comes to the cells.
     """
 
+    by_mirror = True
     weighted = True
 
     def __init__(
@@ -240,12 +237,6 @@ class PixelSource(_Phases):
         if self.relay is None:
             return fields
         return self.relay.through(elementary.multiply(fields, self.relay.carrier), NUMPY, workers=workers)
-
-    def before_relay(self, fields: np.ndarray, workers: int = 1) -> np.ndarray:
-        """Return what the transposed relay makes of fields at the cells, as `MirrorSource.before_relay`."""
-        if self.relay is None:
-            return fields.reshape(len(fields), -1)
-        return self.relay.through(fields, workers=workers, transposed=True).reshape(len(fields), -1)
 
     def shown(self, levels: np.ndarray, moments: Moments | None = None) -> np.ndarray:
         """Fields of the pixels, complex64 (n, rows, columns)."""

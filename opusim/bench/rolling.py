@@ -17,7 +17,7 @@ import numpy as np
 from opusim.base.short_repr import short_repr
 
 from .film import intensity
-from .frames import Shots
+from .frames import Shots, part_of
 from .lag import Readout
 from .way import Way
 
@@ -159,7 +159,7 @@ class RollingFilm:
             step = max(1, _FIELD_BYTES // (8 * len(one.maps) * self.samples))
             for first in range(0, len(own), step):
                 some = slice(first, first + step)
-                fields = way.fields(own[some], one.state, None if moments is None else moments.part(some))
+                fields = way.fields(own[some], one.state, part_of(moments, some))
                 for i, field in enumerate(fields, first):
                     for k in range(i * one.steps, (i + 1) * one.steps):
                         light = self.rows.level(field, shots, k, arms) * scale[k]

@@ -17,6 +17,7 @@ from opusim.device.slm import PhaseSlm
 from opusim.patterns.kinds import ALWAYS_OFF, ALWAYS_ON
 from opusim.patterns.layout import MirrorLayout
 
+from .cells import Cells, macro_shape, scale
 from .moving import ModeMotion
 from .phase_sources import PhaseMacroSource, PixelSource
 
@@ -43,7 +44,7 @@ class _Moved:
         return self._kept[arrays, name]
 
 
-class MacroSource:
+class MacroSource(Cells):
     """One cell for each feature and one for what is always on: the resolution "auto".
 
     A feature that covers m mirrors sends the sum of m random fields, which is one random field of m times the
@@ -83,12 +84,7 @@ class MacroSource:
         self.amplitude = np.sqrt(on).astype(np.float32)
         self.off_amplitude = np.float32(eps)
         self.background = math.sqrt(float(power[always_on].sum() + eps * eps * power[always_off].sum()))
-        if len(layout.n_features) == 2:
-            rows, columns = layout.n_features
-            self.input_shape = (rows + 1, columns)  # the background lies in the row below
-        else:
-            columns = math.ceil(math.sqrt(self.n_features + 1))
-            self.input_shape = (math.ceil((self.n_features + 1) / columns), columns)
+        self.input_shape = macro_shape(layout.n_features)
 
     def amplitudes(self, bits: np.ndarray) -> np.ndarray:
         """Amplitude of each mode, float32 (n, n_features + 1), the last one being the background."""
@@ -106,9 +102,8 @@ class MacroSource:
         flat = arrays.zeros((len(bits), math.prod(self.input_shape)), np.complex64)
         if self._motion is not None and moments is not None:
             own = self._motion.phasors(moments)
-            # Each part times a real number: no sums that could round.
             of_modes = self.amplitudes(bits)
-            own.view(np.float32).reshape(len(own), -1, 2)[...] *= of_modes[:, :-1, None]
+            scale(own, of_modes[:, :-1])
             flat[:, : self.n_features] = own
             flat[:, self.n_features] = of_modes[:, -1]
         elif arrays == NUMPY:
@@ -131,7 +126,7 @@ class MacroSource:
             return np.asarray(bits).astype(np.complex64)
         weights = self._motion.phasors(moments)
         rest = np.float32(float(self.off_amplitude) / (1 - float(self.off_amplitude)))
-        weights.view(np.float32).reshape(len(weights), -1, 2)[...] *= (np.asarray(bits) + rest)[:, :, None]
+        scale(weights, np.asarray(bits) + rest)
         weights -= rest
         return weights
 
@@ -160,7 +155,7 @@ class MacroSource:
         return scipy.sparse.csr_array(scipy.sparse.vstack([change, scipy.sparse.csr_array(rest[None, :])]))
 
 
-class MirrorSource:
+class MirrorSource(Cells):
     """One cell for each mirror: the resolution "mirrors", and any pattern that no formatter made.
 
     Parameters
@@ -179,6 +174,7 @@ class MirrorSource:
         What the light goes through before it comes to the cells.
     """
 
+    by_mirror = True
     weighted: bool
     """Whether mirrors move."""
 
@@ -255,28 +251,13 @@ class MirrorSource:
         return self._on_cells(np.zeros((1, *self.dmd.shape), dtype=np.bool_), True)[0]
 
     def before_relay(self, fields: np.ndarray, workers: int = 1) -> np.ndarray:
-        """Return what the transposed relay makes of fields at the cells: those at the columns of `modes`.
-
-        Parameters
-        ----------
-        fields : ndarray of complex64, shape (n, *input_shape)
-            Light that comes back through the medium.
-        workers : int, optional
-            Threads, which do not change the result.
-
-        Returns
-        -------
-        ndarray of complex64, shape (n, n_modes)
-            Without a relay the fields themselves.
-        """
-        n = len(fields)
-        if self.relay is None:
-            return fields.reshape(n, -1)
-        if self._cell_of_mirror is not None:
+        """As `Cells.before_relay`; what comes to cells that are no mirrors is left out."""
+        if self.relay is not None and self._cell_of_mirror is not None:
+            n = len(fields)
             of_mirrors = fields.reshape(n, -1)
             of_mirrors = of_mirrors[:, self._cell_of_mirror] if self._on_grid else of_mirrors
             fields = self._on_cells(of_mirrors.reshape(n, *self.dmd.shape))
-        return self.relay.through(fields, workers=workers, transposed=True).reshape(n, -1)
+        return super().before_relay(fields, workers)
 
     def _on_cells(self, of_mirrors: np.ndarray, elsewhere: int = 0) -> np.ndarray:
         """Put a value of each mirror (n, rows, columns) on its place in the box, and another on the rest."""

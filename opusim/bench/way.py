@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from opusim.base.arrays import of
 
 from .frames import Moments, Shots
 from .reduction import Reduction
@@ -74,6 +78,25 @@ class Way(ABC):
     name: ClassVar[str]
     _geometry: Geometry
 
+    def moments(self, shots: Shots) -> Moments | None:
+        """Return when frames are taken, for a modulator that moves.
+
+        Parameters
+        ----------
+        shots : Shots
+            Circumstances of the frames.
+
+        Returns
+        -------
+        Moments or None
+            Of each frame, for `fields` of a pattern a frame; None where the modulator stands still.
+        """
+        device = self._geometry.device
+        if not device.modulator.moves:
+            return None
+        times_s = np.zeros(len(shots.frames)) if shots.times_s is None else shots.times_s
+        return Moments(shots.frames, times_s, shots.exposure_s if device.operation.exposure_average else 0.0)
+
     def in_time(self, bits: Any, shots: Shots) -> tuple[Any, Shots, Moments | None]:
         """Return patterns and circumstances as fields are made of them, and when each is shown.
 
@@ -93,11 +116,10 @@ class Way(ABC):
         moments : Moments or None
             For `fields`; None where the modulator stands still.
         """
-        device = self._geometry.device
-        if not device.modulator.moves:
-            return bits, shots, None
-        bits, shots = shots.frame_by_frame(bits)
-        return bits, shots, shots.moments(averaged=device.operation.exposure_average)
+        moments = self.moments(shots)
+        if moments is not None and shots.steps > 1:
+            bits, shots = np.repeat(of(bits).to_host(bits), shots.steps, axis=0), replace(shots, steps=1)
+        return bits, shots, moments
 
     @abstractmethod
     def prepare(self, state: int) -> None:

@@ -19,7 +19,7 @@ from opusim.base.rng_kernels import fma
 from opusim.base.vector_kernels import prefetch, use_widest_vectors
 from opusim.device.camera_kernels import BLOCK, develop_block, make_scratch
 
-from .matrix_kernels import photons_of, strip_of
+from .matrix_kernels import aligned, photons_of, strip_of
 from .row_sums_kernels import LINE
 from .weighted_tile_kernels import ABREAST, FEATURES, WIDTH, add_products
 
@@ -127,19 +127,11 @@ def _add_rows(weights, v, matrix, first, count, column0, width, plain, turned): 
 
 
 @kernel()
-def _aligned(n):  # type: ignore[no-untyped-def]
-    """Return an array of float32 that begins with a line of the cache."""
-    raw = np.empty(n + LINE, dtype=np.float32)
-    skip = (-(raw.ctypes.data >> 2)) & (LINE - 1)
-    return raw[skip : skip + n]
-
-
-@kernel()
 def make_space(n):  # type: ignore[no-untyped-def]
     """Return what `sum_strip` computes in, for one thread and `n` vectors: rows, or two sums, and the fields."""
     if n <= DIRECT:
-        return _aligned(2 * 2 * STRIP), _aligned(2 * STRIP * n)
-    return _aligned(_TILES * _SPAN), _aligned(2 * STRIP * ((n + ABREAST - 1) // ABREAST) * ABREAST)
+        return aligned(2 * 2 * STRIP), aligned(2 * STRIP * n)
+    return aligned(_TILES * _SPAN), aligned(2 * STRIP * ((n + ABREAST - 1) // ABREAST) * ABREAST)
 
 
 def space_bytes(n: int) -> int:

@@ -12,7 +12,7 @@ the phasor m_k of `Drift.within_parts`, so that this mean is the sum of
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from opusim.device.reference import Reference
 
 from .film import intensity
 from .frames import Moments as ModulatorMoments
-from .frames import Shots
+from .frames import Shots, part_of
 from .lag import Readout
 from .way import Way
 
@@ -226,10 +226,10 @@ def counts(
     scale = (shots.photons_per_intensity / samples).astype(np.float32)
     seen = moments_of(shots, times_s, drift, arm)
     # A frame each, where the modulator moves.
-    each = way.in_time(bits[:0], replace(shots, steps=1))[2]
+    each = way.moments(shots)
     for i in range(len(bits)):
         for f in range(i * shots.steps, (i + 1) * shots.steps):
-            shown = None if each is None else each.part(slice(f, f + 1))
+            shown = part_of(each, slice(f, f + 1))
             light = mean_intensity(way, bits[i : i + 1], seen(f), arrays, shots.reference, shown)
             readout.read(out, f, light * scale[f], shots, f)
         if progress is not None:

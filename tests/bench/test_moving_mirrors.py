@@ -164,9 +164,8 @@ def test_frames_see_the_beginning_where_nothing_is_averaged():
     for device, exposure_s in ((averaged, EXPOSURE_S), (at_once, 0.0)):
         bench = OpticalBench(device, seed=1)
         planes = bench.inspect(MirrorPatterns(BITS[:1], LAYOUT), exposure_s=EXPOSURE_S, roi=ROI)
-        expected = bench._parts.of(LAYOUT, bench._region(Roi(*ROI)))[0].geometry.source.cells(
-            BITS[:1], moments=Moments(np.zeros(1, int), np.zeros(1), exposure_s)
-        )
+        moments = Moments(np.zeros(1, int), np.zeros(1), exposure_s)
+        expected = projector(device).geometry.source.cells(BITS[:1], moments=moments)
         np.testing.assert_array_equal(planes.dmd_field, expected[0])
 
 

@@ -42,8 +42,12 @@ def counts(bench: OpticalBench, shown: np.ndarray, **options) -> np.ndarray:
     return np.asarray(bench.transform(PhasePatterns(shown, LAYOUT), **settings))
 
 
+def projector_of(like: Device, threads: int = 1, execution: str = "matrix", **options):
+    return Projector(like, 4, LAYOUT, REGION, execution=execution, threads=threads, **options)
+
+
 def way_of(like: Device, threads: int = 1, execution: str = "matrix", **options):
-    return Projector(like, 4, LAYOUT, REGION, execution=execution, threads=threads, **options).way
+    return projector_of(like, threads, execution, **options).way
 
 
 @pytest.mark.parametrize("phases", [None, np.arange(4) * np.pi / 2], ids=["alone", "with the reference"])
@@ -101,8 +105,8 @@ def test_a_matrix_that_is_not_kept_gives_the_same_bits(monkeypatch):
 
 @pytest.mark.parametrize("n", [1, 40])
 def test_weights_may_follow_the_moment(n, monkeypatch):
-    way, shown = way_of(device()), levels(n)
-    source = way._geometry.source
+    projector, shown = projector_of(device()), levels(n)
+    way, source = projector.way, projector.geometry.source
     turned = np.exp(0.1j * np.arange(100)).astype(np.complex64)
 
     def coefficients(bits, moments=None):
