@@ -15,11 +15,15 @@ A command of another package is such a function in a module that an entry point 
 
 from __future__ import annotations
 
+import _thread
 import codecs
 import functools
 import inspect
 import io
+import signal
 import sys
+import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -101,6 +105,35 @@ def _print_on_any_terminal() -> None:
             stream.reconfigure(errors=_PLAIN_HANDLER)
 
 
+@contextmanager
+def _lasting_interrupts() -> Iterator[None]:
+    """Let a Ctrl-C that comes while an object is let go, where Python drops all errors, come once more.
+
+    A loop of many short steps is in such places often enough that one Ctrl-C in a thousand is lost otherwise.
+    """
+    before, main = sys.unraisablehook, threading.main_thread().ident
+
+    def again() -> None:
+        # Not at once: it would come while the hook still runs, and be dropped there.
+        time.sleep(0.01)
+        if hasattr(signal, "pthread_kill") and main is not None:  # which ends a sleep as well
+            signal.pthread_kill(main, signal.SIGINT)
+        else:
+            signal.raise_signal(signal.SIGINT)
+
+    def hook(unraisable: Any) -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            _thread.start_new_thread(again, ())  # takes no lock, which the interrupted code may hold
+        else:
+            before(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
 # Fills in the parameters of a command, and returns those that it has added.
 Late = Callable[[list[Any]], list[Any]]
 _LATE = "opusim.late"
@@ -133,7 +166,7 @@ def command(
         @functools.wraps(function)
         def guarded(*args: Any, **kwargs: Any) -> None:
             try:
-                with warnings.catch_warnings():
+                with _lasting_interrupts(), warnings.catch_warnings():
                     warnings.showwarning = lambda message, *_: _say(f"opusim {name}: {message}")
                     function(*args, **kwargs)
             except typer.Exit:  # which is a RuntimeError

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from textwrap import dedent
 
 import numpy as np
 import pytest
@@ -323,6 +324,30 @@ def test_interrupt_ends_with_130_and_one_line(folder):
     assert process.returncode in (130, -signal.SIGINT), stderr
     assert stderr.strip().splitlines()[-1] == "Interrupted; no unfinished file was left behind."
     assert "Traceback" not in stderr and os.listdir(folder) == ["in.npy"]
+
+
+def test_interrupt_is_not_lost_where_python_drops_errors(folder):
+    # Python prints an error of `__del__` or of a weak reference's callback and goes on, KeyboardInterrupt too.
+    source = """
+        import signal, time, weakref
+        from opusim.cli import app, command
+
+        class Let:
+            pass
+
+        @command("wait")
+        def wait() -> None:
+            let = Let()
+            gone = weakref.ref(let, lambda _: signal.raise_signal(signal.SIGINT))
+            del let
+            print("goes on", flush=True)
+            time.sleep(60)
+
+        app(["wait"])
+    """
+    done = subprocess.run([sys.executable, "-c", dedent(source)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 130 and done.stdout == "goes on\n", done.stderr
+    assert done.stderr == "Interrupted; no unfinished file was left behind.\n"
 
 
 def test_traceback_on_request(folder):
