@@ -183,7 +183,7 @@ class Instruments:
 
         Parameters
         ----------
-        pictures : array_like, (n, *shape)
+        pictures : array_like, (n, rows, columns)
             As for `put`.
 
         Returns
