@@ -293,6 +293,8 @@ NOT_DOORS = {
         ),
         "a module of torch, which takes tensors alone",
     ),
+    # Gone through by tests of their own, where the package is: tests/adapters/test_openwfs_adapter.py.
+    "opusim.adapters.openwfs.": "a module that needs OpenWFS",
 }  # fmt: skip
 
 _STEPS = np.arange(4) * np.pi / 2
