@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import threading
 import time
 import traceback
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,6 +30,7 @@ from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 from opusim.testing import check_bench
 from slm_device import slm_device
 
+ROOT = Path(__file__).resolve().parents[2]
 ROI = (500, 700, 12, 30)
 
 
@@ -267,6 +270,29 @@ def test_a_single_target_by_plane_waves():
     fields = np.sum(halves * np.exp(-1j * np.angle(known)), axis=1)
     best = np.abs(np.sum(np.abs(fields))) ** 2 * both.exposure_s
     assert 0.97 < float(focus.read()) / best < 1.03
+
+
+def peers():
+    spec = importlib.util.spec_from_file_location("physics_peers", ROOT / "benchmarks" / "physics_peers.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_foci_of_mirrors_are_as_bright_as_theory_says():
+    """On and off by steps of 0 and pi, on 256 segments: 49.2 times the mean."""
+    bench = peers()
+    table = bench.Table("ideal", 0, 200, 1)
+    t = bench.stepwise(table).execute().t.reshape(200, 16, 16)
+    assert abs(table.enhancement(t).mean() / bench.on_off_theory(256) - 1) < 0.05
+
+
+def test_foci_of_phases_are_as_bright_as_theory_says():
+    bench = peers()
+    table = bench.Table(opusim.Device.load("ngrc-bench").ideal(), 0, 200, 1)
+    t = bench.fourier(table).execute().t
+    expected = bench.phase_theory(240, len(bench.waves_of_a_half()))
+    assert abs(table.enhancement(t).mean() / expected - 1) < 0.05
 
 
 @pytest.mark.parametrize(
