@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import threading
 import time
 import traceback
@@ -533,3 +534,23 @@ def test_dark_frames_need_a_shutter():
 def test_wrong_parts_are_refused(call, words):
     with pytest.raises((TypeError, ValueError), match=words):
         call(SLM((2, 2)), StaticSource(np.ones((3, 4), dtype=np.uint8)))
+
+
+# ---------------------------------------------------------------- the documentation
+
+
+def test_the_examples_of_the_documentation_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "with_openwfs.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 3
+    names = {"__name__": "example"}
+    exec(compile(blocks[0], "with_openwfs.md", "exec"), names)
+    # 47.7 by theory, 38 with the noise of 16 frames a step, for the mean of targets, by which one may be off a lot.
+    mean = names["camera"].read().mean() - names["dark"]
+    assert 15 < names["brighter"] / 8 / mean < 100
+    exec(compile(blocks[1], "with_openwfs.md", "exec"), names)
+    assert 35 < names["enhancement"] < 110
+    exec(compile(blocks[2], "with_openwfs.md", "exec"), names)
+    found, true = names["record"].matrix(), names["matrix"].reshape(240, 64)
+    assert alike(found[names["record"].valid], true[names["record"].valid]).mean() > 0.99
