@@ -41,13 +41,13 @@ nitpick_ignore_regex = [
     # A word in quotes is an argument, or something else that has no page.
     ("py:.*", r"[a-z_]\w*(\(\))?|[A-Z]"),
     # Names of other packages.
-    ("py:.*", r"(copy|cupy|dask|lightonml|matplotlib|numpy|scipy|sklearn|torch)\..*"),
+    ("py:.*", r"(copy|cupy|dask|lightonml|matplotlib|numpy|openwfs|scipy|sklearn|torch)\..*"),
 ]
 
 # ---------------------------------------------------------------- reference
 
-# Pages are the same whether torch is installed or not, and it is large.
-autodoc_mock_imports = ["torch"]
+# Pages are the same whether these are installed or not; torch is large.
+autodoc_mock_imports = ["torch", "openwfs", "astropy"]
 # Types stand in the docstrings, with shapes and units.
 autodoc_typehints = "none"
 toc_object_entries_show_parents = "hide"

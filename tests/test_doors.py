@@ -28,7 +28,8 @@ def test_every_door_has_an_entry():
     gone = [name for name in DOORS if name not in found]
     assert not gone, "there is no such door any more:\n" + "\n".join(gone)
     unused = [start for start in NOT_DOORS if not any(name.startswith(start) for name in found)]
-    assert not unused or "torch" in "".join(unused), unused
+    # Those of packages that are not installed are not found.
+    assert "torch" in "".join(unused) or all(start.startswith("opusim.adapters.") for start in unused), unused
 
 
 @pytest.mark.parametrize("name", DOORS)

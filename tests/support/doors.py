@@ -44,7 +44,7 @@ def documented() -> Iterator[tuple[str, Any]]:
                 full = name if name.startswith("opusim.") else f"{current}.{name}"
                 try:
                     yield full, resolved(full)
-                except ImportError:  # of torch, where it is not installed
+                except ImportError:  # of torch and of others' packages, where they are not installed
                     continue
 
 
@@ -248,6 +248,7 @@ NOT_DOORS = {
             "opusim.dfa.error_encoding.ErrorEncoding.", "opusim.drivers.methods.base.Method.",
             "opusim.bench.laboratory.LaboratoryBench.show(", "opusim.bench.template.TemplateBench.show(",
             "opusim.encoding.transformer.BaseTransformer.transform(",
+            "opusim.adapters.instruments.OneByOneBench.",
         ),
         "a declaration: whoever implements it is called with what was checked",
     ),
@@ -292,6 +293,8 @@ NOT_DOORS = {
         ),
         "a module of torch, which takes tensors alone",
     ),
+    # Gone through by tests of their own, where the package is: tests/adapters/test_openwfs_adapter.py.
+    "opusim.adapters.openwfs.": "a module that needs OpenWFS",
 }  # fmt: skip
 
 _STEPS = np.arange(4) * np.pi / 2
@@ -901,5 +904,21 @@ def _patterns() -> None:
     door(f"{at}.superpixel(field)", lambda x: patterns.superpixel(x, 2), field.copy)
 
 
-for fill in (_theory, _algorithms, _procedures, _device, _patterns, _bench, _drivers, _encoding, _dfa, _others):
+def _adapters() -> None:
+    from opusim.adapters.instruments import Instruments
+    from phase_benches import Phases
+
+    at, phases = "opusim.adapters.instruments.Instruments", (8, 12)
+
+    def of_mirrors() -> Instruments:
+        return Instruments(optical_bench())
+
+    door(f"{at}.put(picture)", lambda x: of_mirrors().put(x), lambda: bits(16, 16))
+    door(f"{at}.snap_each(pictures)", lambda x: of_mirrors().snap_each(x), lambda: bits(2, 16, 16), same=False)
+    door(f"{at}.put_phases(phases_rad)", lambda x: Instruments(Phases()).put_phases(x), lambda: np.ones(phases))
+
+
+for fill in (
+    _theory, _algorithms, _procedures, _device, _patterns, _bench, _drivers, _encoding, _dfa, _adapters, _others,
+):  # fmt: skip
     fill()
