@@ -152,6 +152,11 @@ class Device(Stage):
 
     def _check_together(self) -> None:
         """Check what holds between the stages."""
+        if self.medium.has_places and self.optics.by_lengths:
+            raise ValueError(
+                f"optics.held is {self.optics.held!r}, but the lengths of a medium of kind {self.medium.kind!r} follow "
+                "from modulator, camera and grid: it must be 'magnification', with optics.pixel_integration False."
+            )
         self.optics.check(self.laser, self.dmd, self.camera, self.medium.transmission)
         self.medium.check(self.laser, self.camera)
         self.fourier_stop.check(self.dmd)
