@@ -152,11 +152,6 @@ class Device(Stage):
 
     def _check_together(self) -> None:
         """Check what holds between the stages."""
-        if self.medium.has_places and self.optics.by_lengths:
-            raise ValueError(
-                f"optics.held is {self.optics.held!r}, but the lengths of a medium of kind {self.medium.kind!r} follow "
-                "from modulator, camera and grid: it must be 'magnification', with optics.pixel_integration False."
-            )
         self.optics.check(self.laser, self.dmd, self.camera, self.medium.transmission)
         self.medium.check(self.laser, self.camera)
         self.fourier_stop.check(self.dmd)
@@ -171,6 +166,11 @@ class Device(Stage):
             raise ValueError(
                 f"optics.pixel_integration is True, but a medium of kind {self.medium.kind!r} has no geometry to "
                 "integrate over: it must be False, or the medium must be of kind 'phase_screens'."
+            )
+        if self.optics.pixel_integration and self.medium.has_places:
+            raise ValueError(
+                f"optics.pixel_integration is True, but with a medium of kind {self.medium.kind!r} pixels sample a "
+                "point: it must be False."
             )
         if self.optics.pixel_integration and not self.medium.spreads:
             raise ValueError(

@@ -46,8 +46,8 @@ class FourierLensMedium(WaveMedium):
     -----
     Field at the pixel m of the side n, along each axis: sum over the modulator's pixels j of
     exp(-2 pi i m j / n) (Goodman, Introduction to Fourier Optics, 3rd ed., section 5.2.2), times sinc(m / n). The focal
-    length is (modulator's pitch) (camera's pitch) n / wavelength: it follows from the parts, and `opusim.Optics` says
-    nothing of it. A pixel samples a point, which is enough where spots are two pixels wide or more.
+    length is (modulator's pitch) (camera's pitch) n / wavelength: it follows from the parts, and the lengths of
+    `opusim.Optics` are not those of this lens. A pixel samples a point, which is enough where spots are two pixels wide or more.
 
     Waves go through three transforms, as those of any layer do: the first lens, two thin lenses in each other's focal
     planes in place of the layer, which take the first one's transform back, and the last lens. exp(i pi k^2 / n) is the

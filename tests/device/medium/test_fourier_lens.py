@@ -108,8 +108,8 @@ def test_it_is_a_medium_as_any_other(envelope):
 def test_what_has_no_meaning_behind_a_lens_is_refused():
     with pytest.raises(ValueError, match=r"camera.pixel_over_grain is 0.5, but behind a lens there are no grains"):
         lens_device(camera={"pixel_over_grain": 0.5})
-    with pytest.raises(ValueError, match=r"optics.held is 'lengths', but the lengths of a medium of kind 'fourier_l"):
-        lens_device(tables={"optics": {"held": "lengths"}})
+    with pytest.raises(ValueError, match=r"optics.pixel_integration is True, but with a medium of kind 'fourier_lens"):
+        lens_device(tables={"optics": {"held": "lengths", "pixel_integration": True}})
     with pytest.raises(ValueError, match=r"grid.aperture is 0.5, but a medium of kind 'fourier_lens'"):
         FourierLensMedium().factors(ModeGrid(64, (8, 8), (8, 8), 0.5), wavelength_m=5e-7, seed=0)
     with pytest.raises(ValueError, match="decorrelation_time_s is 1.0, but it must be inf"):
