@@ -46,8 +46,8 @@ nitpick_ignore_regex = [
 
 # ---------------------------------------------------------------- reference
 
-# Pages are the same whether torch is installed or not, and it is large.
-autodoc_mock_imports = ["torch"]
+# Pages are the same whether torch is installed or not, and it is large; packages of the adapters come one by one.
+autodoc_mock_imports = ["torch", "slmsuite"]
 # Types stand in the docstrings, with shapes and units.
 autodoc_typehints = "none"
 toc_object_entries_show_parents = "hide"

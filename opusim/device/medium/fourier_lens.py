@@ -47,12 +47,13 @@ class FourierLensMedium(WaveMedium):
     Field at the pixel m of the side n, along each axis: sum over the modulator's pixels j of
     exp(-2 pi i m j / n) (Goodman, Introduction to Fourier Optics, 3rd ed., section 5.2.2), times sinc(m / n). The focal
     length is (modulator's pitch) (camera's pitch) n / wavelength: it follows from the parts, and the lengths of
-    `opusim.Optics` are not those of this lens. A pixel samples a point, which is enough where spots are two pixels wide or more.
+    `opusim.Optics` are not those of this lens. A pixel samples a point, which is enough where spots are two pixels wide
+    or more.
 
-    Waves go through three transforms, as those of any layer do: the first lens, two thin lenses in each other's focal
-    planes in place of the layer, which take the first one's transform back, and the last lens. exp(i pi k^2 / n) is the
-    phase of either of the two, and exp(i pi q^2 / n - i pi / 4) that of the space between them; for even n this is the
-    discrete transform to rounding (Bluestein, IEEE Trans. Audio Electroacoust. 18, 451, 1970).
+    Waves go through two lenses, as with any layer. In place of a layer are two thin lenses, each in the focal plane of
+    the other, which take the transform of the first lens back: exp(i pi k^2 / n) is the phase of either of the two, and
+    exp(i pi q^2 / n - i pi / 4) that of the space between them. For even n this is the discrete transform to rounding
+    (Bluestein, IEEE Trans. Audio Electroacoust. 18, 451, 1970).
     """
 
     kind: ClassVar[str] = "fourier_lens"
