@@ -36,7 +36,7 @@ DESCRIBED_IN_PART = {"opusim.sweep.points"}
 STAND_INS = {"lightonopu", "lightonml", "lightonml_hook"}
 NEEDED = ("sphinx", "numpydoc", "myst_parser", "pydata_sphinx_theme")
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-HAS_TORCH = importlib.util.find_spec("torch") is not None
+OF_EXTRAS = ("torch", "slmsuite")
 
 
 # ---------------------------------------------------------------- what the pages name
@@ -76,13 +76,16 @@ def source_of(module: str) -> Path:
     return file / "__init__.py" if file.is_dir() else file.with_suffix(".py")
 
 
-def needs_torch(module: str) -> bool:
-    return bool(re.search(r"^ *import torch$", source_of(module).read_text(encoding="utf-8"), flags=re.MULTILINE))
+def needs_absent(module: str) -> bool:
+    """Whether a module cannot be imported without a package of an extra that is not here."""
+    text = source_of(module).read_text(encoding="utf-8")
+    absent = [name for name in OF_EXTRAS if importlib.util.find_spec(name) is None]
+    return any(re.search(rf"^ *(import {name}$|from {name}\b)", text, flags=re.MULTILINE) for name in absent)
 
 
 def public_names(module: str) -> list[str]:
     """What a module exports: its `__all__`, or else the classes and functions that it defines."""
-    if needs_torch(module):
+    if needs_absent(module):
         tree = ast.parse(source_of(module).read_text(encoding="utf-8"))
         for node in tree.body:
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
@@ -98,12 +101,12 @@ def public_names(module: str) -> list[str]:
 
 
 def value_of(name: str) -> Any:
-    """What a full name means; None where that takes a torch that is not here."""
+    """What a full name means; None where that takes a package that is not here."""
     module, _, last = name.rpartition(".")
     try:
         return getattr(importlib.import_module(module), last)
     except ImportError:
-        if HAS_TORCH or not needs_torch(module):
+        if not needs_absent(module):
             raise
         return None
 
@@ -119,7 +122,7 @@ def is_described(module: str, name: str, values: list[Any]) -> bool:
     full = f"{module}.{name}"
     if full in ENTRIES or full in DESCRIBED:
         return True
-    if needs_torch(module):
+    if needs_absent(module):
         return False
     value = value_of(full)
     return not isinstance(value, ModuleType) and any(value is other for other in values)
@@ -231,7 +234,7 @@ def test_every_published_hash_is_described(texts):
     assert (DOCS / "reference" / link).samefile(selftest.PUBLISHED)
 
 
-@pytest.mark.skipif(not HAS_TORCH, reason="torch is not installed")
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 def test_everything_that_may_be_learnt_is_described(texts):
     from opusim.differentiable.parameters import RANGES
 
