@@ -48,7 +48,8 @@ class FourierLensMedium(WaveMedium):
     exp(-2 pi i m j / n) (Goodman, Introduction to Fourier Optics, 3rd ed., section 5.2.2), times sinc(m / n). The focal
     length is (modulator's pitch) (camera's pitch) n / wavelength: it follows from the parts, and the lengths of
     `opusim.Optics` are not those of this lens. A pixel samples a point, which is enough where spots are two pixels wide
-    or more.
+    or more. Levels that are told beforehand, by ``opusim info``, budgets of noise and `OpticalBench.expected_level_dn`,
+    are those of light that is even over the grid.
 
     Waves go through two lenses, as with any layer. In place of a layer are two thin lenses, each in the focal plane of
     the other, which take the transform of the first lens back: exp(i pi k^2 / n) is the phase of either of the two, and

@@ -7,13 +7,15 @@ import math
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from lens_device import SENSOR, SHAPE, SIDE, lens_device
 from opusim import OpticalBench
+from opusim.cli import app
 from opusim.device.medium import FourierLensMedium, ModeGrid
 from opusim.patterns.layout import MirrorLayout
 from opusim.patterns.phases import PhasePatterns
-from opusim.testing import check_medium
+from opusim.testing import check_bench, check_medium
 
 EXPOSURE_S = 1e-4
 
@@ -103,6 +105,18 @@ def test_it_is_a_medium_as_any_other(envelope):
     assert check_medium(FourierLensMedium(envelope=envelope))
     again = type(lens_device()).from_toml(lens_device(medium={"envelope": envelope}).to_toml())
     assert again.medium == FourierLensMedium(envelope=envelope, transmission=1e-13)
+
+
+def test_a_bench_with_a_lens_keeps_the_rules_of_a_bench():
+    report = check_bench(OpticalBench(lens_device("aurora"), 0), exposure_s=5e-3)
+    assert {"order", "exposure", "region", "transform"} <= set(report.passed)
+
+
+def test_info_says_that_each_pixel_is_a_mode(tmp_path):
+    path = tmp_path / "lens.toml"
+    path.write_text(lens_device().to_toml())
+    told = CliRunner().invoke(app, ["info", str(path)])
+    assert told.exit_code == 0 and "auto: behind the lens each pixel is a mode" in " ".join(told.output.split())
 
 
 def test_what_has_no_meaning_behind_a_lens_is_refused():
