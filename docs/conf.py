@@ -47,7 +47,7 @@ nitpick_ignore_regex = [
 # ---------------------------------------------------------------- reference
 
 # Pages are the same whether these are installed or not; torch is large.
-autodoc_mock_imports = ["torch", "openwfs", "astropy"]
+autodoc_mock_imports = ["torch", "openwfs", "astropy", "slmsuite", "pymmcore_plus", "useq"]
 # Types stand in the docstrings, with shapes and units.
 autodoc_typehints = "none"
 toc_object_entries_show_parents = "hide"

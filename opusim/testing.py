@@ -186,10 +186,16 @@ class _BenchProbe:
 
     @cached_property
     def pair(self) -> np.ndarray:
-        """Two patterns of which each turns half of the features on, far from each other."""
-        numbers = np.random.default_rng(self.seed).permutation(self.layout.n_features_total)
-        first = (numbers < self.layout.n_features_total // 2).astype(np.uint8)
-        return np.stack([first, 1 - first])
+        """Two patterns of which each turns half of the features on, far from each other.
+
+        Mirrors of the second are those that are off in the first. Of phases such patterns would be the same light
+        behind a lens, but for its focus: they are independent.
+        """
+        draws, n = np.random.default_rng(self.seed), self.layout.n_features_total
+        first = (draws.permutation(n) < n // 2).astype(np.uint8)
+        if self.level_turns is None:
+            return np.stack([first, 1 - first])
+        return np.stack([first, (draws.permutation(n) < n // 2).astype(np.uint8)])
 
     @cached_property
     def level_turns(self) -> np.ndarray | None:

@@ -135,6 +135,8 @@ class Parameter:
                 return "a whole number"
             case "integer":
                 return f"at least {self.low}" if self.high is None else f"{self.low} to {self.high}"
+        if self.low == self.high and self.low is not None:
+            return f"{self.low:g}"
         ends = f"{'(' if self.low_open else '['}{self.low:g}, {'inf)' if self.high is None else f'{self.high:g}]'}"
         many = {"numbers": "two numbers in ", "list": "any number of numbers in "}
         return many.get(self.kind or "", "") + ends

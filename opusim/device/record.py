@@ -167,6 +167,11 @@ class Device(Stage):
                 f"optics.pixel_integration is True, but a medium of kind {self.medium.kind!r} has no geometry to "
                 "integrate over: it must be False, or the medium must be of kind 'phase_screens'."
             )
+        if self.optics.pixel_integration and self.medium.has_places:
+            raise ValueError(
+                f"optics.pixel_integration is True, but with a medium of kind {self.medium.kind!r} pixels sample a "
+                "point: it must be False."
+            )
         if self.optics.pixel_integration and not self.medium.spreads:
             raise ValueError(
                 "optics.pixel_integration is True, but the medium has no space between screens to spread light in "

@@ -324,4 +324,4 @@ def test_what_is_no_text_is_no_choice(given):
 
 def test_kinds_of_media_stand_in_their_order():
     known = [kind for kind in parts_of(Device)["medium"].known if kind.__module__.startswith("opusim.")]
-    assert [kind.kind for kind in known] == ["phase_screens", "gaussian", "measured"]
+    assert [kind.kind for kind in known] == ["phase_screens", "gaussian", "measured", "fourier_lens"]

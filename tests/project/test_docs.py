@@ -38,7 +38,7 @@ NEEDED = ("sphinx", "numpydoc", "myst_parser", "pydata_sphinx_theme")
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 # Packages without which the modules that import them are not imported: the documentation has stand-ins for them.
-OPTIONAL = ("torch", "openwfs")
+OPTIONAL = ("torch", "openwfs", "slmsuite", "pymmcore_plus")
 
 
 # ---------------------------------------------------------------- what the pages name

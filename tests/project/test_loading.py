@@ -40,7 +40,10 @@ def test_every_module_says_what_to_install_where_its_package_is_missing():
 import importlib, pkgutil, sys, warnings
 import opusim, opusim.drivers, opusim.calibration
 warnings.simplefilter("ignore")
-extras = {"torch": ("PyTorch", "opusim[torch]"), "openwfs": ("OpenWFS", "opusim[openwfs]")}
+extras = {
+    "torch": ("PyTorch", "opusim[torch]"), "openwfs": ("OpenWFS", "opusim[openwfs]"),
+    "slmsuite": ("slmsuite", "opusim[slmsuite]"), "pymmcore_plus": ("pymmcore-plus", "opusim[pymmcore]"),
+}
 class WithoutExtras:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in extras:
@@ -62,7 +65,7 @@ for folder, package in ((opusim.__path__, "opusim."), (opusim.drivers.__path__, 
     assert {line.partition(" ")[0] for line in told} >= {
         "opusim.dfa.torch", "opusim.drivers.projections.torch", "opusim.differentiable.output",
         "opusim.differentiable.camera", "opusim.tasks.text", "opusim.tasks.graph", "opusim.encoding.models",
-        "opusim.adapters.openwfs",
+        "opusim.adapters.openwfs", "opusim.adapters.slmsuite", "opusim.adapters.pymmcore",
     }  # fmt: skip
 
 

@@ -31,6 +31,8 @@ _ROUNDS = 12
 # Share of the patterns that must not saturate in a pixel.
 _LEAST_GOOD = 0.5
 _LEAST_CORRELATION = 0.3
+# Counts in a pixel that no light comes to: their square is a number above 0 still.
+_NO_LIGHT = 1e-100
 
 
 def measure_internal_start(m: Measurement, full_scale_dn: float | None) -> dict[str, np.ndarray]:
@@ -104,9 +106,10 @@ def fitted_light(q: np.ndarray, offset: np.ndarray, good: np.ndarray) -> np.ndar
     power, offset = np.where(good, np.abs(q) ** 2, 0), np.where(good, offset, 0)
     away = np.where(good, power - power.sum(axis=0) / n, 0)
     covariance = (away * offset).sum(axis=0)
-    mean = np.maximum(offset.sum(axis=0) / n, 1e-300)
+    mean = np.maximum(offset.sum(axis=0) / n, _NO_LIGHT)
     # The slope of offsets against powers is 1 / I; noise makes it smaller, never the light negative.
-    light: Any = np.clip((away**2).sum(axis=0) / np.maximum(covariance, 1e-300), 1e-3 * mean, mean)
+    with np.errstate(over="ignore"):
+        light: Any = np.clip((away**2).sum(axis=0) / np.maximum(covariance, 1e-300), 1e-3 * mean, mean)
     for _ in range(_ROUNDS):  # Gauss and Newton
         slope = np.where(good, 1 - power / light**2, 0)
         rest = offset - power / light - light

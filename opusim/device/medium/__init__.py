@@ -2,6 +2,7 @@
 
 from .base import EntryMedium, Medium, WaveMedium, decorrelation_time, transmission
 from .drift import Drift, StateSequence
+from .fourier_lens import FourierLensMedium
 from .gaussian import GaussianMedium
 from .grid import ModeGrid
 from .measured import MeasuredMedium
@@ -10,6 +11,7 @@ from .phase_screens import PhaseScreenMedium
 __all__ = [
     "Drift",
     "EntryMedium",
+    "FourierLensMedium",
     "GaussianMedium",
     "MeasuredMedium",
     "Medium",

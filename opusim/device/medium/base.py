@@ -97,6 +97,9 @@ class Medium(Stage, ABC):
         far apart are independent, and entries have the mean square 1. False for one that is given, such as a formula:
         it may be the same for all of these, and `transmission` is then the share for entries of modulus 1. One
         whose entries do not depend on `state` has ``decorrelation_time(frozen=True)``: budgets of noise count with it.
+    has_places : bool
+        Of the class: whether it matters where a mirror and a pixel lie, as behind a lens, which no random layer tells.
+        Such a device is computed mirror by mirror and pixel by pixel, also under the resolution "auto".
     transmission : float
         Share of the light that leaves the mirrors (all on) which reaches one pixel, averaged over the speckle, in one
         polarisation. Of a device that holds lengths (`opusim.Optics.held`) it is that of the pixel for which it is
@@ -135,6 +138,7 @@ class Medium(Stage, ABC):
     has_waves: ClassVar[bool]
     by_feature: ClassVar[bool] = False
     random: ClassVar[bool] = True
+    has_places: ClassVar[bool] = False
     stage: ClassVar[str] = "medium"
     described = {"transmission": transmission(), "decorrelation_time_s": decorrelation_time()}
 

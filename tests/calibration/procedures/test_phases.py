@@ -112,6 +112,17 @@ def test_light_of_a_reference_among_brighter_and_darker_patterns():
     np.testing.assert_allclose(fitted_light(q, np.abs(field) ** 2 + light, field.real > -1), light, rtol=1e-6)
 
 
+def test_a_pixel_that_no_light_comes_to_is_dark():
+    # As at the edge of a lens's plane before a camera without noise: counts are 0, to the bit.
+    draws = np.random.default_rng(0).normal(size=(2, 48, 3))
+    field = draws[0] + 1j * draws[1]
+    light = np.array([2.0, 0.0, 5.0])
+    field[:, 1] = 0
+    with np.errstate(all="raise", under="ignore"):
+        found = fitted_light(field * np.sqrt(light), np.abs(field) ** 2 + light, np.ones(field.shape, dtype=bool))
+    np.testing.assert_allclose(found, light, rtol=1e-6, atol=1e-90)
+
+
 # ---------------------------------------------------------------------------------------------- matrices
 
 
