@@ -63,9 +63,9 @@ def fourier_slm(
 ) -> Any:
     """Return a bench as slmsuite's pair of a camera and an SLM in the focal planes of a lens.
 
-    Its methods of calibration and feedback then work on the bench: ``fourier_calibrate``,
-    ``wavefront_calibrate``, ``pixel_calibrate``, holograms with ``feedback="experimental_spot"``. Those that know the
-    lens's scale need a medium that is one, `opusim.device.medium.FourierLensMedium`, or a laboratory's bench with one.
+    ``fourier_calibrate``, and holograms with feedback from the camera (``feedback="experimental_spot"``), then work on
+    the bench. Those that know the lens's scale need a medium that is one,
+    `opusim.device.medium.FourierLensMedium`, or a laboratory's bench with one.
 
     Parameters
     ----------

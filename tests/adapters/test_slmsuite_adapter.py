@@ -302,6 +302,25 @@ def test_holograms_put_their_spots_where_they_are_asked_with_the_light_that_wave
     assert 0.7 < sum(lit) < 0.93 * 0.95**2 + 0.03 and np.std(lit) < 0.05 * np.mean(lit)
 
 
+def test_feedback_from_the_camera_makes_spots_even():
+    """Against the envelope of the pixels, which slmsuite does not know, and under noise."""
+    setup = large("aurora")
+    setup.fourier_calibrate(array_shape=[7, 5], array_pitch=16, autoexpose=True, verbose=False)
+    places = np.stack([np.arange(170, 350, 30), 240 + np.random.default_rng(4).integers(-80, 80, 6)]).astype(float)
+    uneven = {}
+    for feedback in ("computational_spot", "experimental_spot"):
+        hologram = SpotHologram((512, 512), places, basis="ij", cameraslm=setup)
+        hologram.optimize("WGS-Kim", maxiter=12, verbose=False)
+        setup.slm.set_phase(hologram.get_phase())
+        setup.cam.autoexpose(set_fraction=0.6, verbose=False)
+        hologram.optimize("WGS-Kim", maxiter=15, feedback=feedback, verbose=False)
+        setup.slm.set_phase(hologram.get_phase())
+        image = setup.cam.get_images(20).mean(axis=0)
+        light = [image[int(y) - 4 : int(y) + 5, int(x) - 4 : int(x) + 5].sum() for x, y in places.T]
+        uneven[feedback] = np.std(light) / np.mean(light)
+    assert uneven["experimental_spot"] < 0.02 < 0.03 < uneven["computational_spot"]
+
+
 def test_the_correction_of_the_wavefront_makes_a_blurred_spot_sharp():
     blurred, sharp = large("ideal", aberration_rms_rad=2.0), large("ideal")
     peaks = []
