@@ -46,8 +46,8 @@ nitpick_ignore_regex = [
 
 # ---------------------------------------------------------------- reference
 
-# Pages are the same whether torch is installed or not, and it is large.
-autodoc_mock_imports = ["torch"]
+# Pages are the same whether these are installed or not, and torch is large.
+autodoc_mock_imports = ["torch", "pymmcore_plus", "useq"]
 # Types stand in the docstrings, with shapes and units.
 autodoc_typehints = "none"
 toc_object_entries_show_parents = "hide"
