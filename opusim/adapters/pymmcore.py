@@ -34,18 +34,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from pymmcore_plus import CMMCorePlus
-from pymmcore_plus.core import PixelFormat, SequencedEvent
-from pymmcore_plus.experimental.unicore import (
-    CameraDevice,
-    GenericDevice,
-    ShutterDevice,
-    SLMDevice,
-    UniMMCore,
-    pymm_property,
-)
-from pymmcore_plus.mda import MDAEngine
-from useq import MDAEvent, SLMImage
+
+try:
+    from pymmcore_plus import CMMCorePlus
+    from pymmcore_plus.core import PixelFormat, SequencedEvent
+    from pymmcore_plus.experimental.unicore import (
+        CameraDevice,
+        GenericDevice,
+        ShutterDevice,
+        SLMDevice,
+        UniMMCore,
+    )
+    from pymmcore_plus.mda import MDAEngine
+    from useq import MDAEvent, SLMImage
+except ImportError as error:
+    raise ImportError(
+        f"opusim.adapters.pymmcore needs pymmcore-plus ({error}): install the extra, as in "
+        "pip install 'opusim[pymmcore]', or in a clone pip install -e '.[pymmcore]'."
+    ) from error
 
 from opusim.base import validation
 from opusim.base.locks import new_lock
@@ -172,6 +178,11 @@ class BenchCamera(CameraDevice):
         lit = output_roi_of(self._bench)
         self._all = Roi.whole(table.both.sensor_shape) if lit is None else lit
         self._running = False
+        known = has(self._bench, Identified)
+        name = str(self._bench.device.name) if known else type(self._bench).__name__
+        seed = int(self._bench.seed) if known else 0
+        for prop, value in (("BitDepth", self._bits), ("BenchName", name), ("Seed", seed)):
+            self.register_property(prop, default_value=value, is_read_only=True)
 
     def get_exposure(self) -> float:
         """Return the exposure.
@@ -218,21 +229,6 @@ class BenchCamera(CameraDevice):
             Of 8, 10, 12 or 14 bits, else the 16 or 32 that hold a count.
         """
         return _FORMATS.get(self._bits, PixelFormat.MONO32 if self._bits > 16 else PixelFormat.MONO16)
-
-    @pymm_property(name="BitDepth", is_read_only=True, property_type=int)
-    def bit_depth(self) -> int:
-        """Bits of a count; the core's getImageBitDepth tells those of its type, 8 or 16."""
-        return self._bits
-
-    @pymm_property(name="BenchName", is_read_only=True, property_type=str)
-    def bench_name(self) -> str:
-        """Name of the device, or of the class of the bench."""
-        return str(self._bench.device.name if has(self._bench, Identified) else type(self._bench).__name__)
-
-    @pymm_property(name="Seed", is_read_only=True, property_type=int)
-    def seed(self) -> int:
-        """Which realisation of the device it is."""
-        return int(self._bench.seed) if has(self._bench, Identified) else 0
 
     def shape(self) -> tuple[int, int]:
         """Return the size of a frame.
@@ -310,10 +306,10 @@ class BenchCamera(CameraDevice):
         get_buffer : callable
             Gives an array for a frame, of a shape and a type.
 
-        Yields
-        ------
-        dict
-            After each frame; empty.
+        Returns
+        -------
+        iterator of dict
+            An empty one after each frame.
         """
         self._running = True
         return self._sequence(n, get_buffer)
@@ -554,22 +550,23 @@ class BenchReference(GenericDevice):
     def __init__(self, table: _Table) -> None:
         super().__init__()
         self._table = _checked_table("A BenchReference", table)
+        self.register_property(
+            "Open", getter=BenchReference._get_open, setter=BenchReference._set_open, allowed_values=(0, 1),
+            property_type=int,
+        )  # fmt: skip
+        self.register_property(
+            "Phase", getter=BenchReference._get_phase, setter=BenchReference._set_phase, property_type=float
+        )
 
-    @pymm_property(name="Open", allowed_values=[0, 1], property_type=int)
-    def is_open(self) -> int:
-        """Whether its light reaches the camera: 1 or 0."""
+    def _get_open(self) -> int:
         return int(self._table.both.reference_phase_rad is not None)
 
-    @is_open.setter
     def _set_open(self, value: int) -> None:
-        self._table.both.reference_phase_rad = self._table.phase_rad if int(value) else None
+        self._table.both.reference_phase_rad = self._table.phase_rad if value else None
 
-    @pymm_property(name="Phase", property_type=float)
-    def phase(self) -> float:
-        """Its phase in radians."""
+    def _get_phase(self) -> float:
         return self._table.phase_rad
 
-    @phase.setter
     def _set_phase(self, value: float) -> None:
         self._table.phase_rad = _number("Phase", value, low=-1e6, high=1e6)
         if self._table.both.reference_phase_rad is not None:

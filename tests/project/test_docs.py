@@ -37,6 +37,8 @@ STAND_INS = {"lightonopu", "lightonml", "lightonml_hook"}
 NEEDED = ("sphinx", "numpydoc", "myst_parser", "pydata_sphinx_theme")
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 HAS_TORCH = importlib.util.find_spec("torch") is not None
+# Packages without which the modules that import them are not imported: the documentation has stand-ins for them.
+OPTIONAL = ("torch", "pymmcore_plus")
 
 
 # ---------------------------------------------------------------- what the pages name
@@ -76,13 +78,15 @@ def source_of(module: str) -> Path:
     return file / "__init__.py" if file.is_dir() else file.with_suffix(".py")
 
 
-def needs_torch(module: str) -> bool:
-    return bool(re.search(r"^ *import torch$", source_of(module).read_text(encoding="utf-8"), flags=re.MULTILINE))
+def needs_more(module: str) -> bool:
+    """Whether a module imports an optional package, whatever is installed."""
+    text = source_of(module).read_text(encoding="utf-8")
+    return any(re.search(rf"^ *(import|from) {name}\b", text, flags=re.MULTILINE) for name in OPTIONAL)
 
 
 def public_names(module: str) -> list[str]:
     """What a module exports: its `__all__`, or else the classes and functions that it defines."""
-    if needs_torch(module):
+    if needs_more(module):
         tree = ast.parse(source_of(module).read_text(encoding="utf-8"))
         for node in tree.body:
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
@@ -98,12 +102,12 @@ def public_names(module: str) -> list[str]:
 
 
 def value_of(name: str) -> Any:
-    """What a full name means; None where that takes a torch that is not here."""
+    """What a full name means; None where that takes a package that is not here."""
     module, _, last = name.rpartition(".")
     try:
         return getattr(importlib.import_module(module), last)
     except ImportError:
-        if HAS_TORCH or not needs_torch(module):
+        if not needs_more(module) or all(importlib.util.find_spec(name) for name in OPTIONAL):
             raise
         return None
 
@@ -119,7 +123,7 @@ def is_described(module: str, name: str, values: list[Any]) -> bool:
     full = f"{module}.{name}"
     if full in ENTRIES or full in DESCRIBED:
         return True
-    if needs_torch(module):
+    if needs_more(module):
         return False
     value = value_of(full)
     return not isinstance(value, ModuleType) and any(value is other for other in values)

@@ -35,16 +35,17 @@ def test_the_driver_needs_no_optional_dependency():
     assert not [name for name in ("torch", "dask", "distributed", "cupy", "jupytext", "IPython") if name in loaded]
 
 
-def test_every_module_says_what_to_install_where_torch_is_missing():
+def test_every_module_says_what_to_install_where_its_package_is_missing():
     code = """
 import importlib, pkgutil, sys, warnings
 import opusim, opusim.drivers, opusim.calibration
 warnings.simplefilter("ignore")
-class NoTorch:
+extras = {"torch": ("PyTorch", "opusim[torch]"), "pymmcore_plus": ("pymmcore-plus", "opusim[pymmcore]")}
+class WithoutExtras:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "torch":
-            raise ImportError("No module named 'torch'", name="torch")
-sys.meta_path.insert(0, NoTorch())
+        if name.partition(".")[0] in extras:
+            raise ImportError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, WithoutExtras())
 for folder, package in ((opusim.__path__, "opusim."), (opusim.drivers.__path__, "opusim.drivers."),
                         (opusim.calibration.__path__, "opusim.calibration.")):
     for module in pkgutil.walk_packages(folder, package, onerror=lambda name: None):
@@ -53,13 +54,15 @@ for folder, package in ((opusim.__path__, "opusim."), (opusim.drivers.__path__, 
         try:
             importlib.import_module(module.name)
         except ImportError as error:
-            print(module.name, "says so" if "needs PyTorch" in str(error) and "opusim[torch]" in str(error) else error)
+            said = any(f"needs {name}" in str(error) and extra in str(error) for name, extra in extras.values())
+            print(module.name, "says so" if said else error)
 """
     told = run_python(code).splitlines()
     assert all(line.endswith(" says so") for line in told), told
     assert {line.partition(" ")[0] for line in told} >= {
         "opusim.dfa.torch", "opusim.drivers.projections.torch", "opusim.differentiable.output",
         "opusim.differentiable.camera", "opusim.tasks.text", "opusim.tasks.graph", "opusim.encoding.models",
+        "opusim.adapters.pymmcore",
     }  # fmt: skip
 
 
