@@ -121,7 +121,7 @@ SHORTEST = Option(
 )  # fmt: skip
 LONGEST = Option(
     "longest_s", "--longest-us", float,
-    "Longest exposure in µs that is tried: 100 000 by default where one is sought, 1 000 000 in the dark of camera.",
+    "Longest exposure in µs that is tried: 100 000 by default where one is sought, 1 000 000 for camera.",
     read=lambda us: us / 1e6, check=_time_of("longest_s"), order=26,
 )  # fmt: skip
 #: What a procedure can be told that seeks an exposure where none is given.
