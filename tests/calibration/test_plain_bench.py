@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import alien_bench
-from laboratory_bench import Few
-from opusim import OpticalBench
+from laboratory_bench import Few, Numbers
+from opusim import OPU, OpticalBench
 from opusim.calibration import measure_drift, measure_linear, measure_tm
 from opusim.calibration.procedures.base import PROCEDURES
 from opusim.calibration.procedures.drift import DriftRecord
@@ -19,6 +19,7 @@ from opusim.calibration.procedures.matrix.measure import refuse_carrier_of
 from opusim.calibration.report import whose
 from opusim.calibration.session import Calibration
 from opusim.calibration.truth import simulated_device
+from opusim.drivers import OpuDevice
 
 ROI = (20, 30, 16, 40)
 
@@ -68,6 +69,14 @@ def test_full_scale_that_is_given_is_asked_of_nobody():
     for value in (0.0, math.nan, -1.0):
         with pytest.raises(ValueError, match="full_scale_dn is"):
             measure_linear(bench, roi=ROI, full_scale_dn=value)
+
+
+def test_an_opu_is_calibrated_on_a_bench_without_a_lamp():
+    bench = Numbers()
+    with OPU(400, opu_device=OpuDevice(bench=bench), disable_pbar=True) as opu:
+        opu.fit1d(n_features=20)
+        record = opu.calibrate(store=False)
+    assert record.full_scale_dn == bench.device.camera.full_scale_dn == 255 and record.relative_error < 0.5
 
 
 def test_an_arm_that_is_refused_by_either_error_is_none(tmp_path):
