@@ -25,7 +25,7 @@ from .words import duration
 if TYPE_CHECKING:
     from opusim.device.record import Device
 
-__all__ = ["Entries", "Report", "duration", "procedure_of", "read_report", "summary"]
+__all__ = ["Entries", "Report", "duration", "procedure_of", "read_report", "summary", "whose"]
 
 # Data sets that lie beside the group in the file of a matrix.
 _TM_GROUP, _TM_DATA = "transmission", {"tm", "background"}
@@ -167,6 +167,12 @@ def read_report(path: str | os.PathLike[str], *, device: Device | None = None) -
     known, note = known_device(identity, device, path)
     entries = _entries(records["tm"], known, identity.seed) if "tm" in records else None
     return Report(path, identity, records, info, known, note, entries)
+
+
+def whose(device: Identity) -> str:
+    """Say which device a calibration is of; a bench without a record has neither name nor seed."""
+    name = device.name or "without a name"
+    return name if device.seed < 0 else f"{name}, seed {device.seed}"
 
 
 def procedure_of(kind: str) -> Procedure | None:

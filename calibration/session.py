@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from opusim.base import validation
 from opusim.base.parameters import near_matches
-from opusim.bench.protocol import Bench, identity_of, output_roi_of, tunes
+from opusim.bench.protocol import Bench, Drivable, Lamp, has, identity_of, output_roi_of, tunes
 from opusim.bench.region import AnyRoi, Roi
 from opusim.calibration.on_bench import random_patterns
 from opusim.calibration.procedures.base import PROCEDURES, Progress, options_of
@@ -66,7 +67,9 @@ class Calibration:
         `clipped_share` (share of outputs that may clip there), `inputs` (macro-pixels of the matrix: so many in line,
         or (rows, columns)), `basis` ("hadamard" or "canonical", of the matrix), `method`
         ("phase-stepping", "off-axis" or "internal", of the matrix), `grain_px` and `carrier` (for off-axis; by default
-        the grain of a simulated device, and a carrier that is found), `minutes` (device time that "drift" watches),
+        the grain of a simulated device, and a carrier that is found), `full_scale_dn` (count of a saturated pixel; by
+        default that of the lamp or the bench's record), `shortest_s` and `longest_s` (exposures in seconds between
+        which one is sought), `minutes` (device time that "drift" watches),
         `temperature_k` and `pressure_pa` (changes of a simulated bench's surroundings, for "frequency") and `resume`
         (whether to go on with an interrupted matrix).
 
@@ -96,6 +99,9 @@ class Calibration:
             self.options[name] = option.default if given is None else given
             if option.check is not None:
                 option.check(self.options[name])
+        shortest_s, longest_s = (self.options[name] for name in ("shortest_s", "longest_s"))
+        if shortest_s is not None and longest_s is not None and longest_s < shortest_s:
+            raise ValueError(f"longest_s is {longest_s:g}, but shortest_s is {shortest_s:g}: it must not be shorter.")
         identity = identity_of(bench)
         for file in dict.fromkeys(procedure.file(self.path) for procedure in PROCEDURES.values()):
             if file.exists():
@@ -106,13 +112,21 @@ class Calibration:
     def has_reference(self) -> bool:
         """Whether the bench has a reference arm: it is asked for one frame with it."""
         row, column, _, n_columns = self.roi
-        small = (row, column, 1, n_columns)
-        self.bench.expose(self.patterns(1), exposure_s=400e-6, roi=small)
+        shortest_s, longest_s = (self.options[name] for name in ("shortest_s", "longest_s"))
+        exposure_s = min(max(400e-6, shortest_s or 0.0), longest_s or math.inf)
+        how: dict[str, Any] = {"exposure_s": exposure_s, "roi": (row, column, 1, n_columns)}
+        # What is wrong with anything but the phase is told by this one.
+        self.bench.expose(self.patterns(1), **how)
         try:
-            self.bench.expose(self.patterns(1), exposure_s=400e-6, roi=small, reference_phase_rad=0.0)
-        except ValueError:
+            self.bench.expose(self.patterns(1), reference_phase_rad=0.0, **how)
+        except (TypeError, ValueError):
             return False
         return True
+
+    @property
+    def has_lamp(self) -> bool:
+        """Whether the bench has an even light of known strength (`opusim.bench.protocol.Lamp`)."""
+        return has(self.bench, Lamp)
 
     @property
     def has_tuning(self) -> bool:
@@ -205,11 +219,41 @@ class Calibration:
                 f"The laser of this device cannot be tuned (laser.tuning_range_hz), and {procedure!r} cannot do "
                 "without one that can."
             )
+        if one.needs_lamp and not self.has_lamp:
+            raise ValueError(
+                f"This bench has no lamp, and {procedure!r} cannot do without one: flat_field, an even light of known "
+                "strength (opusim.bench.protocol.Lamp)."
+            )
         records = one.measure(self, progress)
         one.store(self, records)
         return records
 
     # ------------------------------------------------------------------ what procedures ask for
+
+    def check_full_scale(self) -> None:
+        """Refuse a bench of which nothing tells from which count on a pixel is saturated.
+
+        Raises
+        ------
+        ValueError
+            If it has neither a lamp nor a record, and `full_scale_dn` is not given.
+        """
+        if self.options["full_scale_dn"] is None and not self.has_lamp and not has(self.bench, Drivable):
+            raise ValueError(
+                "full_scale_dn (--full-scale) is not given, but this bench has no lamp and no record that tells the "
+                "count of a saturated pixel: it must be a number such as 4095, or inf for a camera that never clips."
+            )
+
+    def seeking(self) -> dict[str, Any]:
+        """Return what is given for an exposure that is sought, as arguments of `find_exposure`.
+
+        Returns
+        -------
+        dict
+            `full_scale_dn`, `shortest_s` and `longest_s`, those that are given.
+        """
+        names = ("full_scale_dn", "shortest_s", "longest_s")
+        return {name: self.options[name] for name in names if self.options[name] is not None}
 
     def patterns(self, n: int) -> MirrorPatterns:
         """Return patterns of random macro-pixels, or inputs of the bench, half of them on; the same ones each time.

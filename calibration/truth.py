@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from opusim.bench.bench import OpticalBench
-from opusim.bench.protocol import Identity, level_turns_of
+from opusim.bench.protocol import Identity, Repeatable, has, level_turns_of
 from opusim.calibration.on_bench import shown_features
 from opusim.calibration.procedures.matrix.file import TmRecord
 from opusim.device.record import Device
 from opusim.device.toml import presets
 from opusim.device.versions import told_version
 
-__all__ = ["known_device", "true_entries"]
+from .files import device_of
+
+__all__ = ["known_device", "simulated_device", "true_entries"]
 
 
 def known_device(identity: Identity, given: Device | None, path: Path) -> tuple[Device | None, str]:
@@ -43,11 +46,30 @@ def known_device(identity: Identity, given: Device | None, path: Path) -> tuple[
                 f"{told_version(identity.fingerprint, given)}".rstrip()
             )
         return given, f"that of the device {given.name}"
+    if not identity.fingerprint:
+        return None, "not known: the bench has no record that says which device it is"
     for spec in presets():
         device = Device.load(spec)
         if device.name == identity.name and device.fingerprint() == identity.fingerprint:
             return device, f"that of the preset {spec}"
     return None, "not known: no preset has this fingerprint (--device names the device)"
+
+
+def simulated_device(bench: Any) -> Device | None:
+    """Return the device of a simulated bench; None of a laboratory's, of whose record nothing is known to be true.
+
+    Parameters
+    ----------
+    bench : Bench
+        Any bench.
+
+    Returns
+    -------
+    Device or None
+        The device.
+    """
+    device = device_of(bench)
+    return device if isinstance(device, Device) and has(bench, Repeatable) else None
 
 
 def true_entries(record: TmRecord, device: Device, seed: int, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

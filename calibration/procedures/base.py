@@ -8,6 +8,7 @@ Those of this folder are found by listing it. ``opusim.base.plugins`` says how a
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ Progress = Callable[[int, int], None]
 PROCEDURES: Registry[Procedure] = Registry("procedure", __name__.rpartition(".")[0])
 
 # What `opusim calibrate` itself takes.
-_TAKEN = {"--out", "--device", "--seed", "--roi", "--help"}
+_TAKEN = {"--out", "--bench", "--device", "--seed", "--roi", "--help"}
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,17 @@ def _checked_steps(value: Any) -> Any:
     return value if value is None else validation.integer("steps", value, low=3, high=63)
 
 
-def _checked_exposure(value: Any) -> Any:
-    return value if value is None else validation.number("exposure_s", value, low=0.0, high=3600.0, low_open=True)
+def _time_of(name: str) -> Callable[[Any], Any]:
+    def checked(value: Any) -> Any:
+        return value if value is None else validation.number(name, value, low=0.0, high=3600.0, low_open=True)
+
+    return checked
+
+
+def _checked_full_scale(value: Any) -> Any:
+    if value is None:
+        return value
+    return validation.number("full_scale_dn", value, low=0.0, high=math.inf, low_open=True, allow_inf=True)
 
 
 STEPS = Option(
@@ -97,8 +107,25 @@ STEPS = Option(
 EXPOSURE = Option(
     "exposure_s", "--exposure-us", float,
     "Exposure in µs; by default 400 for camera, the file's or a found one for others.",
-    read=lambda us: 1e-6 * us, check=_checked_exposure, alone=True, order=20,
+    read=lambda us: 1e-6 * us, check=_time_of("exposure_s"), alone=True, order=20,
 )  # fmt: skip
+
+FULL_SCALE = Option(
+    "full_scale_dn", "--full-scale", float,
+    "Count of a saturated pixel, as 4095 of 12 bits; asked of the lamp, or of the bench's record, by default.",
+    check=_checked_full_scale, order=22,
+)  # fmt: skip
+SHORTEST = Option(
+    "shortest_s", "--shortest-us", float, "Shortest exposure in µs that is tried where one is sought; 20 by default.",
+    read=lambda us: us / 1e6, check=_time_of("shortest_s"), order=24,
+)  # fmt: skip
+LONGEST = Option(
+    "longest_s", "--longest-us", float,
+    "Longest exposure in µs that is tried: 100 000 by default where one is sought, 1 000 000 for camera.",
+    read=lambda us: us / 1e6, check=_time_of("longest_s"), order=26,
+)  # fmt: skip
+#: What a procedure can be told that seeks an exposure where none is given.
+SEEKING = (FULL_SCALE, SHORTEST, LONGEST)
 
 
 class Procedure(ABC):
@@ -118,6 +145,8 @@ class Procedure(ABC):
         Whether it cannot do without a reference arm.
     needs_tuning : bool
         Whether it cannot do without a laser that can be tuned.
+    needs_lamp : bool
+        Whether it cannot do without a lamp (`opusim.bench.protocol.Lamp`).
     changes_light : bool
         Whether it changes the light or the medium from one frame to the next: ``opusim calibrate`` then computes a
         simulated bench by waves, as each change would be another matrix.
@@ -172,6 +201,7 @@ class Procedure(ABC):
     records: ClassVar[tuple[type, ...]]
     needs_reference: ClassVar[bool] = False
     needs_tuning: ClassVar[bool] = False
+    needs_lamp: ClassVar[bool] = False
     changes_light: ClassVar[bool] = False
     options: ClassVar[tuple[Option, ...]] = ()
     order: ClassVar[float] = 100.0

@@ -35,7 +35,7 @@ from opusim.calibration.algorithms.camera_statistics import (
 from opusim.calibration.contents import held
 from opusim.calibration.on_bench import dark_frames
 
-from .base import EXPOSURE, Procedure, Progress, Row, checked_confidence
+from .base import EXPOSURE, LONGEST, Procedure, Progress, Row, checked_confidence
 
 if TYPE_CHECKING:
     from opusim.calibration.session import Calibration
@@ -619,12 +619,15 @@ class CameraProcedure(Procedure):
     title = "The camera by photon transfer: gain, noise, dark current, linearity, hot pixels."
     records = (CameraRecord,)
     order = 20.0
-    options = (EXPOSURE,)
+    needs_lamp = True
+    options = (EXPOSURE, LONGEST)
 
     def measure(self, session: Calibration, progress: Progress | None = None) -> dict[str, Any]:
         """Change the light, not the exposure."""
         asked = session.options["exposure_s"]
         exposure: dict[str, Any] = {} if asked is None else {"exposure_s": asked}
+        if (longest_s := session.options["longest_s"]) is not None:
+            exposure["longest_dark_s"] = longest_s
         bench: Any = session.bench  # whether it has a lamp is asked there
         return {"camera": characterise_camera(bench, roi=session.roi, progress=progress, **exposure)}
 

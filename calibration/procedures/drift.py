@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,14 +13,14 @@ from scipy import optimize
 
 from opusim.base import validation
 from opusim.base.short_repr import short_repr
-from opusim.bench.protocol import Bench, Clocked, checked_bench, elapsed_s, has, wait
+from opusim.bench.protocol import Bench, Clocked, Skipping, checked_bench, elapsed_s, has, wait
 from opusim.bench.region import AnyRoi
 from opusim.calibration.algorithms.phase_shifting import equal_steps, least_squares
 from opusim.calibration.contents import held
 from opusim.calibration.on_bench import dark_frames, exposed_steadily, random_mirrors, saturation_dn, shown_mirrors
 from opusim.calibration.words import duration
 
-from .base import EXPOSURE, STEPS, Option, Procedure, Progress, Row, checked_confidence
+from .base import EXPOSURE, SEEKING, STEPS, Option, Procedure, Progress, Row, checked_confidence
 from .exposure import usual_exposure
 from .phase import checked_shifter_phases, stored_phases
 
@@ -202,14 +203,14 @@ def measure_drift(
     times = np.empty(looks)
     intensities = np.empty((looks, repeats, dark.size), dtype=np.float32)
     fields = np.empty((looks, repeats, dark.size), dtype=np.complex64) if reference else None
-    gap_s, start_s = duration_s / (looks - 1), elapsed_s(bench)
-    has_clock = has(bench, Clocked)
+    gap_s, now_s = duration_s / (looks - 1), _clock_of(bench)
+    start_s = 0.0 if now_s is None else now_s()
     for i in range(looks):
         if i:
             # What the look itself took counts: the next one begins a gap after the last one began.
-            taken = elapsed_s(bench) - start_s - times[i - 1] if has_clock else 0.0
+            taken = 0.0 if now_s is None else now_s() - start_s - times[i - 1]
             wait(bench, max(gap_s - taken, 0.0))
-        times[i] = elapsed_s(bench) - start_s if has_clock else i * gap_s
+        times[i] = i * gap_s if now_s is None else now_s() - start_s
         intensities[i] = watch.intensities()
         if fields is not None:
             fields[i] = watch.fields()
@@ -254,6 +255,13 @@ def measure_drift(
         elapsed_s=elapsed_s(bench),
         misfit=misfit,
     )
+
+
+def _clock_of(bench: Bench) -> Callable[[], float] | None:
+    """Return what tells the time on a bench in seconds: its own clock, or the wall's; None where time is skipped."""
+    if has(bench, Clocked):
+        return lambda: elapsed_s(bench)
+    return None if has(bench, Skipping) else time.monotonic
 
 
 @dataclass
@@ -470,12 +478,18 @@ class DriftProcedure(Procedure):
     order = 60.0
     options = (
         EXPOSURE,
+        *SEEKING,
         STEPS,
         Option(
             "minutes", "--minutes", float, "drift: device time to watch; 10 by default.", default=10.0,
             check=_checked_minutes, order=70,
         ),
     )  # fmt: skip
+
+    def prepare(self, session: Calibration) -> list[str]:
+        """Refuse a bench of which nothing tells full scale."""
+        session.check_full_scale()
+        return []
 
     def measure(self, session: Calibration, progress: Progress | None = None) -> dict[str, Any]:
         """Watch one pattern."""
@@ -484,7 +498,7 @@ class DriftProcedure(Procedure):
         record = measure_drift(
             session.bench, mirrors=session.patterns(1), duration_s=60 * session.options["minutes"], looks=_LOOKS,
             reference=reference, phases_rad=asked, actual_rad=stored_phases(session, asked) if reference else None,
-            exposure_s=exposure_s, roi=session.roi, progress=progress,
+            exposure_s=exposure_s, roi=session.roi, full_scale_dn=session.options["full_scale_dn"], progress=progress,
         )  # fmt: skip
         return {"drift": record}
 
@@ -495,11 +509,12 @@ class DriftProcedure(Procedure):
         holds_s = record.redo_after_s
         if math.isinf(tau) and record.follows_law:
             holds_s = low * math.sqrt(-math.log1p(-record.allowed_loss) / 2)
-        bound = "at least " if math.isinf(tau) else ""
+        seen = math.isfinite(low)
+        bound = "at least " if math.isinf(tau) and seen else ""
         rows = [("watched", f"{duration(float(record.times_s[-1]))}, {len(record.times_s)} looks", "")]
         if record.follows_law:
-            found = f"{bound}{duration(low if math.isinf(tau) else tau)}"
-            again = f"{bound}{duration(holds_s)}"
+            found = f"{bound}{duration(low if math.isinf(tau) else tau)}" if seen else "none was seen"
+            again = f"{bound}{duration(holds_s)}" if seen else "longer than was watched"
         else:
             found = f"follows no law exp(-(t/τ)²): the best is off by {record.misfit:.2g} times the noise of a look"
             again = duration(holds_s) if math.isfinite(holds_s) else "longer than was watched"

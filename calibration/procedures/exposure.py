@@ -18,7 +18,7 @@ from opusim.calibration.files import record_names
 from opusim.calibration.on_bench import dark_frames, exposed_steadily, saturation_dn, shown_mirrors
 from opusim.calibration.words import micro
 
-from .base import Option, Procedure, Progress, Row, clock_of_record
+from .base import SEEKING, Option, Procedure, Progress, Row, clock_of_record
 
 if TYPE_CHECKING:
     from opusim.calibration.session import Calibration
@@ -297,6 +297,7 @@ class ExposureProcedure(Procedure):
     records = (ExposureRecord,)
     order = 10.0
     options = (
+        *SEEKING,
         Option(
             "level_dn", "--level", float,
             "exposure: mean grey level to reach; by default as long as few outputs clip.", order=30,
@@ -306,6 +307,11 @@ class ExposureProcedure(Procedure):
             default=1e-3, order=40,
         ),
     )  # fmt: skip
+
+    def prepare(self, session: Calibration) -> list[str]:
+        """Refuse a bench of which nothing tells full scale."""
+        session.check_full_scale()
+        return []
 
     def measure(self, session: Calibration, progress: Progress | None = None) -> dict[str, Any]:
         """Find it with the reference arm, if there is one, and without."""
@@ -348,7 +354,7 @@ def _find(session: Calibration, reference: bool) -> ExposureRecord:
     return find_exposure(
         session.bench, session.patterns(_PATTERNS), target_level_dn=session.options["level_dn"],
         clipped_share=session.options["clipped_share"],
-        reference_phase_rad=equal_steps(_STEPS) if reference else None, roi=session.roi,
+        reference_phase_rad=equal_steps(_STEPS) if reference else None, roi=session.roi, **session.seeking(),
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from opusim.calibration.contents import held
 from opusim.calibration.on_bench import dark_frames, exposed_each, shown_mirrors
 from opusim.calibration.words import micro
 
-from .base import EXPOSURE, Option, Procedure, Progress, Row
+from .base import EXPOSURE, SEEKING, Option, Procedure, Progress, Row
 from .exposure import usual_exposure
 from .matrix.journal import resume_clock
 
@@ -301,6 +301,7 @@ class FrequencyProcedure(Procedure):
     order = 70.0
     options = (
         EXPOSURE,
+        *SEEKING,
         Option(
             "temperature_k", "--temperature-k", float,
             "frequency: kelvin by which a simulated medium is warmer than described.",
@@ -319,6 +320,8 @@ class FrequencyProcedure(Procedure):
         for name in ("temperature_k", "pressure_pa"):
             if session.options[name] is not None and not has(session.bench, Surrounded):
                 raise ValueError(f"{flags[name]} is given, but this bench is not simulated: its medium is as it is.")
+        if session.options["exposure_s"] is None and not self.done(session):
+            session.check_full_scale()
         return []
 
     def measure(self, session: Calibration, progress: Progress | None = None) -> dict[str, Any]:

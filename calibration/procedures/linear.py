@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,7 @@ from opusim.fringes.calibrated import (
 from opusim.fringes.demodulation import field_of_clipped, fields_of_counts, least_squares_row
 from opusim.patterns.layout import MirrorPatterns
 
-from .base import EXPOSURE, STEPS, Procedure, Progress, Row
+from .base import EXPOSURE, SEEKING, STEPS, Procedure, Progress, Row
 from .exposure import find_exposure
 from .phase import measure_phases
 
@@ -218,6 +219,9 @@ def measure_linear(
     exposure_s: float | None = None,
     clipped_share: float = CLIPPED_SHARE,
     reference_map: str | None = None,
+    full_scale_dn: float | None = None,
+    shortest_s: float = 20e-6,
+    longest_s: float = 0.1,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> LinearRecord:
@@ -242,6 +246,10 @@ def measure_linear(
         E of off mirrors. "demodulated": bursts of as many frames or a few more with every mirror off, whose fringes
         tell E from R. By default what the bench's device says (`Operation.reference_map`), or "demodulated". A
         modulator of phases has no such pattern: there it is what the arm adds to the light of a test pattern.
+    full_scale_dn : float, optional
+        Count from which a pixel is saturated; that of ``saturation_dn`` by default.
+    shortest_s, longest_s : float
+        Limits of the exposure that is found, in seconds.
     seed : int
         Of the test patterns.
     progress : callable, optional
@@ -261,6 +269,8 @@ def measure_linear(
         If it returns something else than the frames that were asked for.
     """
     asked = equal_steps(steps)
+    if full_scale_dn is not None:
+        validation.number("full_scale_dn", full_scale_dn, low=0.0, high=math.inf, low_open=True, allow_inf=True)
     way = reference_map_of(bench) if reference_map is None else reference_map
     validation.choice("reference_map", way, REFERENCE_MAPS)
     shown = random_patterns(bench, _PATTERNS, seed=seed) if mirrors is None else shown_mirrors(mirrors, bench)
@@ -270,7 +280,10 @@ def measure_linear(
     report = progress if progress is not None else _silent
     total = 4
     if exposure_s is None:
-        found = find_exposure(bench, shown[:2], clipped_share=clipped_share, reference_phase_rad=asked, roi=roi)
+        found = find_exposure(
+            bench, shown[:2], clipped_share=clipped_share, reference_phase_rad=asked, roi=roi,
+            full_scale_dn=full_scale_dn, shortest_s=shortest_s, longest_s=longest_s,
+        )  # fmt: skip
         exposure_s = found.exposure_s
     else:
         exposure_s = validation.number("exposure_s", exposure_s, low=0.0, high=3600.0, low_open=True)
@@ -285,7 +298,7 @@ def measure_linear(
     pattern = all_off(bench) if level_turns is None else shown[:1]
     alone = exposed_steadily(bench, pattern, exposure_s=exposure_s, reference_phase_rad=np.tile(turns, bursts), roi=roi)
     alone = alone.reshape(bursts, len(turns), -1)
-    full_scale = saturation_dn(bench, exposure_s, roi)
+    full_scale = saturation_dn(bench, exposure_s, roi) if full_scale_dn is None else full_scale_dn
     beside_dn = dark_dn
     if way == "beside":
         blocked = exposed_steadily(bench, repeated(bench, pattern, bursts * steps), exposure_s=exposure_s, roi=roi)
@@ -459,13 +472,18 @@ class LinearProcedure(Procedure):
     records = (LinearRecord, RepeatableRecord)
     needs_reference = True
     order = 40.0
-    options = (EXPOSURE, STEPS)
+    options = (EXPOSURE, *SEEKING, STEPS)
+
+    def prepare(self, session: Calibration) -> list[str]:
+        """Refuse a bench of which nothing tells full scale."""
+        session.check_full_scale()
+        return []
 
     def measure(self, session: Calibration, progress: Progress | None = None) -> dict[str, Any]:
         """Measure with four steps by default."""
         record = measure_linear(
             session.bench, steps=session.options["steps"] or 4, roi=session.roi,
-            exposure_s=session.options["exposure_s"], progress=progress,
+            exposure_s=session.options["exposure_s"], progress=progress, **session.seeking(),
         )  # fmt: skip
         return {"linear": record}
 

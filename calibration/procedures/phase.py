@@ -20,7 +20,7 @@ from opusim.calibration.contents import held
 from opusim.calibration.on_bench import dark_frames, exposed_each, random_mirrors, saturation_dn, shown_mirrors
 from opusim.calibration.words import radians
 
-from .base import EXPOSURE, STEPS, Procedure, Progress, Row, checked_confidence
+from .base import EXPOSURE, SEEKING, STEPS, Procedure, Progress, Row, checked_confidence
 from .exposure import usual_exposure
 
 if TYPE_CHECKING:
@@ -305,7 +305,12 @@ class PhaseProcedure(Procedure):
     records = (PhaseRecord,)
     needs_reference = True
     order = 30.0
-    options = (EXPOSURE, STEPS)
+    options = (EXPOSURE, *SEEKING, STEPS)
+
+    def prepare(self, session: Calibration) -> list[str]:
+        """Refuse a bench of which nothing tells full scale."""
+        session.check_full_scale()
+        return []
 
     def measure(self, session: Calibration, progress: Progress | None = None) -> dict[str, Any]:
         """Measure equal steps, eight by default."""
@@ -350,8 +355,9 @@ def _measured(
     session: Calibration, asked: np.ndarray, exposure_s: float, progress: Progress | None = None
 ) -> PhaseRecord:
     return measure_phases(
-        session.bench, asked, mirrors=session.patterns(1), exposure_s=exposure_s, roi=session.roi, progress=progress
-    )
+        session.bench, asked, mirrors=session.patterns(1), exposure_s=exposure_s, roi=session.roi,
+        full_scale_dn=session.options["full_scale_dn"], progress=progress,
+    )  # fmt: skip
 
 
 def stored_phases(session: Calibration, asked: np.ndarray) -> np.ndarray | None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from scipy import stats
 
 from opusim.base import validation
-from opusim.bench.protocol import Bench, level_turns_of
+from opusim.bench.protocol import Bench, has, level_turns_of
 from opusim.calibration.algorithms.off_axis import check_room, checked_carrier, half_bandwidth
 from opusim.calibration.algorithms.phase_shifting import equal_steps
 from opusim.calibration.files import device_of
@@ -19,7 +19,7 @@ from opusim.calibration.on_bench import dark_frames, exposed_each, feature_layou
 from opusim.calibration.words import micro
 from opusim.patterns.layout import MirrorPatterns
 
-from .base import EXPOSURE, STEPS, Option, Procedure, Progress, Row, clock_of_record
+from .base import EXPOSURE, SEEKING, STEPS, Option, Procedure, Progress, Row, clock_of_record
 from .exposure import usual_exposure
 from .matrix.file import GROUP, TmRecord, read_tm
 from .matrix.journal import Journal, clear_removed, interrupted_header
@@ -39,6 +39,14 @@ __all__ = ["tm_path"]
 _PATTERNS, _DARK, _FILLED, _BRIGHT = 16, 8, 0.97, 0.99
 # Inputs of a matrix for which none are asked.
 _INPUTS = 256
+
+
+class _Grained(Protocol):
+    """A device, simulated, that knows how large its grains are."""
+
+    @property
+    def pixel_over_grain(self) -> float:
+        """Pixel over grain; 0 where pixels are points."""
 
 
 def tm_path(path: str | Path) -> Path:
@@ -107,7 +115,7 @@ def _grain(session: Calibration) -> tuple[float, str]:
         return float(given), ""
     missing = "--grain-px is not given, but --method off-axis needs it: the width of a speckle grain in pixels"
     device = device_of(session.bench)
-    if device is None:
+    if not has(device, _Grained):
         raise ValueError(f"{missing}.")
     if not device.pixel_over_grain:
         raise ValueError(f"{missing}. Pixels of the simulated device are points, which tell no grain.")
@@ -129,7 +137,8 @@ def _exposure_for_all(session: Calibration, exposure_s: float, n_inputs: int, pa
     |R|^2, and the variance of frames with both, <|S|^2>^2 + 2 c^2 |R|^2 <|S|^2>, tells c.
     """
     how: dict[str, Any] = {"exposure_s": exposure_s, "roi": session.roi}
-    full = saturation_dn(session.bench, exposure_s, session.roi)
+    given = session.options["full_scale_dn"]
+    full = saturation_dn(session.bench, exposure_s, session.roi) if given is None else given
     share = session.options["clipped_share"] / patterns
     if math.isinf(full) or not 0 < share < 1:
         return exposure_s
@@ -218,6 +227,7 @@ class MatrixProcedure(Procedure):
     order = 50.0
     options = (
         EXPOSURE,
+        *SEEKING,
         STEPS,
         Option(
             "inputs", "--inputs", str,
@@ -260,6 +270,7 @@ class MatrixProcedure(Procedure):
     def prepare(self, session: Calibration) -> list[str]:
         """Refuse what cannot be read off axis; say which grain is taken where none is given."""
         options = session.options
+        session.check_full_scale()
         if options["method"] == "internal" and level_turns_of(session.bench) is None:
             raise ValueError("--method is internal, but it is for a modulator of phases, and this bench has mirrors.")
         if options["method"] != "off-axis":
@@ -318,7 +329,8 @@ class MatrixProcedure(Procedure):
             how = {"steps": asked, "actual_rad": actual}
         record = measure_tm(
             session.bench, inputs, exposure_s=exposure_s, out=out, basis=options["basis"], method=method,
-            roi=session.roi, resume=options["resume"], progress=progress, **how,
+            roi=session.roi, full_scale_dn=options["full_scale_dn"], resume=options["resume"], progress=progress,
+            **how,
         )  # fmt: skip
         return {"tm": record}
 

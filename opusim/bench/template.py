@@ -2,7 +2,8 @@
 
 1. Copy this file into a folder of your own and name the class after your bench.
 2. Fill in the five members below. Each says what it is given and what it must return.
-3. Run ``opusim.testing.check_bench(MyBench())``. It names every rule that is broken, and what was seen.
+3. Run ``opusim bench check my_bench.py:MyBench``, or ``opusim.testing.check_bench(MyBench())``. It names every rule
+   that is broken, and what was seen. ``opusim calibrate all --bench my_bench.py:MyBench`` then measures it.
 4. ``opusim.OPU(2000, opu_device=opusim.drivers.OpuDevice(bench=MyBench()))`` drives it, and so do the procedures of
    `opusim.calibration`.
 
@@ -55,7 +56,7 @@ __all__ = ["TemplateBench"]
 class TemplateBench(LaboratoryBench):
     """A bench of a laboratory; see the top of this file.
 
-    Open your instruments in ``__init__``.
+    Open your instruments in ``__init__``; the command line calls ``close`` at the end, if you write one.
     """
 
     @property

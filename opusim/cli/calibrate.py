@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +28,7 @@ from .app import (
     out,
     refuse_foreign,
 )
+from .bench import BenchOption, opened_bench
 from .tables import _table
 
 
@@ -51,6 +53,7 @@ def calibrate(
     target: Annotated[
         Path, typer.Option("--out", "-o", help="HDF5 file; records of other procedures in it stay.")
     ] = Path("cal.h5"),
+    own: BenchOption = None,
     device: DeviceOption = "aurora",
     seed: SeedOption = 0,
     region: Annotated[
@@ -68,6 +71,8 @@ def calibrate(
     The matrix of tm goes into a file of its own beside it: cal.tm.h5 beside cal.h5. With the defaults each procedure
     takes seconds, 10 minutes of drift included: the device's time is simulated. The first frequency keeps the present
     state as a reference, to which later ones, in other surroundings, tune the laser back.
+
+    With --bench the procedures run on instruments, in real time: opusim bench begins such a bench and checks it.
     """
     from opusim.calibration.procedures.base import PROCEDURES, options_of
 
@@ -80,41 +85,74 @@ def calibrate(
         {option.flag: of if option.alone else (*of, _ALL) for option, of in known.values()},
         procedure,
     )
+    if own is not None:
+        _refuse_simulation(context)
     _folder_of(target)
     roi = _region(region)
     options: dict[str, Any] = {}
     for name, (option, _) in known.items():
         value = given[name]
         options[name] = value if value is None or option.read is None else option.read(value)
+    with _bench(own, device, seed) as bench:
+        refused = _calibrated(procedure, bench, target, roi, options, simulated=own is None)
+    if refused:
+        raise typer.Exit(EXIT_ERROR)
+
+
+def _refuse_simulation(context: typer.Context) -> None:
+    """Refuse what names a simulated device beside a bench of one's own."""
+    for name in ("device", "seed"):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name != "DEFAULT":
+            raise ValueError(f"--{name} is given, but it is for a simulated device, and --bench names your own bench.")
+
+
+@contextmanager
+def _bench(own: str | None, device: str, seed: int) -> Iterator[Any]:
+    """Make the bench: one that is named, or a simulated one."""
+    if own is not None:
+        # No spinner: whoever opens instruments may have something to say.
+        with opened_bench(own, "--bench") as bench:
+            yield bench
+        return
     with err.status("Loading the simulation …"):
         from opusim.bench.bench import OpticalBench
-        from opusim.calibration.report import summary
-        from opusim.calibration.session import Calibration
         from opusim.device.record import Device
 
-        bench = OpticalBench(_load_device(Device, device), seed)
-        calibration = Calibration(bench, target, roi=roi, **options)
+        simulated = OpticalBench(_load_device(Device, device), seed)
+    yield simulated
+
+
+def _calibrated(
+    procedure: str, bench: Any, target: Path, roi: Any, options: dict[str, Any], *, simulated: bool
+) -> bool:  # fmt: skip
+    """Run procedures on a bench, print what they find, and return whether one of several was refused."""
+    from opusim.bench.protocol import identity_of
+    from opusim.calibration.procedures.base import PROCEDURES
+    from opusim.calibration.report import summary
+    from opusim.calibration.session import Calibration
+    from opusim.calibration.truth import simulated_device
+
+    calibration = Calibration(bench, target, roi=roi, **options)
 
     def session_of(name: str) -> Calibration:
         """Return that on the bench, or on one by waves at the same time and tuning, for what changes the light."""
-        if not (PROCEDURES[name].changes_light and calibration.has_tuning and bench.device.medium.disperses):
+        if not (
+            simulated
+            and PROCEDURES[name].changes_light
+            and calibration.has_tuning
+            and bench.device.medium.disperses
+        ):  # fmt: skip
             return calibration
-        quick = OpticalBench(bench.device, seed, execution="waves")
+        quick: Any = type(bench)(bench.device, bench.seed, execution="waves")
         quick.advance_to(bench.clock.frames, bench.clock.elapsed_s)
         quick.tune(bench.tuning_hz)
         return Calibration(quick, target, roi=roi, **options)
 
     todo = list(PROCEDURES) if procedure == _ALL else [procedure]
-    if procedure == _ALL and not calibration.has_reference:
-        left_out = [name for name in todo if PROCEDURES[name].needs_reference_on(bench)]
-        todo = [name for name in todo if name not in left_out]
-        out.print(f"{bench.device.name} has no reference arm: {', '.join(left_out)} are left out.")
-    if procedure == _ALL and not calibration.has_tuning:
-        left_out = [name for name in todo if PROCEDURES[name].needs_tuning]
-        todo = [name for name in todo if name not in left_out]
-        told = f"The laser of {bench.device.name} cannot be tuned (laser.tuning_range_hz)"
-        out.print(f"{told}: {', '.join(left_out)} is left out." if len(left_out) == 1 else
-                  f"{told}: {', '.join(left_out)} are left out.")  # fmt: skip
+    if procedure == _ALL:
+        calibration.check_full_scale()
+        todo = _possible(calibration, identity_of(bench).name, simulated=simulated)
     resume, refused = bool(options["resume"]), False
     for name in todo:
         if procedure == _ALL and resume and calibration.done(name):
@@ -144,11 +182,33 @@ def calibrate(
             refused = True
             continue
         for key, record in records.items():
-            print_rows(key, summary(record, bench.device))
+            print_rows(key, summary(record, simulated_device(bench)))
     written = target if procedure == _ALL else PROCEDURES[procedure].file(target)
     out.print(f"File: {written}", markup=False, soft_wrap=True)
-    if refused:
-        raise typer.Exit(EXIT_ERROR)
+    return refused
+
+
+def _possible(calibration: Any, name: str, *, simulated: bool) -> list[str]:
+    """Return the procedures that a bench has all for, in order, and say which are left out, and why."""
+    from opusim.calibration.procedures.base import PROCEDURES
+
+    todo, who = list(PROCEDURES), name or "This bench"
+
+    def leave_out(told: str, needy: Callable[[str], bool]) -> None:
+        names = [name for name in todo if needy(name)]
+        if names:
+            out.print(f"{told}: {', '.join(names)} {'is' if len(names) == 1 else 'are'} left out.", soft_wrap=True)
+            todo[:] = [name for name in todo if name not in names]
+
+    if not calibration.has_lamp:
+        leave_out(f"{who} has no lamp (flat_field)", lambda name: PROCEDURES[name].needs_lamp)
+    if not calibration.has_reference:
+        leave_out(f"{who} has no reference arm", lambda name: PROCEDURES[name].needs_reference_on(calibration.bench))
+    if not calibration.has_tuning:
+        why = "laser.tuning_range_hz" if simulated else "it has no tune, or no range"
+        leave_out(f"The laser of {name or 'this bench'} cannot be tuned ({why})",
+                  lambda name: PROCEDURES[name].needs_tuning)  # fmt: skip
+    return todo
 
 
 def print_rows(name: str, rows: list[tuple[str, str, str]], created: str = "") -> None:

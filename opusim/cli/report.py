@@ -85,9 +85,11 @@ def _report_calibration(source: Path, figure: Path | None, device: str | None) -
 
 
 def _print_head(found: Report) -> None:
+    from opusim.calibration.report import whose
+
     device = found.identity
     table = _table(f"Calibration {found.path}", "quantity", "value")
-    table.add_row("device", f"{device.name or 'without a name'}, seed {device.seed}")
+    table.add_row("device", whose(device))
     table.add_row("fingerprint", device.fingerprint[:16] or "none")
     table.add_row("truth", found.truth_note)
     out.print(table)

@@ -63,11 +63,11 @@ def report_figure(report: Report) -> Figure:
                 _missing(axes, procedure)
             else:
                 draw(axes, record, report)
-        device = report.identity
         date = max(info.created for info in report.info.values())[:10]
-        figure.suptitle(
-            f"Calibration of the device “{device.name or 'without a name'}”, seed {device.seed}, {date}", fontsize=12
-        )
+        device = report.identity
+        told = f"the device “{device.name}”" if device.name else "a bench without a name"
+        seed = "" if device.seed < 0 else f", seed {device.seed}"
+        figure.suptitle(f"Calibration of {told}{seed}, {date}", fontsize=12)
         # Drawn here, so that the style holds for the layout too.
         figure.draw_without_rendering()
     return figure

@@ -11,14 +11,14 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from opusim.base import validation
 from opusim.base.user_arrays import checked_array
-from opusim.bench.protocol import Bench, checked_bench, identity_of, input_layout_of, level_turns_of
+from opusim.bench.protocol import Bench, checked_bench, has, identity_of, input_layout_of, level_turns_of
 from opusim.bench.region import AnyRoi
 from opusim.calibration.algorithms.frame_input import checked_phases
 from opusim.calibration.algorithms.off_axis import checked_carrier, half_bandwidth
@@ -43,6 +43,34 @@ _LEAST_BATCHES = 16
 #: How a pattern's field is found: from frames at several phases of the reference, from one under a tilted one, or, on a
 #: modulator of phases, from frames at several phases of one half of the inputs against the other.
 METHODS = ("phase-stepping", "off-axis", "internal")
+
+
+class _WithReference(Protocol):
+    """A device that tells of its reference arm."""
+
+    @property
+    def reference(self) -> Any:
+        """The arm."""
+
+
+class _Present(Protocol):
+    """An arm that says whether it is there."""
+
+    @property
+    def present(self) -> bool:
+        """Whether it is."""
+
+
+class _Tilted(Protocol):
+    """An arm, simulated, that knows its light."""
+
+    @property
+    def relative_amplitude(self) -> float:
+        """Its amplitude over that of the signal; 0 without an arm."""
+
+    @property
+    def carrier_cycles_per_pixel(self) -> tuple[float, float]:
+        """Its tilt."""
 
 
 def measure_tm(
@@ -245,7 +273,7 @@ def _usual_method(
     if turns is None:
         return "phase-stepping"
     device = device_of(bench)
-    if device is not None:
+    if has(device, _WithReference) and has(device.reference, _Present):
         return "phase-stepping" if device.reference.present else "internal"
     row, column, _, n_columns = roi
     shown = PhasePatterns(np.zeros((1, layout.n_features_total), np.uint8), layout)
@@ -314,8 +342,10 @@ def refuse_carrier_of(bench: Bench, grain_px: float) -> None:
         If the carrier of its device is too short for the grain, or longer than the pixels resolve.
     """
     device = device_of(bench)
-    reference = getattr(device, "reference", None)
-    if reference is None or not reference.relative_amplitude:
+    if not has(device, _WithReference) or not has(device.reference, _Tilted):
+        return
+    reference = device.reference
+    if not reference.relative_amplitude:
         return
     try:
         free_carrier(reference.carrier_cycles_per_pixel, half_bandwidth(grain_px))
