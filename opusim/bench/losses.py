@@ -14,6 +14,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,20 @@ _NOISELESS_AFTER, _REMEMBERED = 3, 4
 
 # start, stop, guarded -> frames of two guards twice (4, ...) or None, and those of the bursts from start to stop.
 Show = Callable[[int, int, bool], tuple[np.ndarray | None, np.ndarray]]
+
+
+@dataclass
+class _Look:
+    """What one attempt looked like: digests of its frames, those that came before, those that are dark, moved ones."""
+
+    texts: list[bytes]
+    same: dict[int, np.ndarray]
+    dark: set[int]
+    moved: bool
+
+    def differs(self, good: _Look) -> bool:
+        """Whether something was lost, which a good attempt after it shows."""
+        return self.moved or (bool(self.same) and self.texts != good.texts) or not self.dark <= good.dark
 
 
 class Losses:
@@ -246,39 +261,45 @@ class Losses:
         guarded = self.guards and len(lit) > 1
         self.shown += 1
         why: FramesLost | None = None
-        before: list[tuple[list[bytes], dict[int, np.ndarray], set[int]]] = []
+        before: list[_Look] = []
+        raised = False
         for attempt in range(self.attempts):
             self._before(attempt)
             try:
                 shown, frames = show(start, stop, guarded)
             except FramesLost as error:
-                why = error
+                why, raised = error, True
                 continue
-            texts = _digests(frames)
-            same = set() if self._is_noiseless else self._same(frames, texts, _all_digests(shown), before)
-            dark = self._without_light(frames, lit)
             sentence, told_apart = ("", True) if shown is None else moved(shown)
-            # What a pattern does every time is no loss.
-            new_dark = dark - set().union(*(known for _, _, known in before)) if before else dark
-            before.append((texts, {k: frames[k].copy() for k in same}, dark))
-            self._known.append({*texts, *_all_digests(shown)})
+            look = self._look(frames, _all_digests(shown), lit, before, sentence)
+            # A pattern that is dark every time is so by itself.
+            new_dark = look.dark.difference(*(other.dark for other in before))
             where = start * steps
             if sentence:
                 why = FramesLost(f"{sentence} (sequence from frame {where} to {where + len(lit) - 1}).")
-            elif same:
-                lost = sorted(where + k for k in same)
+            elif look.same:
+                lost = sorted(where + k for k in look.same)
                 why = FramesLost(f"Frame {lost[0]} is one that came before, to the bit, in place of its own.", lost)
             elif new_dark:
                 lost = sorted(where + k for k in new_dark)
                 why = FramesLost(f"Frame {lost[0]} is dark, though its pattern has light.", lost)
             else:
                 self.weak += not told_apart
-                # What is the same twice, and has no noise, was not lost.
-                self.again += attempt > 0 and not any(texts == others for others, _, _ in before[:-1])
+                # Nothing was lost where frames have no noise, or are as dark each time.
+                self.again += raised or any(other.differs(look) for other in before)
                 return frames
+            before.append(look)
         raise self._given_up(why, f"frames of patterns {start} to {stop - 1}")
 
     # ------------------------------------------------------------------ looking
+
+    def _look(
+        self, frames: np.ndarray, guards: list[bytes], lit: np.ndarray, before: list[_Look], sentence: str
+    ) -> _Look:  # fmt: skip
+        texts = _digests(frames)
+        same = set() if self._is_noiseless else self._same(frames, texts, guards, before)
+        self._known.append({*texts, *guards})
+        return _Look(texts, {k: frames[k].copy() for k in same}, self._without_light(frames, lit), bool(sentence))
 
     def _was_seen(self, text: bytes) -> bool:
         return any(text in known for known in self._known)
@@ -287,7 +308,7 @@ class Losses:
     def _is_noiseless(self) -> bool:
         return self._alike_without_noise >= _NOISELESS_AFTER
 
-    def _same(self, frames: np.ndarray, texts: list[bytes], guards: list[bytes], before: list[Any]) -> set[int]:
+    def _same(self, frames: np.ndarray, texts: list[bytes], guards: list[bytes], before: list[_Look]) -> set[int]:
         """Return the frames that are one that came before, to the bit, where noise would have changed it."""
         found: set[int] = set()
         first: dict[bytes, int] = {}
@@ -299,9 +320,9 @@ class Losses:
             # A frame that differs from this one by little: then noise is little, and may have changed nothing.
             if any(_differ_little(frames[k], other) for other in frames):
                 continue
-            if any(_differ_little(frames[k], kept[k]) for _, kept, _ in before if k in kept):
+            if any(_differ_little(frames[k], other.same[k]) for other in before if k in other.same):
                 continue
-            if any(all_texts == texts for all_texts, _, _ in before):  # nothing has changed, in any frame
+            if any(other.texts == texts for other in before):  # nothing has changed, in any frame
                 without_noise = True
                 continue
             found.add(k)
@@ -310,12 +331,14 @@ class Losses:
 
     def _without_light(self, frames: np.ndarray, lit: np.ndarray) -> set[int]:
         """Return the frames that are dark, though as much of the modulator is on as in the others."""
-        if self._dark is None or len(frames) < 2 or frames[0].size < _LEAST_PIXELS:
+        if self._dark is None or frames[0].size < _LEAST_PIXELS:
             return set()
         level, error = self._dark
         light = frames.reshape(len(frames), -1).mean(axis=1, dtype=np.float64) - level
-        usual = float(np.median(light))
-        if usual <= 2 * _SURE * max(error, 1e-9):
+        least, usual = 2 * _SURE * max(error, 1e-9), float(np.median(light))
+        if len(frames) == 1:  # there are no others: as dark as without any light
+            return {0} if usual <= least and lit[0] > 0 else set()
+        if usual <= least:
             return set()
         return set(np.flatnonzero((light < _DARK_SHARE * usual) & (lit >= _LIT_SHARE * np.median(lit))).tolist())
 
