@@ -11,8 +11,8 @@ through `LaboratoryBench`, through `Guarded` around an `expose` that steps phase
 
 A result is compared with the truth: the exposure with that of a bench without losses, phases of the reference with those
 that it makes, maps of the reference with the light of the arm, a matrix with the bench's own, correlations over time
-with 1. It counts as wrong if it is further away than any of as many runs without losses by a half. "Told" ended in an
-error; a warning that guards could not be told apart counts as told too, if the result is wrong.
+with 1. It counts as wrong if it is twice as far away as the furthest of as many runs of each bench without losses. "Told"
+ended in an error; a warning that guards could not be told apart counts as told too, if the result is wrong.
 """
 
 from __future__ import annotations
@@ -141,15 +141,16 @@ def main() -> None:
     print(f"{args.runs} runs each, {args.share:g} of the frames lost, {SENSOR[0]} x {SENSOR[1]} pixels")
     print("| procedure | bench | " + " | ".join(MANNERS) + " |\n" + "|---" * (2 + len(MANNERS)) + "|")
     for procedure in args.procedures:
-        for name in args.benches:
-            make = BENCHES[name]
-            most, cells = 0.0, []
+        most = 0.0
+        for make in BENCHES.values():
             for seed in range(args.runs):
                 with warnings.catch_warnings():
                     warnings.simplefilter("error")
                     most = max(most, PROCEDURES[procedure](*make("raises", 0.0, 10_000 + seed)))
+        for name in args.benches:
+            make, cells = BENCHES[name], []
             for manner in MANNERS:
-                ends = [outcome(procedure, make, manner, args.share, seed, 1.5 * most) for seed in range(args.runs)]
+                ends = [outcome(procedure, make, manner, args.share, seed, 2 * most) for seed in range(args.runs)]
                 counts = [sum(end == word for end, _ in ends) for word in ("right", "told", "wrong")]
                 met = sum(n > 0 for _, n in ends)
                 cells.append(f"{counts[0]} / {counts[1]} / {counts[2]} ({met})")

@@ -9,6 +9,7 @@ shows a part again where something is missing. `opusim.bench.laboratory.Laborato
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import warnings
 from collections import deque
@@ -230,14 +231,14 @@ class Losses:
                 f"Frames were lost, it seems: of {shown} sequences {again} {'were' if again > 1 else 'was'} shown again, and what "
                 "is returned is whole. Many of them mean that triggers come too fast, or that frames are not fetched "
                 "in time.",
-                stacklevel=6,
+                stacklevel=7,
             )
         if weak:
             warnings.warn(
                 f"In {weak} of {shown} sequences the guard frames cannot be told apart, as the light is too weak or "
                 "too strong for the camera, or the region too small: frames that were moved by one would not be seen "
                 "there. Another exposure or a larger region helps; guards = False says that none are wanted.",
-                stacklevel=6,
+                stacklevel=7,
             )
 
     def _before(self, attempt: int) -> None:
@@ -270,7 +271,7 @@ class Losses:
             except FramesLost as error:
                 why, raised = error, True
                 continue
-            sentence, told_apart = ("", True) if shown is None else moved(shown)
+            sentence, told_apart = ("", True) if shown is None else moved(shown, frames[[0, -1]])
             look = self._look(frames, _all_digests(shown), lit, before, sentence)
             # A pattern that is dark every time is so by itself.
             new_dark = look.dark.difference(*(other.dark for other in before))
@@ -343,13 +344,15 @@ class Losses:
         return set(np.flatnonzero((light < _DARK_SHARE * usual) & (lit >= _LIT_SHARE * np.median(lit))).tolist())
 
 
-def moved(guards: np.ndarray) -> tuple[str, bool]:
+def moved(guards: np.ndarray, beside: np.ndarray | None = None) -> tuple[str, bool]:
     """Say whether guard frames lie where they were shown.
 
     Parameters
     ----------
-    guards : ndarray, shape (4, ...)
+    guards : ndarray, shape (4, rows, columns) or (4, steps, rows, columns)
         Counts: the first and the second guard at the start, the second and the first at the end.
+    beside : ndarray, shape (n, rows, columns), optional
+        Frames next to the guards, of which one may be that of a guard.
 
     Returns
     -------
@@ -362,23 +365,24 @@ def moved(guards: np.ndarray) -> tuple[str, bool]:
     -----
     With a, b the frames at the start and x one at the end, ``<x - (a + b) / 2, a - b>`` is half the squared distance
     of the two patterns' light where x is of a, minus that where it is of b, and near 0 for any other pattern. The noise
-    is that of the two frames among the four which are most alike, so that it is known whichever of them is wrong.
+    is that of the two frames which are most alike, so that it is known whichever of them is wrong.
     """
-    a, b, b_end, a_end = guards.reshape(N_GUARDS, -1).astype(np.float64)
+    four = guards.reshape(N_GUARDS, -1, math.prod(guards.shape[-2:])).astype(np.float64)
+    pixels = four.shape[2]
+    a, b, b_end, a_end = four.reshape(N_GUARDS, -1)
     n, way, middle = a.size, a - b, (a + b) / 2
-    pairs = [(x, y) for i, x in enumerate((a, b, b_end, a_end)) for y in (a, b, b_end, a_end)[i + 1 :]]
-    squares = [np.square(x - y) for x, y in pairs]
-    means = np.array([float(s.mean()) for s in squares])
-    least, most = int(means.argmin()), int(means.argmax())
+    squares = _alike(four, None if beside is None else beside.reshape(-1, pixels).astype(np.float64))
+    least = float(squares.mean())
+    most = max(float(np.square(x - y).mean()) for x, y in itertools.combinations((a, b, b_end, a_end), 2))
     # Squares of a difference of two frames of noise scatter by root two of their mean, or more.
-    error = max(float(squares[least].std()), math.sqrt(2) * means[least]) * math.sqrt(2 / n)
-    # The least of six is below what noise gives on average, the more so the fewer pixels there are.
-    error *= 1 + _FEW_PIXELS / math.sqrt(n)
-    told_apart = bool(means[most] - means[least] > max(_TOLD_APART * error, 1e-12))
+    error = max(float(squares.std()), math.sqrt(2) * least) * math.sqrt(2 / pixels)
+    # The least of several is below what noise gives on average, the more so the fewer pixels there are.
+    error *= 1 + _FEW_PIXELS / math.sqrt(pixels)
+    told_apart = bool(most - least > max(_TOLD_APART * error, 1e-12))
     power = float(way @ way)
-    expected = (power - n * means[least]) / 2  # without what noise adds to it
+    expected = (power - n * least) / 2  # without what noise adds to it
     # Of x and of the middle.
-    noise = math.sqrt(1.5 * means[least] / 2 * power)
+    noise = math.sqrt(1.5 * least / 2 * power)
     near = np.array([float((a_end - middle) @ way), -float((b_end - middle) @ way)])
     if expected > 0 and (near > _LEAST_SHARE * expected).all() and (near > _SURE * noise).all():
         return "", True
@@ -391,6 +395,21 @@ def moved(guards: np.ndarray) -> tuple[str, bool]:
         f"lie {shares[0]:.2f} and {shares[1]:.2f} of the way towards what they must be, where 1 is right, and -1 the "
         "other guard, as after one lost frame"
     ), True
+
+
+def _alike(four: np.ndarray, beside: np.ndarray | None) -> np.ndarray:
+    """Return the squares of the difference of the two frames, one of a guard at least, that are most alike.
+
+    Of guards under several phases (4, steps, pixels) any at the end may be that of another step.
+    """
+    if four.shape[1] == 1:
+        frames = four[:, 0]
+        pairs = list(itertools.combinations(frames, 2))
+        pairs += [(x, y) for x in frames for y in (() if beside is None else beside)]
+    else:
+        ends = [*four[2], *four[3], *(() if beside is None else beside)]
+        pairs = [(x, y) for x in (four[0, 0], four[0, -1], four[1, -1]) for y in ends]
+    return np.asarray(min((np.square(x - y) for x, y in pairs), key=np.mean))
 
 
 def _all_digests(guards: np.ndarray | None) -> list[bytes]:
