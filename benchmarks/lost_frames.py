@@ -4,15 +4,15 @@
     python benchmarks/lost_frames.py --runs 20 --share 5e-3
 
 The bench is `tests/support/losing_bench.py`, of numpy alone: a random matrix, a reference, photon and read noise. Its
-camera loses frames in six manners: it says so; it returns fewer; it moves the ones behind up by one, and puts at the end
-the last one again, what its memory held there before, or a dark frame; or it gives the one before twice. Each is asked
+camera loses frames in six manners: it says so; it returns fewer; it moves the ones behind up by one, and puts at the
+end the last one again, what its memory held there before, or a dark frame; or it gives the one before twice. Each is asked
 through `LaboratoryBench`, through `Guarded` around an `expose` that steps phases in one sequence, and through that
 `expose` alone.
 
-A result is compared with the truth: the exposure with that of a bench without losses, phases of the reference with those
-that it makes, maps of the reference with the light of the arm, a matrix with the bench's own, correlations over time
-with 1. It counts as wrong if it is twice as far away as the furthest of as many runs of each bench without losses. "Told"
-ended in an error; a warning that guards could not be told apart counts as told too, if the result is wrong.
+A result is compared with the truth: the exposure with what the light asks for, phases of the reference with those that
+it makes, maps of the reference with the light of the arm, a matrix with the bench's own, correlations over time
+with 1. It counts as wrong if it is twice as far away as the furthest of as many runs of each bench without losses.
+"Told" ended in an error; a warning that guards could not be told apart counts as told too, if the result is wrong.
 """
 
 from __future__ import annotations
@@ -114,7 +114,9 @@ def alone(manner: str, share: float, seed: int) -> tuple[Any, Losing]:
 BENCHES = {"LaboratoryBench": laboratory, "Guarded": guarded, "expose alone": alone}
 
 
-def outcome(procedure: str, make: Callable[..., Any], manner: str, share: float, seed: int, most: float) -> tuple[str, int]:
+def outcome(
+    procedure: str, make: Callable[..., Any], manner: str, share: float, seed: int, most: float
+) -> tuple[str, int]:
     """Return "right", "told" or "wrong", and how many frames were lost."""
     bench, inside = make(manner, share, seed)
     with warnings.catch_warnings(record=True) as caught:

@@ -158,8 +158,8 @@ _LONG_FRAME_S = 10.0
 _LONG, _TELLS_A_FRAME = 64, 0.2
 # Different counts that show which of their bits are in use.
 _VALUES = 8
-# Frames after a change of the exposure or of the phase, steps of the phase to and fro, and the share of a fringe that may
-# be missing after one: a radian of phase in a hundred, squared, is far below.
+# Frames after a change of the exposure or of the phase, steps of the phase to and fro, and the share of a fringe that
+# may be missing after one: .2 rad of a step, whose share is (1 - cos) / 2.
 _AFTER, _STEPS, _UNSETTLED = 6, 4, 0.01
 
 
@@ -400,15 +400,15 @@ def _bench_lost_frames(p: _BenchProbe) -> Iterator[str]:
     first = int(wrong[0]) if len(wrong) else twice[0]
     if len(wrong) > 1 and (shifted[first:] > 0).all():
         yield (
-            f"frames from number {first} of {_LONG} on, or a little before, are those of the next patterns: a frame was "
-            "lost, and the others moved up. Raise FramesLost where the instruments say so, and look at the trigger and "
-            "at frametime_s."
+            f"frames from number {first} of {_LONG} on, or a little before, are those of the next patterns: a frame "
+            "was lost, and the others moved up. Raise FramesLost where the instruments say so, and look at the trigger "
+            "and at frametime_s."
         )
     elif twice:
         yield (
-            f"frame {twice[0]} of {_LONG} is frame {twice[0] - 1} to the bit, in place of its own: a frame was lost, and "
-            "the one before it filled in. Raise FramesLost where the instruments say so, and look at the trigger and at "
-            "frametime_s."
+            f"frame {twice[0]} of {_LONG} is frame {twice[0] - 1} to the bit, in place of its own: a frame was lost, "
+            "and the one before it filled in. Raise FramesLost where the instruments say so, and look at the trigger "
+            "and at frametime_s."
         )
     else:
         yield (
@@ -481,9 +481,9 @@ def _bench_counts(p: _BenchProbe) -> Iterator[str]:
     if shift:
         depth = 8 * counts.dtype.itemsize - shift
         yield (
-            f"all counts are multiples of {2**shift}: the camera puts its bits at the upper end of {counts.dtype}. Shift "
-            f"frames to the right by {shift}, frames >> {shift}, and give bits={depth}, or have the camera send them at "
-            "the lower end."
+            f"all counts are multiples of {2**shift}: the camera puts its bits at the upper end of {counts.dtype}. "
+            f"Shift frames to the right by {shift}, frames >> {shift}, and give bits={depth}, or have the camera send "
+            "them at the lower end."
         )
 
 
@@ -498,14 +498,15 @@ def _bench_change_of_exposure(p: _BenchProbe) -> Iterator[str]:
         levels = np.array([x.mean(dtype=np.float64) for x in [first, *rest]])
         usual, step = np.median(levels[_AFTER // 2 :]), old.mean() - np.median(levels[_AFTER // 2 :])
         error = max(float(np.std(levels[_AFTER // 2 :])), float(np.std(first)) / math.sqrt(first.size))
-        late = np.flatnonzero((levels[: _AFTER // 2] - usual) / step > 0.3) if abs(step) > 10 * error else []
+        late = np.flatnonzero((levels[: _AFTER // 2] - usual) * np.sign(step) > 0.3 * abs(step))
+        late = late[: len(late) * bool(abs(step) > 10 * error)]
         if len(late):
             unread = int(late[-1]) + 1
             yield (
                 f"after a change of exposure_s from {before * p.exposure_s:g} to {now * p.exposure_s:g} the mean of "
                 f"frame {unread - 1} is still {levels[unread - 1]:.4g}, and {usual:.4g} later: a new exposure must "
-                f"hold from the first frame on. Let {unread} frame{'s' * (unread > 1)} pass unread after each change, or "
-                "stop the camera for it."
+                f"hold from the first frame on. Let {unread} frame{'s' * (unread > 1)} pass unread after each change, "
+                "or stop the camera for it."
             )
             return
 
@@ -806,8 +807,8 @@ def _bench_settling(p: _BenchProbe) -> Iterator[str]:
     # How far towards the other phase the first frames still are, as a share of the step; each step is one measurement.
     behind = np.array([(each[:, k, 0] - late[:, k]) @ way * (1 - 2 * k) for k in (0, 1)]) / float(way @ way)
     behind = behind.T.ravel()[1:]  # before the very first one there was no step
-    mean, error = float(behind.mean()), float(behind.std(ddof=1)) / math.sqrt(behind.size)
-    if mean > max(_UNSETTLED, 5 * error):
+    mean, scatter = float(behind.mean()), float(behind.std(ddof=1)) / math.sqrt(behind.size)
+    if mean > max(_UNSETTLED, 5 * scatter):
         yield (
             f"a frame right after a step of the reference's phase by pi is {mean:.1%} of the fringe away from those "
             "that follow under the same phase: the shifter has not settled. Give a longer settling_s in LabDevice, or "

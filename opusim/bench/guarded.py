@@ -18,7 +18,17 @@ from .returned import exposed
 __all__ = ["Guarded"]
 
 # Ways around `expose`: each would go without guards.
-_AROUND = ("together", "singles", "reserve", "with_limits", "limits", "advance_from", "made_with", "transform", "backend")
+_AROUND = (
+    "together",
+    "singles",
+    "reserve",
+    "with_limits",
+    "limits",
+    "advance_from",
+    "made_with",
+    "transform",
+    "backend",
+)
 
 
 class Guarded:

@@ -718,7 +718,7 @@ class LaboratoryBench(FromExpose, ABC):
 
     def _losses(self) -> Losses:
         kept: Losses = self.__dict__.setdefault("_lost", Losses())
-        kept.set(self.attempts, self.sequence_frames, self.guards, self.restart)
+        kept.adjust(self.attempts, self.sequence_frames, self.guards, self.restart)
         return kept
 
     def _least_frametime(self, n_rows: int, exposure_s: float, phases: np.ndarray | None) -> tuple[float, str]:

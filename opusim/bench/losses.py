@@ -28,9 +28,9 @@ from .protocol import FramesLost
 
 __all__ = ["Losses", "guard_codes"]
 
-# Frames that are shown in one go where nobody says how many. With a loss in a fraction p of the frames, parts of L frames
-# with four guards cost 4 / L for the guards and (L + 4) p for parts that are shown again: least for L = sqrt(4 / p), 63
-# for one in a thousand. All of three attempts at such a part fail once in 3 500 parts.
+# Frames that are shown in one go where nobody says how many. With a loss in a fraction p of the frames, parts of L
+# frames with four guards cost 4 / L for the guards and (L + 4) p for parts that are shown again: least for
+# L = sqrt(4 / p), 63 for one in a thousand. All of three attempts at such a part fail once in 3 500 parts.
 SEQUENCE_FRAMES = 64
 ATTEMPTS = 3
 # Two patterns at the start, and the same two the other way round at the end.
@@ -38,25 +38,27 @@ N_GUARDS = 4
 # Features of a guard pattern, where the bench has no inputs of its own.
 _MACRO_PIXELS = 1024
 
-# Guards at the end are right where they lie nearer to their own ones at the start than to the other by this share of the
-# way: 1 is expected, 0 of any other pattern, -1 of the other guard, as after a shift by one.
+# Guards at the end are right where they lie nearer to their own ones at the start than to the other by this share of
+# the way: 1 is expected, 0 of any other pattern, -1 of the other guard, as after a shift by one.
 _LEAST_SHARE = 0.5
 # ... and by so many standard errors of the noise. Gaussian: once in 30 000.
 _SURE = 4.0
 # Guards can be told apart at all where the most unlike ones differ from the most alike by so many standard errors; then
 # the share above is known to a tenth.
 _TOLD_APART, _FEW_PIXELS = 10.0, 6.0
-# Noise changes so many pixels of a frame, or a frame that is the same to the bit may be so by chance (exp(-20) or less).
+# Noise changes so many pixels of a frame, or a frame that is the same to the bit may be so by chance (exp(-20) or
+# less).
 # Of a small region a quarter: what is taken for lost by chance is shown again, which costs no more than that.
 _CHANGED, _OF_FEW = 20, 4
 # Pixels of a frame between its lowest and its highest count: a dark or a saturated one has few, and looks like another.
 _TELLING = 32
-# A frame with so little of the light of the others, though as many mirrors are on, is a dark one in place of a lost one.
+# A frame with so little of the light of the others, though as many mirrors are on, is a dark one in place of a lost
+# one.
 _DARK_SHARE, _LIT_SHARE = 0.25, 0.5
 # Fewer pixels are too few for a mean: single grains are dark by themselves.
 _LEAST_PIXELS = 64
-# Sequences that came out the same to the bit after which a bench counts as one without noise, and for how many sequences
-# frames are remembered.
+# Sequences that came out the same to the bit after which a bench counts as one without noise, and for how many of
+# them frames are remembered.
 _NOISELESS_AFTER, _REMEMBERED = 3, 4
 
 # start, stop, guarded -> frames of two guards twice (4, ...) or None, and those of the bursts from start to stop.
@@ -102,14 +104,14 @@ class Losses:
         self, *, attempts: int = ATTEMPTS, sequence_frames: int = SEQUENCE_FRAMES, guards: bool = True,
         restart: Callable[[], object] | None = None,
     ) -> None:  # fmt: skip
-        self.set(attempts, sequence_frames, guards, restart)
+        self.adjust(attempts, sequence_frames, guards, restart)
         self.shown = self.again = self.weak = 0
         self._known: deque[set[bytes]] = deque(maxlen=_REMEMBERED)
         self._alike_without_noise = 0
         self._dark: tuple[float, float] | None = None
         self._depth = 0
 
-    def set(
+    def adjust(
         self, attempts: Any, sequence_frames: Any, guards: Any, restart: Callable[[], object] | None = None
     ) -> None:  # fmt: skip
         """Take other settings, checked.
@@ -228,9 +230,9 @@ class Losses:
     def _tell(self, shown: int, again: int, weak: int) -> None:
         if again:
             warnings.warn(
-                f"Frames were lost, it seems: of {shown} sequences {again} {'were' if again > 1 else 'was'} shown again, and what "
-                "is returned is whole. Many of them mean that triggers come too fast, or that frames are not fetched "
-                "in time.",
+                f"Frames were lost, it seems: of {shown} sequences {again} {'were' if again > 1 else 'was'} shown again, "
+                "and what is returned is whole. Many of them mean that triggers come too fast, or that frames are not "
+                "fetched in time.",
                 stacklevel=7,
             )
         if weak:
@@ -250,8 +252,8 @@ class Losses:
         if self.attempts > 1:
             tried += f" {self.attempts} times, one time after the other"
         lost = FramesLost(
-            f"{tried}: {why} Look at the trigger, its cable and its length, at frametime_s, which must leave the camera "
-            "time to be ready again, and at the rate at which frames are fetched.",
+            f"{tried}: {why} Look at the trigger, its cable and its length, at frametime_s, which must leave the "
+            "camera time to be ready again, and at the rate at which frames are fetched.",
             frames=None if why is None else why.frames,
         )
         lost.__cause__ = why
@@ -379,11 +381,11 @@ def moved(guards: np.ndarray, beside: np.ndarray | None = None) -> tuple[str, bo
     # The least of several is below what noise gives on average, the more so the fewer pixels there are.
     error *= 1 + _FEW_PIXELS / math.sqrt(pixels)
     told_apart = bool(most - least > max(_TOLD_APART * error, 1e-12))
-    power = float(way @ way)
+    power = float(np.sum(way * way))
     expected = (power - n * least) / 2  # without what noise adds to it
     # Of x and of the middle.
     noise = math.sqrt(1.5 * least / 2 * power)
-    near = np.array([float((a_end - middle) @ way), -float((b_end - middle) @ way)])
+    near = np.array([float(np.sum((a_end - middle) * way)), -float(np.sum((b_end - middle) * way))])
     if expected > 0 and (near > _LEAST_SHARE * expected).all() and (near > _SURE * noise).all():
         return "", True
     opposite = expected > 0 and bool((near < -_SURE * noise).any())
@@ -391,8 +393,8 @@ def moved(guards: np.ndarray, beside: np.ndarray | None = None) -> tuple[str, bo
         return "", False
     shares = near / expected if expected > _SURE * noise else np.zeros(2)
     return (
-        "The guard frames at the end of a sequence are not those that were shown there, so that frames were moved: they "
-        f"lie {shares[0]:.2f} and {shares[1]:.2f} of the way towards what they must be, where 1 is right, and -1 the "
+        "The guard frames at the end of a sequence are not those that were shown there, so that frames were moved: "
+        f"they lie {shares[0]:.2f} and {shares[1]:.2f} of the way towards what they must be, where 1 is right, and -1 the "
         "other guard, as after one lost frame"
     ), True
 
@@ -417,17 +419,19 @@ def _all_digests(guards: np.ndarray | None) -> list[bytes]:
 
 
 def _digests(frames: np.ndarray) -> list[bytes]:
-    return [hashlib.blake2b(np.ascontiguousarray(frame), digest_size=16).digest() for frame in frames]
+    return [hashlib.blake2b(np.ascontiguousarray(frame).data, digest_size=16).digest() for frame in frames]
 
 
 def _tells(frame: np.ndarray) -> bool:
     """Whether a frame has enough counts of its own to be told from any other."""
-    return np.count_nonzero((frame > frame.min()) & (frame < frame.max())) >= min(_TELLING, -(-frame.size // _OF_FEW))
+    return bool(
+        np.count_nonzero((frame > frame.min()) & (frame < frame.max())) >= min(_TELLING, -(-frame.size // _OF_FEW))
+    )
 
 
 def _differ_little(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether frames differ, but in so few pixels that they might as well not."""
-    return 0 < np.count_nonzero(a != b) < min(_CHANGED, a.size // _OF_FEW)
+    return 0 < int(np.count_nonzero(a != b)) < min(_CHANGED, a.size // _OF_FEW)
 
 
 def guard_codes(layout: MirrorLayout, share: float, level_turns: np.ndarray | None) -> np.ndarray:

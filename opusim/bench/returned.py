@@ -59,7 +59,8 @@ def checked_frames(
     of_type = array.dtype.kind in "biuf" if dtype is None else array.dtype == dtype
     if array.shape == shape and of_type:
         return np.array(array) if own else array
-    hint, kind = "", RuntimeError
+    hint = ""
+    kind: type[RuntimeError] = RuntimeError
     if array.ndim == 3 and array.shape[0] == n and array.shape[1:] == shape[:0:-1]:
         hint = "; rows and columns are exchanged"
     elif array.ndim == 3 and array.shape[1:] == shape[1:]:

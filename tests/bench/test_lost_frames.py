@@ -73,7 +73,8 @@ def test_a_frame_that_is_lost_is_shown_again(manner):
         assert bench.n_lost == 1 and frames.shape == (150, *SENSOR)
         assert residual(bench, frames, PATTERNS).max() < 2
         again = len(bench.calls) - 3
-        assert again == bench.n_restarts == 1
+        # The last guard of the part before is what the memory holds for that of this one: no other frame is touched.
+        assert again == bench.n_restarts == int((manner, trigger) != ("moved, stale", 135))
         assert [str(w.message).split(" and what")[0] for w in caught] == again * [
             "Frames were lost, it seems: of 3 sequences 1 was shown again,"
         ]
@@ -111,7 +112,9 @@ def test_steps_of_the_phase_are_shown_again_as_whole_bursts(manner):
 @pytest.mark.parametrize("manner", MANNERS)
 def test_a_camera_that_always_loses_frames_ends_in_a_sentence(manner):
     bench = Losing(manner, share=0.2)
-    with pytest.raises(FramesLost, match=r"^Frames of patterns 0 to 63 were lost 3 times, .*: .*\. Look at the trigger"):
+    with pytest.raises(
+        FramesLost, match=r"^Frames of patterns 0 to 63 were lost 3 times, .*: .*\. Look at the trigger"
+    ):
         bench.expose(PATTERNS, exposure_s=EXPOSURE_S)
     bench.attempts = 1
     with pytest.raises(FramesLost, match="^Frames of patterns 0 to 63 were lost: .*"):

@@ -657,6 +657,8 @@ def _bench() -> None:
     region = {"roi": (0, 0, 5, 6), "n_pixels": 7, **how}
     door(f"{at}.FromExpose.transform(patterns)", lambda x: bare.transform(x, **region), lambda: bits(2, 96),
          called="mirrors|patterns", same=False)  # fmt: skip
+    door(f"{at}.LaboratoryBench.transform(patterns)", lambda x: few.transform(x, **region), lambda: bits(2, 12),
+         called="mirrors|patterns", same=False)  # fmt: skip
     packed = np.packbits(bits(1, 24 * 32), axis=1, bitorder="little")
     door(f"{at}.FromExpose.transform(reference_phase_rad)",
          lambda x: bare.transform(packed, reference_phase_rad=x, **region), _STEPS.copy, "none",

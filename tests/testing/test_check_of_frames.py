@@ -123,7 +123,10 @@ class Settled(Creeping):
 BROKEN = {
     Moved: ("lost frames", "frames from number 2[0-9] of 64 on, .*are those of the next patterns: a frame was lost"),
     Doubled: ("lost frames", "frame 20 of 64 is frame 19 to the bit, in place of its own: a frame was lost"),
-    Fewer: ("lost frames", r"have the shape .62, 20, 30., but it must be .64, 20, 30..*; 2 of them lost: look at the tri"),
+    Fewer: (
+        "lost frames",
+        r"have the shape .62, 20, 30., but it must be .64, 20, 30..*; 2 of them lost: look at the tri",
+    ),
     Exchanged: ("lost frames", "frame (20|40) of 64 is that of another pattern, and 2 are in all"),
     Lost: ("lost frames", "FramesLost was raised .* 3 times, .*frames were moved.*-1 the other guard"),
     LeftJustified: ("counts", "multiples of 16: .*Shift frames to the right by 4, frames >> 4, and give bits=12"),
@@ -152,7 +155,7 @@ def test_one_that_keeps_them_is_not(make):
 
 
 def test_the_phase_is_missed_by_what_the_piezo_lacks():
-    """cos(.3 pi) of the fringe is left of a step of pi that is 70 % done: (1 - cos(.3 pi)) / 2 of the way is missing."""
+    """Of a step of pi that is 70 % done (1 - cos(.3 pi)) / 2 of the way from fringe to fringe is missing."""
     with pytest.raises(ConformanceError) as error:
         check_bench(Creeping(), exposure_s=400e-6)
     share = float(error.value.failures["settling"][0].split(" is ")[1].split("%")[0]) / 100
@@ -162,7 +165,9 @@ def test_the_phase_is_missed_by_what_the_piezo_lacks():
 class Slow(Numbers):
     """A camera that begins late, and a bench that does not reckon with it."""
 
-    device = LabDevice("slow", Numbers.device.mirror_shape, Numbers.device.sensor_shape, black_level_dn=2.0, latency_s=1e-3)
+    device = LabDevice(
+        "slow", Numbers.device.mirror_shape, Numbers.device.sensor_shape, black_level_dn=2.0, latency_s=1e-3
+    )
 
 
 class InTimeForIt(Slow):
@@ -171,7 +176,9 @@ class InTimeForIt(Slow):
 
 
 def test_a_frame_time_without_the_latency_is_told():
-    with pytest.raises(ConformanceError, match="device.latency_s and the exposure take 0.0014: a pattern must stay") as e:
+    with pytest.raises(
+        ConformanceError, match="device.latency_s and the exposure take 0.0014: a pattern must stay"
+    ) as e:
         check_bench(Slow(), exposure_s=400e-6)
     assert "frame times" in e.value.failures
     assert "frame times" in check_bench(InTimeForIt(), exposure_s=400e-6).passed

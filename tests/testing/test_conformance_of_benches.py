@@ -268,7 +268,8 @@ def test_a_class_is_no_bench():
 def test_all_that_is_broken_is_told_at_once():
     wrong = type("Wrong", (Numbers,), {"expose": same_noise, "transform": last_pixels, "seed": None})
     with pytest.raises(
-        AssertionError, match="breaks 4 rules:\n- change of exp.*before, to the bit.*\n- noise: .*\n- identity: .*\n- tra"
+        AssertionError,
+        match="breaks 4 rules:\n- change of exp.*before, to the bit.*\n- noise: .*\n- identity: .*\n- tra",
     ) as e:
         check_bench(wrong())
     assert pickle.loads(pickle.dumps(e.value)).failures == e.value.failures
