@@ -5,9 +5,9 @@
 
 The bench is `tests/support/losing_bench.py`, of numpy alone: a random matrix, a reference, photon and read noise. Its
 camera loses frames in six manners: it says so; it returns fewer; it moves the ones behind up by one, and puts at the
-end the last one again, what its memory held there before, or a dark frame; or it gives the one before twice. Each is asked
-through `LaboratoryBench`, through `Guarded` around an `expose` that steps phases in one sequence, and through that
-`expose` alone.
+end the last one again, what its memory held there before, or a dark frame; or it gives the one before twice. Each is
+asked through `LaboratoryBench`, through `Guarded` around an `expose` that steps phases in one sequence, and through
+that `expose` alone.
 
 A result is compared with the truth: the exposure with what the light asks for, phases of the reference with those that
 it makes, maps of the reference with the light of the arm, a matrix with the bench's own, correlations over time

@@ -12,11 +12,13 @@ from opusim.patterns.layout import MirrorPatterns
 
 from .laboratory import FromExpose, unpacked
 from .losses import ATTEMPTS, SEQUENCE_FRAMES, Losses, guard_codes, guard_layout
-from .protocol import checked_bench, input_layout_of, level_turns_of
+from .protocol import Drivable, checked_bench, has, input_layout_of, level_turns_of
 from .returned import exposed
 
 __all__ = ["Guarded"]
 
+# Phases of the reference in one call: with four guards 80 frames.
+_MOST_STEPS = 16
 # Ways around `expose`: each would go without guards.
 _AROUND = (
     "together",
@@ -90,7 +92,7 @@ class Guarded:
         """Hand on what the bench has besides."""
         if name.startswith("_") or name == "bench":
             raise AttributeError(name)
-        if name == "transform" and hasattr(self.bench, name):
+        if name == "transform" and has(self.bench, Drivable):
             return self._transform
         if name in _AROUND:
             raise AttributeError(f"{type(self).__name__} has no {name}, which would go without guards.")
@@ -164,6 +166,12 @@ class Guarded:
 
         if not n:
             return take(shown)
+        if steps > _MOST_STEPS:  # a few phases at a time, as each guard is shown under all of them
+            parts = np.array_split(np.asarray(reference_phase_rad), -(-steps // _MOST_STEPS))
+            with self._losses.told():
+                return np.concatenate(
+                    [self.expose(shown[k : k + 1], reference_phase_rad=some, **how) for k in range(n) for some in parts]
+                )
         lit, guards = self._lit(shown), None
         if self.guards:
             guards = self._guards(shown, float(lit.max()), turns)

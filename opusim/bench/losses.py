@@ -230,9 +230,9 @@ class Losses:
     def _tell(self, shown: int, again: int, weak: int) -> None:
         if again:
             warnings.warn(
-                f"Frames were lost, it seems: of {shown} sequences {again} {'were' if again > 1 else 'was'} shown again, "
-                "and what is returned is whole. Many of them mean that triggers come too fast, or that frames are not "
-                "fetched in time.",
+                f"Frames were lost, it seems: of {shown} sequences {again} {'were' if again > 1 else 'was'} shown "
+                "again, and what is returned is whole. Many of them mean that triggers come too fast, or that frames "
+                "are not fetched in time.",
                 stacklevel=7,
             )
         if weak:
@@ -371,15 +371,27 @@ def moved(guards: np.ndarray, beside: np.ndarray | None = None) -> tuple[str, bo
     """
     four = guards.reshape(N_GUARDS, -1, math.prod(guards.shape[-2:])).astype(np.float64)
     pixels = four.shape[2]
-    a, b, b_end, a_end = four.reshape(N_GUARDS, -1)
-    n, way, middle = a.size, a - b, (a + b) / 2
     squares = _alike(four, None if beside is None else beside.reshape(-1, pixels).astype(np.float64))
+    told_apart = True
+    # Bursts that are moved by one frame are so from the first of them on: only at their edges is it a frame of another.
+    for step in sorted({0, four.shape[1] - 1}):
+        sentence, apart = _moved(four[:, step], squares)
+        if sentence:
+            return sentence, True
+        told_apart &= apart
+    return "", told_apart
+
+
+def _moved(four: np.ndarray, squares: np.ndarray) -> tuple[str, bool]:
+    """Say whether guards of one step (4, pixels) lie where they were shown; `squares` are those of noise alone."""
+    a, b, b_end, a_end = four
+    n, way, middle = a.size, a - b, (a + b) / 2
     least = float(squares.mean())
-    most = max(float(np.square(x - y).mean()) for x, y in itertools.combinations((a, b, b_end, a_end), 2))
+    most = max(float(np.square(x - y).mean()) for x, y in itertools.combinations(four, 2))
     # Squares of a difference of two frames of noise scatter by root two of their mean, or more.
-    error = max(float(squares.std()), math.sqrt(2) * least) * math.sqrt(2 / pixels)
+    error = max(float(squares.std()), math.sqrt(2) * least) * math.sqrt(2 / n)
     # The least of several is below what noise gives on average, the more so the fewer pixels there are.
-    error *= 1 + _FEW_PIXELS / math.sqrt(pixels)
+    error *= 1 + _FEW_PIXELS / math.sqrt(n)
     told_apart = bool(most - least > max(_TOLD_APART * error, 1e-12))
     power = float(np.sum(way * way))
     expected = (power - n * least) / 2  # without what noise adds to it
@@ -394,8 +406,8 @@ def moved(guards: np.ndarray, beside: np.ndarray | None = None) -> tuple[str, bo
     shares = near / expected if expected > _SURE * noise else np.zeros(2)
     return (
         "The guard frames at the end of a sequence are not those that were shown there, so that frames were moved: "
-        f"they lie {shares[0]:.2f} and {shares[1]:.2f} of the way towards what they must be, where 1 is right, and -1 the "
-        "other guard, as after one lost frame"
+        f"they lie {shares[0]:.2f} and {shares[1]:.2f} of the way towards what they must be, where 1 is right, and -1 "
+        "the other guard, as after one lost frame"
     ), True
 
 

@@ -32,8 +32,9 @@ __all__ = [
     "Backed", "Bench", "Clock", "Clocked", "Drivable", "Exposing", "FramesLost", "Fresh", "Guarding", "Identified",
     "Identity", "Inputs", "Lagging", "Lamp", "Levelled", "Limited", "LitCamera", "Looping", "Outputs", "Phases",
     "Record", "Reducing", "Repeatable", "Reservable", "Resumable", "Single", "Skipping", "Stepping", "Surrounded",
-    "Threaded", "Timed", "Tunable", "checked_bench", "elapsed_s", "has", "identity_of", "input_layout_of", "lacking", "lags_of",
-    "level_turns_of", "output_roi_of", "reference_map_of", "stepped_frametime_of", "threads_of", "tunes", "wait",
+    "Threaded", "Timed", "Tunable", "checked_bench", "elapsed_s", "has", "identity_of", "input_layout_of", "lacking",
+    "lags_of", "level_turns_of", "output_roi_of", "reference_map_of", "stepped_frametime_of", "threads_of", "tunes",
+    "wait",
 ]  # fmt: skip
 
 _LONGEST_SKIP_S = 3600.0
