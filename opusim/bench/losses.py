@@ -40,7 +40,8 @@ _MACRO_PIXELS = 1024
 
 # Guards at the end are right where they lie nearer to their own ones at the start than to the other by this share of
 # the way: 1 is expected, 0 of any other pattern, -1 of the other guard, as after a shift by one.
-_LEAST_SHARE = 0.5
+# At the edges of bursts, where patterns that have inputs in common with both may lie at a half, it is more.
+_LEAST_SHARE, _LEAST_OF_BURSTS = 0.5, 0.7
 # ... and by so many standard errors of the noise. Gaussian: once in 30 000.
 _SURE = 4.0
 # Guards can be told apart at all where the most unlike ones differ from the most alike by so many standard errors; then
@@ -375,14 +376,15 @@ def moved(guards: np.ndarray, beside: np.ndarray | None = None) -> tuple[str, bo
     told_apart = True
     # Bursts that are moved by one frame are so from the first of them on: only at their edges is it a frame of another.
     for step in sorted({0, four.shape[1] - 1}):
-        sentence, apart = _moved(four[:, step], squares)
+        share = _LEAST_SHARE if four.shape[1] == 1 else _LEAST_OF_BURSTS
+        sentence, apart = _moved(four[:, step], squares, share)
         if sentence:
             return sentence, True
         told_apart &= apart
     return "", told_apart
 
 
-def _moved(four: np.ndarray, squares: np.ndarray) -> tuple[str, bool]:
+def _moved(four: np.ndarray, squares: np.ndarray, share: float) -> tuple[str, bool]:
     """Say whether guards of one step (4, pixels) lie where they were shown; `squares` are those of noise alone."""
     a, b, b_end, a_end = four
     n, way, middle = a.size, a - b, (a + b) / 2
@@ -398,7 +400,7 @@ def _moved(four: np.ndarray, squares: np.ndarray) -> tuple[str, bool]:
     # Of x and of the middle.
     noise = math.sqrt(1.5 * least / 2 * power)
     near = np.array([float(np.sum((a_end - middle) * way)), -float(np.sum((b_end - middle) * way))])
-    if expected > 0 and (near > _LEAST_SHARE * expected).all() and (near > _SURE * noise).all():
+    if expected > 0 and (near > share * expected).all() and (near > _SURE * noise).all():
         return "", True
     opposite = expected > 0 and bool((near < -_SURE * noise).any())
     if not told_apart and not opposite:
