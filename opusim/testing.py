@@ -26,6 +26,8 @@ import numpy as np
 from opusim.base import validation
 from opusim.base.parameters import parameters_of
 from opusim.bench import protocol
+from opusim.bench.laboratory import LaboratoryBench
+from opusim.bench.losses import N_GUARDS
 from opusim.bench.protocol import has, lacking
 from opusim.bench.region import Roi
 from opusim.device.medium import Drift, EntryMedium, Medium, ModeGrid, StateSequence
@@ -152,6 +154,13 @@ def _is_whole(value: Any) -> bool:
 _FEATURES, _REPEATS = 256, 4
 # No camera takes as long for a frame of a short exposure.
 _LONG_FRAME_S = 10.0
+# A sequence in which frames may get lost; what single frames of two patterns must differ by, to be told one by one.
+_LONG, _TELLS_A_FRAME = 64, 0.2
+# Different counts that show which of their bits are in use.
+_VALUES = 8
+# Frames after a change of the exposure or of the phase, steps of the phase to and fro, and the share of a fringe that
+# may be missing after one: .2 rad of a step, whose share is (1 - cos) / 2.
+_AFTER, _STEPS, _UNSETTLED = 6, 4, 0.01
 
 
 class _BenchProbe:
@@ -273,9 +282,11 @@ def check_bench(bench: Any, *, exposure_s: float | None = None, seed: int = 0) -
     """
     gates = (_bench_members, _bench_shapes, _bench_inputs, _bench_dark_frames, _bench_frames, _bench_light)
     checks = (
-        _bench_order, _bench_fewer_inputs, _bench_own_arrays, _bench_exposure, _bench_region, _bench_forms_of_mirrors,
+        _bench_order, _bench_lost_frames, _bench_fewer_inputs, _bench_own_arrays, _bench_counts, _bench_exposure,
+        _bench_change_of_exposure, _bench_region, _bench_forms_of_mirrors,
         _bench_noise, _bench_refusals, _bench_clock, _bench_frame_times, _bench_identity, _bench_lamp, _bench_transform,
-        _bench_packed_mirrors, _bench_level, _bench_reference_arm, _bench_reserved_frames, _bench_limits,
+        _bench_packed_mirrors, _bench_level, _bench_reference_arm, _bench_settling, _bench_reserved_frames,
+        _bench_limits,
         _bench_tuning, _bench_resuming, _bench_repeating,
     )  # fmt: skip
     return _run(_subject("bench", bench), _BenchProbe(bench, exposure_s, seed), gates, checks)
@@ -322,6 +333,9 @@ def _frames_are(what: str, frames: np.ndarray, shape: tuple[int, ...], dtype: An
     if frames.shape != shape:
         turned = frames.shape == (shape[0], shape[2], shape[1])
         hint = "; rows and columns are exchanged" if turned else ""
+        if frames.shape[1:] == shape[1:]:
+            away = frames.shape[0] - shape[0]
+            hint = f"; {abs(away)} of them {'too many' if away > 0 else 'lost'}: look at the trigger and at frametime_s"
         yield f"{what} have the shape {frames.shape}, but it must be {shape}: frames, rows, columns{hint}."
     if dtype is not None and frames.dtype != dtype:
         yield f"{what} are of {frames.dtype}, but dark frames are of {dtype}: all must be of one type."
@@ -361,6 +375,51 @@ def _bench_order(p: _BenchProbe) -> Iterator[str]:
         yield (
             f"frames of a sequence are less like those of the same patterns shown alone (by a correlation of "
             f"{found:.3f}) than they are like each other ({p.repeat:.3f}): frame k must be that of pattern k."
+        )
+
+
+def _bench_lost_frames(p: _BenchProbe) -> Iterator[str]:
+    """Show the two patterns in an order without a period: after a loss frames no longer follow it."""
+    if not p.repeat > _TELLS_A_FRAME:
+        raise _NothingToCheck(
+            f"single frames of a pattern are more alike than those of two by a correlation of {p.repeat:.3f} only"
+        )
+    order = np.random.default_rng(p.seed + 1).integers(0, 2, _LONG)
+    frames = p.expose(p.shown(p.pair[order]))
+    broken = list(_frames_are(f"frames of {_LONG} patterns", frames, (_LONG, *p.region[2:]), p.dark.dtype))
+    yield from broken
+    if broken:
+        return
+    known = [p.frames[k::2].mean(axis=0, dtype=np.float64) for k in (0, 1)]
+    # Of each frame: the pattern that it is nearer to, and not by chance.
+    nearer = np.array([_alike(known[1], frame) - _alike(known[0], frame) for frame in frames])
+    wrong = np.flatnonzero(np.where(order, nearer, -nearer) < -p.repeat / 2)
+    noise = not np.array_equal(p.frames[0], p.frames[2])
+    twice = [
+        k for k in range(1, _LONG)
+        if (noise or order[k] != order[k - 1]) and np.array_equal(frames[k], frames[k - 1]) and np.ptp(frames[k])
+    ]  # fmt: skip
+    if not len(wrong) and not twice:
+        return
+    # Where they were moved, each is that of the pattern behind, from some frame before the first wrong one.
+    shifted = np.where(order[1:], nearer[:-1], -nearer[:-1])
+    first = int(wrong[0]) if len(wrong) else twice[0]
+    if len(wrong) > 1 and (shifted[first:] > 0).all():
+        yield (
+            f"frames from number {first} of {_LONG} on, or a little before, are those of the next patterns: a frame "
+            "was lost, and the others moved up. Raise FramesLost where the instruments say so, and look at the trigger "
+            "and at frametime_s."
+        )
+    elif twice:
+        yield (
+            f"frame {twice[0]} of {_LONG} is frame {twice[0] - 1} to the bit, in place of its own: a frame was lost, "
+            "and the one before it filled in. Raise FramesLost where the instruments say so, and look at the trigger "
+            "and at frametime_s."
+        )
+    else:
+        yield (
+            f"frame {first} of {_LONG} is that of another pattern, and {len(wrong)} are in all, but frame k must be "
+            "that of pattern k."
         )
 
 
@@ -414,6 +473,48 @@ def _bench_exposure(p: _BenchProbe) -> Iterator[str]:
             f"from exposure_s = {p.exposure_s / 2:g} to {p.exposure_s:g} the mean above the dark rises by {by:.3g}, "
             "but twice the exposure must be brighter."
         )
+
+
+def _bench_counts(p: _BenchProbe) -> Iterator[str]:
+    if p.dark.dtype.kind != "u":
+        raise _NothingToCheck("its counts are no whole numbers")
+    counts = np.concatenate([p.frames.ravel(), p.dark.ravel()])
+    # Full scale is 2**bits - 1 shifted where low bits are zeros, and all ones else.
+    if len(np.unique(counts)) < _VALUES:
+        raise _NothingToCheck(f"its counts have fewer than {_VALUES} values")
+    bits = int(np.bitwise_or.reduce(counts))
+    shift = (bits & -bits).bit_length() - 1
+    if shift:
+        depth = 8 * counts.dtype.itemsize - shift
+        yield (
+            f"all counts are multiples of {2**shift}: the camera puts its bits at the upper end of {counts.dtype}. "
+            f"Shift frames to the right by {shift}, frames >> {shift}, and give bits={depth}, or have the camera send "
+            "them at the lower end."
+        )
+
+
+def _bench_change_of_exposure(p: _BenchProbe) -> Iterator[str]:
+    """Many cameras take an exposure that is set while they run from the next frame, or the one after it, on."""
+    shown = p.shown(np.repeat(p.pair[:1], _AFTER, axis=0))
+    for before, now in ((1.0, 0.5), (0.5, 1.0)):
+        old = p.expose(shown, exposure_s=before * p.exposure_s).astype(np.float64)
+        # One by one: what a bench takes before and after a sequence would hide it.
+        first = p.expose(p.shown(p.pair[:1]), exposure_s=now * p.exposure_s)
+        rest = [p.expose(p.shown(p.pair[:1]), exposure_s=now * p.exposure_s) for _ in range(_AFTER - 1)]
+        levels = np.array([x.mean(dtype=np.float64) for x in [first, *rest]])
+        usual, step = np.median(levels[_AFTER // 2 :]), old.mean() - np.median(levels[_AFTER // 2 :])
+        error = max(float(np.std(levels[_AFTER // 2 :])), float(np.std(first)) / math.sqrt(first.size))
+        late = np.flatnonzero((levels[: _AFTER // 2] - usual) * np.sign(step) > 0.3 * abs(step))
+        late = late[: len(late) * bool(abs(step) > 10 * error)]
+        if len(late):
+            unread = int(late[-1]) + 1
+            yield (
+                f"after a change of exposure_s from {before * p.exposure_s:g} to {now * p.exposure_s:g} the mean of "
+                f"frame {unread - 1} is still {levels[unread - 1]:.4g}, and {usual:.4g} later: a new exposure must "
+                f"hold from the first frame on. Let {unread} frame{'s' * (unread > 1)} pass unread after each change, "
+                "or stop the camera for it."
+            )
+            return
 
 
 class _ByFeature(Protocol):
@@ -522,8 +623,15 @@ def _bench_clock(p: _BenchProbe) -> Iterator[str]:
     p.expose(p.sequence[0:3])
     p.expose(None, n_frames=2)
     taken = p.bench.clock.frames - frames
-    if taken != 5:
-        yield f"3 patterns and 2 dark frames took {taken} frames of the clock, but they must take 5, each of its own."
+    own = has(p.bench, protocol.Guarding) and p.bench.guards
+    # Its guards count, and what it showed again.
+    least = 5 + (N_GUARDS if own else 0)
+    if taken < least or (taken > least and not own):
+        beside = f", and {N_GUARDS} guards" if own else ""
+        yield (
+            f"3 patterns and 2 dark frames{beside} took {taken} frames of the clock, but they must take {least}, each "
+            "of its own."
+        )
     if not p.bench.clock.elapsed_s >= elapsed_s:
         yield f"clock.elapsed_s went from {elapsed_s} to {p.bench.clock.elapsed_s}, but it must not go back."
 
@@ -543,6 +651,18 @@ def _bench_frame_times(p: _BenchProbe) -> Iterator[str]:
             return
     if all_ < one:
         yield f"minimum_frametime_s falls from {one:g} for 1 row to {all_:g} for all, but more rows must not be faster."
+    if isinstance(p.bench, LaboratoryBench) and p.bench.device.latency_s:
+        needed_s = p.exposure_s + p.bench.device.latency_s
+        if all_ < needed_s * (1 - 1e-9):
+            yield (
+                f"minimum_frametime_s is {all_:g} for all rows, but device.latency_s and the exposure take "
+                f"{needed_s:g}: a pattern must stay until it is exposed."
+            )
+            return
+    if has(p.bench, protocol.Stepping):
+        stepped = p.bench.stepped_frametime_s(p.bench.sensor_shape[0], p.exposure_s)
+        if not isinstance(stepped, Real) or not float(all_) <= float(stepped) < 3600:
+            yield f"stepped_frametime_s is {stepped!r}, but it must be seconds, no less than {all_:g}, of any frames."
     frames = p.expose(p.sequence[0:1], frametime_s=float(all_))
     yield from _frames_are("frames at the shortest frametime_s", frames, (1, *p.region[2:]), p.dark.dtype)
 
@@ -673,6 +793,33 @@ def _bench_reference_arm(p: _BenchProbe) -> Iterator[str]:
                 f"that of another pattern (by a correlation of {found:.3f}): each pattern must be shown under all "
                 "phases before the next one, and the arm must interfere."
             )
+
+
+def _bench_settling(p: _BenchProbe) -> Iterator[str]:
+    """Frames right after a step of the phase, against later ones under the same."""
+    turns = np.repeat(np.array([0.0, np.pi]), _AFTER)
+    try:
+        frames = p.expose(p.shown(p.pair[:1]), reference_phase_rad=np.tile(turns, _STEPS))
+    except (TypeError, ValueError) as error:
+        raise _NothingToCheck(f"it has no reference arm ({error})") from error
+    shape = (2 * _STEPS * _AFTER, *p.region[2:])
+    broken = list(_frames_are(f"frames of a pattern under {shape[0]} phases", frames, shape, p.dark.dtype))
+    yield from broken
+    if broken:
+        return
+    each = frames.reshape(_STEPS, 2, _AFTER, -1).astype(np.float64)
+    late = each[:, :, _AFTER // 2 :].mean(axis=2)  # (step, phase, pixels)
+    way = (late[:, 1] - late[:, 0]).mean(axis=0)
+    # How far towards the other phase the first frames still are, as a share of the step; each step is one measurement.
+    behind = np.array([(each[:, k, 0] - late[:, k]) @ way * (1 - 2 * k) for k in (0, 1)]) / float(way @ way)
+    behind = behind.T.ravel()[1:]  # before the very first one there was no step
+    mean, scatter = float(behind.mean()), float(behind.std(ddof=1)) / math.sqrt(behind.size)
+    if mean > max(_UNSETTLED, 5 * scatter):
+        yield (
+            f"a frame right after a step of the reference's phase by pi is {mean:.1%} of the fringe away from those "
+            "that follow under the same phase: the shifter has not settled. Give a longer settling_s in LabDevice, or "
+            "return from set_reference later."
+        )
 
 
 def _bench_reserved_frames(p: _BenchProbe) -> Iterator[str]:

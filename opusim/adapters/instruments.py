@@ -262,6 +262,9 @@ class OneByOneBench(LaboratoryBench):
         one, dark frames of mirrors are those of mirrors that are all off, which is said in a warning; phases have none.
     """
 
+    # Each frame is asked for after its picture stands: none can be that of another one.
+    guards = False
+
     def __init__(
         self, device: LabDevice, *, settling_s: float = 0.0, shutter: Callable[[bool], object] | None = None
     ) -> None:

@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from .frames import BenchClock as BenchClock
     from .plan import Plan as Plan
     from .planes import Planes as Planes
+    from .protocol import FramesLost as FramesLost
 
 # name -> module of this package that it comes from
 _LAZY = {
     "BenchClock": ".frames",
     "FRAME_OVERHEAD_S": ".bench",
+    "FramesLost": ".protocol",
     "OpticalBench": ".bench",
     "Plan": ".plan",
     "Planes": ".planes",

@@ -26,7 +26,8 @@ from opusim.patterns.layout import MirrorPatterns
 from opusim.patterns.phases import PhasePatterns, driven, nearest_levels
 
 from .inputs import checked_exposure, checked_mirrors, checked_phases, level_pictures
-from .protocol import input_layout_of, level_turns_of
+from .losses import ATTEMPTS, SEQUENCE_FRAMES, Losses, guard_codes, guard_layout
+from .protocol import FramesLost, input_layout_of, level_turns_of, wait
 from .region import Roi, checked_roi
 from .returned import checked_frames
 
@@ -145,6 +146,11 @@ class LabDevice:
         Levels of a modulator that turns the phase of its light, 2 to 256; 0 for mirrors, which are on or off.
     phase_range_turns : float
         Phase that all its levels span, in turns of 2 pi: level k turns the light by ``phase_range_turns k / levels``.
+    settling_s : float
+        Time in seconds from a step of the reference's phase to light that stands, as of a piezo.
+    latency_s : float
+        Time in seconds from a trigger to the start of the camera's exposure. A pattern must stay for it and the
+        exposure: `LaboratoryBench.minimum_frametime_s` must be no less.
     """
 
     name: str
@@ -163,6 +169,8 @@ class LabDevice:
     # Not in the text of mirrors, whose fingerprint is that of before there were phases.
     phase_levels: int = field(default=0, repr=False)
     phase_range_turns: float = field(default=1.0, repr=False)
+    settling_s: float = field(default=0.0, repr=False)
+    latency_s: float = field(default=0.0, repr=False)
 
     def __post_init__(self) -> None:
         """Check every parameter."""
@@ -179,6 +187,8 @@ class LabDevice:
         if validation.integer("phase_levels", self.phase_levels, low=0, high=256) == 1:
             raise ValueError("phase_levels is 1, but a modulator of phases has 2 to 256 levels; mirrors have 0.")
         validation.number("phase_range_turns", self.phase_range_turns, low=0.0, high=8.0, low_open=True)
+        validation.number("settling_s", self.settling_s, low=0.0, high=60.0)
+        validation.number("latency_s", self.latency_s, low=0.0, high=60.0)
         self.operation  # noqa: B018 - it checks the others
 
     @property
@@ -232,6 +242,8 @@ class LabDevice:
         text = repr(self)
         if self.phase_levels:
             text += f", phases {self.phase_levels} {float(self.phase_range_turns)!r}"
+        if self.settling_s or self.latency_s:
+            text += f", settling {float(self.settling_s)!r}, latency {float(self.latency_s)!r}"
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -465,13 +477,31 @@ class LaboratoryBench(FromExpose, ABC):
     another shape or type than `device` says are refused: rows and columns exchanged, or one less than there were
     patterns. They are copied, so that `show` may return one buffer again and again.
 
+    Patterns are shown in parts. A part of which frames were lost is shown again, whole: where `show` or `dark` raise
+    `opusim.bench.protocol.FramesLost`, or return fewer or more frames than there are patterns; where a frame is one
+    that came before, to the bit; where one is dark, though its pattern has as much light as others; and where guard
+    frames, two patterns of the bench's own at the start and at the end of each part, are not where they were shown. A
+    warning says so once for each call, and after the last attempt `FramesLost` is raised.
+
     Attributes
     ----------
     clock : LabClock
-        Frames taken, and the time on the wall.
+        Frames taken, those of guards and of every attempt too, and the time on the wall.
     seed : int
         0: there is one such device.
+    attempts : int
+        How often a part is shown at most; 3.
+    sequence_frames : int
+        Frames of a part at most, 64 without guards. All phases of a pattern stay in one part, as the phase of the
+        reference drifts from one attempt to the next.
+    guards : bool
+        Whether parts of two frames or more have four guard frames; True. A bench that takes each frame after its
+        pattern is shown, as `opusim.adapters.instruments.OneByOneBench`, needs none.
     """
+
+    attempts: int = ATTEMPTS
+    sequence_frames: int = SEQUENCE_FRAMES
+    guards: bool = True
 
     @property
     @abstractmethod
@@ -492,8 +522,28 @@ class LaboratoryBench(FromExpose, ABC):
         Returns
         -------
         float
-            Seconds, at least the exposure.
+            Seconds, at least the exposure and ``device.latency_s``.
         """
+
+    def stepped_frametime_s(self, n_rows: int, exposure_s: float) -> float:
+        """Return the shortest time between frames of which each has another phase of the reference than the last.
+
+        Parameters
+        ----------
+        n_rows : int
+            Rows of the sensor that are read.
+        exposure_s : float
+            Exposure in seconds.
+
+        Returns
+        -------
+        float
+            Seconds: `minimum_frametime_s`, or what latency, exposure and ``device.settling_s`` take where that is more.
+        """
+        least_s = float(self.minimum_frametime_s(n_rows, exposure_s))
+        if not self.device.settling_s:
+            return least_s
+        return max(least_s, exposure_s + self.device.latency_s + self.device.settling_s)
 
     @abstractmethod
     def show(self, mirrors: np.ndarray, *, exposure_s: float, frametime_s: float, roi: Roi) -> np.ndarray:
@@ -514,6 +564,11 @@ class LaboratoryBench(FromExpose, ABC):
         -------
         ndarray, shape (n, n_rows, n_columns)
             Counts, in the order of the patterns, of the type ``device.camera.dtype``.
+
+        Raises
+        ------
+        FramesLost
+            If the instruments say that frames were lost: it is then called again.
         """
 
     @abstractmethod
@@ -536,10 +591,18 @@ class LaboratoryBench(FromExpose, ABC):
     def set_reference(self, phase_rad: float | None) -> None:
         """Set the phase of the reference arm; asked only where ``device.has_reference`` is set, or with None.
 
+        After a step ``device.settling_s`` is waited for.
+
         Parameters
         ----------
         phase_rad : float or None
             Radians; None blocks the arm.
+        """
+
+    def restart(self) -> None:
+        """Make instruments ready after frames were lost: called before a part is shown again. Does nothing here.
+
+        Such as to stop and arm a camera anew, which else waits for triggers that are past.
         """
 
     @cached_property
@@ -597,24 +660,30 @@ class LaboratoryBench(FromExpose, ABC):
         TypeError, ValueError
             If an argument is not what it may be; nothing is shown then.
         RuntimeError
-            If `show` or `dark` return something else than the frames that were asked for.
+            If `show` or `dark` return something else than the frames that were asked for. It is `FramesLost` where
+            some were lost at every attempt.
+
+        Warns
+        -----
+        UserWarning
+            Once, if parts were shown again, and if there are guards that cannot be told apart.
         """
         phases = checked_phases(reference_phase_rad, self.device.has_reference)
         exposure_s = checked_exposure(exposure_s)
         region = checked_roi(roi, self.sensor_shape)
-        least_s = float(self.minimum_frametime_s(region[2], exposure_s))
+        least_s, why = self._least_frametime(region[2], exposure_s, phases)
         if frametime_s is None:
             frametime_s = max(least_s, self.device.frametime_s)
         else:
             frametime_s = validation.number("frametime_s", frametime_s, low=0.0, high=3600.0, low_open=True)
             if frametime_s < least_s * (1 - 1e-9):
-                raise ValueError(f"frametime_s is {frametime_s!r}, but here it must be at least {least_s:.6g}.")
+                raise ValueError(f"frametime_s is {frametime_s!r}, but here it must be at least {least_s:.6g}{why}.")
         given: dict[str, Any] = {"exposure_s": exposure_s, "frametime_s": frametime_s, "roi": region}
         if mirrors is None:
             if phases is not None:
                 raise ValueError("mirrors is None, which shuts the laser, but the reference arm needs its light.")
             n = validation.integer("n_frames", n_frames, low=0)
-            frames = self._checked(self.dark(n, **given), n, region, "dark") if n else self._empty(region)
+            frames = self._losses().dark(n, lambda: self._dark(n, given)) if n else self._empty(region)
         else:
             if n_frames != 1:
                 raise ValueError(
@@ -622,20 +691,123 @@ class LaboratoryBench(FromExpose, ABC):
                 )
             shown = unpacked(mirrors, self.mirror_shape, level_turns_of(self))
             frames = self._shown(shown, phases, given) if len(shown) else self._empty(region)
-        self.clock.frames += len(frames)
         return frames
 
+    def transform(self, patterns: MirrorPatterns, **how: Any) -> np.ndarray:  # type: ignore[override]
+        """Show patterns and return the first pixels of a region, flat: as `FromExpose.transform`.
+
+        Parameters
+        ----------
+        patterns : MirrorPatterns or ndarray
+            Patterns with their layout, or packed mirrors.
+        **how
+            As for `FromExpose.transform`.
+
+        Returns
+        -------
+        ndarray, shape (n * number of phases, n_pixels)
+            Counts.
+
+        Raises
+        ------
+        TypeError, ValueError, RuntimeError
+            As for `expose`.
+        """
+        with self._losses().told():
+            return super().transform(patterns, **how)
+
+    def _losses(self) -> Losses:
+        kept: Losses = self.__dict__.setdefault("_lost", Losses())
+        kept.adjust(self.attempts, self.sequence_frames, self.guards, self.restart)
+        return kept
+
+    def _least_frametime(self, n_rows: int, exposure_s: float, phases: np.ndarray | None) -> tuple[float, str]:
+        """Return the shortest time between frames, and why it is longer than `minimum_frametime_s`."""
+        least_s, latency_s = float(self.minimum_frametime_s(n_rows, exposure_s)), self.device.latency_s
+        why = ""
+        if latency_s and exposure_s + latency_s > least_s * (1 + 1e-9):
+            least_s, why = exposure_s + latency_s, f", the exposure after a latency_s of {latency_s:g}"
+        if phases is not None and (phases != phases[0]).any():
+            stepped_s = float(self.stepped_frametime_s(n_rows, exposure_s))
+            if stepped_s > least_s:
+                least_s, why = stepped_s, ", as the phase of the reference is another in each frame"
+        return least_s, why
+
     def _shown(self, mirrors: np.ndarray, phases: np.ndarray | None, given: dict[str, Any]) -> np.ndarray:
-        region = given["roi"]
-        if phases is None:
-            self.set_reference(None)
-            return self._checked(self.show(mirrors, **given), len(mirrors), region, "show")
-        result = np.empty((len(mirrors) * len(phases), region[2], region[3]), dtype=self.device.camera.dtype)
-        for i in range(len(result)):
-            k, step = divmod(i, len(phases))
-            self.set_reference(float(phases[step]))
-            result[i] = self._checked(self.show(mirrors[k : k + 1], **given), 1, region, "show", own=False)[0]
-        self.set_reference(None)
+        region, steps = given["roi"], 1 if phases is None else len(phases)
+        turns = level_turns_of(self)
+        lit = np.ones(len(mirrors))
+        if turns is None:
+            lit = np.array([np.count_nonzero(m.view(np.bool_)) for m in mirrors]) / mirrors[0].size
+        guards = self._guards(float(lit.max()), turns) if self.guards else None
+
+        def show(start: int, stop: int, guarded: bool) -> tuple[np.ndarray | None, np.ndarray]:
+            shown = mirrors[start:stop]
+            if steps == 1:
+                self._turn(None if phases is None else float(phases[0]))
+                if not guarded or guards is None:
+                    return None, self._frames(shown, given)
+                frames = self._frames(np.concatenate([guards, shown, guards[::-1]]), given)
+                return np.concatenate([frames[:2], frames[-2:]]), frames[2:-2]
+            assert phases is not None
+            ends = []
+            if guarded and guards is not None:
+                ends.append(self._under(phases[0], guards, given))
+            frames = np.empty((len(shown) * steps, *region[2:]), dtype=self.device.camera.dtype)
+            for i in range(len(frames)):
+                k, step = divmod(i, steps)
+                frames[i] = self._under(phases[step], shown[k : k + 1], given, own=False)[0]
+            if guarded and guards is not None:
+                ends.append(self._under(phases[0], guards[::-1], given))
+            return np.concatenate(ends) if ends else None, frames
+
+        result = self._losses().take(len(mirrors), steps, show, lit)
+        if phases is not None:
+            self._turn(None)
+        return result
+
+    def _under(self, phase_rad: float, mirrors: np.ndarray, given: dict[str, Any], *, own: bool = True) -> np.ndarray:
+        self._turn(float(phase_rad))
+        return self._frames(mirrors, given, own=own)
+
+    def _turn(self, phase_rad: float | None) -> None:
+        """Set the reference, and wait where its phase is another one than before."""
+        before = self.__dict__.get("_stands_at")
+        self.set_reference(phase_rad)
+        self._stands_at = phase_rad
+        if phase_rad is not None and phase_rad != before and self.device.settling_s:
+            wait(self, self.device.settling_s)
+
+    def _frames(self, mirrors: np.ndarray, given: dict[str, Any], *, own: bool = True) -> np.ndarray:
+        """Show patterns once. What was exposed counts, also where it was lost on its way."""
+        try:
+            frames = self.show(np.ascontiguousarray(mirrors), **given)
+        except FramesLost:
+            self.clock.frames += len(mirrors)
+            raise
+        self.clock.frames += len(mirrors)
+        return self._checked(frames, len(mirrors), given["roi"], "show", own=own)
+
+    def _dark(self, n: int, given: dict[str, Any]) -> np.ndarray:
+        try:
+            frames = self.dark(n, **given)
+        except FramesLost:
+            self.clock.frames += n
+            raise
+        self.clock.frames += n
+        return self._checked(frames, n, given["roi"], "dark")
+
+    def _guards(self, share: float, turns: np.ndarray | None) -> np.ndarray:
+        """Return two patterns about as bright as those whose greatest share on is given, uint8 (2, rows, columns)."""
+        own = input_layout_of(self)
+        layout = guard_layout(self.mirror_shape) if own is None else own
+        codes = guard_codes(layout, share, turns)
+        kept = self.__dict__.setdefault("_guard_patterns", {})
+        key = (layout, int(codes.sum()))
+        if key not in kept:
+            kept.clear()
+            kept[key] = layout.mirrors(codes) if turns is None else layout.pixels(codes)
+        result: np.ndarray = kept[key]
         return result
 
     def _checked(self, frames: Any, n: int, region: Roi, method: str, *, own: bool = True) -> np.ndarray:

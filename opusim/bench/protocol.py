@@ -11,7 +11,7 @@ import functools
 import inspect
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -29,16 +29,45 @@ if TYPE_CHECKING:
     from .together import Together
 
 __all__ = [
-    "Backed", "Bench", "Clock", "Clocked", "Drivable", "Exposing", "Fresh", "Identified", "Identity", "Inputs",
-    "Lagging", "Lamp", "Levelled", "Limited", "LitCamera", "Looping", "Outputs", "Phases", "Record", "Reducing",
-    "Repeatable", "Reservable", "Resumable", "Single", "Skipping", "Stepping", "Surrounded", "Threaded", "Timed",
-    "Tunable", "checked_bench", "elapsed_s", "has", "identity_of", "input_layout_of", "lacking", "lags_of",
-    "level_turns_of", "output_roi_of", "reference_map_of", "stepped_frametime_of", "threads_of", "tunes", "wait",
+    "Backed", "Bench", "Clock", "Clocked", "Drivable", "Exposing", "FramesLost", "Fresh", "Guarding", "Identified",
+    "Identity", "Inputs", "Lagging", "Lamp", "Levelled", "Limited", "LitCamera", "Looping", "Outputs", "Phases",
+    "Record", "Reducing", "Repeatable", "Reservable", "Resumable", "Single", "Skipping", "Stepping", "Surrounded",
+    "Threaded", "Timed", "Tunable", "checked_bench", "elapsed_s", "has", "identity_of", "input_layout_of", "lacking",
+    "lags_of", "level_turns_of", "output_roi_of", "reference_map_of", "stepped_frametime_of", "threads_of", "tunes",
+    "wait",
 ]  # fmt: skip
 
 _LONGEST_SKIP_S = 3600.0
 # Levels are bytes.
 _MOST_LEVELS = 256
+
+
+class FramesLost(RuntimeError):
+    """Frames were lost: what `opusim.bench.laboratory.LaboratoryBench` shows again.
+
+    Raise it in `show` or `dark` of a bench when the instruments say so: a camera that counts triggers, a frame with
+    another number than the one before it, a timeout.
+
+    Parameters
+    ----------
+    message : str
+        What the instruments said.
+    frames : iterable of int, optional
+        Numbers of the frames that are missing, from 0 on, if they are known.
+
+    Attributes
+    ----------
+    frames : tuple of int or None
+        The same.
+    """
+
+    def __init__(self, message: str = "Frames were lost.", frames: Iterable[int] | None = None) -> None:
+        super().__init__(message)
+        self.frames = None if frames is None else tuple(int(k) for k in frames)
+
+    def __reduce__(self) -> Any:
+        """Keep the parts, so that it comes back from another process."""
+        return FramesLost, (str(self), self.frames)
 
 
 # ---------------------------------------------------------------------------------------------- what every bench has
@@ -204,6 +233,21 @@ class Fresh(Protocol):
     """
 
     frames_are_new: bool
+
+
+@runtime_checkable
+class Guarding(Protocol):
+    """A bench that shows frames of its own beside those that it is asked for, to see whether any were lost.
+
+    They count on the clock. One that does not say so takes a frame for each that it is asked for.
+
+    Attributes
+    ----------
+    guards : bool
+        Whether it does.
+    """
+
+    guards: bool
 
 
 @runtime_checkable

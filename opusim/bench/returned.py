@@ -13,7 +13,7 @@ import numpy as np
 from opusim.base.user_arrays import as_numpy
 from opusim.patterns.layout import MirrorPatterns
 
-from .protocol import Fresh, has
+from .protocol import FramesLost, Fresh, has
 
 __all__ = ["checked_frames", "exposed", "flat_frames", "number_of_patterns"]
 
@@ -46,7 +46,7 @@ def checked_frames(
     Raises
     ------
     RuntimeError
-        If they are something else.
+        If they are something else; `opusim.bench.protocol.FramesLost`, which is one, if there are fewer or more.
     """
     shape = (n, int(region[2]), int(region[3]))
     if type(frames) is np.ndarray:
@@ -60,16 +60,19 @@ def checked_frames(
     if array.shape == shape and of_type:
         return np.array(array) if own else array
     hint = ""
+    kind: type[RuntimeError] = RuntimeError
     if array.ndim == 3 and array.shape[0] == n and array.shape[1:] == shape[:0:-1]:
         hint = "; rows and columns are exchanged"
     elif array.ndim == 3 and array.shape[1:] == shape[1:]:
         away = array.shape[0] - n
+        # Of another type they would be refused after any number of attempts.
+        kind = FramesLost if of_type else RuntimeError
         hint = (
             f"; {abs(away)} of them {'too many' if away > 0 else 'lost'}, so that the others may belong to other "
             "patterns: look at the trigger and at frametime_s"
         )
     must = "" if dtype is None else f"of {np.dtype(dtype)}, which follows from device.bits, and "
-    raise RuntimeError(
+    raise kind(
         f"{who} returned an array of {array.dtype} of the shape {array.shape}, but it must be {must}of the shape "
         f"{shape}: frames, rows, columns{hint}."
     )

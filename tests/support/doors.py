@@ -257,7 +257,7 @@ NOT_DOORS = {
         (
             "opusim.device.medium.layer.", "opusim.device.fourier_stop.Relay.",
             "opusim.device.pixel_sampling.PixelSampling.",
-            "opusim.planning.rates.measure(",
+            "opusim.planning.rates.measure(", "opusim.bench.losses.",
             "opusim.dfa.network.MLP.times_derivative(", "opusim.dfa.optimisers.Optimiser.",
             "opusim.patterns.layout.MirrorPatterns.of_checked(",
             "opusim.device.slm.PhaseSlm.of_levels(",
@@ -660,7 +660,16 @@ def _bench() -> None:
     region = {"roi": (0, 0, 5, 6), "n_pixels": 7, **how}
     door(f"{at}.FromExpose.transform(patterns)", lambda x: bare.transform(x, **region), lambda: bits(2, 96),
          called="mirrors|patterns", same=False)  # fmt: skip
+    door(f"{at}.LaboratoryBench.transform(patterns)", lambda x: few.transform(x, **region), lambda: bits(2, 12),
+         called="mirrors|patterns", same=False)  # fmt: skip
     packed = np.packbits(bits(1, 24 * 32), axis=1, bitorder="little")
+    from opusim.bench.guarded import Guarded
+
+    around = Guarded(Few())
+    door("opusim.bench.guarded.Guarded.expose(mirrors)", lambda x: around.expose(x, **how), some.copy, "none",
+         same=False)  # fmt: skip
+    door("opusim.bench.guarded.Guarded.expose(reference_phase_rad)",
+         lambda x: around.expose(some, reference_phase_rad=x, **how), _STEPS.copy, "none", same=False)  # fmt: skip
     door(f"{at}.FromExpose.transform(reference_phase_rad)",
          lambda x: bare.transform(packed, reference_phase_rad=x, **region), _STEPS.copy, "none",
          same=False)  # fmt: skip
