@@ -28,7 +28,7 @@ FEWEST = 16
 _SAMPLE = 64
 
 
-def centred(shape: tuple[int, int], blocks: tuple[int, int]) -> MirrorLayout:
+def centred(shape: tuple[int, int], blocks: tuple[int, int], name: str = "grid") -> MirrorLayout:
     """Return square blocks as large as fit, in the middle of the mirrors, and dark ones around them.
 
     Parameters
@@ -37,6 +37,8 @@ def centred(shape: tuple[int, int], blocks: tuple[int, int]) -> MirrorLayout:
         Mirrors as (rows, columns).
     blocks : tuple of int
         Blocks as (rows, columns).
+    name : str
+        What the sentence of an error calls them.
 
     Returns
     -------
@@ -50,7 +52,7 @@ def centred(shape: tuple[int, int], blocks: tuple[int, int]) -> MirrorLayout:
     """
     side = min(shape[0] // blocks[0], shape[1] // blocks[1])
     if side < 1:
-        raise ValueError(f"grid is {blocks} blocks, but there are only {shape} mirrors.")
+        raise ValueError(f"{name} is {blocks} blocks, but there are only {shape} mirrors.")
     size = blocks[0] * side, blocks[1] * side
     offset = (shape[0] - size[0]) // 2, (shape[1] - size[1]) // 2
     return MirrorLayout(shape, blocks, "dark_macro_2d", side, offset, size)

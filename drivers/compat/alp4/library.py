@@ -62,11 +62,12 @@ def _to(pointer: Any, value: int) -> None:
         target.value = value
 
 
-def _structure(pointer: Any, kind: type) -> Any:
+def _structure(pointer: Any, kind: type[ct.Structure]) -> Any:
     target = getattr(pointer, "_obj", None)
     if target is None:
         target = getattr(pointer, "contents", None)
-    if not isinstance(target, kind):
+    # ALP4lib has structures of its own, laid out alike.
+    if [name for name, _ in getattr(target, "_fields_", ())] != [name for name, _ in kind._fields_]:
         raise AlpReturn(ADDR_INVALID)
     return target
 
@@ -232,7 +233,7 @@ class Library:
             address = _number(data)
             if not address:
                 raise AlpReturn(ADDR_INVALID)
-            known = np.ctypeslib.as_array((ct.c_uint8 * size).from_address(address))
+            known = np.frombuffer(memoryview((ct.c_uint8 * size).from_address(address)), dtype=np.uint8)
         flat = known.reshape(-1)
         if len(flat) < size:  # the library would read on behind it
             raise AlpReturn(ADDR_INVALID)

@@ -223,7 +223,7 @@ def checked_grid(grid: Any, shape: tuple[int, int], name: str = "grid") -> Mirro
     if not isinstance(grid, (tuple, list)) or len(grid) != 2:
         raise TypeError(f"{name} is {grid!r}, but it must be {may}.")
     rows, columns = (validation.integer(f"{name}[{k}]", each, low=1) for k, each in enumerate(grid))
-    return centred(shape, (rows, columns))
+    return centred(shape, (rows, columns), name)
 
 
 def bench_from_environment(dmd: str | None = None) -> OpticalBench:
