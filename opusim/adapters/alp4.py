@@ -508,11 +508,7 @@ class AlpBench(LaboratoryBench):
         dmd, n = self._dmd, len(mirrors)
         sequence = self._sequence(n)
         try:
-            packed = np.packbits(mirrors, axis=2)
-            # Rows of a DLP9500 are padded to 256 bytes.
-            padded = np.zeros((n, mirrors.shape[1], MODELS[self.mirror_shape].row_bytes), dtype=np.uint8)
-            padded[:, :, : packed.shape[2]] = packed
-            dmd.SeqPut(padded.ravel(), SequenceId=sequence)
+            dmd.SeqPut(self._uploaded(mirrors), SequenceId=sequence)
             dmd.SetTiming(SequenceId=sequence, pictureTime=math.ceil(frametime_s * 1e6 - 1e-3))
             frames = np.asarray(
                 self._camera(n, lambda: dmd.Run(SequenceId=sequence, loop=False), exposure_s=exposure_s, roi=roi)
@@ -526,9 +522,19 @@ class AlpBench(LaboratoryBench):
             )
         return frames
 
+    def _uploaded(self, mirrors: np.ndarray) -> np.ndarray:
+        model = MODELS.get(self.mirror_shape)
+        if model is None:  # how rows of other boards are padded is not known: a byte a mirror
+            return (mirrors * np.uint8(255)).ravel()
+        packed = np.packbits(mirrors, axis=2)
+        padded = np.zeros((len(mirrors), mirrors.shape[1], model.row_bytes), dtype=np.uint8)
+        padded[:, :, : packed.shape[2]] = packed
+        return padded.ravel()
+
     def _sequence(self, n: int) -> Any:
         sequence = self._dmd.SeqAlloc(nbImg=n, bitDepth=1)
-        self._dmd.SeqControl(constants.ALP_DATA_FORMAT, constants.ALP_DATA_BINARY_TOPDOWN, SequenceId=sequence)
+        if self.mirror_shape in MODELS:
+            self._dmd.SeqControl(constants.ALP_DATA_FORMAT, constants.ALP_DATA_BINARY_TOPDOWN, SequenceId=sequence)
         self._dmd.SeqControl(constants.ALP_BIN_MODE, constants.ALP_BIN_UNINTERRUPTED, SequenceId=sequence)
         return sequence
 

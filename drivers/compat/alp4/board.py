@@ -241,6 +241,8 @@ class Board:
         Which.
     serial : int
         Serial number.
+    threads : int, optional
+        Threads to pack pictures with; all processors by default.
 
     Attributes
     ----------
@@ -254,8 +256,8 @@ class Board:
         When its first picture began.
     """
 
-    def __init__(self, model: Model, serial: int = 1) -> None:
-        self.model, self.serial = model, serial
+    def __init__(self, model: Model, serial: int = 1, threads: int | None = None) -> None:
+        self.model, self.serial, self.threads = model, serial, threads or default_threads()
         self.lock = new_lock()
         self.watchers: list[Watching] = []
         self.allocated = False
@@ -418,7 +420,7 @@ class Board:
         sequence = self.sequence(number)
         top, rows = lines or (0, self.model.shape[0])
         kind = sequence.settings[c.ALP_DATA_FORMAT]
-        threads = default_threads()
+        threads = self.threads
         planes = sequence.planes.reshape(sequence.n, sequence.bits, self.model.shape[0], self.model.used_bytes)
         target = planes[first : first + load, :, top : top + rows]
         from .packing_kernels import pack_bit, reverse_rows  # numba is loaded when first needed

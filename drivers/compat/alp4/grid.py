@@ -58,7 +58,9 @@ def centred(shape: tuple[int, int], blocks: tuple[int, int], name: str = "grid")
     return MirrorLayout(shape, blocks, "dark_macro_2d", side, offset, size)
 
 
-def blocks_in(planes: Iterable[np.ndarray], shape: tuple[int, int]) -> MirrorLayout | None:
+def blocks_in(
+    planes: Iterable[np.ndarray], shape: tuple[int, int], threads: int | None = None
+) -> MirrorLayout | None:  # fmt: skip
     """Return the largest square blocks that each have one value, in all of some pictures.
 
     Parameters
@@ -67,6 +69,8 @@ def blocks_in(planes: Iterable[np.ndarray], shape: tuple[int, int]) -> MirrorLay
         Packed mirrors, the first in the lowest bit.
     shape : tuple of int
         Mirrors as (rows, columns); columns a multiple of 64.
+    threads : int, optional
+        Threads to use; all processors by default.
 
     Returns
     -------
@@ -87,7 +91,7 @@ def blocks_in(planes: Iterable[np.ndarray], shape: tuple[int, int]) -> MirrorLay
 
     for each in planes:
         pictures = np.ascontiguousarray(each).view("<u8").reshape(len(each), rows, words)
-        over_ranges(lambda a, b, p=pictures: work(p, a, b), len(each), default_threads())  # type: ignore[misc]
+        over_ranges(lambda a, b, p=pictures: work(p, a, b), len(each), threads or default_threads())  # type: ignore[misc]
     if not found:
         return None
     merged = [np.bitwise_or.reduce([sums[k] for sums in found]) for k in range(4)]
@@ -109,7 +113,9 @@ def blocks_in(planes: Iterable[np.ndarray], shape: tuple[int, int]) -> MirrorLay
     return MirrorLayout(shape, blocks, "dark_macro_2d", side, (top, left), (height, width))
 
 
-def read(layout: MirrorLayout, packed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def read(
+    layout: MirrorLayout, packed: np.ndarray, threads: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Return what `read_packed` does: the features behind packed mirrors, and which rows are of the layout.
 
     Parameters
@@ -118,6 +124,8 @@ def read(layout: MirrorLayout, packed: np.ndarray) -> tuple[np.ndarray, np.ndarr
         How features lie on the mirrors.
     packed : ndarray of uint8, shape (n, bytes)
         Packed mirrors, the first in the lowest bit.
+    threads : int, optional
+        Threads to use; all processors by default.
 
     Returns
     -------
@@ -128,7 +136,7 @@ def read(layout: MirrorLayout, packed: np.ndarray) -> tuple[np.ndarray, np.ndarr
     """
     rows, columns = layout.dmd_shape
     if layout.kind != "dark_macro_2d" or columns % 64:
-        return read_packed(layout, packed)
+        return read_packed(layout, packed, threads)
     from .packing_kernels import read_blocks
 
     (top, left), side = layout.roi_offset, layout.factor
@@ -144,7 +152,7 @@ def read(layout: MirrorLayout, packed: np.ndarray) -> tuple[np.ndarray, np.ndarr
     over_ranges(
         lambda a, b: read_blocks(
             pictures, top, side, n_rows, masks[0], masks[1], places[:-1], bits, recognised, a, b
-        ), len(packed), default_threads(),
+        ), len(packed), threads or default_threads(),
     )  # fmt: skip
     return bits, recognised
 
@@ -193,9 +201,9 @@ class Grid:
             if sum(map(len, planes)) < FEWEST:
                 return
             shape = self._bench.mirror_shape
-            sample = blocks_in([some[:_SAMPLE] for some in planes], shape)
-            if sample is not None and not all(_fits(sample, some) for some in planes):
-                sample = blocks_in(planes, shape)
+            sample = blocks_in([some[:_SAMPLE] for some in planes], shape, self._bench.threads)
+            if sample is not None and not all(_fits(sample, some, self._bench.threads) for some in planes):
+                sample = blocks_in(planes, shape, self._bench.threads)
             self.layout = sample
 
     def patterns(self, packed: np.ndarray, inverted: bool = False) -> MirrorPatterns | np.ndarray:
@@ -220,7 +228,7 @@ class Grid:
         """
         with self._lock:
             if self.layout is not None:
-                bits, recognised = read(self.layout, packed)
+                bits, recognised = read(self.layout, packed, self._bench.threads)
                 if recognised.all():
                     return self._features(bits, inverted)
                 self._left(int(np.flatnonzero(~recognised)[0]), len(packed))
@@ -263,5 +271,5 @@ class Grid:
         )
 
 
-def _fits(layout: MirrorLayout, planes: np.ndarray) -> bool:
-    return all(read(layout, planes[a : a + 512])[1].all() for a in range(0, len(planes), 512))
+def _fits(layout: MirrorLayout, planes: np.ndarray, threads: int) -> bool:
+    return all(read(layout, planes[a : a + 512], threads)[1].all() for a in range(0, len(planes), 512))

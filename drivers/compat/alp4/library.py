@@ -67,7 +67,7 @@ def _structure(pointer: Any, kind: type[ct.Structure]) -> Any:
     if target is None:
         target = getattr(pointer, "contents", None)
     # ALP4lib has structures of its own, laid out alike.
-    if [name for name, _ in getattr(target, "_fields_", ())] != [name for name, _ in kind._fields_]:
+    if [each[0] for each in getattr(target, "_fields_", ())] != [each[0] for each in kind._fields_]:
         raise AlpReturn(ADDR_INVALID)
     return target
 

@@ -10,6 +10,7 @@ import numpy as np
 from opusim.base import validation
 from opusim.bench.bench import OpticalBench
 from opusim.bench.region import Roi
+from opusim.device.camera import SensorMaps
 from opusim.device.record import Device
 from opusim.drivers.compat.environment import selected
 from opusim.patterns.layout import MirrorLayout
@@ -45,8 +46,9 @@ class Table:
 
     def __init__(self, bench: OpticalBench, grid: MirrorLayout | str = "auto") -> None:
         self.bench = bench
-        self.board = Board(MODELS[bench.mirror_shape])
+        self.board = Board(MODELS[bench.mirror_shape], threads=bench.threads)
         self.grid = Grid(bench, grid)
+        self._maps: tuple[Roi, SensorMaps] | None = None  # of the region last read
         self._clock_us = 0  # moment of the board to which the bench's clock has come
 
     def frames(
@@ -125,7 +127,7 @@ class Table:
         """
         self._settle()
         self._come_to(start_us)
-        bench, device, exposure_s = self.bench, self.bench.device, exposure_us * 1e-6
+        bench, camera, exposure_s = self.bench, self.bench.device.camera, exposure_us * 1e-6
         shares: dict[Any, tuple[Lit, int]] = {}
         for lit in self.board.lit(start_us, start_us + exposure_us):
             key = None if lit.projection is None else (id(lit.projection.sequence), lit.plane, lit.projection.flips)
@@ -145,11 +147,9 @@ class Table:
                     self._of(lit), exposure_s=exposure_s, reference_phase_rad=phase_rad, roi=roi
                 )  # fmt: skip
                 photons += planes.photons.ravel() * (us / exposure_us)
-            rows, columns = np.indices((roi[2], roi[3]))
-            pixels = ((rows + roi[0]) * bench.sensor_shape[1] + columns + roi[1]).ravel()
-            frame = device.camera.expose(
+            frame = camera.expose(
                 photons.astype(np.float32), exposure_s=exposure_s, seed=bench.seed,
-                maps=device.camera.maps(bench.seed, pixels), frame0=bench.clock.frames,
+                maps=self._maps_of(roi), frame0=bench.clock.frames,
             )  # fmt: skip
             bench.skip_frames(1, frametime_s=frametime_us * 1e-6)
         self._clock_us = start_us + frametime_us
@@ -170,6 +170,13 @@ class Table:
         if upside_down:
             planes = planes.reshape(len(planes), self.board.model.shape[0], -1)[:, ::-1].reshape(len(planes), -1)
         return self.grid.patterns(planes, inverted)
+
+    def _maps_of(self, roi: Roi) -> SensorMaps:
+        if self._maps is None or self._maps[0] != roi:
+            rows, columns = np.indices((roi[2], roi[3]))
+            pixels = ((rows + roi[0]) * self.bench.sensor_shape[1] + columns + roi[1]).ravel()
+            self._maps = roi, self.bench.device.camera.maps(self.bench.seed, pixels)
+        return self._maps[1]
 
     def _settle(self) -> None:
         if not self.grid.settled:
