@@ -26,6 +26,7 @@ STAND_INS = {
     ROOT / "drivers" / "lightonopu": {"opusim", "lightonopu", "numpy"},
     ROOT / "drivers" / "lightonml": {"opusim", "lightonml", "lightonopu", "numpy"},
     ROOT / "drivers" / "lightonml_hook": {"opusim_lightonml_hook"},
+    ROOT / "drivers" / "ALP4lib": {"opusim", "ALP4", "numpy"},
 }
 STAND_IN_SOURCES = sorted(path for folder in STAND_INS for path in folder.rglob("*.py") if "build" not in path.parts)
 SOURCES = sorted(
@@ -36,6 +37,8 @@ SOURCES = sorted(
 )
 # Where lightonml's functions have an argument that asks for it.
 PRINTS_ON_REQUEST = {ROOT / "opusim" / "encoding" / "models.py"}
+# ALP4lib tells on the terminal what it opens, and of sequences that it cannot free.
+PRINTS_ON_REQUEST |= {ROOT / "drivers" / "ALP4lib" / "ALP4.py"}
 # A model that a user saved is a pickle in lightonml, and is read when the user asks for it. The suites send what they
 # are given to themselves, as to a worker; to workers it goes as Dask would send it.
 READS_PICKLES = {

@@ -1,6 +1,6 @@
-"""lightonml and lightonopu under their own names, for programs that were written for the real device.
+"""lightonml, lightonopu and ALP4 under their own names, for programs that were written for the real devices.
 
-The modules lie in two folders beside this file that nothing imports from until they are put on the path: by `install`
+The modules lie in three folders beside this file that nothing imports from until they are put on the path: by `install`
 in the running process, by `start_program` for a program of its own.
 """
 
@@ -27,9 +27,11 @@ LIGHTONOPU = str(_HERE / "lightonopu")
 """Folder of the module lightonopu, the hardware driver's stand-in."""
 LIGHTONML = str(_HERE / "lightonml")
 """Folder of the module lightonml."""
+ALP4LIB = str(_HERE / "ALP4lib")
+"""Folder of the module ALP4, ALP4lib's stand-in."""
 HOOK = str(_HERE / "lightonml_hook")
 """Folder whose `sitecustomize` shows an installed lightonml the simulated device's configuration."""
-_OURS = frozenset((LIGHTONOPU, LIGHTONML, HOOK))
+_OURS = frozenset((LIGHTONOPU, LIGHTONML, ALP4LIB, HOOK))
 _HOOK_MODULE = "opusim_lightonml_hook"
 # Run by a fresh interpreter: says whether lightonml can be imported there, and if not, why.
 _TRY_IMPORT = """
@@ -50,7 +52,7 @@ report.write(answer)
 
 @dataclass(frozen=True)
 class StandIn:
-    """What serves the names lightonopu and lightonml.
+    """What serves the names lightonopu, lightonml and ALP4.
 
     Parameters
     ----------
@@ -67,16 +69,20 @@ class StandIn:
     problem: str = ""
 
 
-def install(lightonml: bool | None = None) -> StandIn:
-    """Make ``import lightonopu`` and ``import lightonml`` work in this process, as in a notebook's first cell.
+def install(lightonml: bool | None = None, alp4: bool | None = None) -> StandIn:
+    """Make ``import lightonopu``, ``import lightonml`` and ``import ALP4`` work here, as in a notebook's first cell.
 
     lightonopu is then opusim's own. So is lightonml, unless it is installed and can be imported: then that one is used,
-    and it drives the simulated device. A second call is fine.
+    and it drives the simulated device. ALP4 is opusim's own, also beside an installed ALP4lib, which cannot do without
+    the maker's library and a board. A second call is fine.
 
     Parameters
     ----------
     lightonml : bool, optional
         True for opusim's own lightonml in any case, False for the installed one in any case.
+    alp4 : bool, optional
+        True for opusim's own ALP4, False to leave that name alone, for the installed ALP4lib and a real board. By
+        default it is opusim's, unless another ALP4 has been imported before, which stays.
 
     Returns
     -------
@@ -88,7 +94,7 @@ def install(lightonml: bool | None = None) -> StandIn:
     RuntimeError
         If another module of such a name has been imported before.
     TypeError
-        If `lightonml` is something else.
+        If an argument is something else.
 
     Warns
     -----
@@ -104,7 +110,16 @@ def install(lightonml: bool | None = None) -> StandIn:
     """
     if lightonml is not None and not isinstance(lightonml, bool):
         raise TypeError(f"lightonml is {lightonml!r}, but it must be True, False or None.")
+    if alp4 is not None and not isinstance(alp4, bool):
+        raise TypeError(f"alp4 is {alp4!r}, but it must be True, False or None.")
     _refuse_other("lightonopu", lightonml)
+    if alp4 is True:
+        _refuse_other("ALP4", alp4, argument="alp4")
+    elif alp4 is False and _is_ours(sys.modules.get("ALP4")):
+        raise RuntimeError(
+            "alp4 is False, but opusim's own ALP4 has been imported already: restart Python, and call "
+            "opusim.drivers.install(alp4=False) before the first import of ALP4."
+        )
     if lightonml is True:
         _refuse_other("lightonml", lightonml)
     elif lightonml is False and _is_ours(sys.modules.get("lightonml")):
@@ -113,10 +128,15 @@ def install(lightonml: bool | None = None) -> StandIn:
             "opusim.drivers.install(lightonml=False) before the first import of lightonml."
         )
     _put_first(LIGHTONOPU)
-    if lightonml is None:
-        used = stand_in_folders(problem=_problem_here())
+    if alp4 is False:
+        if ALP4LIB in sys.path:
+            sys.path.remove(ALP4LIB)
     else:
-        used = stand_in_folders(problem="absent" if lightonml else "")
+        _put_first(ALP4LIB)
+    if lightonml is None:
+        used = stand_in_folders(problem=_problem_here(), alp4=alp4 is not False)
+    else:
+        used = stand_in_folders(problem="absent" if lightonml else "", alp4=alp4 is not False)
     if used.lightonml == "opusim":
         _put_first(LIGHTONML)
     else:
@@ -126,8 +146,10 @@ def install(lightonml: bool | None = None) -> StandIn:
     return used
 
 
-def stand_in_folders(program_folder: str | None = None, *, problem: str | None = None) -> StandIn:
-    """Say what serves the two names, and which folders go on the path for it.
+def stand_in_folders(
+    program_folder: str | None = None, *, problem: str | None = None, alp4: bool = True
+) -> StandIn:  # fmt: skip
+    """Say what serves the names, and which folders go on the path for it.
 
     Parameters
     ----------
@@ -136,6 +158,8 @@ def stand_in_folders(program_folder: str | None = None, *, problem: str | None =
     problem : str, optional
         Why lightonml cannot be imported, if that is known: "absent", an error, or empty if it can be. A fresh
         interpreter is asked if it is not given, and if there is one to be found at all.
+    alp4 : bool
+        Whether the name ALP4 is served.
 
     Returns
     -------
@@ -144,15 +168,40 @@ def stand_in_folders(program_folder: str | None = None, *, problem: str | None =
     """
     if problem is None:
         problem = _problem_elsewhere(program_folder)
+    own = (LIGHTONOPU, *([ALP4LIB] if alp4 else []))
     if not problem:
-        return StandIn((LIGHTONOPU,), "installed")
+        return StandIn(own, "installed")
     reason = ""
     if problem != "absent":
         reason = (
             f"lightonml{_version_found()} is installed, but it cannot be imported here ({problem}); opusim's own "
             "modules of that name are used in its place."
         )
-    return StandIn((LIGHTONOPU, LIGHTONML), "opusim", reason)
+    return StandIn((LIGHTONML, *own), "opusim", reason)
+
+
+def other_alp4(folder: str) -> str:
+    """Say that a program's own folder has an ALP4, which comes before ours; empty if it has none.
+
+    Parameters
+    ----------
+    folder : str
+        The folder that Python looks in first.
+
+    Returns
+    -------
+    str
+        A sentence, or an empty text.
+    """
+    # ALP4lib tells its users to copy the file there.
+    path = Path(folder) / "ALP4.py"
+    if not path.is_file():
+        return ""
+    return (
+        f"{path} lies beside the program, which gets that module ALP4 and not opusim's: rename or move it for a "
+        f"simulated "
+        "board."
+    )
 
 
 # ---------------------------------------------------------------- a program of its own
@@ -311,12 +360,12 @@ def _is_ours(module: ModuleType | None) -> bool:
     return bool(getattr(module, "__opusim__", False)) or str(getattr(module, "__version__", "")).endswith("+opusim")
 
 
-def _refuse_other(name: str, lightonml: bool | None) -> None:
+def _refuse_other(name: str, given: bool | None, argument: str = "lightonml") -> None:
     module = sys.modules.get(name)
     if module is None or _is_ours(module):
         return
     place = getattr(module, "__file__", None) or "an unknown place"
-    call = "install()" if lightonml is None else f"install(lightonml={lightonml})"
+    call = "install()" if given is None else f"install({argument}={given})"
     raise RuntimeError(
         f"{name} has been imported already, from {place}, and it is not opusim's: restart Python, and call "
         f"opusim.drivers.{call} before the first import of {name}."

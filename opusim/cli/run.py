@@ -34,7 +34,7 @@ def run(
         typer.Option("--seed", "-s", help="Seed of the medium, the sensor and the noise.", show_default=False),
     ] = None,
 ) -> None:
-    """Run a program that was written for the real device: lightonopu and lightonml are there for it."""
+    """Run a program that was written for the real device: lightonopu, lightonml and ALP4 are there for it."""
     arguments = list(program or [])
     first = arguments[0] if arguments else ""
     if first == "-m" and len(arguments) == 1:
@@ -56,8 +56,9 @@ def run(
     path = Path(first).resolve()
     folder = None if first.startswith("-") else str(path if path.is_dir() else path.parent)
     used = standin.stand_in_folders(folder)
-    if used.problem:
-        warnings.warn(used.problem, stacklevel=2)
+    for told in (used.problem, standin.other_alp4(folder or os.getcwd())):
+        if told:
+            warnings.warn(told, stacklevel=2)
     # What the variables say is told now, not when the program has run for an hour.
     if device is None:
         environment.selected()

@@ -31,6 +31,8 @@ class LayoutKind(ABC):
     """Whether every mirror has a feature of its own."""
     repeats_rows = False
     """Whether most rows of mirrors are as the row above."""
+    surround = ALWAYS_ON
+    """What mirrors outside the region are."""
 
     @abstractmethod
     def check(self, layout: MirrorLayout) -> None:
@@ -46,7 +48,7 @@ class LayoutKind(ABC):
 
     def feature_map(self, layout: MirrorLayout) -> np.ndarray:
         """Return the feature of each mirror, int32 (rows, columns), or one of the two constants."""
-        result = np.full(layout.dmd_shape, ALWAYS_ON, dtype=np.int32)
+        result = np.full(layout.dmd_shape, self.surround, dtype=np.int32)
         (row, column), (height, width) = layout.roi_offset, layout.roi_size
         index = np.arange(layout.n_features_total, dtype=np.int32)
         result[row : row + height, column : column + width] = self.in_region(layout, index)
@@ -117,6 +119,12 @@ class Macro2d(LayoutKind):
         return region
 
 
+class DarkMacro2d(Macro2d):
+    """As `Macro2d`, but mirrors outside the region are off, as where a program draws its pictures on a dark array."""
+
+    surround = ALWAYS_OFF
+
+
 class Plain(LayoutKind):
     """One mirror for each feature: a vector, or a picture of the mirrors' shape or of its transpose."""
 
@@ -162,5 +170,7 @@ class Plain(LayoutKind):
         over_ranges(part, len(values), threads)
 
 
-KINDS: dict[str, LayoutKind] = {"lined": Lined(), "macro_2d": Macro2d(), "plain": Plain()}
+KINDS: dict[str, LayoutKind] = {
+    "lined": Lined(), "macro_2d": Macro2d(), "dark_macro_2d": DarkMacro2d(), "plain": Plain()
+}  # fmt: skip
 """By the name that a layout has in `kind`, and in files."""

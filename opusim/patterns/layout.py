@@ -46,12 +46,13 @@ class MirrorLayout:
         Mirrors as (rows, columns).
     n_features : int or tuple of int
         Number of features, or (rows, columns) of features in two dimensions. Kept as a tuple.
-    kind : {"lined", "macro_2d", "plain"}
+    kind : {"lined", "macro_2d", "dark_macro_2d", "plain"}
         "lined": inside the region of interest, taken in raster order, feature ``j`` drives the mirrors
         ``j*factor ... (j+1)*factor - 1``. "macro_2d": feature ``(a, b)`` drives a square block of
-        ``factor x factor`` mirrors. "plain": one mirror per feature, no region.
+        ``factor x factor`` mirrors. "dark_macro_2d": the same, but mirrors outside the region are off. "plain": one
+        mirror per feature, no region.
     factor : int
-        Mirrors of a feature ("lined"), or side of its block ("macro_2d"); 1 for "plain".
+        Mirrors of a feature ("lined"), or side of its block ("macro_2d", "dark_macro_2d"); 1 for "plain".
     roi_offset, roi_size : tuple of int, optional
         Region of interest as (row, column) and (rows, columns); the whole array by default.
 
@@ -62,7 +63,8 @@ class MirrorLayout:
 
     Notes
     -----
-    Mirrors outside the region are on, mirrors of the region that no feature drives are off. A plain layout in
+    Mirrors outside the region are on (off for "dark_macro_2d"), mirrors of the region that no feature drives are off. A
+    plain layout in
     two dimensions takes features shaped like the mirrors, or their transpose, which is how images of the
     array's own size come (columns, rows).
     """
@@ -236,8 +238,8 @@ class MirrorLayout:
 
     @property
     def n_always_on(self) -> int:
-        """Mirrors outside the region of interest, which are always on."""
-        return self.n_mirrors - math.prod(self.roi_size)
+        """Mirrors outside the region of interest, which are always on; 0 where they are always off."""
+        return self.n_mirrors - math.prod(self.roi_size) if self._rule.surround == ALWAYS_ON else 0
 
     @property
     def n_bytes(self) -> int:

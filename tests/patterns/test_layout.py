@@ -86,6 +86,7 @@ def test_mirrors_packed_and_count_follow_the_definition(layout):
         MirrorLayout.lined(DMD, 810_000, (6, 120), (900, 900)),
         MirrorLayout.macro_2d(DMD, (28, 28), (8, 122), (896, 896)),
         MirrorLayout.macro_2d(DMD, (100, 100), (6, 120), (900, 900)),
+        MirrorLayout(DMD, (100, 100), "dark_macro_2d", 9, (6, 120), (900, 900)),
         MirrorLayout.plain(DMD),
         MirrorLayout.plain(DMD, (1140, 912)),
     ],
@@ -118,7 +119,17 @@ def test_feature_map_marks_constant_mirrors():
     assert layout.feature_of_mirror() is index
 
 
-def test_layouts_compare_hash_copy_and_pickle_by_their_rule():
+def test_a_dark_picture_is_the_other_one_with_its_surroundings_off():
+    lit = MirrorLayout.macro_2d((12, 20), (3, 4), (1, 2), (10, 17))
+    dark = MirrorLayout((12, 20), (3, 4), "dark_macro_2d", lit.factor, (1, 2), (10, 17))
+    bits = random_bits(lit, 5)
+    inside = np.zeros((12, 20), dtype=bool)
+    inside[1:11, 2:19] = True
+    assert np.array_equal(dark.mirrors(bits), np.where(inside, lit.mirrors(bits), 0))
+    assert dark.n_always_on == 0 and lit.n_always_on == 12 * 20 - 170
+
+
+def test_layouts_compare_hash_and_pickle_by_their_rule():
     layout = MirrorLayout.lined(DMD, 1000)
     layout.packed(random_bits(layout, 1))
     assert layout == MirrorLayout.lined(DMD, 1000) and hash(layout) == hash(MirrorLayout.lined(DMD, 1000))

@@ -14,6 +14,7 @@ LAYOUTS = {
     "lined in a region": MirrorLayout.lined(SHAPE, 1000, (100, 51), (333, 777)),
     "picture": MirrorLayout.macro_2d(SHAPE, (28, 28)),
     "a mirror each": MirrorLayout.macro_2d(SHAPE, (900, 900), (6, 120), (900, 900)),
+    "a picture on dark mirrors": MirrorLayout(SHAPE, (40, 56), "dark_macro_2d", 5, (301, 203), (200, 281)),
     "one feature": MirrorLayout.lined(SHAPE, 1),
 }
 

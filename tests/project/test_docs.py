@@ -29,11 +29,12 @@ NOT_DESCRIBED = {
     "opusim.dfa.examples",
     "opusim.cli",
     "opusim.drivers.compat",
+    "opusim.drivers.compat.alp4",
     "opusim.drivers.encoding",
 }
 # Modules that a page shows for what they say; only some of their names are meant for users.
 DESCRIBED_IN_PART = {"opusim.sweep.points"}
-STAND_INS = {"lightonopu", "lightonml", "lightonml_hook"}
+STAND_INS = {"lightonopu", "lightonml", "lightonml_hook", "ALP4lib"}
 NEEDED = ("sphinx", "numpydoc", "myst_parser", "pydata_sphinx_theme")
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 HAS_TORCH = importlib.util.find_spec("torch") is not None

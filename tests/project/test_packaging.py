@@ -19,7 +19,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 WHEEL = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
 MAPPING = {WHEEL["sources"].get(folder, folder).replace("/", "."): folder for folder in WHEEL["only-include"]}
 # Folders of modules under other packages' names: data until they are asked for.
-STAND_INS = ("lightonopu", "lightonml", "lightonml_hook")
+STAND_INS = ("lightonopu", "lightonml", "lightonml_hook", "ALP4lib")
 
 
 def package_folders() -> dict[str, Path]:

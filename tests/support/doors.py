@@ -247,7 +247,7 @@ NOT_DOORS = {
             "opusim.bench.protocol.", "opusim.bench.driver.", "opusim.dfa.feedback.ErrorProjection.",
             "opusim.dfa.error_encoding.ErrorEncoding.", "opusim.drivers.methods.base.Method.",
             "opusim.bench.laboratory.LaboratoryBench.show(", "opusim.bench.template.TemplateBench.show(",
-            "opusim.encoding.transformer.BaseTransformer.transform(",
+            "opusim.encoding.transformer.BaseTransformer.transform(", "opusim.adapters.alp4.AlpBench.show(",
             "opusim.adapters.instruments.OneByOneBench.",
         ),
         "a declaration: whoever implements it is called with what was checked",
