@@ -12,7 +12,7 @@ import pytest
 import alien_bench
 from laboratory_bench import Few, Numbers
 from opusim import OPU, OpticalBench
-from opusim.calibration import measure_drift, measure_linear, measure_tm
+from opusim.calibration import measure_drift, measure_focus, measure_linear, measure_tm
 from opusim.calibration.procedures.base import PROCEDURES
 from opusim.calibration.procedures.drift import DriftRecord
 from opusim.calibration.procedures.matrix.measure import refuse_carrier_of
@@ -112,6 +112,19 @@ def test_a_record_that_tells_of_no_arm_leaves_it_to_a_frame(tmp_path, make, meth
     bench.device, bench.seed = Named(), 0
     record = measure_tm(bench, 4, exposure_s=1.5e-3, out=tmp_path / "tm.h5", roi=ROI)
     assert record.method == method
+
+
+@pytest.mark.slow
+def test_phases_that_the_arm_counts_the_other_way_bring_no_light_together(tmp_path):
+    """The matrix is the conjugate then; stepped against each other, without an arm, the inputs have no other sign."""
+    found = {}
+    for make in ("phases", "phases_with_arm"):
+        bench = getattr(alien_bench, make)()
+        record = measure_tm(bench, 64, exposure_s=1e-3, out=tmp_path / f"{make}.h5")
+        found[make] = measure_focus(bench, record, 32, exposure_s=4e-3, focus_exposure_s=1e-4)
+    # The mean of 32 foci, each of which scatters as the power of its row of 64 entries does.
+    assert found["phases"].enhancement == pytest.approx(found["phases"].theory, rel=0.15)
+    assert found["phases_with_arm"].enhancement < 3
 
 
 @pytest.mark.parametrize("record", [Named(), Few.device])
