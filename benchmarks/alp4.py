@@ -60,6 +60,7 @@ def measure(n: int, n_outputs: int, threads: int) -> str:
     dmd.SeqControl(ALP4.ALP_DATA_FORMAT, ALP4.ALP_DATA_BINARY_TOPDOWN)
     dmd.SeqControl(ALP4.ALP_BIN_MODE, ALP4.ALP_BIN_UNINTERRUPTED)
     dmd.SetTiming(pictureTime=1000)
+    dmd.SeqPut(drawn(0, 2)[1], PicOffset=0, PicLoad=2)  # kernels are loaded
     upload = np.zeros(2)
     features = np.empty((n, SIDE * SIDE), dtype=np.uint8)
     for first in range(0, n, PART):
