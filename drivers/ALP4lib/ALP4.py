@@ -1,7 +1,7 @@
 """The module of ALP4lib 1.1.0 with a simulated board in place of the maker's library: names, calls, errors.
 
 What each call does is said at `opusim.adapters.alp4`. Pictures that a program shows are seen by
-`opusim.adapters.alp4.Camera`.
+`opusim.adapters.alp4.AlpCamera`.
 """
 
 # The names, arguments and attributes are those of ALP4lib, and programs take all of them with `from ALP4 import *`.

@@ -1,8 +1,8 @@
 """ALP4lib, the driver of ViALUX's micromirrors: lab scripts at our bench, and such mirrors as a bench of ours.
 
-A program with ``from ALP4 import *`` needs the maker's library and a board. By `opusim run`, or after
+A program with ``from ALP4 import *`` needs the maker's library and a board. By ``opusim run``, or after
 ``opusim.drivers.install()``, it finds a module ALP4 of opusim's in place of ALP4lib 1.1.0, with a simulated board whose
-mirrors are those of an `opusim.OpticalBench`. `Camera` takes frames of what the board shows, `use` says on which
+mirrors are those of an `opusim.OpticalBench`. `AlpCamera` takes frames of what the board shows, `use` says on which
 bench it is, `trigger` sends pulses to its input. No package is needed for that.
 
 `AlpBench` is the other way: an ALP4 object, real or simulated, and a camera as a bench, for `opusim.calibration` and an
@@ -28,7 +28,7 @@ from opusim.drivers.compat.alp4 import constants, table
 from opusim.drivers.compat.alp4.board import MODELS
 from opusim.patterns.layout import MirrorLayout
 
-__all__ = ["AlpBench", "Camera", "trigger", "use"]
+__all__ = ["AlpBench", "AlpCamera", "trigger", "use"]
 
 
 def use(
@@ -36,8 +36,9 @@ def use(
 ) -> OpticalBench:
     """Put the board that ALP4 finds on a bench, before a program takes it.
 
-    Without a call the bench is that of the environment, as for ``opusim run --device``: `OPUSIM_DEVICE`, else "aurora",
-    with a DLP7000 in place of mirrors that such a board does not drive; `OPUSIM_SEED`; and `OPUSIM_ALP4_GRID` for
+    Without a call the bench is that of the environment, as for ``opusim run --device``: ``OPUSIM_DEVICE``, else
+    "aurora",
+    with a DLP7000 in place of mirrors that such a board does not drive; ``OPUSIM_SEED``; and ``OPUSIM_ALP4_GRID`` for
     `grid`.
 
     Parameters
@@ -108,7 +109,7 @@ def trigger(n: int = 1) -> None:
         board.trigger(validation.integer("n", n, low=1))
 
 
-class Camera:
+class AlpCamera:
     """The camera of the bench that the board is on, for lab scripts.
 
     Armed, it takes a frame at each synchronisation pulse of the board: frame k is of picture k, through repetitions and
@@ -143,7 +144,7 @@ class Camera:
     --------
     ::
 
-        camera = Camera(roi=(500, 900, 32, 32), exposure_s=200e-6)
+        camera = AlpCamera(roi=(500, 900, 32, 32), exposure_s=200e-6)
         camera.arm(100)
         DMD.Run(loop=False)
         frames = camera.frames()
@@ -391,7 +392,7 @@ class AlpBench(LaboratoryBench):
     camera : callable
         ``camera(n, start, exposure_s=..., roi=...)`` makes the camera ready for `n` frames, one at each pulse of the
         board, calls ``start()``, which runs the sequence, and returns the frames, (n, n_rows, n_columns).
-        `Camera.take` is one.
+        `AlpCamera.take` is one.
     device : LabDevice
         What a driver needs to know; mirrors as the board has them.
     camera_frametime_s : callable

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from opusim import OpticalBench
-from opusim.adapters.alp4 import AlpBench, Camera, trigger, use
+from opusim.adapters.alp4 import AlpBench, AlpCamera, trigger, use
 from opusim.bench.laboratory import LabDevice
 from opusim.drivers.compat.alp4.board import MODELS
 from opusim.drivers.compat.alp4.grid import blocks_in, centred, read
@@ -179,7 +179,7 @@ def test_each_format_brings_the_same_mirrors(alp, on, dmd):
     packed = np.concatenate([packed, rng.integers(0, 255, (*packed.shape[:2], padding), dtype=np.uint8)], axis=2)
     assert packed.shape[2] in (128, 256)
     low = rng.integers(0, 128, wanted.shape, dtype=np.uint8)
-    camera = Camera(roi=ROI)
+    camera = AlpCamera(roi=ROI)
     for kind, data in (
         (alp.ALP_DATA_MSB_ALIGN, wanted * 128 + low),
         (alp.ALP_DATA_LSB_ALIGN, wanted + (low & 0xFE)),
@@ -204,7 +204,7 @@ def test_each_format_brings_the_same_mirrors(alp, on, dmd):
 def test_bit_planes_and_lines(alp, on):
     board, _ = on()
     gray = np.random.default_rng(6).integers(0, 16, (2, *SHAPE), dtype=np.uint8)
-    camera = Camera(roi=ROI)
+    camera = AlpCamera(roi=ROI)
     planes = np.stack([(gray >> (3 - b)) & 1 for b in range(4)], axis=1).reshape(-1, *SHAPE)
     for kind, data in ((alp.ALP_DATA_MSB_ALIGN, gray << 4), (alp.ALP_DATA_LSB_ALIGN, gray)):
         sequence = board.SeqAlloc(nbImg=2, bitDepth=4)
@@ -241,7 +241,7 @@ def test_frame_k_is_that_of_picture_k(alp, on):
     pictures = blocks(4)
     wanted = reference(bench, pictures)
     loaded(board, alp, pictures, pictureTime=1000)
-    camera = Camera(roi=ROI, exposure_s=400e-6)
+    camera = AlpCamera(roi=ROI, exposure_s=400e-6)
     camera.arm(4)
     board.Run(loop=False)
     assert np.array_equal(camera.frames(), wanted) and camera.lost == 0
@@ -268,7 +268,7 @@ def test_inversion_and_upside_down(alp, on):
     board.ProjControl(alp.ALP_PROJ_INVERSION, 1)
     board.ProjControl(alp.ALP_PROJ_UPSIDE_DOWN, 1)
     loaded(board, alp, pictures, pictureTime=1000)
-    camera = Camera(roi=ROI, exposure_s=400e-6)
+    camera = AlpCamera(roi=ROI, exposure_s=400e-6)
     camera.arm(2)
     board.Run(loop=False)
     # All mirrors are turned round, those beside the blocks too.
@@ -286,7 +286,7 @@ def test_gray_is_the_sum_of_planes_by_their_times(alp, on):
     upper, lower = blocks(1, seed=1)[0], blocks(1, seed=2)[0]
     gray = (upper & 128) | (lower & 64)
     sequence = loaded(board, alp, gray[None], bits=2, pictureTime=3020, illuminationTime=3000)
-    camera = Camera(roi=ROI, exposure_s=3000e-6)
+    camera = AlpCamera(roi=ROI, exposure_s=3000e-6)
     camera.arm(1)
     board.Run(loop=False)
     found = camera.frames()[0]
@@ -305,7 +305,7 @@ def test_an_exposure_longer_than_a_picture_sees_the_dark_phase_and_the_next_one(
     pictures = blocks(2)
     of_each = reference(bench, pictures, 1000e-6)
     loaded(board, alp, pictures, pictureTime=1000, illuminationTime=600)
-    camera = Camera(roi=ROI, exposure_s=1000e-6)
+    camera = AlpCamera(roi=ROI, exposure_s=1000e-6)
     camera.arm(1)
     board.Run()
     assert np.allclose(camera.frames()[0], of_each[0] * 0.6, rtol=1e-4)
@@ -330,7 +330,7 @@ def test_pulses_that_come_too_fast_are_lost_and_told(alp, on):
     board.SeqAlloc(nbImg=7)
     board.SeqPut(pictures.ravel())
     board.SetTiming(pictureTime=220)
-    camera = Camera(roi=ROI, exposure_s=200e-6)
+    camera = AlpCamera(roi=ROI, exposure_s=200e-6)
     assert camera.frametime_s == pytest.approx(bench.minimum_frametime_s(8, 200e-6)) and 220e-6 < camera.frametime_s
     camera.arm(3)
     board.Run(loop=False)
@@ -349,7 +349,7 @@ def test_snap_sees_what_is_shown_now(alp, on):
     board, bench = on()
     picture = blocks(1)
     lit = reference(bench, picture)[0]
-    camera = Camera(roi=ROI, exposure_s=400e-6)
+    camera = AlpCamera(roi=ROI, exposure_s=400e-6)
     dark = reference(bench, np.zeros((1, *SHAPE), np.uint8))[0]
     assert np.array_equal(camera.snap()[0], dark)
     board.SeqAlloc(nbImg=1)
@@ -382,7 +382,7 @@ def test_a_sequence_waits_for_another(alp, on):
         sequences.append(board.SeqAlloc(nbImg=2))
         board.SeqPut(pictures[2 * k : 2 * k + 2].ravel())
         board.SetTiming(pictureTime=1000)
-    camera = Camera(roi=ROI, exposure_s=400e-6)
+    camera = AlpCamera(roi=ROI, exposure_s=400e-6)
     camera.arm(4)
     board.Run(sequences[0])
     board.Run(sequences[1], loop=False)
@@ -403,7 +403,7 @@ def test_slave_and_step_wait_for_triggers(alp, on):
     wanted = reference(bench, pictures)
     board.ProjControl(alp.ALP_PROJ_MODE, alp.ALP_SLAVE)
     loaded(board, alp, pictures, pictureTime=1000)
-    camera = Camera(roi=ROI, exposure_s=400e-6)
+    camera = AlpCamera(roi=ROI, exposure_s=400e-6)
     camera.arm(3)
     board.Run(loop=False)
     with pytest.raises(TimeoutError, match="send triggers in slave mode"):
@@ -469,7 +469,7 @@ def test_the_grid_of_a_program_is_chosen_once(alp, on):
     board, bench = on(grid="auto")
     fine, coarse = blocks(20, 48, left=0), blocks(2, 96, seed=9, left=0)
     sequence = loaded(board, alp, fine, pictureTime=1000)
-    camera = Camera(roi=ROI, exposure_s=400e-6)
+    camera = AlpCamera(roi=ROI, exposure_s=400e-6)
     camera.arm(20)
     board.Run(loop=False)
     frames = camera.frames()
@@ -507,7 +507,7 @@ def test_few_pictures_and_single_mirrors_are_one_matrix(alp, on):
     """Fifteen pictures may be coarser than those to come: they go by mirrors, and so do all after them."""
     board, bench = on(grid="auto")
     pictures = blocks(16, 96)
-    camera = Camera(roi=ROI, exposure_s=400e-6)
+    camera = AlpCamera(roi=ROI, exposure_s=400e-6)
     loaded(board, alp, pictures[:1], pictureTime=1000)
     camera.arm(1)
     board.Run(loop=False)
@@ -524,7 +524,7 @@ def test_few_pictures_and_single_mirrors_are_one_matrix(alp, on):
 def test_a_grid_that_is_declared_is_kept_to(alp, on):
     board, _ = on(grid=(8, 10))
     loaded(board, alp, blocks(1, 32), pictureTime=1000)
-    camera = Camera(roi=ROI, exposure_s=400e-6)
+    camera = AlpCamera(roi=ROI, exposure_s=400e-6)
     camera.arm(1)
     board.Run(loop=False)
     with pytest.raises(ValueError, match="Picture 0 of 1 does not lie on the grid of this bench"):
@@ -536,7 +536,7 @@ def test_a_bench_of_single_mirrors_has_one_matrix_either_way(alp, on):
     """Recognised or not: the same fields, to what the two ways differ by."""
     board, bench = on(grid="auto", resolution="mirrors")
     loaded(board, alp, blocks(16, 96), pictureTime=1000)
-    camera = Camera(roi=(500, 900, 1, 4), exposure_s=400e-6)
+    camera = AlpCamera(roi=(500, 900, 1, 4), exposure_s=400e-6)
     camera.arm(1)
     board.Run(loop=False)
     frames = camera.frames()
@@ -563,7 +563,7 @@ def test_what_use_and_the_camera_refuse(alp, on, alp_devices):
         with pytest.raises(error, match=words):
             use(**arguments)
     assert use(bench, grid="256x256") is bench
-    camera = Camera(roi=ROI)
+    camera = AlpCamera(roi=ROI)
     for value in (0.0, -1.0, 0.5e-6, 1.5e-6):
         with pytest.raises(ValueError, match="exposure_s"):
             camera.exposure_s = value
@@ -579,7 +579,7 @@ def test_what_use_and_the_camera_refuse(alp, on, alp_devices):
 
 
 def bench_of(board, **more):
-    camera = Camera()
+    camera = AlpCamera()
     record = LabDevice(
         "ALP bench", (board.nSizeY, board.nSizeX), camera.sensor_shape, bits=8, black_level_dn=2.6, exposure_s=400e-6,
         frametime_s=500e-6,

@@ -57,8 +57,8 @@ def test_the_script_gets_the_mirrors_and_the_medium_that_it_is_run_with(tmp_path
     source = """
         import ALP4
         from importlib.metadata import version
-        from opusim.adapters.alp4 import Camera
-        bench = Camera(roi=(0, 0, 4, 4)).bench
+        from opusim.adapters.alp4 import AlpCamera
+        bench = AlpCamera(roi=(0, 0, 4, 4)).bench
         print(ALP4.__version__ == version("ALP4lib"), bench.device.dmd.name, bench.seed, bench.device.camera.dtype)
     """
     table = tmp_path / "bench.toml"
