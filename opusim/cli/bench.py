@@ -185,23 +185,23 @@ def _checked(spec: str, exposure_us: float | None, seed: int) -> bool:
             try:
                 report = check_bench(found, exposure_s=None if exposure_us is None else 1e-6 * exposure_us, seed=seed)
             except ConformanceError as error:
-                subject, broken = error.subject, error.failures
+                report, broken = error.report, error.failures
             else:
-                subject, broken = report.subject, {}
+                broken = {}
     if broken:
         n = sum(map(len, broken.values()))
-        out.print(f"{subject} breaks {n} rule{'s' * (n > 1)}:", markup=False, soft_wrap=True)
+        out.print(f"{report.subject} breaks {n} rule{'s' * (n > 1)}:", markup=False, soft_wrap=True)
         for name, sentences in broken.items():
             for sentence in sentences:
                 out.print(f"- {name}: {sentence}", markup=False, soft_wrap=True)
-        return False
-    table = _table(f"{subject} keeps the rules", "check", "result")
+    title = "Other checks" if broken else f"{report.subject} keeps the rules"
+    table = _table(title, "check", "result")
     for name in report.passed:
         table.add_row(name, "passed")
     for name, why in report.skipped.items():
         table.add_row(name, f"skipped: {why}")
     out.print(table)
-    return True
+    return not broken
 
 
 def _write_template(target: Path) -> None:
