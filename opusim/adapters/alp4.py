@@ -109,6 +109,9 @@ def trigger(n: int = 1) -> None:
         board.trigger(validation.integer("n", n, low=1))
 
 
+_CURE = "Set a longer pictureTime, fewer rows or a shorter exposure."
+
+
 class AlpCamera:
     """The camera of the bench that the board is on, for lab scripts.
 
@@ -159,6 +162,8 @@ class AlpCamera:
         self._wanted = self._armed = 0
         self._ready_us = 0
         self._taken: list[np.ndarray] = []
+        # When the sequence started whose pulses are counted, and the first one that is not.
+        self._counted: tuple[float, float] = (-1, 0)
 
     @property
     def bench(self) -> OpticalBench:
@@ -220,7 +225,7 @@ class AlpCamera:
             # It is ready when this returns.
             board.pass_time(max(0, self._ready_us - board.now_us))
             self._wanted = self._armed = n
-            self.lost, self._taken = 0, []
+            self.lost, self._taken, self._counted = 0, [], (-1, 0)
             if self not in board.watchers:
                 board.watchers.append(self)
 
@@ -256,22 +261,29 @@ class AlpCamera:
                 raise RuntimeError("The camera is not armed: call arm(n) before the sequence is started.")
             self.watch()
             if self._wanted:
-                lost = f" and {self.lost} pulses came while the camera was not ready" if self.lost else ""
+                lost, cure = "", "Start a sequence of more pictures, or send triggers in slave mode."
+                if self.lost:
+                    lost = f", and {self.lost} pulses came while the camera was not ready{self._why_lost()}"
+                    cure = _CURE
                 raise TimeoutError(
                     f"The camera was armed for {self._armed} frames, but has {self._armed - self._wanted}: the board "
-                    f"shows nothing more{lost}. Start a sequence of more pictures, or send triggers in slave mode."
+                    f"shows nothing more{lost}. {cure}"
                 )
             frames = self._taken[0] if len(self._taken) == 1 else np.concatenate(self._taken)
             self._armed, self._taken = 0, []
             self.disarm()
             if self.lost:
                 warn_outside(
-                    f"{self.lost} pulses came while the camera was not ready: it needs {self._frametime_us} us "
-                    f"a frame for "
-                    f"{self.roi[2]} rows and an exposure of {self._exposure_us} us. Frames are of the pictures whose "
-                    "pulses it took. Set a longer pictureTime, fewer rows or a shorter exposure."
+                    f"{self.lost} pulses came while the camera was not ready{self._why_lost()}. Frames are of the "
+                    f"pictures whose pulses it took. {_CURE}"
                 )
             return frames
+
+    def _why_lost(self) -> str:
+        return (
+            f": it needs {self._frametime_us} us a frame for {self.roi[2]} rows and an exposure of "
+            f"{self._exposure_us} us"
+        )
 
     def take(self, n: int, start: Callable[[], object], *, exposure_s: float, roi: AnyRoi) -> np.ndarray:
         """Take frames of what a function starts: the camera that `AlpBench` asks for.
@@ -352,13 +364,16 @@ class AlpCamera:
         board = self._table.board
         while self._wanted and board.active is not None and board.pulses >= 1:
             projection, period_us = board.active, board.active.timing.picture_us
-            begun = board.shown_now
+            now, end = board.shown_now, board.shown_now + board.pulses
+            # Pulses before this one are taken or counted.
+            begun = max(now, self._counted[1]) if self._counted[0] == board.start_us else now
             first = max(begun, -(-(self._ready_us - board.start_us) // period_us))
             stride = max(1, -(-self._frametime_us // period_us))
-            left = board.pulses - (first - begun)
+            left = end - first
             n = int(min(self._wanted, -(-left // stride))) if left > 0 else 0
             if n < 1:
-                self.lost += int(board.pulses)
+                self.lost += max(0, int(end - begun))
+                self._counted = board.start_us, end
                 if board.triggered:
                     return
                 board.pass_time(int(board.end_us()) - board.now_us)
@@ -371,12 +386,11 @@ class AlpCamera:
             )
             self._wanted -= n
             self.lost += (first - begun) + (n - 1) * (stride - 1)
+            self._counted = board.start_us, first + (n - 1) * stride + 1
             last_us = first_us + (n - 1) * stride * period_us
             self._ready_us = last_us + self._frametime_us
             if board.triggered and not board.projection_settings[constants.ALP_PROJ_STEP]:
                 return  # whoever gives triggers lets time go on
-            if self._wanted:  # those behind the last frame until the end of what is shown
-                self.lost += max(0, int(min(stride, board.pulses - (first - begun) - (n - 1) * stride)) - 1)
             board.pass_time(last_us + period_us - board.now_us)
 
 

@@ -341,8 +341,31 @@ def test_pulses_that_come_too_fast_are_lost_and_told(alp, on):
     board.Wait()
     camera.arm(5)
     board.Run(loop=False)
-    with pytest.raises(TimeoutError, match="armed for 5 frames, but has 4"):
+    words = "armed for 5 frames, but has 4.*and 3 pulses came .*: it needs 250 us"
+    with pytest.raises(TimeoutError, match=words) as error:
         camera.frames()
+    assert "Set a longer pictureTime" in str(error.value) and camera.lost == 3
+
+
+@pytest.mark.parametrize(("period_us", "repetitions"), [(220, 1), (100, 1), (100, 3), (130, 2)])
+def test_each_pulse_is_a_frame_or_lost(alp, on, period_us, repetitions):
+    board, _ = on()
+    sequence = loaded(board, alp, blocks(20), pictureTime=period_us)
+    board.SeqControl(alp.ALP_SEQ_REPEAT, repetitions, sequence)
+    camera = AlpCamera(roi=ROI, exposure_s=200e-6)
+    n = 20 * repetitions
+    taken = -(-n // -(-250 // period_us))
+    camera.arm(n)
+    board.Run(loop=False)
+    with pytest.raises(TimeoutError, match=f"armed for {n} frames, but has {taken}:"):
+        camera.frames()
+    assert camera.lost == n - taken
+    # No more than were wanted: those behind the last frame are nobody's.
+    camera.arm(2)
+    board.Run(loop=False)
+    with pytest.warns(UserWarning, match="pulses came while"):
+        assert len(camera.frames()) == 2
+    assert camera.lost == -(-250 // period_us) - 1
 
 
 def test_snap_sees_what_is_shown_now(alp, on):
@@ -635,3 +658,11 @@ def test_a_bench_of_another_size_is_refused(alp, on):
         AlpBench(board, 3, LabDevice("x", SHAPE, (8, 8)), lambda n, e: 1.0)
     with pytest.raises(TypeError, match="device is"):
         AlpBench(board, lambda: 0, "x", lambda n, e: 1.0)
+
+
+def test_a_modulator_of_phases_is_not_replaced_in_silence(monkeypatch):
+    from opusim.drivers.compat.alp4.table import bench_from_environment
+
+    monkeypatch.setenv("OPUSIM_DEVICE", "ngrc-bench")
+    with pytest.warns(UserWarning, match="'ngrc-bench' has a modulator of phases, .*mirrors of a DLP7000 stand"):
+        assert bench_from_environment().mirror_shape == SHAPE

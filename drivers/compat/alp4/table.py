@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from opusim.base import validation
+from opusim.base.warn import warn_outside
 from opusim.bench.bench import OpticalBench
 from opusim.bench.region import Roi
 from opusim.device.camera import SensorMaps
@@ -253,6 +254,11 @@ def bench_from_environment(dmd: str | None = None) -> OpticalBench:
     """
     choice = selected()
     device = choice.device
+    if not device.modulator.binary:
+        warn_outside(
+            f"The device {device.name!r} has a modulator of phases, which no ALP board drives: mirrors of a "
+            f"{dmd or 'DLP7000'} stand in its place."
+        )
     if dmd is None and tuple(device.modulator.shape) not in MODELS:
         dmd = "DLP7000"
     return OpticalBench(device if dmd is None else with_mirrors(device, dmd), choice.seed)
