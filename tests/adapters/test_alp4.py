@@ -429,6 +429,95 @@ def test_slave_and_step_wait_for_triggers(alp, on):
         trigger(0)
 
 
+def shown(camera, start_us, stop_us):
+    """What the mirrors show: (plane, or None where all are off; from; to), neighbours that are alike as one."""
+    found, at = [], start_us
+    for lit in camera._table.board.lit(start_us, stop_us):
+        plane = None if lit.projection is None else lit.plane
+        begun = found.pop()[1] if found and found[-1][0] == plane else at
+        at += lit.us
+        found.append((plane, begun, at))
+    assert at == stop_us
+    return found
+
+
+@pytest.mark.parametrize("dark_us", [20, 0])
+def test_pulses_come_ahead_of_pictures_by_the_delay_and_all_light_is_left(alp, on, dark_us):
+    """From the start of the pulse to the start of the display (docstring of ALP4lib): the picture moves, whole."""
+    board, _ = on()
+    board.SeqAlloc(nbImg=3)
+    board.SeqControl(alp.ALP_BIN_MODE, alp.ALP_BIN_NORMAL if dark_us else alp.ALP_BIN_UNINTERRUPTED)
+    board.SeqPut(blocks(3).ravel())
+    board.SetTiming(pictureTime=1000, synchDelay=200)
+    assert board.SeqInquire(alp.ALP_ILLUMINATE_TIME) == board.SeqInquire(alp.ALP_ON_TIME) == 1000 - dark_us
+    camera = AlpCamera(roi=ROI)
+    board.Run(loop=False)
+    pictures = [(k, 200 + 1000 * k, 1200 + 1000 * k - dark_us) for k in range(3)]
+    if dark_us:
+        between = [(None, last, last + dark_us) for _, _, last in pictures[:2]]
+        wanted = [(None, 0, 200), pictures[0], between[0], pictures[1], between[1], pictures[2], (None, 3180, 4000)]
+    else:
+        wanted = [(None, 0, 200), *pictures[:2], (2, 2200, 4000)]  # the last one stays
+    assert shown(camera, 0, 4000) == wanted
+    # In its midst, too; and it has come to its end when the light of the last picture has.
+    camera._table.board.pass_time(1100)
+    assert shown(camera, 1100, 4000)[0] == (0, 1100, 1200 - dark_us)
+    board.Wait()
+    assert camera._table.board.now_us == 3200 and board.DevInquire(alp.ALP_DEV_STATE) == 1102
+    # The next one has a delay of its own, in which the last picture stays where nothing clears it.
+    board.Run(loop=False)
+    assert shown(camera, 3200, 3600) == [(None if dark_us else 2, 3200, 3400), (0, 3400, 3600)]
+
+
+def test_a_delay_leaves_the_picture_before_on_the_mirrors(alp, on):
+    """Frames begin at the pulses: with a delay as long as the exposure each is of the picture before its own."""
+    board, bench = on()
+    pictures = blocks(3)
+    wanted = reference(bench, pictures, 200e-6)
+    board.SeqAlloc(nbImg=3)
+    board.SeqControl(alp.ALP_BIN_MODE, alp.ALP_BIN_UNINTERRUPTED)
+    board.SeqPut(pictures.ravel())
+    board.SetTiming(pictureTime=2000, synchDelay=200)
+    camera = AlpCamera(roi=ROI, exposure_s=200e-6)
+    for before in (np.zeros_like(wanted[2]), wanted[2]):  # dark; then what stays of the first run
+        camera.arm(3)
+        board.Run(loop=False)
+        assert np.allclose(camera.frames(), [before, wanted[0], wanted[1]], rtol=1e-4) and camera.lost == 0
+        board.Wait()
+    # Half of it here: with a dark phase of 20 us, 80 us of the one before and 100 of its own.
+    board.SeqControl(alp.ALP_BIN_MODE, alp.ALP_BIN_NORMAL)
+    board.SetTiming(pictureTime=2000, synchDelay=100)
+    camera.arm(2)
+    board.Run()
+    assert np.allclose(camera.frames()[1], wanted[0] * 0.4 + wanted[1] * 0.5, rtol=1e-4)
+    board.Halt()
+    # There are as many pulses as pictures.
+    camera.arm(4)
+    board.Run(loop=False)
+    with pytest.raises(TimeoutError, match="armed for 4 frames, but has 3"):
+        camera.frames()
+
+
+def test_a_delay_that_does_not_fit_is_refused(alp, on):
+    board, bench = on()
+    pictures = blocks(2)
+    loaded(board, alp, pictures, pictureTime=1000)
+    for delay in (1000, 1500):
+        assert code(alp, board.SetTiming, pictureTime=1000, synchDelay=delay) == 1005
+    assert board.SeqInquire(alp.ALP_MAX_SYNCH_DELAY) == 999
+    board.SetTiming(pictureTime=1000, synchDelay=999)
+    board.SetTiming(pictureTime=200_000)
+    assert board.SeqInquire(alp.ALP_MAX_SYNCH_DELAY) == 130_000
+    # Of the master mode alone: a trigger shows its picture at once.
+    board.SetTiming(pictureTime=1000, synchDelay=400)
+    board.ProjControl(alp.ALP_PROJ_MODE, alp.ALP_SLAVE)
+    camera = AlpCamera(roi=ROI, exposure_s=400e-6)
+    camera.arm(2)
+    board.Run(loop=False)
+    trigger(2)
+    assert np.array_equal(camera.frames(), reference(bench, pictures))
+
+
 # ---------------------------------------------------------------- one matrix
 
 
