@@ -715,6 +715,103 @@ def test_the_board_as_a_bench_shows_whole_sequences(alp, on, dmd):
     assert quick.minimum_frametime_s(8, 1e-5) == pytest.approx(MODELS[bench.mirror_shape].load_us * 1e-6)
 
 
+class Elsewhere:
+    """A board whose library is not the simulated one, as far as AlpBench can see."""
+
+    def __init__(self, board):
+        self._board = board
+
+    def __getattr__(self, name):
+        if name == "_ALPLib":
+            return object()
+        return getattr(self._board, name)
+
+
+def sequences_of(board):
+    """Note how many pictures each sequence of a board is asked for."""
+    asked, allocate = [], board.SeqAlloc
+    board.SeqAlloc = lambda nbImg=1, bitDepth=1: (asked.append(nbImg), allocate(nbImg, bitDepth))[1]
+    return asked
+
+
+@pytest.mark.slow
+def test_the_bench_keeps_to_the_blocks_of_its_pictures(alp, on):
+    """No guards on a simulated board: they are of other blocks, and would leave single mirrors."""
+    board, _ = on("aurora", grid="auto")
+    made = bench_of(board)
+    assert made.guards is False
+    made.expose(blocks(20, 48) >> 7, exposure_s=400e-6, roi=ROI)
+    layout = made._camera.__self__._table.grid.layout
+    assert layout is not None and (layout.n_features, layout.factor) == ((16, 21), 48)
+
+
+def test_pictures_of_a_grid_that_was_declared_are_taken(alp, on):
+    board, _ = on("aurora")
+    mirrors = blocks(20) >> 7
+    # A real board has guards. Where the user says how inputs lie, they lie so.
+    assert bench_of(Elsewhere(board)).guards is True and bench_of(Elsewhere(board), guards=False).guards is False
+    guarded = bench_of(Elsewhere(board), input_layout=centred(SHAPE, (8, 10)))
+    asked = sequences_of(board)
+    frames = guarded.expose(mirrors, exposure_s=400e-6, roi=ROI)
+    assert frames.shape == (20, 8, 12) and asked == [24]
+    asked.clear()
+    assert bench_of(board).expose(mirrors, exposure_s=400e-6, roi=ROI).std() > 0 and asked == [1, 20]
+    # Parts of a call; what their memory does not hold is shown as several.
+    asked.clear()
+    made = bench_of(board)
+    made.sequence_frames = 8
+    made.expose(mirrors, exposure_s=400e-6, roi=ROI)
+    assert asked == [1, 8, 8, 4]
+
+
+@pytest.mark.parametrize("guards", [None, True])
+def test_an_opu_shows_inputs_of_the_grid(alp, on, guards):
+    """Patterns over all mirrors would be refused, those of guards and of an OPU's own looks too."""
+    from opusim import OPU
+    from opusim.drivers import OpuDevice
+
+    board, bench = on("aurora")
+    layout = centred(SHAPE, (8, 10))
+    made = bench_of(board, guards=guards, input_layout=layout)
+    x = np.random.default_rng(2).integers(0, 2, (70, 8, 10), dtype=np.uint8)
+    with OPU(100, opu_device=OpuDevice(bench=made)) as opu:
+        y = opu.fit_transform2d(x)
+        assert opu.current_fit.layout == layout
+    assert y.shape == (70, 100) and y.std() > 1
+
+
+def test_a_picture_stays_for_latency_and_exposure(alp, on):
+    board, _ = on()
+    late = LabDevice("x", SHAPE, (1088, 2048), latency_s=300e-6)
+    made = AlpBench(board, AlpCamera().take, late, lambda n_rows, exposure_s: exposure_s)
+    assert made.minimum_frametime_s(8, 400e-6) == pytest.approx(700e-6)
+
+
+def test_frames_that_the_camera_lost_are_shown_again(alp, on):
+    board, bench = on("aurora")
+    made, answers = bench_of(board), []
+    whole = made._camera
+
+    def one_less(n, start, **how):
+        answers.append(n)
+        return whole(n, start, **how)[: -1 if len(answers) == 1 else None]
+
+    made._camera = one_less
+    with pytest.warns(UserWarning, match="1 was shown again"):
+        frames = made.expose(blocks(3) >> 7, exposure_s=400e-6, roi=ROI)
+    assert len(frames) == 3 and answers == [3, 3]
+
+
+def test_guards_and_layouts_of_a_bench_are_checked(alp, on):
+    board, _ = on()
+    with pytest.raises(TypeError, match="guards is 1"):
+        bench_of(board, guards=1)
+    with pytest.raises(TypeError, match="input_layout of the bench is 3"):
+        bench_of(board, input_layout=3)
+    with pytest.raises(ValueError, match=r"input_layout of the bench is for \(4, 8\) mirrors"):
+        bench_of(board, input_layout=MirrorLayout.lined((4, 8), 2))
+
+
 def test_a_bench_of_another_size_is_refused(alp, on):
     board, _ = on()
     record = LabDevice("x", (10, 10), (8, 8))
