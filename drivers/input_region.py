@@ -165,5 +165,7 @@ def _shown(n_features: tuple[int, ...]) -> int | tuple[int, ...]:
 
 def format_of(layout: MirrorLayout) -> tuple[FeaturesFormat, int]:
     """Return the format's name and its factor as the context reports them; lightonml's factor is 0 for none."""
-    # lightonml has our names for the kinds that lay features out.
-    return (FeaturesFormat.none, 0) if layout.by_mirror else (FeaturesFormat[layout.kind], layout.factor)
+    if layout.by_mirror:
+        return FeaturesFormat.none, 0
+    # lightonml has our names for the kinds that lay features out, and none for dark mirrors around blocks.
+    return FeaturesFormat[layout.kind.removeprefix("dark_")], layout.factor

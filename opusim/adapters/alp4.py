@@ -23,9 +23,11 @@ from opusim.base.warn import warn_outside
 from opusim.bench.bench import OpticalBench
 from opusim.bench.inputs import checked_exposure
 from opusim.bench.laboratory import LabDevice, LaboratoryBench
+from opusim.bench.protocol import FramesLost, input_layout_of
 from opusim.bench.region import AnyRoi, Roi, checked_roi
 from opusim.drivers.compat.alp4 import constants, table
 from opusim.drivers.compat.alp4.board import MODELS
+from opusim.drivers.compat.alp4.library import Library
 from opusim.patterns.layout import MirrorLayout
 
 __all__ = ["AlpBench", "AlpCamera", "trigger", "use"]
@@ -397,7 +399,9 @@ class AlpCamera:
 class AlpBench(LaboratoryBench):
     """A bench of micromirrors that an ALP4 object drives, real or simulated, and a camera that its pulses trigger.
 
-    All pictures of a call are uploaded as one sequence, as far as the memory of the board goes.
+    Patterns of a call are shown in parts, as on any `LaboratoryBench`: `sequence_frames` of them, 64, and four more
+    where there are guards. Each part is uploaded and shown as one sequence of the board, or as several where its memory
+    has less room. With a stepped reference each frame is one.
 
     Parameters
     ----------
@@ -415,16 +419,29 @@ class AlpBench(LaboratoryBench):
     shutter : callable, optional
         Opens the laser's shutter when given True and shuts it when given False, and returns when it stands. Without
         one, dark frames are those of mirrors that are all off, which is said in a warning.
+    guards : bool, optional
+        Whether parts have guard frames, as for `LaboratoryBench`. None, the default, is False on a simulated board,
+        which tells of each pulse that the camera loses, and True (or what the class says) on any other.
+    input_layout : MirrorLayout, optional
+        How inputs lie on the mirrors: guards lie so, and calibrations and an `opusim.OPU` show features of it. Without
+        one, guards are macro-mirrors in line over all mirrors, and any pattern is shown.
 
     Raises
     ------
     TypeError, ValueError
         If an argument is not what it may be.
+
+    Notes
+    -----
+    A simulated board finds the blocks of mirrors that a program draws by what is in its memory (`use`). Guards that are
+    not of these blocks leave single mirrors, which take some hundred times as long; a grid that was declared refuses
+    them. Where guards are wanted on such a board, give the blocks as `input_layout`.
     """
 
     def __init__(
         self, dmd: Any, camera: Callable[..., np.ndarray], device: LabDevice,
         camera_frametime_s: Callable[[int, float], float], *, shutter: Callable[[bool], object] | None = None,
+        guards: bool | None = None, input_layout: MirrorLayout | None = None,
     ) -> None:  # fmt: skip
         if not isinstance(device, LabDevice):
             raise TypeError(f"device is {device!r}, but it must be an opusim.bench.laboratory.LabDevice.")
@@ -436,6 +453,14 @@ class AlpBench(LaboratoryBench):
             raise ValueError(f"device has {tuple(device.mirror_shape)} mirrors, but the board has {shape}.")
         self._dmd, self._camera, self._device = dmd, camera, device
         self._camera_frametime_s, self._shutter = camera_frametime_s, shutter
+        if guards is not None:
+            self.guards = validation.flag("guards", guards)
+        elif isinstance(getattr(dmd, "_ALPLib", None), Library):
+            # Pulses that are lost are told by the board and its camera.
+            self.guards = False
+        if input_layout is not None:
+            self.input_layout = input_layout
+            input_layout_of(self)  # which refuses what is no layout of these mirrors
         self._picture_us = self._shortest_us()
 
     @property
@@ -444,7 +469,7 @@ class AlpBench(LaboratoryBench):
         return self._device
 
     def minimum_frametime_s(self, n_rows: int, exposure_s: float) -> float:
-        """Return the shortest time between frames: what the camera needs, the exposure, and what the board can.
+        """Return the shortest time between frames: what the camera needs, latency and exposure, what the board can.
 
         Parameters
         ----------
@@ -458,7 +483,7 @@ class AlpBench(LaboratoryBench):
         float
             Seconds, a whole number of microseconds.
         """
-        least_s = max(float(self._camera_frametime_s(n_rows, exposure_s)), exposure_s)
+        least_s = max(float(self._camera_frametime_s(n_rows, exposure_s)), exposure_s + self.device.latency_s)
         return max(math.ceil(least_s * 1e6 - 1e-6), self._picture_us) * 1e-6
 
     def show(self, mirrors: np.ndarray, *, exposure_s: float, frametime_s: float, roi: Roi) -> np.ndarray:
@@ -478,8 +503,10 @@ class AlpBench(LaboratoryBench):
 
         Raises
         ------
+        FramesLost
+            If the camera returns another number of frames: `expose` then shows them again.
         RuntimeError
-            If the camera returns another number of frames.
+            If the board has no memory left.
         """
         room = int(self._dmd.DevInquire(constants.ALP_AVAIL_MEMORY))
         if room < 1:
@@ -532,7 +559,7 @@ class AlpBench(LaboratoryBench):
             dmd.Halt()
             dmd.FreeSeq(sequence)
         if frames.shape[:1] != (n,):
-            raise RuntimeError(
+            raise FramesLost(
                 f"camera returned an array of the shape {frames.shape} for {n} pictures: pulses were lost."
             )
         return frames

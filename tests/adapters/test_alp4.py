@@ -452,6 +452,95 @@ def test_slave_and_step_wait_for_triggers(alp, on):
         trigger(0)
 
 
+def shown(camera, start_us, stop_us):
+    """What the mirrors show: (plane, or None where all are off; from; to), neighbours that are alike as one."""
+    found, at = [], start_us
+    for lit in camera._table.board.lit(start_us, stop_us):
+        plane = None if lit.projection is None else lit.plane
+        begun = found.pop()[1] if found and found[-1][0] == plane else at
+        at += lit.us
+        found.append((plane, begun, at))
+    assert at == stop_us
+    return found
+
+
+@pytest.mark.parametrize("dark_us", [20, 0])
+def test_pulses_come_ahead_of_pictures_by_the_delay_and_all_light_is_left(alp, on, dark_us):
+    """From the start of the pulse to the start of the display (docstring of ALP4lib): the picture moves, whole."""
+    board, _ = on()
+    board.SeqAlloc(nbImg=3)
+    board.SeqControl(alp.ALP_BIN_MODE, alp.ALP_BIN_NORMAL if dark_us else alp.ALP_BIN_UNINTERRUPTED)
+    board.SeqPut(blocks(3).ravel())
+    board.SetTiming(pictureTime=1000, synchDelay=200)
+    assert board.SeqInquire(alp.ALP_ILLUMINATE_TIME) == board.SeqInquire(alp.ALP_ON_TIME) == 1000 - dark_us
+    camera = AlpCamera(roi=ROI)
+    board.Run(loop=False)
+    pictures = [(k, 200 + 1000 * k, 1200 + 1000 * k - dark_us) for k in range(3)]
+    if dark_us:
+        between = [(None, last, last + dark_us) for _, _, last in pictures[:2]]
+        wanted = [(None, 0, 200), pictures[0], between[0], pictures[1], between[1], pictures[2], (None, 3180, 4000)]
+    else:
+        wanted = [(None, 0, 200), *pictures[:2], (2, 2200, 4000)]  # the last one stays
+    assert shown(camera, 0, 4000) == wanted
+    # In its midst, too; and it has come to its end when the light of the last picture has.
+    camera._table.board.pass_time(1100)
+    assert shown(camera, 1100, 4000)[0] == (0, 1100, 1200 - dark_us)
+    board.Wait()
+    assert camera._table.board.now_us == 3200 and board.DevInquire(alp.ALP_DEV_STATE) == 1102
+    # The next one has a delay of its own, in which the last picture stays where nothing clears it.
+    board.Run(loop=False)
+    assert shown(camera, 3200, 3600) == [(None if dark_us else 2, 3200, 3400), (0, 3400, 3600)]
+
+
+def test_a_delay_leaves_the_picture_before_on_the_mirrors(alp, on):
+    """Frames begin at the pulses: with a delay as long as the exposure each is of the picture before its own."""
+    board, bench = on()
+    pictures = blocks(3)
+    wanted = reference(bench, pictures, 200e-6)
+    board.SeqAlloc(nbImg=3)
+    board.SeqControl(alp.ALP_BIN_MODE, alp.ALP_BIN_UNINTERRUPTED)
+    board.SeqPut(pictures.ravel())
+    board.SetTiming(pictureTime=2000, synchDelay=200)
+    camera = AlpCamera(roi=ROI, exposure_s=200e-6)
+    for before in (np.zeros_like(wanted[2]), wanted[2]):  # dark; then what stays of the first run
+        camera.arm(3)
+        board.Run(loop=False)
+        assert np.allclose(camera.frames(), [before, wanted[0], wanted[1]], rtol=1e-4) and camera.lost == 0
+        board.Wait()
+    # Half of it here: with a dark phase of 20 us, 80 us of the one before and 100 of its own.
+    board.SeqControl(alp.ALP_BIN_MODE, alp.ALP_BIN_NORMAL)
+    board.SetTiming(pictureTime=2000, synchDelay=100)
+    camera.arm(2)
+    board.Run()
+    assert np.allclose(camera.frames()[1], wanted[0] * 0.4 + wanted[1] * 0.5, rtol=1e-4)
+    board.Halt()
+    # There are as many pulses as pictures.
+    camera.arm(4)
+    board.Run(loop=False)
+    with pytest.raises(TimeoutError, match="armed for 4 frames, but has 3"):
+        camera.frames()
+
+
+def test_a_delay_that_does_not_fit_is_refused(alp, on):
+    board, bench = on()
+    pictures = blocks(2)
+    loaded(board, alp, pictures, pictureTime=1000)
+    for delay in (1000, 1500):
+        assert code(alp, board.SetTiming, pictureTime=1000, synchDelay=delay) == 1005
+    assert board.SeqInquire(alp.ALP_MAX_SYNCH_DELAY) == 999
+    board.SetTiming(pictureTime=1000, synchDelay=999)
+    board.SetTiming(pictureTime=200_000)
+    assert board.SeqInquire(alp.ALP_MAX_SYNCH_DELAY) == 130_000
+    # Of the master mode alone: a trigger shows its picture at once.
+    board.SetTiming(pictureTime=1000, synchDelay=400)
+    board.ProjControl(alp.ALP_PROJ_MODE, alp.ALP_SLAVE)
+    camera = AlpCamera(roi=ROI, exposure_s=400e-6)
+    camera.arm(2)
+    board.Run(loop=False)
+    trigger(2)
+    assert np.array_equal(camera.frames(), reference(bench, pictures))
+
+
 # ---------------------------------------------------------------- one matrix
 
 
@@ -647,6 +736,103 @@ def test_the_board_as_a_bench_shows_whole_sequences(alp, on, dmd):
     assert made.minimum_frametime_s(8, 1e-5) == pytest.approx(bench.minimum_frametime_s(8, 1e-5), abs=1e-6)
     quick = AlpBench(board, made._camera, made.device, lambda n_rows, exposure_s: 1e-6)
     assert quick.minimum_frametime_s(8, 1e-5) == pytest.approx(MODELS[bench.mirror_shape].load_us * 1e-6)
+
+
+class Elsewhere:
+    """A board whose library is not the simulated one, as far as AlpBench can see."""
+
+    def __init__(self, board):
+        self._board = board
+
+    def __getattr__(self, name):
+        if name == "_ALPLib":
+            return object()
+        return getattr(self._board, name)
+
+
+def sequences_of(board):
+    """Note how many pictures each sequence of a board is asked for."""
+    asked, allocate = [], board.SeqAlloc
+    board.SeqAlloc = lambda nbImg=1, bitDepth=1: (asked.append(nbImg), allocate(nbImg, bitDepth))[1]
+    return asked
+
+
+@pytest.mark.slow
+def test_the_bench_keeps_to_the_blocks_of_its_pictures(alp, on):
+    """No guards on a simulated board: they are of other blocks, and would leave single mirrors."""
+    board, _ = on("aurora", grid="auto")
+    made = bench_of(board)
+    assert made.guards is False
+    made.expose(blocks(20, 48) >> 7, exposure_s=400e-6, roi=ROI)
+    layout = made._camera.__self__._table.grid.layout
+    assert layout is not None and (layout.n_features, layout.factor) == ((16, 21), 48)
+
+
+def test_pictures_of_a_grid_that_was_declared_are_taken(alp, on):
+    board, _ = on("aurora")
+    mirrors = blocks(20) >> 7
+    # A real board has guards. Where the user says how inputs lie, they lie so.
+    assert bench_of(Elsewhere(board)).guards is True and bench_of(Elsewhere(board), guards=False).guards is False
+    guarded = bench_of(Elsewhere(board), input_layout=centred(SHAPE, (8, 10)))
+    asked = sequences_of(board)
+    frames = guarded.expose(mirrors, exposure_s=400e-6, roi=ROI)
+    assert frames.shape == (20, 8, 12) and asked == [24]
+    asked.clear()
+    assert bench_of(board).expose(mirrors, exposure_s=400e-6, roi=ROI).std() > 0 and asked == [1, 20]
+    # Parts of a call; what their memory does not hold is shown as several.
+    asked.clear()
+    made = bench_of(board)
+    made.sequence_frames = 8
+    made.expose(mirrors, exposure_s=400e-6, roi=ROI)
+    assert asked == [1, 8, 8, 4]
+
+
+@pytest.mark.parametrize("guards", [None, True])
+def test_an_opu_shows_inputs_of_the_grid(alp, on, guards):
+    """Patterns over all mirrors would be refused, those of guards and of an OPU's own looks too."""
+    from opusim import OPU
+    from opusim.drivers import OpuDevice
+
+    board, bench = on("aurora")
+    layout = centred(SHAPE, (8, 10))
+    made = bench_of(board, guards=guards, input_layout=layout)
+    x = np.random.default_rng(2).integers(0, 2, (70, 8, 10), dtype=np.uint8)
+    with OPU(100, opu_device=OpuDevice(bench=made)) as opu:
+        y = opu.fit_transform2d(x)
+        assert opu.current_fit.layout == layout
+    assert y.shape == (70, 100) and y.std() > 1
+
+
+def test_a_picture_stays_for_latency_and_exposure(alp, on):
+    board, _ = on()
+    late = LabDevice("x", SHAPE, (1088, 2048), latency_s=300e-6)
+    made = AlpBench(board, AlpCamera().take, late, lambda n_rows, exposure_s: exposure_s)
+    assert made.minimum_frametime_s(8, 400e-6) == pytest.approx(700e-6)
+
+
+def test_frames_that_the_camera_lost_are_shown_again(alp, on):
+    board, bench = on("aurora")
+    made, answers = bench_of(board), []
+    whole = made._camera
+
+    def one_less(n, start, **how):
+        answers.append(n)
+        return whole(n, start, **how)[: -1 if len(answers) == 1 else None]
+
+    made._camera = one_less
+    with pytest.warns(UserWarning, match="1 was shown again"):
+        frames = made.expose(blocks(3) >> 7, exposure_s=400e-6, roi=ROI)
+    assert len(frames) == 3 and answers == [3, 3]
+
+
+def test_guards_and_layouts_of_a_bench_are_checked(alp, on):
+    board, _ = on()
+    with pytest.raises(TypeError, match="guards is 1"):
+        bench_of(board, guards=1)
+    with pytest.raises(TypeError, match="input_layout of the bench is 3"):
+        bench_of(board, input_layout=3)
+    with pytest.raises(ValueError, match=r"input_layout of the bench is for \(4, 8\) mirrors"):
+        bench_of(board, input_layout=MirrorLayout.lined((4, 8), 2))
 
 
 def test_a_bench_of_another_size_is_refused(alp, on):

@@ -250,10 +250,10 @@ class Board:
         Time that has gone by.
     active : Projection or None
         What is shown.
-    shown : int
-        Pictures of it that have begun before now.
     start_us : int
-        When its first picture began.
+        When the synchronisation pulse of its first picture came. Its light begins `delay_us` later.
+    stays : Projection or None
+        What stays on the mirrors until something else is shown: the last picture of a sequence without a dark phase.
     """
 
     def __init__(self, model: Model, serial: int = 1, threads: int | None = None) -> None:
@@ -271,7 +271,7 @@ class Board:
         self.projection_settings = dict(_PROJECTION_DEFAULTS)
         self.active: Projection | None = None
         self.start_us = self.now_us
-        self.stays: Projection | None = None  # what was shown last without a dark phase
+        self.stays: Projection | None = None
         self._stays_plane = 0
         self.waiting: deque[Projection] = deque()
         self.steps = 0  # pictures that external triggers have called for
@@ -392,9 +392,17 @@ class Board:
             illuminate = picture - dark
         if not least + dark <= picture <= _LONGEST_US or not least <= illuminate <= picture or pulse >= picture:
             raise AlpReturn(PARM_INVALID)
+        # Inferred: the pulse of a picture comes after the light of the one before it has begun.
+        if delay >= picture:
+            raise AlpReturn(PARM_INVALID)
         illuminate = min(illuminate, picture - dark)
         pulse = pulse or min(delay + illuminate, picture)
         return Timing(picture, illuminate, delay, pulse, trigger, bits, uninterrupted)
+
+    @staticmethod
+    def longest_delay_us(sequence: Sequence) -> int:
+        """Return the longest time from the synchronisation pulse to the light that a sequence may have."""
+        return min(_LONGEST_DELAY_US, sequence.timing.picture_us - 1)
 
     def shortest_us(self, sequence: Sequence) -> int:
         """Return the shortest time of a picture of a sequence, in microseconds."""
@@ -474,7 +482,7 @@ class Board:
         self._next_queue_id += 1
 
     def _begin(self, projection: Projection) -> None:
-        self.active, self.start_us, self.stays = projection, self.now_us, None
+        self.active, self.start_us = projection, self.now_us
         self.steps = 0
 
     @property
@@ -485,15 +493,20 @@ class Board:
 
     @property
     def shown_now(self) -> int:
-        """Pictures of what is shown that have begun, or would begin now."""
+        """Pictures of what is shown whose synchronisation pulses have come before now."""
         assert self.active is not None
         return -(-(self.now_us - self.start_us) // self.active.timing.picture_us)
 
+    def delay_us(self, projection: Projection) -> int:
+        """Time from a synchronisation pulse to the light of its picture: none where a trigger from outside shows it."""
+        return 0 if self.projection_settings[c.ALP_PROJ_MODE] == c.ALP_SLAVE else projection.timing.delay_us
+
     def end_us(self) -> float:
-        """When what is shown ends; inf where it does not."""
+        """When the light of what is shown ends; inf where it does not."""
         if self.active is None:
             return self.now_us
-        return self.start_us + self.active.pictures * self.active.timing.picture_us
+        light_us = self.active.pictures * self.active.timing.picture_us
+        return self.start_us + self.delay_us(self.active) + light_us
 
     def _settle(self) -> None:
         """Let what has come to its end be followed by what waits."""
@@ -504,13 +517,13 @@ class Board:
         ended, now = self.active, self.now_us
         self.active = None
         assert ended is not None
+        # Nothing clears the mirrors in this mode: the last picture stays.
+        self.stays = ended if ended.timing.uninterrupted else None
+        self._stays_plane = ended.last * ended.sequence.bits
         if self.waiting:
             self.now_us = at_us
             self._begin(self.waiting.popleft())
             self.now_us = now
-        elif ended.timing.uninterrupted:
-            # Nothing clears the mirrors in this mode: the last picture stays.
-            self.stays, self._stays_plane = ended, ended.last * ended.sequence.bits
 
     def trigger(self, n: int) -> None:
         """Give triggers to the input, one a picture time: each shows the next picture, as watchers see.
@@ -547,7 +560,7 @@ class Board:
             return math.inf
         if self.projection_settings[c.ALP_PROJ_MODE] == c.ALP_SLAVE:
             return 1 if self._in_trigger else 0
-        return self.active.pictures - self.shown_now
+        return max(0, self.active.pictures - self.shown_now)
 
     def pass_time(self, us: int) -> None:
         """Let time go by."""
@@ -596,6 +609,7 @@ class Board:
             One after the other, of `stop_us` - `start_us` together.
         """
         active, began, waiting = self.active, self.start_us, list(self.waiting)
+        stays, stays_plane = self.stays, self._stays_plane
         t = start_us
         stepping = bool(self.projection_settings[c.ALP_PROJ_STEP])
         dark_from = math.inf
@@ -604,32 +618,37 @@ class Board:
             dark_from = began + self.steps * active.timing.picture_us
         while t < stop_us:
             if active is None:
-                last = None if self.active is None else self.active
-                stays = self.stays or (last if last is not None and last.timing.uninterrupted else None)
-                plane = self._stays_plane if self.stays else (last.last * last.sequence.bits if last else 0)
-                yield Lit(stays, plane, stop_us - t)
+                yield Lit(stays, stays_plane if stays else 0, stop_us - t)
                 return
             timing = active.timing
             if t >= dark_from:
-                kept = timing.uninterrupted and self.steps
-                plane = active.picture(self.steps - 1) * active.sequence.bits
-                yield Lit(active if kept else None, plane if kept else 0, stop_us - t)
+                if self.steps:
+                    stays = active if timing.uninterrupted else None
+                    stays_plane = active.picture(self.steps - 1) * active.sequence.bits
+                yield Lit(stays, stays_plane if stays else 0, stop_us - t)
                 return
-            k, into = divmod(t - began, timing.picture_us)
+            # The light of a picture lies between its own delay and that of the next one, all of it.
+            lit_from = began + self.delay_us(active)
+            if t < lit_from:
+                us = min(lit_from, stop_us) - t
+                yield Lit(stays, stays_plane if stays else 0, us)
+                t += us
+                continue
+            k, into = divmod(t - lit_from, timing.picture_us)
             if stepping:
                 k = int(min(self.steps, active.pictures - 1))
             if k >= active.pictures:
-                began += int(active.pictures) * timing.picture_us
+                began = lit_from + int(active.pictures) * timing.picture_us
+                stays = active if timing.uninterrupted else None
+                stays_plane = active.last * active.sequence.bits
                 active = waiting.pop(0) if waiting else None
                 continue
-            # Light begins the delay after the pulse; with a delay the picture before is dark until then.
-            edges, at = [(timing.delay_us, -1)], timing.delay_us
+            edges, at = [], 0
             for b, us in enumerate(active.planes_us()):
                 at += us
                 edges.append((at, b))
             edges.append((timing.picture_us, -1))
             for end, b in edges:
-                end = min(end, timing.picture_us)
                 if into < end:
                     us = min(end - into, stop_us - t)
                     picture = active.picture(k)
