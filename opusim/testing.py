@@ -817,10 +817,13 @@ def _bench_settling(p: _BenchProbe) -> Iterator[str]:
         return
     each = frames.reshape(_STEPS, 2, _AFTER, -1).astype(np.float64)
     late = each[:, :, _AFTER // 2 :].mean(axis=2)  # (step, phase, pixels)
-    way = (late[:, 1] - late[:, 0]).mean(axis=0)
+    ways = late[:, 1] - late[:, 0]
+    # Of the other steps: with noise of its own a step would always seem a little behind.
+    ways = (ways.sum(axis=0) - ways) / (_STEPS - 1)
     # How far towards the other phase the first frames still are, as a share of the step; each step is one measurement.
-    behind = np.array([(each[:, k, 0] - late[:, k]) @ way * (1 - 2 * k) for k in (0, 1)]) / float(way @ way)
-    behind = behind.T.ravel()[1:]  # before the very first one there was no step
+    missed = (each[:, :, 0] - late) * np.array([1, -1])[:, None]
+    behind = np.einsum("skp,sp->sk", missed, ways) / np.square(ways).sum(axis=1)[:, None]
+    behind = behind.ravel()[1:]  # before the very first one there was no step
     mean, scatter = float(behind.mean()), float(behind.std(ddof=1)) / math.sqrt(behind.size)
     if mean > max(_UNSETTLED, 5 * scatter):
         yield (

@@ -556,7 +556,8 @@ class LaboratoryBench(FromExpose, ABC):
         exposure_s : float
             Exposure of each frame in seconds.
         frametime_s : float
-            Time from one pattern to the next in seconds, at least `minimum_frametime_s`.
+            Time from one pattern to the next in seconds, at least `minimum_frametime_s`. After a step of the reference
+            it is that of `expose` without ``device.settling_s``, which was waited for already.
         roi : tuple of int
             (row, column, n_rows, n_columns) on the sensor, within it.
 
@@ -591,7 +592,8 @@ class LaboratoryBench(FromExpose, ABC):
     def set_reference(self, phase_rad: float | None) -> None:
         """Set the phase of the reference arm; asked only where ``device.has_reference`` is set, or with None.
 
-        After a step ``device.settling_s`` is waited for.
+        After a step ``device.settling_s`` is waited for, after None nothing is: return when the arm is blocked. Where
+        phases are stepped, the arm is blocked for the guards of each part, whose light would drift with its phase.
 
         Parameters
         ----------
@@ -646,7 +648,8 @@ class LaboratoryBench(FromExpose, ABC):
         roi : tuple of int, optional
             (row, column, n_rows, n_columns); the whole sensor by default.
         frametime_s : float, optional
-            Time between frames in seconds; that of `device`, or the shortest one if it is longer, by default.
+            Time between frames in seconds, settling of the reference and all; that of `device`, or the shortest one if
+            it is longer, by default.
         n_frames : int
             How many dark frames, where `mirrors` is None.
 
@@ -667,11 +670,15 @@ class LaboratoryBench(FromExpose, ABC):
         -----
         UserWarning
             Once, if parts were shown again, and if there are guards that cannot be told apart.
+
+        Notes
+        -----
+        `show` is called for each frame where phases are stepped.
         """
         phases = checked_phases(reference_phase_rad, self.device.has_reference)
         exposure_s = checked_exposure(exposure_s)
         region = checked_roi(roi, self.sensor_shape)
-        least_s, why = self._least_frametime(region[2], exposure_s, phases)
+        least_s, why, unstepped_s = self._least_frametime(region[2], exposure_s, phases)
         if frametime_s is None:
             frametime_s = max(least_s, self.device.frametime_s)
         else:
@@ -690,7 +697,7 @@ class LaboratoryBench(FromExpose, ABC):
                     f"n_frames is {n_frames!r}, but it counts dark frames only: with mirrors it must be 1."
                 )
             shown = unpacked(mirrors, self.mirror_shape, level_turns_of(self))
-            frames = self._shown(shown, phases, given) if len(shown) else self._empty(region)
+            frames = self._shown(shown, phases, given, unstepped_s) if len(shown) else self._empty(region)
         return frames
 
     def transform(self, patterns: MirrorPatterns, **how: Any) -> np.ndarray:  # type: ignore[override]
@@ -721,19 +728,22 @@ class LaboratoryBench(FromExpose, ABC):
         kept.adjust(self.attempts, self.sequence_frames, self.guards, self.restart)
         return kept
 
-    def _least_frametime(self, n_rows: int, exposure_s: float, phases: np.ndarray | None) -> tuple[float, str]:
-        """Return the shortest time between frames, and why it is longer than `minimum_frametime_s`."""
+    def _least_frametime(self, n_rows: int, exposure_s: float, phases: np.ndarray | None) -> tuple[float, str, float]:
+        """Return the shortest time between frames, why it is longer than `minimum_frametime_s`, and that of any."""
         least_s, latency_s = float(self.minimum_frametime_s(n_rows, exposure_s)), self.device.latency_s
         why = ""
         if latency_s and exposure_s + latency_s > least_s * (1 + 1e-9):
             least_s, why = exposure_s + latency_s, f", the exposure after a latency_s of {latency_s:g}"
+        unstepped_s = least_s
         if phases is not None and (phases != phases[0]).any():
             stepped_s = float(self.stepped_frametime_s(n_rows, exposure_s))
             if stepped_s > least_s:
                 least_s, why = stepped_s, ", as the phase of the reference is another in each frame"
-        return least_s, why
+        return least_s, why, unstepped_s
 
-    def _shown(self, mirrors: np.ndarray, phases: np.ndarray | None, given: dict[str, Any]) -> np.ndarray:
+    def _shown(
+        self, mirrors: np.ndarray, phases: np.ndarray | None, given: dict[str, Any], unstepped_s: float
+    ) -> np.ndarray:
         region, steps = given["roi"], 1 if phases is None else len(phases)
         turns = level_turns_of(self)
         lit = np.ones(len(mirrors))
@@ -751,14 +761,20 @@ class LaboratoryBench(FromExpose, ABC):
                 return np.concatenate([frames[:2], frames[-2:]]), frames[2:-2]
             assert phases is not None
             ends = []
+            # What was waited for after a step is no part of the time that a pattern then stands for.
+            settled = {**given, "frametime_s": max(unstepped_s, given["frametime_s"] - self.device.settling_s)}
+            # Guards under the arm would fade with its phase, which drifts by a radian in the seconds that a part takes.
             if guarded and guards is not None:
-                ends.append(self._under(phases[0], guards, given))
+                self._turn(None)
+                ends.append(self._frames(guards, settled))
             frames = np.empty((len(shown) * steps, *region[2:]), dtype=self.device.camera.dtype)
             for i in range(len(frames)):
                 k, step = divmod(i, steps)
-                frames[i] = self._under(phases[step], shown[k : k + 1], given, own=False)[0]
+                times = settled if self._turn(float(phases[step])) else given
+                frames[i] = self._frames(shown[k : k + 1], times, own=False)[0]
             if guarded and guards is not None:
-                ends.append(self._under(phases[0], guards[::-1], given))
+                self._turn(None)
+                ends.append(self._frames(guards[::-1], settled))
             return np.concatenate(ends) if ends else None, frames
 
         result = self._losses().take(len(mirrors), steps, show, lit)
@@ -766,17 +782,15 @@ class LaboratoryBench(FromExpose, ABC):
             self._turn(None)
         return result
 
-    def _under(self, phase_rad: float, mirrors: np.ndarray, given: dict[str, Any], *, own: bool = True) -> np.ndarray:
-        self._turn(float(phase_rad))
-        return self._frames(mirrors, given, own=own)
-
-    def _turn(self, phase_rad: float | None) -> None:
-        """Set the reference, and wait where its phase is another one than before."""
+    def _turn(self, phase_rad: float | None) -> bool:
+        """Set the reference, and wait where its phase is another one than before; return whether that was so."""
         before = self.__dict__.get("_stands_at")
         self.set_reference(phase_rad)
         self._stands_at = phase_rad
         if phase_rad is not None and phase_rad != before and self.device.settling_s:
             wait(self, self.device.settling_s)
+            return True
+        return False
 
     def _frames(self, mirrors: np.ndarray, given: dict[str, Any], *, own: bool = True) -> np.ndarray:
         """Show patterns once. What was exposed counts, also where it was lost on its way."""

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,6 +44,9 @@ _MACRO_PIXELS = 1024
 _LEAST_SHARE, _LEAST_OF_BURSTS = 0.5, 0.7
 # ... and by so many standard errors of the noise. Gaussian: once in 30 000.
 _SURE = 4.0
+# Shares of both guards that fall by about as much, none to the other guard, are also what a change of the light makes:
+# a shift by one takes one of them to -1, a single wrong frame leaves one at 1.
+_TOGETHER, _NOT_THE_OTHER = 0.5, -0.5
 # Guards can be told apart at all where the most unlike ones differ from the most alike by so many standard errors; then
 # the share above is known to a tenth.
 _TOLD_APART, _FEW_PIXELS = 10.0, 6.0
@@ -64,6 +67,24 @@ _NOISELESS_AFTER, _REMEMBERED = 3, 4
 
 # start, stop, guarded -> frames of two guards twice (4, ...) or None, and those of the bursts from start to stop.
 Show = Callable[[int, int, bool], tuple[np.ndarray | None, np.ndarray]]
+
+
+class Ends(NamedTuple):
+    """What the guards of a sequence tell.
+
+    Attributes
+    ----------
+    sentence : str
+        What is wrong, as the beginning of a sentence; empty if nothing is, or if it cannot be told.
+    told_apart : bool
+        Whether the guards could be told apart.
+    together : bool
+        Whether those at the end are wrong by as much, as after a change of the light.
+    """
+
+    sentence: str = ""
+    told_apart: bool = True
+    together: bool = False
 
 
 @dataclass
@@ -96,9 +117,9 @@ class Losses:
 
     Attributes
     ----------
-    shown, again, weak : int
-        Parts that were shown since the bench was made, how many of them again, and how many with guards that could not
-        be told apart.
+    shown, again, weak, changed : int
+        Parts that were shown since the bench was made, how many of them again, how many with guards that could not be
+        told apart, and how many of these with enough light, which changed within the part.
     """
 
     def __init__(
@@ -106,11 +127,13 @@ class Losses:
         restart: Callable[[], object] | None = None,
     ) -> None:  # fmt: skip
         self.adjust(attempts, sequence_frames, guards, restart)
-        self.shown = self.again = self.weak = 0
+        self.shown = self.again = self.weak = self.changed = 0
         self._known: deque[set[bytes]] = deque(maxlen=_REMEMBERED)
         self._alike_without_noise = 0
         self._dark: tuple[float, float] | None = None
         self._depth = 0
+        # Of the outermost call: whether guards right after one another can be told apart, where that was asked.
+        self._enough_light: bool | None = None
 
     def adjust(
         self, attempts: Any, sequence_frames: Any, guards: Any, restart: Callable[[], object] | None = None
@@ -217,7 +240,7 @@ class Losses:
         if self._depth:
             yield
             return
-        before, self._depth = self._counts(), 1
+        before, self._depth, self._enough_light = self._counts(), 1, None
         try:
             yield
         finally:
@@ -225,10 +248,10 @@ class Losses:
         # Not where it ends in an error, which says more.
         self._tell(*(now - was for now, was in zip(self._counts(), before, strict=True)))
 
-    def _counts(self) -> tuple[int, int, int]:
-        return self.shown, self.again, self.weak
+    def _counts(self) -> tuple[int, int, int, int]:
+        return self.shown, self.again, self.weak, self.changed
 
-    def _tell(self, shown: int, again: int, weak: int) -> None:
+    def _tell(self, shown: int, again: int, weak: int, changed: int) -> None:
         if again:
             warnings.warn(
                 f"Frames were lost, it seems: of {shown} sequences {again} {'were' if again > 1 else 'was'} shown "
@@ -236,11 +259,20 @@ class Losses:
                 "are not fetched in time.",
                 stacklevel=7,
             )
-        if weak:
+        if changed:
             warnings.warn(
-                f"In {weak} of {shown} sequences the guard frames cannot be told apart, as the light is too weak or "
-                "too strong for the camera, or the region too small: frames that were moved by one would not be seen "
-                "there. Another exposure or a larger region helps; guards = False says that none are wanted.",
+                f"In {changed} of {shown} sequences the guard frames cannot be told apart at the end, though they can "
+                "be right after one another: the medium or the laser changed within the sequence, so that frames "
+                "which were moved by one would not be seen there. Shorter sequences (sequence_frames) help; guards = "
+                "False says that none are wanted.",
+                stacklevel=7,
+            )
+        if weak > changed:
+            warnings.warn(
+                f"In {weak - changed} of {shown} sequences the guard frames cannot be told apart, as the light is "
+                "too weak or too strong for the camera, or the region too small: frames that were moved by one would "
+                "not be seen there. Another exposure or a larger region helps; guards = False says that none are "
+                "wanted.",
                 stacklevel=7,
             )
 
@@ -248,13 +280,20 @@ class Losses:
         if attempt and self._restart is not None:
             self._restart()
 
-    def _given_up(self, why: FramesLost | None, what: str) -> FramesLost:
+    def _given_up(self, why: FramesLost | None, what: str, *, together: bool = False) -> FramesLost:
         tried = f"{what[0].upper()}{what[1:]} were lost"
         if self.attempts > 1:
             tried += f" {self.attempts} times, one time after the other"
+        drift = ""
+        if together:
+            drift = (
+                " As both guards at the end are wrong by about as much, it may also be that the reference arm, the "
+                "medium or the laser drifts within a sequence: then shorter ones help (sequence_frames), or none with "
+                "guards (guards = False)."
+            )
         lost = FramesLost(
-            f"{tried}: {why} Look at the trigger, its cable and its length, at frametime_s, which must leave the "
-            "camera time to be ready again, and at the rate at which frames are fetched.",
+            f"{tried}: {why}{drift} Look at the trigger, its cable and its length, at frametime_s, which must leave "
+            "the camera time to be ready again, and at the rate at which frames are fetched.",
             frames=None if why is None else why.frames,
         )
         lost.__cause__ = why
@@ -266,15 +305,16 @@ class Losses:
         self.shown += 1
         why: FramesLost | None = None
         before: list[_Look] = []
-        raised = False
+        raised, together = False, True
         for attempt in range(self.attempts):
             self._before(attempt)
             try:
                 shown, frames = show(start, stop, guarded)
             except FramesLost as error:
-                why, raised = error, True
+                why, raised, together = error, True, False
                 continue
-            sentence, told_apart = ("", True) if shown is None else moved(shown, frames[[0, -1]])
+            ends = Ends() if shown is None else moved(shown, frames[[0, -1]])
+            sentence, together = ends.sentence, together and ends.together
             look = self._look(frames, _all_digests(shown), lit, before, sentence)
             # A pattern that is dark every time is so by itself.
             new_dark = look.dark.difference(*(other.dark for other in before))
@@ -288,12 +328,30 @@ class Losses:
                 lost = sorted(where + k for k in new_dark)
                 why = FramesLost(f"Frame {lost[0]} is dark, though its pattern has light.", lost)
             else:
-                self.weak += not told_apart
+                if not ends.told_apart:
+                    self.weak += 1
+                    self.changed += self._has_enough_light(start, show)
                 # Nothing was lost where frames have no noise, or are as dark each time.
                 self.again += raised or any(other.differs(look) for other in before)
                 return frames
             before.append(look)
-        raise self._given_up(why, f"frames of patterns {start} to {stop - 1}")
+        raise self._given_up(why, f"frames of patterns {start} to {stop - 1}", together=together)
+
+    def _has_enough_light(self, start: int, show: Show) -> bool:
+        """Say whether guards with nothing between them can be told apart; asked once for each outermost call.
+
+        Four frames that are all unlike are as well noise as light of a medium that changes: time is what differs.
+        """
+        if self._enough_light is None:
+            self._enough_light = False
+            try:
+                shown, _ = show(start, start, True)
+            except FramesLost:
+                return False
+            if shown is not None:
+                self._known.append(set(_all_digests(shown)))
+                self._enough_light = moved(shown) == Ends()
+        return self._enough_light
 
     # ------------------------------------------------------------------ looking
 
@@ -347,7 +405,7 @@ class Losses:
         return set(np.flatnonzero((light < _DARK_SHARE * usual) & (lit >= _LIT_SHARE * np.median(lit))).tolist())
 
 
-def moved(guards: np.ndarray, beside: np.ndarray | None = None) -> tuple[str, bool]:
+def moved(guards: np.ndarray, beside: np.ndarray | None = None) -> Ends:
     """Say whether guard frames lie where they were shown.
 
     Parameters
@@ -359,10 +417,8 @@ def moved(guards: np.ndarray, beside: np.ndarray | None = None) -> tuple[str, bo
 
     Returns
     -------
-    str
-        What is wrong, as the beginning of a sentence; empty if nothing is, or if it cannot be told.
-    bool
-        Whether the guards could be told apart.
+    Ends
+        What they tell.
 
     Notes
     -----
@@ -377,14 +433,14 @@ def moved(guards: np.ndarray, beside: np.ndarray | None = None) -> tuple[str, bo
     # Bursts that are moved by one frame are so from the first of them on: only at their edges is it a frame of another.
     for step in sorted({0, four.shape[1] - 1}):
         share = _LEAST_SHARE if four.shape[1] == 1 else _LEAST_OF_BURSTS
-        sentence, apart = _moved(four[:, step], squares, share)
-        if sentence:
-            return sentence, True
-        told_apart &= apart
-    return "", told_apart
+        ends = _moved(four[:, step], squares, share)
+        if ends.sentence:
+            return ends
+        told_apart &= ends.told_apart
+    return Ends(told_apart=told_apart)
 
 
-def _moved(four: np.ndarray, squares: np.ndarray, share: float) -> tuple[str, bool]:
+def _moved(four: np.ndarray, squares: np.ndarray, share: float) -> Ends:
     """Say whether guards of one step (4, pixels) lie where they were shown; `squares` are those of noise alone."""
     a, b, b_end, a_end = four
     n, way, middle = a.size, a - b, (a + b) / 2
@@ -401,16 +457,30 @@ def _moved(four: np.ndarray, squares: np.ndarray, share: float) -> tuple[str, bo
     noise = math.sqrt(1.5 * least / 2 * power)
     near = np.array([float(np.sum((a_end - middle) * way)), -float(np.sum((b_end - middle) * way))])
     if expected > 0 and (near > share * expected).all() and (near > _SURE * noise).all():
-        return "", True
+        if all(_is_near(x, own, way, error) for x, own in ((a_end, a), (b_end, b))):
+            return Ends()
     opposite = expected > 0 and bool((near < -_SURE * noise).any())
     if not told_apart and not opposite:
-        return "", False
+        return Ends(told_apart=False)
     shares = near / expected if expected > _SURE * noise else np.zeros(2)
-    return (
-        "The guard frames at the end of a sequence are not those that were shown there, so that frames were moved: "
+    together = abs(float(shares[0] - shares[1])) < _TOGETHER and bool((shares > _NOT_THE_OTHER).all())
+    what = "frames were moved" + (", or the light changed" if together else "")
+    sentence = (
+        f"The guard frames at the end of a sequence are not those that were shown there, so that {what}: "
         f"they lie {shares[0]:.2f} and {shares[1]:.2f} of the way towards what they must be, where 1 is right, and -1 "
         "the other guard, as after one lost frame"
-    ), True
+    )
+    return Ends(sentence, True, together)
+
+
+def _is_near(x: np.ndarray, own: np.ndarray, way: np.ndarray, error: float) -> bool:
+    """Whether a frame is no further from its guard than the other guard is; means aside, as a laser's power drifts.
+
+    One with much more light, as of a bright reference arm, may lie anywhere on the way from one guard to the other.
+    """
+    if x.size < _LEAST_PIXELS:
+        return True
+    return float((x - own).var()) <= float(way.var()) + 2 * _SURE * error
 
 
 def _alike(four: np.ndarray, beside: np.ndarray | None) -> np.ndarray:

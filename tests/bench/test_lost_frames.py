@@ -104,9 +104,9 @@ def test_steps_of_the_phase_are_shown_again_as_whole_bursts(manner):
         frames = bench.expose(PATTERNS[:20], exposure_s=EXPOSURE_S, reference_phase_rad=phases)
     for step, phase in enumerate(phases):
         assert residual(bench, frames[step::4], PATTERNS[:20], phase).max() < 2
-    # 64 frames, four steps each, in the order of the patterns, and their guards under the first phase.
-    part = [(2, 0.0), *[(1, phase) for phase in phases] * 16, (2, 0.0)]
-    shown = bench.calls[-len(part) - 18 :]
+    # 64 frames, four steps each, in the order of the patterns, and their guards with the arm blocked.
+    part = [(2, None), *[(1, phase) for phase in phases] * 16, (2, None)]
+    shown = bench.calls[-len(part) - 4 * 4 - 2 :]
     assert shown[: len(part)] == part and bench.phase == phases[-1]
 
 
@@ -214,7 +214,7 @@ def test_the_law_of_guards(noise):
         }
         for name, six in seen.items():
             frames = np.stack([x + rng.normal(0, noise, 2000) for x in six]).reshape(6, 40, 50)
-            sentence, apart = moved(frames[:4], frames[4:])
+            sentence, apart, _ = moved(frames[:4], frames[4:])
             wrong[name] += bool(sentence) if name == "right" else (not sentence and apart)
             told += apart
     assert wrong == dict.fromkeys(wrong, 0)
@@ -242,7 +242,10 @@ def test_a_bench_that_loses_nothing_repeats_nothing(light):
         warnings.filterwarnings("ignore", message=".*cannot be told apart")
         for _ in range(6):
             bench.expose(PATTERNS[:140], exposure_s=EXPOSURE_S * light, roi=(2, 3, 8, 12))
-    assert bench.n_restarts == 0 and len(bench.calls) == 420
+    assert bench.n_restarts == 0 and sum(n == 2 + N_GUARDS for n, _ in bench.calls) == 420
+    # Once a call guards alone, where they cannot be told apart.
+    alone = [n for n, _ in bench.calls if n != 2 + N_GUARDS]
+    assert len(alone) <= 6 and set(alone) <= {N_GUARDS}
 
 
 def test_a_bench_without_noise_is_believed():
@@ -292,6 +295,85 @@ def test_guards_of_phases_are_phases():
         frames = bench.expose(levels, exposure_s=4e-3)
     mean = bench.expose(np.repeat(levels[10:11], 50, axis=0), exposure_s=4e-3).mean(axis=0)
     assert [np.corrcoef(mean.ravel(), frame.ravel())[0, 1] > 0.7 for frame in frames[9:12]] == [False, True, False]
+
+
+# ---------------------------------------------------------------------------------------------- light that changes
+
+
+class Changing(Losing):
+    """Loses nothing. From frame to frame the arm drifts, the medium turns into another, the laser fades."""
+
+    def __init__(self, *, arm=12.0, arm_rad=0.0, medium_rad=0.0, fading=0.0):
+        super().__init__()
+        self.reference, self.at = arm, 0
+        self.arm_rad, self.medium_rad, self.fading = arm_rad / 64, medium_rad / 64, fading
+        other = np.random.default_rng(8).normal(size=(2, *self.matrix.shape)) / np.sqrt(2)
+        self.start, self.other = self.matrix, (other[0] + 1j * other[1]).astype(np.complex64)
+
+    def light(self, mirrors):
+        result = np.empty((len(mirrors), SENSOR[0] * SENSOR[1]))
+        for k, mirror in enumerate(mirrors):
+            turn = self.at * self.medium_rad
+            self.matrix = np.cos(turn) * self.start + np.sin(turn) * self.other
+            phase, self.phase = self.phase, None if self.phase is None else self.phase + self.at * self.arm_rad
+            result[k] = super().light(mirror[None])[0] * (1 - self.fading) ** (self.at / 64)
+            self.phase = phase
+            self.at += 1
+        return result
+
+
+@pytest.mark.parametrize(("arm", "arm_rad"), [(12.0, 3.0), (53.0, 1.6)])
+def test_a_reference_that_drifts_is_no_loss(arm, arm_rad):
+    """An open interferometer drifts by a radian in the seconds that 64 steps take.
+
+    The arm is 1.5 or 30 times as bright as the object. Each guard alone, without the arm, is the same at both ends.
+    """
+    bench = Changing(arm=arm, arm_rad=arm_rad)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        bench.expose(None, exposure_s=EXPOSURE_S / 4, n_frames=8)
+        frames = bench.expose(
+            PATTERNS[:32], exposure_s=EXPOSURE_S / 4, reference_phase_rad=np.arange(4) * np.pi / 2
+        )  # fmt: skip
+    assert frames.shape == (128, *SENSOR) and bench.clock.frames == 8 + 128 + 2 * N_GUARDS and bench.n_restarts == 0
+
+
+def test_a_drift_under_an_arm_that_cannot_be_blocked_is_named_as_a_cause():
+    bench = Changing(arm=53.0, arm_rad=1.6)
+    with pytest.raises(
+        FramesLost, match="or the light changed: .*the reference arm, the medium or the laser drifts within a sequence"
+    ):
+        # A phase for all: patterns and guards are one sequence, under the arm.
+        bench.expose(PATTERNS[:64], exposure_s=EXPOSURE_S / 4, reference_phase_rad=0.0)
+    with pytest.raises(FramesLost) as told:
+        LosesOnce("moved, last again", *range(0, 100_000, 20)).expose(PATTERNS[:64], exposure_s=EXPOSURE_S)
+    assert "drift" not in str(told.value)  # one frame up: a guard has become the other
+
+
+@pytest.mark.parametrize(("medium_rad", "fading"), [(1.2, 0.0), (1.5, 0.0), (0.0, 0.7)])
+def test_a_medium_or_a_laser_that_changes_is_not_called_weak_light(medium_rad, fading):
+    bench = Changing(medium_rad=medium_rad, fading=fading)
+    said = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            bench.expose(PATTERNS[:64], exposure_s=EXPOSURE_S)
+        except FramesLost as lost:
+            said.append(str(lost))
+    said += [str(w.message) for w in caught]
+    assert len(said) == 1 and not bench.n_lost and "too weak" not in said[0]
+    assert "the medium or the laser changed within the sequence" in said[0] or "the laser drifts within" in said[0]
+
+
+def test_frames_under_a_bright_arm_do_not_pass_for_guards():
+    """Light of an arm 100 times as bright, in place of the last guard, lies anywhere on the way between both."""
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        fields = rng.normal(size=(3, 2, 512)) / np.sqrt(2)
+        a, b, q = fields[:, 0] + 1j * fields[:, 1]
+        light = [np.abs(x) ** 2 for x in (a, b, b, 10 + q)]
+        frames = np.stack([x + 0.05 * rng.normal(size=512) for x in light]).reshape(4, 16, 32)
+        assert moved(frames, frames[[3, 3]]).sentence
 
 
 # ---------------------------------------------------------------------------------------------- around any bench
@@ -446,7 +528,8 @@ def test_a_piezo_is_waited_for_after_each_step_and_frame_times_say_so():
     bench.expose(PATTERNS[:2], exposure_s=EXPOSURE_S, reference_phase_rad=phases)
     assert [phase for phase, _ in bench.waited] == [0.0, 3.0, 0.0, 3.0]
     assert all(time_s == pytest.approx(1e-3) for _, time_s in bench.waited)
-    assert min(bench.times) == pytest.approx(1.6e-3)
+    # What was waited for is a part of the frame time: a pattern stands for the rest, and for all of it without a step.
+    assert bench.times == pytest.approx(2 * [6e-4, 1.6e-3, 6e-4, 1.6e-3])
     bench.times.clear()
     bench.waited.clear()
     bench.expose(PATTERNS[:2], exposure_s=EXPOSURE_S)
@@ -456,6 +539,19 @@ def test_a_piezo_is_waited_for_after_each_step_and_frame_times_say_so():
         bench.expose(PATTERNS[:2], exposure_s=EXPOSURE_S, frametime_s=5e-4)
     with pytest.raises(ValueError, match="must be at least 0.0016, as the phase of the reference is another in each"):
         bench.expose(PATTERNS[:2], exposure_s=EXPOSURE_S, frametime_s=1e-3, reference_phase_rad=phases)
+
+
+@pytest.mark.parametrize("asked_s", [None, 2e-3])
+@pytest.mark.parametrize("guards", [False, True])
+def test_settling_is_paid_once_in_each_step(guards, asked_s):
+    """Waits and patterns together take the time between frames; guards, under no step, the shortest one."""
+    bench = Piezo()
+    bench.guards = guards
+    bench.expose(PATTERNS[:3], exposure_s=EXPOSURE_S, reference_phase_rad=np.arange(4) * np.pi / 2, frametime_s=asked_s)
+    total_s = sum(bench.times) + sum(time_s for _, time_s in bench.waited)
+    own_s = 2 * (max(6e-4, (asked_s or 0) - 1e-3)) if guards else 0.0
+    assert total_s == pytest.approx(12 * (asked_s or bench.stepped_frametime_s(16, EXPOSURE_S)) + own_s)
+    assert min(bench.times) >= bench.minimum_frametime_s(16, EXPOSURE_S)
 
 
 def test_a_linear_transform_takes_the_time_of_the_piezo():

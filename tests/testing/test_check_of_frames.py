@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from laboratory_bench import Numbers
 from opusim.bench.laboratory import LabDevice
-from opusim.testing import ConformanceError, check_bench
+from opusim.testing import ConformanceError, _bench_settling, check_bench
 
 
 class Plain(Numbers):
@@ -182,3 +185,16 @@ def test_a_frame_time_without_the_latency_is_told():
         check_bench(Slow(), exposure_s=400e-6)
     assert "frame times" in e.value.failures
     assert "frame times" in check_bench(InTimeForIt(), exposure_s=400e-6).passed
+
+
+def test_noise_is_not_taken_for_a_shifter_that_lags():
+    """In weak light, where a step's own noise on both sides of the product would make some per cent of a fringe."""
+    for seed in range(8):
+        bench = Settled()
+        bench.rng, bench.guards = np.random.default_rng(seed), False
+        pattern = np.random.default_rng(seed + 100).integers(0, 2, (1, *bench.mirror_shape), dtype=np.uint8)
+        probe = SimpleNamespace(
+            expose=partial(bench.expose, exposure_s=40e-6), shown=lambda bits: bits, pair=pattern,
+            region=(0, 0, *bench.sensor_shape), dark=bench.expose(None, exposure_s=40e-6),
+        )  # fmt: skip
+        assert not list(_bench_settling(probe))
