@@ -83,6 +83,15 @@ class RecordInfo:
     device: Identity
     frames: int | None = None
 
+    @property
+    def of_instruments(self) -> bool:
+        """Whether the bench was none that is simulated: it had the clock on the wall, or none."""
+        if self.frames is None and self.elapsed_s == 0:
+            return True
+        # Of a simulated one it counts from 0, and fifty years of it nobody waits for; that of a laboratory's bench is
+        # read a moment before or after the date.
+        return abs(self.elapsed_s - self.epoch_s) < 3600
+
 
 # -------------------------------------------------------------------------------------------------- writing
 

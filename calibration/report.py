@@ -102,6 +102,11 @@ class Report:
     truth_note: str
     entries: Entries | None = field(repr=False)
 
+    @property
+    def of_instruments(self) -> bool:
+        """Whether it was measured on instruments, of which nobody knows the truth, and which have no seed."""
+        return any(info.of_instruments for info in self.info.values())
+
     def first(self, kind: type | tuple[type, ...]) -> Any:
         """Return the first record of a kind, or None."""
         return next((record for record in self.records.values() if isinstance(record, kind)), None)
@@ -157,22 +162,24 @@ def read_report(path: str | os.PathLike[str], *, device: Device | None = None) -
                 f"{path}: the record {name!r} is left out: it is a {info[name].kind or 'thing without a name'}, which "
                 "no procedure here makes. The package that made it is not installed, or the file was changed."
             )
-    records = dict(sorted(records.items(), key=_order))
     matrix = path if _TM_GROUP in names else tm_path(path)
     if matrix.exists():
         # That of another device beside it would only confuse.
         read_record(matrix, _TM_GROUP, TmRecord, fingerprint=identity.fingerprint, seed=identity.seed)
         records["tm"] = read_tm(matrix)
         info["tm"] = read_info(matrix, _TM_GROUP)
+    records = dict(sorted(records.items(), key=_order))
     known, note = known_device(identity, device, path)
+    if known is None and identity.fingerprint and any(one.of_instruments for one in info.values()):
+        note = "none: it was measured on instruments, not on a simulated device"
     entries = _entries(records["tm"], known, identity.seed) if "tm" in records else None
     return Report(path, identity, records, info, known, note, entries)
 
 
-def whose(device: Identity) -> str:
-    """Say which device a calibration is of; a bench without a record has neither name nor seed."""
+def whose(device: Identity, *, of_instruments: bool = False) -> str:
+    """Say which device a calibration is of; instruments have no seed, a bench without a record not even a name."""
     name = device.name or "without a name"
-    return name if device.seed < 0 else f"{name}, seed {device.seed}"
+    return name if of_instruments or device.seed < 0 else f"{name}, seed {device.seed}"
 
 
 def procedure_of(kind: str) -> Procedure | None:

@@ -48,6 +48,60 @@ def middle_region(sensor_shape: tuple[int, int], within: Roi | None = None) -> R
     return Roi(row + (size[0] - n_rows) // 2, column + (size[1] - n_columns) // 2, n_rows, n_columns)
 
 
+def checked_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options of all procedures by name, with their defaults; what is wrong by itself needs no bench.
+
+    Parameters
+    ----------
+    options : dict
+        As for `Calibration`.
+
+    Returns
+    -------
+    dict
+        Each option that there is.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one is not what it may be, or there is no such option.
+    """
+    known = {name: option for name, (option, _) in options_of(PROCEDURES.values()).items()}
+    for name in options:
+        if name not in known:
+            near = near_matches(name, known)
+            raise TypeError(f"There is no option {name!r} of a procedure{near}; there are {', '.join(known)}.")
+    found: dict[str, Any] = {}
+    for name, option in known.items():
+        given = options.get(name)
+        found[name] = option.default if given is None else given
+        if option.check is not None:
+            option.check(found[name])
+    shortest_s, longest_s = (found[name] for name in ("shortest_s", "longest_s"))
+    if shortest_s is not None and longest_s is not None and longest_s < shortest_s:
+        raise ValueError(f"longest_s is {longest_s:g}, but shortest_s is {shortest_s:g}: it must not be shorter.")
+    return found
+
+
+def check_files(path: Path) -> None:
+    """Refuse a file that is no calibration, or damaged; whose it is, is asked where there is a bench.
+
+    Parameters
+    ----------
+    path : Path
+        The calibration file; that of a matrix lies beside it.
+
+    Raises
+    ------
+    ValueError, OSError
+        If one is there that cannot be added to.
+    """
+    for file in dict.fromkeys(procedure.file(path) for procedure in PROCEDURES.values()):
+        if file.exists():
+            with open_calibration(file):
+                pass
+
+
 class Calibration:
     """Procedures on one bench whose records go into one file.
 
@@ -88,20 +142,7 @@ class Calibration:
         """Check everything before anything is measured."""
         self.bench, self.path = bench, Path(path)
         self.roi: AnyRoi = middle_region(bench.sensor_shape, output_roi_of(bench)) if roi is None else roi
-        known = {name: option for name, (option, _) in options_of(PROCEDURES.values()).items()}
-        for name in options:
-            if name not in known:
-                near = near_matches(name, known)
-                raise TypeError(f"There is no option {name!r} of a procedure{near}; there are {', '.join(known)}.")
-        self.options: dict[str, Any] = {}
-        for name, option in known.items():
-            given = options.get(name)
-            self.options[name] = option.default if given is None else given
-            if option.check is not None:
-                option.check(self.options[name])
-        shortest_s, longest_s = (self.options[name] for name in ("shortest_s", "longest_s"))
-        if shortest_s is not None and longest_s is not None and longest_s < shortest_s:
-            raise ValueError(f"longest_s is {longest_s:g}, but shortest_s is {shortest_s:g}: it must not be shorter.")
+        self.options: dict[str, Any] = checked_options(options)
         identity = identity_of(bench)
         for file in dict.fromkeys(procedure.file(self.path) for procedure in PROCEDURES.values()):
             if file.exists():
@@ -183,9 +224,20 @@ class Calibration:
         Raises
         ------
         TypeError, ValueError
-            If an option is missing or does not fit.
+            If an option is missing or does not fit, or the bench has no lamp or no tuning where one is needed.
         """
-        found: list[str] = self._procedure(procedure).prepare(self)
+        one = self._procedure(procedure)
+        if one.needs_tuning and not self.has_tuning:
+            raise ValueError(
+                f"The laser of this device cannot be tuned (laser.tuning_range_hz), and {procedure!r} cannot do "
+                "without one that can."
+            )
+        if one.needs_lamp and not self.has_lamp:
+            raise ValueError(
+                f"This bench has no lamp, and {procedure!r} cannot do without one: flat_field, an even light of known "
+                "strength (opusim.bench.protocol.Lamp)."
+            )
+        found: list[str] = one.prepare(self)
         return found
 
     def run(self, procedure: str, progress: Progress | None = None) -> dict[str, Any]:
@@ -211,19 +263,9 @@ class Calibration:
             If the file cannot be written.
         """
         one = self._procedure(procedure)
-        one.prepare(self)
+        self.prepare(procedure)
         if one.needs_reference_on(self.bench) and not self.has_reference:
             raise ValueError(f"This device has no reference arm, and {procedure!r} cannot do without one.")
-        if one.needs_tuning and not self.has_tuning:
-            raise ValueError(
-                f"The laser of this device cannot be tuned (laser.tuning_range_hz), and {procedure!r} cannot do "
-                "without one that can."
-            )
-        if one.needs_lamp and not self.has_lamp:
-            raise ValueError(
-                f"This bench has no lamp, and {procedure!r} cannot do without one: flat_field, an even light of known "
-                "strength (opusim.bench.protocol.Lamp)."
-            )
         records = one.measure(self, progress)
         one.store(self, records)
         return records

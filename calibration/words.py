@@ -15,8 +15,8 @@ def micro(time_s: float) -> str:
 
 
 def radians(phases: np.ndarray) -> str:
-    """Say phases, each with three digits."""
-    return ", ".join(f"{phase:.3f}" for phase in phases) + " rad"
+    """Say phases, each with three digits; none as a minus zero."""
+    return ", ".join(f"{phase:z.3f}" for phase in phases) + " rad"
 
 
 def duration(time_s: float) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import math
 import pickle
 import random
@@ -285,7 +286,10 @@ def check_bench(bench: Any, *, exposure_s: float | None = None, seed: int = 0) -
     ConformanceError
         With a sentence for each rule that is broken.
     """
-    gates = (_bench_members, _bench_shapes, _bench_inputs, _bench_dark_frames, _bench_frames, _bench_light)
+    gates = (
+        _bench_members, _bench_arguments, _bench_shapes, _bench_inputs, _bench_dark_frames, _bench_frames,
+        _bench_light,
+    )  # fmt: skip
     checks = (
         _bench_order, _bench_lost_frames, _bench_fewer_inputs, _bench_own_arrays, _bench_counts, _bench_exposure,
         _bench_change_of_exposure, _bench_region, _bench_forms_of_mirrors,
@@ -313,6 +317,33 @@ def _bench_members(p: _BenchProbe) -> Iterator[str]:
         yield f"it lacks {', '.join(missing)}, but a bench must have all of opusim.bench.protocol.Bench."
 
 
+# What members are called with: positions, then keywords. Those of instruments are what `LaboratoryBench` calls.
+_CALLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "expose": (("mirrors",), ("exposure_s", "roi", "n_frames")),
+    "minimum_frametime_s": (("n_rows", "exposure_s"), ()),
+}
+_INSTRUMENT_CALLS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "show": (("mirrors",), ("exposure_s", "frametime_s", "roi")),
+    "dark": (("n_frames",), ("exposure_s", "frametime_s", "roi")),
+    "set_reference": (("phase_rad",), ()),
+}
+
+
+def _bench_arguments(p: _BenchProbe) -> Iterator[str]:
+    """Members take what they are given: else the first call would fail, under the name of whatever makes it."""
+    calls = _CALLS | (_INSTRUMENT_CALLS if isinstance(p.bench, LaboratoryBench) else {})
+    for name, (positions, keywords) in calls.items():
+        try:
+            signature = inspect.signature(getattr(p.bench, name))
+        except (AttributeError, TypeError, ValueError):  # it is not there, or does not say what it takes
+            continue
+        try:
+            signature.bind(*positions, **dict.fromkeys(keywords))
+        except TypeError as error:
+            words = ", ".join((*positions, *(f"{keyword}=..." for keyword in keywords)))
+            yield f"{name} is called as {name}({words}), but it takes {signature} ({error})."
+
+
 def _bench_shapes(p: _BenchProbe) -> Iterator[str]:
     for name, shape in (("mirror_shape", p.bench.mirror_shape), ("sensor_shape", p.bench.sensor_shape)):
         if not isinstance(shape, tuple) or len(shape) != 2 or not all(_is_whole(n) and n > 0 for n in shape):
@@ -338,7 +369,7 @@ def _frames_are(what: str, frames: np.ndarray, shape: tuple[int, ...], dtype: An
     if frames.shape != shape:
         turned = frames.shape == (shape[0], shape[2], shape[1])
         hint = "; rows and columns are exchanged" if turned else ""
-        if frames.shape[1:] == shape[1:]:
+        if frames.ndim == len(shape) and frames.shape[1:] == shape[1:]:
             away = frames.shape[0] - shape[0]
             hint = f"; {abs(away)} of them {'too many' if away > 0 else 'lost'}: look at the trigger and at frametime_s"
         yield f"{what} have the shape {frames.shape}, but it must be {shape}: frames, rows, columns{hint}."
@@ -783,12 +814,21 @@ def _bench_level(p: _BenchProbe) -> Iterator[str]:
         )
 
 
+def _no_arm(bench: Any, error: Exception) -> str:
+    """Say that there is no arm; where the record does not, or says that there is one, also why a phase was refused."""
+    device = getattr(bench, "device", None)
+    if getattr(getattr(device, "reference", None), "present", None) is False:
+        return "it has no reference arm"
+    text = " ".join(str(error).split()).rstrip(".")
+    return f"it takes no phase of a reference arm ({text if len(text) <= 100 else text[:99] + '…'})"
+
+
 def _bench_reference_arm(p: _BenchProbe) -> Iterator[str]:
     phases = np.array([0.0, np.pi])
     try:
         frames = p.expose(p.sequence, reference_phase_rad=phases)
     except (TypeError, ValueError) as error:
-        raise _NothingToCheck(f"it has no reference arm ({error})") from error
+        raise _NothingToCheck(_no_arm(p.bench, error)) from error
     shape = (2 * len(p.sequence), *p.region[2:])
     broken = list(_frames_are(f"frames of {len(p.sequence)} patterns under 2 phases", frames, shape, p.dark.dtype))
     yield from broken
@@ -809,7 +849,7 @@ def _bench_settling(p: _BenchProbe) -> Iterator[str]:
     try:
         frames = p.expose(p.shown(p.pair[:1]), reference_phase_rad=np.tile(turns, _STEPS))
     except (TypeError, ValueError) as error:
-        raise _NothingToCheck(f"it has no reference arm ({error})") from error
+        raise _NothingToCheck(_no_arm(p.bench, error)) from error
     shape = (2 * _STEPS * _AFTER, *p.region[2:])
     broken = list(_frames_are(f"frames of a pattern under {shape[0]} phases", frames, shape, p.dark.dtype))
     yield from broken

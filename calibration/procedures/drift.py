@@ -530,11 +530,12 @@ class DriftProcedure(Procedure):
             rate = record.reference_drift_rad_per_minute
             own = "" if device is None else f"{device.reference.drift_rad_per_minute:g}"
             watched = f"more than the {duration(float(record.times_s[-1]))} watched"
+            why = "watched for less than a minute" if record.times_s[-1] < 60 else "the phase was lost too soon"
             holds = watched if math.isinf(record.phase_holds_s) else duration(record.phase_holds_s)
             rows += [
                 (
                     "reference drifts by",
-                    f"{rate:.2g} rad in a minute" if math.isfinite(rate) else "not watched long",
+                    f"{rate:.2g} rad in a minute" if math.isfinite(rate) else f"not known: {why}",
                     own,
                 ),
                 (f"phase holds to {record.allowed_phase_rad:g} rad for", holds, ""),

@@ -63,7 +63,7 @@ def checked_frames(
     kind: type[RuntimeError] = RuntimeError
     if array.ndim == 3 and array.shape[0] == n and array.shape[1:] == shape[:0:-1]:
         hint = "; rows and columns are exchanged"
-    elif array.ndim == 3 and array.shape[1:] == shape[1:]:
+    elif array.ndim == 3 and array.shape[1:] == shape[1:] and array.shape[0] != n:
         away = array.shape[0] - n
         # Of another type they would be refused after any number of attempts.
         kind = FramesLost if of_type else RuntimeError
@@ -71,7 +71,9 @@ def checked_frames(
             f"; {abs(away)} of them {'too many' if away > 0 else 'lost'}, so that the others may belong to other "
             "patterns: look at the trigger and at frametime_s"
         )
-    must = "" if dtype is None else f"of {np.dtype(dtype)}, which follows from device.bits, and "
+    must = "" if of_type else "of real numbers, and "
+    if dtype is not None:
+        must = f"of {np.dtype(dtype)}, which follows from device.bits, and "
     raise kind(
         f"{who} returned an array of {array.dtype} of the shape {array.shape}, but it must be {must}of the shape "
         f"{shape}: frames, rows, columns{hint}."

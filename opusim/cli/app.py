@@ -182,11 +182,25 @@ def command(
             raise ValueError(f"There is a command {name!r} already.")
         _orders[name] = order
         cls = type("_Command", (_LateCommand,), {"late": staticmethod(late)}) if late is not None else TyperCommand
-        app.command(name, cls=cls, context_settings=settings)(guarded)
+        app.command(name, cls=cls, context_settings=settings, help=_unwrapped(inspect.getdoc(function)))(guarded)
         app.registered_commands.sort(key=lambda info: _orders[str(info.name)])
         return function
 
     return register
+
+
+def _unwrapped(text: str | None) -> str | None:
+    """Return a docstring with each paragraph in one line: lines of the source are not those of a terminal.
+
+    Typer joins the lines of the first one alone. What is indented, or begins as a list does, stays as it is.
+    """
+    if text is None:
+        return None
+    paragraphs = text.split("\n\n")
+    return "\n\n".join(
+        one if any(line[:1] in (" ", "\b", "-", "*") for line in one.splitlines()) else " ".join(one.splitlines())
+        for one in paragraphs
+    )
 
 
 class _LateCommand(TyperCommand):
@@ -393,7 +407,11 @@ class _progress:
         """Return a bar below this one, for what must be there before it moves on."""
         return _Below(self._bar, self._bar.add_task(text, total=total, completed=done))
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        task = next((task for task in self._bar.tasks if task.id == self._task), None)
+        # One that has not begun says nothing beside an error: it would stay in the terminal as if it still ran.
+        if kind is not None and task is not None and not task.completed:
+            self._bar.remove_task(self._task)
         self._stack.close()
 
 

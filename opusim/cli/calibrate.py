@@ -93,6 +93,11 @@ def calibrate(
     for name, (option, _) in known.items():
         value = given[name]
         options[name] = value if value is None or option.read is None else option.read(value)
+    # Before instruments are opened: what is wrong with the line needs none.
+    from opusim.calibration.session import check_files, checked_options
+
+    checked_options(options)
+    check_files(target)
     with _bench(own, device, seed) as bench:
         refused = _calibrated(procedure, bench, target, roi, options, simulated=own is None)
     if refused:

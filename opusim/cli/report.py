@@ -89,7 +89,7 @@ def _print_head(found: Report) -> None:
 
     device = found.identity
     table = _table(f"Calibration {found.path}", "quantity", "value")
-    table.add_row("device", whose(device))
+    table.add_row("device", whose(device, of_instruments=found.of_instruments))
     table.add_row("fingerprint", device.fingerprint[:16] or "none")
     table.add_row("truth", found.truth_note)
     out.print(table)

@@ -34,6 +34,8 @@ _PAGE = (8.27, 11.0)
 def report_figure(report: Report) -> Figure:
     """Draw a calibration on one page; a panel whose record is missing says so.
 
+    Of instruments panels that have nothing are left out: one has no lamp, another no arm, and none has a known truth.
+
     Parameters
     ----------
     report : Report
@@ -66,7 +68,7 @@ def report_figure(report: Report) -> Figure:
         date = max(info.created for info in report.info.values())[:10]
         device = report.identity
         told = f"the device “{device.name}”" if device.name else "a bench without a name"
-        seed = "" if device.seed < 0 else f", seed {device.seed}"
+        seed = "" if device.seed < 0 or report.of_instruments else f", seed {device.seed}"
         figure.suptitle(f"Calibration of {told}{seed}, {date}", fontsize=12)
         # Drawn here, so that the style holds for the layout too.
         figure.draw_without_rendering()
@@ -93,7 +95,18 @@ def _panels(report: Report) -> list[tuple[str, str, Draw]]:
     found = {type(record).__name__: record for record in report.records.values()}
     procedures = [procedure for procedure in map(procedure_of, found) if procedure is not None]
     others = {procedure.name: procedure.panels() for procedure in procedures}
-    return ours + [(name, *panel) for name, panels in others.items() for panel in panels]
+    panels = ours + [(name, *panel) for name, panels in others.items() for panel in panels]
+    if not report.of_instruments:
+        return panels
+    # Where nothing would be left, they say what is missing.
+    return [panel for panel in panels if _has_something(report, panel[0], panel[2])] or panels
+
+
+def _has_something(report: Report, procedure: str, draw: Draw) -> bool:
+    """Return whether a report has what a panel shows."""
+    if report.found_by(procedure) is None or (procedure == "tm" and report.entries is None):
+        return False
+    return draw is not _entries or (report.entries is not None and report.entries.truth is not None)
 
 
 @_panel("camera", "Photon transfer")
@@ -120,11 +133,14 @@ def _phase_steps(axes: Axes, record: PhaseRecord, report: Report) -> None:
         label=f"scale error {100 * record.scale_error:.2g} %",
     )  # fmt: skip
     axes.errorbar(
-        asked, off, yerr=1e3 * record.uncertainty_rad, fmt="o", ms=4, color=INK, capsize=2, label="measured", zorder=3
-    )
+        asked, off, yerr=1e3 * record.uncertainty_rad, fmt="o", ms=4, color=INK, capsize=2,
+        label=f"measured; repeats to {1e3 * record.repeatability_rad:.2g} mrad", zorder=3,
+    )  # fmt: skip
     axes.set(xlabel="phase asked (rad)", ylabel="made less asked, mean taken off (mrad)")
+    # Room for the legend, which no point may lie under.
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + 0.35 * (high - low))
     axes.legend(loc="upper left")
-    _note(axes, f"repeats to {1e3 * record.repeatability_rad:.2g} mrad", (0.97, 0.05), ha="right", va="bottom")
 
 
 @_panel("linear", "Fringe modulation")
@@ -152,7 +168,7 @@ def _entries(axes: Axes, record: TmRecord, report: Report) -> None:
         _missing(axes, "tm")
         return
     if entries.truth is None:
-        _message(axes, "The truth is not known")
+        _message(axes, "The truth is not known:\nopusim report --device names the device")
         return
     measured = entries.matrix[:, entries.columns]
     rms = float(np.sqrt(np.mean(np.abs(entries.truth) ** 2)))

@@ -547,10 +547,13 @@ def test_the_examples_of_the_documentation_run(tmp_path, monkeypatch):
     names = {"__name__": "example"}
     exec(compile(blocks[0], "with_openwfs.md", "exec"), names)
     # 47.7 by theory, 38 with the noise of 16 frames a step, for the mean of targets, by which one may be off a lot.
-    mean = names["camera"].read().mean() - names["dark"]
-    assert 15 < names["brighter"] / 8 / mean < 100
+    # What is printed is what the line says; on one machine it is the same to the bit.
+    told = [float(words) for words in re.findall(r"^print\(.*#.*?about (\d+)", text, flags=re.MULTILINE)]
+    assert len(told) == 2
+    assert 15 < names["brighter"] < 100 and names["brighter"] == pytest.approx(told[0], rel=0.1)
     exec(compile(blocks[1], "with_openwfs.md", "exec"), names)
-    assert 35 < names["enhancement"] < 110
+    # docs/with_openwfs.md says why that of several targets is less than that of one.
+    assert names["foci"].max() < 255 and names["enhancement"].mean() == pytest.approx(told[1], rel=0.1)
     exec(compile(blocks[2], "with_openwfs.md", "exec"), names)
     found, true = names["record"].matrix(), names["matrix"].reshape(240, 64)
     assert alike(found[names["record"].valid], true[names["record"].valid]).mean() > 0.99

@@ -152,6 +152,7 @@ def test_a_device_without_name_and_seed_is_told_so(tmp_path):
 
     report = read_report(tmp_path / "cal.h5")
     assert whose(report.identity) == "without a name" and report.device is None
+    assert report.of_instruments  # it has no clock that began at 0
     assert report.truth_note == "not known: the bench has no record that says which device it is"
 
 

@@ -16,6 +16,9 @@ from typer.testing import CliRunner
 
 from opusim import cli
 from opusim.calibration.files import record_names
+from opusim.calibration.report import read_report
+from opusim.calibration.session import Calibration
+from opusim.plotting.calibration import report_figure
 
 # Each file has a name of its own: a module that was imported once stays.
 LAB = '''
@@ -286,8 +289,64 @@ def test_all_on_a_bench_with_a_record(folder, lab):
     for name in ("cal.h5", "cal.tm.h5"):
         told = invoke("report", name, "--figure", "report.png")
         assert told.exit_code == 0, told.output
-        assert "few, seed 0" in words(told.stdout) and "no preset has this fingerprint" in words(told.stdout)
+        text = words(told.stdout)
+        assert "device few fingerprint" in text and "truth none: it was measured on instruments" in text
+        assert "seed" not in text and "--device" not in text and "-0.000" not in text
+        assert "reference drifts by not known: watched for less than a minute" in text or name == "cal.tm.h5"
         assert Path("report.png").stat().st_size > 20_000
+
+
+@pytest.mark.slow
+def test_the_figure_of_instruments_has_the_panels_that_there_are(folder, lab):
+    """No panel asks for a lamp, an arm or a truth that a bench has not."""
+    sys.path.insert(0, str(folder))
+    bench = __import__(lab).Lab()
+    session = Calibration(bench, "cal.h5", roi=(0, 0, 8, 16), inputs=16, minutes=0.01)
+    session.run("exposure")
+    report = read_report("cal.h5")
+    assert report.of_instruments and len(report_figure(report).axes) == 6  # nothing else is there: what could be
+    for procedure in ("tm", "drift"):
+        session.run(procedure)
+    report = read_report("cal.h5")
+    assert list(report.records)[-2:] == ["tm", "drift"]  # in the order of the procedures
+    figure = report_figure(report)
+    assert [axes.get_title("left") for axes in figure.axes if axes.axison and axes.get_title("left")] == [
+        "Singular values", "Drift",
+    ]  # fmt: skip
+    assert figure.get_suptitle().startswith("Calibration of the device “few”, 20")
+
+
+def test_instruments_are_opened_when_the_line_is_right(folder, lab):
+    (folder / "other.h5").write_bytes(b"no calibration")
+    for words_, message in (
+        (("--minutes", 0), "minutes is 0.0"),
+        (("--shortest-us", 50, "--longest-us", 20), "longest_s is 2e-05"),
+        (("--roi", "1,2"), "--roi is '1,2'"),
+        (("--out", "other.h5"), "other.h5"),
+    ):
+        assert message in sentence(invoke("calibrate", "all", "--bench", f"{lab}.py:Lab", *words_))
+    assert lab not in sys.modules and len(os.listdir(folder)) == 2
+
+
+@pytest.mark.parametrize(("procedure", "message"), [("camera", "has no lamp"), ("frequency", "cannot be tuned")])
+def test_what_a_bench_lacks_is_said_without_a_bar(folder, lab, procedure, message):
+    result = invoke("calibrate", procedure, "--bench", f"{lab}.py:Lab")
+    assert message in sentence(result) and "preparing" not in result.stderr
+
+
+def test_no_bar_that_has_not_moved_stays_beside_an_error(folder, lab):
+    (folder / f"{lab}.py").write_text(LAB + "\nfrom dataclasses import replace\n"
+        "class Armless(Lab):\n    device = replace(Lab.device, has_reference=False)\n", encoding="utf-8")  # fmt: skip
+    result = invoke("calibrate", "phase", "--bench", f"{lab}.py:Armless")
+    assert "has no reference arm" in sentence(result) and "preparing" not in result.stderr
+
+
+def test_paragraphs_of_a_help_are_whole():
+    """A line of the source is no line of a terminal."""
+    for command, text in (("bench", "cannot be run. opusim calibrate --bench then measures it."),
+                          ("calibrate", "With the defaults each procedure takes seconds, 10 minutes")):  # fmt: skip
+        result = CliRunner().invoke(cli.app, [command, "--help"], env={"COLUMNS": "400", "TERMINAL_WIDTH": "400"})
+        assert any(text in line for line in result.output.splitlines()), result.output
 
 
 def test_a_simulated_bench_of_ones_own_has_its_truth_beside(folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -246,8 +247,30 @@ WRONG = {
     "time": ({"minimum_frametime_s": lambda *_: -1.0}, "frame times", "is -1.0, but it must be seconds, above 0"),
     "microseconds": ({"minimum_frametime_s": lambda *_: 400.0}, "frame times", "is 400.0, but it must be seconds, and"),
     "lamp": ({"flat_field": lambda self, photons, **how: self.expose(None, **how)}, "lamp", "more light must be"),
+    "arguments": (
+        {"minimum_frametime_s": lambda self, rows: 1e-3}, "arguments",
+        r"is called as minimum_frametime_s\(n_rows, exposure_s\), but it takes \(rows\) \(too many positional",
+    ),
+    "arguments of instruments": (
+        {"dark": lambda self, n_frames, roi: None}, "arguments", r"dark is called as dark\(n_frames, exposure_s=",
+    ),
     "seed": ({"seed": "one"}, "identity", "seed is 'one', but it must be a whole number"),
 }  # fmt: skip
+
+
+def test_what_a_bench_without_an_arm_skips_is_said_in_short():
+    report = check_bench(type("Armless", (Numbers,), {"device": replace(Numbers.device, has_reference=False)})())
+    assert report.skipped["reference arm"] == report.skipped["settling"] == "it has no reference arm"
+
+    class Refusing(Numbers):
+        """Its record says that there is an arm."""
+
+        def set_reference(self, phase_rad):
+            if phase_rad is not None:
+                raise ValueError("The shifter is not plugged in. " * 20)
+
+    why = check_bench(Refusing()).skipped["settling"]
+    assert why.startswith("it takes no phase of a reference arm (The shifter is not plugged in.") and len(why) < 150
 
 
 @pytest.mark.parametrize(("members", "check", "sentence"), WRONG.values(), ids=WRONG)
