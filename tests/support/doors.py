@@ -257,7 +257,7 @@ NOT_DOORS = {
         (
             "opusim.device.medium.layer.", "opusim.device.fourier_stop.Relay.",
             "opusim.device.pixel_sampling.PixelSampling.",
-            "opusim.planning.rates.measure(", "opusim.bench.losses.",
+            "opusim.planning.rates.measure(",
             "opusim.dfa.network.MLP.times_derivative(", "opusim.dfa.optimisers.Optimiser.",
             "opusim.patterns.layout.MirrorPatterns.of_checked(",
             "opusim.device.slm.PhaseSlm.of_levels(",
