@@ -116,7 +116,8 @@ def _run(subject: str, probe: Any, gates: tuple[Check, ...], checks: tuple[Check
             skipped[_name(check)] = str(why)
             continue
         except Exception as error:
-            broken = [f"{type(error).__name__} was raised where all is as it may be: {error}"]
+            text = f": {error}" if str(error) else "."
+            broken = [f"{type(error).__name__} was raised where all is as it may be{text}"]
         if broken:
             failures[_name(check)] = broken
         else:
@@ -162,6 +163,9 @@ _FEATURES, _REPEATS = 256, 4
 _LONG_FRAME_S = 10.0
 # A sequence in which frames may get lost; what single frames of two patterns must differ by, to be told one by one.
 _LONG, _TELLS_A_FRAME = 64, 0.2
+# A frame is not that of its pattern where it lies nearer to the other one, and short of the other frames by so many
+# standard deviations of them. Gaussian: once in 10**9.
+_FAR = 6.0
 # Different counts that show which of their bits are in use.
 _VALUES = 8
 # Frames after a change of the exposure or of the phase, steps of the phase to and fro, and the share of a fringe that
@@ -246,6 +250,23 @@ class _BenchProbe:
     def repeat(self) -> float:
         """How alike two frames of one pattern are."""
         return self.likeness(self.frames, self.frames)
+
+    @cached_property
+    def singles(self) -> np.ndarray:
+        """A frame of each pattern, shown alone, where no other can take its place."""
+        return np.concatenate([self.expose(self.shown(self.pair[k : k + 1])) for k in (0, 1)])
+
+    @cached_property
+    def nearness(self) -> np.ndarray:
+        """By how much each of `frames` is more alike to its own pattern, shown alone, than to the other."""
+        return np.array(
+            [_alike(self.singles[k % 2], x) - _alike(self.singles[1 - k % 2], x) for k, x in enumerate(self.frames)]
+        )
+
+    @cached_property
+    def alone(self) -> float:
+        """How alike frames of one pattern are: the most of them, whichever pattern each is of."""
+        return float(np.median(np.abs(self.nearness)))
 
     @staticmethod
     def likeness(shown: np.ndarray, known: np.ndarray) -> float:
@@ -405,20 +426,21 @@ def _bench_order(p: _BenchProbe) -> Iterator[str]:
             f"{p.repeat:.3f} only, but frame k must be that of pattern k."
         )
         return
-    first = np.concatenate([p.expose(p.shown(p.pair[k : k + 1])) for k in (0, 1)])
-    found = p.likeness(p.frames, first)
-    if not found > 0.3 * p.repeat:
+    found = float(np.mean(p.nearness))
+    # Not by chance: a correlation of n pixels of noise scatters by the root of 1 / n.
+    if not found > 0.3 * p.repeat or p.alone - found > max(p.alone / 2, 4 / math.sqrt(p.frames[0].size)):
         yield (
             f"frames of a sequence are less like those of the same patterns shown alone (by a correlation of "
-            f"{found:.3f}) than they are like each other ({p.repeat:.3f}): frame k must be that of pattern k."
+            f"{found:.3f}) than they are like each other ({max(p.repeat, p.alone):.3f}): frame k must be that of "
+            "pattern k."
         )
 
 
 def _bench_lost_frames(p: _BenchProbe) -> Iterator[str]:
     """Show the two patterns in an order without a period: after a loss frames no longer follow it."""
-    if not p.repeat > _TELLS_A_FRAME:
+    if not p.alone > _TELLS_A_FRAME:
         raise _NothingToCheck(
-            f"single frames of a pattern are more alike than those of two by a correlation of {p.repeat:.3f} only"
+            f"single frames of a pattern are more alike than those of two by a correlation of {p.alone:.3f} only"
         )
     order = np.random.default_rng(p.seed + 1).integers(0, 2, _LONG)
     frames = p.expose(p.shown(p.pair[order]))
@@ -426,10 +448,15 @@ def _bench_lost_frames(p: _BenchProbe) -> Iterator[str]:
     yield from broken
     if broken:
         return
-    known = [p.frames[k::2].mean(axis=0, dtype=np.float64) for k in (0, 1)]
+    # Of those that were shown alone, and are like them: what was lost already is not what others are measured by.
+    right = [p.frames[k::2][p.nearness[k::2] > p.alone / 2] for k in (0, 1)]
+    known = [np.concatenate([p.singles[k : k + 1], right[k]]).mean(axis=0, dtype=np.float64) for k in (0, 1)]
     # Of each frame: the pattern that it is nearer to, and not by chance.
     nearer = np.array([_alike(known[1], frame) - _alike(known[0], frame) for frame in frames])
-    wrong = np.flatnonzero(np.where(order, nearer, -nearer) < -p.repeat / 2)
+    own, usual = np.where(order, nearer, -nearer), float(np.median(np.abs(nearer)))
+    scatter = 1.4826 * float(np.median(np.abs(np.abs(nearer) - usual)))  # the median's, as a standard deviation
+    # Halfway between them is 0, and where it is a mean of both; a quarter of the other leaves a half.
+    wrong = np.flatnonzero((own < usual / 2) & (own < usual - _FAR * scatter))
     noise = not np.array_equal(p.frames[0], p.frames[2])
     twice = [
         k for k in range(1, _LONG)
@@ -452,10 +479,16 @@ def _bench_lost_frames(p: _BenchProbe) -> Iterator[str]:
             "and the one before it filled in. Raise FramesLost where the instruments say so, and look at the trigger "
             "and at frametime_s."
         )
+    elif len(others := wrong[own[wrong] < -usual / 2]):
+        yield (
+            f"frame {others[0]} of {_LONG} is that of another pattern, and {len(others)} are in all, but frame k must "
+            "be that of pattern k."
+        )
     else:
         yield (
-            f"frame {first} of {_LONG} is that of another pattern, and {len(wrong)} are in all, but frame k must be "
-            "that of pattern k."
+            f"frame {first} of {_LONG} is nearer to its own pattern than to the other one by {own[first] / usual:.2f} "
+            f"of what others are, and {len(wrong)} such are in all: a part of it is of another frame, as of one that "
+            "was torn, or put together from its neighbours after a loss. Frame k must be that of pattern k."
         )
 
 

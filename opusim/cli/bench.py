@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
+import keyword
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -19,6 +23,10 @@ from .tables import _table
 EXIT_BROKEN = 1
 # Errors that every command tells by their own words; those of makers' libraries are of classes of their own.
 _TOLD = (OSError, TypeError, ValueError, RuntimeError, MemoryError)
+# What else may come out of a bench. An exit within it is an error too: of its own it would end all as a success.
+_RAISED = (Exception, SystemExit)
+# What ends a process from outside, as kill, a scheduler, or a terminal that is closed; the last one is of Windows.
+_ENDINGS = ("SIGTERM", "SIGHUP", "SIGBREAK")
 
 BenchOption = Annotated[
     str | None,
@@ -41,6 +49,8 @@ class _Closing(Protocol):
 def opened_bench(spec: str, flag: str) -> Iterator[Any]:
     """Make the bench that a line names, and let its instruments go at the end, after errors and Ctrl-C too.
 
+    A signal that would end the process (SIGTERM, SIGHUP) counts as Ctrl-C meanwhile.
+
     What is a context manager is entered and left, as by ``with``; of other benches ``close`` is called if there is one.
 
     Parameters
@@ -61,30 +71,65 @@ def opened_bench(spec: str, flag: str) -> Iterator[Any]:
     TypeError, ValueError
         If nothing can be made of the text, or it is no bench.
     RuntimeError
-        If it cannot be made or closed, or what is done with it raises an error of a class of its own.
+        If it cannot be made or closed, or what is done with it exits, or raises an error of a class of its own.
+    KeyboardInterrupt
+        If the process was told to end.
     """
     from opusim.bench.protocol import checked_bench
 
     try:
-        bench, let_go = _entered(_made(spec, flag))
-        try:
-            checked_bench(bench)
-            yield bench
-        except BaseException:
+        with _ended_as_interrupted():
+            bench, let_go = _entered(_made(spec, flag))
             try:
-                let_go(*sys.exc_info())
-            except Exception as error:  # what went wrong first is what is told as the end
-                _say(f"opusim: The bench could not be closed ({type(error).__name__}: {error}).")
-            raise
-        try:
-            let_go(None, None, None)
-        except Exception as error:
-            raise RuntimeError(f"The bench could not be closed ({type(error).__name__}: {error}).") from error
+                checked_bench(bench)
+                yield bench
+            except BaseException:
+                try:
+                    let_go(*sys.exc_info())
+                except _RAISED as error:  # what went wrong first is what is told as the end
+                    _say(f"opusim: The bench could not be closed ({_named(error)}).")
+                raise
+            try:
+                let_go(None, None, None)
+            except _RAISED as error:
+                raise RuntimeError(f"The bench could not be closed ({_named(error)}).") from error
     except _TOLD:
         raise
-    except Exception as error:
-        text = f"{type(error).__name__} was raised: {error} (opusim --traceback shows where)."
-        raise RuntimeError(text) from error
+    except _RAISED as error:
+        raise RuntimeError(f"{_was_raised(error)} (opusim --traceback shows where).") from error
+
+
+@contextmanager
+def _ended_as_interrupted() -> Iterator[None]:
+    """Let what ends the process from outside raise KeyboardInterrupt, where nothing else was to happen then."""
+
+    def handler(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    # Python takes handlers in the main thread alone.
+    names = _ENDINGS if threading.current_thread() is threading.main_thread() else ()
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    # nohup has the one of terminals ignored.
+    numbers = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            if signal.getsignal(number) is handler:  # else the bench has put its own there
+                signal.signal(number, signal.SIG_DFL)
+
+
+def _named(error: BaseException) -> str:
+    """Return the class of an error, and its text if it has one."""
+    text = " ".join(str(error).split())
+    return type(error).__name__ + (f": {text}" if text else "")
+
+
+def _was_raised(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__} was raised" + (f": {text}" if text else "")
 
 
 def _entered(made: Any) -> tuple[Any, Callable[..., Any]]:
@@ -125,8 +170,8 @@ def _made(spec: str, flag: str) -> Any:
         pass  # it does not say what it takes
     try:
         return found()
-    except (Exception, SystemExit) as error:
-        raise RuntimeError(f"{flag} is {spec!r}, but {name}() raised {type(error).__name__}: {error}") from error
+    except _RAISED as error:
+        raise RuntimeError(f"{flag} is {spec!r}, but {name}() raised {_named(error)}") from error
 
 
 _ACTIONS = {
@@ -204,6 +249,25 @@ def _checked(spec: str, exposure_us: float | None, seed: int) -> bool:
     return not broken
 
 
+def _refuse_taken(target: Path) -> None:
+    """Refuse a file that could not be imported later, as its name means something else."""
+    name = target.stem
+    if keyword.iskeyword(name):
+        raise ValueError(f"The file is {str(target)!r}, but {name!r} is a word of Python: name it as my_bench.py.")
+    if name in sys.modules:
+        found = getattr(sys.modules[name], "__file__", None)
+    else:
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None:  # a folder without a module in it gives way to a file
+            return
+        found = spec.origin if spec.has_location else None
+    if found is None or Path(found).resolve() != target.resolve():
+        raise ValueError(
+            f"The file is {str(target)!r}, but there is another module {name!r} already, "
+            f"{found or 'of Python itself'}: name it as my_bench.py."
+        )
+
+
 def _write_template(target: Path) -> None:
     """Write a copy of the template."""
     from importlib import resources
@@ -213,6 +277,7 @@ def _write_template(target: Path) -> None:
     target = Path(expanded(str(target)))
     if target.suffix != ".py" or not target.stem.isidentifier():
         raise ValueError(f"The file is {str(target)!r}, but it must be named as a module of Python, as my_bench.py.")
+    _refuse_taken(target)
     _folder_of(target)
     text = (resources.files("opusim") / "bench" / "template.py").read_text(encoding="utf-8")
     try:

@@ -98,8 +98,9 @@ def calibrate(
 
     checked_options(options)
     check_files(target)
+    path = target.absolute()  # a bench may change the working folder
     with _bench(own, device, seed) as bench:
-        refused = _calibrated(procedure, bench, target, roi, options, simulated=own is None)
+        refused = _calibrated(procedure, bench, target, path, roi, options, simulated=own is None)
     if refused:
         raise typer.Exit(EXIT_ERROR)
 
@@ -129,16 +130,20 @@ def _bench(own: str | None, device: str, seed: int) -> Iterator[Any]:
 
 
 def _calibrated(
-    procedure: str, bench: Any, target: Path, roi: Any, options: dict[str, Any], *, simulated: bool
+    procedure: str, bench: Any, target: Path, path: Path, roi: Any, options: dict[str, Any], *, simulated: bool
 ) -> bool:  # fmt: skip
-    """Run procedures on a bench, print what they find, and return whether one of several was refused."""
+    """Run procedures on a bench, print what they find, and return whether one of several was refused.
+
+    `target` is the file as it was given, for the one who reads, and `path` the same from the root.
+    """
     from opusim.bench.protocol import identity_of
     from opusim.calibration.procedures.base import PROCEDURES
+    from opusim.calibration.procedures.matrix.journal import interrupted_header
     from opusim.calibration.report import summary
     from opusim.calibration.session import Calibration
     from opusim.calibration.truth import simulated_device
 
-    calibration = Calibration(bench, target, roi=roi, **options)
+    calibration = Calibration(bench, path, roi=roi, **options)
 
     def session_of(name: str) -> Calibration:
         """Return that on the bench, or on one by waves at the same time and tuning, for what changes the light."""
@@ -152,19 +157,19 @@ def _calibrated(
         quick: Any = type(bench)(bench.device, bench.seed, execution="waves")
         quick.advance_to(bench.clock.frames, bench.clock.elapsed_s)
         quick.tune(bench.tuning_hz)
-        return Calibration(quick, target, roi=roi, **options)
+        return Calibration(quick, path, roi=roi, **options)
 
     todo = list(PROCEDURES) if procedure == _ALL else [procedure]
     if procedure == _ALL:
         calibration.check_full_scale()
         todo = _possible(calibration, identity_of(bench).name, simulated=simulated)
-    resume, refused = bool(options["resume"]), False
+    resume, refused, stored = bool(options["resume"]), False, False
     for name in todo:
         if procedure == _ALL and resume and calibration.done(name):
             calibration.go_past(name)
             out.print(f"{name}: there already.")
+            stored = True
             continue
-        goes_on = procedure == _ALL or any(option.name == "resume" for option in PROCEDURES[name].options)
         try:
             # What cannot work is said at once, without a bar.
             session = session_of(name)
@@ -177,8 +182,10 @@ def _calibrated(
                 bench.advance_to(other.clock.frames, other.clock.elapsed_s)
                 bench.tune(other.tuning_hz)
         except KeyboardInterrupt:
-            going_on = " --resume goes on where it stopped." if goes_on else ""
-            _end(f"Interrupted; what was whole is stored.{going_on}", EXIT_INTERRUPTED)
+            resumes = any(option.name == "resume" for option in PROCEDURES[name].options)
+            if stored or (resumes and interrupted_header(PROCEDURES[name].file(path)) is not None):
+                _end("Interrupted; what was whole is stored. --resume goes on where it stopped.", EXIT_INTERRUPTED)
+            _end(f"Interrupted before {name} was whole; nothing was stored.", EXIT_INTERRUPTED)
         except ValueError as error:
             if procedure != _ALL:
                 raise
@@ -186,6 +193,7 @@ def _calibrated(
             _say(f"opusim calibrate: {name}: {_sentence(error)}")
             refused = True
             continue
+        stored = True
         for key, record in records.items():
             print_rows(key, summary(record, simulated_device(bench)))
     written = target if procedure == _ALL else PROCEDURES[procedure].file(target)

@@ -152,6 +152,8 @@ def test_what_is_no_bench_is_a_sentence(folder, spec, message):
         ("import no_camera_driver", "cannot be loaded (ModuleNotFoundError: No module named 'no_camera_driver')"),
         ("def Bench(): raise OSError(5, 'no camera')", "Bench() raised OSError: [Errno 5] no camera"),
         ("def Bench(): raise SystemExit(3)", "Bench() raised SystemExit: 3"),
+        ("def Bench(): assert False", "Bench() raised AssertionError."),
+        ("def Bench(): raise KeyError", "Bench() raised KeyError."),
         ("def Bench(port): pass", "wants arguments (missing a required argument: 'port')"),
         ("def Bench(): return None", "bench is None (NoneType)"),
         ("import laboratory_bench\ndef Bench(): return laboratory_bench.Few", "which is a class: give an object"),
@@ -181,6 +183,9 @@ def test_a_simulated_device_beside_it_is_refused(folder, lab, given):
         ("ValueError('no trigger')", "opusim calibrate: no trigger."),
         ("type('GrabError', (Exception,), {})('timeout')", "GrabError was raised: timeout (opusim --traceback shows"),
         ("AttributeError('no grab')", "AttributeError was raised: no grab"),
+        ("AssertionError()", "AssertionError was raised (opusim --traceback shows where)."),
+        ("SystemExit(0)", "SystemExit was raised: 0 (opusim --traceback"),
+        ("SystemExit()", "SystemExit was raised (opusim"),
     ],
 )
 def test_after_an_error_it_is_closed(folder, lab, failure, message):
@@ -190,11 +195,68 @@ def test_after_an_error_it_is_closed(folder, lab, failure, message):
     assert message in sentence(result) and said(lab) == ["closed"]
 
 
-def test_after_an_interrupt_it_is_closed(folder, lab):
+@pytest.mark.parametrize("procedure", ["tm", "exposure"])
+def test_after_an_interrupt_it_is_closed(folder, lab, procedure):
     with (folder / f"{lab}.py").open("a", encoding="utf-8") as file:
         file.write("\nWeak.failure = KeyboardInterrupt()\n")
-    result = invoke("calibrate", "tm", "--bench", f"{lab}.py:Weak")
-    assert result.exit_code == 130 and "Interrupted" in result.stderr and said(lab) == ["closed"]
+    result = invoke("calibrate", procedure, "--bench", f"{lab}.py:Weak")
+    assert result.exit_code == 130 and said(lab) == ["closed"]
+    # Nothing was there to be kept yet.
+    assert f"Interrupted before {procedure} was whole; nothing was stored." in result.stderr
+    assert "resume" not in result.stderr and not list(folder.glob("*cal*"))
+
+
+@pytest.mark.slow
+def test_an_interrupted_matrix_is_said_to_go_on_where_some_of_it_is_stored(folder, lab):
+    with (folder / f"{lab}.py").open("a", encoding="utf-8") as file:
+        file.write("""
+import pathlib
+
+class Late(Lab):
+    def show(self, *arguments, **how):
+        if pathlib.Path(".cal.tm.h5.parts/start.npz").exists():
+            raise KeyboardInterrupt
+        return super().show(*arguments, **how)
+""")
+    how = ("--inputs", 16, "--roi", "0,0,8,16", "--exposure-us", 400)
+    result = invoke("calibrate", "tm", "--bench", f"{lab}.py:Late", *how)
+    assert result.exit_code == 130, result.output
+    assert "Interrupted; what was whole is stored. --resume goes on where it stopped." in result.stderr
+    again = invoke("calibrate", "tm", "--bench", f"{lab}.py:Lab", *how, "--resume")
+    assert again.exit_code == 0, again.output
+
+
+def test_an_exit_within_is_no_success(folder, lab):
+    """Where it comes from a maker's library that gives up, or the bench is being let go."""
+    with (folder / f"{lab}.py").open("a", encoding="utf-8") as file:
+        file.write("""
+class Last(Lab):
+    def close(self):
+        raise SystemExit
+
+Weak.failure = SystemExit(0)
+""")
+    line = sentence(invoke("bench", "check", f"{lab}.py:Weak"), "bench")
+    assert "SystemExit was raised: 0" in line and said(lab) == ["closed"]
+    line = sentence(invoke("calibrate", "exposure", "--bench", f"{lab}.py:Last"))
+    assert "The bench could not be closed (SystemExit)." in line
+
+
+def test_results_stay_where_the_command_was_begun(folder, lab):
+    (folder / "elsewhere").mkdir()
+    with (folder / f"{lab}.py").open("a", encoding="utf-8") as file:
+        file.write("""
+import os
+
+class Moving(Lab):
+    def __init__(self):
+        super().__init__()
+        os.chdir("elsewhere")
+""")
+    result = invoke("calibrate", "exposure", "--bench", f"{lab}.py:Moving", "--out", "c.h5")
+    assert result.exit_code == 0 and "File: c.h5" in result.stdout, result.output
+    assert record_names(folder / "c.h5") == ["exposure", "exposure_signal"]
+    assert list((folder / "elsewhere").iterdir()) == []
 
 
 def test_a_context_manager_is_entered_and_left(folder, lab):
@@ -243,7 +305,10 @@ class Both(Weak):
 
 
 @pytest.mark.system
-def test_ctrl_c_lets_the_instruments_go(folder, lab):
+@pytest.mark.skipif(sys.platform == "win32", reason="there a process is ended from outside without a word")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)])
+def test_what_ends_the_process_lets_the_instruments_go(folder, lab, number):
+    """Ctrl-C, kill, and a terminal that is closed."""
     with (folder / f"{lab}.py").open("a", encoding="utf-8") as file:
         file.write("""
 import pathlib
@@ -265,11 +330,38 @@ class Slow(Lab):
         limit = time.monotonic() + 60
         while not (folder / "watched").exists() and process.poll() is None and time.monotonic() < limit:
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, errors = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == 130 and "Interrupted" in errors and (folder / "closed").exists(), errors
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there SIGTERM ends a process without a word")
+def test_signals_are_as_they_were_afterwards(folder, lab):
+    with (folder / f"{lab}.py").open("a", encoding="utf-8") as file:
+        file.write("""
+import signal
+
+class Ended(Lab):
+    def show(self, *arguments, **how):
+        self.said.append(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
+        signal.raise_signal(signal.SIGTERM)
+
+class Own(Lab):
+    def __init__(self):
+        super().__init__()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+""")
+    result = invoke("calibrate", "exposure", "--bench", f"{lab}.py:Ended")
+    assert result.exit_code == 130 and "Interrupted" in result.stderr and said(lab) == [False, "closed"]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    try:
+        assert invoke("calibrate", "exposure", "--bench", f"{lab}.py:Own").exit_code == 0
+        # What a bench has set itself is its own affair.
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 # ---------------------------------------------------------------- what is measured on it
@@ -457,6 +549,10 @@ class Turned(Lab):
         (["template", "x.txt"], "must be named as a module of Python, as my_bench.py"),
         (["template", "my-bench.py"], "must be named as a module of Python"),
         (["template", "no/x.py"], "There is no folder no"),
+        (["template", "class.py"], "'class' is a word of Python: name it as my_bench.py"),
+        (["template", "numpy.py"], "there is another module 'numpy' already, /"),
+        (["template", "sys.py"], "there is another module 'sys' already, of Python itself"),
+        (["template", "antigravity.py"], "there is another module 'antigravity' already"),
     ],
 )
 def test_what_cannot_be_run_is_a_sentence(folder, arguments, message):

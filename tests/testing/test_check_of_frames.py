@@ -53,6 +53,46 @@ class Exchanged(Plain):
         return frames
 
 
+class Late(Plain):
+    """From the fifth frame of a sequence on each is that of the pattern before, but for the last ones."""
+
+    def show(self, mirrors, **how):
+        if len(mirrors) > 6:
+            mirrors = mirrors.copy()
+            mirrors[4:-1] = mirrors[3:-2]
+        return super().show(mirrors, **how)
+
+
+class Mixed(Plain):
+    """In place of a lost frame it gives the mean of its neighbours, of which one is of the other pattern."""
+
+    def sent(self, frames):
+        if len(frames) >= 32:
+            frames[24] = (frames[23].astype(int) + frames[25]) // 2
+        return frames
+
+
+class Torn(Plain):
+    """The lower half of a frame is of the next one, as where a buffer is read while it is filled."""
+
+    def sent(self, frames):
+        if len(frames) >= 32:
+            half = frames.shape[1] // 2
+            frames[24, half:] = frames[25, half:]
+        return frames
+
+
+class InNoise(Plain):
+    """Single frames of one pattern are alike by a third only."""
+
+    def developed(self, light):
+        return super().developed(0.05 * light)
+
+
+class TornInNoise(InNoise):
+    sent = Torn.sent
+
+
 class Lost(Numbers):
     """Its guards see it, each time."""
 
@@ -131,6 +171,10 @@ BROKEN = {
         r"have the shape .62, 20, 30., but it must be .64, 20, 30..*; 2 of them lost: look at the tri",
     ),
     Exchanged: ("lost frames", "frame (20|40) of 64 is that of another pattern, and 2 are in all"),
+    Late: ("order", r"those of the same patterns shown alone \(by .*\) than they are like each other .0\.9.*: frame k"),
+    Mixed: ("lost frames", "frame 24 of 64 is nearer to its own pattern than .* by -?0.[01]. of .* and 1 such are in"),
+    Torn: ("lost frames", "frame 24 of 64 is nearer .* a part of it is of another frame, as of one that was torn"),
+    TornInNoise: ("lost frames", "frame 24 of 64 is nearer .* and 1 such are in all"),
     Lost: ("lost frames", "FramesLost was raised .* 3 times, .*frames were moved.*-1 the other guard"),
     LeftJustified: ("counts", "multiples of 16: .*Shift frames to the right by 4, frames >> 4, and give bits=12"),
     LateExposure: ("change of exposure", "frame 0 is still .* Let 1 frame pass unread after each change"),
@@ -150,7 +194,7 @@ def test_a_camera_that_breaks_a_rule_is_told_so(make, told):
     assert len(error.value.failures[check]) == 1
 
 
-@pytest.mark.parametrize("make", [Plain, Twelve, InTime, Settled])
+@pytest.mark.parametrize("make", [Plain, Twelve, InTime, Settled, InNoise])
 def test_one_that_keeps_them_is_not(make):
     report = check_bench(make(), exposure_s=400e-6)
     assert {"lost frames", "counts", "change of exposure"} <= set(report.passed)
