@@ -788,7 +788,7 @@ class CoreBench(OneByOneBench):
         self._slm = _label(core, "slm", slm, core.getSLMDevice())
         self._on = validation.integer("on_value", on_value, low=1, high=_FULL)
         self._shift = validation.integer("shift", shift, low=0, high=15)
-        self._reference = checked_function("reference", reference, "a phase in radians, or None")
+        self._reference = checked_function("reference", reference, "a phase in radians")
         self._tolerance = validation.number("exposure_tolerance", exposure_tolerance, low=0.0, high=1.0)
         self._timeout_s = validation.number("timeout_s", timeout_s, low=0.0, high=3600.0, low_open=True)
         validation.flag("sequences", sequences)
