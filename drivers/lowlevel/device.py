@@ -566,7 +566,7 @@ class OpuDevice(validation.Fixed):
         return replace(settings, exposure_us=exposure_us, frametime_us=least_us)
 
     def _least_frametime_us(self, roi: LightonmlRoi, exposure_us: int) -> int:
-        return whole_microseconds(self.bench.minimum_frametime_s(roi[1][1], exposure_us / 1e6))
+        return whole_microseconds(protocol.asked_seconds(self.bench.minimum_frametime_s, roi[1][1], exposure_us / 1e6))
 
     # ------------------------------------------------------------------ open and closed
 

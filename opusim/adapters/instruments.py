@@ -26,6 +26,33 @@ __all__ = ["Instruments", "OneByOneBench"]
 _EXPOSURE_S = 400e-6
 
 
+def checked_function(name: str, value: Any, what: str) -> Any:
+    """Return what was given for a function, or None.
+
+    Parameters
+    ----------
+    name : str
+        Name of the argument, for the message.
+    value : callable or None
+        What was given.
+    what : str
+        What it is called with, for the message.
+
+    Returns
+    -------
+    callable or None
+        The same.
+
+    Raises
+    ------
+    TypeError
+        If it is something else.
+    """
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} is {value!r}, but it must be a function of {what}, or None.")
+    return value
+
+
 class Instruments:
     """A bench as two instruments: a modulator that holds the picture last given, and a camera that takes frames of it.
 
@@ -197,10 +224,11 @@ class Instruments:
             If it is something else.
         """
         checked = self._checked("pictures", pictures, 3)
+        last = checked[-1:].copy()  # whoever has `expose` alone may write into what it is given
         with self._lock:
             frames = self._taken(checked)
-            if len(checked):
-                self._picture = checked[-1].copy()
+            if len(last):
+                self._picture = last[0]
         return frames
 
     def dark(self, n: int = 1) -> np.ndarray:
@@ -260,6 +288,11 @@ class OneByOneBench(LaboratoryBench):
     shutter : callable, optional
         Opens the laser's shutter when given True and shuts it when given False, and returns when it stands. Without
         one, dark frames of mirrors are those of mirrors that are all off, which is said in a warning; phases have none.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not what it may be.
     """
 
     # Each frame is asked for after its picture stands: none can be that of another one.
@@ -272,7 +305,7 @@ class OneByOneBench(LaboratoryBench):
             raise TypeError(f"device is {device!r}, but it must be an opusim.bench.laboratory.LabDevice.")
         self._device = device
         self.settling_s = validation.number("settling_s", settling_s, low=0.0, high=60.0)
-        self._shutter = shutter
+        self._shutter = checked_function("shutter", shutter, "True, to open it, and False, to shut it")
 
     @property
     def device(self) -> LabDevice:  # type: ignore[override]

@@ -10,6 +10,7 @@ Without the extras ``nidaq``, ``opengl`` and ``zaber`` OpenWFS 1.1.0 cannot be i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -30,7 +31,7 @@ from opusim.base.user_arrays import checked_array
 from opusim.bench.laboratory import LabDevice
 from opusim.bench.region import Roi
 
-from .instruments import Instruments, OneByOneBench
+from .instruments import Instruments, OneByOneBench, checked_function
 
 __all__ = ["BenchCamera", "BenchSLM", "OpenWFSBench", "PixelTargets", "on_near_zero"]
 
@@ -98,8 +99,7 @@ class BenchSLM(PhaseSLM, Actuator):
     ) -> None:  # fmt: skip
         self._instruments = _checked_instruments(instruments)
         self._shape = instruments.shape if shape is None else validation.shape2("shape", shape)
-        if picture_of is not None and not callable(picture_of):
-            raise TypeError(f"picture_of is {picture_of!r}, but it must be a function of phases, or None.")
+        checked_function("picture_of", picture_of, "phases in radians")
         if picture_of is None and self._shape != instruments.shape:
             raise ValueError(
                 f"shape is {self._shape}, but without a picture_of it must be that of the pictures, "
@@ -385,6 +385,8 @@ class OpenWFSBench(OneByOneBench):
         _checked_camera("camera", camera)
         validation.integer("levels", levels, low=2, high=256)
         validation.number("settling_s", settling_s, low=0.0, high=60.0)
+        # Before the camera is touched.
+        checked_function("shutter", shutter, "True, to open it, and False, to shut it")
         self._slm, self._camera = slm, camera
         self._follows = hasattr(camera, "exposure")
         if exposure_s is None:
@@ -475,9 +477,10 @@ class OpenWFSBench(OneByOneBench):
                 f"exposure_s is {exposure_s!r}, but this detector has no exposure that could be set: it must be "
                 f"{self._exposure_s!r}."
             )
+        self._exposure_s = math.nan  # after a refusal the camera has another one than before
         self._camera.exposure = exposure_s * u.s
         made = float(self._camera.exposure.to_value(u.s))
-        if abs(made - exposure_s) > max(_EXPOSURE_SHARE * exposure_s, _EXPOSURE_S):
+        if not abs(made - exposure_s) <= max(_EXPOSURE_SHARE * exposure_s, _EXPOSURE_S):
             raise RuntimeError(
                 f"the camera was asked for an exposure of {exposure_s:g} s and has one of {made:g} s: ask for one that "
                 "it can do."
@@ -536,6 +539,11 @@ def _checked_camera(name: str, camera: Any) -> None:
 
 def _quantity(name: str, value: Any, unit: Any, example: str) -> Any:
     """Return a number of SI units."""
-    if not isinstance(value, u.Quantity) or not value.unit.is_equivalent(unit):
+    if not isinstance(value, u.Quantity):
         raise TypeError(f"{name} is {value!r}, but it must be a quantity of astropy, such as {example}.")
+    if not value.unit.is_equivalent(unit):
+        raise TypeError(
+            f"{name} is {value!r}, a {value.unit.physical_type}, but it must be a {unit.physical_type}, such as "
+            f"{example}."
+        )
     return value.to_value(unit)

@@ -60,7 +60,7 @@ from opusim.bench.protocol import Drivable, Identified, has, output_roi_of
 from opusim.bench.region import AnyRoi, Roi
 from opusim.patterns.layout import MirrorLayout
 
-from .instruments import Instruments, OneByOneBench
+from .instruments import Instruments, OneByOneBench, checked_function
 
 __all__ = ["BenchCamera", "BenchReference", "BenchShutter", "BenchSlm", "CoreBench", "SlmEngine", "load"]
 
@@ -310,7 +310,14 @@ class BenchCamera(CameraDevice):
         -------
         iterator of dict
             An empty one after each frame.
+
+        Raises
+        ------
+        ValueError
+            If it is less than one frame.
         """
+        if n is not None:
+            validation.integer("The number of frames", n, low=1)
         self._running = True
         return self._sequence(n, get_buffer)
 
@@ -781,7 +788,7 @@ class CoreBench(OneByOneBench):
         self._slm = _label(core, "slm", slm, core.getSLMDevice())
         self._on = validation.integer("on_value", on_value, low=1, high=_FULL)
         self._shift = validation.integer("shift", shift, low=0, high=15)
-        self._reference = reference
+        self._reference = checked_function("reference", reference, "a phase in radians")
         self._tolerance = validation.number("exposure_tolerance", exposure_tolerance, low=0.0, high=1.0)
         self._timeout_s = validation.number("timeout_s", timeout_s, low=0.0, high=3600.0, low_open=True)
         validation.flag("sequences", sequences)

@@ -50,6 +50,8 @@ __all__ = ["BenchCamera", "BenchSLM", "SlmsuiteBench", "fourier_slm"]
 _BITS = 8
 # By how much levels may be off an even scale, in turns.
 _EVEN = 1e-9
+# Largest phase: at it numbers of single precision are a hundredth of a turn apart.
+_LARGEST_RAD = 1e6
 
 
 def fourier_slm(
@@ -150,8 +152,12 @@ class BenchSLM(SLM):  # type: ignore[misc]
         if wav_um is None:
             wav_um = 1e6 * _known(record, "wav_um", "wavelength").laser.wavelength_m
         wav_um = validation.number("wav_um", wav_um, low=0.0, high=100.0, low_open=True)
+        if wav_design_um is not None:
+            validation.number("wav_design_um", wav_design_um, low=0.0, high=100.0, low_open=True)
+        validation.number("settle_time_s", settle_time_s, low=0.0, high=60.0)
         if pitch_um is None:
             pitch_um = _pitch_um(self.instruments, record)
+        _check_pitch(pitch_um)
         bits = len(turns).bit_length() - 1
         span = float(turns[1] - turns[0]) * len(turns)
         even = np.allclose(turns, np.arange(len(turns)) * (span / len(turns)), rtol=0, atol=_EVEN)
@@ -170,14 +176,28 @@ class BenchSLM(SLM):  # type: ignore[misc]
             (columns, rows), bitdepth=bits, name=name or _name(self.instruments, "SLM"), wav_um=wav_um,
             wav_design_um=wav_design_um, pitch_um=pitch_um, settle_time_s=settle_time_s, gpu=gpu,
         )  # fmt: skip
+        self._shown = self.phase.copy()
         self.set_phase(None)
 
     def close(self) -> None:
         """Do nothing: the bench stays as it is."""
 
+    def _format_phase_hw(self, phase: Any) -> Any:
+        """Return the levels of phases, which have come to `phase` with the correction of the wavefront added."""
+        # NaN is neither above nor below.
+        if not (-_LARGEST_RAD <= phase.min() and phase.max() <= _LARGEST_RAD):
+            wrong = phase[~(abs(phase) <= _LARGEST_RAD)][0]
+            phase[:] = self._shown
+            raise ValueError(
+                f"phase holds {float(wrong):g}, but it must be finite numbers in radians, up to {_LARGEST_RAD:g}, with "
+                'source["phase"] added: slmsuite keeps them in single precision.'
+            )
+        return super()._format_phase_hw(phase)
+
     def _set_phase_hw(self, display: Any) -> None:
         """Show levels of slmsuite's, integers of `shape`."""
         self.instruments.put(self._levels[on_host(display)])
+        self._shown[:] = self.phase
 
 
 class BenchCamera(Camera):  # type: ignore[misc]
@@ -236,6 +256,8 @@ class BenchCamera(Camera):  # type: ignore[misc]
         validation.integer("bitdepth", bitdepth, low=1, high=16)
         if pitch_um is None and record is not None:
             pitch_um = 1e6 * record.camera.pixel_pitch_m
+        if pitch_um is not None:
+            _check_pitch(pitch_um)
         rows, columns = self.instruments.sensor_shape
         super().__init__(
             (columns, rows), bitdepth=bitdepth, pitch_um=pitch_um, name=name or _name(self.instruments, "camera"),
@@ -412,7 +434,7 @@ class SlmsuiteBench(OneByOneBench):
         camera, about = self.camera, self.device.camera
         if not math.isclose(camera.exposure_s, exposure_s, rel_tol=1e-9):
             real_s = float(camera.set_exposure(exposure_s))
-            if abs(real_s - exposure_s) > self.exposure_tolerance * exposure_s:
+            if not abs(real_s - exposure_s) <= self.exposure_tolerance * exposure_s:
                 raise RuntimeError(
                     f"The camera was asked for an exposure of {exposure_s:.6g} s and makes one of {real_s:.6g} s: give "
                     "one that it has, or a larger exposure_tolerance."
@@ -474,6 +496,15 @@ def _pitch_um(instruments: Instruments, record: Device | None) -> float:
         )
     side = 1 if layout is None else layout.factor
     return 1e6 * side * _known(record, "pitch_um", "pitch").modulator.pitch_m
+
+
+def _check_pitch(pitch_um: Any) -> None:
+    """Refuse what is no distance, or two."""
+    each = pitch_um if isinstance(pitch_um, (tuple, list, np.ndarray)) else (pitch_um, pitch_um)
+    if len(each) != 2:
+        raise ValueError(f"pitch_um is {pitch_um!r}, but it must be a number of micrometres, or two of them: (x, y).")
+    for value in each:
+        validation.number("pitch_um", value, low=0.0, high=1e4, low_open=True)
 
 
 def _bits(instruments: Instruments) -> int:

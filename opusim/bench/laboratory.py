@@ -27,7 +27,7 @@ from opusim.patterns.phases import PhasePatterns, driven, nearest_levels
 
 from .inputs import checked_exposure, checked_mirrors, checked_phases, level_pictures
 from .losses import ATTEMPTS, SEQUENCE_FRAMES, Losses, guard_codes, guard_layout
-from .protocol import FramesLost, input_layout_of, level_turns_of, wait
+from .protocol import FramesLost, asked_seconds, input_layout_of, level_turns_of, wait
 from .region import Roi, checked_roi
 from .returned import checked_frames
 
@@ -316,7 +316,7 @@ class FromExpose:
         return LabDevice(
             type(self).__name__, tuple(self.mirror_shape), tuple(self.sensor_shape), bits=bits,
             black_level_dn=max(0.0, float(dark.mean())), exposure_s=exposure_s,
-            frametime_s=float(self.minimum_frametime_s(int(self.sensor_shape[0]), exposure_s)),
+            frametime_s=asked_seconds(self.minimum_frametime_s, int(self.sensor_shape[0]), exposure_s),
         )  # fmt: skip
 
     @property
@@ -436,12 +436,12 @@ class FromExpose:
             bits[0] = 0
             none, half = np.split(own.mirrors(bits), [1])
         whole = (0, 0, *self.sensor_shape)
+        # All pixels send light whatever their phase. Asked before they are shown: an `expose` may write into them.
+        more = 1.0 if none is None else half.mean(dtype=np.float64) - none.mean(dtype=np.float64)
         levels = [
             float(checked_frames(self.expose(m, exposure_s=exposure_s), n, whole).mean(dtype=np.float64))
             for m, n in ((none, 1), (half, len(half)))
         ]
-        # All pixels send light whatever their phase.
-        more = 1.0 if none is None else half.mean(dtype=np.float64) - none.mean(dtype=np.float64)
         return levels[0], (levels[1] - levels[0]) / more / half[0].size
 
 
@@ -540,7 +540,7 @@ class LaboratoryBench(FromExpose, ABC):
         float
             Seconds: `minimum_frametime_s`, or what latency, exposure and ``device.settling_s`` take where that is more.
         """
-        least_s = float(self.minimum_frametime_s(n_rows, exposure_s))
+        least_s = asked_seconds(self.minimum_frametime_s, n_rows, exposure_s)
         if not self.device.settling_s:
             return least_s
         return max(least_s, exposure_s + self.device.latency_s + self.device.settling_s)
@@ -552,7 +552,8 @@ class LaboratoryBench(FromExpose, ABC):
         Parameters
         ----------
         mirrors : ndarray of uint8, shape (n, rows, columns)
-            Patterns: 1 sends light to the medium, 0 does not. In C order, n of at least 1.
+            Patterns: 1 sends light to the medium, 0 does not. In C order, n of at least 1. A copy, which may be
+            written over.
         exposure_s : float
             Exposure of each frame in seconds.
         frametime_s : float
@@ -663,8 +664,8 @@ class LaboratoryBench(FromExpose, ABC):
         TypeError, ValueError
             If an argument is not what it may be; nothing is shown then.
         RuntimeError
-            If `show` or `dark` return something else than the frames that were asked for. It is `FramesLost` where
-            some were lost at every attempt.
+            If `show` or `dark` return something else than the frames that were asked for, or `minimum_frametime_s`
+            something else than seconds. It is `FramesLost` where some were lost at every attempt.
 
         Warns
         -----
@@ -730,13 +731,13 @@ class LaboratoryBench(FromExpose, ABC):
 
     def _least_frametime(self, n_rows: int, exposure_s: float, phases: np.ndarray | None) -> tuple[float, str, float]:
         """Return the shortest time between frames, why it is longer than `minimum_frametime_s`, and that of any."""
-        least_s, latency_s = float(self.minimum_frametime_s(n_rows, exposure_s)), self.device.latency_s
+        least_s, latency_s = asked_seconds(self.minimum_frametime_s, n_rows, exposure_s), self.device.latency_s
         why = ""
         if latency_s and exposure_s + latency_s > least_s * (1 + 1e-9):
             least_s, why = exposure_s + latency_s, f", the exposure after a latency_s of {latency_s:g}"
         unstepped_s = least_s
         if phases is not None and (phases != phases[0]).any():
-            stepped_s = float(self.stepped_frametime_s(n_rows, exposure_s))
+            stepped_s = asked_seconds(self.stepped_frametime_s, n_rows, exposure_s)
             if stepped_s > least_s:
                 least_s, why = stepped_s, ", as the phase of the reference is another in each frame"
         return least_s, why, unstepped_s
@@ -756,7 +757,7 @@ class LaboratoryBench(FromExpose, ABC):
             if steps == 1:
                 self._turn(None if phases is None else float(phases[0]))
                 if not guarded or guards is None:
-                    return None, self._frames(shown, given)
+                    return None, self._frames(shown.copy(), given)
                 frames = self._frames(np.concatenate([guards, shown, guards[::-1]]), given)
                 return np.concatenate([frames[:2], frames[-2:]]), frames[2:-2]
             assert phases is not None
@@ -766,12 +767,12 @@ class LaboratoryBench(FromExpose, ABC):
             # Guards under the arm would fade with its phase, which drifts by a radian in the seconds that a part takes.
             if guarded and guards is not None:
                 self._turn(None)
-                ends.append(self._frames(guards, settled))
+                ends.append(self._frames(guards.copy(), settled))
             frames = np.empty((len(shown) * steps, *region[2:]), dtype=self.device.camera.dtype)
             for i in range(len(frames)):
                 k, step = divmod(i, steps)
                 times = settled if self._turn(float(phases[step])) else given
-                frames[i] = self._frames(shown[k : k + 1], times, own=False)[0]
+                frames[i] = self._frames(shown[k : k + 1].copy(), times, own=False)[0]
             if guarded and guards is not None:
                 self._turn(None)
                 ends.append(self._frames(guards[::-1], settled))
@@ -793,7 +794,7 @@ class LaboratoryBench(FromExpose, ABC):
         return False
 
     def _frames(self, mirrors: np.ndarray, given: dict[str, Any], *, own: bool = True) -> np.ndarray:
-        """Show patterns once. What was exposed counts, also where it was lost on its way."""
+        """Show patterns once, an array that `show` may keep or write into. What was exposed counts, also if lost."""
         try:
             frames = self.show(np.ascontiguousarray(mirrors), **given)
         except FramesLost:

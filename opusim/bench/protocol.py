@@ -38,6 +38,8 @@ __all__ = [
 ]  # fmt: skip
 
 _LONGEST_SKIP_S = 3600.0
+# Twice the longest exposure.
+_LONGEST_FRAME_S = 7200.0
 # Levels are bytes.
 _MOST_LEVELS = 256
 
@@ -959,9 +961,47 @@ def stepped_frametime_of(bench: Any, n_rows: int, exposure_s: float) -> float:
     -------
     float
         Seconds; those of any frames where the bench does not say (`Stepping`).
+
+    Raises
+    ------
+    RuntimeError
+        If the bench says something else than seconds.
     """
-    asked = bench.stepped_frametime_s if has(bench, Stepping) else bench.minimum_frametime_s
-    return float(asked(n_rows, exposure_s))
+    return asked_seconds(
+        bench.stepped_frametime_s if has(bench, Stepping) else bench.minimum_frametime_s, n_rows, exposure_s
+    )
+
+
+def asked_seconds(asked: Callable[[int, float], Any], n_rows: int, exposure_s: float) -> float:
+    """Return what a bench's own method says of the time of a frame, checked.
+
+    Parameters
+    ----------
+    asked : callable
+        The method, such as `Timed.minimum_frametime_s`.
+    n_rows : int
+        Rows of the sensor that are read.
+    exposure_s : float
+        Exposure in seconds.
+
+    Returns
+    -------
+    float
+        Seconds, above 0.
+
+    Raises
+    ------
+    RuntimeError
+        If it says something else than seconds, above 0 and up to twice the longest exposure.
+    """
+    value = asked(n_rows, exposure_s)
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        value = value.item()  # an array or a tensor of one number
+    name = f"{getattr(asked, '__name__', 'minimum_frametime_s')}({n_rows}, {exposure_s:g}), in seconds,"
+    try:
+        return validation.number(name, value, low=0.0, high=_LONGEST_FRAME_S, low_open=True)
+    except (TypeError, ValueError) as error:
+        raise RuntimeError(str(error)) from None
 
 
 def reference_map_of(bench: Any) -> str:

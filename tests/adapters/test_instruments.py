@@ -142,6 +142,30 @@ def test_dark_without_a_shutter():
         Parts(phase_levels=4).expose(None, exposure_s=4e-4)
 
 
+def test_a_shutter_that_is_no_function_is_refused():
+    with pytest.raises(TypeError, match="^shutter is 5, but it must be a function of True, .*, or None.$"):
+        Parts(shutter=5)
+    assert Parts(shutter=None).device.name == "parts"
+
+
+def test_the_picture_that_stays_is_the_one_that_was_given():
+    """Whoever has `expose` alone may write into what is handed to it."""
+
+    class WritesOver:
+        mirror_shape, sensor_shape = (4, 4), (2, 3)
+
+        def expose(self, mirrors, *, exposure_s, reference_phase_rad=None, roi=None, frametime_s=None, n_frames=1):
+            mirrors[:] = 1
+            return np.zeros((len(mirrors), 2, 3), dtype=np.uint8)
+
+    both = Instruments(WritesOver())
+    pictures = np.stack([np.eye(4), 1 - np.eye(4)])
+    both.snap_each(pictures)
+    assert np.array_equal(both.picture, pictures[-1])
+    both.snap(2)
+    assert np.array_equal(both.picture, pictures[-1])
+
+
 def test_the_shutter_opens_again_after_an_error():
     bench = Parts()
     bench._shutter = lambda is_open: setattr(bench, "open", is_open)

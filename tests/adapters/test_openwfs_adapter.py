@@ -311,7 +311,12 @@ def test_foci_of_phases_are_as_bright_as_theory_says():
         (lambda b, s, c: BenchCamera(b, n_frames=0), "n_frames is 0"),
         (lambda b, s, c: BenchCamera(b, pixel_size=3.0), "pixel_size is 3.0, but it must be a quantity"),
         (lambda b, s, c: setattr(c, "exposure", 1e-3), "exposure is 0.001, but it must be a quantity"),
-        (lambda b, s, c: setattr(c, "exposure", 3 * u.m), "exposure is <Quantity 3. m>"),
+        (
+            lambda b, s, c: setattr(c, "exposure", 3 * u.m),
+            "exposure is <Quantity 3. m>, a length, but it must be a time, such as 0.4",
+        ),
+        (lambda b, s, c: BenchCamera(b, pixel_size=3 * u.s), "pixel_size is .* s>, a time, but it must be a length"),
+        (lambda b, s, c: OpenWFSBench(s, c, shape=(8, 8), shutter=5), "shutter is 5, but it must be a function"),
         (lambda b, s, c: setattr(c, "exposure", 0 * u.ms), "exposure_s is 0"),
         (lambda b, s, c: setattr(c, "top", 5000), "roi"),
         (lambda b, s, c: PixelTargets(b, [(0, 0)]), "source is"),
@@ -472,7 +477,7 @@ SHOW = np.zeros((1, 2, 2), dtype=np.uint8)
 class Rounds(StaticSource):
     """A camera that makes whole milliseconds of its exposure."""
 
-    _exposure = 1 * u.ms
+    _exposure, step_ms = 1 * u.ms, 1
 
     @property
     def exposure(self):
@@ -480,7 +485,7 @@ class Rounds(StaticSource):
 
     @exposure.setter
     def exposure(self, value):
-        self._exposure = np.ceil(value.to_value(u.ms)) * u.ms
+        self._exposure = np.ceil(value.to_value(u.ms) / self.step_ms) * self.step_ms * u.ms
 
 
 def test_what_a_camera_does_otherwise_is_said():
@@ -496,6 +501,11 @@ def test_what_a_camera_does_otherwise_is_said():
     assert rounds.expose(SHOW, exposure_s=2e-3).shape == (1, 3, 4)
     with pytest.raises(RuntimeError, match="asked for an exposure of 0.0025 s and has one of 0.003 s"):
         rounds.expose(SHOW, exposure_s=2.5e-3)
+    # The camera stands at 3 ms now.
+    assert rounds.expose(SHOW, exposure_s=2e-3).shape == (1, 3, 4) and rounds._camera.exposure == 2 * u.ms
+    rounds._camera.step_ms = np.nan
+    with pytest.raises(RuntimeError, match="asked for an exposure of 0.003 s and has one of nan s"):
+        rounds.expose(SHOW, exposure_s=3e-3)
 
     source = StaticSource(np.ones((3, 4), dtype=np.uint8))
     bench = OpenWFSBench(SLM((2, 2)), source, shape=(2, 2))

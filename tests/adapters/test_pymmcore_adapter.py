@@ -378,6 +378,8 @@ def test_a_bench_that_has_expose_alone(core):
         (lambda c: c.setExposure(float("nan")), ValueError, "exposure is nan"),
         (lambda c: c.setProperty("Camera", "Exposure", "long"), TypeError, "exposure is 'long'"),
         (lambda c: c.setProperty("Reference", "Phase", "x"), TypeError, "Phase is 'x'"),
+        (lambda c: c.startSequenceAcquisition(-1, 0, True), ValueError, "number of frames is -1"),
+        (lambda c: c.startSequenceAcquisition(0, 0, True), ValueError, "number of frames is 0, but it must be a whole"),
         (lambda c: c.setROI(0, 0, 5000, 8), ValueError, "roi"),
         (lambda c: load(c, OpticalBench("ideal", 0)), ValueError, "label is 'Camera', but it must be a text that no"),
         (lambda c: load(c, OpticalBench("ideal", 0), camera="C", slm="C"), ValueError, "label is 'C'"),
@@ -729,6 +731,7 @@ class Colours(LabCamera):
         ({"exposure_tolerance": -1}, ValueError, "exposure_tolerance is -1"),
         ({"timeout_s": 0}, ValueError, "timeout_s is 0"),
         ({"sequences": 1}, TypeError, "sequences is 1"),
+        ({"reference": 5}, TypeError, "reference is 5, but it must be a function of a phase in radians"),
         ({"name": ""}, TypeError, "name is ''"),
     ],
 )

@@ -145,17 +145,60 @@ def test_macro_pixels_are_the_pixels_of_the_modulator():
         (lambda: BenchSLM(Phases(), pitch_um=8), "wav_um is not given, but this bench does not say its wavelength"),
         (lambda: BenchSLM(Phases(), wav_um=0.5), "pitch_um is not given, but this bench does not say its pitch"),
         (lambda: BenchSLM(Phases(), wav_um=-1, pitch_um=8), "wav_um is -1"),
+        (lambda: BenchSLM(Phases(), wav_um=0.5, pitch_um=np.nan), "pitch_um is nan, but it must be a number in (0,"),
+        (lambda: BenchSLM(Phases(), wav_um=0.5, pitch_um=(8, np.inf)), "pitch_um is inf"),
+        (lambda: BenchSLM(Phases(), wav_um=0.5, pitch_um=(8, 8, 8)), "pitch_um is (8, 8, 8), but it must be a number"),
+        (lambda: BenchSLM(Phases(), wav_um=0.5, pitch_um=0), "pitch_um is 0"),
+        (lambda: BenchSLM(Phases(), wav_um=0.5, pitch_um="8"), "pitch_um is '8'"),
+        (lambda: BenchSLM(Phases(), wav_um=0.5, pitch_um=8, wav_design_um=np.nan), "wav_design_um is nan"),
+        (lambda: BenchSLM(Phases(), wav_um=0.5, pitch_um=8, settle_time_s=np.nan), "settle_time_s is nan"),
+        (lambda: BenchCamera(Phases(), bitdepth=8, pitch_um=np.nan), "pitch_um is nan"),
         (lambda: BenchCamera(Phases(), bitdepth=17), "bitdepth is 17"),
         (lambda: BenchCamera(Phases(), subtract_dn=-1), "subtract_dn is -1"),
         (lambda: BenchCamera(np.zeros(3)), "bench is"),
         (lambda: SlmsuiteBench(1, 2, "x"), "slm is 1, but it must be an SLM of slmsuite"),
         (lambda: SlmsuiteBench(simulated()[0], 2, "x"), "camera is 2, but it must be a Camera of slmsuite"),
         (lambda: SlmsuiteBench(*simulated(), "x", exposure_tolerance=2), "exposure_tolerance is 2"),
+        (lambda: SlmsuiteBench(*simulated(), "x", shutter=5), "shutter is 5, but it must be a function"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_a_sentence(make, words):
     with pytest.raises((TypeError, ValueError), match=re.escape(words)):
         make()
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1e30])
+@pytest.mark.parametrize("design", [1.0, 1.25])
+@pytest.mark.parametrize("where", ["phase", "hologram", "correction"])
+def test_phases_that_are_none_are_refused_and_what_is_shown_stays(wrong, design, where):
+    bench = Phases()
+    slm = BenchSLM(bench, wav_um=0.6, wav_design_um=0.6 * design, pitch_um=8)
+    phase = np.random.default_rng(0).uniform(0, 2 * np.pi, slm.shape)
+    slm.set_phase(phase)
+    if where == "hologram":  # levels count as shown, too
+        slm.set_phase(np.arange(phase.size, dtype=slm.dtype).reshape(phase.shape) % slm.bitresolution)
+    before = slm.phase.copy(), slm.display.copy(), slm.instruments.picture
+    bad = phase.copy()
+    bad[1, 2] = wrong
+
+    class Hologram:
+        def get_phase(self):
+            return bad
+
+    if where == "correction":
+        slm.source["phase"] = bad - phase
+    with pytest.raises(ValueError, match=r"^phase holds .*, but it must be finite numbers in radians"):
+        slm.set_phase(Hologram() if where == "hologram" else phase if where == "correction" else bad)
+    after = slm.phase, slm.display, slm.instruments.picture
+    assert all(np.array_equal(a, b) for a, b in zip(after, before, strict=True))
+
+
+def test_phases_of_many_turns_are_those_of_the_rest():
+    slm = BenchSLM(Phases(), wav_um=0.6, pitch_um=8)
+    phase = np.random.default_rng(0).integers(0, 16, slm.shape) * (2 * np.pi / 16)
+    levels = np.array(slm.set_phase(phase))
+    for turns in (-1, 1, 1000, -1000):
+        assert np.array_equal(slm.set_phase(phase + turns * 2 * np.pi), levels)
 
 
 def test_features_in_line_have_no_pitch():
@@ -411,6 +454,10 @@ def test_what_a_camera_may_not_do_is_told():
     with pytest.raises(RuntimeError, match=r"asked for an exposure of 1e-05 s and makes one of 0.0005 s"):
         bench.take(exposure_s=1e-5, roi=whole)
     camera.exposure_bounds_s = None
+    camera.set_exposure, kept = lambda exposure_s: np.nan, camera.set_exposure
+    with pytest.raises(RuntimeError, match="makes one of nan s"):
+        bench.take(exposure_s=1e-5, roi=whole)
+    camera.set_exposure = kept
     camera.set_woi((0, 20, 0, 10))
     with pytest.raises(RuntimeError, match=r"images of the shape \(10, 20\), but they were \(24, 40\)"):
         bench.take(exposure_s=1e-3, roi=whole)

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from laboratory_bench import MIRRORS, Bare, Few, Numbers
+from opusim import OPU
 from opusim.bench.laboratory import FromExpose, LabDevice
 from opusim.bench.returned import exposed
 from opusim.calibration import find_exposure, measure_linear, measure_tm
 from opusim.calibration.procedures.linear import demodulate
+from opusim.drivers import OpuDevice
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 
 REGION = (3, 5, 20, 30)
@@ -245,3 +247,104 @@ def of_all():
 def error_of(fields, exact):
     """Random error over the rms, of fields in the reference's phase."""
     return float(np.sqrt(np.mean(np.abs(fields - exact) ** 2) / np.mean(np.abs(exact) ** 2)))
+
+
+class WritesOver(Few):
+    """Its instruments are handed the mirrors in place: other bytes are in them afterwards."""
+
+    def show(self, mirrors, **how):
+        frames = super().show(mirrors, **how)
+        mirrors[:] = 255
+        return frames
+
+
+class BareWritesOver(Bare):
+    """One with `expose` alone that does so."""
+
+    def expose(self, mirrors, **how):
+        frames = super().expose(mirrors, **how)
+        if isinstance(mirrors, np.ndarray):
+            mirrors[:] = 1
+        return frames
+
+
+@pytest.mark.parametrize("guards", [True, False])
+@pytest.mark.parametrize("phases", [None, 0.5, [0.0, 1.0, 2.0]])
+def test_a_bench_may_write_into_the_mirrors_that_it_is_given(guards, phases):
+    mirrors = np.random.default_rng(5).integers(0, 2, (5, 8, 12), dtype=np.uint8)
+    given = mirrors.copy()
+    benches = Few(), WritesOver()
+    for bench in benches:
+        bench.guards = guards
+    for _ in range(2):  # guards are kept from the first call
+        known, frames = (b.expose(given, exposure_s=1e-2, reference_phase_rad=phases) for b in benches)
+        assert np.array_equal(frames, known) and np.array_equal(given, mirrors)
+    assert benches[1].expected_level_dn(48, 1e-3) == benches[0].expected_level_dn(48, 1e-3) > 2
+
+
+def test_the_level_of_a_bench_that_writes_into_mirrors():
+    assert BareWritesOver().expected_level_dn(384, 1e-4) == Bare().expected_level_dn(384, 1e-4) > 2
+
+
+WRONG_TIMES = {"nan": np.nan, "inf": np.inf, "negative": -1e-3, "0": 0.0, "none": None, "text": "1 ms", "flag": True}
+
+
+@pytest.mark.parametrize("time_s", WRONG_TIMES.values(), ids=WRONG_TIMES)
+def test_a_frame_time_that_is_none_is_told_before_anything_is_shown(time_s):
+    sentence = r"^minimum_frametime_s\(\d+, [\d.]+\), in seconds, is .*, but it must be a number in \(0, 7200\]\.$"
+    bench, bare = Few(), Bare()
+    bare.device  # noqa: B018 - made while its times are right
+    bench.show = bench.dark = bench.set_reference = bare.inside.show = bare.inside.dark = None  # not called
+    for other in (bench, bare, fresh := Bare()):
+        other.minimum_frametime_s = WithName(time_s)
+    mirrors = np.ones((2, 8, 12), dtype=np.uint8)
+    how = {"exposure_s": 4e-4}
+    calls = {
+        "frames": lambda: bench.expose(mirrors, **how),
+        "asked for": lambda: bench.expose(mirrors, frametime_s=1e-3, **how),
+        "dark": lambda: bench.expose(None, **how),
+        "phases": lambda: bench.expose(mirrors, reference_phase_rad=[0.0, 1.0], **how),
+        "stepped": lambda: bench.stepped_frametime_s(10, 4e-4),
+        "record": lambda: fresh.device,
+        "driver": lambda: drive(bench),
+        "driver of expose": lambda: drive(bare),
+    }
+    for call in calls.values():
+        with pytest.raises(RuntimeError, match=sentence):
+            call()
+
+
+def test_a_stepped_time_that_is_none_is_told_by_its_name():
+    bench = Few()
+    bench.stepped_frametime_s = lambda n_rows, exposure_s: np.nan
+    bench.stepped_frametime_s.__name__ = "stepped_frametime_s"
+    with pytest.raises(RuntimeError, match=r"^stepped_frametime_s\(10, 0.0004\), in seconds, is nan"):
+        bench.expose(np.ones((1, 8, 12), np.uint8), exposure_s=4e-4, reference_phase_rad=[0.0, 1.0])
+    # A phase that stays is not stepped.
+    assert bench.expose(np.ones((1, 8, 12), np.uint8), exposure_s=4e-4, reference_phase_rad=0.5).shape == (1, 10, 16)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.array, np.float64])
+def test_times_are_numbers_of_any_type(kind):
+    bench = Few()
+    bench.minimum_frametime_s = lambda n_rows, exposure_s: kind(exposure_s + 1e-3)
+    assert bench.expose(np.ones((1, 8, 12), np.uint8), exposure_s=4e-4).shape == (1, 10, 16)
+    with pytest.raises(ValueError, match="frametime_s is 0.001, but here it must be at least 0.0014"):
+        bench.expose(np.ones((1, 8, 12), np.uint8), exposure_s=4e-4, frametime_s=1e-3)
+
+
+class WithName:
+    """A method in whose place a wrong time is returned."""
+
+    __name__ = "minimum_frametime_s"
+
+    def __init__(self, time_s):
+        self.time_s = time_s
+
+    def __call__(self, n_rows, exposure_s):
+        return self.time_s
+
+
+def drive(bench):
+    with OPU(20, opu_device=OpuDevice(bench=bench)) as opu:
+        opu.fit_transform1d(BITS)
