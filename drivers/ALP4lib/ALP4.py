@@ -120,7 +120,7 @@ class ALP4:
             self._ALPLib.uploaded = pixels
             return pixels.ctypes.data_as(ct.c_void_p)
         if isinstance(imgData, ct.Array):
-            self._ALPLib.uploaded = np.frombuffer(imgData, dtype=np.uint8)
+            self._ALPLib.uploaded = np.frombuffer(memoryview(imgData), dtype=np.uint8)
         elif isinstance(imgData, bytes):
             self._ALPLib.uploaded = np.frombuffer(imgData, dtype=np.uint8)
         return ct.cast(imgData, ct.c_void_p)

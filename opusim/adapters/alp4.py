@@ -165,7 +165,7 @@ class AlpCamera:
         self._ready_us = 0
         self._taken: list[np.ndarray] = []
         # When the sequence started whose pulses are counted, and the first one that is not.
-        self._counted: tuple[float, float] = (-1, 0)
+        self._counted: tuple[int, int] = (-1, 0)
 
     @property
     def bench(self) -> OpticalBench:
@@ -375,7 +375,7 @@ class AlpCamera:
             n = int(min(self._wanted, -(-left // stride))) if left > 0 else 0
             if n < 1:
                 self.lost += max(0, int(end - begun))
-                self._counted = board.start_us, end
+                self._counted = board.start_us, int(end)
                 if board.triggered:
                     return
                 board.pass_time(int(board.end_us()) - board.now_us)
