@@ -227,6 +227,7 @@ class Calibration:
             If an option is missing or does not fit, or the bench has no lamp or no tuning where one is needed.
         """
         one = self._procedure(procedure)
+        found: list[str] = one.prepare(self)
         if one.needs_tuning and not self.has_tuning:
             raise ValueError(
                 f"The laser of this device cannot be tuned (laser.tuning_range_hz), and {procedure!r} cannot do "
@@ -237,7 +238,6 @@ class Calibration:
                 f"This bench has no lamp, and {procedure!r} cannot do without one: flat_field, an even light of known "
                 "strength (opusim.bench.protocol.Lamp)."
             )
-        found: list[str] = one.prepare(self)
         return found
 
     def run(self, procedure: str, progress: Progress | None = None) -> dict[str, Any]:

@@ -270,7 +270,6 @@ class MatrixProcedure(Procedure):
     def prepare(self, session: Calibration) -> list[str]:
         """Refuse what cannot be read off axis; say which grain is taken where none is given."""
         options = session.options
-        session.check_full_scale()
         if options["method"] == "internal" and level_turns_of(session.bench) is None:
             raise ValueError("--method is internal, but it is for a modulator of phases, and this bench has mirrors.")
         if options["method"] != "off-axis":
@@ -278,12 +277,14 @@ class MatrixProcedure(Procedure):
                 if options[name] is not None:
                     flag = next(option.flag for option in self.options if option.name == name)
                     raise ValueError(f"{flag} is given, but it is for --method off-axis.")
+            session.check_full_scale()
             return []
         grain, told = _grain(session)
         if options["carrier"] is None:
             refuse_carrier_of(session.bench, grain)
         else:
             check_room(options["carrier"], half_bandwidth(grain))
+        session.check_full_scale()
         return [told] if told else []
 
     def measure(self, session: Calibration, progress: Progress | None = None) -> dict[str, Any]:

@@ -997,7 +997,11 @@ def asked_seconds(asked: Callable[[int, float], Any], n_rows: int, exposure_s: f
     value = asked(n_rows, exposure_s)
     if getattr(value, "shape", None) == () and hasattr(value, "item"):
         value = value.item()  # an array or a tensor of one number
-    name = f"{getattr(asked, '__name__', 'minimum_frametime_s')}({n_rows}, {exposure_s:g}), in seconds,"
+    method = getattr(asked, "__name__", "")
+    # A function without a name of its own stands there as the shortest time.
+    name = (
+        f"{method if method.endswith('frametime_s') else 'minimum_frametime_s'}({n_rows}, {exposure_s:g}), in seconds,"
+    )
     try:
         return validation.number(name, value, low=0.0, high=_LONGEST_FRAME_S, low_open=True)
     except (TypeError, ValueError) as error:

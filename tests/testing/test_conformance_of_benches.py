@@ -244,7 +244,7 @@ WRONG = {
     "other pixels": ({"transform": last_pixels}, "transform", "they must be the pixels of the region in raster order"),
     "level": ({"expected_level_dn": lambda *_: 1.0}, "level", "expected_level_dn is 1 for .* mirrors on and 1 for"),
     "shape": ({"mirror_shape": [24, 32]}, "shapes", r"mirror_shape is \[24, 32\], but it must be two whole numbers"),
-    "time": ({"minimum_frametime_s": lambda *_: -1.0}, "frame times", "is -1.0, but it must be seconds, above 0"),
+    "time": ({"minimum_frametime_s": lambda *_: -1.0}, "dark frames", "is -1.0, but it must be a number"),
     "microseconds": ({"minimum_frametime_s": lambda *_: 400.0}, "frame times", "is 400.0, but it must be seconds, and"),
     "lamp": ({"flat_field": lambda self, photons, **how: self.expose(None, **how)}, "lamp", "more light must be"),
     "arguments": (

@@ -155,7 +155,7 @@ class Sequence:
     number: int
     bits: int
     n: int
-    planes: np.ndarray
+    planes: np.ndarray = field(repr=False)
     timing: Timing
     settings: dict[int, int] = field(default_factory=dict)
 
