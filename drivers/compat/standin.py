@@ -168,16 +168,16 @@ def stand_in_folders(
     """
     if problem is None:
         problem = _problem_elsewhere(program_folder)
-    own = (LIGHTONOPU, *([ALP4LIB] if alp4 else []))
+    more = (ALP4LIB,) if alp4 else ()
     if not problem:
-        return StandIn(own, "installed")
+        return StandIn((LIGHTONOPU, *more), "installed")
     reason = ""
     if problem != "absent":
         reason = (
             f"lightonml{_version_found()} is installed, but it cannot be imported here ({problem}); opusim's own "
             "modules of that name are used in its place."
         )
-    return StandIn((LIGHTONML, *own), "opusim", reason)
+    return StandIn((LIGHTONOPU, LIGHTONML, *more), "opusim", reason)
 
 
 def other_alp4(folder: str) -> str:
@@ -199,8 +199,7 @@ def other_alp4(folder: str) -> str:
         return ""
     return (
         f"{path} lies beside the program, which gets that module ALP4 and not opusim's: rename or move it for a "
-        f"simulated "
-        "board."
+        "simulated board."
     )
 
 

@@ -88,7 +88,8 @@ for found in pkgutil.walk_packages(opusim.__path__, "opusim."):
     try:
         importlib.import_module(found.name)
     except ImportError as error:
-        if error.name not in ("torch", "cupy", "dask", "distributed"):
+        # Adapters say what to install.
+        if error.name not in ("torch", "cupy", "dask", "distributed") and "opusim[" not in str(error):
             failed[found.name] = repr(error)
     except Exception as error:
         failed[found.name] = repr(error)

@@ -325,7 +325,11 @@ class Slow(Lab):
     line = [sys.executable, "-m", "opusim", "calibrate", "drift", "--bench", f"{lab}.py:Slow", "--exposure-us", "400"]
     support = str(Path(__file__).parents[1] / "support")
     path = os.pathsep.join([support, *filter(None, [os.environ.get("PYTHONPATH")])])
-    process = subprocess.Popen(line, env=os.environ | {"PYTHONPATH": path}, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        line, env=os.environ | {"PYTHONPATH": path}, stderr=subprocess.PIPE, text=True,
+        # What runs the tests may ignore it (nohup), and so would its children.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
+    )  # fmt: skip
     try:
         limit = time.monotonic() + 60
         while not (folder / "watched").exists() and process.poll() is None and time.monotonic() < limit:

@@ -170,7 +170,7 @@ def test_run_within_run_asks_again(go, folder, other_lightonml):
         path = os.environ["PYTHONPATH"].split(os.pathsep)
         print(len(path), [entry.rpartition(os.sep)[2] for entry in path])
     """
-    assert assert_clean(go(source)).splitlines() == ["1.4.3+opusim", "2 ['lightonopu', 'lightonml']"]
+    assert assert_clean(go(source)).splitlines() == ["1.4.3+opusim", "3 ['lightonopu', 'lightonml', 'ALP4lib']"]
 
 
 # ---------------------------------------------------------------- install(), in a notebook's first cell
@@ -219,7 +219,7 @@ def test_install_is_told_to_pkg_resources(run, folder, tmp_path):
         print(sorted(entry.rpartition("/")[2] for entry in pkg_resources.working_set.entries))
     """
     done = install_in(run, folder, source, PYTHONPATH=str(tmp_path / "site"))
-    assert assert_clean(done) == "['lightonml', 'lightonopu']"
+    assert assert_clean(done) == "['ALP4lib', 'lightonml', 'lightonopu']"
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
