@@ -90,7 +90,7 @@ def test_install_puts_the_name_there_or_leaves_it_alone(tmp_path):
     (other / "ALP4.py").write_text("theirs = True\n")
     source = f"""
         import sys
-        sys.path.append({str(other)!r})
+        sys.path.insert(1, {str(other)!r})  # before an installed one
         import opusim.drivers
         assert "ALP4" not in sys.modules
         for value in (1, "yes"):
