@@ -12,7 +12,6 @@ bench it is, `trigger` sends pulses to its input. No package is needed for that.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -22,13 +21,15 @@ from opusim.base import validation
 from opusim.base.warn import warn_outside
 from opusim.bench.bench import OpticalBench
 from opusim.bench.inputs import checked_exposure
-from opusim.bench.laboratory import LabDevice, LaboratoryBench
+from opusim.bench.laboratory import LabDevice
 from opusim.bench.protocol import FramesLost, input_layout_of
 from opusim.bench.region import AnyRoi, Roi, checked_roi
 from opusim.drivers.compat.alp4 import constants, table
 from opusim.drivers.compat.alp4.board import MODELS
 from opusim.drivers.compat.alp4.library import Library
 from opusim.patterns.layout import MirrorLayout
+
+from .instruments import ShutteredBench
 
 __all__ = ["AlpBench", "AlpCamera", "trigger", "use"]
 
@@ -396,7 +397,7 @@ class AlpCamera:
             board.pass_time(last_us + period_us - board.now_us)
 
 
-class AlpBench(LaboratoryBench):
+class AlpBench(ShutteredBench):
     """A bench of micromirrors that an ALP4 object drives, real or simulated, and a camera that its pulses trigger.
 
     Patterns of a call are shown in parts, as on any `LaboratoryBench`: `sequence_frames` of them, 64, and four more
@@ -443,16 +444,14 @@ class AlpBench(LaboratoryBench):
         camera_frametime_s: Callable[[int, float], float], *, shutter: Callable[[bool], object] | None = None,
         guards: bool | None = None, input_layout: MirrorLayout | None = None,
     ) -> None:  # fmt: skip
-        if not isinstance(device, LabDevice):
-            raise TypeError(f"device is {device!r}, but it must be an opusim.bench.laboratory.LabDevice.")
+        super().__init__(device, shutter=shutter)
         for name, value in (("camera", camera), ("camera_frametime_s", camera_frametime_s)):
             if not callable(value):
                 raise TypeError(f"{name} is {value!r}, but it must be a function.")
         shape = (int(dmd.nSizeY), int(dmd.nSizeX))
         if tuple(device.mirror_shape) != shape:
             raise ValueError(f"device has {tuple(device.mirror_shape)} mirrors, but the board has {shape}.")
-        self._dmd, self._camera, self._device = dmd, camera, device
-        self._camera_frametime_s, self._shutter = camera_frametime_s, shutter
+        self._dmd, self._camera, self._camera_frametime_s = dmd, camera, camera_frametime_s
         if guards is not None:
             self.guards = validation.flag("guards", guards)
         elif isinstance(getattr(dmd, "_ALPLib", None), Library):
@@ -462,11 +461,6 @@ class AlpBench(LaboratoryBench):
             self.input_layout = input_layout
             input_layout_of(self)  # which refuses what is no layout of these mirrors
         self._picture_us = self._shortest_us()
-
-    @property
-    def device(self) -> LabDevice:  # type: ignore[override]
-        """What a driver needs to know."""
-        return self._device
 
     def minimum_frametime_s(self, n_rows: int, exposure_s: float) -> float:
         """Return the shortest time between frames: what the camera needs, latency and exposure, what the board can.
@@ -517,34 +511,9 @@ class AlpBench(LaboratoryBench):
         ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def dark(self, n_frames: int, *, exposure_s: float, frametime_s: float, roi: Roi) -> np.ndarray:
-        """Return frames without light, as `LaboratoryBench.dark`.
-
-        Parameters
-        ----------
-        n_frames : int
-            How many.
-        exposure_s, frametime_s, roi : float, float, tuple of int
-            As in `LaboratoryBench.dark`.
-
-        Returns
-        -------
-        ndarray, shape (n_frames, n_rows, n_columns)
-            Counts.
-        """
+    def _unlit(self, n_frames: int, *, exposure_s: float, frametime_s: float, roi: Roi) -> np.ndarray:
         off = np.zeros((n_frames, *self.mirror_shape), dtype=np.uint8)
-        if self._shutter is None:
-            warnings.warn(
-                "This bench has no shutter, and takes frames of mirrors that are all off for dark ones: what light "
-                "they send counts as dark.",
-                stacklevel=2,
-            )
-            return self.show(off, exposure_s=exposure_s, frametime_s=frametime_s, roi=roi)
-        self._shutter(False)
-        try:
-            return self.show(off, exposure_s=exposure_s, frametime_s=frametime_s, roi=roi)
-        finally:
-            self._shutter(True)
+        return self.show(off, exposure_s=exposure_s, frametime_s=frametime_s, roi=roi)
 
     def _as_sequence(self, mirrors: np.ndarray, *, exposure_s: float, frametime_s: float, roi: Roi) -> np.ndarray:
         dmd, n = self._dmd, len(mirrors)

@@ -274,7 +274,79 @@ class Instruments:
         return array.astype(np.uint8)
 
 
-class OneByOneBench(LaboratoryBench):
+class ShutteredBench(LaboratoryBench):
+    """A bench that is given its record, and a shutter of the laser if there is one.
+
+    A subclass says how frames are taken in the dark (`_unlit`), and what else `LaboratoryBench` asks for.
+
+    Parameters
+    ----------
+    device : LabDevice
+        What a driver needs to know.
+    shutter : callable, optional
+        As for `OneByOneBench`.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not what it may be.
+    """
+
+    def __init__(self, device: LabDevice, *, shutter: Callable[[bool], object] | None = None) -> None:
+        if not isinstance(device, LabDevice):
+            raise TypeError(f"device is {device!r}, but it must be an opusim.bench.laboratory.LabDevice.")
+        self._device = device
+        self._shutter = checked_function("shutter", shutter, "True, to open it, and False, to shut it")
+
+    @property
+    def device(self) -> LabDevice:  # type: ignore[override]
+        """What a driver needs to know."""
+        return self._device
+
+    def dark(self, n_frames: int, *, exposure_s: float, frametime_s: float, roi: Roi) -> np.ndarray:
+        """Return frames without light, as `LaboratoryBench.dark`.
+
+        Parameters
+        ----------
+        n_frames : int
+            How many.
+        exposure_s, frametime_s, roi : float, float, tuple of int
+            As in `LaboratoryBench.dark`.
+
+        Returns
+        -------
+        ndarray, shape (n_frames, n_rows, n_columns)
+            Counts.
+
+        Raises
+        ------
+        RuntimeError
+            If pixels turn phases and there is no shutter.
+        """
+        if self._shutter is None:
+            if self.device.phase_levels:
+                raise RuntimeError(
+                    "This bench is asked for dark frames, but a modulator of phases is never dark: give it a shutter, "
+                    "a function that shuts the laser when called with False and opens it with True."
+                )
+            warnings.warn(
+                "This bench has no shutter, and takes frames of mirrors that are all off for dark ones: what light "
+                "they send counts as dark.",
+                stacklevel=2,
+            )
+            return self._unlit(n_frames, exposure_s=exposure_s, frametime_s=frametime_s, roi=roi)
+        self._shutter(False)
+        try:
+            return self._unlit(n_frames, exposure_s=exposure_s, frametime_s=frametime_s, roi=roi)
+        finally:
+            self._shutter(True)
+
+    @abstractmethod
+    def _unlit(self, n_frames: int, *, exposure_s: float, frametime_s: float, roi: Roi) -> np.ndarray:
+        """Take frames while the shutter is shut; without one, of mirrors that are all off."""
+
+
+class OneByOneBench(ShutteredBench):
     """A bench of a modulator and a camera that are triggered by software, one picture after the other.
 
     A subclass says `put`, `take` and what `LaboratoryBench` asks for: `minimum_frametime_s`.
@@ -301,16 +373,8 @@ class OneByOneBench(LaboratoryBench):
     def __init__(
         self, device: LabDevice, *, settling_s: float = 0.0, shutter: Callable[[bool], object] | None = None
     ) -> None:
-        if not isinstance(device, LabDevice):
-            raise TypeError(f"device is {device!r}, but it must be an opusim.bench.laboratory.LabDevice.")
-        self._device = device
+        super().__init__(device, shutter=shutter)
         self.settling_s = validation.number("settling_s", settling_s, low=0.0, high=60.0)
-        self._shutter = checked_function("shutter", shutter, "True, to open it, and False, to shut it")
-
-    @property
-    def device(self) -> LabDevice:  # type: ignore[override]
-        """What a driver needs to know."""
-        return self._device
 
     @abstractmethod
     def put(self, picture: np.ndarray) -> None:
@@ -356,44 +420,10 @@ class OneByOneBench(LaboratoryBench):
         """
         return self._paced(len(mirrors), exposure_s, frametime_s, roi, lambda k: self._put(mirrors[k]))
 
-    def dark(self, n_frames: int, *, exposure_s: float, frametime_s: float, roi: Roi) -> np.ndarray:
-        """Return frames without light, as `LaboratoryBench.dark`.
-
-        Parameters
-        ----------
-        n_frames : int
-            How many.
-        exposure_s, frametime_s, roi : float, float, tuple of int
-            As in `LaboratoryBench.dark`.
-
-        Returns
-        -------
-        ndarray, shape (n_frames, n_rows, n_columns)
-            Counts.
-
-        Raises
-        ------
-        RuntimeError
-            If pixels turn phases and there is no shutter.
-        """
-        if self._shutter is None and self.device.phase_levels:
-            raise RuntimeError(
-                "This bench is asked for dark frames, but a modulator of phases is never dark: give it a shutter, a "
-                "function that shuts the laser when called with False and opens it with True."
-            )
+    def _unlit(self, n_frames: int, *, exposure_s: float, frametime_s: float, roi: Roi) -> np.ndarray:
         if self._shutter is None:
-            warnings.warn(
-                "This bench has no shutter, and takes frames of mirrors that are all off for dark ones: what light "
-                "they send counts as dark.",
-                stacklevel=2,
-            )
             self._put(np.zeros(self.mirror_shape, dtype=np.uint8))
-            return self._paced(n_frames, exposure_s, frametime_s, roi)
-        self._shutter(False)
-        try:
-            return self._paced(n_frames, exposure_s, frametime_s, roi)
-        finally:
-            self._shutter(True)
+        return self._paced(n_frames, exposure_s, frametime_s, roi)
 
     def _put(self, picture: np.ndarray) -> None:
         self.put(picture)

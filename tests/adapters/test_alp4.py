@@ -844,6 +844,8 @@ def test_a_bench_of_another_size_is_refused(alp, on):
         AlpBench(board, 3, LabDevice("x", SHAPE, (8, 8)), lambda n, e: 1.0)
     with pytest.raises(TypeError, match="device is"):
         AlpBench(board, lambda: 0, "x", lambda n, e: 1.0)
+    with pytest.raises(TypeError, match="shutter is 5, but it must be a function of True"):
+        bench_of(board, shutter=5)
 
 
 def test_a_modulator_of_phases_is_not_replaced_in_silence(monkeypatch):
