@@ -155,6 +155,19 @@ class BenchSLM(PhaseSLM, Actuator):
             self._instruments.put(self._picture_of(self._phases_rad.copy()))
 
 
+def _number_of_roi(name: str, what: str) -> Any:
+    """Return a property of a camera: a number of its `roi`, by the name that OpenWFS has for it."""
+
+    def get(camera: BenchCamera) -> int:
+        number: int = getattr(camera.roi, name)
+        return number
+
+    def put(camera: BenchCamera, value: int) -> None:
+        camera.roi = camera.roi._replace(**{name: value})
+
+    return property(get, put, doc=what)
+
+
 class BenchCamera(Detector):
     """A bench's camera as one of OpenWFS.
 
@@ -220,46 +233,15 @@ class BenchCamera(Detector):
     def roi(self, value: Any) -> None:
         self._instruments.roi = value
 
+    top: int = _number_of_roi("row", "First row that is read.")
+    left: int = _number_of_roi("column", "First column that is read.")
+    height: int = _number_of_roi("n_rows", "Rows that are read.")
+    width: int = _number_of_roi("n_columns", "Columns that are read.")
+
     @property
     def data_shape(self) -> tuple[int, int]:
         """Rows and columns that are read."""
-        return int(self.roi.n_rows), int(self.roi.n_columns)
-
-    @property
-    def top(self) -> int:
-        """First row that is read."""
-        return int(self.roi.row)
-
-    @top.setter
-    def top(self, value: int) -> None:
-        self.roi = self.roi._replace(row=value)
-
-    @property
-    def left(self) -> int:
-        """First column that is read."""
-        return int(self.roi.column)
-
-    @left.setter
-    def left(self, value: int) -> None:
-        self.roi = self.roi._replace(column=value)
-
-    @property
-    def height(self) -> int:
-        """Rows that are read."""
-        return int(self.roi.n_rows)
-
-    @height.setter
-    def height(self, value: int) -> None:
-        self.roi = self.roi._replace(n_rows=value)
-
-    @property
-    def width(self) -> int:
-        """Columns that are read."""
-        return int(self.roi.n_columns)
-
-    @width.setter
-    def width(self, value: int) -> None:
-        self.roi = self.roi._replace(n_columns=value)
+        return self.height, self.width
 
     @property
     def bottom(self) -> int:
