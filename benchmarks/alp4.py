@@ -4,11 +4,10 @@
     python benchmarks/alp4.py --patterns 2000 --outputs 1000 --threads 1
 
 A sequence of random patterns of 256 x 256 macro-mirrors on a DLP7000: 3 x 3 mirrors each, 768 x 768 in the middle.
-They are
-uploaded packed (ALP_DATA_BINARY_TOPDOWN, 96 KiB a pattern), in parts of some hundred as a program would that draws
-them; drawing is not counted. Frames are read from a region of as many pixels as outputs. The first run finds the blocks
-and makes the matrix; a second run of the same sequence has both. `OPU.transform` takes the same features, on a device
-of the same kind whose matrix is made too.
+They are uploaded packed (ALP_DATA_BINARY_TOPDOWN, 96 KiB a pattern), in parts of some hundred as a program would that
+draws them; drawing is not counted. Frames are read from a region of as many pixels as outputs. The first run finds the
+blocks and makes the matrix; a second run of the same sequence has both. `OPU.transform` takes the same features, on a
+device of the same kind whose matrix is made too.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ import opusim.drivers
 from opusim import OPU, OpticalBench
 from opusim.adapters.alp4 import AlpCamera, use
 from opusim.bench.region import Roi
-from opusim.drivers.compat.alp4.table import bench_from_environment
+from opusim.drivers.compat.alp4.table import bench_from_environment, table
 
 PART = 500
 SIDE = 256
@@ -77,7 +76,7 @@ def measure(n: int, n_outputs: int, threads: int) -> str:
         camera.arm(n)
         dmd.Run(sequence, loop=False)
         again.append(timed(camera.frames))
-    layout = camera._table.grid.layout
+    layout = table().grid.layout
     assert layout is not None and layout.n_features == (SIDE, SIDE)
     dmd.Wait()
     dmd.FreeSeq(sequence)

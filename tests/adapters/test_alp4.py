@@ -13,6 +13,7 @@ from opusim.adapters.alp4 import AlpBench, AlpCamera, trigger, use
 from opusim.bench.laboratory import LabDevice
 from opusim.drivers.compat.alp4.board import MODELS
 from opusim.drivers.compat.alp4.grid import blocks_in, centred, read
+from opusim.drivers.compat.alp4.table import bench_from_environment, table
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 from opusim.patterns.reading import read_packed
 
@@ -163,10 +164,10 @@ def test_the_state_is_in_the_low_bytes_of_a_double(alp, on):
 # ---------------------------------------------------------------- pictures in memory
 
 
-def memory(bench_camera, sequence):
+def memory(sequence):
     """Mirrors of a sequence, (n * bits, rows, columns)."""
-    found = bench_camera._table.board.sequences[sequence.value]
-    return np.unpackbits(found.planes, axis=1, bitorder="little").reshape(-1, *bench_camera.bench.mirror_shape)
+    found = table().board.sequences[sequence.value]
+    return np.unpackbits(found.planes, axis=1, bitorder="little").reshape(-1, *table().bench.mirror_shape)
 
 
 @pytest.mark.parametrize("dmd", ["DLP7000", "DLP9500"])
@@ -179,7 +180,6 @@ def test_each_format_brings_the_same_mirrors(alp, on, dmd):
     packed = np.concatenate([packed, rng.integers(0, 255, (*packed.shape[:2], padding), dtype=np.uint8)], axis=2)
     assert packed.shape[2] in (128, 256)
     low = rng.integers(0, 128, wanted.shape, dtype=np.uint8)
-    camera = AlpCamera(roi=ROI)
     for kind, data in (
         (alp.ALP_DATA_MSB_ALIGN, wanted * 128 + low),
         (alp.ALP_DATA_LSB_ALIGN, wanted + (low & 0xFE)),
@@ -189,7 +189,7 @@ def test_each_format_brings_the_same_mirrors(alp, on, dmd):
         sequence = board.SeqAlloc(nbImg=3)
         board.SeqControl(alp.ALP_DATA_FORMAT, kind)
         board.SeqPut(data.astype(np.float64).ravel())
-        assert np.array_equal(memory(camera, sequence), wanted)
+        assert np.array_equal(memory(sequence), wanted)
         board.FreeSeq()
         sequence = board.SeqAlloc(nbImg=3)
         board.SeqControl(alp.ALP_DATA_FORMAT, kind)
@@ -197,25 +197,24 @@ def test_each_format_brings_the_same_mirrors(alp, on, dmd):
         for k in (2, 0, 1):  # pointers, picture by picture
             part = flat.reshape(3, -1)[k].tobytes()
             board.SeqPut((ct.c_ubyte * len(part)).from_buffer_copy(part), PicOffset=k, PicLoad=1, dataFormat="C")
-        assert np.array_equal(memory(camera, sequence), wanted)
+        assert np.array_equal(memory(sequence), wanted)
         board.FreeSeq()
 
 
 def test_bit_planes_and_lines(alp, on):
     board, _ = on()
     gray = np.random.default_rng(6).integers(0, 16, (2, *SHAPE), dtype=np.uint8)
-    camera = AlpCamera(roi=ROI)
     planes = np.stack([(gray >> (3 - b)) & 1 for b in range(4)], axis=1).reshape(-1, *SHAPE)
     for kind, data in ((alp.ALP_DATA_MSB_ALIGN, gray << 4), (alp.ALP_DATA_LSB_ALIGN, gray)):
         sequence = board.SeqAlloc(nbImg=2, bitDepth=4)
         board.SeqControl(alp.ALP_DATA_FORMAT, kind)
         board.SeqPut(data.ravel())
-        assert np.array_equal(memory(camera, sequence), planes)
+        assert np.array_equal(memory(sequence), planes)
     assert code(alp, board.SeqControl, alp.ALP_DATA_FORMAT, alp.ALP_DATA_BINARY_TOPDOWN) == 1005
     new = np.full((1, 100, 1024), 15, dtype=np.uint8)
     board.SeqPutEx(new.ravel(), 200, 100, PicOffset=1, PicLoad=1)
     planes[4:, 200:300] = 1
-    assert np.array_equal(memory(camera, sequence), planes)
+    assert np.array_equal(memory(sequence), planes)
     assert code(alp, board.SeqPutEx, new.ravel(), 700, 100) == 1005
 
 
@@ -223,8 +222,7 @@ def test_bit_planes_and_lines(alp, on):
 
 
 def reference(bench, pictures, exposure_s=400e-6):
-    """Frames of the same bench made anew, without the board: of the 8 x 10 blocks, by mirrors where they have "
-    "others."""
+    """Frames of the same bench made anew, without the board: of 8 x 10 blocks, or of mirrors if there are others."""
     other, layout = OpticalBench(bench.device, bench.seed), centred(bench.mirror_shape, (8, 10))
     planes = packed(pictures)
     bits, recognised = read_packed(layout, planes)
@@ -452,10 +450,10 @@ def test_slave_and_step_wait_for_triggers(alp, on):
         trigger(0)
 
 
-def shown(camera, start_us, stop_us):
+def shown(start_us, stop_us):
     """What the mirrors show: (plane, or None where all are off; from; to), neighbours that are alike as one."""
     found, at = [], start_us
-    for lit in camera._table.board.lit(start_us, stop_us):
+    for lit in table().board.lit(start_us, stop_us):
         plane = None if lit.projection is None else lit.plane
         begun = found.pop()[1] if found and found[-1][0] == plane else at
         at += lit.us
@@ -473,7 +471,6 @@ def test_pulses_come_ahead_of_pictures_by_the_delay_and_all_light_is_left(alp, o
     board.SeqPut(blocks(3).ravel())
     board.SetTiming(pictureTime=1000, synchDelay=200)
     assert board.SeqInquire(alp.ALP_ILLUMINATE_TIME) == board.SeqInquire(alp.ALP_ON_TIME) == 1000 - dark_us
-    camera = AlpCamera(roi=ROI)
     board.Run(loop=False)
     pictures = [(k, 200 + 1000 * k, 1200 + 1000 * k - dark_us) for k in range(3)]
     if dark_us:
@@ -481,15 +478,15 @@ def test_pulses_come_ahead_of_pictures_by_the_delay_and_all_light_is_left(alp, o
         wanted = [(None, 0, 200), pictures[0], between[0], pictures[1], between[1], pictures[2], (None, 3180, 4000)]
     else:
         wanted = [(None, 0, 200), *pictures[:2], (2, 2200, 4000)]  # the last one stays
-    assert shown(camera, 0, 4000) == wanted
+    assert shown(0, 4000) == wanted
     # In its midst, too; and it has come to its end when the light of the last picture has.
-    camera._table.board.pass_time(1100)
-    assert shown(camera, 1100, 4000)[0] == (0, 1100, 1200 - dark_us)
+    table().board.pass_time(1100)
+    assert shown(1100, 4000)[0] == (0, 1100, 1200 - dark_us)
     board.Wait()
-    assert camera._table.board.now_us == 3200 and board.DevInquire(alp.ALP_DEV_STATE) == 1102
+    assert table().board.now_us == 3200 and board.DevInquire(alp.ALP_DEV_STATE) == 1102
     # The next one has a delay of its own, in which the last picture stays where nothing clears it.
     board.Run(loop=False)
-    assert shown(camera, 3200, 3600) == [(None if dark_us else 2, 3200, 3400), (0, 3400, 3600)]
+    assert shown(3200, 3600) == [(None if dark_us else 2, 3200, 3400), (0, 3400, 3600)]
 
 
 def test_a_delay_leaves_the_picture_before_on_the_mirrors(alp, on):
@@ -585,7 +582,7 @@ def test_the_grid_of_a_program_is_chosen_once(alp, on):
     camera.arm(20)
     board.Run(loop=False)
     frames = camera.frames()
-    layout = camera._table.grid.layout
+    layout = table().grid.layout
     assert layout is not None and (layout.n_features, layout.factor) == ((16, 21), 48)
     features = np.stack([p[::48, ::48][:16, :21] >> 7 for p in fine]).reshape(20, -1)
     plain = OpticalBench(bench.device, bench.seed)
@@ -652,7 +649,7 @@ def test_a_bench_of_single_mirrors_has_one_matrix_either_way(alp, on):
     camera.arm(1)
     board.Run(loop=False)
     frames = camera.frames()
-    assert camera._table.grid.layout is not None
+    assert table().grid.layout is not None
     wanted = bench.expose(packed(blocks(16, 96)[:1]), exposure_s=400e-6, roi=camera.roi)
     assert np.allclose(frames, wanted, atol=1e-4 * wanted.mean())
 
@@ -690,13 +687,14 @@ def test_what_use_and_the_camera_refuse(alp, on, alp_devices):
 # ---------------------------------------------------------------- as a bench
 
 
-def bench_of(board, **more):
+def bench_of(board, take=None, **more):
+    """A board and its own camera as a bench; frames are taken by another function, if one is given."""
     camera = AlpCamera()
     record = LabDevice(
         "ALP bench", (board.nSizeY, board.nSizeX), camera.sensor_shape, bits=8, black_level_dn=2.6, exposure_s=400e-6,
         frametime_s=500e-6,
     )  # fmt: skip
-    return AlpBench(board, camera.take, record, camera.bench.minimum_frametime_s, **more)
+    return AlpBench(board, take or camera.take, record, camera.bench.minimum_frametime_s, **more)
 
 
 @pytest.mark.slow
@@ -734,7 +732,7 @@ def test_the_board_as_a_bench_shows_whole_sequences(alp, on, dmd):
     assert board.DevInquire(alp.ALP_AVAIL_MEMORY) == MODELS[bench.mirror_shape].pictures
     # The camera needs more than the board for a frame, but not for a very short time of it.
     assert made.minimum_frametime_s(8, 1e-5) == pytest.approx(bench.minimum_frametime_s(8, 1e-5), abs=1e-6)
-    quick = AlpBench(board, made._camera, made.device, lambda n_rows, exposure_s: 1e-6)
+    quick = AlpBench(board, AlpCamera().take, made.device, lambda n_rows, exposure_s: 1e-6)
     assert quick.minimum_frametime_s(8, 1e-5) == pytest.approx(MODELS[bench.mirror_shape].load_us * 1e-6)
 
 
@@ -764,7 +762,7 @@ def test_the_bench_keeps_to_the_blocks_of_its_pictures(alp, on):
     made = bench_of(board)
     assert made.guards is False
     made.expose(blocks(20, 48) >> 7, exposure_s=400e-6, roi=ROI)
-    layout = made._camera.__self__._table.grid.layout
+    layout = table().grid.layout
     assert layout is not None and (layout.n_features, layout.factor) == ((16, 21), 48)
 
 
@@ -812,14 +810,13 @@ def test_a_picture_stays_for_latency_and_exposure(alp, on):
 
 def test_frames_that_the_camera_lost_are_shown_again(alp, on):
     board, bench = on("aurora")
-    made, answers = bench_of(board), []
-    whole = made._camera
+    whole, answers = AlpCamera().take, []
 
     def one_less(n, start, **how):
         answers.append(n)
         return whole(n, start, **how)[: -1 if len(answers) == 1 else None]
 
-    made._camera = one_less
+    made = bench_of(board, one_less)
     with pytest.warns(UserWarning, match="1 was shown again"):
         frames = made.expose(blocks(3) >> 7, exposure_s=400e-6, roi=ROI)
     assert len(frames) == 3 and answers == [3, 3]
@@ -849,8 +846,6 @@ def test_a_bench_of_another_size_is_refused(alp, on):
 
 
 def test_a_modulator_of_phases_is_not_replaced_in_silence(monkeypatch):
-    from opusim.drivers.compat.alp4.table import bench_from_environment
-
     monkeypatch.setenv("OPUSIM_DEVICE", "ngrc-bench")
     with pytest.warns(UserWarning, match="'ngrc-bench' has a modulator of phases, .*mirrors of a DLP7000 stand"):
         assert bench_from_environment().mirror_shape == SHAPE

@@ -120,15 +120,13 @@ class Parts(OneByOneBench):
 
 @pytest.mark.parametrize("levels", [0, 16])
 def test_parts_are_a_bench_and_drive_an_opu(levels):
-    bench = Parts(phase_levels=levels)
-    bench._shutter = lambda is_open: setattr(bench, "open", is_open)
+    bench = Parts(phase_levels=levels, shutter=lambda is_open: setattr(bench, "open", is_open))
     check_bench(bench)
-    if not levels:
-        with opusim.OPU(50, opu_device=opusim.drivers.OpuDevice(bench=bench)) as opu:
-            x = np.random.default_rng(0).integers(0, 2, (20, 48), dtype=np.uint8)
-            y = opu.fit_transform1d(x)
-    else:
+    if levels:
         return
+    with opusim.OPU(50, opu_device=opusim.drivers.OpuDevice(bench=bench)) as opu:
+        x = np.random.default_rng(0).integers(0, 2, (20, 48), dtype=np.uint8)
+        y = opu.fit_transform1d(x)
     assert y.shape == (20, 50) and np.asarray(y).std() > 0
 
 
@@ -167,8 +165,7 @@ def test_the_picture_that_stays_is_the_one_that_was_given():
 
 
 def test_the_shutter_opens_again_after_an_error():
-    bench = Parts()
-    bench._shutter = lambda is_open: setattr(bench, "open", is_open)
+    bench = Parts(shutter=lambda is_open: setattr(bench, "open", is_open))
     bench.take = lambda **how: np.zeros((2, 2), dtype=np.uint16)
     with pytest.raises(RuntimeError, match=r"take returned .* of the shape \(20, 30\)"):
         bench.expose(None, exposure_s=4e-4)

@@ -497,13 +497,14 @@ def test_what_a_camera_does_otherwise_is_said():
     with pytest.raises(ValueError, match="has no exposure that could be set: it must be 0.0004"):
         still(np.ones((3, 4))).expose(SHOW, exposure_s=500e-6)
 
-    rounds = OpenWFSBench(SLM((2, 2)), Rounds(np.ones((3, 4), dtype=np.uint8)), shape=(2, 2))
+    camera = Rounds(np.ones((3, 4), dtype=np.uint8))
+    rounds = OpenWFSBench(SLM((2, 2)), camera, shape=(2, 2))
     assert rounds.expose(SHOW, exposure_s=2e-3).shape == (1, 3, 4)
     with pytest.raises(RuntimeError, match="asked for an exposure of 0.0025 s and has one of 0.003 s"):
         rounds.expose(SHOW, exposure_s=2.5e-3)
     # The camera stands at 3 ms now.
-    assert rounds.expose(SHOW, exposure_s=2e-3).shape == (1, 3, 4) and rounds._camera.exposure == 2 * u.ms
-    rounds._camera.step_ms = np.nan
+    assert rounds.expose(SHOW, exposure_s=2e-3).shape == (1, 3, 4) and camera.exposure == 2 * u.ms
+    camera.step_ms = np.nan
     with pytest.raises(RuntimeError, match="asked for an exposure of 0.003 s and has one of nan s"):
         rounds.expose(SHOW, exposure_s=3e-3)
 

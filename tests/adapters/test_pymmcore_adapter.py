@@ -558,13 +558,12 @@ def test_devices_of_a_core_are_a_bench(core, longest, levels):
 
 
 def test_an_opu_on_devices_of_a_core(core):
-    laboratory(core, longest=100)
+    camera, _, _ = laboratory(core, longest=100)
     with CoreBench(core, "panel and orca", bits=12, black_level_dn=100) as bench:
         x = np.random.default_rng(0).integers(0, 2, (40, 48), dtype=np.uint8)
         with opusim.OPU(600, opu_device=opusim.drivers.OpuDevice(bench=bench)) as opu:
             y = np.asarray(opu.fit_transform1d(x), dtype=np.float64)
             exposure_ms = opu.device.exposure_us * 1e-3
-        camera = core._pydevices["Orca"]
         layout = opu.current_fit.layout
         mirrors = MirrorPatterns(x, layout).to_mirrors().reshape(40, -1)
         light = np.abs(mirrors @ camera.matrix.T) ** 2 * 12 * exposure_ms
@@ -667,11 +666,11 @@ def test_a_camera_without_regions_is_cut(core):
 
 @pytest.mark.parametrize(("longest", "lose"), [(100, (3,)), (100, (7,)), (100, tuple(range(8)))])
 def test_a_lost_frame_of_a_sequence_is_told(core, longest, lose):
-    laboratory(core, longest=longest, lose=lose)
+    _, panel, _ = laboratory(core, longest=longest, lose=lose)
     bench = CoreBench(core, "lost", bits=12, timeout_s=0.2)
     with pytest.raises(RuntimeError, match=f"{len(lose)} of them lost"):
         bench.expose(np.ones((8, 6, 8), np.uint8), exposure_s=1e-3)
-    assert core._pydevices["Panel"].step is None and not core.isSequenceRunning()
+    assert panel.step is None and not core.isSequenceRunning()
 
 
 def test_counts_that_are_left_justified_are_told(core):

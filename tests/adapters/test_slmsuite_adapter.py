@@ -466,8 +466,8 @@ def test_what_a_camera_may_not_do_is_told():
     with pytest.raises(ValueError, match=r"camera sums \(2, 2\) pixels by software"):
         bench_of(slm, camera)
     camera.set_binning(1)
-    shifted = simulated()[1]
-    bench = bench_of(shifted._slm, shifted)
+    slm, shifted = simulated()
+    bench = bench_of(slm, shifted)
     shifted.bitdepth = 16
     shifted.gain *= 16
     with pytest.raises(RuntimeError, match="its bitdepth of 12 means 0 to 4095"):
