@@ -85,7 +85,6 @@ class _Table:
         self.is_open = True
         self.pictures: np.ndarray | None = None
         self.step: int | None = None
-        self.phase_rad = 0.0
         self._lock = new_lock()
         self._core: Callable[[], CMMCorePlus | None] = lambda: None
         self._shutter = ""
@@ -556,7 +555,8 @@ class BenchReference(GenericDevice):
 
     def __init__(self, table: _Table) -> None:
         super().__init__()
-        self._table = _checked_table("A BenchReference", table)
+        self._both = _checked_table("A BenchReference", table).both
+        self._phase_rad = 0.0
         self.register_property(
             "Open", getter=BenchReference._get_open, setter=BenchReference._set_open, allowed_values=(0, 1),
             property_type=int,
@@ -566,18 +566,18 @@ class BenchReference(GenericDevice):
         )
 
     def _get_open(self) -> int:
-        return int(self._table.both.reference_phase_rad is not None)
+        return int(self._both.reference_phase_rad is not None)
 
     def _set_open(self, value: int) -> None:
-        self._table.both.reference_phase_rad = self._table.phase_rad if value else None
+        self._both.reference_phase_rad = self._phase_rad if value else None
 
     def _get_phase(self) -> float:
-        return self._table.phase_rad
+        return self._phase_rad
 
     def _set_phase(self, value: float) -> None:
-        self._table.phase_rad = _number("Phase", value, low=-1e6, high=1e6)
-        if self._table.both.reference_phase_rad is not None:
-            self._table.both.reference_phase_rad = self._table.phase_rad
+        self._phase_rad = _number("Phase", value, low=-1e6, high=1e6)
+        if self._get_open():
+            self._set_open(1)
 
 
 class SlmEngine(MDAEngine):
