@@ -40,9 +40,8 @@ def use(
     """Put the board that ALP4 finds on a bench, before a program takes it.
 
     Without a call the bench is that of the environment, as for ``opusim run --device``: ``OPUSIM_DEVICE``, else
-    "aurora",
-    with a DLP7000 in place of mirrors that such a board does not drive; ``OPUSIM_SEED``; and ``OPUSIM_ALP4_GRID`` for
-    `grid`.
+    "aurora", with a DLP7000 in place of mirrors that such a board does not drive; ``OPUSIM_SEED``; and
+    ``OPUSIM_ALP4_GRID`` for `grid`.
 
     Parameters
     ----------
@@ -71,10 +70,9 @@ def use(
     A bench under the resolution "auto" has a mode for each block of mirrors that is drawn as one, which is fast, and
     another realisation of the medium than one for each mirror. So that the same mirrors meet one matrix, the grid of a
     program is chosen once, when light is first needed: the largest square blocks that have one value each in all
-    pictures
-    in the memory of the board, if these are at least 16 bit planes; else single mirrors. A picture that does not lie
-    on it is refused where the grid was given, and else ends it with a warning. A bench under "mirrors" has one matrix
-    for all.
+    pictures in the memory of the board, if these are at least 16 bit planes; else single mirrors. A picture that does
+    not lie on it is refused where the grid was given, and else ends it with a warning. A bench under "mirrors" has one
+    matrix for all.
     """
     if bench is None:
         bench = table.bench_from_environment(dmd)
