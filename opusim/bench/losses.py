@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from opusim.base import validation
+from opusim.base.warn import warn_outside
 from opusim.patterns.layout import MirrorLayout
 from opusim.patterns.phases import nearest_levels
 
@@ -253,27 +253,24 @@ class Losses:
 
     def _tell(self, shown: int, again: int, weak: int, changed: int) -> None:
         if again:
-            warnings.warn(
+            warn_outside(
                 f"Frames were lost, it seems: of {shown} sequences {again} {'were' if again > 1 else 'was'} shown "
                 "again, and what is returned is whole. Many of them mean that triggers come too fast, or that frames "
-                "are not fetched in time.",
-                stacklevel=7,
+                "are not fetched in time."
             )
         if changed:
-            warnings.warn(
+            warn_outside(
                 f"In {changed} of {shown} sequences the guard frames cannot be told apart at the end, though they can "
                 "be right after one another: the medium or the laser changed within the sequence, so that frames "
                 "which were moved by one would not be seen there. Shorter sequences (sequence_frames) help; guards = "
-                "False says that none are wanted.",
-                stacklevel=7,
+                "False says that none are wanted."
             )
         if weak > changed:
-            warnings.warn(
+            warn_outside(
                 f"In {weak - changed} of {shown} sequences the guard frames cannot be told apart, as the light is "
                 "too weak or too strong for the camera, or the region too small: frames that were moved by one would "
                 "not be seen there. Another exposure or a larger region helps; guards = False says that none are "
-                "wanted.",
-                stacklevel=7,
+                "wanted."
             )
 
     def _before(self, attempt: int) -> None:
