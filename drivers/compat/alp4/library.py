@@ -188,14 +188,13 @@ class Library:
         sequence = self.board.sequence(_number(number))
         t = sequence.timing
         least = self.board.model.minimum_us(t.bits)
-        on_us = t.picture_us if t.uninterrupted else t.illuminate_us
         known = {
             c.ALP_BITPLANES: sequence.bits, c.ALP_PICNUM: sequence.n, c.ALP_PICTURE_TIME: t.picture_us,
             c.ALP_ILLUMINATE_TIME: t.illuminate_us, c.ALP_SYNCH_DELAY: t.delay_us, c.ALP_SYNCH_PULSEWIDTH: t.pulse_us,
             c.ALP_TRIGGER_IN_DELAY: t.trigger_delay_us, c.ALP_MAX_SYNCH_DELAY: self.board.longest_delay_us(sequence),
             c.ALP_MAX_TRIGGER_IN_DELAY: _LONGEST_DELAY_US, c.ALP_MIN_ILLUMINATE_TIME: least,
             c.ALP_MIN_PICTURE_TIME: self.board.shortest_us(sequence), c.ALP_MAX_PICTURE_TIME: _LONGEST_US,
-            c.ALP_ON_TIME: on_us, c.ALP_OFF_TIME: t.picture_us - on_us, **sequence.settings,
+            c.ALP_ON_TIME: t.illuminate_us, c.ALP_OFF_TIME: t.picture_us - t.illuminate_us, **sequence.settings,
         }  # fmt: skip
         _to(pointer, _known(known, _number(name)))
 

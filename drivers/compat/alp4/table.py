@@ -82,11 +82,10 @@ class Table:
         """
         timing = projection.timing
         step_us = stride * timing.picture_us
-        light_us = timing.picture_us if timing.uninterrupted else timing.illuminate_us
         # Under ALP_PROJ_STEP a picture is shown again and again until a trigger.
         stepping = bool(self.board.projection_settings[ALP_PROJ_STEP])
         delayed = self.board.delay_us(projection) > 0
-        plain = timing.bits == 1 and not delayed and exposure_us <= light_us and not stepping
+        plain = timing.bits == 1 and not delayed and exposure_us <= timing.illuminate_us and not stepping
         if not plain:
             frames = [self.frame(first_us + k * step_us, exposure_us, step_us, roi, phase_rad) for k in range(n)]
             return np.stack(frames)
