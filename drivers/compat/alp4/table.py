@@ -10,7 +10,7 @@ import numpy as np
 from opusim.base import validation
 from opusim.base.warn import warn_outside
 from opusim.bench.bench import OpticalBench
-from opusim.bench.region import Roi
+from opusim.bench.region import Region, Roi
 from opusim.device.camera import SensorMaps
 from opusim.device.record import Device
 from opusim.drivers.compat.environment import selected
@@ -174,8 +174,7 @@ class Table:
 
     def _maps_of(self, roi: Roi) -> SensorMaps:
         if self._maps is None or self._maps[0] != roi:
-            rows, columns = np.indices((roi[2], roi[3]))
-            pixels = ((rows + roi[0]) * self.bench.sensor_shape[1] + columns + roi[1]).ravel()
+            pixels = Region(roi, roi.n_pixels, self.bench.sensor_shape[1]).pixels()
             self._maps = roi, self.bench.device.camera.maps(self.bench.seed, pixels)
         return self._maps[1]
 
