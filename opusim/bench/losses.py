@@ -24,7 +24,7 @@ from opusim.base.warn import warn_outside
 from opusim.patterns.layout import MirrorLayout
 from opusim.patterns.phases import nearest_levels
 
-from .protocol import FramesLost
+from .protocol import FramesLost, input_layout_of
 
 __all__ = ["Losses", "guard_codes"]
 
@@ -544,18 +544,41 @@ def guard_codes(layout: MirrorLayout, share: float, level_turns: np.ndarray | No
     return codes
 
 
-def guard_layout(mirror_shape: tuple[int, int]) -> MirrorLayout:
-    """Return how features of guards lie where a bench has no inputs of its own.
+def guard_layout(bench: Any) -> MirrorLayout:
+    """Return how features of a bench's guards lie.
 
     Parameters
     ----------
-    mirror_shape : tuple of int
-        Mirrors as (rows, columns).
+    bench : Bench
+        The bench.
 
     Returns
     -------
     MirrorLayout
-        Macro-pixels in line.
+        That of its inputs; macro-pixels in line where it has none of its own.
     """
-    rows, columns = map(int, mirror_shape)
+    own = input_layout_of(bench)
+    if own is not None:
+        return own
+    rows, columns = map(int, bench.mirror_shape)
     return MirrorLayout.lined((rows, columns), min(_MACRO_PIXELS, rows * columns))
+
+
+def shares_on(patterns: np.ndarray, level_turns: np.ndarray | None) -> np.ndarray:
+    """Return how much of the modulator is on in each pattern.
+
+    Parameters
+    ----------
+    patterns : ndarray of uint8, shape (n, ...)
+        0 and 1 of features or mirrors, at least one pattern; or levels.
+    level_turns : ndarray of float64, or None
+        Phase of each level in turns where pixels turn phases.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        Shares; 1 where phases are turned.
+    """
+    if level_turns is not None:
+        return np.ones(len(patterns))
+    return np.array([np.count_nonzero(pattern.view(np.bool_)) for pattern in patterns]) / patterns[0].size
