@@ -691,7 +691,7 @@ class LaboratoryBench(FromExpose, ABC):
             if phases is not None:
                 raise ValueError("mirrors is None, which shuts the laser, but the reference arm needs its light.")
             n = validation.integer("n_frames", n_frames, low=0)
-            frames = self._losses().dark(n, lambda: self._dark(n, given)) if n else self._empty(region)
+            frames = self._losses().dark(n, lambda: self._counted("dark", n, n, given)) if n else self._empty(region)
         else:
             if n_frames != 1:
                 raise ValueError(
@@ -792,23 +792,21 @@ class LaboratoryBench(FromExpose, ABC):
         return False
 
     def _frames(self, mirrors: np.ndarray, given: dict[str, Any], *, own: bool = True) -> np.ndarray:
-        """Show patterns once, an array that `show` may keep or write into. What was exposed counts, also if lost."""
-        try:
-            frames = self.show(np.ascontiguousarray(mirrors), **given)
-        except FramesLost:
-            self.clock.frames += len(mirrors)
-            raise
-        self.clock.frames += len(mirrors)
-        return self._checked(frames, len(mirrors), given["roi"], "show", own=own)
+        """Show patterns once, an array that `show` may keep or write into."""
+        return self._counted("show", np.ascontiguousarray(mirrors), len(mirrors), given, own=own)
 
-    def _dark(self, n: int, given: dict[str, Any]) -> np.ndarray:
+    def _counted(self, method: str, what: Any, n: int, given: dict[str, Any], *, own: bool = True) -> np.ndarray:
+        """Return the frames of `show` or `dark`, copied: cameras often hand out one buffer again.
+
+        What was exposed counts, also if it was lost.
+        """
         try:
-            frames = self.dark(n, **given)
+            frames = getattr(self, method)(what, **given)
         except FramesLost:
             self.clock.frames += n
             raise
         self.clock.frames += n
-        return self._checked(frames, n, given["roi"], "dark")
+        return checked_frames(frames, n, given["roi"], who=method, dtype=self.device.camera.dtype, own=own)
 
     def _guards(self, share: float, turns: np.ndarray | None) -> np.ndarray:
         """Return two patterns about as bright as those whose greatest share on is given, uint8 (2, rows, columns)."""
@@ -821,10 +819,6 @@ class LaboratoryBench(FromExpose, ABC):
             kept[key] = layout.mirrors(codes) if turns is None else layout.pixels(codes)
         result: np.ndarray = kept[key]
         return result
-
-    def _checked(self, frames: Any, n: int, region: Roi, method: str, *, own: bool = True) -> np.ndarray:
-        """Return frames that are right, copied: cameras often hand out one buffer again."""
-        return checked_frames(frames, n, region, who=method, dtype=self.device.camera.dtype, own=own)
 
     def _empty(self, region: Roi) -> np.ndarray:
         return np.empty((0, region[2], region[3]), dtype=self.device.camera.dtype)
