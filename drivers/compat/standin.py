@@ -108,25 +108,18 @@ def install(lightonml: bool | None = None, alp4: bool | None = None) -> StandIn:
     'opusim'
     >>> from lightonml import OPU
     """
-    if lightonml is not None and not isinstance(lightonml, bool):
-        raise TypeError(f"lightonml is {lightonml!r}, but it must be True, False or None.")
-    if alp4 is not None and not isinstance(alp4, bool):
-        raise TypeError(f"alp4 is {alp4!r}, but it must be True, False or None.")
+    for argument, given in (("lightonml", lightonml), ("alp4", alp4)):
+        if given is not None and not isinstance(given, bool):
+            raise TypeError(f"{argument} is {given!r}, but it must be True, False or None.")
     _refuse_other("lightonopu", lightonml)
-    if alp4 is True:
-        _refuse_other("ALP4", alp4, argument="alp4")
-    elif alp4 is False and _is_ours(sys.modules.get("ALP4")):
-        raise RuntimeError(
-            "alp4 is False, but opusim's own ALP4 has been imported already: restart Python, and call "
-            "opusim.drivers.install(alp4=False) before the first import of ALP4."
-        )
-    if lightonml is True:
-        _refuse_other("lightonml", lightonml)
-    elif lightonml is False and _is_ours(sys.modules.get("lightonml")):
-        raise RuntimeError(
-            "lightonml is False, but opusim's own lightonml has been imported already: restart Python, and call "
-            "opusim.drivers.install(lightonml=False) before the first import of lightonml."
-        )
+    for argument, name, given in (("alp4", "ALP4", alp4), ("lightonml", "lightonml", lightonml)):
+        if given:
+            _refuse_other(name, given, argument)
+        elif given is False and _is_ours(sys.modules.get(name)):
+            raise RuntimeError(
+                f"{argument} is False, but opusim's own {name} has been imported already: restart Python, and call "
+                f"opusim.drivers.install({argument}=False) before the first import of {name}."
+            )
     _put_first(LIGHTONOPU)
     if alp4 is False:
         if ALP4LIB in sys.path:
@@ -134,9 +127,10 @@ def install(lightonml: bool | None = None, alp4: bool | None = None) -> StandIn:
     else:
         _put_first(ALP4LIB)
     if lightonml is None:
-        used = stand_in_folders(problem=_problem_here(), alp4=alp4 is not False)
+        problem = _problem_here()
     else:
-        used = stand_in_folders(problem="absent" if lightonml else "", alp4=alp4 is not False)
+        problem = "absent" if lightonml else ""
+    used = stand_in_folders(problem=problem, alp4=alp4 is not False)
     if used.lightonml == "opusim":
         _put_first(LIGHTONML)
     else:

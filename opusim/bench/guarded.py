@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,8 @@ from opusim.base.user_arrays import as_numpy, checked_array
 from opusim.patterns.layout import MirrorPatterns
 
 from .laboratory import FromExpose, unpacked
-from .losses import ATTEMPTS, SEQUENCE_FRAMES, Losses, guard_codes, guard_layout
-from .protocol import Drivable, checked_bench, has, input_layout_of, level_turns_of
+from .losses import ATTEMPTS, SEQUENCE_FRAMES, Losses, guard_codes, guard_layout, shares_on
+from .protocol import Drivable, checked_bench, has, level_turns_of
 from .returned import exposed
 
 __all__ = ["Guarded"]
@@ -172,34 +173,25 @@ class Guarded:
                 return np.concatenate(
                     [self.expose(shown[k : k + 1], reference_phase_rad=some, **how) for k in range(n) for some in parts]
                 )
-        lit, guards = self._lit(shown), None
-        if self.guards:
-            guards = self._guards(shown, float(lit.max()), turns)
+        lit = shares_on(shown.host_bits() if isinstance(shown, MirrorPatterns) else shown, turns)
+        guards = cache(lambda: self._guards(shown, float(lit.max()), turns))  # frames by themselves need none
 
         def show(start: int, stop: int, guarded: bool) -> tuple[np.ndarray | None, np.ndarray]:
             part = shown[start:stop]
-            if not guarded or guards is None:
+            if not guarded or not self.guards:
                 return None, take(part)
-            frames = take(_joined(guards, part))
+            frames = take(_joined(guards(), part))
             first, part_of_it, last = np.split(frames, [2 * steps, len(frames) - 2 * steps])
             ends = np.concatenate([first, last])
             return ends.reshape(4, steps, *frames.shape[1:]), part_of_it
 
         return self._losses.take(n, steps, show, lit)
 
-    def _lit(self, shown: Any) -> np.ndarray:
-        """Return the share of features, or of mirrors, that is on in each pattern; 1 where phases are turned."""
-        if level_turns_of(self.bench) is not None:
-            return np.ones(len(shown))
-        flat = shown.host_bits() if isinstance(shown, MirrorPatterns) else shown.reshape(len(shown), -1)
-        return np.array([np.count_nonzero(pattern) for pattern in flat]) / flat.shape[1]
-
     def _guards(self, shown: Any, share: float, turns: np.ndarray | None) -> Any:
         """Return two patterns of the form of others."""
         if isinstance(shown, MirrorPatterns):
             return type(shown)(guard_codes(shown.layout, share, turns), shown.layout)
-        own = input_layout_of(self.bench)
-        layout = guard_layout(self.mirror_shape) if own is None else own
+        layout = guard_layout(self.bench)
         codes = guard_codes(layout, share, turns)
         return layout.mirrors(codes) if turns is None else layout.pixels(codes)
 

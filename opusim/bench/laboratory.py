@@ -13,7 +13,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from opusim.patterns.layout import MirrorPatterns
 from opusim.patterns.phases import PhasePatterns, driven, nearest_levels
 
 from .inputs import checked_exposure, checked_mirrors, checked_phases, level_pictures
-from .losses import ATTEMPTS, SEQUENCE_FRAMES, Losses, guard_codes, guard_layout
+from .losses import ATTEMPTS, SEQUENCE_FRAMES, Losses, guard_codes, guard_layout, shares_on
 from .protocol import FramesLost, asked_seconds, input_layout_of, level_turns_of, wait
 from .region import Roi, checked_roi
 from .returned import checked_frames
@@ -691,7 +691,7 @@ class LaboratoryBench(FromExpose, ABC):
             if phases is not None:
                 raise ValueError("mirrors is None, which shuts the laser, but the reference arm needs its light.")
             n = validation.integer("n_frames", n_frames, low=0)
-            frames = self._losses().dark(n, lambda: self._dark(n, given)) if n else self._empty(region)
+            frames = self._losses().dark(n, lambda: self._counted("dark", n, n, given)) if n else self._empty(region)
         else:
             if n_frames != 1:
                 raise ValueError(
@@ -747,16 +747,14 @@ class LaboratoryBench(FromExpose, ABC):
     ) -> np.ndarray:
         region, steps = given["roi"], 1 if phases is None else len(phases)
         turns = level_turns_of(self)
-        lit = np.ones(len(mirrors))
-        if turns is None:
-            lit = np.array([np.count_nonzero(m.view(np.bool_)) for m in mirrors]) / mirrors[0].size
-        guards = self._guards(float(lit.max()), turns) if self.guards else None
+        lit = shares_on(mirrors, turns)
+        made = cache(lambda: self._guards(float(lit.max()), turns))  # frames by themselves need none
 
         def show(start: int, stop: int, guarded: bool) -> tuple[np.ndarray | None, np.ndarray]:
-            shown = mirrors[start:stop]
+            shown, guards = mirrors[start:stop], made() if guarded else None
             if steps == 1:
                 self._turn(None if phases is None else float(phases[0]))
-                if not guarded or guards is None:
+                if guards is None:
                     return None, self._frames(shown.copy(), given)
                 frames = self._frames(np.concatenate([guards, shown, guards[::-1]]), given)
                 return np.concatenate([frames[:2], frames[-2:]]), frames[2:-2]
@@ -765,7 +763,7 @@ class LaboratoryBench(FromExpose, ABC):
             # What was waited for after a step is no part of the time that a pattern then stands for.
             settled = {**given, "frametime_s": max(unstepped_s, given["frametime_s"] - self.device.settling_s)}
             # Guards under the arm would fade with its phase, which drifts by a radian in the seconds that a part takes.
-            if guarded and guards is not None:
+            if guards is not None:
                 self._turn(None)
                 ends.append(self._frames(guards.copy(), settled))
             frames = np.empty((len(shown) * steps, *region[2:]), dtype=self.device.camera.dtype)
@@ -773,7 +771,7 @@ class LaboratoryBench(FromExpose, ABC):
                 k, step = divmod(i, steps)
                 times = settled if self._turn(float(phases[step])) else given
                 frames[i] = self._frames(shown[k : k + 1].copy(), times, own=False)[0]
-            if guarded and guards is not None:
+            if guards is not None:
                 self._turn(None)
                 ends.append(self._frames(guards[::-1], settled))
             return np.concatenate(ends) if ends else None, frames
@@ -794,28 +792,25 @@ class LaboratoryBench(FromExpose, ABC):
         return False
 
     def _frames(self, mirrors: np.ndarray, given: dict[str, Any], *, own: bool = True) -> np.ndarray:
-        """Show patterns once, an array that `show` may keep or write into. What was exposed counts, also if lost."""
-        try:
-            frames = self.show(np.ascontiguousarray(mirrors), **given)
-        except FramesLost:
-            self.clock.frames += len(mirrors)
-            raise
-        self.clock.frames += len(mirrors)
-        return self._checked(frames, len(mirrors), given["roi"], "show", own=own)
+        """Show patterns once, an array that `show` may keep or write into."""
+        return self._counted("show", np.ascontiguousarray(mirrors), len(mirrors), given, own=own)
 
-    def _dark(self, n: int, given: dict[str, Any]) -> np.ndarray:
+    def _counted(self, method: str, what: Any, n: int, given: dict[str, Any], *, own: bool = True) -> np.ndarray:
+        """Return the frames of `show` or `dark`, copied: cameras often hand out one buffer again.
+
+        What was exposed counts, also if it was lost.
+        """
         try:
-            frames = self.dark(n, **given)
+            frames = getattr(self, method)(what, **given)
         except FramesLost:
             self.clock.frames += n
             raise
         self.clock.frames += n
-        return self._checked(frames, n, given["roi"], "dark")
+        return checked_frames(frames, n, given["roi"], who=method, dtype=self.device.camera.dtype, own=own)
 
     def _guards(self, share: float, turns: np.ndarray | None) -> np.ndarray:
         """Return two patterns about as bright as those whose greatest share on is given, uint8 (2, rows, columns)."""
-        own = input_layout_of(self)
-        layout = guard_layout(self.mirror_shape) if own is None else own
+        layout = guard_layout(self)
         codes = guard_codes(layout, share, turns)
         kept = self.__dict__.setdefault("_guard_patterns", {})
         key = (layout, int(codes.sum()))
@@ -824,10 +819,6 @@ class LaboratoryBench(FromExpose, ABC):
             kept[key] = layout.mirrors(codes) if turns is None else layout.pixels(codes)
         result: np.ndarray = kept[key]
         return result
-
-    def _checked(self, frames: Any, n: int, region: Roi, method: str, *, own: bool = True) -> np.ndarray:
-        """Return frames that are right, copied: cameras often hand out one buffer again."""
-        return checked_frames(frames, n, region, who=method, dtype=self.device.camera.dtype, own=own)
 
     def _empty(self, region: Roi) -> np.ndarray:
         return np.empty((0, region[2], region[3]), dtype=self.device.camera.dtype)

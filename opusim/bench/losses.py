@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,10 +20,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from opusim.base import validation
+from opusim.base.warn import warn_outside
 from opusim.patterns.layout import MirrorLayout
 from opusim.patterns.phases import nearest_levels
 
-from .protocol import FramesLost
+from .protocol import FramesLost, input_layout_of
 
 __all__ = ["Losses", "guard_codes"]
 
@@ -253,27 +253,24 @@ class Losses:
 
     def _tell(self, shown: int, again: int, weak: int, changed: int) -> None:
         if again:
-            warnings.warn(
+            warn_outside(
                 f"Frames were lost, it seems: of {shown} sequences {again} {'were' if again > 1 else 'was'} shown "
                 "again, and what is returned is whole. Many of them mean that triggers come too fast, or that frames "
-                "are not fetched in time.",
-                stacklevel=7,
+                "are not fetched in time."
             )
         if changed:
-            warnings.warn(
+            warn_outside(
                 f"In {changed} of {shown} sequences the guard frames cannot be told apart at the end, though they can "
                 "be right after one another: the medium or the laser changed within the sequence, so that frames "
                 "which were moved by one would not be seen there. Shorter sequences (sequence_frames) help; guards = "
-                "False says that none are wanted.",
-                stacklevel=7,
+                "False says that none are wanted."
             )
         if weak > changed:
-            warnings.warn(
+            warn_outside(
                 f"In {weak - changed} of {shown} sequences the guard frames cannot be told apart, as the light is "
                 "too weak or too strong for the camera, or the region too small: frames that were moved by one would "
                 "not be seen there. Another exposure or a larger region helps; guards = False says that none are "
-                "wanted.",
-                stacklevel=7,
+                "wanted."
             )
 
     def _before(self, attempt: int) -> None:
@@ -547,18 +544,41 @@ def guard_codes(layout: MirrorLayout, share: float, level_turns: np.ndarray | No
     return codes
 
 
-def guard_layout(mirror_shape: tuple[int, int]) -> MirrorLayout:
-    """Return how features of guards lie where a bench has no inputs of its own.
+def guard_layout(bench: Any) -> MirrorLayout:
+    """Return how features of a bench's guards lie.
 
     Parameters
     ----------
-    mirror_shape : tuple of int
-        Mirrors as (rows, columns).
+    bench : Bench
+        The bench.
 
     Returns
     -------
     MirrorLayout
-        Macro-pixels in line.
+        That of its inputs; macro-pixels in line where it has none of its own.
     """
-    rows, columns = map(int, mirror_shape)
+    own = input_layout_of(bench)
+    if own is not None:
+        return own
+    rows, columns = map(int, bench.mirror_shape)
     return MirrorLayout.lined((rows, columns), min(_MACRO_PIXELS, rows * columns))
+
+
+def shares_on(patterns: np.ndarray, level_turns: np.ndarray | None) -> np.ndarray:
+    """Return how much of the modulator is on in each pattern.
+
+    Parameters
+    ----------
+    patterns : ndarray of uint8, shape (n, ...)
+        0 and 1 of features or mirrors, at least one pattern; or levels.
+    level_turns : ndarray of float64, or None
+        Phase of each level in turns where pixels turn phases.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        Shares; 1 where phases are turned.
+    """
+    if level_turns is not None:
+        return np.ones(len(patterns))
+    return np.array([np.count_nonzero(pattern.view(np.bool_)) for pattern in patterns]) / patterns[0].size

@@ -94,6 +94,26 @@ def test_dark_frames_are_taken_again_where_they_are_not_dark(manner):
     assert abs(dark.mean(axis=(1, 2)) - 20).max() < 0.5
 
 
+@pytest.mark.parametrize("how", ["expose", "expose under phases", "expose none", "transform", "around another bench"])
+def test_losses_are_told_at_the_line_that_asked_for_frames(how):
+    inside = LosesOnce("raises")
+    bench, inside.triggers = inside, {inside.at + 1}
+    patterns = MirrorPatterns(PATTERNS[:4].reshape(4, -1), MirrorLayout.lined(MIRRORS, 192))
+    with pytest.warns(UserWarning, match="of 1 sequences 1 was shown again") as told:
+        if how == "expose none":
+            bench.expose(None, exposure_s=EXPOSURE_S, n_frames=4)
+        elif how == "transform":
+            bench.transform(patterns, exposure_s=EXPOSURE_S, roi=(0, 0, *SENSOR), n_pixels=512)
+        elif how == "around another bench":
+            plain = Plain()
+            plain.inside = inside
+            Guarded(plain).expose(patterns, exposure_s=EXPOSURE_S)
+        else:
+            phases = [0.0, 1.0] if how == "expose under phases" else None
+            bench.expose(PATTERNS[:4], exposure_s=EXPOSURE_S, reference_phase_rad=phases)
+    assert [w.filename for w in told] == [__file__]
+
+
 @pytest.mark.parametrize("manner", MANNERS)
 def test_steps_of_the_phase_are_shown_again_as_whole_bursts(manner):
     phases = np.arange(4) * np.pi / 2

@@ -13,8 +13,8 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -120,7 +120,7 @@ class Timing:
     Parameters
     ----------
     picture_us, illuminate_us : int
-        From picture to picture, and of its light.
+        From picture to picture, and of its light: all of it where there is no dark phase.
     delay_us, pulse_us, trigger_delay_us : int
         From the synchronisation pulse to the light, length of the pulse, and from a trigger to the light.
     bits : int
@@ -197,12 +197,17 @@ class Projection:
         """Which picture of the sequence is the k-th that is shown."""
         return self.first + k % (self.last - self.first + 1)
 
-    def planes_us(self) -> list[int]:
-        """Return how long each plane of a picture is shown, the highest bit first: by its weight, all of the light."""
-        bits, whole = self.timing.bits, 2**self.timing.bits - 1
-        light = self.timing.picture_us if self.timing.uninterrupted else self.timing.illuminate_us
-        ends = [light * ((2**bits - 2 ** (bits - 1 - b)) if b < bits - 1 else whole) // whole for b in range(bits)]
-        return [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    def plane_ends_us(self) -> list[int]:
+        """Return when each plane of a picture ends, from its light on, the highest bit first: by weight, all of it."""
+        bits, light_us = self.timing.bits, self.timing.illuminate_us
+        return [light_us * (2**bits - 2 ** (bits - 1 - b)) // (2**bits - 1) for b in range(bits)]
+
+    def left_by(self, picture: int) -> tuple[Projection | None, int]:
+        """Return what stays on the mirrors behind a picture of the sequence, as the first parts of a `Lit`.
+
+        Nothing clears the mirrors where there is no dark phase.
+        """
+        return (self, picture * self.sequence.bits) if self.timing.uninterrupted else (None, 0)
 
 
 @dataclass(frozen=True)
@@ -347,7 +352,7 @@ class Board:
         if self.in_use(sequence):
             raise AlpReturn(SEQ_IN_USE)
         if self.stays is not None and self.stays.sequence is sequence:
-            self.stays = None
+            self.stays, self._stays_plane = None, 0
         del self.sequences[number]
 
     def control_sequence(self, number: int, name: int, value: int) -> None:
@@ -476,13 +481,13 @@ class Board:
                 # So that it ends with the iteration that it is in.
                 length = self.active.last - self.active.first + 1
                 done = max(1, -(-self.shown_now // length))
-                self.active = _with_repeats(self.active, done)
+                self.active = replace(self.active, repeats=done)
         else:
-            self._begin(made)
+            self._begin(made, self.now_us)
         self._next_queue_id += 1
 
-    def _begin(self, projection: Projection) -> None:
-        self.active, self.start_us = projection, self.now_us
+    def _begin(self, projection: Projection, at_us: int) -> None:
+        self.active, self.start_us = projection, at_us
         self.steps = 0
 
     @property
@@ -514,16 +519,12 @@ class Board:
             self._end(int(self.end_us()))
 
     def _end(self, at_us: int) -> None:
-        ended, now = self.active, self.now_us
+        ended = self.active
         self.active = None
         assert ended is not None
-        # Nothing clears the mirrors in this mode: the last picture stays.
-        self.stays = ended if ended.timing.uninterrupted else None
-        self._stays_plane = ended.last * ended.sequence.bits
+        self.stays, self._stays_plane = ended.left_by(ended.last)
         if self.waiting:
-            self.now_us = at_us
-            self._begin(self.waiting.popleft())
-            self.now_us = now
+            self._begin(self.waiting.popleft(), at_us)
 
     def trigger(self, n: int) -> None:
         """Give triggers to the input, one a picture time: each shows the next picture, as watchers see.
@@ -590,7 +591,8 @@ class Board:
         """Stop, and let nothing wait. Watchers take their frames first, as time only goes on for those who wait."""
         self.check()
         self._watched()
-        self.active, self.stays = None, None
+        self.active = None
+        self.stays, self._stays_plane = None, 0
         self.waiting.clear()
 
     # ------------------------------------------------------------------ what is seen
@@ -609,7 +611,7 @@ class Board:
             One after the other, of `stop_us` - `start_us` together.
         """
         active, began, waiting = self.active, self.start_us, list(self.waiting)
-        stays, stays_plane = self.stays, self._stays_plane
+        stays, plane = self.stays, self._stays_plane
         t = start_us
         stepping = bool(self.projection_settings[c.ALP_PROJ_STEP])
         dark_from = math.inf
@@ -618,20 +620,19 @@ class Board:
             dark_from = began + self.steps * active.timing.picture_us
         while t < stop_us:
             if active is None:
-                yield Lit(stays, stays_plane if stays else 0, stop_us - t)
+                yield Lit(stays, plane, stop_us - t)
                 return
             timing = active.timing
             if t >= dark_from:
                 if self.steps:
-                    stays = active if timing.uninterrupted else None
-                    stays_plane = active.picture(self.steps - 1) * active.sequence.bits
-                yield Lit(stays, stays_plane if stays else 0, stop_us - t)
+                    stays, plane = active.left_by(active.picture(self.steps - 1))
+                yield Lit(stays, plane, stop_us - t)
                 return
             # The light of a picture lies between its own delay and that of the next one, all of it.
             lit_from = began + self.delay_us(active)
             if t < lit_from:
                 us = min(lit_from, stop_us) - t
-                yield Lit(stays, stays_plane if stays else 0, us)
+                yield Lit(stays, plane, us)
                 t += us
                 continue
             k, into = divmod(t - lit_from, timing.picture_us)
@@ -639,20 +640,14 @@ class Board:
                 k = int(min(self.steps, active.pictures - 1))
             if k >= active.pictures:
                 began = lit_from + int(active.pictures) * timing.picture_us
-                stays = active if timing.uninterrupted else None
-                stays_plane = active.last * active.sequence.bits
+                stays, plane = active.left_by(active.last)
                 active = waiting.pop(0) if waiting else None
                 continue
-            edges, at = [], 0
-            for b, us in enumerate(active.planes_us()):
-                at += us
-                edges.append((at, b))
-            edges.append((timing.picture_us, -1))
-            for end, b in edges:
+            first = active.picture(k) * active.sequence.bits
+            for b, end in enumerate((*active.plane_ends_us(), timing.picture_us)):
                 if into < end:
                     us = min(end - into, stop_us - t)
-                    picture = active.picture(k)
-                    yield Lit(active, picture * active.sequence.bits + b, us) if b >= 0 else Lit(None, 0, us)
+                    yield Lit(active, first + b, us) if b < timing.bits else Lit(None, 0, us)
                     t, into = t + us, into + us
                 if t >= stop_us:
                     return
@@ -671,8 +666,3 @@ _PROJECTION_DEFAULTS = {
     c.ALP_PROJ_MODE: c.ALP_MASTER, c.ALP_PROJ_STEP: 0, c.ALP_PROJ_SYNC: c.ALP_ASYNCHRONOUS, c.ALP_PROJ_INVERSION: 0,
     c.ALP_PROJ_UPSIDE_DOWN: 0, c.ALP_PROJ_QUEUE_MODE: c.ALP_PROJ_LEGACY, c.ALP_PROJ_WAIT_UNTIL: 0,
 }  # fmt: skip
-
-
-def _with_repeats(projection: Projection, repeats: int) -> Projection:
-    values: dict[str, Any] = {**projection.__dict__, "repeats": repeats}
-    return Projection(**values)

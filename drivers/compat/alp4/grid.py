@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -244,10 +245,7 @@ class Grid:
                     f"{layout.kind!r}: "
                     "it must be 'dark_macro_2d', around which mirrors can be on as well."
                 )
-            # Around the blocks mirrors are on, then.
-            layout = MirrorLayout(
-                layout.dmd_shape, layout.n_features, "macro_2d", layout.factor, layout.roi_offset, layout.roi_size
-            )
+            layout = replace(layout, kind="macro_2d")  # around the blocks mirrors are on, then
             bits = bits ^ np.uint8(1)
         return MirrorPatterns(bits, layout)
 

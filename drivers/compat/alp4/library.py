@@ -13,7 +13,18 @@ from typing import Any
 import numpy as np
 
 from . import constants as c
-from .board import _LONGEST_DELAY_US, _LONGEST_US, _QUEUE, ADDR_INVALID, PARM_INVALID, AlpReturn, Board
+from .board import (
+    _LONGEST_DELAY_US,
+    _LONGEST_US,
+    _QUEUE,
+    ADDR_INVALID,
+    NOT_AVAILABLE,
+    NOT_IDLE,
+    PARM_INVALID,
+    SEQ_IN_USE,
+    AlpReturn,
+    Board,
+)  # fmt: skip
 
 __all__ = ["Library"]
 
@@ -32,7 +43,7 @@ def _call(function: Callable[..., None]) -> Callable[..., int]:
         with self.board.lock:
             try:
                 if _number(device) != self.device_id:
-                    raise AlpReturn(1003)
+                    raise AlpReturn(NOT_AVAILABLE)
                 function(self, *arguments)
             except AlpReturn as answer:
                 return answer.code
@@ -48,11 +59,15 @@ def _number(value: Any) -> int:
     return int(getattr(value, "value", value))
 
 
+def _behind(pointer: Any) -> Any:
+    """Return what ctypes' byref or pointer was made of; None where it is neither."""
+    target = getattr(pointer, "_obj", None)
+    return getattr(pointer, "contents", None) if target is None else target
+
+
 def _to(pointer: Any, value: int) -> None:
     """Write a number where a pointer leads."""
-    target = getattr(pointer, "_obj", None)
-    if target is None:
-        target = getattr(pointer, "contents", None)
+    target = _behind(pointer)
     if target is None:
         raise AlpReturn(ADDR_INVALID)
     if isinstance(target, ct.c_double):
@@ -63,9 +78,7 @@ def _to(pointer: Any, value: int) -> None:
 
 
 def _structure(pointer: Any, kind: type[ct.Structure]) -> Any:
-    target = getattr(pointer, "_obj", None)
-    if target is None:
-        target = getattr(pointer, "contents", None)
+    target = _behind(pointer)
     # ALP4lib has structures of its own, laid out alike.
     if [each[0] for each in getattr(target, "_fields_", ())] != [each[0] for each in kind._fields_]:
         raise AlpReturn(ADDR_INVALID)
@@ -188,14 +201,13 @@ class Library:
         sequence = self.board.sequence(_number(number))
         t = sequence.timing
         least = self.board.model.minimum_us(t.bits)
-        on_us = t.picture_us if t.uninterrupted else t.illuminate_us
         known = {
             c.ALP_BITPLANES: sequence.bits, c.ALP_PICNUM: sequence.n, c.ALP_PICTURE_TIME: t.picture_us,
             c.ALP_ILLUMINATE_TIME: t.illuminate_us, c.ALP_SYNCH_DELAY: t.delay_us, c.ALP_SYNCH_PULSEWIDTH: t.pulse_us,
             c.ALP_TRIGGER_IN_DELAY: t.trigger_delay_us, c.ALP_MAX_SYNCH_DELAY: self.board.longest_delay_us(sequence),
             c.ALP_MAX_TRIGGER_IN_DELAY: _LONGEST_DELAY_US, c.ALP_MIN_ILLUMINATE_TIME: least,
             c.ALP_MIN_PICTURE_TIME: self.board.shortest_us(sequence), c.ALP_MAX_PICTURE_TIME: _LONGEST_US,
-            c.ALP_ON_TIME: on_us, c.ALP_OFF_TIME: t.picture_us - on_us, **sequence.settings,
+            c.ALP_ON_TIME: t.illuminate_us, c.ALP_OFF_TIME: t.picture_us - t.illuminate_us, **sequence.settings,
         }  # fmt: skip
         _to(pointer, _known(known, _number(name)))
 
@@ -221,7 +233,7 @@ class Library:
         self.uploaded = None
         sequence = board.sequence(number)
         if not sequence.settings[c.ALP_SEQ_PUT_LOCK] and board.in_use(sequence):
-            raise AlpReturn(1008)
+            raise AlpReturn(SEQ_IN_USE)
         load = load or sequence.n - first
         if first < 0 or load < 1 or first + load > sequence.n:
             raise AlpReturn(PARM_INVALID)
@@ -281,7 +293,7 @@ class Library:
         }  # fmt: skip
         name, value = _allowed(allowed, name, value)
         if board.active is not None:
-            raise AlpReturn(1002)
+            raise AlpReturn(NOT_IDLE)
         board.projection_settings[name] = value
 
     @_call

@@ -10,7 +10,7 @@ import numpy as np
 from opusim.base import validation
 from opusim.base.warn import warn_outside
 from opusim.bench.bench import OpticalBench
-from opusim.bench.region import Roi
+from opusim.bench.region import Region, Roi
 from opusim.device.camera import SensorMaps
 from opusim.device.record import Device
 from opusim.drivers.compat.environment import selected
@@ -82,11 +82,10 @@ class Table:
         """
         timing = projection.timing
         step_us = stride * timing.picture_us
-        light_us = timing.picture_us if timing.uninterrupted else timing.illuminate_us
         # Under ALP_PROJ_STEP a picture is shown again and again until a trigger.
         stepping = bool(self.board.projection_settings[ALP_PROJ_STEP])
         delayed = self.board.delay_us(projection) > 0
-        plain = timing.bits == 1 and not delayed and exposure_us <= light_us and not stepping
+        plain = timing.bits == 1 and not delayed and exposure_us <= timing.illuminate_us and not stepping
         if not plain:
             frames = [self.frame(first_us + k * step_us, exposure_us, step_us, roi, phase_rad) for k in range(n)]
             return np.stack(frames)
@@ -175,8 +174,7 @@ class Table:
 
     def _maps_of(self, roi: Roi) -> SensorMaps:
         if self._maps is None or self._maps[0] != roi:
-            rows, columns = np.indices((roi[2], roi[3]))
-            pixels = ((rows + roi[0]) * self.bench.sensor_shape[1] + columns + roi[1]).ravel()
+            pixels = Region(roi, roi.n_pixels, self.bench.sensor_shape[1]).pixels()
             self._maps = roi, self.bench.device.camera.maps(self.bench.seed, pixels)
         return self._maps[1]
 
