@@ -197,7 +197,7 @@ def measure_drift(
         made = checked_shifter_phases("actual_rad", actual_rad, n=len(asked))
     shown = random_mirrors(bench) if mirrors is None else shown_mirrors(mirrors, bench)
     dark = dark_frames(bench, exposure_s, _DARK_FRAMES, roi).reshape(_DARK_FRAMES, -1).mean(axis=0, dtype=np.float64)
-    limit = saturation_dn(bench, exposure_s, roi) if full_scale_dn is None else full_scale_dn
+    limit = saturation_dn(bench, exposure_s, roi, full_scale_dn=full_scale_dn)
     watch = _Watch(bench, shown, exposure_s, roi, dark, repeats, asked, made, limit)
 
     times = np.empty(looks)

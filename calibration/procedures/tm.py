@@ -137,8 +137,7 @@ def _exposure_for_all(session: Calibration, exposure_s: float, n_inputs: int, pa
     |R|^2, and the variance of frames with both, <|S|^2>^2 + 2 c^2 |R|^2 <|S|^2>, tells c.
     """
     how: dict[str, Any] = {"exposure_s": exposure_s, "roi": session.roi}
-    given = session.options["full_scale_dn"]
-    full = saturation_dn(session.bench, exposure_s, session.roi) if given is None else given
+    full = saturation_dn(session.bench, exposure_s, session.roi, full_scale_dn=session.options["full_scale_dn"])
     share = session.options["clipped_share"] / patterns
     if math.isinf(full) or not 0 < share < 1:
         return exposure_s
