@@ -83,23 +83,27 @@ def checked_options(options: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def check_files(path: Path) -> None:
-    """Refuse a file that is no calibration, or damaged; whose it is, is asked where there is a bench.
+def check_files(path: Path, bench: Bench | None = None) -> None:
+    """Refuse a file that is no calibration, or damaged, or that of another device.
 
     Parameters
     ----------
     path : Path
         The calibration file; that of a matrix lies beside it.
+    bench : Bench, optional
+        Whose the files must be; without one that is not looked at.
 
     Raises
     ------
     ValueError, OSError
         If one is there that cannot be added to.
     """
+    identity = None if bench is None else identity_of(bench)
     for file in dict.fromkeys(procedure.file(path) for procedure in PROCEDURES.values()):
         if file.exists():
-            with open_calibration(file):
-                pass
+            with open_calibration(file) as opened:
+                if identity is not None:
+                    check_device(opened, file, identity.fingerprint, identity.seed, device_of(bench))
 
 
 class Calibration:
@@ -143,11 +147,7 @@ class Calibration:
         self.bench, self.path = bench, Path(path)
         self.roi: AnyRoi = middle_region(bench.sensor_shape, output_roi_of(bench)) if roi is None else roi
         self.options: dict[str, Any] = checked_options(options)
-        identity = identity_of(bench)
-        for file in dict.fromkeys(procedure.file(self.path) for procedure in PROCEDURES.values()):
-            if file.exists():
-                with open_calibration(file) as opened:
-                    check_device(opened, file, identity.fingerprint, identity.seed, device_of(bench))
+        check_files(self.path, bench)
 
     @property
     def has_reference(self) -> bool:
