@@ -11,7 +11,7 @@ from opusim.base.parameters import near_matches
 from opusim.bench.protocol import Bench, Drivable, Lamp, has, identity_of, output_roi_of, tunes
 from opusim.bench.region import AnyRoi, Roi
 from opusim.calibration.on_bench import random_patterns
-from opusim.calibration.procedures.base import PROCEDURES, Progress, options_of
+from opusim.calibration.procedures.base import PROCEDURES, SEEKING, Progress, options_of
 from opusim.calibration.procedures.matrix.journal import resume_clock
 
 from .files import check_device, device_of, open_calibration, read_record, record_names
@@ -224,10 +224,13 @@ class Calibration:
         Raises
         ------
         TypeError, ValueError
-            If an option is missing or does not fit, or the bench has no lamp or no tuning where one is needed.
+            If an option is missing or does not fit, or the bench has no lamp, no tuning or no full scale where one is
+            needed.
         """
         one = self._procedure(procedure)
         found: list[str] = one.prepare(self)
+        if one.needs_full_scale:
+            self.check_full_scale()
         if one.needs_tuning and not self.has_tuning:
             raise ValueError(
                 f"The laser of this device cannot be tuned (laser.tuning_range_hz), and {procedure!r} cannot do "
@@ -294,8 +297,7 @@ class Calibration:
         dict
             `full_scale_dn`, `shortest_s` and `longest_s`, those that are given.
         """
-        names = ("full_scale_dn", "shortest_s", "longest_s")
-        return {name: self.options[name] for name in names if self.options[name] is not None}
+        return {one.name: self.options[one.name] for one in SEEKING if self.options[one.name] is not None}
 
     def patterns(self, n: int) -> MirrorPatterns:
         """Return patterns of random macro-pixels, or inputs of the bench, half of them on; the same ones each time.

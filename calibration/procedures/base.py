@@ -141,6 +141,8 @@ class Procedure(ABC):
         Whether it cannot do without a laser that can be tuned.
     needs_lamp : bool
         Whether it cannot do without a lamp (`opusim.bench.protocol.Lamp`).
+    needs_full_scale : bool
+        Whether it cannot do without the count of a saturated pixel, which a lamp, a record or `full_scale_dn` tells.
     changes_light : bool
         Whether it changes the light or the medium from one frame to the next: ``opusim calibrate`` then computes a
         simulated bench by waves, as each change would be another matrix.
@@ -196,6 +198,7 @@ class Procedure(ABC):
     needs_reference: ClassVar[bool] = False
     needs_tuning: ClassVar[bool] = False
     needs_lamp: ClassVar[bool] = False
+    needs_full_scale: ClassVar[bool] = False
     changes_light: ClassVar[bool] = False
     options: ClassVar[tuple[Option, ...]] = ()
     order: ClassVar[float] = 100.0

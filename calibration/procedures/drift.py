@@ -475,6 +475,7 @@ class DriftProcedure(Procedure):
     name = "drift"
     title = "How fast medium, light and reference drift, and how long a calibration holds."
     records = (DriftRecord,)
+    needs_full_scale = True
     order = 60.0
     options = (
         EXPOSURE,
@@ -485,11 +486,6 @@ class DriftProcedure(Procedure):
             check=_checked_minutes, order=70,
         ),
     )  # fmt: skip
-
-    def prepare(self, session: Calibration) -> list[str]:
-        """Refuse a bench of which nothing tells full scale."""
-        session.check_full_scale()
-        return []
 
     def measure(self, session: Calibration, progress: Progress | None = None) -> dict[str, Any]:
         """Watch one pattern."""

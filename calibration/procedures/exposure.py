@@ -292,6 +292,7 @@ class ExposureProcedure(Procedure):
     name = "exposure"
     title = "Exposure of a wanted level, or the longest one that does not clip."
     records = (ExposureRecord,)
+    needs_full_scale = True
     order = 10.0
     options = (
         *SEEKING,
@@ -304,11 +305,6 @@ class ExposureProcedure(Procedure):
             default=1e-3, order=40,
         ),
     )  # fmt: skip
-
-    def prepare(self, session: Calibration) -> list[str]:
-        """Refuse a bench of which nothing tells full scale."""
-        session.check_full_scale()
-        return []
 
     def measure(self, session: Calibration, progress: Progress | None = None) -> dict[str, Any]:
         """Find it with the reference arm, if there is one, and without."""

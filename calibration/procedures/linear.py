@@ -470,13 +470,9 @@ class LinearProcedure(Procedure):
     title = "What the linear transform needs: phases, pixels, fringes, exposure."
     records = (LinearRecord, RepeatableRecord)
     needs_reference = True
+    needs_full_scale = True
     order = 40.0
     options = (EXPOSURE, *SEEKING, STEPS)
-
-    def prepare(self, session: Calibration) -> list[str]:
-        """Refuse a bench of which nothing tells full scale."""
-        session.check_full_scale()
-        return []
 
     def measure(self, session: Calibration, progress: Progress | None = None) -> dict[str, Any]:
         """Measure with four steps by default."""

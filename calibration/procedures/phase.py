@@ -304,13 +304,9 @@ class PhaseProcedure(Procedure):
     title = "Phases that the shifter of the reference arm makes, and how well it repeats them."
     records = (PhaseRecord,)
     needs_reference = True
+    needs_full_scale = True
     order = 30.0
     options = (EXPOSURE, *SEEKING, STEPS)
-
-    def prepare(self, session: Calibration) -> list[str]:
-        """Refuse a bench of which nothing tells full scale."""
-        session.check_full_scale()
-        return []
 
     def measure(self, session: Calibration, progress: Progress | None = None) -> dict[str, Any]:
         """Measure equal steps, eight by default."""

@@ -223,6 +223,7 @@ class MatrixProcedure(Procedure):
     title = "Complex transmission matrix of a region, column by column."
     records = (TmRecord,)
     needs_reference = True
+    needs_full_scale = True
     order = 50.0
     options = (
         EXPOSURE,
@@ -276,14 +277,12 @@ class MatrixProcedure(Procedure):
                 if options[name] is not None:
                     flag = next(option.flag for option in self.options if option.name == name)
                     raise ValueError(f"{flag} is given, but it is for --method off-axis.")
-            session.check_full_scale()
             return []
         grain, told = _grain(session)
         if options["carrier"] is None:
             refuse_carrier_of(session.bench, grain)
         else:
             check_room(options["carrier"], half_bandwidth(grain))
-        session.check_full_scale()
         return [told] if told else []
 
     def measure(self, session: Calibration, progress: Progress | None = None) -> dict[str, Any]:
