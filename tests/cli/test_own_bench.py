@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from command_line import invoke, words
 from opusim import cli
 from opusim.calibration.files import record_names
 from opusim.calibration.report import read_report
@@ -61,14 +62,6 @@ lab = Lab()
 def make():
     return Lab()
 '''
-
-
-def invoke(*arguments):
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
-
-
-def words(text):
-    return " ".join("".join(" " if "─" <= c <= "╿" else c for c in text).split())
 
 
 def sentence(result, command="calibrate"):
