@@ -27,8 +27,8 @@ from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 from opusim.patterns.phases import PhasePatterns, driven, nearest_levels
 
 __all__ = [
-    "all_off", "dark_frames", "exposed_each", "exposed_steadily", "feature_layout", "random_mirrors", "random_patterns",
-    "repeated", "saturation_dn", "shown_features", "shown_mirrors",
+    "all_off", "checked_full_scale", "dark_frames", "exposed_each", "exposed_steadily", "feature_layout",
+    "random_mirrors", "random_patterns", "repeated", "saturation_dn", "shown_features", "shown_mirrors",
 ]  # fmt: skip
 
 _MACRO_PIXELS = 1024
@@ -326,7 +326,32 @@ def shown_mirrors(mirrors: Any, bench: Any) -> Any:
     return driven("mirrors", array, turns)
 
 
-def saturation_dn(bench: Any, exposure_s: float, roi: AnyRoi | None = None) -> float:
+def checked_full_scale(full_scale_dn: Any) -> float | None:
+    """Return the count of a saturated pixel that is given, or None where none is.
+
+    Parameters
+    ----------
+    full_scale_dn : float or None
+        What is given; inf for a camera that never clips.
+
+    Returns
+    -------
+    float or None
+        The count.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no number above 0.
+    """
+    if full_scale_dn is None:
+        return None
+    return validation.number("full_scale_dn", full_scale_dn, low=0.0, high=math.inf, low_open=True, allow_inf=True)
+
+
+def saturation_dn(
+    bench: Any, exposure_s: float, roi: AnyRoi | None = None, *, full_scale_dn: float | None = None
+) -> float:  # fmt: skip
     """Return the count from which a pixel is taken as saturated; inf for a camera that returns floats.
 
     With a `Lamp` two flat fields of far too much light are taken. They read full scale, or, where the full well comes
@@ -341,6 +366,8 @@ def saturation_dn(bench: Any, exposure_s: float, roi: AnyRoi | None = None) -> f
         Exposure in seconds.
     roi : tuple of int, optional
         (row, column, n_rows, n_columns); the whole sensor by default.
+    full_scale_dn : float, optional
+        The count where it is given: the bench is not asked then.
 
     Returns
     -------
@@ -349,9 +376,11 @@ def saturation_dn(bench: Any, exposure_s: float, roi: AnyRoi | None = None) -> f
 
     Raises
     ------
-    TypeError
-        If the bench has neither.
+    TypeError, ValueError
+        If the bench has neither, or what is given is no number above 0.
     """
+    if (given := checked_full_scale(full_scale_dn)) is not None:
+        return given
     if not has(bench, Lamp):
         checked_bench(bench, Drivable, why="Or give it a flat_field (Lamp), or name full_scale_dn where it is asked.")
         camera = bench.device.camera

@@ -11,7 +11,7 @@ from opusim.base.parameters import near_matches
 from opusim.bench.protocol import Bench, Drivable, Lamp, has, identity_of, output_roi_of, tunes
 from opusim.bench.region import AnyRoi, Roi
 from opusim.calibration.on_bench import random_patterns
-from opusim.calibration.procedures.base import PROCEDURES, Progress, options_of
+from opusim.calibration.procedures.base import PROCEDURES, SEEKING, Progress, options_of
 from opusim.calibration.procedures.matrix.journal import resume_clock
 
 from .files import check_device, device_of, open_calibration, read_record, record_names
@@ -83,23 +83,27 @@ def checked_options(options: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def check_files(path: Path) -> None:
-    """Refuse a file that is no calibration, or damaged; whose it is, is asked where there is a bench.
+def check_files(path: Path, bench: Bench | None = None) -> None:
+    """Refuse a file that is no calibration, or damaged, or that of another device.
 
     Parameters
     ----------
     path : Path
         The calibration file; that of a matrix lies beside it.
+    bench : Bench, optional
+        Whose the files must be; without one that is not looked at.
 
     Raises
     ------
     ValueError, OSError
         If one is there that cannot be added to.
     """
+    identity = None if bench is None else identity_of(bench)
     for file in dict.fromkeys(procedure.file(path) for procedure in PROCEDURES.values()):
         if file.exists():
-            with open_calibration(file):
-                pass
+            with open_calibration(file) as opened:
+                if identity is not None:
+                    check_device(opened, file, identity.fingerprint, identity.seed, device_of(bench))
 
 
 class Calibration:
@@ -143,11 +147,7 @@ class Calibration:
         self.bench, self.path = bench, Path(path)
         self.roi: AnyRoi = middle_region(bench.sensor_shape, output_roi_of(bench)) if roi is None else roi
         self.options: dict[str, Any] = checked_options(options)
-        identity = identity_of(bench)
-        for file in dict.fromkeys(procedure.file(self.path) for procedure in PROCEDURES.values()):
-            if file.exists():
-                with open_calibration(file) as opened:
-                    check_device(opened, file, identity.fingerprint, identity.seed, device_of(bench))
+        check_files(self.path, bench)
 
     @property
     def has_reference(self) -> bool:
@@ -224,10 +224,13 @@ class Calibration:
         Raises
         ------
         TypeError, ValueError
-            If an option is missing or does not fit, or the bench has no lamp or no tuning where one is needed.
+            If an option is missing or does not fit, or the bench has no lamp, no tuning or no full scale where one is
+            needed.
         """
         one = self._procedure(procedure)
         found: list[str] = one.prepare(self)
+        if one.needs_full_scale:
+            self.check_full_scale()
         if one.needs_tuning and not self.has_tuning:
             raise ValueError(
                 f"The laser of this device cannot be tuned (laser.tuning_range_hz), and {procedure!r} cannot do "
@@ -294,8 +297,7 @@ class Calibration:
         dict
             `full_scale_dn`, `shortest_s` and `longest_s`, those that are given.
         """
-        names = ("full_scale_dn", "shortest_s", "longest_s")
-        return {name: self.options[name] for name in names if self.options[name] is not None}
+        return {one.name: self.options[one.name] for one in SEEKING if self.options[one.name] is not None}
 
     def patterns(self, n: int) -> MirrorPatterns:
         """Return patterns of random macro-pixels, or inputs of the bench, half of them on; the same ones each time.

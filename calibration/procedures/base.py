@@ -8,7 +8,6 @@ Those of this folder are found by listing it. ``opusim.base.plugins`` says how a
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from opusim.base import validation
 from opusim.base.plugins import Registry
 from opusim.calibration.files import read_info, record_names, write_records
+from opusim.calibration.on_bench import checked_full_scale
 
 if TYPE_CHECKING:
     from opusim.bench.protocol import Bench
@@ -95,12 +95,6 @@ def _time_of(name: str) -> Callable[[Any], Any]:
     return checked
 
 
-def _checked_full_scale(value: Any) -> Any:
-    if value is None:
-        return value
-    return validation.number("full_scale_dn", value, low=0.0, high=math.inf, low_open=True, allow_inf=True)
-
-
 STEPS = Option(
     "steps", "--steps", int, "Phase steps; 8 for phase, 4 for others by default.", check=_checked_steps, order=10
 )
@@ -113,7 +107,7 @@ EXPOSURE = Option(
 FULL_SCALE = Option(
     "full_scale_dn", "--full-scale", float,
     "Count of a saturated pixel, as 4095 of 12 bits; asked of the lamp, or of the bench's record, by default.",
-    check=_checked_full_scale, order=22,
+    check=checked_full_scale, order=22,
 )  # fmt: skip
 SHORTEST = Option(
     "shortest_s", "--shortest-us", float, "Shortest exposure in µs that is tried where one is sought; 20 by default.",
@@ -147,6 +141,8 @@ class Procedure(ABC):
         Whether it cannot do without a laser that can be tuned.
     needs_lamp : bool
         Whether it cannot do without a lamp (`opusim.bench.protocol.Lamp`).
+    needs_full_scale : bool
+        Whether it cannot do without the count of a saturated pixel, which a lamp, a record or `full_scale_dn` tells.
     changes_light : bool
         Whether it changes the light or the medium from one frame to the next: ``opusim calibrate`` then computes a
         simulated bench by waves, as each change would be another matrix.
@@ -202,6 +198,7 @@ class Procedure(ABC):
     needs_reference: ClassVar[bool] = False
     needs_tuning: ClassVar[bool] = False
     needs_lamp: ClassVar[bool] = False
+    needs_full_scale: ClassVar[bool] = False
     changes_light: ClassVar[bool] = False
     options: ClassVar[tuple[Option, ...]] = ()
     order: ClassVar[float] = 100.0

@@ -197,7 +197,7 @@ def measure_drift(
         made = checked_shifter_phases("actual_rad", actual_rad, n=len(asked))
     shown = random_mirrors(bench) if mirrors is None else shown_mirrors(mirrors, bench)
     dark = dark_frames(bench, exposure_s, _DARK_FRAMES, roi).reshape(_DARK_FRAMES, -1).mean(axis=0, dtype=np.float64)
-    limit = saturation_dn(bench, exposure_s, roi) if full_scale_dn is None else full_scale_dn
+    limit = saturation_dn(bench, exposure_s, roi, full_scale_dn=full_scale_dn)
     watch = _Watch(bench, shown, exposure_s, roi, dark, repeats, asked, made, limit)
 
     times = np.empty(looks)
@@ -475,6 +475,7 @@ class DriftProcedure(Procedure):
     name = "drift"
     title = "How fast medium, light and reference drift, and how long a calibration holds."
     records = (DriftRecord,)
+    needs_full_scale = True
     order = 60.0
     options = (
         EXPOSURE,
@@ -485,11 +486,6 @@ class DriftProcedure(Procedure):
             check=_checked_minutes, order=70,
         ),
     )  # fmt: skip
-
-    def prepare(self, session: Calibration) -> list[str]:
-        """Refuse a bench of which nothing tells full scale."""
-        session.check_full_scale()
-        return []
 
     def measure(self, session: Calibration, progress: Progress | None = None) -> dict[str, Any]:
         """Watch one pattern."""

@@ -152,10 +152,7 @@ def find_exposure(
     number("tolerance", tolerance, low=0.0, high=0.5, low_open=True)
     validation.integer("n_dark", n_dark, low=1)
     start_s = min(max(start_s, shortest_s), longest_s)
-    if full_scale_dn is None:
-        full_scale_dn = saturation_dn(bench, start_s, roi)
-    else:
-        number("full_scale_dn", full_scale_dn, low=0.0, high=math.inf, low_open=True, allow_inf=True)
+    limit = saturation_dn(bench, start_s, roi, full_scale_dn=full_scale_dn)
     phases = None
     if reference_phase_rad is not None:
         phases = np.atleast_1d(checked_array("reference_phase_rad", reference_phase_rad, finite=True))
@@ -171,10 +168,10 @@ def find_exposure(
         # Frames of the same pattern differ from the dark ones by their light; their noise is at least the dark's.
         error = float(dark.std() * math.sqrt(1 / dark.size + 1 / frames.size))
         peak = float(np.quantile(highest, 1 - clipped_share)) - float(floor)
-        clipped = float(np.mean(highest >= full_scale_dn))
+        clipped = float(np.mean(highest >= limit))
         return _Trial(exposure_s, float(level - floor), error, float(floor), clipped, peak)
 
-    limits = _Limits(shortest_s, longest_s, clipped_share, tolerance, full_scale_dn)
+    limits = _Limits(shortest_s, longest_s, clipped_share, tolerance, limit)
     if target_level_dn is None:
         found, trials = _longest(attempt, start_s, limits)
     else:
@@ -184,7 +181,7 @@ def find_exposure(
         level_dn=found.level,
         dark_dn=found.dark,
         clipped_share=found.clipped,
-        saturation_dn=float(full_scale_dn),
+        saturation_dn=limit,
         target_level_dn=math.nan if target_level_dn is None else float(target_level_dn),
         most_clipped_share=float(clipped_share),
         trials=trials,
@@ -295,6 +292,7 @@ class ExposureProcedure(Procedure):
     name = "exposure"
     title = "Exposure of a wanted level, or the longest one that does not clip."
     records = (ExposureRecord,)
+    needs_full_scale = True
     order = 10.0
     options = (
         *SEEKING,
@@ -307,11 +305,6 @@ class ExposureProcedure(Procedure):
             default=1e-3, order=40,
         ),
     )  # fmt: skip
-
-    def prepare(self, session: Calibration) -> list[str]:
-        """Refuse a bench of which nothing tells full scale."""
-        session.check_full_scale()
-        return []
 
     def measure(self, session: Calibration, progress: Progress | None = None) -> dict[str, Any]:
         """Find it with the reference arm, if there is one, and without."""

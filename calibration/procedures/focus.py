@@ -288,7 +288,7 @@ def measure_focus(
         counts = frames.reshape(len(patterns), -1)[:, chosen].astype(np.float64)
         return counts - dark
 
-    limit = saturation_dn(bench, short, record.rectangle) if full_scale_dn is None else full_scale_dn
+    limit = saturation_dn(bench, short, record.rectangle, full_scale_dn=full_scale_dn)
     focused = np.diagonal(shown(bits, short))
     random = shown(others, exposure).mean(axis=0)
     if not random.mean() > 0:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from opusim.calibration.algorithms.phase_shifting import equal_steps, least_squa
 from opusim.calibration.contents import held
 from opusim.calibration.on_bench import (
     all_off,
+    checked_full_scale,
     dark_frames,
     exposed_steadily,
     random_patterns,
@@ -269,8 +269,7 @@ def measure_linear(
         If it returns something else than the frames that were asked for.
     """
     asked = equal_steps(steps)
-    if full_scale_dn is not None:
-        validation.number("full_scale_dn", full_scale_dn, low=0.0, high=math.inf, low_open=True, allow_inf=True)
+    full_scale_dn = checked_full_scale(full_scale_dn)
     way = reference_map_of(bench) if reference_map is None else reference_map
     validation.choice("reference_map", way, REFERENCE_MAPS)
     shown = random_patterns(bench, _PATTERNS, seed=seed) if mirrors is None else shown_mirrors(mirrors, bench)
@@ -298,7 +297,7 @@ def measure_linear(
     pattern = all_off(bench) if level_turns is None else shown[:1]
     alone = exposed_steadily(bench, pattern, exposure_s=exposure_s, reference_phase_rad=np.tile(turns, bursts), roi=roi)
     alone = alone.reshape(bursts, len(turns), -1)
-    full_scale = saturation_dn(bench, exposure_s, roi) if full_scale_dn is None else full_scale_dn
+    full_scale = saturation_dn(bench, exposure_s, roi, full_scale_dn=full_scale_dn)
     beside_dn = dark_dn
     if way == "beside":
         blocked = exposed_steadily(bench, repeated(bench, pattern, bursts * steps), exposure_s=exposure_s, roi=roi)
@@ -471,13 +470,9 @@ class LinearProcedure(Procedure):
     title = "What the linear transform needs: phases, pixels, fringes, exposure."
     records = (LinearRecord, RepeatableRecord)
     needs_reference = True
+    needs_full_scale = True
     order = 40.0
     options = (EXPOSURE, *SEEKING, STEPS)
-
-    def prepare(self, session: Calibration) -> list[str]:
-        """Refuse a bench of which nothing tells full scale."""
-        session.check_full_scale()
-        return []
 
     def measure(self, session: Calibration, progress: Progress | None = None) -> dict[str, Any]:
         """Measure with four steps by default."""

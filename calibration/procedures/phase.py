@@ -162,7 +162,7 @@ def measure_phases(
     shown = random_mirrors(bench) if mirrors is None else shown_mirrors(mirrors, bench)
     nominal = np.concatenate([asked, _MORE])
     dark = dark_frames(bench, exposure_s, _DARK_FRAMES, roi).reshape(_DARK_FRAMES, -1).astype(np.float64)
-    limit = saturation_dn(bench, exposure_s, roi) if full_scale_dn is None else full_scale_dn
+    limit = saturation_dn(bench, exposure_s, roi, full_scale_dn=full_scale_dn)
 
     generator = None if shuffle_seed is None else np.random.default_rng(shuffle_seed)
     frames = np.empty((bursts, len(nominal), dark.shape[1]), dtype=np.float32)
@@ -304,13 +304,9 @@ class PhaseProcedure(Procedure):
     title = "Phases that the shifter of the reference arm makes, and how well it repeats them."
     records = (PhaseRecord,)
     needs_reference = True
+    needs_full_scale = True
     order = 30.0
     options = (EXPOSURE, *SEEKING, STEPS)
-
-    def prepare(self, session: Calibration) -> list[str]:
-        """Refuse a bench of which nothing tells full scale."""
-        session.check_full_scale()
-        return []
 
     def measure(self, session: Calibration, progress: Progress | None = None) -> dict[str, Any]:
         """Measure equal steps, eight by default."""

@@ -137,8 +137,7 @@ def _exposure_for_all(session: Calibration, exposure_s: float, n_inputs: int, pa
     |R|^2, and the variance of frames with both, <|S|^2>^2 + 2 c^2 |R|^2 <|S|^2>, tells c.
     """
     how: dict[str, Any] = {"exposure_s": exposure_s, "roi": session.roi}
-    given = session.options["full_scale_dn"]
-    full = saturation_dn(session.bench, exposure_s, session.roi) if given is None else given
+    full = saturation_dn(session.bench, exposure_s, session.roi, full_scale_dn=session.options["full_scale_dn"])
     share = session.options["clipped_share"] / patterns
     if math.isinf(full) or not 0 < share < 1:
         return exposure_s
@@ -224,6 +223,7 @@ class MatrixProcedure(Procedure):
     title = "Complex transmission matrix of a region, column by column."
     records = (TmRecord,)
     needs_reference = True
+    needs_full_scale = True
     order = 50.0
     options = (
         EXPOSURE,
@@ -277,14 +277,12 @@ class MatrixProcedure(Procedure):
                 if options[name] is not None:
                     flag = next(option.flag for option in self.options if option.name == name)
                     raise ValueError(f"{flag} is given, but it is for --method off-axis.")
-            session.check_full_scale()
             return []
         grain, told = _grain(session)
         if options["carrier"] is None:
             refuse_carrier_of(session.bench, grain)
         else:
             check_room(options["carrier"], half_bandwidth(grain))
-        session.check_full_scale()
         return [told] if told else []
 
     def measure(self, session: Calibration, progress: Progress | None = None) -> dict[str, Any]:

@@ -51,6 +51,24 @@ def cos(x: ArrayLike) -> Any:
     return _filled(kernels.fill_cosines, x)
 
 
+def sinc(x: ArrayLike) -> Any:
+    """Return sin(pi x) / (pi x), the transform of an interval of length 1; 1 at 0.
+
+    Parameters
+    ----------
+    x : array_like of float64
+        Numbers.
+
+    Returns
+    -------
+    ndarray of float64, or float64 for a number
+        That of `numpy.sinc`, to rounding.
+    """
+    values = np.asarray(x, dtype=np.float64)
+    away = np.where(values != 0, np.pi * values, 1.0)
+    return np.where(values != 0, sin(away) / away, 1.0)[()]
+
+
 def exp(x: ArrayLike) -> Any:
     """Return e to the power of numbers.
 

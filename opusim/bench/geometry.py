@@ -83,8 +83,8 @@ class Geometry:
         region : Region
             Pixels that are read.
         resolution : {"auto", "mirrors"}
-            "auto": a mode a feature; "mirrors": a mode a mirror and a pixel. Without a layout, behind a Fourier
-            stop, and with a medium that tells places (`Medium.has_places`), always "mirrors".
+            "auto": a mode a feature; "mirrors": a mode a mirror and a pixel. Without a layout, and for a device that
+            tells places (``Device.has_places``), always "mirrors".
 
         Returns
         -------
@@ -97,7 +97,7 @@ class Geometry:
             If the medium has fewer inputs or outputs.
         """
         stop = device.fourier_stop
-        by_mirror = resolution == "mirrors" or stop.present or device.medium.has_places
+        by_mirror = resolution == "mirrors" or device.has_places
         source = make_source(
             layout, device.lit_modulator, seed, by_mirror=by_mirror,
             on_grid=device.medium.has_waves, relay=Relay(stop, device.dmd) if stop.present else None,

@@ -96,7 +96,7 @@ def opened_bench(spec: str, flag: str) -> Iterator[Any]:
     except _TOLD:
         raise
     except _RAISED as error:
-        raise RuntimeError(f"{_was_raised(error)} (opusim --traceback shows where).") from error
+        raise RuntimeError(f"{_named(error, ' was raised')} (opusim --traceback shows where).") from error
 
 
 @contextmanager
@@ -121,15 +121,10 @@ def _ended_as_interrupted() -> Iterator[None]:
                 signal.signal(number, signal.SIG_DFL)
 
 
-def _named(error: BaseException) -> str:
-    """Return the class of an error, and its text if it has one."""
+def _named(error: BaseException, said: str = "") -> str:
+    """Return the class of an error, what is said of it, and its text if it has one."""
     text = " ".join(str(error).split())
-    return type(error).__name__ + (f": {text}" if text else "")
-
-
-def _was_raised(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__} was raised" + (f": {text}" if text else "")
+    return f"{type(error).__name__}{said}" + (f": {text}" if text else "")
 
 
 def _entered(made: Any) -> tuple[Any, Callable[..., Any]]:

@@ -264,7 +264,7 @@ def _description(device: Device) -> Table:
         each = f"{inputs.mirrors_per_feature:,} {what}" + ("s" if inputs.mirrors_per_feature > 1 else "")
         table.add_row("inputs", f"{inputs.n_features_total:,} of the medium's own, {each} each, in line")
     by_mirror = ""
-    if device.fourier_stop.present or device.medium.has_places:
+    if device.has_places:
         what = "Fourier stop" if device.fourier_stop.present else "lens"
         by_mirror = f": behind the {what} each {device.dmd.elements.removesuffix('s')} is a mode"
     table.add_row("resolution", device.resolution + (by_mirror if device.resolution == "auto" else ""))

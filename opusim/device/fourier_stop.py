@@ -274,14 +274,14 @@ def _mask(stop: FourierStop, lattice: str, grid: tuple[int, int]) -> np.ndarray:
     y, x = (axis[:n] for axis, n in zip(away, half, strict=True))
     d = stop.diameter_cycles
     if stop.shape == SQUARE:
-        image = d * d * _sinc(d * y)[:, None] * _sinc(d * x)[None, :]
+        image = d * d * elementary.sinc(d * y)[:, None] * elementary.sinc(d * x)[None, :]
     else:
         image = d * d * _airy(d * np.sqrt(y[:, None] * y[:, None] + x[None, :] * x[None, :]))
     rows, columns = (axis.astype(np.int64) for axis in away)
     mask = transform(image[rows][:, columns].astype(np.complex128), (0, 1), overwrite=True).real
     if stop.envelope:
         centre = _along_edges(stop.centre_cycles, lattice)
-        less = [_sinc(f + frequencies(n)) for f, n in zip(centre, grid, strict=True)]
+        less = [elementary.sinc(f + frequencies(n)) for f, n in zip(centre, grid, strict=True)]
         mask = mask * less[0][:, None] * less[1][None, :]
     result = mask.astype(np.complex64, order="F")
     result.setflags(write=False)
@@ -292,9 +292,3 @@ def _airy(r: np.ndarray) -> np.ndarray:
     """Transform of a disc of diameter 1: J1(pi r) / (2 r)."""
     away = np.where(r > 0, r, 1.0)
     return np.where(r > 0, elementary.bessel_j1(np.pi * away) / (2 * away), np.pi / 4)
-
-
-def _sinc(f: np.ndarray) -> np.ndarray:
-    """Transform of an interval of length 1: sin(pi f) / (pi f)."""
-    away = np.where(f != 0, np.pi * f, 1.0)
-    return np.where(f != 0, elementary.sin(away) / away, 1.0)

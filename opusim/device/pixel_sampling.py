@@ -148,7 +148,7 @@ class PixelSampling:
         """
         if self.fine > 1:
             return 1.0
-        return math.prod(_sinc(f) for f in carrier)
+        return math.prod(float(elementary.sinc(f)) for f in carrier)
 
     def polarised(self, field: np.ndarray) -> np.ndarray:
         """Return light that is polarised as the signal's first channel is, at every frequency of the line.
@@ -243,7 +243,7 @@ class _Law:
         self.size = pixel_over_grain
         self.variance = 1 / theory.pixel_modes(pixel_over_grain)
         self.neighbours = theory.neighbour_correlation(pixel_over_grain)
-        self.fringes = np.square([_sinc(f) for f in _CARRIERS])
+        self.fringes = np.square(elementary.sinc(_CARRIERS))
 
     def fits(self, weights: np.ndarray) -> bool:
         """Whether a sum with these weights is near enough to the integral."""
@@ -299,10 +299,6 @@ def _places(fine: int) -> np.ndarray:
     """Middles of `fine` equal parts of a pixel's side, from its centre, in pixels."""
     places: np.ndarray = (np.arange(fine) + 0.5) / fine - 0.5
     return places
-
-
-def _sinc(f: float) -> float:
-    return float(elementary.sin(np.array([np.pi * f]))[0] / (np.pi * f)) if f else 1.0
 
 
 def _squared_coherence(size: float, down: np.ndarray, across: np.ndarray) -> np.ndarray:

@@ -203,6 +203,14 @@ class Device(Stage):
         return self.dmd
 
     @property
+    def has_places(self) -> bool:
+        """Whether it matters where a mirror and a pixel lie: behind a Fourier stop, or as ``Medium.has_places`` says.
+
+        Such a device is computed mirror by mirror and pixel by pixel, also under the resolution "auto".
+        """
+        return self.fourier_stop.present or self.medium.has_places
+
+    @property
     def lit_modulator(self) -> Modulator:
         """The modulator as the laser's light sees it (``Modulator.lit_by``).
 

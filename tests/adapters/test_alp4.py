@@ -11,8 +11,9 @@ import pytest
 from opusim import OpticalBench
 from opusim.adapters.alp4 import AlpBench, AlpCamera, trigger, use
 from opusim.bench.laboratory import LabDevice
+from opusim.device.record import Device
 from opusim.drivers.compat.alp4.board import MODELS
-from opusim.drivers.compat.alp4.grid import blocks_in, centred, read
+from opusim.drivers.compat.alp4.grid import Grid, blocks_in, centred, read
 from opusim.drivers.compat.alp4.table import bench_from_environment, table
 from opusim.patterns.layout import MirrorLayout, MirrorPatterns
 from opusim.patterns.reading import read_packed
@@ -652,6 +653,29 @@ def test_a_bench_of_single_mirrors_has_one_matrix_either_way(alp, on):
     assert table().grid.layout is not None
     wanted = bench.expose(packed(blocks(16, 96)[:1]), exposure_s=400e-6, roi=camera.roi)
     assert np.allclose(frames, wanted, atol=1e-4 * wanted.mean())
+
+
+def test_behind_a_lens_both_are_one_matrix_too():
+    """There each mirror is a mode under every resolution: nothing ends the blocks, and nothing is to be told."""
+    shape = (48, 64)
+    device = Device.from_dict(
+        {
+            "preset": "ideal", "name": "lens", "dmd": {"shape": list(shape)},
+            "camera": {"shape": [64, 64], "frame_rate_hz": 5780.0},
+            "medium": {"kind": "fourier_lens", "transmission": 1e-13},
+            "optics": {"held": "magnification", "pixel_integration": False},
+            "operation": {"ones_range": [1, 48 * 64]},
+        }
+    )  # fmt: skip
+    grid = Grid(OpticalBench(device, 0), "auto")
+    grid.settle([packed(blocks(20, 8, shape=shape))])
+    layout = grid.layout
+    assert layout is not None and layout.factor == 8
+    finer = packed(blocks(1, 4, seed=4, shape=shape))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.array_equal(grid.patterns(finer), finer)
+    assert grid.layout is layout
 
 
 def test_what_use_and_the_camera_refuse(alp, on, alp_devices):

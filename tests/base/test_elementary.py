@@ -88,6 +88,13 @@ def test_angle_is_that_of_its_own_sine_and_cosine():
     assert elementary.angle(-1 - 1j) == pytest.approx(-3 * math.pi / 4, rel=1e-15)
 
 
+def test_the_transform_of_an_interval():
+    """Both multiply by pi and divide alike: they differ by the last places of the sine."""
+    x = np.concatenate([np.random.default_rng(5).uniform(-40, 40, 2000), [0.0, -0.0, 1e-300, 5e-324]])
+    np.testing.assert_allclose(elementary.sinc(x), np.sinc(x), rtol=4e-16, atol=1e-16)
+    assert elementary.sinc(0.0) == 1 and elementary.sinc(0.5) == pytest.approx(2 / math.pi, rel=4e-16)
+
+
 def test_ends_of_the_ranges():
     x = np.array([np.nan, np.inf, -np.inf, 0.0, -1.0])
     np.testing.assert_array_equal(elementary.exp(x[:4]), [np.nan, np.inf, 0.0, 1.0])

@@ -12,7 +12,7 @@ import pytest
 import alien_bench
 from laboratory_bench import Few, Numbers
 from opusim import OPU, OpticalBench
-from opusim.calibration import measure_drift, measure_focus, measure_linear, measure_tm
+from opusim.calibration import measure_drift, measure_focus, measure_linear, measure_phases, measure_tm
 from opusim.calibration.procedures.base import PROCEDURES
 from opusim.calibration.procedures.drift import DriftRecord
 from opusim.calibration.procedures.matrix.measure import refuse_carrier_of
@@ -69,6 +69,10 @@ def test_full_scale_that_is_given_is_asked_of_nobody():
     for value in (0.0, math.nan, -1.0):
         with pytest.raises(ValueError, match="full_scale_dn is"):
             measure_linear(bench, roi=ROI, full_scale_dn=value)
+        with pytest.raises(ValueError, match="full_scale_dn is"):
+            measure_drift(bench, roi=ROI, full_scale_dn=value)
+        with pytest.raises(ValueError, match="full_scale_dn is"):
+            measure_phases(bench, [0.0, 1.5], roi=ROI, full_scale_dn=value)
 
 
 def test_an_opu_is_calibrated_on_a_bench_without_a_lamp():

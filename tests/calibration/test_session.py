@@ -12,9 +12,9 @@ import time
 import h5py
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from opusim import Device, OpticalBench, calibration, cli
+from command_line import invoke
+from opusim import Device, OpticalBench, calibration
 from opusim.calibration.files import read_info, read_record, record_names, write_record
 from opusim.calibration.procedures.camera import CameraRecord
 from opusim.calibration.procedures.drift import DriftRecord
@@ -27,10 +27,6 @@ from opusim.calibration.session import Calibration, middle_region
 
 ROI = "500,900,16,64"
 AURORA = Device.load("aurora")
-
-
-def invoke(*arguments):
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
 
 
 def calibrate(procedure, path, *arguments):

@@ -17,24 +17,16 @@ from textwrap import dedent
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 import opusim
-from opusim import OPU, Device, cli
+from command_line import invoke, words
+from opusim import OPU, Device
 from opusim.base.parameters import parts_of, plain_text
 from opusim.cli import tables
 from opusim.device.toml import presets
 
 COMMAND = [sys.executable, "-m", "opusim"]
-
-
-def invoke(*arguments: object) -> Result:
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
-
-
-def words(text: str) -> str:
-    """Text on one line, without the lines of tables."""
-    return " ".join("".join(" " if "\u2500" <= c <= "\u257f" else c for c in text).split())
 
 
 def assert_one_sentence(result: Result, command: str) -> str:

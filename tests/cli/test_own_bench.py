@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from command_line import invoke, words
 from opusim import cli
 from opusim.calibration.files import record_names
 from opusim.calibration.report import read_report
@@ -63,14 +64,6 @@ def make():
 '''
 
 
-def invoke(*arguments):
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
-
-
-def words(text):
-    return " ".join("".join(" " if "─" <= c <= "╿" else c for c in text).split())
-
-
 def sentence(result, command="calibrate"):
     assert result.exit_code == 2, result.output
     assert "Traceback" not in result.output
@@ -93,6 +86,17 @@ def lab(folder, request):
     (folder / f"{name}.py").write_text(LAB, encoding="utf-8")
     yield name
     sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def extend(lab):
+    """What adds text to the module of this test."""
+
+    def extended(text):
+        with Path(f"{lab}.py").open("a", encoding="utf-8") as file:
+            file.write(text)
+
+    return extended
 
 
 def said(name):
@@ -188,17 +192,15 @@ def test_a_simulated_device_beside_it_is_refused(folder, lab, given):
         ("SystemExit()", "SystemExit was raised (opusim"),
     ],
 )
-def test_after_an_error_it_is_closed(folder, lab, failure, message):
-    with (folder / f"{lab}.py").open("a", encoding="utf-8") as file:
-        file.write(f"\nWeak.failure = {failure}\n")
+def test_after_an_error_it_is_closed(folder, lab, extend, failure, message):
+    extend(f"\nWeak.failure = {failure}\n")
     result = invoke("calibrate", "exposure", "--bench", f"{lab}.py:Weak")
     assert message in sentence(result) and said(lab) == ["closed"]
 
 
 @pytest.mark.parametrize("procedure", ["tm", "exposure"])
-def test_after_an_interrupt_it_is_closed(folder, lab, procedure):
-    with (folder / f"{lab}.py").open("a", encoding="utf-8") as file:
-        file.write("\nWeak.failure = KeyboardInterrupt()\n")
+def test_after_an_interrupt_it_is_closed(folder, lab, extend, procedure):
+    extend("\nWeak.failure = KeyboardInterrupt()\n")
     result = invoke("calibrate", procedure, "--bench", f"{lab}.py:Weak")
     assert result.exit_code == 130 and said(lab) == ["closed"]
     # Nothing was there to be kept yet.
@@ -207,9 +209,8 @@ def test_after_an_interrupt_it_is_closed(folder, lab, procedure):
 
 
 @pytest.mark.slow
-def test_an_interrupted_matrix_is_said_to_go_on_where_some_of_it_is_stored(folder, lab):
-    with (folder / f"{lab}.py").open("a", encoding="utf-8") as file:
-        file.write("""
+def test_an_interrupted_matrix_is_said_to_go_on_where_some_of_it_is_stored(folder, lab, extend):
+    extend("""
 import pathlib
 
 class Late(Lab):
@@ -226,10 +227,9 @@ class Late(Lab):
     assert again.exit_code == 0, again.output
 
 
-def test_an_exit_within_is_no_success(folder, lab):
+def test_an_exit_within_is_no_success(folder, lab, extend):
     """Where it comes from a maker's library that gives up, or the bench is being let go."""
-    with (folder / f"{lab}.py").open("a", encoding="utf-8") as file:
-        file.write("""
+    extend("""
 class Last(Lab):
     def close(self):
         raise SystemExit
@@ -242,10 +242,9 @@ Weak.failure = SystemExit(0)
     assert "The bench could not be closed (SystemExit)." in line
 
 
-def test_results_stay_where_the_command_was_begun(folder, lab):
+def test_results_stay_where_the_command_was_begun(folder, lab, extend):
     (folder / "elsewhere").mkdir()
-    with (folder / f"{lab}.py").open("a", encoding="utf-8") as file:
-        file.write("""
+    extend("""
 import os
 
 class Moving(Lab):
@@ -259,9 +258,8 @@ class Moving(Lab):
     assert list((folder / "elsewhere").iterdir()) == []
 
 
-def test_a_context_manager_is_entered_and_left(folder, lab):
-    with (folder / f"{lab}.py").open("a", encoding="utf-8") as file:
-        file.write("""
+def test_a_context_manager_is_entered_and_left(folder, lab, extend):
+    extend("""
 import contextlib
 
 @contextlib.contextmanager
@@ -285,9 +283,8 @@ def managed():
     assert result.exit_code == 2 and "entered" not in said(lab)
 
 
-def test_one_that_cannot_be_closed_is_told(folder, lab):
-    with (folder / f"{lab}.py").open("a", encoding="utf-8") as file:
-        file.write("""
+def test_one_that_cannot_be_closed_is_told(folder, lab, extend):
+    extend("""
 class Stuck(Lab):
     def close(self):
         raise OSError("the shutter is stuck")
@@ -307,10 +304,9 @@ class Both(Weak):
 @pytest.mark.system
 @pytest.mark.skipif(sys.platform == "win32", reason="there a process is ended from outside without a word")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)])
-def test_what_ends_the_process_lets_the_instruments_go(folder, lab, number):
+def test_what_ends_the_process_lets_the_instruments_go(folder, lab, extend, number):
     """Ctrl-C, kill, and a terminal that is closed."""
-    with (folder / f"{lab}.py").open("a", encoding="utf-8") as file:
-        file.write("""
+    extend("""
 import pathlib
 
 class Slow(Lab):
@@ -342,9 +338,8 @@ class Slow(Lab):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there SIGTERM ends a process without a word")
-def test_signals_are_as_they_were_afterwards(folder, lab):
-    with (folder / f"{lab}.py").open("a", encoding="utf-8") as file:
-        file.write("""
+def test_signals_are_as_they_were_afterwards(folder, lab, extend):
+    extend("""
 import signal
 
 class Ended(Lab):
@@ -496,9 +491,8 @@ def test_exposures_are_sought_within_what_the_camera_takes(folder):
 # ---------------------------------------------------------------- opusim bench
 
 
-def test_check_tells_what_passed_and_what_was_left_out(folder, lab):
-    with (folder / f"{lab}.py").open("a", encoding="utf-8") as file:
-        file.write("\nclass Large(laboratory_bench.Numbers):\n    close = Lab.close\n    said = Lab.said\n")
+def test_check_tells_what_passed_and_what_was_left_out(folder, lab, extend):
+    extend("\nclass Large(laboratory_bench.Numbers):\n    close = Lab.close\n    said = Lab.said\n")
     result = invoke("bench", "check", f"{lab}.py:Large", "--seed", 3)
     assert result.exit_code == 0, result.output
     text = words(result.stdout)
@@ -506,9 +500,8 @@ def test_check_tells_what_passed_and_what_was_left_out(folder, lab):
     assert "lamp skipped: no flat_field: it is not a Lamp" in text and said(lab) == ["closed"]
 
 
-def test_check_says_each_broken_rule(folder, lab):
-    with (folder / f"{lab}.py").open("a", encoding="utf-8") as file:
-        file.write("""
+def test_check_says_each_broken_rule(folder, lab, extend):
+    extend("""
 import numpy as np
 
 class Backwards(Lab):

@@ -12,18 +12,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
 
-from opusim import OPU, cli
+from command_line import invoke
+from opusim import OPU
 from opusim.drivers.batch import Batch
 from opusim.sweep import merge_sweeps, read_sweep
 from opusim.sweep.file import write_sweep
 
 N, FEATURES = 23, 60
-
-
-def invoke(*arguments: object) -> Result:
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
 
 
 def done(*arguments: object) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from command_line import words
 from opusim import OPU, cli
 from opusim.cli import plan as cli_plan
 from opusim.cli.plan import _bytes, _count
@@ -48,11 +49,6 @@ def refused(*arguments: object) -> str:
     lines = [line for line in result.stderr.splitlines() if line.strip()]
     assert len(lines) == 1 and lines[0].startswith("opusim plan: ") and lines[0].endswith((".", ")"))
     return lines[0]
-
-
-def words(text: str) -> str:
-    """Text on one line, without the lines of tables."""
-    return " ".join("".join(" " if "\u2500" <= c <= "\u257f" else c for c in text).split())
 
 
 # ---------------------------------------------------------------- what it tells

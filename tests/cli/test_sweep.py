@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from command_line import words
 from opusim import cli
 from opusim.cli.sweep import _span, print_sweep
 from opusim.sweep import read_sweep
@@ -38,11 +39,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def invoke(*arguments: object) -> Result:
     return CliRunner().invoke(cli.app, ["sweep", *(str(argument) for argument in arguments)])
-
-
-def words(text: str) -> str:
-    """Text on one line, without the lines of tables."""
-    return " ".join("".join(" " if "\u2500" <= c <= "\u257f" else c for c in text).split())
 
 
 def sweep(*arguments: object, task: str = "program.py:task", vary: str = "camera.bits=6,8") -> Result:

@@ -15,9 +15,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from opusim import cli, datasets, dfa, plotting
+from command_line import invoke, words
+from opusim import datasets, dfa, plotting
 from opusim.cli import train as cli_train
 from opusim.dfa.checkpoint import FORMAT, read_run, write_run
 from opusim.dfa.losses import loss_text
@@ -28,19 +29,10 @@ COMMAND = [sys.executable, "-m", "opusim"]
 SMALL = ("--task", "digits", "--hidden", "24,16", "--limit", "600", "--batch-size", "32", "--decay", "1")
 
 
-def invoke(*arguments: object) -> Result:
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
-
-
 def train(*arguments: object) -> Result:
     result = invoke("train", *SMALL, *arguments)
     assert result.exit_code == 0, result.output
     return result
-
-
-def words(text: str) -> str:
-    """Text on one line, without the lines of tables."""
-    return " ".join("".join(" " if "\u2500" <= c <= "\u257f" else c for c in text).split())
 
 
 def sentence(result: Result, command: str = "train") -> str:

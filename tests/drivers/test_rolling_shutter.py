@@ -9,17 +9,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from command_line import words
 from opusim import cli
 from opusim.device.record import Device
 from opusim.drivers import OPU, OpuDevice
 
 TEXT = 'preset = "ideal"\nname = "sCMOS"\n[camera]\npreset = "zyla-4.2"\n[operation]\nopu_type = "type1"\n'
 OLD = TEXT.replace("zyla-4.2", "zyla-4.2@1")
-
-
-def words(text):
-    """Text on one line, without the lines of tables."""
-    return " ".join("".join(" " if "\u2500" <= c <= "\u257f" else c for c in text).split())
 
 
 def needed_us(n_rows, exposure_us, rolling):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from command_line import words
 from opusim import cli
 from opusim.device.record import Device
 from opusim.noise.levels import error_budget, level_distribution, noise_at_level, noise_terms
@@ -205,7 +206,7 @@ def test_figure_draws_on_given_axes_and_takes_one_budget():
 def info(*arguments: str) -> str:
     result = CliRunner().invoke(cli.app, ["info", *arguments], env={"COLUMNS": "120"})
     assert result.exit_code == 0, result.output
-    return " ".join("".join(" " if "\u2500" <= c <= "\u257f" else c for c in result.stdout).split())
+    return words(result.stdout)
 
 
 def test_info_prints_the_shares_of_both_modes():

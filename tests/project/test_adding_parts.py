@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from command_line import words
 from opusim import Device
 from opusim.calibration import Procedure
 from opusim.device.medium import Medium
@@ -248,10 +249,6 @@ def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def opusim(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return python(folder, "-m", "opusim", *arguments)
-
-
-def words(text: str) -> str:
-    return " ".join("".join(" " if "\u2500" <= c <= "\u257f" else c for c in text).split())
 
 
 def one_sentence(done: subprocess.CompletedProcess[str]) -> str:

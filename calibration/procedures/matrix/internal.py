@@ -51,7 +51,7 @@ def measure_internal_start(m: Measurement, full_scale_dn: float | None) -> dict[
     """
     plan = m.plan
     assert isinstance(plan, HalvesPlan)
-    limit = saturation_dn(m.bench, m.exposure_s, m.roi) if full_scale_dn is None else full_scale_dn
+    limit = saturation_dn(m.bench, m.exposure_s, m.roi, full_scale_dn=full_scale_dn)
     dark = dark_frames(m.bench, m.exposure_s, _DARK, m.roi).reshape(_DARK, -1).mean(axis=0, dtype=np.float64)
     clipped = np.zeros(m.n_pixels, dtype=bool)
     whole = True

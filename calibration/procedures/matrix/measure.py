@@ -24,7 +24,7 @@ from opusim.calibration.algorithms.frame_input import checked_phases
 from opusim.calibration.algorithms.off_axis import checked_carrier, half_bandwidth
 from opusim.calibration.algorithms.phase_shifting import equal_steps
 from opusim.calibration.files import device_of, read_info
-from opusim.calibration.on_bench import feature_layout
+from opusim.calibration.on_bench import checked_full_scale, feature_layout
 from opusim.patterns.layout import MirrorLayout
 from opusim.patterns.phases import PhasePatterns
 
@@ -208,9 +208,7 @@ def measure_tm(
     repeats = validation.integer("repeats", repeats, low=1)
     plan = plan_of(basis, layout.n_features_total, repeats, phases=turns is not None, internal=internal)
     n_pixels = rectangle[2] * rectangle[3]
-    if full_scale_dn is not None:
-        full_scale_dn = validation.number("full_scale_dn", full_scale_dn, low=0.0, high=np.inf, low_open=True,
-                                          allow_inf=True)  # fmt: skip
+    full_scale_dn = checked_full_scale(full_scale_dn)
     identity = identity_of(bench)
     m = Measurement(
         bench=bench, plan=plan, layout=layout, roi=rectangle, n_pixels=n_pixels, asked_rad=asked, actual_rad=actual,

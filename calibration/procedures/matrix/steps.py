@@ -131,7 +131,7 @@ def measure_start(m: Measurement, full_scale_dn: float | None) -> dict[str, np.n
     frames = m.expose(bits)
     whole = frames.dtype.kind in "iu"
     first = np.empty(0)
-    limit = saturation_dn(m.bench, m.exposure_s, m.roi) if full_scale_dn is None else full_scale_dn
+    limit = saturation_dn(m.bench, m.exposure_s, m.roi, full_scale_dn=full_scale_dn)
     lost = np.zeros(m.n_pixels, dtype=bool)
     apart: dict[str, np.ndarray] = {}
     if m.off_axis is not None:

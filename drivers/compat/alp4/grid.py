@@ -181,7 +181,7 @@ class Grid:
     -----
     Once chosen, a grid stays. A picture of a program that has details finer than the blocks that were found ends them,
     which a warning tells: from then on all pictures are shown by single mirrors. Where the bench has a mode for each
-    mirror anyway (resolution "mirrors", a Fourier stop), both are one matrix, and each picture goes its own way.
+    mirror anyway (resolution "mirrors", ``Device.has_places``), both are one matrix, and each picture goes its own way.
     """
 
     def __init__(self, bench: OpticalBench, kind: MirrorLayout | str = "auto") -> None:
@@ -191,7 +191,7 @@ class Grid:
         self.layout: MirrorLayout | None = kind if isinstance(kind, MirrorLayout) else own
         self.settled = self._declared or kind == "mirrors"
         device = bench.device
-        self._one_matrix = device.resolution == "mirrors" or device.fourier_stop.present
+        self._one_matrix = device.resolution == "mirrors" or device.has_places
 
     def settle(self, planes: list[np.ndarray]) -> None:
         """Choose, if that was not done yet, by what is in the memory."""

@@ -157,16 +157,9 @@ class FourierLensMedium(WaveMedium):
         first *= signs[None, :]
         last = first.copy()
         if self.envelope:
-            width = _sinc(orders / side).astype(np.float32)
+            width = elementary.sinc(orders / side).astype(np.float32)
             first *= width[:, None]
             first *= width[None, :]
         # `side` turns the unitary map, whose entries have the mean square 1 / side^2, into unit variance.
         last *= np.float32(side if channel == 0 else 0.0)
         return LayerFactors([first, last], space)
-
-
-def _sinc(f: np.ndarray) -> np.ndarray:
-    """Return sin(pi f) / (pi f)."""
-    turned = np.pi * np.where(f == 0, 0.5, f)
-    result: np.ndarray = np.where(f == 0, 1.0, elementary.sin(turned) / turned)
-    return result
