@@ -28,6 +28,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn
 
 import typer
@@ -46,6 +47,10 @@ __all__ = ["app", "command"]
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
+
+# Packages whose native code is made ready by their import, and for how long Ctrl-C waits for one at most.
+_NATIVE = frozenset({"h5py", "llvmlite", "matplotlib", "numba", "numpy", "scipy", "sklearn", "torch"})
+_LONGEST_HOLD_S = 10.0
 
 _orders: dict[str, float] = {}
 
@@ -107,11 +112,14 @@ def _print_on_any_terminal() -> None:
 
 @contextmanager
 def _lasting_interrupts() -> Iterator[None]:
-    """Let a Ctrl-C that comes while an object is let go, where Python drops all errors, come once more.
+    """Let a Ctrl-C that comes at a bad place come a little later.
 
-    A loop of many short steps is in such places often enough that one Ctrl-C in a thousand is lost otherwise.
+    While an object is let go Python drops all errors: a loop of many short steps is in such places often enough that
+    one Ctrl-C in a thousand is lost otherwise. While a package of native code is imported it comes out as another
+    error ("numba._devicearray failed to import"), or the process dies of a package that is half there.
     """
     before, main = sys.unraisablehook, threading.main_thread().ident
+    held_since: float | None = None
 
     def again() -> None:
         # Not at once: it would come while the hook still runs, and be dropped there.
@@ -127,11 +135,41 @@ def _lasting_interrupts() -> Iterator[None]:
         else:
             before(unraisable)
 
+    def handler(number: int, frame: FrameType | None) -> None:
+        nonlocal held_since
+        now = time.monotonic()
+        held_since = now if held_since is None else held_since
+        if _loads_native_code(frame) and now - held_since < _LONGEST_HOLD_S:
+            _thread.start_new_thread(again, ())
+        else:
+            held_since = None
+            signal.default_int_handler(number, frame)
+
+    # Where Ctrl-C is ignored, as by nohup, it stays so; and Python hears of signals in the main thread alone.
+    ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
     sys.unraisablehook = hook
+    if ours:
+        signal.signal(signal.SIGINT, handler)
     try:
         yield
     finally:
+        if ours and signal.getsignal(signal.SIGINT) is handler:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.unraisablehook = before
+
+
+def _loads_native_code(frame: FrameType | None) -> bool:
+    """Return whether a package of native code is being imported there."""
+    within = False
+    while frame is not None:
+        within = within or str(frame.f_globals.get("__name__", "")).partition(".")[0] in _NATIVE
+        if within and frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
 
 
 # Fills in the parameters of a command, and returns those that it has added.

@@ -318,6 +318,7 @@ def test_interrupt_ends_with_130_and_one_line(folder):
     assert "Traceback" not in stderr and os.listdir(folder) == ["in.npy"]
 
 
+@pytest.mark.system
 def test_interrupt_is_not_lost_where_python_drops_errors(folder):
     # Python prints an error of `__del__` or of a weak reference's callback and goes on, KeyboardInterrupt too.
     source = """
@@ -340,6 +341,55 @@ def test_interrupt_is_not_lost_where_python_drops_errors(folder):
     done = subprocess.run([sys.executable, "-c", dedent(source)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 130 and done.stdout == "goes on\n", done.stderr
     assert done.stderr == "Interrupted; no unfinished file was left behind.\n"
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(
+    ("module", "longest_s", "printed"),
+    [("torch", 10.0, "begins\nends\n"), ("torch", 0.2, "begins\n"), ("own", 10.0, "begins\n")],
+)
+def test_interrupt_waits_for_native_code_that_is_loaded(folder, module, longest_s, printed):
+    """A package of native code that is half there comes out as another error, or ends the process; not for ever."""
+    Path(f"{module}.py").write_text(
+        "import signal, time\nprint('begins', flush=True)\nsignal.raise_signal(signal.SIGINT)\n"
+        "for _ in range(20):\n    time.sleep(0.05)\nprint('ends', flush=True)\n"
+    )
+    source = f"""
+        import signal, sys, time
+        from opusim.cli import app, command
+        sys.modules["opusim.cli.app"]._LONGEST_HOLD_S = {longest_s}
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+        @command("wait")
+        def wait() -> None:
+            import {module}
+            time.sleep(60)
+
+        app(["wait"])
+    """
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
+    done = subprocess.run([sys.executable, "-c", dedent(source)], capture_output=True, text=True, timeout=60, env=env)
+    assert (done.returncode, done.stdout) == (130, printed), done.stderr
+    assert done.stderr == "Interrupted; no unfinished file was left behind.\n"
+
+
+@pytest.mark.system
+def test_interrupt_that_is_ignored_stays_so(folder):
+    """As nohup has it, and shells for what they start in the background."""
+    source = """
+        import signal
+        from opusim.cli import app, command
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+        @command("wait")
+        def wait() -> None:
+            signal.raise_signal(signal.SIGINT)
+            print("goes on")
+
+        app(["wait"])
+    """
+    done = subprocess.run([sys.executable, "-c", dedent(source)], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "goes on\n"), done.stderr
 
 
 def test_traceback_on_request(folder):
