@@ -115,50 +115,74 @@ def _lasting_interrupts() -> Iterator[None]:
     """Let a Ctrl-C that comes at a bad place come a little later.
 
     While an object is let go Python drops all errors: a loop of many short steps is in such places often enough that
-    one Ctrl-C in a thousand is lost otherwise. While a package of native code is imported it comes out as another
-    error ("numba._devicearray failed to import"), or the process dies of a package that is half there.
+    one Ctrl-C in a thousand is lost otherwise. `_interrupting` tells of the other places.
     """
-    before, main = sys.unraisablehook, threading.main_thread().ident
-    held_since: float | None = None
-
-    def again() -> None:
-        # Not at once: it would come while the hook still runs, and be dropped there.
-        time.sleep(0.01)
-        if hasattr(signal, "pthread_kill") and main is not None:  # which ends a sleep as well
-            signal.pthread_kill(main, signal.SIGINT)
-        else:
-            signal.raise_signal(signal.SIGINT)
+    before = sys.unraisablehook
 
     def hook(unraisable: Any) -> None:
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
-            _thread.start_new_thread(again, ())  # takes no lock, which the interrupted code may hold
+            _send_again(signal.SIGINT)
         else:
             before(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        # Where Ctrl-C is ignored, as by nohup, it stays so.
+        with _interrupting({signal.SIGINT: signal.default_int_handler}):
+            yield
+    finally:
+        sys.unraisablehook = before
+
+
+@contextmanager
+def _interrupting(usual: Mapping[signal.Signals, Any]) -> Iterator[None]:
+    """Let signals raise KeyboardInterrupt, once no native code is being imported.
+
+    Meanwhile it comes out as another error ("numba._devicearray failed to import"), or the process dies of a package
+    that is half there.
+
+    Parameters
+    ----------
+    usual : mapping from Signals to handler
+        What handles each of them as a rule: one that is handled otherwise stays so.
+    """
+    held_since: float | None = None
 
     def handler(number: int, frame: FrameType | None) -> None:
         nonlocal held_since
         now = time.monotonic()
         held_since = now if held_since is None else held_since
         if _loads_native_code(frame) and now - held_since < _LONGEST_HOLD_S:
-            _thread.start_new_thread(again, ())
+            _send_again(number)
         else:
             held_since = None
-            signal.default_int_handler(number, frame)
+            raise KeyboardInterrupt
 
-    # Where Ctrl-C is ignored, as by nohup, it stays so; and Python hears of signals in the main thread alone.
-    ours = (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    )
-    sys.unraisablehook = hook
-    if ours:
-        signal.signal(signal.SIGINT, handler)
+    # Python takes handlers in the main thread alone.
+    here = threading.current_thread() is threading.main_thread()
+    ours = [number for number, usually in usual.items() if here and signal.getsignal(number) is usually]
+    for number in ours:
+        signal.signal(number, handler)
     try:
         yield
     finally:
-        if ours and signal.getsignal(signal.SIGINT) is handler:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        sys.unraisablehook = before
+        for number in ours:
+            if signal.getsignal(number) is handler:  # else somebody has put another one there
+                signal.signal(number, usual[number])
+
+
+def _send_again(number: int) -> None:
+    """Let a signal come to the main thread once more, in a moment: now it would be dropped or held again."""
+    main = threading.main_thread().ident
+
+    def send() -> None:
+        time.sleep(0.01)
+        if hasattr(signal, "pthread_kill") and main is not None:  # which ends a sleep as well
+            signal.pthread_kill(main, number)
+        else:
+            signal.raise_signal(number)
+
+    _thread.start_new_thread(send, ())  # takes no lock, which the interrupted code may hold
 
 
 def _loads_native_code(frame: FrameType | None) -> bool:

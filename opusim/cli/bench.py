@@ -7,7 +7,6 @@ import inspect
 import keyword
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -17,7 +16,7 @@ import typer
 
 from opusim.base import plugins
 
-from .app import _folder_of, _say, command, err, out, refuse_foreign
+from .app import _folder_of, _interrupting, _say, command, err, out, refuse_foreign
 from .tables import _table
 
 EXIT_BROKEN = 1
@@ -25,8 +24,11 @@ EXIT_BROKEN = 1
 _TOLD = (OSError, TypeError, ValueError, RuntimeError, MemoryError)
 # What else may come out of a bench. An exit within it is an error too: of its own it would end all as a success.
 _RAISED = (Exception, SystemExit)
-# What ends a process from outside, as kill, a scheduler, or a terminal that is closed; the last one is of Windows.
-_ENDINGS = ("SIGTERM", "SIGHUP", "SIGBREAK")
+# What ends a process from outside, as kill, a scheduler, or a terminal that is closed; the last one is of Windows. They
+# count as Ctrl-C where nothing else was to happen then: nohup has the one of terminals ignored.
+_ENDINGS = {
+    getattr(signal, name): signal.SIG_DFL for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
+}
 
 BenchOption = Annotated[
     str | None,
@@ -78,7 +80,7 @@ def opened_bench(spec: str, flag: str) -> Iterator[Any]:
     from opusim.bench.protocol import checked_bench
 
     try:
-        with _ended_as_interrupted():
+        with _interrupting(_ENDINGS):
             bench, let_go = _entered(_made(spec, flag))
             try:
                 checked_bench(bench)
@@ -97,28 +99,6 @@ def opened_bench(spec: str, flag: str) -> Iterator[Any]:
         raise
     except _RAISED as error:
         raise RuntimeError(f"{_named(error, ' was raised')} (opusim --traceback shows where).") from error
-
-
-@contextmanager
-def _ended_as_interrupted() -> Iterator[None]:
-    """Let what ends the process from outside raise KeyboardInterrupt, where nothing else was to happen then."""
-
-    def handler(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    # Python takes handlers in the main thread alone.
-    names = _ENDINGS if threading.current_thread() is threading.main_thread() else ()
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    # nohup has the one of terminals ignored.
-    numbers = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
-    for number in numbers:
-        signal.signal(number, handler)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            if signal.getsignal(number) is handler:  # else the bench has put its own there
-                signal.signal(number, signal.SIG_DFL)
 
 
 def _named(error: BaseException, said: str = "") -> str:

@@ -338,6 +338,34 @@ class Slow(Lab):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there SIGTERM ends a process without a word")
+def test_what_ends_the_process_waits_for_native_code_that_is_loaded(folder, lab, extend, monkeypatch):
+    """As a Ctrl-C does: a package that is half there comes out as another error."""
+    (folder / "half_there.py").write_text(
+        "import signal, time\nwhole = []\nsignal.raise_signal(signal.SIGTERM)\ntime.sleep(0.2)\nwhole.append('whole')\n"
+    )
+    monkeypatch.setattr(sys.modules["opusim.cli.app"], "_NATIVE", {"half_there"})
+    monkeypatch.syspath_prepend(folder)
+    extend("""
+import time
+
+class Loading(Lab):
+    def __init__(self):
+        super().__init__()
+        try:
+            import half_there
+            self.said.extend(half_there.whole)
+            time.sleep(60)
+        finally:
+            self.said.append("ended")
+""")
+    try:
+        result = invoke("calibrate", "exposure", "--bench", f"{lab}.py:Loading")
+    finally:
+        sys.modules.pop("half_there", None)
+    assert result.exit_code == 130 and "Interrupted" in result.stderr and said(lab) == ["whole", "ended"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there SIGTERM ends a process without a word")
 def test_signals_are_as_they_were_afterwards(folder, lab, extend):
     extend("""
 import signal
