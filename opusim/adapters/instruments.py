@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from opusim.base import validation
 from opusim.base.locks import new_lock
 from opusim.base.user_arrays import as_numpy
+from opusim.base.warn import warn_outside
 from opusim.bench.inputs import checked_exposure
 from opusim.bench.laboratory import LabDevice, LaboratoryBench
 from opusim.bench.protocol import Drivable, Inputs, checked_bench, has, input_layout_of, level_turns_of, output_roi_of
@@ -329,10 +329,9 @@ class ShutteredBench(LaboratoryBench):
                     "This bench is asked for dark frames, but a modulator of phases is never dark: give it a shutter, "
                     "a function that shuts the laser when called with False and opens it with True."
                 )
-            warnings.warn(
+            warn_outside(
                 "This bench has no shutter, and takes frames of mirrors that are all off for dark ones: what light "
-                "they send counts as dark.",
-                stacklevel=2,
+                "they send counts as dark."
             )
             return self._unlit(n_frames, exposure_s=exposure_s, frametime_s=frametime_s, roi=roi)
         self._shutter(False)

@@ -133,8 +133,9 @@ def test_parts_are_a_bench_and_drive_an_opu(levels):
 def test_dark_without_a_shutter():
     bench = Parts()
     bench.picture[:] = 1
-    with pytest.warns(UserWarning, match="mirrors that are all off"):
+    with pytest.warns(UserWarning, match="mirrors that are all off") as told:
         frames = bench.expose(None, exposure_s=4e-4, n_frames=3)
+    assert [w.filename for w in told] == [__file__]
     assert frames.mean() == 100 and frames.shape == (3, 20, 30)
     with pytest.raises(RuntimeError, match="never dark"):
         Parts(phase_levels=4).expose(None, exposure_s=4e-4)
